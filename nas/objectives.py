@@ -1,0 +1,65 @@
+"""What is wanted: one Pareto front per device, of a measured metric against known costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.space import IntArray, SearchSpace
+
+FloatArray = NDArray[np.float64]
+ArrayCost = Callable[[IntArray], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """One front to find: a measured metric against costs that are known before evaluation.
+
+    Attributes:
+        name: The hardware target's name.
+        costs: Cost name with its unit (`latency_ms`) -> the cost of `(n, choices)` genotypes as
+            `(n,)`; infinite where the target cannot run the network at all.
+        objectives: The costs that span the front beside the metric.
+        limits: Hard upper limits on costs, by name.
+    """
+
+    name: str
+    costs: Mapping[str, ArrayCost]
+    objectives: tuple[str, ...]
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted({*self.objectives, *self.limits} - set(self.costs))
+        if unknown or not self.objectives:
+            raise ValueError(
+                f"goal {self.name!r} needs objectives and limits among its costs "
+                f"{sorted(self.costs)}, given {list(self.objectives)} and {dict(self.limits)}"
+            )
+
+    def values(self, genotypes: IntArray) -> FloatArray:
+        """The cost objectives as `(n, objectives)`."""
+        return np.stack([self.costs[name](genotypes) for name in self.objectives], axis=1)
+
+    def violation(self, genotypes: IntArray) -> FloatArray:
+        """The summed relative excess over the limits as `(n,)`; 0 where feasible, else positive."""
+        excess = np.zeros(len(genotypes))
+        for name, limit in self.limits.items():
+            excess += np.maximum(self.costs[name](genotypes) / limit - 1.0, 0.0)
+        return np.where(np.isfinite(self.values(genotypes)).all(axis=1), excess, np.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A space, the metric to measure in it and the goals that share those measurements."""
+
+    space: SearchSpace
+    goals: tuple[Goal, ...]
+    metric: str = "error"
+
+    def __post_init__(self) -> None:
+        names = [goal.name for goal in self.goals]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a problem needs goals of distinct names, given {names}")

@@ -1,0 +1,4 @@
+"""Searchers: who proposes which subnets to evaluate next.
+
+Read in this order: `base` (ask and tell), `random`, `evolution` (pymoo), `guided`, `loop`.
+"""

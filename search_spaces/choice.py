@@ -1,0 +1,148 @@
+"""Placeholders: a decision stands where its value would stand.
+
+A field of an operator spec holds either a value or a placeholder: a `Choice` among options, or a
+`Derived` value computed from other placeholders. Everything elastic in this engine (width, depth,
+kernel, bits, granularity, symmetry) is one of the two.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_DERIVED_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A frozen record whose fields may hold placeholders; base of operators and quantization."""
+
+
+@dataclass(frozen=True)
+class Choice(Generic[T]):
+    """A decision among `options`, ascending in cost; two with the same name are one decision.
+
+    Options may be any value a field can hold, placeholders included: a choice nested in an option
+    is open only while that option is picked.
+    """
+
+    name: str
+    options: tuple[T, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise ValueError(f"choice {self.name!r} has no options; give at least one")
+        if len(set(self.options)) < len(self.options):
+            raise ValueError(
+                f"choice {self.name!r} repeats an option: {self.options}; give each once"
+            )
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A value computed by a registered function from arguments that hold placeholders."""
+
+    function: str
+    arguments: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if self.function not in _DERIVED_FUNCTIONS:
+            raise ValueError(
+                f"derived function {self.function!r} is not known; import the module that defines it "
+                f"(known: {', '.join(sorted(_DERIVED_FUNCTIONS))})"
+            )
+
+    def compute(self, arguments: tuple[Any, ...]) -> Any:
+        """The value for resolved `arguments`."""
+        return _DERIVED_FUNCTIONS[self.function](*arguments)
+
+
+def choice(name: str, options: Sequence[T]) -> T:
+    """A placeholder for one of `options`, typed as the value it stands for.
+
+    A single option is no decision and is returned as it is.
+    """
+    made = Choice(name, tuple(options))
+    return made.options[0] if len(made.options) == 1 else cast(T, made)
+
+
+def derived(function: Callable[P, T]) -> Callable[P, T]:
+    """Let `function` take placeholders: called with any, it yields a `Derived` placeholder.
+
+    The function must be importable at module level and pure, since a space stores it by name.
+    """
+    name = f"{function.__module__}:{function.__qualname__}"
+    _DERIVED_FUNCTIONS[name] = function
+
+    @functools.wraps(function)
+    def lift(*args: P.args, **kwargs: P.kwargs) -> T:
+        if kwargs:
+            raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
+        if any(is_open(argument) for argument in args):
+            return cast(T, Derived(name, tuple(args)))
+        return function(*args)
+
+    return lift
+
+
+def parts(value: object) -> tuple[Any, ...]:
+    """The values directly inside `value`: options, arguments, fields or items."""
+    if isinstance(value, Choice):
+        return cast(tuple[Any, ...], value.options)
+    if isinstance(value, Derived):
+        return value.arguments
+    if isinstance(value, Spec):
+        return tuple(getattr(value, field.name) for field in fields(value))
+    if isinstance(value, tuple):
+        return cast(tuple[Any, ...], value)
+    return ()
+
+
+def is_open(value: object) -> bool:
+    """Whether `value` holds a placeholder anywhere."""
+    return isinstance(value, Choice | Derived) or any(is_open(part) for part in parts(value))
+
+
+def choices_in(value: object) -> Iterator[Choice[Any]]:
+    """Every choice in `value`, outer before inner; a shared one is met as often as it is used."""
+    if isinstance(value, Choice):
+        yield value
+    for part in parts(value):
+        yield from choices_in(part)
+
+
+def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
+    """`value` with `change` applied to each of its parts (fields, items, arguments)."""
+    if isinstance(value, Spec):
+        return replace(value, **{f.name: change(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(change(part) for part in cast(tuple[Any, ...], value))
+    if isinstance(value, Derived):
+        return Derived(value.function, tuple(change(part) for part in value.arguments))
+    return value
+
+
+def resolve(value: T, picks: Mapping[str, int]) -> T:
+    """`value` with every placeholder replaced by what `picks` (choice name -> option index) says."""
+    if isinstance(value, Choice):
+        return resolve(value.options[picks[value.name]], picks)
+    if isinstance(value, Derived):
+        return value.compute(tuple(resolve(part, picks) for part in value.arguments))
+    return rebuild(value, lambda part: resolve(part, picks))
+
+
+def variants(value: T) -> Iterator[T]:
+    """Every distinct resolved form of `value`, in ascending order of its options."""
+    named = {found.name: found for found in choices_in(value)}
+    seen: set[Any] = set()
+    for indices in itertools.product(*(range(len(found.options)) for found in named.values())):
+        form = resolve(value, dict(zip(named, indices, strict=True)))
+        if form not in seen:
+            seen.add(form)
+            yield form

@@ -1,0 +1,68 @@
+"""How fine a quantization policy is, and which precisions it chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, precision
+
+Fineness = Literal["network", "stage", "block", "layer"]
+
+
+class LayerPrecision(TypedDict):
+    """The two precision fields of a weighted operator."""
+
+    weight: Quant | None
+    activation: Quant | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The precisions that a space lets its layers choose from; `None` bits are full precision.
+
+    Two layers whose choice has the same name share the decision, so `fineness` is only a matter of
+    naming. First and last layers, and the inputs of additions and poolings, stand at `edge_bits`.
+    """
+
+    weight_bits: Sequence[int | None] = (2, 4, 8)
+    activation_bits: Sequence[int | None] = (4, 8)
+    weight_granularities: Sequence[Granularity] = (PerChannel(),)
+    activation_granularities: Sequence[Granularity] = (PerTensor(),)
+    weight_symmetries: Sequence[bool] = (True,)
+    activation_symmetries: Sequence[bool] = (False,)
+    fineness: Fineness = "block"
+    edge_bits: int | None = 8
+
+    def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
+        """The precision of one inner layer, decided at this policy's fineness."""
+        scope = {"network": "", "stage": f"{stage}.", "block": f"{stage}.{block}."}
+        prefix = scope.get(self.fineness, f"{stage}.{block}.{layer}.")
+        return LayerPrecision(
+            weight=precision(
+                f"{prefix}weight",
+                self.weight_bits,
+                granularities=self.weight_granularities,
+                symmetries=self.weight_symmetries,
+            ),
+            activation=precision(
+                f"{prefix}activation",
+                self.activation_bits,
+                granularities=self.activation_granularities,
+                symmetries=self.activation_symmetries,
+            ),
+        )
+
+    def edge(self) -> LayerPrecision:
+        """The fixed precision of first and last layers."""
+        return LayerPrecision(
+            weight=self._fixed(PerChannel(), symmetric=True), activation=self.tensor()
+        )
+
+    def tensor(self) -> Quant | None:
+        """The fixed precision of what additions, gates and poolings read."""
+        return self._fixed(PerTensor(), symmetric=False)
+
+    def _fixed(self, granularity: Granularity, *, symmetric: bool) -> Quant | None:
+        return None if self.edge_bits is None else Quant(self.edge_bits, granularity, symmetric)

@@ -1,0 +1,96 @@
+"""CIFAR-style residual networks with elastic stage widths, depths, kernels and precision.
+
+He et al. 2016, section 4.2: a 3x3 stem, then stages of two-convolution blocks; each stage after
+the first halves the resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search_spaces.choice import choice
+from search_spaces.graph import Graph
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    GlobalPool,
+    Image,
+    Linear,
+    deeper_than,
+)
+from search_spaces.policy import Policy
+from search_spaces.space import SearchSpace
+
+
+def residual(
+    *,
+    channels: int,
+    classes: int,
+    image_sizes: Sequence[int],
+    widths: Sequence[Sequence[int]],
+    depths: Sequence[Sequence[int]],
+    kernels: Sequence[int] = (3,),
+    policy: Policy = Policy(),  # noqa: B008  # frozen
+) -> SearchSpace:
+    """The space of residual networks.
+
+    Args:
+        channels: Channels of the input image.
+        classes: Number of logits.
+        image_sizes: Input resolutions to choose from, ascending.
+        widths: Options of the stem's width, then of each stage's, ascending.
+        depths: Options of each stage's number of blocks, ascending, from 1.
+        kernels: Options of every block's first kernel, odd and ascending.
+        policy: Precisions to choose from.
+    """
+    if len(widths) != len(depths) + 1:
+        raise ValueError(
+            f"residual needs widths for the stem and each of {len(depths)} stages, given {len(widths)}"
+        )
+    graph = Graph(Image(channels, choice("resolution", image_sizes)))
+    graph.add("stem", Conv2d(choice("stem.width", widths[0]), 3, **policy.edge()))
+    x = _normed(graph, "stem", activate=True)
+    for s, (width, depth) in enumerate(zip(widths[1:], depths, strict=True)):
+        out, blocks = choice(f"stage{s}.width", width), choice(f"stage{s}.depth", depth)
+        for b in range(max(depth)):
+            stage, stride = f"stage{s}", 2 if s and not b else 1
+            kernel = choice(f"stage{s}.block{b}.kernel", kernels)
+            reach = deeper_than(blocks, b) if b >= min(depth) else True
+            x = _block(graph, x, (stage, f"block{b}"), (out, kernel, stride), policy, present=reach)
+    graph.add("pool", GlobalPool(policy.tensor()), x)
+    graph.add("head", Linear(classes, **policy.edge()))
+    return SearchSpace(graph, name="residual")
+
+
+def _block(
+    graph: Graph,
+    x: str,
+    where: tuple[str, str],
+    shape: tuple[int, int, int],
+    policy: Policy,
+    *,
+    present: bool,
+) -> str:
+    stage, block = where
+    out, kernel, stride = shape
+    here = f"{stage}.{block}"
+    first = policy.layer(stage, block, "conv1")
+    graph.add(f"{here}.conv1", Conv2d(out, kernel, stride, **first), x, present=present)
+    _normed(graph, f"{here}.conv1", activate=True, present=present)
+    graph.add(
+        f"{here}.conv2", Conv2d(out, 3, **policy.layer(stage, block, "conv2")), present=present
+    )
+    main = _normed(graph, f"{here}.conv2", activate=False, present=present)
+    skip = x
+    if block == "block0":
+        graph.add(f"{here}.skip", Conv2d(out, 1, stride, **policy.layer(stage, block, "skip")), x)
+        skip = _normed(graph, f"{here}.skip", activate=False)
+    graph.add(f"{here}.add", Add(policy.tensor()), main, skip, present=present)
+    return graph.add(f"{here}.relu", Activation("relu"), present=present)
+
+
+def _normed(graph: Graph, name: str, *, activate: bool, present: bool = True) -> str:
+    x = graph.add(f"{name}.norm", BatchNorm2d(), present=present)
+    return graph.add(f"{name}.relu", Activation("relu"), present=present) if activate else x

@@ -1,0 +1,195 @@
+"""Search spaces and genotypes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces import serialize
+from search_spaces.activity import activity_tables, count_networks
+from search_spaces.choice import Choice, choice, is_open, rebuild
+from search_spaces.graph import Graph, Node
+
+Genotype = tuple[int, ...]
+IntArray = NDArray[np.integer]
+
+
+class InvalidGenotype(ValueError):
+    """A genotype that is not in the space it was used with."""
+
+
+class SearchSpace:
+    """All the networks of one graph of operator specs.
+
+    A genotype holds one option index per entry of `choices`. Arrays of genotypes have the shape
+    `(n, len(choices))` and any integer dtype.
+
+    Args:
+        graph: The graph, placeholders included.
+        name: What the space is called in reports.
+    """
+
+    def __init__(self, graph: Graph, *, name: str = "custom") -> None:
+        self.graph = graph
+        self.name = name
+        self.choices = _distinct(graph)
+        self.counts = np.array([len(c.options) for c in self.choices], dtype=np.int64)
+        self.column = {c.name: position for position, c in enumerate(self.choices)}
+        self._rules = activity_tables(graph)
+
+    @property
+    def smallest(self) -> Genotype:
+        """The first option everywhere."""
+        return (0,) * len(self.choices)
+
+    @cached_property
+    def largest(self) -> Genotype:
+        """The last option everywhere, in canonical form."""
+        return self.canonical(tuple(int(count) - 1 for count in self.counts))
+
+    @cached_property
+    def size(self) -> int:
+        """The exact number of distinct networks."""
+        counts = {c.name: len(c.options) for c in self.choices}
+        return count_networks(counts, self._rules)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that stand for this space in every file made from it."""
+        content = json.dumps(serialize.graph_to_json(self.graph), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """A genotype with every choice drawn uniformly, in canonical form."""
+        return as_genotypes(self.sample_array(rng, 1))[0]
+
+    def sample_array(self, rng: np.random.Generator, count: int) -> IntArray:
+        """`count` samples as an array; distinct rows are not promised."""
+        return self.canonical_array(rng.integers(0, self.counts, size=(count, len(self.counts))))
+
+    def canonical(self, genotype: Sequence[int]) -> Genotype:
+        """The genotype with every closed choice at its first option: equal networks become equal."""
+        return as_genotypes(self.canonical_array(np.array([self.validate(genotype)])))[0]
+
+    def canonical_array(self, genotypes: IntArray) -> IntArray:
+        """`canonical` for every row of `(n, choices)`."""
+        result = genotypes.copy()
+        for name, open_ in self._open_columns(genotypes).items():
+            result[:, self.column[name]] *= open_
+        return result
+
+    def active(self, genotype: Sequence[int]) -> NDArray[np.bool_]:
+        """Which choices are open under `genotype`, as `(choices,)`."""
+        rows = np.array([self.validate(genotype)])
+        mask = np.ones(len(self.choices), dtype=np.bool_)
+        for name, open_ in self._open_columns(rows).items():
+            mask[self.column[name]] = open_[0]
+        return mask
+
+    def _open_columns(self, genotypes: IntArray) -> dict[str, NDArray[np.bool_]]:
+        return {
+            name: np.logical_or.reduce([table.gather(genotypes, self.column) for table in tables])
+            for name, tables in self._rules.items()
+        }
+
+    def validate(self, genotype: Sequence[int]) -> Genotype:
+        """The genotype as a tuple of ints; raises `InvalidGenotype` naming what is out of range."""
+        if len(genotype) != len(self.choices):
+            raise InvalidGenotype(
+                f"a genotype of space {self.name!r} has {len(self.choices)} entries, given "
+                f"{len(genotype)}; was it made for another space?"
+            )
+        for value, made in zip(genotype, self.choices, strict=True):
+            if not 0 <= value < len(made.options):
+                raise InvalidGenotype(
+                    f"choice {made.name!r} has options 0..{len(made.options) - 1}, given {value}"
+                )
+        return tuple(int(value) for value in genotype)
+
+    def decode(self, genotype: Sequence[int]) -> Graph:
+        """The resolved graph of `genotype`."""
+        picks = zip(self.column, self.validate(genotype), strict=True)
+        return self.graph.resolve(dict(picks))
+
+    def describe(self, genotype: Sequence[int]) -> dict[str, Any]:
+        """Choice name -> picked option as JSON, for the choices that are open."""
+        picked = zip(self.choices, self.validate(genotype), self.active(genotype), strict=True)
+        return {c.name: serialize.encode(c.options[i]) for c, i, is_active in picked if is_active}
+
+    def genotype(self, description: Mapping[str, Any]) -> Genotype:
+        """The genotype that `describe` gave this description of; unnamed choices stand at first."""
+        unknown = sorted(set(description) - set(self.column))
+        if unknown:
+            raise InvalidGenotype(f"space {self.name!r} has no choices {unknown}")
+        picks = [0] * len(self.choices)
+        for position, made in enumerate(self.choices):
+            if made.name in description:
+                options = [serialize.encode(option) for option in made.options]
+                if description[made.name] not in options:
+                    raise InvalidGenotype(
+                        f"choice {made.name!r} has the options {options}, given {description[made.name]!r}"
+                    )
+                picks[position] = options.index(description[made.name])
+        return self.canonical(picks)
+
+    def restrict(self, keep: Callable[[Choice[Any], Any], bool]) -> SearchSpace:
+        """The space with only those options for which `keep(choice, option)` holds."""
+
+        def narrow(value: Any) -> Any:
+            if isinstance(value, Choice):
+                kept = [narrow(option) for option in value.options if keep(value, option)]
+                if not kept:
+                    raise ValueError(
+                        f"restricting leaves choice {value.name!r} of space {self.name!r} without an "
+                        f"option (it had {value.options}); allow at least one of them"
+                    )
+                return choice(value.name, kept)
+            return rebuild(value, narrow) if is_open(value) else value
+
+        nodes = {
+            address: Node(narrow(node.op), node.inputs, tuple(map(narrow, node.present)))
+            for address, node in self.graph.nodes.items()
+        }
+        return SearchSpace(Graph.from_nodes(nodes), name=self.name)
+
+    def to_json(self) -> str:
+        """The whole space as JSON text; `from_json` gives it back."""
+        return json.dumps({"name": self.name, **serialize.graph_to_json(self.graph)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> SearchSpace:
+        """The space that `to_json` wrote."""
+        data = json.loads(text)
+        return cls(serialize.graph_from_json(data), name=data["name"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SearchSpace.from_json, (self.to_json(),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SearchSpace) and self.graph == other.graph
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
+def as_genotypes(rows: IntArray) -> list[Genotype]:
+    """Array rows as hashable genotypes."""
+    return [tuple(row) for row in rows.tolist()]
+
+
+def _distinct(graph: Graph) -> tuple[Choice[Any], ...]:
+    named: dict[str, Choice[Any]] = {}
+    for found in graph.choices():
+        known = named.setdefault(found.name, found)
+        if known != found:
+            raise ValueError(
+                f"choice {found.name!r} is used with options {known.options} and with {found.options}; "
+                "the same name is the same decision, so give both the same options or another name"
+            )
+    return tuple(named.values())
