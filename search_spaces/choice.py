@@ -54,8 +54,8 @@ class Derived:
     def __post_init__(self) -> None:
         if self.function not in _DERIVED_FUNCTIONS:
             raise ValueError(
-                f"derived function {self.function!r} is not known; import the module that defines it "
-                f"(known: {', '.join(sorted(_DERIVED_FUNCTIONS))})"
+                f"derived function {self.function!r} is not known; import the module that "
+                f"defines it (known: {', '.join(sorted(_DERIVED_FUNCTIONS))})"
             )
 
     def compute(self, arguments: tuple[Any, ...]) -> Any:
@@ -69,7 +69,7 @@ def choice(name: str, options: Sequence[T]) -> T:
     A single option is no decision and is returned as it is.
     """
     made = Choice(name, tuple(options))
-    return made.options[0] if len(made.options) == 1 else cast(T, made)
+    return made.options[0] if len(made.options) == 1 else cast("T", made)
 
 
 def derived(function: Callable[P, T]) -> Callable[P, T]:
@@ -85,8 +85,8 @@ def derived(function: Callable[P, T]) -> Callable[P, T]:
         if kwargs:
             raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
         if any(is_open(argument) for argument in args):
-            return cast(T, Derived(name, tuple(args)))
-        return function(*args)
+            return cast("T", Derived(name, tuple(args)))
+        return function(*args)  # pyright: ignore[reportCallIssue]  # no keywords are left
 
     return lift
 
@@ -94,13 +94,13 @@ def derived(function: Callable[P, T]) -> Callable[P, T]:
 def parts(value: object) -> tuple[Any, ...]:
     """The values directly inside `value`: options, arguments, fields or items."""
     if isinstance(value, Choice):
-        return cast(tuple[Any, ...], value.options)
+        return cast("tuple[Any, ...]", value.options)
     if isinstance(value, Derived):
         return value.arguments
     if isinstance(value, Spec):
         return tuple(getattr(value, field.name) for field in fields(value))
     if isinstance(value, tuple):
-        return cast(tuple[Any, ...], value)
+        return cast("tuple[Any, ...]", value)
     return ()
 
 
@@ -122,14 +122,14 @@ def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, Spec):
         return replace(value, **{f.name: change(getattr(value, f.name)) for f in fields(value)})
     if isinstance(value, tuple):
-        return tuple(change(part) for part in cast(tuple[Any, ...], value))
+        return tuple(change(part) for part in cast("tuple[Any, ...]", value))
     if isinstance(value, Derived):
         return Derived(value.function, tuple(change(part) for part in value.arguments))
     return value
 
 
 def resolve(value: T, picks: Mapping[str, int]) -> T:
-    """`value` with every placeholder replaced by what `picks` (choice name -> option index) says."""
+    """`value` with its placeholders replaced as `picks` (choice name -> option index) says."""
     if isinstance(value, Choice):
         return resolve(value.options[picks[value.name]], picks)
     if isinstance(value, Derived):

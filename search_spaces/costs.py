@@ -71,6 +71,7 @@ class CompiledCost:
         self._combine = combine
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The cost of every row of `(n, choices)`, as `(n,)`."""
         result = np.empty(len(genotypes))
         for start in range(0, len(genotypes), _CHUNK):
             # Columns contiguous and the chunk small: every gather then works within the cache.

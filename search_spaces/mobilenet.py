@@ -135,7 +135,7 @@ _LAYERS = ("expand", "depthwise", "project")
 
 
 def _squeeze_excite(graph: Graph, x: str, block: _Block, stage: Stage, policy: Policy) -> str:
-    """A gate per channel from the pooled input through a bottleneck of a quarter of the channels."""
+    """A gate per channel, from the pooled input through a quarter of the channels."""
     here = f"{block.stage}.{block.block}.gate"
     gated = True if stage.squeeze_excite else choice(here, (False, True))
     there = (block.present, gated)

@@ -47,7 +47,8 @@ def residual(
     """
     if len(widths) != len(depths) + 1:
         raise ValueError(
-            f"residual needs widths for the stem and each of {len(depths)} stages, given {len(widths)}"
+            f"residual needs widths for the stem and each of {len(depths)} stages, "
+            f"given {len(widths)} lists of widths"
         )
     graph = Graph(Image(channels, choice("resolution", image_sizes)))
     graph.add("stem", Conv2d(choice("stem.width", widths[0]), 3, **policy.edge()))

@@ -51,31 +51,7 @@ def graph_from_json(data: dict[str, Any]) -> Graph:
         raise ValueError(
             f"this is search space format {data.get('format')!r}; this version reads {FORMAT}"
         )
-    specs = {kind.__name__: kind for kind in _kinds(Spec)}
-    named: dict[str, Choice[Any]] = {}
-
-    def choice_called(name: str) -> Choice[Any]:
-        if name not in named:
-            named[name] = Choice(name, tuple(decode(option) for option in data["choices"][name]))
-        return named[name]
-
-    def decode(value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(decode(part) for part in value)
-        if not isinstance(value, dict):
-            return value
-        if "$choice" in value:
-            return choice_called(value["$choice"])
-        if "$derived" in value:
-            return Derived(value["$derived"], decode(value["arguments"]))
-        if value["$spec"] not in specs:
-            raise ValueError(
-                f"spec {value['$spec']!r} is not known; import the module that defines it "
-                f"(known: {', '.join(sorted(specs))})"
-            )
-        content = {key: decode(part) for key, part in value.items() if key != "$spec"}
-        return specs[value["$spec"]](**content)
-
+    decoder = _Decoder(data["choices"])
     return Graph.from_nodes(
         {
             node["address"]: Node(
@@ -84,6 +60,40 @@ def graph_from_json(data: dict[str, Any]) -> Graph:
             for node in data["nodes"]
         }
     )
+
+
+class _Decoder:
+    """Turns JSON back into specs, each choice made once."""
+
+    def __init__(self, options: dict[str, list[Any]]) -> None:
+        self._options = options
+        self._specs = {kind.__name__: kind for kind in _kinds(Spec)}
+        self._choices: dict[str, Choice[Any]] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(self(part) for part in value)
+        if not isinstance(value, dict):
+            return value
+        if "$choice" in value:
+            return self._choice(value["$choice"])
+        if "$derived" in value:
+            return Derived(value["$derived"], self(value["arguments"]))
+        return self._spec(value)
+
+    def _choice(self, name: str) -> Choice[Any]:
+        if name not in self._choices:
+            self._choices[name] = Choice(name, self(self._options[name]))
+        return self._choices[name]
+
+    def _spec(self, value: dict[str, Any]) -> Spec:
+        if value["$spec"] not in self._specs:
+            raise ValueError(
+                f"spec {value['$spec']!r} is not known; import the module that defines it "
+                f"(known: {', '.join(sorted(self._specs))})"
+            )
+        content = {key: self(part) for key, part in value.items() if key != "$spec"}
+        return self._specs[value["$spec"]](**content)
 
 
 def _kinds(base: type[Spec]) -> Iterator[type[Spec]]:

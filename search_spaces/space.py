@@ -74,7 +74,7 @@ class SearchSpace:
         return self.canonical_array(rng.integers(0, self.counts, size=(count, len(self.counts))))
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:
-        """The genotype with every closed choice at its first option: equal networks become equal."""
+        """The genotype with closed choices at their first option: equal networks become equal."""
         return as_genotypes(self.canonical_array(np.array([self.validate(genotype)])))[0]
 
     def canonical_array(self, genotypes: IntArray) -> IntArray:
@@ -133,7 +133,8 @@ class SearchSpace:
                 options = [serialize.encode(option) for option in made.options]
                 if description[made.name] not in options:
                     raise InvalidGenotype(
-                        f"choice {made.name!r} has the options {options}, given {description[made.name]!r}"
+                        f"choice {made.name!r} has the options {options}, "
+                        f"given {description[made.name]!r}"
                     )
                 picks[position] = options.index(description[made.name])
         return self.canonical(picks)
@@ -146,8 +147,8 @@ class SearchSpace:
                 kept = [narrow(option) for option in value.options if keep(value, option)]
                 if not kept:
                     raise ValueError(
-                        f"restricting leaves choice {value.name!r} of space {self.name!r} without an "
-                        f"option (it had {value.options}); allow at least one of them"
+                        f"restricting leaves choice {value.name!r} of space {self.name!r} without "
+                        f"an option (it had {value.options}); allow at least one of them"
                     )
                 return choice(value.name, kept)
             return rebuild(value, narrow) if is_open(value) else value
@@ -189,7 +190,7 @@ def _distinct(graph: Graph) -> tuple[Choice[Any], ...]:
         known = named.setdefault(found.name, found)
         if known != found:
             raise ValueError(
-                f"choice {found.name!r} is used with options {known.options} and with {found.options}; "
-                "the same name is the same decision, so give both the same options or another name"
+                f"choice {found.name!r} is used with options {known.options} and with "
+                f"{found.options}; the same name is the same decision, so give both the same options or another name"
             )
     return tuple(named.values())
