@@ -1,0 +1,104 @@
+"""Checkpoints: a supernet or a training state as one safetensors file, written whole or not at all.
+
+The file's header holds the fingerprint of the search space, so that weights are never read into
+another space, and a digest of the tensors, so that a damaged file is never read at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written, is damaged, or belongs to another search space."""
+
+
+def save_state(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write `tensors` and `metadata` to `path`: either the whole file appears or the old one stays.
+
+    `metadata` must name the space's `fingerprint`.
+    """
+    if "fingerprint" not in metadata:
+        raise CheckpointError(
+            f"checkpoint {path} needs the space's fingerprint among its metadata, "
+            f"given {sorted(metadata)}"
+        )
+    # A copy of each: safetensors refuses tensors that share memory.
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    content = to_bytes(whole, {**metadata, "digest": _digest(whole)})
+    try:
+        _write_atomically(Path(path), content)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write checkpoint {path} ({len(content)} bytes): {error.strerror or error}; "
+            "what was there before is unchanged; free space or choose a writable folder"
+        ) from error
+
+
+def load_state(path: Path | str, *, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata that `save_state` wrote for the space of this `fingerprint`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}; train the supernet first") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read ({error}); it is truncated or no safetensors file: "
+            "delete it and train the supernet again"
+        ) from error
+    _check(path, tensors, metadata, fingerprint)
+    return tensors, {key: value for key, value in metadata.items() if key != "digest"}
+
+
+def _check(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], fingerprint: str
+) -> None:
+    if metadata.get("digest") != _digest(tensors):
+        raise CheckpointError(
+            f"checkpoint {path} is damaged: its tensors do not match the digest in its header; "
+            "delete it and train the supernet again"
+        )
+    if metadata["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"checkpoint {path} holds space {metadata['fingerprint']}, expected {fingerprint}; "
+            "use the recipe it was made with or another run folder"
+        )
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash over the names and bytes of all tensors, whatever their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must outlive a power cut
+    finally:
+        os.close(folder)
