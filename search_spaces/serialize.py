@@ -51,7 +51,7 @@ def graph_from_json(data: dict[str, Any]) -> Graph:
         raise ValueError(
             f"this is search space format {data.get('format')!r}; this version reads {FORMAT}"
         )
-    decoder = _Decoder(data["choices"])
+    decode = _Decoder(data["choices"])
     return Graph.from_nodes(
         {
             node["address"]: Node(

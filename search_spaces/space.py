@@ -191,6 +191,7 @@ def _distinct(graph: Graph) -> tuple[Choice[Any], ...]:
         if known != found:
             raise ValueError(
                 f"choice {found.name!r} is used with options {known.options} and with "
-                f"{found.options}; the same name is the same decision, so give both the same options or another name"
+                f"{found.options}; the same name is the same decision, so give both the same "
+                "options or another name"
             )
     return tuple(named.values())
