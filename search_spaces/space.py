@@ -86,10 +86,13 @@ class SearchSpace:
 
     def active(self, genotype: Sequence[int]) -> NDArray[np.bool_]:
         """Which choices are open under `genotype`, as `(choices,)`."""
-        rows = np.array([self.validate(genotype)])
-        mask = np.ones(len(self.choices), dtype=np.bool_)
-        for name, open_ in self._open_columns(rows).items():
-            mask[self.column[name]] = open_[0]
+        return self.active_array(np.array([self.validate(genotype)]))[0]
+
+    def active_array(self, genotypes: IntArray) -> NDArray[np.bool_]:
+        """`active` for every row of `(n, choices)`, in the same shape."""
+        mask = np.ones(genotypes.shape, dtype=np.bool_)
+        for name, open_ in self._open_columns(genotypes).items():
+            mask[:, self.column[name]] = open_
         return mask
 
     def _open_columns(self, genotypes: IntArray) -> dict[str, NDArray[np.bool_]]:
