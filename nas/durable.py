@@ -1,0 +1,77 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from pathlib import Path
+
+
+class WriteError(OSError):
+    """A file that could not be written; what stood there before still stands."""
+
+
+def write_atomic(path: str | Path, content: bytes) -> None:
+    """Put `content` at `path` so that a reader or a crash never meets half of it.
+
+    The content goes to a hidden file in the same folder, is flushed to the disk and then takes the
+    name in one step. The folder must exist.
+
+    Raises:
+        WriteError: With the reason and the remedy; the old file, if any, is untouched.
+    """
+    path = Path(path)
+    try:
+        temporary = _write_beside(path, content)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: str | Path, error: OSError) -> WriteError:
+    """`error`, met while writing `path`, as a sentence with its remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path")
+    raised = WriteError(f"cannot write {os.fspath(path)}: {error.strerror or error}; {remedy}")
+    raised.errno = error.errno
+    return raised
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space on that disk and run again",
+    errno.EDQUOT: "free some of your disk quota and run again",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) and run again",
+    errno.EACCES: "give yourself the right to write there or choose another folder",
+    errno.EPERM: "give yourself the right to write there or choose another folder",
+    errno.EROFS: "that file system is read-only, choose another folder",
+    errno.ENOENT: "create the folder first",
+    errno.ENOTDIR: "choose a path whose parent is a folder",
+    errno.EISDIR: "there is a folder of that name, choose another name",
+}
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    with temporary.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink()
+            raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
