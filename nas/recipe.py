@@ -1,0 +1,257 @@
+"""Recipes: one TOML file says what to train, search and export; validated before anything starts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from nas.tasks import Task, TaskSection
+from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
+from search_spaces.policy import Fineness, Policy
+from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
+from search_spaces.residual import residual
+from search_spaces.space import SearchSpace
+from supernets.train import TrainingSettings
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; the message names file, key, value and what is allowed."""
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _full_precision(bits: Any) -> Any:
+    return None if bits in ("float", 16, 32) else bits
+
+
+Bits = Annotated[
+    Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
+]
+GranularityName = Literal["per_tensor", "per_channel"]
+_GRANULARITIES: dict[str, Granularity] = {
+    "per_tensor": PerTensor(),
+    "per_channel": PerChannel(),
+}
+
+
+class PolicySection(Section):
+    """Precisions to choose from; 16, 32 and "float" mean full precision."""
+
+    weight_bits: tuple[Bits, ...] = (2, 4, 8)
+    activation_bits: tuple[Bits, ...] = (4, 8)
+    weight_granularities: tuple[GranularityName, ...] = ("per_channel",)
+    weight_symmetries: tuple[bool, ...] = (True,)
+    activation_symmetries: tuple[bool, ...] = (False,)
+    fineness: Fineness = "block"
+    edge_bits: Bits = 8
+
+    def build(self) -> Policy:
+        """The policy as the language knows it."""
+        return Policy(
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            weight_granularities=[_GRANULARITIES[name] for name in self.weight_granularities],
+            weight_symmetries=self.weight_symmetries,
+            activation_symmetries=self.activation_symmetries,
+            fineness=self.fineness,
+            edge_bits=self.edge_bits,
+        )
+
+
+class ResidualSection(Section):
+    """A space of residual networks."""
+
+    family: Literal["residual"]
+    widths: tuple[tuple[int, ...], ...]
+    depths: tuple[tuple[int, ...], ...]
+    kernels: tuple[int, ...] = (3,)
+    image_sizes: tuple[int, ...] | None = None
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's images and classes."""
+        return residual(
+            channels=task.channels,
+            classes=task.classes,
+            image_sizes=self.image_sizes or (task.image_size,),
+            widths=self.widths,
+            depths=self.depths,
+            kernels=self.kernels,
+            policy=self.policy.build(),
+        )
+
+
+class MobileNetSection(Section):
+    """A space of inverted-residual networks."""
+
+    family: Literal["mobilenet"]
+    stages: tuple[Stage, ...] = MOBILENET_V3
+    depths: tuple[int, ...] = (2, 3, 4)
+    kernels: tuple[int, ...] = (3, 5, 7)
+    expansions: tuple[int, ...] = (3, 4, 6)
+    width_multipliers: tuple[float, ...] = (1.0,)
+    stem: int = 16
+    stem_stride: int = 2
+    head: int = 960
+    image_sizes: tuple[int, ...] | None = None
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's images and classes."""
+        options = {name: getattr(self, name) for name in _MOBILENET_OPTIONS}
+        return mobilenet(
+            channels=task.channels,
+            classes=task.classes,
+            image_sizes=self.image_sizes or (task.image_size,),
+            policy=self.policy.build(),
+            **options,
+        )
+
+
+_MOBILENET_OPTIONS = (
+    *("stages", "depths", "kernels", "expansions", "width_multipliers"),
+    *("stem", "stem_stride", "head"),
+)
+
+
+class SpaceFileSection(Section):
+    """A space saved as JSON by `SearchSpace.to_json`."""
+
+    family: Literal["file"]
+    path: Path
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space in the file; its input and output must fit the task."""
+        try:
+            space = SearchSpace.from_json(self.path.read_text())
+        except (OSError, ValueError, KeyError) as error:
+            raise RecipeError(f"space.path = {self.path}: {error}; give a file that `to_json` wrote") from error
+        made = space.decode(space.largest).shapes()
+        channels, (classes,) = made["input"][0], list(made.values())[-1]
+        if (channels, classes) != (task.channels, task.classes):
+            raise RecipeError(
+                f"space.path = {self.path} is for {channels} channels and {classes} classes; "
+                f"task {task.name!r} has {task.channels} and {task.classes}"
+            )
+        return space
+
+
+SpaceSection = Annotated[
+    ResidualSection | MobileNetSection | SpaceFileSection, Field(discriminator="family")
+]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TargetSection(Section):
+    """A device to search for, by shipped name or file, with hard limits on its costs."""
+
+    name: str
+    objective: str = "latency_ms"
+    limits: dict[str, Positive] = {}
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How many points of error above the best a cheaper subnet may have to be chosen."""
+
+
+class SearchSection(Section):
+    """Who searches, and with how many true evaluations."""
+
+    searcher: Literal["guided", "nsga2", "random"] = "guided"
+    budget: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=1)] = 10
+    proxies: Annotated[int, Field(ge=0)] = 32
+    """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
+    calibration_images: Annotated[int, Field(ge=1)] = 512
+    validation_images: Annotated[int, Field(ge=1)] | None = None
+
+
+class ComputeSection(Section):
+    """Where it runs."""
+
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    profile_threads: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Ray actors that evaluate; 0 evaluates in this process."""
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    ray_address: str | None = None
+
+
+class Recipe(Section):
+    """Everything that one run needs."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: TaskSection
+    space: SpaceSection
+    training: TrainingSettings = TrainingSettings()
+    targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
+    search: SearchSection = SearchSection()
+    compute: ComputeSection = ComputeSection()
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the TOML file at `path`, with `key.path=value` overrides applied.
+
+    Raises:
+        RecipeError: The file cannot be read or says something that is not allowed; every problem
+            is listed.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    content.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(content, override)
+    return validate_recipe(content, source=str(path))
+
+
+def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Recipe:
+    """The recipe that `content` holds; `source` names it in errors."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        raise RecipeError(f"{source} cannot be run:\n{problems}") from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    steps = key.strip().split(".")
+    if not separator or not all(steps):
+        raise RecipeError(f"--set {override!r} is not KEY=VALUE, for example search.budget=400")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = content
+    for step in steps[:-1]:
+        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        if not isinstance(place, dict | list):
+            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, not a section")
+    if isinstance(place, list):
+        place[int(steps[-1])] = value
+    else:
+        place[steps[-1]] = value
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """One problem as key, value and what is allowed."""
+    key = ".".join(str(step) for step in problem["loc"])
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: unknown key; see docs/formats.md for the keys of this section"
+    if problem["type"] == "missing":
+        return f"{key}: missing; give a value"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{key} = {problem['input']!r}: {message}"

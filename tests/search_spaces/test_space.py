@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+
+from search_spaces.choice import choice
+from search_spaces.graph import Graph
+from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.policy import Policy
+from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
+from search_spaces.residual import residual
+from search_spaces.space import SearchSpace
+from tests.contracts.space import SpaceContract, count_by_enumeration
+
+RICH = Policy(
+    weight_bits=(2, 3, 4, 6, 8, None),
+    activation_bits=(4, 8, None),
+    weight_granularities=(PerTensor(), PerChannel()),
+    weight_symmetries=(True, False),
+    fineness="layer",
+)
+
+
+def small_residual(policy: Policy = RICH) -> SearchSpace:
+    return residual(
+        channels=3,
+        classes=5,
+        image_sizes=(12, 16),
+        widths=((8, 16), (8, 16), (16, 24)),
+        depths=((1, 2), (1, 3)),
+        kernels=(3, 5),
+        policy=policy,
+    )
+
+
+def small_mobilenet(policy: Policy = RICH) -> SearchSpace:
+    return mobilenet(
+        channels=3,
+        classes=5,
+        image_sizes=(16, 24),
+        stages=(Stage(8, 1), Stage(16, 2, squeeze_excite=None, function="hardswish")),
+        depths=(1, 2),
+        kernels=(3, 5),
+        expansions=(2, 3),
+        width_multipliers=(1.0, 1.5),
+        stem=8,
+        stem_stride=1,
+        head=32,
+        policy=policy,
+    )
+
+
+class TestResidual(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return small_residual()
+
+
+class TestMobileNet(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return small_mobilenet()
+
+
+class TestRestricted(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return small_mobilenet().restrict(
+            lambda _, option: not isinstance(option, Quant) or option.bits >= 4
+        )
+
+    def test_no_dropped_option_is_left(self, space):
+        picked = [option for c in space.choices for option in c.options]
+        assert min(bits_of(o) for o in picked if isinstance(o, Quant)) == 4
+
+
+def tiny(policy: Policy) -> SearchSpace:
+    return residual(
+        channels=1,
+        classes=2,
+        image_sizes=(8,),
+        widths=((8,), (8, 16)),
+        depths=((1, 2),),
+        kernels=(3, 5),
+        policy=policy,
+    )
+
+
+@pytest.mark.parametrize("fineness", ["network", "stage", "block", "layer"])
+def test_size_equals_enumeration(fineness):
+    space = tiny(
+        Policy(
+            weight_bits=(4, None),
+            activation_bits=(8,),
+            weight_symmetries=(True, False),
+            fineness=fineness,
+        )
+    )
+    assert space.size == count_by_enumeration(space)
+
+
+def test_size_of_once_for_all_mobilenet_v3_is_the_published_one():
+    # Cai et al. 2020: ((3 x 3)^2 + (3 x 3)^3 + (3 x 3)^4)^5 architectures at one resolution.
+    plain = Policy(weight_bits=(8,), activation_bits=(8,))
+    space = mobilenet(channels=3, classes=1000, image_sizes=(224,), policy=plain)
+    assert space.size == 7371**5
+
+
+def test_macs_of_mobilenet_v3_largest_match_a_hand_count():
+    plain = Policy(weight_bits=(8,), activation_bits=(8,))
+    space = tiny(plain)
+    graph = space.decode(space.largest)
+    # stem 3x3 1->8, two blocks at width 16 on 8x8 with a 5x5 first kernel, a 1x1 skip, the head
+    positions = 64
+    stem = 8 * 1 * 9 * positions
+    first = (16 * 8 * 25 + 16 * 16 * 9 + 16 * 8) * positions
+    second = (16 * 16 * 25 + 16 * 16 * 9) * positions
+    head = 16 * 2
+    from search_spaces.costs import macs, total
+
+    assert total(macs, graph) == stem + first + second + head
+
+
+def test_policy_fineness_is_the_number_of_precision_choices():
+    names = {
+        fineness: sum(".bits" in c.name or c.name.endswith("weight.bits") for c in tiny_at.choices)
+        for fineness in ("network", "stage", "block", "layer")
+        for tiny_at in [tiny(Policy(weight_bits=(4, 8), activation_bits=(8,), fineness=fineness))]
+    }
+    assert names == {"network": 1, "stage": 1, "block": 2, "layer": 5}
+
+
+def test_first_and_last_layers_stand_at_eight_bits():
+    space = small_mobilenet()
+    for genotype in (space.smallest, space.largest):
+        graph = space.decode(genotype)
+        for name in ("stem", "head"):
+            assert bits_of(graph.nodes[name].op.weight) == 8
+            assert bits_of(graph.nodes[name].op.activation) == 8
+
+
+def test_one_name_with_two_sets_of_options_is_refused():
+    graph = Graph(Image(1, 8))
+    graph.add("a", Conv2d(choice("width", (4, 8)), 3))
+    graph.add("b", Conv2d(choice("width", (4, 16)), 3))
+    with pytest.raises(ValueError, match="same name is the same decision"):
+        SearchSpace(graph)
+
+
+def test_restricting_everything_away_names_the_choice():
+    with pytest.raises(ValueError, match=r"stage0\.block0\.conv1\.weight\.bits"):
+        small_residual().restrict(lambda c, _: c.name != "stage0.block0.conv1.weight.bits")
+
+
+def test_an_unresolved_graph_has_no_shapes():
+    with pytest.raises(ValueError, match="still holds a choice"):
+        small_residual().graph.shapes()
+
+
+def test_an_absent_node_hands_on_its_first_input():
+    graph = Graph(Image(1, 8))
+    graph.add("stem", Conv2d(4, 3))
+    graph.add("extra", Activation("relu"), present=deeper_than(choice("depth", (1, 2)), 1))
+    graph.add("pool", GlobalPool())
+    graph.add("head", Linear(2))
+    shallow = SearchSpace(graph).decode((0,))
+    assert shallow.nodes["pool"].inputs == ("stem",)
+    assert "extra" not in shallow.nodes
+
+
+def test_a_million_genotypes_cost_what_their_rows_cost():
+    space = small_mobilenet()
+    from search_spaces.costs import bitops, compile_cost
+
+    compiled = compile_cost(space, bitops)
+    rows = space.sample_array(np.random.default_rng(0), 100_000)
+    whole = compiled(rows)
+    assert (whole[77_000:77_100] == compiled(rows[77_000:77_100])).all()
+
+
+def test_json_of_another_format_is_refused():
+    text = small_residual().to_json().replace('"format": 1', '"format": 99')
+    with pytest.raises(ValueError, match="format 99"):
+        SearchSpace.from_json(text)
+
+
+def test_json_never_imports_an_unknown_function():
+    text = small_residual().to_json().replace("search_spaces.ops:deeper_than", "os:system")
+    with pytest.raises(ValueError, match="os:system"):
+        SearchSpace.from_json(text)
