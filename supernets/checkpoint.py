@@ -16,9 +16,43 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from search_spaces.space import SearchSpace
+from supernets.supernet import Supernet
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be written, is damaged, or belongs to another search space."""
+
+
+def save(
+    supernet: Supernet, path: Path | str, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write the weights, the steps and the space of `supernet` to `path`, atomically."""
+    tensors = {name: tensor.detach() for name, tensor in supernet.state_dict().items()}
+    space = supernet.space
+    header = {**(metadata or {}), "fingerprint": space.fingerprint, "space": space.to_json()}
+    save_state(path, tensors, header)
+
+
+def load(space: SearchSpace, path: Path | str) -> Supernet:
+    """The supernet of `space` with the weights that `save` wrote; raises `CheckpointError`."""
+    tensors, _ = load_state(path, fingerprint=space.fingerprint)
+    supernet = Supernet(space, seed=0)
+    mismatch = _mismatch(supernet.state_dict(), tensors)
+    if mismatch:
+        raise CheckpointError(
+            f"checkpoint {path} was written by another version of the supernet: {mismatch}; "
+            "train the supernet again"
+        )
+    supernet.load_state_dict(tensors)
+    return supernet
+
+
+def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    if expected.keys() != found.keys():
+        return f"{len(expected.keys() ^ found.keys())} tensors are missing or unknown"
+    wrong = [name for name in expected if expected[name].shape != found[name].shape]
+    return f"{len(wrong)} tensors have another shape" if wrong else ""
 
 
 def save_state(

@@ -1,0 +1,202 @@
+"""The supernet: the weights of the largest network of a space, shared by all the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.choice import Choice, Derived, variants
+from search_spaces.costs import SpaceKernels
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Op, Shape
+from search_spaces.quant import Quant
+from search_spaces.space import Genotype, SearchSpace
+from supernets.elastic import compute, parameter_shapes, sliced
+from supernets.quantizers import Quantizer
+
+# Called with a node's address, the slot of the input and the input, before it is quantized.
+Observer = Callable[[str, int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a subnet: what runs at `address` and the shapes it reads, without the batch."""
+
+    address: str
+    op: Op
+    reads: tuple[str, ...]
+    inputs: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved graph and its nodes in the order in which they run."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+
+
+@lru_cache(maxsize=1024)
+def plan(space: SearchSpace, genotype: Genotype) -> Plan:
+    """How the subnet of `genotype` runs."""
+    graph = space.decode(genotype)
+    shapes = graph.shapes()
+    steps = tuple(
+        Step(address, node.op, node.inputs, tuple(shapes[read] for read in node.inputs))
+        for address, node in graph.nodes.items()
+    )
+    return Plan(graph, steps)
+
+
+class SharedNode(nn.Module):
+    """The largest parameters of one node and the quantizers of its weight and of its inputs."""
+
+    def __init__(self, op: Op, shapes: dict[str, Shape], generator: torch.Generator) -> None:
+        super().__init__()
+        self.tensors = nn.ParameterDict(
+            {name: _initial(name, shape, generator) for name, shape in shapes.items()}
+        )
+        weights, activations = [*_quants(op.weight)], [*_quants(op.activation)]
+        channels = shapes["weight"][0] if "weight" in shapes else 1
+        self.weight = Quantizer(weights, channels) if weights else None
+        self.inputs = nn.ModuleList(
+            Quantizer(activations) for _ in range(op.arity * bool(activations))
+        )
+
+    def subnet(self, step: Step, *, quantize: bool) -> dict[str, Tensor]:
+        """The parameters of this node in the subnet of `step`, the weight on its grid."""
+        tensors = sliced(step.op, self._tensors(), *step.inputs)
+        if quantize and step.op.weight is not None and self.weight is not None:
+            tensors["weight"] = self.weight(tensors["weight"], step.op.weight)
+        return tensors
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: self.tensors[name] for name in self.tensors}
+
+
+def _quants(precision: Quant | None) -> Iterator[Quant]:
+    return (form for form in variants(precision) if form is not None)
+
+
+def _initial(name: str, shape: Shape, generator: torch.Generator) -> nn.Parameter:
+    """Kaiming's normal weights (He et al. 2015, eq. 10), norms that change nothing, zero biases."""
+    if name == "weight":
+        deviation = math.sqrt(2.0 / math.prod(shape[1:]))
+        return nn.Parameter(torch.randn(shape, generator=generator) * deviation)
+    return nn.Parameter(torch.ones(shape) if name == "scale" else torch.zeros(shape))
+
+
+class Supernet(nn.Module):
+    """All the networks of `space` on shared weights; which one runs is an argument of `forward`.
+
+    Steps stand at one until `calibrate.initialise_steps` has seen data.
+
+    Args:
+        space: The space whose largest shapes the parameters have.
+        seed: Fixes the initial weights; the global generator is not touched.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+        super().__init__()
+        self.space = space
+        generator = torch.Generator().manual_seed(seed)
+        shapes = largest_shapes(space)
+        self.nodes = nn.ModuleDict(
+            {
+                _module_name(address): SharedNode(node.op, shapes[address], generator)
+                for address, node in space.graph.nodes.items()
+            }
+        )
+
+    def node(self, address: str) -> SharedNode:
+        """What the subnets share at `address`."""
+        shared = self.nodes[_module_name(address)]
+        assert isinstance(shared, SharedNode)
+        return shared
+
+    def forward(self, x: Tensor, genotype: Sequence[int], *, quantize: bool = True) -> Tensor:
+        """The logits `(batch, classes)` of one subnet for images `(batch, channels, h, w)`.
+
+        Batch norm uses the batch's own statistics, in training and in evaluation mode alike: to
+        judge a subnet, `extract` it. `quantize=False` runs it in full precision.
+        """
+        return self.run(x, genotype, quantize=quantize)
+
+    def run(
+        self,
+        x: Tensor,
+        genotype: Sequence[int],
+        *,
+        quantize: bool = True,
+        observe: Observer | None = None,
+    ) -> Tensor:
+        """`forward` that shows `observe` every input that a quantizer is made for."""
+        current = plan(self.space, tuple(genotype))
+        values: dict[str, Tensor] = {}
+        for step in current.steps:
+            shared = self.node(step.address)
+            read = [values[address] for address in step.reads] or [x]
+            if observe is not None:
+                for slot in range(len(shared.inputs)):
+                    observe(step.address, slot, read[slot])
+            if quantize and step.op.activation is not None:
+                quant = step.op.activation
+                read = [q(value, quant) for q, value in zip(shared.inputs, read, strict=True)]
+            tensors = shared.subnet(step, quantize=quantize)
+            values[step.address] = compute(step.op, tensors, *read)
+        return values[current.graph.output]
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters by how they are trained: `weights`, `steps`, and `others` (norms, biases).
+
+        Weight decay belongs on `weights` only.
+        """
+        groups: dict[str, list[nn.Parameter]] = {"weights": [], "steps": [], "others": []}
+        for name, parameter in self.named_parameters():
+            if ".log_steps." in name:
+                groups["steps"].append(parameter)
+            else:
+                groups["weights" if name.endswith(".tensors.weight") else "others"].append(
+                    parameter
+                )
+        return groups
+
+
+def _module_name(address: str) -> str:
+    """Torch forbids dots in module names; slashes are free, since addresses are dotted paths."""
+    return address.replace(".", "/")
+
+
+def largest_shapes(space: SearchSpace) -> dict[str, dict[str, Shape]]:
+    """For every node, the smallest parameter shapes that hold those of all its forms."""
+    kernels = SpaceKernels(_without_precision(space))
+    shapes: dict[str, dict[str, Shape]] = {}
+    for address, table in kernels.tables.items():
+        largest = shapes[address] = {}
+        for number in set(table.values.flat):
+            kernel = kernels.kernels[number]
+            if kernel is None:
+                continue
+            for name, shape in parameter_shapes(kernel.op, *kernel.inputs).items():
+                known = largest.get(name, shape)
+                largest[name] = tuple(map(max, known, shape))
+    return shapes
+
+
+def _without_precision(space: SearchSpace) -> SearchSpace:
+    """The space of shapes alone: precisions would only multiply the forms of every node."""
+    nodes: dict[str, Node] = {}
+    for address, node in space.graph.nodes.items():
+        if isinstance(node.op, Choice | Derived):
+            raise ValueError(
+                f"node {address!r} chooses among operators; a supernet shares the weights of one "
+                "operator per node, so give each operator a node of its own"
+            )
+        held = {field.name for field in fields(node.op)} & {"weight", "activation"}
+        nodes[address] = Node(replace(node.op, **dict.fromkeys(held)), node.inputs, node.present)
+    return SearchSpace(Graph.from_nodes(nodes), name=space.name)
