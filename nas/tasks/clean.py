@@ -1,0 +1,164 @@
+"""From arrays as they lie in files to clean ones: layout, square, finite, labels from 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.tasks.task import TaskError
+
+Array = NDArray[Any]
+Layout = Literal["auto", "nhw", "nhwc", "nchw"]
+_IMAGE_CHANNELS = (1, 3)
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images `(n, c, h, w)` in the units of their file with a label of any kind each, `(n,)`."""
+
+    images: Array
+    labels: Array
+
+    def at(self, rows: NDArray[np.integer] | slice) -> Labelled:
+        """The images and labels at `rows`, in that order."""
+        return Labelled(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a data source holds; splits that it lacks are drawn from its training images."""
+
+    name: str
+    train: Labelled
+    validation: Labelled | None = None
+    test: Labelled | None = None
+
+
+def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Labelled:
+    """Clean images and labels; raises `TaskError` naming `where` and what is wrong.
+
+    Images that are not square are padded with zeros around their centre.
+    """
+    images = squared(channels_first(where, images, layout))
+    if len(images) == 0:
+        raise TaskError(f"{where} holds no images; every split needs at least one")
+    if images.dtype.kind == "f":
+        _check_finite(where, images)
+    labels = labels.reshape(-1) if labels.shape == (len(images), 1) else labels
+    if labels.shape != (len(images),):
+        raise TaskError(
+            f"{where} has {len(images)} images but labels of shape {labels.shape}; "
+            f"give one class per image, shape ({len(images)},)"
+        )
+    return Labelled(images, _class_labels(where, labels))
+
+
+def channels_first(where: str, images: Array, layout: Layout) -> Array:
+    """`images` as `(n, c, h, w)`; `auto` takes the axis of length 1 or 3 for the channels."""
+    if images.dtype.kind not in "uifb":
+        raise TaskError(f"{where} has images of type {images.dtype}; give integers or floats")
+    if layout == "auto":
+        layout = _guess_layout(where, images.shape)
+    if images.ndim != len(layout):
+        raise TaskError(
+            f"{where} has images of shape {images.shape}, which layout {layout!r} cannot be; "
+            "give an array (n, h, w), (n, h, w, c) or (n, c, h, w)"
+        )
+    if layout == "nhw":
+        return images[:, None]
+    return images.transpose(0, 3, 1, 2) if layout == "nhwc" else images
+
+
+def _guess_layout(where: str, shape: tuple[int, ...]) -> Layout:
+    if len(shape) == len("nhw"):
+        return "nhw"
+    if len(shape) != len("nchw"):
+        raise TaskError(
+            f"{where} has images of shape {shape}; "
+            "give an array (n, h, w), (n, h, w, c) or (n, c, h, w)"
+        )
+    first, last = shape[1] in _IMAGE_CHANNELS, shape[3] in _IMAGE_CHANNELS
+    if first == last:
+        raise TaskError(
+            f"{where} has images of shape {shape}, which does not tell where the channels are; "
+            "set layout to 'nhwc' or 'nchw'"
+        )
+    return "nchw" if first else "nhwc"
+
+
+def squared(images: Array) -> Array:
+    """`images` `(n, c, h, w)` padded with zeros around the centre to the longer of both sides."""
+    height, width = images.shape[2:]
+    size = max(height, width)
+    if height == width:
+        return images
+    top, left = (size - height) // 2, (size - width) // 2
+    padded = np.zeros((*images.shape[:2], size, size), dtype=images.dtype)
+    padded[:, :, top : top + height, left : left + width] = images
+    return padded
+
+
+def _check_finite(where: str, images: Array) -> None:
+    for start in range(0, len(images), _CHUNK):
+        finite = np.isfinite(images[start : start + _CHUNK]).all(axis=(1, 2, 3))
+        if not finite.all():
+            bad = start + int(np.argmin(finite))
+            raise TaskError(
+                f"{where} has NaN or infinite pixels, first in image {bad}; repair or drop it"
+            )
+
+
+def _class_labels(where: str, labels: Array) -> Array:
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+            raise TaskError(
+                f"{where} has labels that are no whole numbers; give the index of a class per image"
+            )
+        return labels.astype(np.int64)
+    if labels.dtype.kind not in "uibUS":
+        raise TaskError(
+            f"{where} has labels of type {labels.dtype}; give whole numbers or class names"
+        )
+    return labels
+
+
+def class_codes(where: str, labels: Array, known: Array) -> NDArray[np.int64]:
+    """The position of each label among the `known` ones, which are sorted."""
+    foreign = np.setdiff1d(labels, known)
+    if len(foreign):
+        raise TaskError(
+            f"{where} has the class {foreign[0]!s}, of which there is no training image; "
+            f"the training images have {_some(known)}"
+        )
+    return np.searchsorted(known, labels).astype(np.int64)
+
+
+def _some(values: Array, count: int = 12) -> str:
+    shown = ", ".join(str(value) for value in values[:count])
+    return shown if len(values) <= count else f"{shown}, ... ({len(values)})"
+
+
+def balanced_order(labels: Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """All positions in a random order of which every beginning has the classes in proportion."""
+    place = np.empty(len(labels))
+    for value in np.unique(labels):
+        (members,) = np.nonzero(labels == value)
+        place[members] = (rng.permutation(len(members)) + 0.5) / len(members)
+    return np.argsort(place, kind="stable")
+
+
+def pixel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation per channel of `(n, c, h, w)`; 1 where a channel is constant."""
+    total, squares = np.zeros(images.shape[1]), np.zeros(images.shape[1])
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK].astype(np.float64)
+        total += part.sum(axis=(0, 2, 3))
+        squares += np.square(part).sum(axis=(0, 2, 3))
+    count = images.size / images.shape[1]
+    mean = total / count
+    variance = np.maximum(squares / count - mean**2, 0.0)
+    return mean, np.where(variance > 0, np.sqrt(variance), 1.0)

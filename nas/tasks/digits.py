@@ -1,0 +1,23 @@
+"""Handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8 pixels."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
+
+from nas.tasks.clean import Source, labelled
+from nas.tasks.section import Fraction, SplitSection
+
+
+class DigitsTask(SplitSection):
+    """The task that needs no download."""
+
+    kind: Literal["digits"] = "digits"
+    validation_fraction: Fraction = 0.2
+
+    def read(self) -> Source:
+        """The bundled images."""
+        data = cast("Bunch", load_digits())
+        return Source("digits", labelled("digits", data.images, data.target))

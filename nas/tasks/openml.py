@@ -1,0 +1,61 @@
+"""Well-known image sets by name, from OpenML through scikit-learn's fetcher."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+from sklearn.datasets import fetch_openml
+from sklearn.utils import Bunch
+
+from nas.tasks.clean import Source, labelled
+from nas.tasks.section import SplitSection
+from nas.tasks.task import TaskError
+
+Name = Literal["mnist", "fashion-mnist", "cifar-10"]
+_SETS: dict[Name, tuple[str, tuple[int, int, int]]] = {
+    "mnist": ("mnist_784", (1, 28, 28)),
+    "fashion-mnist": ("Fashion-MNIST", (1, 28, 28)),
+    "cifar-10": ("CIFAR_10", (3, 32, 32)),
+}
+
+
+class OpenMLTask(SplitSection):
+    """An image set that scikit-learn downloads once and keeps.
+
+    OpenML gives one table without saying which rows are the published test split, so the test split
+    is drawn from it by `test_fraction`.
+
+    Attributes:
+        name: The image set.
+        cache: Where scikit-learn keeps downloads; its own default folder where left out.
+    """
+
+    kind: Literal["openml"] = "openml"
+    name: Name
+    cache: Path | None = None
+
+    def read(self) -> Source:
+        """The downloaded or cached images."""
+        identifier, shape = _SETS[self.name]
+        # The parser that is fast needs pandas, which is not among our dependencies.
+        parser = "liac-arff" if importlib.util.find_spec("pandas") is None else "pandas"
+        try:
+            data = cast(
+                "Bunch",
+                fetch_openml(
+                    identifier, version=1, as_frame=False, parser=parser, data_home=self.cache
+                ),
+            )
+        except (OSError, ValueError) as error:
+            raise TaskError(
+                f"cannot fetch {identifier} from openml.org ({error}); without a network, give the "
+                "images as an .npz file with x_train, y_train, x_test and y_test in a task section "
+                'with kind = "arrays" and its path'
+            ) from error
+        pixels = np.asarray(data.data).astype(np.uint8).reshape(-1, *shape)
+        return Source(
+            self.name, labelled(identifier, pixels, data.target.astype(str), layout="nchw")
+        )

@@ -1,0 +1,149 @@
+"""What a task is: a train and a validation split in plain view, and a test split out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.tasks.augment import Augment
+
+Batch = tuple[Tensor, Tensor]
+SearchSplit = Literal["train", "validation"]
+
+
+class TaskError(ValueError):
+    """Data that cannot be made a task; the message names the source, the fault and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images `(n, c, h, w)`, normalised float32, and their labels `(n,)`, int64 from 0."""
+
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int, *, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+        """All images once, the last batch smaller than `size`; shuffled if `rng` is given."""
+        if size < 1:
+            raise ValueError(f"a batch holds at least one image, given a size of {size}")
+        order = None if rng is None else torch.from_numpy(rng.permutation(len(self)))
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size) if order is None else order[start : start + size]
+            yield self.images[rows], self.labels[rows]
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same split held on `device`."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSplit(Split):
+    """The images to learn from, with the way they vary; what `supernets.train` reads.
+
+    Attributes:
+        augment: How the images vary.
+        black: The normalised value of a zero pixel, `(c,)`.
+    """
+
+    augment: Augment
+    black: Tensor
+
+    def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> Batch:
+        """The images and labels at `rows`, augmented by draws from `rng` alone."""
+        index = torch.from_numpy(rows).to(self.images.device)
+        return self.augment(self.images[index], self.black, rng), self.labels[index]
+
+    def to(self, device: torch.device | str) -> TrainSplit:
+        """The same split held on `device`."""
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            black=self.black.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How an image is normalised: `(pixel - mean) / std` per channel, in the file's pixel units."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A classification task on square images.
+
+    Whatever is searched or tuned reads `train` and `validation`. The test split is only handed out
+    by `test_batches`, which is for the figures of the final report.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    train: TrainSplit
+    validation: Split
+    _test: Split = field(repr=False)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """The number of image channels."""
+        return self.train.images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of every image in pixels."""
+        return self.train.images.shape[2]
+
+    def batches(
+        self, split: SearchSplit, size: int, *, rng: np.random.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Batches of a split that a search may see, without augmentation."""
+        splits: dict[str, Split] = {"train": self.train, "validation": self.validation}
+        if split not in splits:
+            raise TaskError(
+                f"a search sees 'train' and 'validation' only, given {split!r}; "
+                "the final report reads the test split through test_batches"
+            )
+        return splits[split].batches(size, rng=rng)
+
+    def calibration(self, images: int, size: int) -> list[Tensor]:
+        """The first `images` training images, class-balanced and always the same, in batches."""
+        kept = self.train.images[:images]
+        return list(kept.split(size))
+
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        """Batches of the test split: for the final report, never for a decision."""
+        return self._test.batches(size)
+
+    def sizes(self) -> dict[str, int]:
+        """The number of images per split."""
+        return {
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self._test),
+        }
+
+    def to(self, device: torch.device | str) -> Task:
+        """The same task with every split held on `device`."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            _test=self._test.to(device),
+        )

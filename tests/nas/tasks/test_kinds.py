@@ -1,0 +1,115 @@
+"""Every kind of task keeps the contract, and gives what its source holds."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from sklearn.utils import Bunch
+
+from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask, TaskSection, openml
+from tests.contracts.task import TaskContract
+
+
+def labelled_images(rng, count, shape, classes=3):
+    images = rng.integers(0, 256, size=(count, *shape), dtype=np.uint8)
+    return images, np.arange(count) % classes
+
+
+class TestDigits(TaskContract):
+    @pytest.fixture
+    def section(self):
+        return DigitsTask()
+
+    def test_it_holds_what_scikit_learn_ships(self, task):
+        assert sum(task.sizes().values()) == 1797
+        assert (task.classes, task.channels, task.image_size) == (10, 1, 8)
+
+
+class TestArraysFile(TaskContract):
+    @pytest.fixture
+    def section(self, tmp_path):
+        rng = np.random.default_rng(0)
+        train, test = labelled_images(rng, 120, (6, 6, 3)), labelled_images(rng, 30, (6, 6, 3))
+        path = tmp_path / "colours.npz"
+        np.savez(path, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
+        return ArraysTask(path=path)
+
+    def test_given_splits_are_kept(self, task):
+        assert task.name == "colours"
+        assert task.sizes() == {"train": 108, "validation": 12, "test": 30}
+
+
+class TestArraysFolder(TaskContract):
+    @pytest.fixture
+    def section(self, tmp_path):
+        rng = np.random.default_rng(0)
+        for split, count in {"train": 120, "validation": 30}.items():
+            images, labels = labelled_images(rng, count, (5, 5))
+            np.save(tmp_path / f"x_{split}.npy", images / 255)
+            np.save(tmp_path / f"y_{split}.npy", np.array(["cat", "dog", "owl"])[labels][:, None])
+        return ArraysTask(path=tmp_path)
+
+    def test_class_names_are_kept_and_test_is_drawn(self, task):
+        assert task.class_names == ("cat", "dog", "owl")
+        assert task.sizes() == {"train": 96, "validation": 30, "test": 24}
+
+
+def write_images(folder, rng, per_class, size=(6, 6)):
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for index in range(per_class):
+            pixels = rng.integers(0, 256, size=(*size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index:03}.png")
+
+
+class TestFolder(TaskContract):
+    @pytest.fixture
+    def section(self, tmp_path):
+        write_images(tmp_path / "pets", np.random.default_rng(0), 40)
+        (tmp_path / "pets" / "cat" / "notes.txt").write_text("not an image")
+        return FolderTask(path=tmp_path / "pets")
+
+    def test_folders_are_classes(self, task):
+        assert (task.name, task.class_names) == ("pets", ("cat", "dog"))
+        assert task.sizes() == {"train": 58, "validation": 6, "test": 16}
+
+
+class TestSplitFolder(TaskContract):
+    @pytest.fixture
+    def section(self, tmp_path):
+        rng = np.random.default_rng(0)
+        write_images(tmp_path / "train", rng, 40, size=(9, 4))
+        write_images(tmp_path / "test", rng, 5, size=(7, 7))
+        return FolderTask(path=tmp_path, image_size=5, channels=1)
+
+    def test_images_are_scaled_to_the_square_and_grey(self, task):
+        assert (task.channels, task.image_size) == (1, 5)
+        assert task.sizes()["test"] == 10
+
+
+class TestOpenML(TaskContract):
+    @pytest.fixture
+    def section(self, monkeypatch):
+        images, labels = labelled_images(np.random.default_rng(0), 150, (3 * 32 * 32,))
+
+        def fetch(name, **_):
+            assert name == "CIFAR_10"
+            return Bunch(data=images.astype(float), target=labels.astype(str))
+
+        monkeypatch.setattr(openml, "fetch_openml", fetch)
+        return OpenMLTask(name="cifar-10")
+
+    def test_rows_become_images(self, task):
+        assert (task.channels, task.image_size) == (3, 32)
+
+
+def test_a_recipe_section_picks_its_kind():
+    read = TypeAdapter(TaskSection).validate_python
+    assert read({"kind": "digits", "augment": {"shift": 1}}) == DigitsTask(augment={"shift": 1})
+    assert read({"kind": "openml", "name": "mnist"}) == OpenMLTask(name="mnist")
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        read({"kind": "digits", "folds": 3})
+    with pytest.raises(ValidationError, match="'digits', 'arrays', 'folder', 'openml'"):
+        read({"kind": "imagenet"})
+    with pytest.raises(ValidationError, match="less than 1"):
+        read({"kind": "digits", "test_fraction": 1.0})
