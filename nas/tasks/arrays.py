@@ -61,7 +61,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 def _read_folder(path: Path) -> dict[str, Array]:
     files = {key: path / f"{key}.npy" for key in _KEYS}
-    return {key: cast(Array, _load(file)) for key, file in files.items() if file.is_file()}
+    return {key: cast("Array", _load(file)) for key, file in files.items() if file.is_file()}
 
 
 def _load(path: Path) -> Array | dict[str, Array]:
