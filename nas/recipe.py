@@ -1,4 +1,4 @@
-"""Recipes: one TOML file says what to train, search and export; validated before anything starts."""
+"""Recipes: one TOML file says what to train, search and export; validated before any work."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ class SpaceFileSection(Section):
         try:
             space = SearchSpace.from_json(self.path.read_text())
         except (OSError, ValueError, KeyError) as error:
-            raise RecipeError(f"space.path = {self.path}: {error}; give a file that `to_json` wrote") from error
+            raise RecipeError(
+                f"space.path = {self.path}: {error}; give a file that `to_json` wrote"
+            ) from error
         made = space.decode(space.largest).shapes()
         channels, (classes,) = made["input"][0], list(made.values())[-1]
         if (channels, classes) != (task.channels, task.classes):

@@ -103,8 +103,26 @@ class SpaceKernels:
 
     def compile(self, cost: KernelCost) -> CompiledCost:
         """`cost` summed over the kernels of every genotype."""
-        values = np.array([0.0 if kernel is None else cost(kernel) for kernel in self.kernels])
-        tables = [Table(t.choices, values[t.values]).minimal() for t in self.tables.values()]
+        known = [0.0 if kernel is None else cost(kernel) for kernel in self.kernels]
+        return self._compiled(lambda _, number: known[number])
+
+    def compile_by_address(self, cost: Callable[[str, Kernel], float]) -> CompiledCost:
+        """`compile` for a cost that also depends on the address of a kernel's anchor."""
+
+        def known(address: str, number: int) -> float:
+            kernel = self.kernels[number]
+            return 0.0 if kernel is None else cost(address, kernel)
+
+        return self._compiled(known)
+
+    def _compiled(self, known: Callable[[str, int], float]) -> CompiledCost:
+        """The sum over addresses of `known(address, kernel number)`."""
+        tables: list[Table] = []
+        for address, table in self.tables.items():
+            numbers, places = np.unique(table.values, return_inverse=True)
+            values = np.array([known(address, number) for number in numbers.tolist()])
+            spread = values[places].reshape(table.values.shape)
+            tables.append(Table(table.choices, spread).minimal())
         return CompiledCost(self.space, tables)
 
     def distinct(self) -> list[Kernel]:

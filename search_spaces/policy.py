@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypedDict
 
-from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, precision
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
+from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, bits_of, precision
+from search_spaces.space import Genotype, SearchSpace
 
 Fineness = Literal["network", "stage", "block", "layer"]
 
@@ -66,3 +69,28 @@ class Policy:
 
     def _fixed(self, granularity: Granularity, *, symmetric: bool) -> Quant | None:
         return None if self.edge_bits is None else Quant(self.edge_bits, granularity, symmetric)
+
+
+def full_precision(graph: Graph) -> Graph:
+    """The resolved `graph` with every quantization taken out."""
+    return Graph.from_nodes(
+        {address: replace(node, op=_plain(node.op)) for address, node in graph.nodes.items()}
+    )
+
+
+def _plain(op: Op) -> Op:
+    held = {field.name for field in fields(op)} & {"weight", "activation"}
+    return replace(op, **dict.fromkeys(held))
+
+
+def uniform(space: SearchSpace, bits: int, genotype: Sequence[int]) -> Genotype | None:
+    """`genotype` with every precision choice at `bits`, or None where one does not offer it."""
+    picks = list(genotype)
+    for position, made in enumerate(space.choices):
+        widths = [bits_of(option) for option in made.options if isinstance(option, Quant | None)]
+        if len(widths) < len(made.options):
+            continue
+        if bits not in widths:
+            return None
+        picks[position] = widths.index(bits)
+    return space.canonical(picks)

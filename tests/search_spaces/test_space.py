@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from search_spaces.choice import choice
+from search_spaces.costs import bitops, compile_cost, macs, total
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear, deeper_than
-from search_spaces.policy import Policy
+from search_spaces.policy import Policy, full_precision, uniform
 from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -115,8 +116,6 @@ def test_macs_of_mobilenet_v3_largest_match_a_hand_count():
     first = (16 * 8 * 25 + 16 * 16 * 9 + 16 * 8) * positions
     second = (16 * 16 * 25 + 16 * 16 * 9) * positions
     head = 16 * 2
-    from search_spaces.costs import macs, total
-
     assert total(macs, graph) == stem + first + second + head
 
 
@@ -169,8 +168,6 @@ def test_an_absent_node_hands_on_its_first_input():
 
 def test_a_million_genotypes_cost_what_their_rows_cost():
     space = small_mobilenet()
-    from search_spaces.costs import bitops, compile_cost
-
     compiled = compile_cost(space, bitops)
     rows = space.sample_array(np.random.default_rng(0), 100_000)
     whole = compiled(rows)
@@ -187,3 +184,18 @@ def test_json_never_imports_an_unknown_function():
     text = small_residual().to_json().replace("search_spaces.ops:deeper_than", "os:system")
     with pytest.raises(ValueError, match="os:system"):
         SearchSpace.from_json(text)
+
+
+def test_uniform_sets_every_precision_and_nothing_else():
+    space = small_residual()
+    genotype = uniform(space, 8, space.smallest)
+    graph, before = space.decode(genotype), space.decode(space.smallest)
+    assert {bits_of(n.op.weight) for n in graph.nodes.values() if n.op.weight} == {8}
+    assert full_precision(graph) == full_precision(before)
+    assert uniform(small_residual(Policy(weight_bits=(4, None))), 8, space.smallest) is None
+
+
+def test_full_precision_costs_32_bits_a_weight():
+    space = small_residual()
+    graph = full_precision(space.decode(space.largest))
+    assert total(bitops, graph) == 32 * 32 * total(macs, graph)
