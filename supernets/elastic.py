@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,13 +76,10 @@ def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
 
 
 def _filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
-    layer.load_state_dict({name: tensor.detach() for name, tensor in tensors.items()}, strict=False)
+    """A layer made on the meta device, which draws no random numbers, with copies of `tensors`."""
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    layer.load_state_dict(copies, assign=True)
     return layer
-
-
-def _bare(kind: type[nn.Module], *args: Any, **kwargs: Any) -> Any:
-    """A layer whose parameters are not initialised: that would draw from the global generator."""
-    return nn.utils.skip_init(kind, *args, **kwargs)
 
 
 @compute.register
@@ -92,6 +88,11 @@ def _(op: Image, tensors: Tensors, *x: Tensor) -> Tensor:
     if x[0].shape[-2:] == size:
         return x[0]
     return F.interpolate(x[0], size, mode="bilinear")
+
+
+@stock.register
+def _(op: Image, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.Upsample((op.size, op.size), mode="bilinear")
 
 
 @parameter_shapes.register
@@ -108,7 +109,7 @@ def _(op: Conv2d, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: Conv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     shape = (inputs[0][0], op.out, op.kernel, op.stride, op.kernel // 2)
-    return _filled(_bare(nn.Conv2d, *shape, bias=op.bias), tensors)
+    return _filled(nn.Conv2d(*shape, bias="bias" in tensors, device="meta"), tensors)
 
 
 @parameter_shapes.register
@@ -128,7 +129,9 @@ def _(op: DepthwiseConv2d, tensors: Tensors, *x: Tensor) -> Tensor:
 def _(op: DepthwiseConv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     channels = inputs[0][0]
     shape = (channels, channels, op.kernel, op.stride, op.kernel // 2)
-    return _filled(_bare(nn.Conv2d, *shape, groups=channels, bias=False), tensors)
+    bias = "bias" in tensors
+    layer = nn.Conv2d(*shape, groups=channels, bias=bias, device="meta")
+    return _filled(layer, tensors)
 
 
 @parameter_shapes.register
@@ -144,10 +147,8 @@ def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
 
 @stock.register
 def _(op: Linear, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    weight = tensors["weight"].flatten(1)
-    layer = _filled(
-        _bare(nn.Linear, weight.shape[1], op.out), {"weight": weight, "bias": tensors["bias"]}
-    )
+    flat = {"weight": tensors["weight"].flatten(1), "bias": tensors["bias"]}
+    layer = _filled(nn.Linear(flat["weight"].shape[1], op.out, device="meta"), flat)
     return layer if len(inputs[0]) == 1 else nn.Sequential(nn.Flatten(), layer)
 
 
@@ -164,8 +165,11 @@ def _(op: BatchNorm2d, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: BatchNorm2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     # No momentum: statistics are the plain average over the calibration batches.
-    layer = nn.BatchNorm2d(inputs[0][0], momentum=None)
-    return _filled(layer, {"weight": tensors["scale"], "bias": tensors["shift"]})
+    layer = nn.BatchNorm2d(inputs[0][0], momentum=None, device=tensors["scale"].device)
+    with torch.no_grad():
+        layer.weight.copy_(tensors["scale"])
+        layer.bias.copy_(tensors["shift"])
+    return layer
 
 
 _FUNCTIONS = {

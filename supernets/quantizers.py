@@ -130,6 +130,10 @@ class Quantizer(nn.Module):
         log_step = self._shaped(self.log_steps[_name(quant)].detach(), quant, x)
         return Grid(log_step.exp(), self._bounds_of(quant, x))
 
+    def scalar(self, quant: Quant) -> tuple[float, int]:
+        """The one step and zero point of a per-tensor `quant`, as plain numbers."""
+        return float(self.log_steps[_name(quant)].detach().exp()), int(self.zero_point(quant))
+
     def zero_point(self, quant: Quant) -> Tensor:
         """The integer zero points of `quant`, `(1,)` or `(channels,)`."""
         return self.get_buffer(f"zero_{_name(quant)}")

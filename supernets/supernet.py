@@ -16,21 +16,12 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
+from supernets.assemble import Step, module_name, steps_of
 from supernets.elastic import compute, parameter_shapes, sliced
 from supernets.quantizers import Quantizer
 
 # Called with a node's address, the slot of the input and the input, before it is quantized.
 Observer = Callable[[str, int, Tensor], None]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One node of a subnet: what runs at `address` and the shapes it reads, without the batch."""
-
-    address: str
-    op: Op
-    reads: tuple[str, ...]
-    inputs: tuple[Shape, ...]
 
 
 @dataclass(frozen=True)
@@ -45,12 +36,7 @@ class Plan:
 def plan(space: SearchSpace, genotype: Genotype) -> Plan:
     """How the subnet of `genotype` runs."""
     graph = space.decode(genotype)
-    shapes = graph.shapes()
-    steps = tuple(
-        Step(address, node.op, node.inputs, tuple(shapes[read] for read in node.inputs))
-        for address, node in graph.nodes.items()
-    )
-    return Plan(graph, steps)
+    return Plan(graph, steps_of(graph))
 
 
 class SharedNode(nn.Module):
@@ -68,15 +54,22 @@ class SharedNode(nn.Module):
             Quantizer(activations) for _ in range(op.arity * bool(activations))
         )
 
-    def subnet(self, step: Step, *, quantize: bool) -> dict[str, Tensor]:
+    def subnet(self, step: Step, *, quantize: bool = True) -> dict[str, Tensor]:
         """The parameters of this node in the subnet of `step`, the weight on its grid."""
-        tensors = sliced(step.op, self._tensors(), *step.inputs)
+        tensors = sliced(step.op, self.parameters_by_name(), *step.inputs)
         if quantize and step.op.weight is not None and self.weight is not None:
             tensors["weight"] = self.weight(tensors["weight"], step.op.weight)
         return tensors
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def parameters_by_name(self) -> dict[str, Tensor]:
+        """The largest parameters."""
         return {name: self.tensors[name] for name in self.tensors}
+
+    def input_quantizer(self, position: int) -> Quantizer:
+        """The quantizer of the input at `position`."""
+        found = self.inputs[position]
+        assert isinstance(found, Quantizer)
+        return found
 
 
 def _quants(precision: Quant | None) -> Iterator[Quant]:
@@ -108,14 +101,14 @@ class Supernet(nn.Module):
         shapes = largest_shapes(space)
         self.nodes = nn.ModuleDict(
             {
-                _module_name(address): SharedNode(node.op, shapes[address], generator)
+                module_name(address): SharedNode(node.op, shapes[address], generator)
                 for address, node in space.graph.nodes.items()
             }
         )
 
     def node(self, address: str) -> SharedNode:
         """What the subnets share at `address`."""
-        shared = self.nodes[_module_name(address)]
+        shared = self.nodes[module_name(address)]
         assert isinstance(shared, SharedNode)
         return shared
 
@@ -165,11 +158,6 @@ class Supernet(nn.Module):
                     parameter
                 )
         return groups
-
-
-def _module_name(address: str) -> str:
-    """Torch forbids dots in module names; slashes are free, since addresses are dotted paths."""
-    return address.replace(".", "/")
 
 
 def largest_shapes(space: SearchSpace) -> dict[str, dict[str, Shape]]:

@@ -1,0 +1,112 @@
+"""A resolved graph with its tensors as a plain torch module, free of this engine's classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.proxy import GraphAppendingTracer
+
+from search_spaces.graph import Graph
+from search_spaces.ops import Op, Shape
+from supernets.elastic import Tensors, compute, stock
+from supernets.integers import ActivationScale
+
+Slot = tuple[str, int]
+
+SITE = "quantized slot"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a subnet: what runs at `address` and the shapes it reads, without the batch."""
+
+    address: str
+    op: Op
+    reads: tuple[str, ...]
+    inputs: tuple[Shape, ...]
+
+
+def steps_of(graph: Graph) -> tuple[Step, ...]:
+    """The nodes of a resolved graph in the order in which they run."""
+    shapes = graph.shapes()
+    return tuple(
+        Step(address, node.op, node.inputs, tuple(shapes[read] for read in node.inputs))
+        for address, node in graph.nodes.items()
+    )
+
+
+def module_name(address: str) -> str:
+    """Torch forbids dots in module names; slashes are free, since addresses are dotted paths."""
+    return address.replace(".", "/")
+
+
+def scale_name(slot: Slot) -> str:
+    """The buffer that holds the scale of one quantized input."""
+    address, position = slot
+    return f"{module_name(address)}/scale{position}"
+
+
+def assemble(
+    steps: Sequence[Step],
+    tensors: Callable[[Step], Tensors],
+    scales: Mapping[Slot, ActivationScale],
+    *,
+    device: torch.device | str = "cpu",
+) -> fx.GraphModule:
+    """The module that runs `steps` with stock layers and stock functions.
+
+    Layers are named after addresses, with `/` for `.`; the division by each input's scale is marked
+    in the node's `meta[SITE]`. Rounding has no gradient: the module is for inference.
+
+    Args:
+        steps: The nodes, from `steps_of`.
+        tensors: The parameters of a step, by name; they are copied.
+        scales: How each quantized input is quantized, by address and position.
+        device: Where the scales live.
+    """
+    root, graph = nn.Module(), fx.Graph()
+    tracer = GraphAppendingTracer(graph)
+    image = graph.placeholder("x")
+    values: dict[str, fx.Node] = {}
+    for step in steps:
+        read = [values[address] for address in step.reads] or [image]
+        for position, value in enumerate(read):
+            slot = (step.address, position)
+            if slot in scales:
+                read[position] = _quantized(root, value, slot, scales[slot], device)
+        layer = stock(step.op, tensors(step), *step.inputs)
+        if layer is None:
+            output = compute(step.op, {}, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
+            values[step.address] = output.node  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            root.add_module(module_name(step.address), layer)
+            values[step.address] = graph.call_module(module_name(step.address), tuple(read))
+    graph.output(values[steps[-1].address])
+    return fx.GraphModule(root, graph)
+
+
+def _quantized(
+    root: nn.Module,
+    value: fx.Node,
+    slot: Slot,
+    scale: ActivationScale,
+    device: torch.device | str,
+) -> fx.Node:
+    """Fake quantization in the runtime's arithmetic; after the division, in place."""
+    graph, name = value.graph, scale_name(slot)
+    root.register_buffer(name, torch.tensor([scale.scale], device=device))
+    step = graph.get_attr(name)
+    divided = graph.call_function(torch.div, (value, step))
+    divided.meta[SITE] = slot
+    rounded = graph.call_method("round_", (divided,))
+    clamped = graph.call_method("clamp_", (rounded, *scale.bounds))
+    return graph.call_method("mul_", (clamped, step))
+
+
+def read_scale(module: nn.Module, slot: Slot) -> float:
+    """The scale that `module` holds for one quantized input."""
+    held: Tensor = module.get_buffer(scale_name(slot))
+    return float(held)

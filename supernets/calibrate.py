@@ -1,0 +1,71 @@
+"""First steps for every precision of every tensor of a supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_spaces.space import Genotype
+from supernets.supernet import Supernet, plan
+
+_SAMPLED_VALUES = 1 << 15
+_TRIED_SUBNETS = 256
+
+
+def initialise_steps(supernet: Supernet, batches: Iterable[Tensor]) -> None:
+    """Set all steps and zero points to the least squared error on weights and on `batches`.
+
+    Inputs are those of the full-precision largest subnet; a node that is absent there is seen in
+    the first other subnet that has it.
+
+    Args:
+        supernet: Best trained in full precision before; its steps and zero points are overwritten.
+        batches: Batches of images, `(batch, channels, height, width)`; at least one.
+    """
+    images = list(batches)
+    if not images:
+        raise ValueError("initialise_steps needs at least one batch of images, given none")
+    for address in supernet.space.graph.nodes:
+        shared = supernet.node(address)
+        if shared.weight is not None:
+            shared.weight.initialise(shared.tensors["weight"])
+    for genotype, addresses in _covering(supernet):
+        for (address, position), values in _observed(supernet, genotype, images).items():
+            if address in addresses:
+                supernet.node(address).input_quantizer(position).initialise(values)
+
+
+def _covering(supernet: Supernet) -> Iterator[tuple[Genotype, set[str]]]:
+    """Subnets that together have every node, each with the nodes to be seen in it."""
+    space = supernet.space
+    pending = {address for address in space.graph.nodes if len(supernet.node(address).inputs)}
+    rng = np.random.default_rng(0)
+    candidates = [space.largest, space.smallest]
+    candidates += [space.sample(rng) for _ in range(_TRIED_SUBNETS)]
+    for genotype in candidates:
+        found = pending & plan(space, genotype).graph.nodes.keys()
+        pending -= found
+        if found:
+            yield genotype, found
+        if not pending:
+            return
+
+
+def _observed(
+    supernet: Supernet, genotype: Genotype, images: list[Tensor]
+) -> dict[tuple[str, int], Tensor]:
+    """A sample of every input that has a quantizer, `(1, values)`, in full precision."""
+    seen: dict[tuple[str, int], list[Tensor]] = {}
+
+    def observe(address: str, position: int, value: Tensor) -> None:
+        values = value.detach().reshape(-1)
+        stride = max(1, len(values) * len(images) // _SAMPLED_VALUES)
+        seen.setdefault((address, position), []).append(values[::stride])
+
+    with torch.no_grad():
+        for batch in images:
+            supernet.run(batch, genotype, quantize=False, observe=observe)
+    return {slot: torch.cat(parts).unsqueeze(0) for slot, parts in seen.items()}

@@ -1,0 +1,142 @@
+"""One subnet as a plain module: weights on their grid, statistics and ranges its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from search_spaces.graph import Graph
+from supernets.assemble import SITE, Slot, Step, assemble, read_scale
+from supernets.elastic import Tensors, sliced
+from supernets.integers import ActivationScale, IntegerTensor
+from supernets.quantizers import best_steps
+from supernets.supernet import Supernet, plan
+
+_SAMPLED_VALUES = 8192
+_FACTORS = 17
+_WIDEST_FACTOR = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """A subnet that shares nothing with the supernet.
+
+    Attributes:
+        module: Stock layers; images `(batch, channels, height, width)` to logits.
+        graph: The resolved architecture; a layer's name is its address with `/` for `.`.
+        weights: The integer form of every quantized weight, by address.
+        inputs: How every quantized input is quantized, by address and position.
+    """
+
+    module: fx.GraphModule
+    graph: Graph
+    weights: Mapping[str, IntegerTensor]
+    inputs: Mapping[Slot, ActivationScale]
+
+
+def extract(
+    supernet: Supernet, genotype: Sequence[int], calibration: Iterable[Tensor]
+) -> Extracted:
+    """The subnet of `genotype` with its own batch norm statistics and activation scales.
+
+    The supernet's statistics mean nothing for a subnet and its steps fit all subnets at once, so
+    both are set from `calibration`: statistics as the average over all batches, scales as the
+    multiples of the learned steps with least squared error on the first batch.
+
+    Args:
+        supernet: The trained weights; not modified.
+        genotype: The subnet.
+        calibration: Batches of images, `(batch, channels, height, width)`; at least one.
+    """
+    return calibrated(detached(supernet, genotype), calibration)
+
+
+def detached(supernet: Supernet, genotype: Sequence[int]) -> Extracted:
+    """The subnet with the supernet's own steps and with batch norm statistics still to be set.
+
+    In training mode it computes what the supernet does, bit for bit.
+    """
+    current = plan(supernet.space, tuple(genotype))
+    weights = {s.address: w for s in current.steps if (w := _weight(supernet, s)) is not None}
+    inputs = {
+        (step.address, position): _activation_scale(supernet, step, position)
+        for step in current.steps
+        if step.op.activation is not None
+        for position in range(len(step.inputs))
+    }
+
+    def tensors(step: Step) -> Tensors:
+        return {n: t.detach() for n, t in supernet.node(step.address).subnet(step).items()}
+
+    device = next(supernet.parameters()).device
+    module = assemble(current.steps, tensors, inputs, device=device)
+    return Extracted(module, current.graph, weights, inputs)
+
+
+def _weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
+    shared, quant = supernet.node(step.address), step.op.weight
+    if quant is None or shared.weight is None:
+        return None
+    weight = sliced(step.op, shared.parameters_by_name(), *step.inputs)["weight"].detach()
+    grid = shared.weight.grid(weight, quant)
+    scale = grid.step.reshape(-1)
+    zero = shared.weight.zero_point(quant)[: len(scale)]
+    codes = grid.codes(weight) + zero.reshape(-1, *(1,) * (weight.dim() - 1))
+    shape = step.op.weight_shape(*step.inputs)
+    return IntegerTensor(
+        codes.reshape(shape or ()).cpu().numpy(), scale.cpu().numpy(), zero.cpu().numpy(), quant
+    )
+
+
+def _activation_scale(supernet: Supernet, step: Step, position: int) -> ActivationScale:
+    quant = step.op.activation
+    assert quant is not None
+    scale, zero_point = supernet.node(step.address).input_quantizer(position).scalar(quant)
+    return ActivationScale(scale, zero_point, quant)
+
+
+def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted:
+    """`extracted` with statistics and scales set from batches of images; its module is changed."""
+    module, batches = extracted.module.train(), iter(calibration)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("calibration holds no batch of images; give at least one")
+    with torch.no_grad():
+        _Rescale(module, extracted.inputs).run(first)
+        for images in batches:
+            module(images)
+    module.eval()
+    inputs = {
+        slot: replace(scale, scale=read_scale(module, slot))
+        for slot, scale in extracted.inputs.items()
+    }
+    return replace(extracted, inputs=inputs)
+
+
+class _Rescale(fx.Interpreter):
+    """Runs a module and sets each scale to suit the values that arrive there.
+
+    Each is set before the next runs, so later ones see what earlier ones really let through.
+    """
+
+    def __init__(self, module: fx.GraphModule, scales: Mapping[Slot, ActivationScale]) -> None:
+        super().__init__(module)
+        self._scales = scales
+
+    def run_node(self, n: fx.Node) -> object:
+        if SITE in n.meta:
+            slot = n.meta[SITE]
+            value, step = (self.env[argument] for argument in n.args)  # pyright: ignore[reportArgumentType]
+            step.copy_(rescaled(value, step, self._scales[slot].bounds))
+        return super().run_node(n)
+
+
+def rescaled(value: Tensor, step: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """The multiple of `step` with the least squared error on (a sample of) `value`."""
+    values = value.detach().reshape(-1)
+    row = values[:: max(1, len(values) // _SAMPLED_VALUES)].unsqueeze(0)
+    factors = torch.logspace(-1, 1, _FACTORS, base=_WIDEST_FACTOR).to(step)
+    return best_steps(row, bounds, factors.unsqueeze(1) * step)

@@ -1,0 +1,51 @@
+"""Integer tensors as a runtime holds them: codes, scales and zero points, in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.quant import Quant
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerTensor:
+    """A weight on its grid: `scale * (codes - zero_point)`.
+
+    Attributes:
+        codes: Integers in the `code_range` of `quant`, in the shape of the weight.
+        scale: float32, `(out,)` per channel or `(1,)` per tensor.
+        zero_point: int32, shaped like `scale`.
+        quant: The precision.
+    """
+
+    codes: NDArray[np.int32]
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int32]
+    quant: Quant
+
+    def values(self) -> NDArray[np.float32]:
+        """The weight in float32, as a runtime dequantizes it."""
+        column = (-1, *(1,) * (self.codes.ndim - 1))
+        offset = self.codes - self.zero_point.reshape(column)
+        return offset.astype(np.float32) * self.scale.reshape(column)
+
+
+@dataclass(frozen=True)
+class ActivationScale:
+    """How one input of an operator is quantized: `scale * (code - zero_point)`, one for the tensor.
+
+    `scale` is a float32 number.
+    """
+
+    scale: float
+    zero_point: int
+    quant: Quant
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest code relative to the zero point."""
+        low, high = self.quant.code_range
+        return float(low - self.zero_point), float(high - self.zero_point)
