@@ -1,0 +1,170 @@
+"""Target files: one small TOML file per device, checked before anything is made from it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
+from nas.targets.errors import TargetError
+from nas.targets.roofline import Energy, Roofline
+from nas.targets.schema import RooflineSection, SupportsSection, TargetFile, bits_in, operator_types
+from nas.targets.table import LatencyTable
+from nas.targets.target import CostModel, HardwareTarget
+from search_spaces.kernels import Fusion
+
+DEVICES = Path(__file__).parent / "devices"
+
+
+def available() -> list[str]:
+    """The names of the targets that come with the engine."""
+    return sorted(path.stem for path in DEVICES.glob("*.toml"))
+
+
+def load_target(name_or_path: str | Path, *, table: Path | None = None) -> HardwareTarget:
+    """The target that comes under this name, or that a file describes.
+
+    Args:
+        name_or_path: One of `available()`, or the path of a `.toml` file.
+        table: A latency table to use in place of the one that the file names. A measured target
+            whose table does not exist yet has no rows: compiling it lists what to measure.
+
+    Raises:
+        TargetError: Naming the file, the key, the value and what is allowed.
+    """
+    path = _located(name_or_path)
+    described = read_target_file(path)
+    source = table or (None if described.table is None else path.parent / described.table)
+    model = _roofline(described) if source is None else _table(described, source)
+    device = described.device
+    if isinstance(model, LatencyTable):
+        device = model.notes.get("device", device)
+    return HardwareTarget(
+        name=described.name,
+        device=device,
+        runtime=described.runtime,
+        provenance=described.provenance,
+        capability=_capability(described),
+        fusion=_fusion(described),
+        model=model,
+        source=described.source,
+    )
+
+
+def read_target_file(path: Path) -> TargetFile:
+    """The checked content of a target file."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TargetError(f"target file {path} cannot be read: {error}") from error
+    try:
+        return TargetFile.model_validate(content)
+    except ValidationError as error:
+        listed = "\n".join(f"  {problem}" for problem in _problems(error))
+        raise TargetError(
+            f"target file {path} is not valid:\n{listed}\n"
+            "docs/formats.md lists every key; `nas targets` names working examples"
+        ) from error
+
+
+def _located(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    if str(name_or_path) not in available():
+        raise TargetError(
+            f"target {str(name_or_path)!r} is not known; available are {', '.join(available())}, "
+            "or give the path of a .toml file"
+        )
+    return DEVICES / f"{name_or_path}.toml"
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    """One line per wrong key: which, what it holds, and what it may hold."""
+    for detail in error.errors():
+        key = ".".join(map(str, detail["loc"])) or "the file"
+        if detail["type"] == "extra_forbidden":
+            yield f"{key}: no such key; remove it or correct its name"
+        elif detail["type"] == "missing":
+            yield f"{key}: missing; add it"
+        else:
+            value = repr(detail["input"])
+            given = f" = {value}" if len(value) <= 60 else ""
+            yield f"{key}{given}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _table(described: TargetFile, path: Path) -> LatencyTable:
+    if described.provenance == "analytical":
+        raise TargetError(
+            f"target {described.name!r} is analytical and takes no latency table, given {path}; "
+            "name a measured or imported target"
+        )
+    if described.provenance == "measured":
+        table = LatencyTable.read(path) if path.exists() else LatencyTable({})
+        return replace(table, remedy=f"measure them into {path} with: nas profile RECIPE")
+    return replace(LatencyTable.read(path), remedy=f"add them to {path}")
+
+
+def _capability(described: TargetFile) -> Capability:
+    supports: dict[str, Support] = {}
+    for section in described.supports:
+        support = _support(section)
+        supports |= dict.fromkeys(section.operators, support)
+    return Capability(supports, described.otherwise)
+
+
+def _support(section: SupportsSection) -> Support:
+    return Support(
+        bits=bits_in(section.bits),
+        weight=_formats(section.weight_granularity, section.weight_symmetry),
+        activation=_formats(section.activation_granularity, section.activation_symmetry),
+    )
+
+
+def _formats(granularity: Sequence[str], symmetry: Sequence[str]) -> Formats:
+    return Formats(
+        frozenset(GRANULARITIES[name] for name in granularity),
+        frozenset(SYMMETRIES[name] for name in symmetry),
+    )
+
+
+def _fusion(described: TargetFile) -> Fusion:
+    kinds = operator_types()
+    return tuple(tuple(kinds[name] for name in pattern) for pattern in described.fusion)
+
+
+def _roofline(described: TargetFile) -> CostModel:
+    section = described.roofline
+    if section is None:  # the schema lets only targets with a table be without one
+        raise TargetError(f"target {described.name!r} has neither a roofline nor a table")
+    native = {bits for part in described.supports for bits in bits_in(part.bits) if bits.weight}
+    energy = section.energy
+    return Roofline(
+        gmacs_per_s=_rates(section.gmacs_per_s, section, native),
+        bandwidth_gb_per_s=section.bandwidth_gb_per_s,
+        overhead_us=section.overhead_us,
+        utilisation=section.utilisation,
+        energy=energy and Energy(_energies(energy.pj_per_mac, section, native), energy.pj_per_byte),
+    )
+
+
+def _rates(
+    given: Mapping[str, float], section: RooflineSection, native: set[Bits]
+) -> dict[Bits, float]:
+    """Peaks at every native pair; of a bit-serial device in inverse proportion to the bits."""
+    peaks = {bits_in([text])[0]: value for text, value in given.items()}
+    if not section.bit_serial:
+        return peaks
+    [(base, peak)] = peaks.items()
+    return {bits: peak * base.product / bits.product for bits in native}
+
+
+def _energies(
+    given: Mapping[str, float], section: RooflineSection, native: set[Bits]
+) -> dict[Bits, float]:
+    rates = _rates({text: 1 / value for text, value in given.items()}, section, native)
+    return {bits: 1 / rate for bits, rate in rates.items()}

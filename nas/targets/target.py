@@ -1,0 +1,107 @@
+"""A hardware target: what a device runs, how it fuses, and what every kernel costs on it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from nas.targets.capability import Bits, Capability
+from search_spaces.costs import CompiledCost, KernelCost, SpaceKernels
+from search_spaces.kernels import Fusion, Kernel
+from search_spaces.ops import Image
+from search_spaces.space import SearchSpace
+
+Provenance = Literal["measured", "imported", "analytical"]
+
+
+class CostModel(Protocol):
+    """Where a target's figures come from: a table, a roofline, or what a user brings."""
+
+    @property
+    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
+        """Cost name with its unit -> the cost of a kernel that computes in the given bits."""
+        ...
+
+    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
+        """Raise `TargetError` naming every one of `kernels` that there is no figure for."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HardwareTarget:
+    """One device and runtime, as seen by costs.
+
+    Attributes:
+        name: What recipes and reports call it.
+        device: The hardware, in words.
+        runtime: What runs the model there, in words.
+        provenance: How its figures came about; reports repeat it.
+        capability: What it runs natively, and what happens otherwise.
+        fusion: The operator chains that it runs as one kernel.
+        model: The figures.
+        source: Where the figures come from, in words.
+    """
+
+    name: str
+    device: str
+    runtime: str
+    provenance: Provenance
+    capability: Capability
+    fusion: Fusion
+    model: CostModel
+    source: str = ""
+
+    @property
+    def kernel_costs(self) -> Mapping[str, KernelCost]:
+        """Cost name -> the cost of one kernel; at least `latency_ms`."""
+        return {name: self._priced(cost) for name, cost in self.model.costs.items()}
+
+    def kernel_cost(self, kernel: Kernel) -> float:
+        """Latency of one kernel in ms: 0 for the input image, infinite where it is refused."""
+        return self.kernel_costs["latency_ms"](kernel)
+
+    def compile(self, space: SearchSpace) -> dict[str, CompiledCost]:
+        """Every cost of every genotype of `space`, by name with its unit.
+
+        Raises:
+            TargetError: If a kernel that the target would run has no figure.
+        """
+        kernels = space_kernels(space, self.fusion)
+        self.model.require(self.runs(kernels.distinct()))
+        return {name: kernels.compile(cost) for name, cost in self.kernel_costs.items()}
+
+    def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
+        """Those of `kernels` that the target runs, each with the bits that it computes in."""
+        contained = ((k, self.capability.container(k.op)) for k in kernels if _executes(k))
+        return [(kernel, bits) for kernel, bits in contained if bits is not None]
+
+    def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
+        """Every kernel of `space` at every width the target has for it: what a table should hold.
+
+        This is more than the space needs, so that full precision can be quoted beside it.
+        """
+        kernels = space_kernels(space, self.fusion).distinct()
+        return [(k, bits) for k, _ in self.runs(kernels) for bits in self.capability.native(k.op)]
+
+    def _priced(self, cost: Callable[[Kernel, Bits], float]) -> KernelCost:
+        def price(kernel: Kernel) -> float:
+            if not _executes(kernel):
+                return 0.0
+            bits = self.capability.container(kernel.op)
+            return math.inf if bits is None else cost(kernel, bits)
+
+        return price
+
+
+def _executes(kernel: Kernel) -> bool:
+    """Whether a device runs anything for it; the image is where the network's input comes in."""
+    return not isinstance(kernel.op, Image)
+
+
+@functools.lru_cache(maxsize=8)
+def space_kernels(space: SearchSpace, fusion: Fusion) -> SpaceKernels:
+    """The kernels of `space`, enumerated once for all the targets that fuse alike."""
+    return SpaceKernels(space, fusion)
