@@ -46,7 +46,7 @@ def feasibility(goal: Goal, space: SearchSpace, *, rng: np.random.Generator) -> 
         if value > limit:
             raise ConstraintError(
                 f"target {goal.name!r} limits {name} to {limit:g}, but no subnet of space "
-                f"{space.name!r} is below {value:.4g}; raise the limit to at least that, or offer "
+                f"{space.name!r} is below {value:.6g}; raise the limit to at least that, or offer "
                 "smaller options in the space"
             )
     violation, closest = least(goal.violation, space, sample)

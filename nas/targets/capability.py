@@ -63,7 +63,7 @@ def parse_bits(text: str) -> tuple[Bits, ...]:
 
 def _widths(text: str) -> tuple[int, ...]:
     """One width or a range of them; empty where `text` is neither."""
-    ends = [int(end) if end.isdecimal() else 0 for end in text.split("..")]
+    ends = [int(end) if end.isascii() and end.isdecimal() else 0 for end in text.split("..")]
     in_order = len(ends) <= 2 and 1 <= ends[0] <= ends[-1] <= FULL_PRECISION_BITS
     return tuple(range(ends[0], ends[-1] + 1)) if in_order else ()
 

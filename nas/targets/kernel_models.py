@@ -61,7 +61,8 @@ def kernel_model(kernel: Kernel, *, quantized: bool, copies: int = 1) -> bytes:
     model = _Model(quantized=quantized)
     names = [model.input(position, shape) for position, shape in enumerate(kernel.inputs)]
     for _ in range(copies):
-        reads = [model.read(name) for name in names]
+        flat = isinstance(kernel.op, Linear)
+        reads = [model.read(name, flat=flat) for name in names]
         value = model.emit(kernel.op, reads, kernel.inputs)
         shape = kernel.op.infer(*kernel.inputs)
         for op in kernel.fused:
@@ -131,8 +132,10 @@ class _Model:
         self._constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def read(self, name: str) -> str:
-        """The float view of a stored tensor."""
+    def read(self, name: str, *, flat: bool) -> str:
+        """The float view of a stored tensor; flattened as it is stored, so that kernels fuse."""
+        if flat:
+            name = self.node("Flatten", [name])
         if not self._quantized:
             return name
         return self.node("DequantizeLinear", [name, *self._scale(INPUT_SCALE, 128)])
@@ -197,8 +200,7 @@ class _Model:
 
     @emit.register
     def _(self, op: Linear, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        flat = self.node("Flatten", reads)
-        inputs = [flat, self.weight(op.weight_shape(*shapes)), self.bias(op.out)]
+        inputs = [*reads, self.weight(op.weight_shape(*shapes)), self.bias(op.out)]
         return self.node("Gemm", inputs, transB=1)
 
     @emit.register

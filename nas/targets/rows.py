@@ -84,8 +84,8 @@ def _name(op: Op) -> str:
     unknown = sorted({f.name for f in fields(op)} - _KEYED)
     if unknown:
         raise TargetError(
-            f"operator {type(op).__name__} has the fields {unknown}, which a latency table has no "
-            "column for; use an analytical target"
+            f"operator {type(op).__name__} has the fields {unknown}; a latency table has no column "
+            "for them; use an analytical target"
         )
     return op.function if isinstance(op, Activation) else type(op).__name__
 

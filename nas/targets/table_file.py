@@ -41,7 +41,7 @@ def parse(text: str) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
     lines = text.removesuffix("\n").split("\n")
     start = next((n for n, words in enumerate(lines) if not words.startswith("#")), len(lines))
     notes = dict(_note(words) for words in lines[:start])
-    if start == len(lines):
+    if not any(lines[start:]):
         return {}, notes, [f"line {start + 1}: no header; the columns are {','.join(COLUMNS)}"]
     header = _cells(lines[start])
     problems = list(_header_problems(header, start + 1))

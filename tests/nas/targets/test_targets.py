@@ -1,0 +1,140 @@
+"""The shipped targets keep the contract; rooflines equal numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from nas.targets import HardwareTarget, available, load_target
+from nas.targets.capability import Bits, Capability, Support, parse_bits
+from nas.targets.roofline import Energy, Roofline, bytes_moved
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d
+from search_spaces.quant import PerTensor, Quant
+from search_spaces.residual import residual
+from search_spaces.space import SearchSpace
+from tests.contracts.target import TableTargetContract, TargetContract
+
+KERNEL = Kernel(Conv2d(16, 3, stride=2), (BatchNorm2d(), Activation("relu")), ((8, 10, 10),))
+MACS = 16 * 8 * 9 * 5 * 5
+WEIGHTS, ELEMENTS = 16 * 8 * 9, 8 * 100 + 16 * 25
+
+
+class TestEdgeNpu(TargetContract):
+    @pytest.fixture
+    def target(self) -> HardwareTarget:
+        return load_target("edge-npu")
+
+    def test_three_bits_cost_what_four_bits_cost(self, target: HardwareTarget) -> None:
+        cost = [target.kernel_cost(_at(weight, 4)) for weight in (2, 3, 4, 8)]
+        assert cost[0] == cost[1] == cost[2] < cost[3]
+
+    def test_full_precision_runs_slowly(self, target: HardwareTarget) -> None:
+        assert target.kernel_cost(_at(8, 8)) < target.kernel_cost(_at(None, None)) < math.inf
+
+
+class TestBitSerial(TargetContract):
+    @pytest.fixture
+    def target(self) -> HardwareTarget:
+        return load_target("bit-serial")
+
+    def test_every_bit_counts(self, target: HardwareTarget) -> None:
+        cost = [target.kernel_cost(_at(weight, 8)) for weight in (2, 3, 4, 5, 6, 7, 8)]
+        assert cost == sorted(set(cost))
+
+    def test_full_precision_is_refused(self, target: HardwareTarget) -> None:
+        assert target.kernel_cost(_at(None, None)) == math.inf
+
+    def test_one_peak_is_scaled_by_the_bits(self, target: HardwareTarget) -> None:
+        assert isinstance(target.model, Roofline)
+        peaks = target.model.gmacs_per_s
+        assert peaks[Bits(2, 4)] == pytest.approx(8 * peaks[Bits(8, 8)])
+        assert target.model.energy is not None
+        assert target.model.energy.pj_per_mac[Bits(4, 4)] == pytest.approx(3.2 / 4)
+
+
+class TestThisCpu(TableTargetContract):
+    @pytest.fixture
+    def empty(self, tmp_path) -> HardwareTarget:
+        return load_target("this-cpu", table=tmp_path / "none.csv")
+
+    @pytest.fixture
+    def target(self, empty: HardwareTarget, space: SearchSpace) -> HardwareTarget:
+        keys = [KernelKey.of(kernel, bits) for kernel, bits in empty.natively(space)]
+        rows = {key: Row(0.001 * n, 0.0, 5) for n, key in enumerate(keys, 1)}
+        return dataclasses.replace(empty, model=LatencyTable(rows))
+
+    def test_lists_kernels_at_both_widths(self, empty: HardwareTarget, space: SearchSpace) -> None:
+        keys = {KernelKey.of(kernel, bits) for kernel, bits in empty.natively(space)}
+        wide = {dataclasses.replace(key, weight_bits=0, activation_bits=32) for key in keys}
+        assert {key.activation_bits for key in keys} == {8, 32}
+        assert len(keys) == 2 * len(wide)
+
+    def test_a_space_with_the_same_kernels_needs_no_more_rows(self, target: HardwareTarget) -> None:
+        narrower = residual(
+            channels=1, classes=10, image_sizes=(8,), widths=((8,), (16,)), depths=((1,),)
+        )
+        assert target.compile(narrower)["latency_ms"]
+
+
+def test_available_names_load() -> None:
+    assert available() == ["bit-serial", "edge-npu", "this-cpu"]
+
+
+def test_roofline_by_hand() -> None:
+    bits = Bits(4, 8)
+    slow_memory = Roofline({bits: 2.0}, bandwidth_gb_per_s=0.001, overhead_us=3.0)
+    slow_array = Roofline({bits: 0.002}, 10.0, 3.0, utilisation={"Conv2d": 0.5})
+    moved = WEIGHTS / 2 + ELEMENTS
+    assert bytes_moved(KERNEL, bits) == moved
+    assert slow_memory.latency_ms(KERNEL, bits) == pytest.approx(0.003 + moved / 1e6 * 1e3)
+    assert slow_array.latency_ms(KERNEL, bits) == pytest.approx(0.003 + MACS / 1e6 * 1e3)
+    assert list(slow_array.costs) == ["latency_ms"]
+
+
+def test_energy_by_hand() -> None:
+    bits = Bits(8, 8)
+    energy = Energy({bits: 0.5}, pj_per_byte=10.0)
+    figures = Roofline({bits: 2.0}, 1.0, 3.0, energy=energy)
+    expected = (MACS * 0.5 + (WEIGHTS + ELEMENTS) * 10.0) * 1e-9
+    assert figures.energy_mj(KERNEL, bits) == pytest.approx(expected)
+    assert set(figures.costs) == {"latency_ms", "energy_mj"}
+
+
+def test_an_addition_only_moves_bytes() -> None:
+    figures = Roofline({}, bandwidth_gb_per_s=1.0, overhead_us=0.0)
+    addition = Kernel(Add(), (), ((4, 8, 8), (4, 8, 8)))
+    assert figures.latency_ms(addition, Bits(None, 8)) == pytest.approx(3 * 256 / 1e6)
+
+
+def test_unlike_formats_are_refused_and_unknown_operators_too() -> None:
+    capability = load_target("edge-npu").capability
+    asymmetric = Conv2d(8, 3, weight=Quant(8, symmetric=False), activation=Quant(8))
+    assert capability.container(asymmetric) is None
+    assert "symmetric=False" in capability.refusal(asymmetric)
+    only_conv = Capability({"Conv2d": Support((Bits(8, 8),))}, "refuse")
+    assert only_conv.container(DepthwiseConv2d(3)) is None
+    assert only_conv.container(Conv2d(8, 3, weight=Quant(4), activation=Quant(8))) is None
+
+
+def test_bits_are_parsed_with_ranges() -> None:
+    assert parse_bits("4x8") == (Bits(4, 8),)
+    assert parse_bits("8") == (Bits(None, 8),)
+    assert parse_bits("2..3x8") == (Bits(2, 8), Bits(3, 8))
+    for text in ("", "x", "8x", "0x8", "8x33", "4x4x4", "8..2", "2...8", "-1", "a", "٣"):
+        with pytest.raises(ValueError, match="bits are written"):
+            parse_bits(text)
+
+
+def _at(weight: int | None, activation: int | None) -> Kernel:
+    op = Conv2d(
+        64,
+        3,
+        weight=None if weight is None else Quant(weight, PerTensor()),
+        activation=None if activation is None else Quant(activation),
+    )
+    return Kernel(op, (), ((64, 2, 2),))
