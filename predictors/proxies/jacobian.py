@@ -1,0 +1,32 @@
+"""Jacobian covariance: how differently the network bends around the images of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from predictors.proxies.base import BATCH_STATISTICS, Batch, Loss, Proxy, probe
+
+_STABLE = 1e-5
+
+
+def jacob_cov(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
+    """`jacob_cov`: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of corr(J), k = 1e-5.
+
+    Row n of J is the gradient of the summed logits with respect to image n. Not a number where an
+    image has no gradient. Mellor et al. 2020 (first version), section 3.
+    """
+    with probe(module, BATCH_STATISTICS) as network:
+        images = batch[0].detach().clone().requires_grad_()
+        rows = torch.autograd.grad(network(images).sum(), images)[0].flatten(1).double()
+    correlation = torch.corrcoef(rows)
+    if not bool(correlation.isfinite().all()):
+        return {"jacob_cov": float("nan")}
+    # Rounding may leave an eigenvalue of a correlation matrix a little below zero.
+    values = torch.linalg.eigvalsh(correlation).clamp(min=0.0) + _STABLE
+    return {"jacob_cov": -float((values.log() + 1.0 / values).sum())}
+
+
+JACOB_COV = Proxy(jacob_cov, {"jacob_cov": True})

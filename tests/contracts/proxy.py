@@ -1,0 +1,150 @@
+"""What every zero-cost proxy promises, whatever it measures."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from predictors.proxies.base import Batch, Proxy
+
+
+class Block(nn.Module):
+    """Quantized input, convolution, norm, nonlinearity and a residual, as a subnet has them."""
+
+    def __init__(self, channels: int, function: nn.Module) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = torch.fake_quantize_per_tensor_affine(x, 0.05, 128, 0, 255)
+        return x + self.function(self.norm(self.conv(read)))
+
+
+def network(function: type[nn.Module] = nn.ReLU) -> nn.Module:
+    """A small trained-looking network: statistics that are not those of a fresh one, dropout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            Block(4, function()),
+            Block(4, function()),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(4, 3),
+        )
+        module(torch.randn(8, 1, 6, 6))
+    return module
+
+
+class ProxyContract:
+    """Inherit and give the fixture `proxy`."""
+
+    @pytest.fixture
+    def proxy(self) -> Proxy:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def batch(self) -> Batch:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randn(6, 1, 6, 6, generator=generator), torch.arange(6) % 3
+
+    @pytest.mark.parametrize("function", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.GELU])
+    def test_gives_a_finite_value_for_every_documented_name(self, proxy, batch, function) -> None:
+        values = proxy.score(network(function), batch, F.cross_entropy)
+        assert set(values) == set(proxy.larger_is_better)
+        assert all(type(value) is float and math.isfinite(value) for value in values.values())
+
+    def test_is_a_function_of_its_arguments(self, proxy, batch) -> None:
+        first = proxy.score(network(), batch, F.cross_entropy)
+        module = network()
+        proxy.score(module, batch, F.cross_entropy)
+        assert proxy.score(module, batch, F.cross_entropy) == first
+
+    def test_mode_and_frozen_weights_make_no_difference(self, proxy, batch) -> None:
+        frozen = network().eval().requires_grad_(requires_grad=False)
+        with torch.inference_mode():
+            inference = (batch[0].clone(), batch[1].clone())
+            values = proxy.score(frozen, inference, F.cross_entropy)
+        assert values == proxy.score(network(), batch, F.cross_entropy)
+
+    def test_draws_no_random_numbers(self, proxy, batch) -> None:
+        module = network()
+        torch_before = torch.get_rng_state()
+        numpy_before = repr(np.random.get_state())  # noqa: NPY002  # the global one is what is watched
+        proxy.score(module, batch, F.cross_entropy)
+        assert torch.equal(torch.get_rng_state(), torch_before)
+        assert repr(np.random.get_state()) == numpy_before  # noqa: NPY002
+
+    def test_leaves_the_module_as_it_was(self, proxy, batch) -> None:
+        module = _peculiar()
+        before = _state(module)
+        images = batch[0].clone()
+        proxy.score(module, batch, F.cross_entropy)
+        _assert_same(_state(module), before)
+        assert torch.equal(batch[0], images)
+        assert batch[0].requires_grad is False
+
+    def test_leaves_the_module_as_it_was_when_something_raises(self, proxy, batch) -> None:
+        module = _peculiar()
+        before = _state(module)
+
+        def raising_loss(logits: Tensor, labels: Tensor) -> Tensor:
+            raise RuntimeError("loss")
+
+        with contextlib.suppress(RuntimeError):  # a proxy may not call the loss at all
+            proxy.score(module, batch, raising_loss)
+        _assert_same(_state(module), before)
+        with pytest.raises(RuntimeError):
+            proxy.score(module, (torch.zeros(2, 5, 6, 6), batch[1]), F.cross_entropy)
+        _assert_same(_state(module), before)
+
+
+def _peculiar() -> nn.Module:
+    """A module in a state that a careless proxy would flatten."""
+    module = network()
+    F.cross_entropy(module(torch.ones(2, 1, 6, 6)), torch.tensor([0, 1])).backward()
+    module.train()
+    module[1].eval()
+    module[2].norm.weight.requires_grad_(requires_grad=False)
+    module[2].conv.weight.grad = None
+    module[1].register_forward_hook(lambda *_: None)
+    return module
+
+
+def _state(module: nn.Module) -> dict[str, object]:
+    return {
+        "tensors": {name: tensor.clone() for name, tensor in module.state_dict().items()},
+        "identities": [id(tensor) for tensor in (*module.parameters(), *module.buffers())],
+        "gradients": [None if p.grad is None else p.grad.clone() for p in module.parameters()],
+        "requires_grad": [p.requires_grad for p in module.parameters()],
+        "training": [part.training for part in module.modules()],
+        "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in module.modules()],
+        "grad_enabled": torch.is_grad_enabled(),
+    }
+
+
+def _assert_same(now: object, before: object) -> None:
+    if isinstance(before, dict):
+        assert isinstance(now, dict)
+        assert list(now) == list(before)
+        now, before = list(now.values()), list(before.values())
+    if isinstance(before, list):
+        assert isinstance(now, list)
+        assert len(now) == len(before)
+        for one, other in zip(now, before, strict=True):
+            _assert_same(one, other)
+    elif isinstance(before, Tensor):
+        assert isinstance(now, Tensor)
+        assert now.dtype == before.dtype
+        assert torch.equal(now, before)
+    else:
+        assert now == before
