@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, fx
 
 from search_spaces.graph import Graph
-from supernets.assemble import SITE, Slot, Step, assemble, read_scale
+from search_spaces.policy import full_precision
+from supernets.assemble import SITE, Slot, Step, assemble, read_scale, steps_of
 from supernets.elastic import Tensors, sliced
 from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import best_steps
-from supernets.supernet import Supernet, plan
+from supernets.supernet import Supernet
 
 _SAMPLED_VALUES = 8192
-_FACTORS = 17
-_WIDEST_FACTOR = 2.0
+# One first: where several fit alike, the learned step stays.
+_FACTORS = torch.tensor(sorted((2.0 ** (k / 8) for k in range(-8, 9)), key=lambda f: abs(f - 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,11 @@ class Extracted:
 
 
 def extract(
-    supernet: Supernet, genotype: Sequence[int], calibration: Iterable[Tensor]
+    supernet: Supernet,
+    genotype: Sequence[int],
+    calibration: Iterable[Tensor],
+    *,
+    quantize: bool = True,
 ) -> Extracted:
     """The subnet of `genotype` with its own batch norm statistics and activation scales.
 
@@ -50,20 +55,23 @@ def extract(
         supernet: The trained weights; not modified.
         genotype: The subnet.
         calibration: Batches of images, `(batch, channels, height, width)`; at least one.
+        quantize: Whether at the genotype's precisions; else everything in full precision.
     """
-    return calibrated(detached(supernet, genotype), calibration)
+    return calibrated(detached(supernet, genotype, quantize=quantize), calibration)
 
 
-def detached(supernet: Supernet, genotype: Sequence[int]) -> Extracted:
+def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = True) -> Extracted:
     """The subnet with the supernet's own steps and with batch norm statistics still to be set.
 
     In training mode it computes what the supernet does, bit for bit.
     """
-    current = plan(supernet.space, tuple(genotype))
-    weights = {s.address: w for s in current.steps if (w := _weight(supernet, s)) is not None}
+    resolved = supernet.space.decode(genotype)
+    graph = resolved if quantize else full_precision(resolved)
+    steps = steps_of(graph)
+    weights = {s.address: w for s in steps if (w := _weight(supernet, s)) is not None}
     inputs = {
         (step.address, position): _activation_scale(supernet, step, position)
-        for step in current.steps
+        for step in steps
         if step.op.activation is not None
         for position in range(len(step.inputs))
     }
@@ -72,8 +80,8 @@ def detached(supernet: Supernet, genotype: Sequence[int]) -> Extracted:
         return {n: t.detach() for n, t in supernet.node(step.address).subnet(step).items()}
 
     device = next(supernet.parameters()).device
-    module = assemble(current.steps, tensors, inputs, device=device)
-    return Extracted(module, current.graph, weights, inputs)
+    module = assemble(steps, tensors, inputs, device=device)
+    return Extracted(module, graph, weights, inputs)
 
 
 def _weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
@@ -138,5 +146,4 @@ def rescaled(value: Tensor, step: Tensor, bounds: tuple[float, float]) -> Tensor
     """The multiple of `step` with the least squared error on (a sample of) `value`."""
     values = value.detach().reshape(-1)
     row = values[:: max(1, len(values) // _SAMPLED_VALUES)].unsqueeze(0)
-    factors = torch.logspace(-1, 1, _FACTORS, base=_WIDEST_FACTOR).to(step)
-    return best_steps(row, bounds, factors.unsqueeze(1) * step)
+    return best_steps(row, bounds, _FACTORS.to(step).unsqueeze(1) * step)
