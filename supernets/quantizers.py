@@ -212,19 +212,19 @@ def squared_error_steps(rows: Tensor, quant: Quant, zero_point: Tensor) -> Tenso
 
 
 def _candidates(rows: Tensor, bounds: Bounds) -> Tensor:
-    """Steps to try, `(candidates, r)`, up to the one that clips nothing."""
+    """Steps to try, `(candidates, r)`, from the one that clips nothing downwards."""
     low, high = (torch.as_tensor(bound).to(rows).reshape(-1) for bound in bounds)
     positive = torch.where(high > 0, rows.amax(1) / high, 0.0)
     negative = torch.where(low < 0, rows.amin(1) / low, 0.0)
     whole = torch.maximum(positive, negative)
     # A row of zeros says nothing about its range: assume one.
     whole = torch.where(whole > 0, whole, 1.0 / torch.maximum(high, -low))
-    shares = torch.logspace(math.log10(_SMALLEST_SHARE), 0.0, _SEARCHED_STEPS)
+    shares = torch.logspace(0.0, math.log10(_SMALLEST_SHARE), _SEARCHED_STEPS)
     return shares.to(rows).unsqueeze(1) * whole
 
 
 def best_steps(rows: Tensor, bounds: Bounds, candidates: Tensor) -> Tensor:
-    """For every row of `(r, n)`, the one of its `candidates` `(k, r)` with least squared error."""
+    """For every row of `(r, n)`, the first of its `candidates` `(k, r)` with least squared error."""
     best, least = candidates[0], torch.full_like(candidates[0], math.inf)
     for step in candidates:
         error = (Grid(step.unsqueeze(1), bounds).snap(rows) - rows).square_().sum(1)
