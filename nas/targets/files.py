@@ -104,7 +104,7 @@ def _table(described: TargetFile, path: Path) -> LatencyTable:
             "name a measured or imported target"
         )
     if described.provenance == "measured":
-        table = LatencyTable.read(path) if path.exists() else LatencyTable({})
+        table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
         return replace(table, remedy=f"measure them into {path} with: nas profile RECIPE")
     return replace(LatencyTable.read(path), remedy=f"add them to {path}")
 

@@ -30,8 +30,13 @@ class LatencyTable:
     remedy: str = "measure them with: nas profile RECIPE"
 
     @classmethod
-    def read(cls, path: Path) -> LatencyTable:
+    def read(cls, path: Path, *, unfinished: bool = False) -> LatencyTable:
         """The table in a CSV file; lines `# key: value` before its header are notes.
+
+        Args:
+            path: The file.
+            unfinished: Whether a profiler may have been killed while it wrote the file: a last
+                line without its end is then left out, and a file without a header has no rows.
 
         Raises:
             TargetError: If anything in it is not as it must be; names up to ten lines.
@@ -40,6 +45,10 @@ class LatencyTable:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TargetError(f"latency table {path} cannot be read: {error}") from error
+        if unfinished:
+            text = text[: text.rfind("\n") + 1]
+            if all(words.startswith("#") for words in text.splitlines()):
+                return cls({})
         rows, notes, problems = parse(text)
         if problems:
             raise TargetError(

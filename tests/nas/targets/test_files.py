@@ -74,6 +74,18 @@ def test_a_table_lies_beside_its_file(tmp_path: Path) -> None:
     assert (target.provenance, target.device) == ("imported", "a phone")
 
 
+@pytest.mark.parametrize("torn", ["Conv2d,8x4x4,16", "# device: x\noperator,in"])
+def test_a_measured_table_may_be_torn_by_a_kill(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "t.csv"
+    key = KernelKey("GlobalPool", "8x4x4", 8, 1, 1, "", 0, 8)
+    kept = {} if torn.startswith("#") else {key: Row(0.25, 0.01, 9)}
+    LatencyTable(kept, {"device": "d"}).write(path)
+    path.write_text((path.read_text() if kept else "") + torn)
+    target = load_target("this-cpu", table=path)
+    assert isinstance(target.model, LatencyTable)
+    assert target.model.rows == kept
+
+
 def test_an_imported_target_must_have_its_table(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(CPU.replace('"measured"', '"imported"'))
