@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console, RenderableType
@@ -16,8 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[int, int, str], None]
-"""Called with how much is done, how much there is, and a word on how it goes."""
+
+class Advance(Protocol):
+    """Moves a bar: how much is done, how much there is, and a word on how it goes."""
+
+    def __call__(self, done: int, total: int, note: str) -> None: ...
 
 
 class Display(Protocol):

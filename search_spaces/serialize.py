@@ -28,6 +28,11 @@ def encode(value: Any) -> Any:
     raise TypeError(f"a spec field cannot hold {value!r}; use numbers, strings, tuples and specs")
 
 
+def decode(value: Any) -> Any:
+    """The value that `encode` wrote, where it holds no choice."""
+    return _Decoder({})(value)
+
+
 def graph_to_json(graph: Graph) -> dict[str, Any]:
     """The graph with its choices listed once, innermost first."""
     named: dict[str, Any] = {}
@@ -51,11 +56,11 @@ def graph_from_json(data: dict[str, Any]) -> Graph:
         raise ValueError(
             f"this is search space format {data.get('format')!r}; this version reads {FORMAT}"
         )
-    decode = _Decoder(data["choices"])
+    decoded = _Decoder(data["choices"])
     return Graph.from_nodes(
         {
             node["address"]: Node(
-                decode(node["op"]), tuple(node["inputs"]), decode(node["present"])
+                decoded(node["op"]), tuple(node["inputs"]), decoded(node["present"])
             )
             for node in data["nodes"]
         }

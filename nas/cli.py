@@ -1,0 +1,137 @@
+"""The command line: `nas run` and its steps, each alone."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nas.archive import ArchiveError
+from nas.display import Terminal
+from nas.durable import WriteError
+from nas.export import ExportError
+from nas.feasibility import ConstraintError
+from nas.folder import RunFolder, RunFolderError
+from nas.pipeline import STEPS, Step, run, run_steps
+from nas.plan import overview, prepare
+from nas.recipe import Recipe, RecipeError, load_recipe
+from nas.report import render, summary_table
+from nas.report.data import UnreadableResults, load
+from nas.search.loop import EvaluationError
+from nas.targets import TargetError, available, load_target
+from nas.tasks import TaskError
+from supernets.checkpoint import CheckpointError
+from supernets.train import TrainingDiverged
+
+# What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
+EXPECTED = (
+    *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
+    *(UnreadableResults, EvaluationError, TargetError, TaskError, CheckpointError),
+    *(TrainingDiverged, KeyboardInterrupt),
+)
+
+app = typer.Typer(
+    help="Search architecture and quantization together: trained once, for every device at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The run folder; by default one beside the recipe.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, if any.")]
+
+
+def _folder(path: Path, recipe: Recipe, out: Path | None) -> Path:
+    return out or path.parent / recipe.name
+
+
+@app.command("run")
+def run_command(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+) -> None:
+    """Do everything: profile, train, search, export, report."""
+    made = load_recipe(recipe, set_ or ())
+    folder = _folder(recipe, made, out)
+    with Terminal(console) as display:
+        results = run(made, folder=folder, resume=resume, display=display)
+    console.print(summary_table(results))
+    console.print(f"report: {RunFolder(folder).report}")
+
+
+def _step_command(step: Step) -> Callable[..., None]:
+    def command(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+        made = load_recipe(recipe, set_ or ())
+        with Terminal(console) as display:
+            run_steps(made, [step], folder=_folder(recipe, made, out), display=display)
+
+    command.__doc__ = step.help
+    return command
+
+
+for _step in STEPS:
+    app.command(_step.name)(_step_command(_step))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Render report.html anew from a run folder's results.json."""
+    files = RunFolder(folder)
+    if not files.results.exists():
+        raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
+    results = load(files.results)
+    render(results, files.report)
+    console.print(summary_table(results))
+    console.print(f"report: {files.report}")
+
+
+@app.command()
+def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+    """Show what a recipe would search, before any work."""
+    made = load_recipe(recipe, set_ or ())
+    for table in overview(prepare(made, RunFolder(_folder(recipe, made, out)))):
+        console.print(table)
+
+
+@app.command()
+def targets() -> None:
+    """List the targets that come with the engine."""
+    table = Table("target", "device", "figures", "costs")
+    for name in available():
+        target = load_target(name)
+        table.add_row(name, target.device, target.provenance, ", ".join(target.kernel_costs))
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command line; expected errors end in one sentence and exit code 1."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except EXPECTED as error:
+        if debug:
+            traceback.print_exc()
+        name = "stopped" if isinstance(error, KeyboardInterrupt) else "error"
+        Console(stderr=True).print(f"[bold red]{name}:[/] ", str(error), sep="", highlight=False)
+        sys.exit(130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The whole run: its steps in order, each skipped where its result is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.display import Display, Silent
+from nas.durable import write_atomic
+from nas.folder import RunFolder
+from nas.plan import Plan, overview, prepare
+from nas.recipe import Recipe
+from nas.report.data import Results
+from nas.steps.estimating import estimate
+from nas.steps.exporting import exported
+from nas.steps.profiling import profiled
+from nas.steps.reporting import reported
+from nas.steps.searching import archive_of, searched, use_threads
+from nas.steps.training import supernet_of, trained
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run that can be asked for alone."""
+
+    name: str
+    help: str
+    work: Callable[[Plan, Display], object]
+
+
+def _search(plan: Plan, display: Display) -> None:
+    searched(plan, supernet_of(plan), display)
+
+
+def _export(plan: Plan, display: Display) -> Results:
+    supernet, evaluations = supernet_of(plan), archive_of(plan).evaluations()
+    shipped = exported(plan, supernet, evaluations, display)
+    return reported(plan, supernet, evaluations, shipped)
+
+
+STEPS: tuple[Step, ...] = (
+    Step("profile", "Measure this machine's latency table for a recipe's space.", lambda *_: None),
+    Step("train", "Train a recipe's supernet, or go on training it.", trained),
+    Step("search", "Search with the trained supernet, up to the recipe's budget.", _search),
+    Step("export", "Choose, export and check a subnet per target; write the report.", _export),
+)
+
+
+def run(
+    recipe: Recipe, *, folder: Path, resume: bool = False, display: Display | None = None
+) -> Results:
+    """Do everything that `recipe` asks for, in `folder`, and give what was found.
+
+    Args:
+        recipe: What to do.
+        folder: The run folder; everything written goes there.
+        resume: Whether to go on where a run in `folder` stopped; else the folder must be new.
+        display: Where to show progress; nowhere by default.
+    """
+    shown = display or Silent()
+    with RunFolder(folder).open(recipe, resume=resume) as files:
+        plan = _prepared(recipe, files, shown)
+        supernet = trained(plan, shown)
+        evaluations = searched(plan, supernet, shown).evaluations()
+        shipped = exported(plan, supernet, evaluations, shown)
+        return reported(plan, supernet, evaluations, shipped)
+
+
+def run_steps(recipe: Recipe, steps: Sequence[Step], *, folder: Path, display: Display) -> None:
+    """Do some of the steps in a run folder, new or not."""
+    with RunFolder(folder).open(recipe, resume=True) as files:
+        plan = _prepared(recipe, files, display)
+        for step in steps:
+            step.work(plan, display)
+
+
+def _prepared(recipe: Recipe, files: RunFolder, display: Display) -> Plan:
+    """The plan, shown and complete: read, checked, this machine measured where that is needed."""
+    plan = prepare(recipe, files)
+    use_threads(plan)
+    for table in overview(plan):
+        display.say(table)
+    display.say(estimate(plan))
+    write_atomic(files.space, plan.space.to_json().encode())
+    return profiled(plan, display)

@@ -1,0 +1,144 @@
+"""What the zero-cost proxies say before anything is evaluated: a first batch, and features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from nas.display import Display, Silent
+from nas.durable import write_atomic
+from nas.plan import Plan
+from nas.search.front import nondominated
+from nas.search.initial import spread_over_costs
+from predictors.features import Column, OneHot
+from predictors.proxies import scores
+from predictors.proxies.estimate import ProxyEstimate
+from predictors.proxies.ranking import rank_mean
+from predictors.proxies.sensitivity import (
+    SensitivityCost,
+    Values,
+    input_forward,
+    open_precisions,
+    sensitivity,
+    weight_forward,
+)
+from search_spaces.costs import SpaceKernels
+from search_spaces.quant import Quant
+from search_spaces.serialize import decode, encode
+from search_spaces.space import Genotype, IntArray, as_genotypes
+from supernets.extract import extract
+from supernets.supernet import Supernet
+
+BATCH = 64
+_SENSITIVITY_BATCH = 256
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Zero-cost knowledge of a space, before any evaluation.
+
+    Attributes:
+        genotypes: The probed subnets, `(n, choices)`.
+        scores: Proxy name -> value of each, `(n,)`.
+        sensitivity: What every open precision of every weight and input costs alone, in nats.
+    """
+
+    genotypes: IntArray
+    scores: Mapping[str, FloatArray]
+    sensitivity: SensitivityCost
+
+    def columns(self, plan: Plan) -> list[Column]:
+        """Features of whole populations: summed sensitivity and the proxies, estimated."""
+        additive = SpaceKernels(plan.space).compile_by_address(self.sensitivity)
+        estimate = ProxyEstimate(OneHot(plan.space)).fit(self.genotypes, self.scores)
+        return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
+
+    def first(self, plan: Plan, count: int) -> list[Genotype]:
+        """The probed subnets to evaluate first: best ranked for what they cost, front by front."""
+        ranks = rank_mean(self.scores)
+        costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
+        left, order = np.arange(len(ranks)), []
+        while len(left) and len(order) < count:
+            front = nondominated(np.column_stack([ranks, costs])[left])
+            order += sorted(left[front].tolist(), key=lambda row: float(ranks[row]))
+            left = left[~front]
+        return as_genotypes(self.genotypes[order[:count]])
+
+
+def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Probe:
+    """The probe of this run, from its folder where it is there already."""
+    if not plan.files.probe.exists():
+        with (display or Silent()).stage("probe") as advance:
+            count = plan.recipe.search.proxies
+            rng = np.random.default_rng([plan.recipe.seed, count])
+            rows = spread_over_costs(plan.problem, rng, count)
+            found: list[dict[str, float]] = []
+            for row in as_genotypes(rows):
+                found.append(score(plan, supernet, row))
+                advance(len(found), len(rows), "zero-cost proxies")
+            advance(len(rows), len(rows), "precision sensitivity")
+            made = _sensitivity(plan, supernet)
+        write_atomic(plan.files.probe, json.dumps(_encode(rows, found, made)).encode())
+    return _decode(json.loads(plan.files.probe.read_text()))
+
+
+def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float]:
+    """Every zero-cost proxy of one subnet, on one training batch."""
+    images, labels = next(plan.task.batches("train", BATCH))
+    # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
+    module = extract(supernet, genotype, [images], quantize=False).module
+    return scores(module, (images, labels), F.cross_entropy)
+
+
+def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
+    """Measured on the largest subnet in full precision; layers absent there have none."""
+    images, _ = next(plan.task.batches("train", _SENSITIVITY_BATCH))
+    plain = extract(supernet, plan.space.largest, [images], quantize=False)
+    present = plain.graph.nodes.keys()
+    names = {address: address.replace(".", "/") for address in present}
+    with torch.no_grad():
+        reference = plain.module.eval()(images)
+    measured: list[Values] = []
+    forwards = (weight_forward, input_forward)
+    for options, forward in zip(_open_precisions(plan), forwards, strict=True):
+        layers = {address: quants for address, quants in options.items() if address in present}
+        measured.append(sensitivity(forward(plain.module, images, names), layers, reference))
+    return SensitivityCost(*measured)
+
+
+def _open_precisions(plan: Plan) -> list[dict[str, tuple[Quant | None, ...]]]:
+    graph = plan.space.graph
+    return [open_precisions(graph, "weight"), open_precisions(graph, "activation")]
+
+
+def _encode(
+    rows: IntArray, found: Sequence[Mapping[str, float]], made: SensitivityCost
+) -> dict[str, Any]:
+    def listed(values: Values) -> list[Any]:
+        return [[address, encode(quant), value] for (address, quant), value in values.items()]
+
+    return {
+        "genotypes": rows.tolist(),
+        "scores": {name: [one[name] for one in found] for name in (found[0] if found else ())},
+        "weights": listed(made.weights),
+        "activations": listed(made.activations),
+    }
+
+
+def _decode(stored: dict[str, Any]) -> Probe:
+    def values(listed: list[Any]) -> dict[tuple[str, Quant | None], float]:
+        return {(address, decode(quant)): value for address, quant, value in listed}
+
+    return Probe(
+        np.array(stored["genotypes"], dtype=np.int64),
+        {name: np.array(column) for name, column in stored["scores"].items()},
+        SensitivityCost(values(stored["weights"]), values(stored["activations"])),
+    )

@@ -1,0 +1,91 @@
+"""Training the supernet, once."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from nas.display import Display
+from nas.durable import write_atomic
+from nas.folder import RunFolderError
+from nas.plan import Plan
+from nas.report.data import LossPoint, TrainingSummary
+from supernets.checkpoint import load, save
+from supernets.supernet import Supernet
+from supernets.train import History, TrainingSettings, train
+
+_CURVE_POINTS = 200
+
+
+def device_of(plan: Plan) -> torch.device:
+    """Where the recipe computes: `auto` takes a GPU where there is one."""
+    wanted = plan.recipe.compute.device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def trained(plan: Plan, display: Display) -> Supernet:
+    """The trained supernet, from the run folder where it is there already."""
+    if plan.files.supernet.exists():
+        return load(plan.space, plan.files.supernet)
+    settings = replace(plan.recipe.training, seed=plan.recipe.seed)
+    supernet = Supernet(plan.space, seed=settings.seed)
+    device, start = device_of(plan), time.monotonic()
+    with display.stage("train") as advance:
+
+        def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+            note = "  ".join(f"{n} {v:.3f}" for n, v in losses.items() if math.isfinite(v))
+            advance(done, total, note)
+
+        history = train(
+            supernet,
+            plan.task.train.to(device),
+            settings,
+            state_path=plan.files.training,
+            progress=progress,
+            device=device,
+        )
+    supernet.cpu()
+    summary = _summary(history, settings, seconds=time.monotonic() - start)
+    write_atomic(plan.files.history, json.dumps(summary).encode())
+    save(supernet, plan.files.supernet)
+    plan.files.training.unlink(missing_ok=True)
+    return supernet
+
+
+def supernet_of(plan: Plan) -> Supernet:
+    """The supernet that an earlier step trained."""
+    if not plan.files.supernet.exists():
+        raise RunFolderError(
+            f"{plan.files.path} holds no trained supernet; run `nas train` or `nas run` first"
+        )
+    return load(plan.space, plan.files.supernet)
+
+
+def training_summary(plan: Plan) -> TrainingSummary | None:
+    """How the supernet was trained, or None where it is not yet."""
+    if not plan.files.history.exists():
+        return None
+    stored = json.loads(plan.files.history.read_text())
+    curve = tuple(LossPoint(**point) for point in stored["curve"])
+    return TrainingSummary(stored["seconds"], stored["epochs"], curve)
+
+
+def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:
+    """Seconds of this process, epochs, and the largest subnet's loss averaged over stretches."""
+    epochs = settings.float_epochs + settings.quantized_epochs
+    losses = history.losses[:, 0]
+    curve: list[dict[str, object]] = []
+    for stretch in np.array_split(np.arange(len(losses)), min(_CURVE_POINTS, len(losses))):
+        phase = "full precision" if stretch[0] < history.float_steps else "elastic bits"
+        epoch = float((stretch[-1] + 1) / len(losses) * epochs)
+        loss = float(losses[stretch].mean())
+        curve.append({"epoch": epoch, "loss": loss, "phase": phase})
+    return {"seconds": seconds, "epochs": epochs, "curve": curve}
