@@ -1,0 +1,168 @@
+"""The archive's journal file: one writer at a time, a torn end is cut, damage is located.
+
+The file is Optuna's journal: one JSON record a line, appended and flushed to the disk. A record
+written by the archive carries a digest of itself, so that a changed digit is damage too; Optuna
+and its dashboard pass over that field.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nas.durable import write_error
+
+_DIGEST = "digest"
+_START = b'{"op_code":'
+_LOG = logging.getLogger(__name__)
+
+
+class DamagedJournal(ValueError):
+    """A journal that cannot be read before its end, or a file that is no journal."""
+
+
+class JournalLock:
+    """Exclusive use of a journal file; whoever gets it finds the file ending in a whole line.
+
+    The lock is the kernel's, on the file itself: a killed process leaves none behind. It has the
+    interface of Optuna's locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files: list[BinaryIO] = []
+
+    def acquire(self) -> bool:
+        """Wait for the lock; cut what a killed writer left of a line."""
+        file = self._path.open("r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _cut_unfinished(self._path, file)
+        except BaseException:
+            file.close()
+            raise
+        self._files.append(file)
+        return True
+
+    def release(self) -> None:
+        """Let the next one in."""
+        self._files.pop().close()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with a digest that changes with anything in it."""
+    return {**record, _DIGEST: _digest(record)}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def repair(path: Path) -> None:
+    """Make the journal readable: cut its last line if that is torn or damaged, with a warning.
+
+    A file that does not exist yet, or is empty, is fine. What is cut was never acknowledged by
+    `append` or cannot be read any more; the search measures it again.
+
+    Raises:
+        DamagedJournal: A line before the last cannot be read, or the file is no journal.
+        WriteError: The file may not be written.
+    """
+    if not path.exists():
+        return
+    lock = JournalLock(path)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        _cut_damaged_end(path)
+    finally:
+        lock.release()
+
+
+def _cut_unfinished(path: Path, file: BinaryIO) -> None:
+    head = file.read(len(_START))
+    if not _START.startswith(head):
+        raise DamagedJournal(
+            f"{path} is not an archive: it does not start with a record of an Optuna journal; "
+            "give another path"
+        )
+    end = file.seek(0, os.SEEK_END)
+    start = _last_line_start(file, end)
+    if start < end:
+        _cut(path, file, start)
+
+
+def _cut_damaged_end(path: Path) -> None:
+    with path.open("r+b") as file:
+        damaged: tuple[int, int, str] | None = None
+        for number, start, line in _lines(file):
+            if damaged is not None:
+                raise DamagedJournal(_located(path, damaged[0], damaged[2]))
+            reason = _damage(line)
+            damaged = None if reason is None else (number, start, reason)
+        if damaged is not None:
+            _cut(path, file, damaged[1])
+
+
+def _located(path: Path, number: int, reason: str) -> str:
+    return (
+        f"archive {path} is damaged in line {number}: {reason}; restore the file from a copy, or "
+        f"keep what precedes the damage (head -n {number - 1} {path.name} > repaired): what is "
+        "lost is measured again"
+    )
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    start = 0
+    for number, line in enumerate(file, start=1):
+        yield number, start, line
+        start += len(line)
+
+
+def _damage(line: bytes) -> str | None:
+    """What is wrong with a line, or `None`."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return "it is no JSON"
+    if not isinstance(record, dict) or "op_code" not in record:
+        return "it is no record of an Optuna journal"
+    expected = record.pop(_DIGEST, None)  # absent from what another program appended
+    if expected is not None and expected != _digest(record):
+        return "its digest does not match its content"
+    return None
+
+
+def _last_line_start(file: BinaryIO, end: int, *, block: int = 1 << 16) -> int:
+    """Where the bytes behind the last newline begin; `end` if there are none."""
+    position = end
+    while position > 0:
+        size = min(block, position)
+        position = file.seek(position - size)
+        newline = file.read(size).rfind(b"\n")
+        if newline >= 0:
+            return position + newline + 1
+    return 0
+
+
+def _cut(path: Path, file: BinaryIO, start: int) -> None:
+    file.seek(start)
+    dropped = file.read()
+    file.truncate(start)
+    os.fsync(file.fileno())
+    _LOG.warning(
+        "archive %s ended in a damaged record, as after a kill in the midst of writing; dropped "
+        "its last %d bytes, which start with %r; that evaluation is measured again",
+        path,
+        len(dropped),
+        dropped[:80],
+    )
