@@ -138,6 +138,17 @@ def _batch_statistics(x: Tensor, _mean: Any, _variance: Any, **options: Any) -> 
     return F.batch_norm(x, None, None, **{**options, "training": True})
 
 
+def _straight_through(x: Tensor) -> Tensor:
+    """Rounds with the gradient of the identity."""
+    return x + (torch.round(x) - x).detach()
+
+
+ROUNDINGS: tuple[Function, ...] = (torch.round, torch.round_, Tensor.round, Tensor.round_)
+
 # Running statistics mean nothing in an untrained network, so the proxies of a batch normalize by
 # the batch, as their authors do; the statistics that the module keeps are neither read nor written.
-BATCH_STATISTICS: Mapping[Function, Function] = {F.batch_norm: _batch_statistics}
+# Rounding, of which a module for inference is full, must let the gradient through.
+AS_TRAINED: Mapping[Function, Function] = {
+    F.batch_norm: _batch_statistics,
+    **dict.fromkeys(ROUNDINGS, _straight_through),
+}

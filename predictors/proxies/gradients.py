@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from predictors.proxies.base import BATCH_STATISTICS, Batch, Loss, Proxy, probe
+from predictors.proxies.base import AS_TRAINED, Batch, Loss, Proxy, probe
 
 
 def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float]:
@@ -16,7 +16,7 @@ def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float
     Abdelfattah et al. 2021, section 3.2; Lee et al. 2019, eq. 5, without its normalization.
     """
     images, labels = batch
-    with probe(module, BATCH_STATISTICS) as network:
+    with probe(module, AS_TRAINED) as network:
         weights = network.weights
         value = loss(network(images), labels.clone())
         slopes = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)

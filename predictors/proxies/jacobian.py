@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from predictors.proxies.base import BATCH_STATISTICS, Batch, Loss, Proxy, probe
+from predictors.proxies.base import AS_TRAINED, Batch, Loss, Proxy, probe
 
 _STABLE = 1e-5
 
@@ -18,7 +18,7 @@ def jacob_cov(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, floa
     Row n of J is the gradient of the summed logits with respect to image n. Not a number where an
     image has no gradient. Mellor et al. 2020 (first version), section 3.
     """
-    with probe(module, BATCH_STATISTICS) as network:
+    with probe(module, AS_TRAINED) as network:
         images = batch[0].detach().clone().requires_grad_()
         rows = torch.autograd.grad(network(images).sum(), images)[0].flatten(1).double()
     correlation = torch.corrcoef(rows)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from predictors.proxies.base import (
-    BATCH_STATISTICS,
+    AS_TRAINED,
     NONLINEARITIES,
     Batch,
     Function,
@@ -38,7 +38,7 @@ def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
         return recorded
 
     routes = {function: recording(function) for function in NONLINEARITIES}
-    with probe(module, {**BATCH_STATISTICS, **routes}) as network, torch.no_grad():
+    with probe(module, {**AS_TRAINED, **routes}) as network, torch.no_grad():
         network(images)
     if not alike:
         return {"naswot": -math.inf}

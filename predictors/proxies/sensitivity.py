@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import probe
+from predictors.proxies.base import Probe, probe
 from predictors.proxies.rounding import rounded
 from search_spaces.choice import variants
 from search_spaces.graph import Graph
@@ -79,17 +79,29 @@ def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) 
     Args:
         module: A network in full precision, statistics of its norms included.
         images: `(n, channels, height, width)`.
-        names: Address -> name of the submodule whose `weight` it is.
+        names: Address -> name of the submodule that holds its one weight.
     """
 
     def forward(precisions: Precisions) -> Tensor:
         with probe(module, {}) as network, torch.no_grad():
             for address, quant in precisions.items():
-                weight = network.parameters[f"{names[address]}.weight"]
+                weight = _weight_of(network, names[address])
                 weight.copy_(rounded(weight, quant))
             return network(images)
 
     return forward
+
+
+def _weight_of(network: Probe, name: str) -> Tensor:
+    """The one parameter of two or more dimensions inside submodule `name`."""
+    inside = {n: p for n, p in network.parameters.items() if n.startswith(f"{name}.")}
+    weights = [parameter for parameter in inside.values() if parameter.ndim >= 2]
+    if len(weights) != 1:
+        raise ValueError(
+            f"submodule {name!r} must hold one weight to be rounded, given {sorted(inside)}; "
+            "name the submodule of a single layer"
+        )
+    return weights[0]
 
 
 def input_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) -> Forward:

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import NONLINEARITIES, Batch, Function, Loss, Proxy, probe
+from predictors.proxies.base import NONLINEARITIES, ROUNDINGS, Batch, Function, Loss, Proxy, probe
 
 
 def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return x
 
+
+_CLAMPS = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_)
 
 # With absolute weights and an input of ones every value is positive, where a rectifier is linear.
 # Norms and fake quantizers would undo the scale that is measured; bounded nonlinearities would
@@ -23,6 +25,8 @@ def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
 _LINEAR: Mapping[Function, Function] = dict.fromkeys(
     (
         *NONLINEARITIES,
+        *ROUNDINGS,
+        *_CLAMPS,
         F.batch_norm,
         torch.fake_quantize_per_tensor_affine,
         torch.fake_quantize_per_channel_affine,

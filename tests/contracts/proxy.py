@@ -14,17 +14,31 @@ from torch import Tensor, nn
 from predictors.proxies.base import Batch, Proxy
 
 
-class Block(nn.Module):
-    """Quantized input, convolution, norm, nonlinearity and a residual, as a subnet has them."""
+def fake_quantized(x: Tensor) -> Tensor:
+    """Eight bits in a step of 0.05."""
+    return torch.fake_quantize_per_tensor_affine(x, 0.05, 128, 0, 255)
 
-    def __init__(self, channels: int, function: nn.Module) -> None:
+
+def spelt_out(x: Tensor) -> Tensor:
+    """`fake_quantized` as an extracted subnet computes it."""
+    return torch.div(x, 0.05).round_().clamp_(-128.0, 127.0).mul_(0.05)
+
+
+class Block(nn.Module):
+    """Quantized input, convolution, norm, nonlinearity and a residual, as a subnet has them.
+
+    `spelt_out` quantizes by elementwise arithmetic, which by itself has no gradient.
+    """
+
+    def __init__(self, channels: int, function: nn.Module, *, spelt_out: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.function = function
+        self.spelt_out = spelt_out
 
     def forward(self, x: Tensor) -> Tensor:
-        read = torch.fake_quantize_per_tensor_affine(x, 0.05, 128, 0, 255)
+        read = (spelt_out if self.spelt_out else fake_quantized)(x)
         return x + self.function(self.norm(self.conv(read)))
 
 
@@ -34,8 +48,8 @@ def network(function: type[nn.Module] = nn.ReLU) -> nn.Module:
         torch.manual_seed(0)
         module = nn.Sequential(
             nn.Conv2d(1, 4, 3, padding=1),
-            Block(4, function()),
-            Block(4, function()),
+            Block(4, function(), spelt_out=False),
+            Block(4, function(), spelt_out=True),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Dropout(0.5),

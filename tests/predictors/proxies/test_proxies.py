@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from predictors.proxies import ZERO_COST, scores
 from predictors.proxies.base import Proxy
@@ -15,7 +16,7 @@ from predictors.proxies.naswot import NASWOT, naswot
 from predictors.proxies.synflow import SYNFLOW, synflow
 from search_spaces.costs import SpaceKernels, bitops, total
 from search_spaces.residual import residual
-from tests.contracts.proxy import ProxyContract, network
+from tests.contracts.proxy import ProxyContract, fake_quantized, network, spelt_out
 
 torch.set_num_threads(1)
 
@@ -82,6 +83,25 @@ def test_gradient_proxies_normalize_by_the_batch_as_in_training() -> None:
     value = gradients(module.eval(), batch, F.cross_entropy)["grad_norm"]
     F.cross_entropy(module.train()(batch[0]), batch[1]).backward()
     assert value == pytest.approx(float(module[0].weight.grad.norm()), abs=1e-6)
+
+
+class Quantized(nn.Module):
+    def __init__(self, quantizer) -> None:
+        super().__init__()
+        self.first, self.rest = mlp()[:2], mlp()[2:]
+        self.quantizer = quantizer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rest(self.quantizer(self.first(self.quantizer(3 * x))))
+
+
+@pytest.mark.parametrize("score", [gradients, jacob_cov, synflow])
+def test_gradients_pass_straight_through_every_spelling_of_rounding(score) -> None:
+    batch = mlp_batch()
+    expected = score(Quantized(fake_quantized), batch, F.cross_entropy)
+    values = score(Quantized(spelt_out), batch, F.cross_entropy)
+    assert values == pytest.approx(expected, rel=1e-3)
+    assert all(abs(value) > 0.1 for value in values.values())
 
 
 def test_a_module_without_weights_is_refused() -> None:
@@ -167,6 +187,19 @@ def test_counts_of_a_known_network() -> None:
     values = counts(module, batch, F.cross_entropy)
     assert values["params"] == 8 * 27 + 16 + (8 * 25 + 8) + (1280 + 10)
     assert values["macs"] == 8 * 27 * 16 + 8 * 25 * 16 + 1280
+
+
+def test_macs_equal_those_of_torch_for_matrix_products_too() -> None:
+    class Products(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.conv1d(x.flatten(2), torch.ones(4, 2, 3))
+            return (x @ x.transpose(1, 2)).bmm(x)
+
+    images = torch.ones(1, 2, 4, 4)
+    with FlopCounterMode(display=False) as flops:
+        Products()(images)
+    batch = (images, torch.zeros(1))
+    assert counts(Products(), batch, F.cross_entropy)["macs"] == flops.get_total_flops() / 2
 
 
 def test_counts_of_a_space_are_those_of_its_graphs() -> None:

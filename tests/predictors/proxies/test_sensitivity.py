@@ -114,6 +114,14 @@ def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make) -> None:
     assert not any(part._forward_pre_hooks for part in module.modules())
 
 
+def test_a_name_that_stands_for_several_weights_is_refused() -> None:
+    module = nn.Sequential(float_network(), nn.Identity())
+    forward = weight_forward(module, uniform(2, 1, 6, 6), {"a": "0", "b": "1"})
+    for address in ("a", "b"):
+        with pytest.raises(ValueError, match="must hold one weight"):
+            forward({address: Quant(4)})
+
+
 def test_divergence_of_a_known_pair_of_distributions() -> None:
     reference = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     quantized = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()

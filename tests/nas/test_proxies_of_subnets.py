@@ -1,0 +1,80 @@
+"""Where supernets and proxies meet: an extracted subnet is a module that every proxy can score."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from predictors.proxies import ZERO_COST, scores
+from predictors.proxies.sensitivity import (
+    SensitivityCost,
+    input_forward,
+    open_precisions,
+    sensitivity,
+    weight_forward,
+)
+from search_spaces.costs import SpaceKernels, macs, total
+from search_spaces.mobilenet import Stage, mobilenet
+from supernets.calibrate import initialise_steps
+from supernets.extract import extract
+from supernets.supernet import Supernet
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    stages = (Stage(8, 1), Stage(8, 2, squeeze_excite=True, function="hardswish"))
+    space = mobilenet(
+        channels=1,
+        classes=4,
+        image_sizes=(8,),
+        stages=stages,
+        depths=(1, 2),
+        stem_stride=1,
+        head=16,
+    )
+    made = Supernet(space, seed=0)
+    initialise_steps(made, [batch()[0]])
+    return made
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(16, 1, 8, 8, generator=generator), torch.arange(16) % 4
+
+
+def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
+    space, (images, labels) = supernet.space, batch()
+    found = extract(supernet, space.largest, [images])
+    values = scores(found.module, (images, labels), F.cross_entropy)
+    assert set(values) == {name for proxy in ZERO_COST for name in proxy.larger_is_better}
+    assert all(math.isfinite(value) for value in values.values())
+    assert values["macs"] == total(macs, found.graph)
+    # Gradients that stopped at the last rounding would leave the head's alone.
+    head = torch.autograd.grad(
+        F.cross_entropy(found.module(images), labels), found.module.get_parameter("head.1.weight")
+    )
+    assert values["grad_norm"] > 2 * float(head[0].norm())
+
+
+def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) -> None:
+    space, (images, _) = supernet.space, batch()
+    module = extract(supernet, space.largest, [images], quantize=False).module
+    with torch.no_grad():
+        reference = module(images)
+    values = {}
+    for tensor, forward in (("weight", weight_forward), ("activation", input_forward)):
+        layers = open_precisions(space.graph, tensor)
+        names = {address: address.replace(".", "/") for address in layers}
+        values[tensor] = sensitivity(forward(module, images, names), layers, reference)
+    cost = SpaceKernels(space).compile_by_address(
+        SensitivityCost(values["weight"], values["activation"])
+    )
+    genotypes = torch.tensor([space.largest, space.largest]).numpy()
+    for name, column in space.column.items():
+        if name.endswith(".bits"):
+            genotypes[1, column] = 0
+    high, low = cost(genotypes)
+    assert 0 < 10 * high < low
