@@ -13,7 +13,7 @@ from predictors.proxies.base import AS_TRAINED, Batch, Loss, Proxy, probe
 def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float]:
     """`grad_norm`, the sum over weights of |dL/dw|_2, and `snip`, the sum of |w dL/dw|.
 
-    Abdelfattah et al. 2021, section 3.2; Lee et al. 2019, eq. 5, without its normalization.
+    Abdelfattah et al. 2021; Lee et al. 2019, without its normalization.
     """
     images, labels = batch
     with probe(module, AS_TRAINED) as network:

@@ -16,7 +16,7 @@ def jacob_cov(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, floa
     """`jacob_cov`: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of corr(J), k = 1e-5.
 
     Row n of J is the gradient of the summed logits with respect to image n. Not a number where an
-    image has no gradient. Mellor et al. 2020 (first version), section 3.
+    image has no gradient. Mellor et al. 2020, first version.
     """
     with probe(module, AS_TRAINED) as network:
         images = batch[0].detach().clone().requires_grad_()

@@ -25,7 +25,7 @@ def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
 
     A unit is an input of a nonlinearity and fires where that is positive, which is the published
     code for ReLU and carries over to others. Minus infinity where two images have one code, or
-    where there is no nonlinearity. Mellor et al. 2021, eq. 2.
+    where there is no nonlinearity. Mellor et al. 2021.
     """
     images = batch[0]
     alike: list[Tensor] = []

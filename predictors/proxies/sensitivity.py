@@ -1,7 +1,7 @@
 """What a precision costs at one layer: divergence of the output, noise in the weight.
 
 Measured once on a float network, layer by layer, and then added up: a feature of a whole policy
-that needs no further forward pass (Dong et al. 2019 and Cai et al. 2020 rank policies this way).
+that needs no further forward pass (Cai et al. 2020, ZeroQ, rank policies this way).
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]
     """`synflow`: log of the sum over weights of |w dR/dw|, where R sums the logits.
 
     In float64 on one input of ones, with norms, nonlinearities and fake quantizers bypassed; the
-    logarithm keeps the published order and tames values of 1e30 and more. Tanaka et al. 2020,
-    eq. 2; the variant without norms is that of Abdelfattah et al. 2021.
+    logarithm keeps the published order and tames values of 1e30 and more. Tanaka et al. 2020;
+    the variant without norms is that of Abdelfattah et al. 2021.
     """
     with probe(module, _LINEAR, dtype=torch.float64) as network:
         ones = torch.ones_like(batch[0][:1], dtype=torch.float64)
