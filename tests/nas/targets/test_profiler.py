@@ -116,7 +116,8 @@ def test_every_kernel_runs_and_int8_is_fused(
     dtype = np.uint8 if quantized else np.float32
     given = {tensor.name: np.ones(tensor.shape, dtype) for tensor in session.get_inputs()}
     outputs = session.run(None, given)
-    assert [np.shape(output)[:2] for output in outputs] == [(1, kernel.output[0])] * 2
+    arrays = [output for output in outputs if isinstance(output, np.ndarray)]
+    assert [array.shape[:2] for array in arrays] == [(1, kernel.output[0])] * 2
     if quantized and fused_to is not None:
         kinds = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
         assert fused_to in kinds
