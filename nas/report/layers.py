@@ -1,0 +1,35 @@
+"""The layers of a resolved graph, as the report tells them."""
+
+from __future__ import annotations
+
+from nas.report.data import LayerPolicy
+from search_spaces.graph import Graph
+from search_spaces.ops import Conv2d, DepthwiseConv2d
+from search_spaces.quant import Quant
+
+
+def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
+    """Every operator with a weight, in the order of the resolved `graph`."""
+    shapes = graph.shapes()
+    found = []
+    for address, node in graph.nodes.items():
+        inputs = [shapes[read] for read in node.inputs]
+        if node.op.weight_shape(*inputs) is None:
+            continue
+        kernel = node.op.kernel if isinstance(node.op, Conv2d | DepthwiseConv2d) else None
+        found.append(
+            LayerPolicy(
+                address=address,
+                operator=type(node.op).__name__,
+                width=shapes[address][0],
+                kernel=kernel,
+                weight_bits=_bits(node.op.weight),
+                activation_bits=_bits(node.op.activation),
+                macs=node.op.macs(*inputs),
+            )
+        )
+    return tuple(found)
+
+
+def _bits(quant: Quant | None) -> int | None:
+    return None if quant is None else quant.bits

@@ -1,0 +1,59 @@
+"""The page that figures are put on: plotly once, every figure as data."""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from nas.report.markup import Markup, tag
+
+
+class Page:
+    """Numbers the figures of one page and puts the whole together."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def figure(
+        self, heading: str, figure: go.Figure, caption: str, *, wide: bool = False
+    ) -> Markup:
+        """A figure with its heading and a caption, drawn when the page opens."""
+        self._count += 1
+        name = f"plot-{self._count}"
+        content = figure.to_plotly_json()
+        height = f"min-height:{content['layout']['height']}px"
+        plot = tag("div", id=name, class_="plot", style=height, role="img", aria_label=heading)
+        data = tag("script", _script_json(content), type="application/json", data_plot=name)
+        shown = [tag("h3", heading), plot, data, tag("figcaption", caption)]
+        return tag("figure", shown, class_="wide" if wide else "half")
+
+    def html(self, *, title: str, body: Markup) -> str:
+        """The whole page, needing nothing from outside."""
+        skeleton = resources.files("nas.report").joinpath("page.html").read_text(encoding="utf-8")
+        plotly = get_plotlyjs().replace("</script", "<\\/script") if self._count else ""
+        return Template(skeleton).substitute(title=escape(title), body=body, plotly=plotly)
+
+
+def _script_json(content: dict[str, Any]) -> Markup:
+    """A figure as JSON that no text inside can end the script element of."""
+    content["layout"].pop("template", None)  # the page brings its own, in the reader's colours
+    plain = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        plain = plain.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(plain)
+
+
+def _finite(content: Any) -> Any:
+    """`content` with a gap (`None`) for every number that JSON has no word for."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,150 @@
+"""The smaller figures: how the search grew, how well predictions held and how training went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from nas.report import style, text
+from nas.report.data import Estimate, ProxyRank, Results, TargetResult, TrainingSummary
+
+Pair = tuple[Estimate, Estimate]
+
+
+def hypervolume(target: TargetResult) -> go.Figure:
+    """The dominated share of the reference box after every number of true evaluations."""
+    figure = style.figure(height=340, showlegend=False, margin={"l": 64, "r": 24, "t": 36, "b": 56})
+    figure.add_trace(
+        go.Scatter(
+            name="hypervolume",
+            x=[point.evaluations for point in target.hypervolume],
+            y=[point.share for point in target.hypervolume],
+            mode="lines",
+            line={"color": style.MEASURED, "width": 2, "shape": "hv"},
+            hovertemplate="%{y:.4f} after %{x} evaluations<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="True evaluations", rangemode="tozero")
+    figure.update_yaxes(title="Hypervolume (share of the box)", tickformat="~g")
+    return figure
+
+
+def predicted_errors(results: Results) -> list[Pair]:
+    """Predicted and measured error of every subnet whose error was predicted beforehand."""
+    return [
+        (point.predicted, Estimate(point.metrics["error"]))
+        for point in results.evaluated
+        if point.predicted is not None and math.isfinite(point.metrics.get("error", math.nan))
+    ]
+
+
+def predicted_costs(target: TargetResult) -> list[Pair]:
+    """Predicted and measured first objective of every subnet that was run as a whole."""
+    return [(Estimate(check.predicted), check.measured) for check in target.cost_checks]
+
+
+def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:
+    """Measured against predicted values of one figure, with the diagonal they should lie on."""
+    predicted, measured = [p.mean for p, _ in pairs], [m.mean for _, m in pairs]
+    both = [*predicted, *measured]
+    kind = style.axis_type(both)
+    ends = _ends(both, kind)
+    figure = style.figure(height=340, showlegend=False, margin={"l": 64, "r": 24, "t": 36, "b": 56})
+    figure.add_trace(
+        go.Scatter(
+            name="equal",
+            x=ends,
+            y=ends,
+            mode="lines",
+            line={"color": style.NEUTRAL, "width": 1, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            name="subnets",
+            x=predicted,
+            y=measured,
+            error_x=_bars([p for p, _ in pairs]),
+            error_y=_bars([m for _, m in pairs]),
+            mode="markers",
+            marker={"color": style.MEASURED, "size": 7, "opacity": 0.75},
+            hovertemplate="predicted %{x:.4~g}<br>measured %{y:.4~g}<extra></extra>",
+        )
+    )
+    reach = [math.log10(end) for end in ends] if kind == "log" else ends
+    title = text.axis_title(name)
+    figure.update_xaxes(title=f"Predicted: {title}", range=reach, **style.scale(kind, name))
+    figure.update_yaxes(title=f"Measured: {title}", range=reach, **style.scale(kind, name))
+    return figure
+
+
+def _ends(values: Sequence[float], kind: str) -> list[float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if kind == "log":
+        return [low / 1.3, high * 1.3]
+    margin = 0.06 * (high - low) or 0.5
+    return [low - margin, high + margin]
+
+
+def _bars(estimates: Sequence[Estimate]) -> dict[str, object]:
+    return {
+        "array": [estimate.std or 0.0 for estimate in estimates],
+        "color": style.FAINT,
+        "thickness": 1,
+        "width": 0,
+        "visible": any(estimate.std for estimate in estimates),
+    }
+
+
+def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
+    """Kendall tau of every proxy, the best on top."""
+    ordered = sorted(ranks.items(), key=lambda item: item[1].tau)
+    height = 92 + 26 * len(ordered)
+    figure = style.figure(
+        height=height, showlegend=False, margin={"l": 24, "r": 48, "t": 36, "b": 56}
+    )
+    figure.add_trace(
+        go.Bar(
+            name="Kendall tau",
+            y=[style.label(name) for name, _ in ordered],
+            x=[rank.tau for _, rank in ordered],
+            text=[f"{rank.tau:.2f}" for _, rank in ordered],
+            customdata=[f"{rank.direction} is better, {rank.count} subnets" for _, rank in ordered],
+            hovertemplate="%{y}: %{x:.3f}<br>%{customdata}<extra></extra>",
+            orientation="h",
+            textposition="outside",
+            cliponaxis=False,
+            marker={"color": [style.MEASURED if r.tau > 0 else style.NEUTRAL for _, r in ordered]},
+        )
+    )
+    figure.update_xaxes(
+        title="Kendall tau with the measured ranking",
+        range=[min([0.0, *(rank.tau - 0.1 for _, rank in ordered)]), 1],
+    )
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def loss_curve(training: TrainingSummary) -> go.Figure:
+    """The training loss over epochs, one line per phase."""
+    figure = style.figure(height=300)
+    phases = [*dict.fromkeys(point.phase for point in training.curve)]
+    for position, phase in enumerate(phases):
+        points = [point for point in training.curve if point.phase == phase]
+        figure.add_trace(
+            go.Scatter(
+                name=style.label(phase),
+                x=[point.epoch for point in points],
+                y=[point.loss for point in points],
+                mode="lines",
+                line={"color": style.PHASES[position % len(style.PHASES)], "width": 2},
+                hovertemplate="epoch %{x:.4~g}: loss %{y:.4~g}<extra></extra>",
+            )
+        )
+    kind = style.axis_type(point.loss for point in training.curve)
+    figure.update_xaxes(title="Epoch")
+    figure.update_yaxes(title="Training loss", **style.scale(kind, "loss"))
+    return figure

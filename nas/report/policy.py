@@ -1,0 +1,203 @@
+"""The chosen subnet, drawn layer by layer: width, kernel and bits, and where the compute goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from nas.report import style, text
+from nas.report.data import LayerPolicy
+
+_WIDTH, _BITS, _MACS = "y", "y2", "y3"
+_CROWDED, _PACKED = 24, 48
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring layers whose addresses start alike, from `first` up to and with `last`."""
+
+    name: str
+    first: int
+    last: int
+
+
+def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
+    """The layers from left to right, over one shared axis.
+
+    On top each layer's width as a bar in the colour of its weight bits, its kernel above it; then
+    a strip with weight bits and activation bits as numbers in their colours; then its share of the
+    multiply-accumulates.
+    """
+    figure = style.figure(height=600, bargap=0.12, margin={"l": 112, "r": 24, "t": 64, "b": 24})
+    used = sorted({b for x in layers for b in (x.weight_bits, x.activation_bits)}, key=_order)
+    for bits in used:
+        figure.add_trace(_widths(layers, bits))
+    for bits in used:
+        figure.add_trace(_cells(layers, bits, lambda layer: layer.weight_bits, base=1))
+        figure.add_trace(_cells(layers, bits, lambda layer: layer.activation_bits, base=0))
+    figure.add_trace(_macs(layers))
+    _axes(figure, layers)
+    _stages(figure, layers)
+    return figure
+
+
+def groups(addresses: Sequence[str]) -> Iterator[Group]:
+    """Runs of addresses with the same first component, shorter ones included."""
+    first = 0
+    for position in range(1, len(addresses) + 1):
+        head = addresses[first].partition(".")[0]
+        if position == len(addresses) or addresses[position].partition(".")[0] != head:
+            yield Group(head, first, position - 1)
+            first = position
+
+
+def _order(bits: int | None) -> int:
+    return 1_000 if bits is None else bits
+
+
+def _legend(bits: int | None) -> str:
+    return "full precision" if bits is None else f"{bits} bits"
+
+
+def _widths(layers: Sequence[LayerPolicy], bits: int | None) -> go.Bar:
+    here = [(x, layer) for x, layer in enumerate(layers) if layer.weight_bits == bits]
+    return go.Bar(
+        name=_legend(bits),
+        # A bit-width that only activations use still needs its entry in the legend.
+        x=[x for x, _ in here] or [None],
+        y=[layer.width for _, layer in here] or [None],
+        text=["" if layer.kernel is None else str(layer.kernel) for _, layer in here],
+        customdata=[_facts(layer) for _, layer in here],
+        hovertemplate="%{customdata}<extra></extra>",
+        textposition="outside",
+        textangle=0,
+        cliponaxis=False,
+        textfont={"size": _font(len(layers))},
+        marker={"color": style.bits_colour(bits)},
+        legendgroup=_legend(bits),
+        showlegend=True,
+        yaxis=_WIDTH,
+    )
+
+
+def _cells(
+    layers: Sequence[LayerPolicy],
+    bits: int | None,
+    read: Callable[[LayerPolicy], int | None],
+    *,
+    base: int,
+) -> go.Bar:
+    here = [(x, layer) for x, layer in enumerate(layers) if read(layer) == bits]
+    return go.Bar(
+        name=f"{'weights' if base else 'activations'}: {_legend(bits)}",
+        x=[x for x, _ in here],
+        y=[0.92] * len(here),
+        base=[base + 0.04] * len(here),
+        text=["fp" if bits is None else str(bits)] * len(here),
+        customdata=[_facts(layer) for _, layer in here],
+        hovertemplate="%{customdata}<extra></extra>",
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        constraintext="none",
+        textfont={"size": _font(len(layers)), "color": "white"},
+        marker={"color": style.bits_colour(bits)},
+        legendgroup=_legend(bits),
+        showlegend=False,
+        yaxis=_BITS,
+    )
+
+
+def _macs(layers: Sequence[LayerPolicy]) -> go.Bar:
+    total = sum(layer.macs for layer in layers) or 1.0
+    return go.Bar(
+        name="share of MACs",
+        x=[*range(len(layers))],
+        y=[layer.macs / total for layer in layers],
+        customdata=[_facts(layer) for layer in layers],
+        hovertemplate="%{customdata}<br>%{y:.1%} of the network<extra></extra>",
+        marker={"color": style.NEUTRAL},
+        showlegend=False,
+        yaxis=_MACS,
+    )
+
+
+def _facts(layer: LayerPolicy) -> str:
+    kernel = "" if layer.kernel is None else f", kernel {layer.kernel}"
+    return "<br>".join(
+        [
+            f"<b>{style.label(layer.address)}</b>",
+            style.label(f"{layer.operator}, {layer.width} channels{kernel}"),
+            f"weights {_legend(layer.weight_bits)}, activations {_legend(layer.activation_bits)}",
+            f"{text.quantity('macs', layer.macs)} MACs",
+        ]
+    )
+
+
+def _font(count: int) -> int:
+    return 11 if count <= _CROWDED else 10 if count <= _PACKED else 8
+
+
+def _axes(figure: go.Figure, layers: Sequence[LayerPolicy]) -> None:
+    names = [layer.address for layer in layers]
+    grouped = {g.first + i: g for g in groups(names) for i in range(g.last - g.first + 1)}
+    short = [
+        name.partition(".")[2] if grouped[x].last > grouped[x].first else name
+        for x, name in enumerate(names)
+    ]
+    figure.update_layout(
+        barmode="overlay",
+        xaxis={
+            "tickvals": [*range(len(layers))],
+            "ticktext": [style.label(name) for name in short],
+            "tickangle": -90,
+            "tickfont": {"size": _font(len(layers))},
+            "range": [-0.6, len(layers) - 0.4],
+            "anchor": _MACS,
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={"domain": [0.46, 1.0], "title": "channels", "rangemode": "tozero"},
+        yaxis2={
+            "domain": [0.24, 0.42],
+            "range": [0, 2],
+            "tickvals": [0.5, 1.5],
+            "ticktext": ["activation bits", "weight bits"],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis3={"domain": [0.0, 0.20], "title": "MACs", "tickformat": ".0%", "nticks": 4},
+        legend={"y": 1.07},
+    )
+
+
+def _stages(figure: go.Figure, layers: Sequence[LayerPolicy]) -> None:
+    """A faint band under every second group and its name above it."""
+    several = [g for g in groups([layer.address for layer in layers]) if g.last > g.first]
+    for position, group in enumerate(several):
+        if position % 2 == 0:
+            figure.add_shape(
+                type="rect",
+                xref="x",
+                yref="paper",
+                x0=group.first - 0.5,
+                x1=group.last + 0.5,
+                y0=0,
+                y1=1.0,
+                fillcolor="rgba(128, 138, 156, 0.10)",
+                line={"width": 0},
+                layer="below",
+            )
+        figure.add_annotation(
+            xref="x",
+            yref="paper",
+            x=(group.first + group.last) / 2,
+            y=1.0,
+            yanchor="bottom",
+            text=style.label(group.name),
+            showarrow=False,
+            font={"size": 11},
+        )

@@ -1,0 +1,182 @@
+"""The sections of the report that speak of the whole run."""
+
+from __future__ import annotations
+
+import json
+
+from nas.report import plots, text
+from nas.report.data import Costs, Figure, Results, TargetResult
+from nas.report.markup import Markup, details, table, tag
+from nas.report.page import Page
+
+
+def summary(results: Results) -> Markup:
+    """What a reader in a hurry needs: the size of the matter, and one line per target."""
+    parts = [tag("h2", "Summary", id="summary"), *map(_notice, unfinished(results))]
+    return tag("section", [*parts, _tiles(results), _targets_table(results)])
+
+
+def unfinished(results: Results) -> list[str]:
+    """One sentence for everything that the run has not come to yet."""
+    sentences = []
+    done, budget = len(results.evaluated), results.budget
+    if results.training is None:
+        sentences.append("This run is unfinished: the supernet is not trained yet.")
+    elif budget is not None and done < budget:
+        sentences.append(f"This run is unfinished: {done:,} of {budget:,} subnets are evaluated.")
+    if not results.targets:
+        sentences.append("No target has results yet.")
+    return sentences
+
+
+def _notice(sentence: str) -> Markup:
+    return tag("p", sentence, class_="notice")
+
+
+def _tiles(results: Results) -> Markup:
+    space, training, done = results.space, results.training, len(results.evaluated)
+    tiles = [
+        ("Networks in the space", text.networks(space.networks), f"{space.choices} choices"),
+        ("Truly evaluated", f"{done:,}", _budget(results)),
+        (
+            "Supernet trained in",
+            "not yet" if training is None else text.duration(training.seconds),
+            "" if training is None else f"{text.significant(training.epochs)} epochs, once",
+        ),
+        ("Targets", str(len(results.targets)), "served by one set of evaluations"),
+    ]
+    return tag("div", [_tile(*tile) for tile in tiles], class_="tiles")
+
+
+def _budget(results: Results) -> str:
+    return "" if results.budget is None else f"of a budget of {results.budget:,}"
+
+
+def _tile(name: str, value: str, note: str) -> Markup:
+    lines = [tag("dt", name), tag("dd", value, class_="value"), tag("dd", note, class_="note")]
+    return tag("dl", lines, class_="tile")
+
+
+def _targets_table(results: Results) -> Markup:
+    if not results.targets:
+        return Markup()
+    header = ["Target", "Costs are", "Objective", "Validation error", "Test accuracy", "File"]
+    rows = [_target_row(target) for target in results.targets]
+    return table(header, rows, numeric=(2, 3, 4, 5))
+
+
+def _target_row(target: TargetResult) -> list[str]:
+    name = tag("a", target.name, href=f"#{anchor(target)}")
+    row: list[str] = [name, tag("span", target.provenance.origin, class_="badge")]
+    chosen, objective = target.chosen, target.objectives[0]
+    if chosen is None:
+        return [*row, text.title(objective), "none chosen", "—", "—"]
+    file = chosen.file
+    accuracy = None if file is None else file.test_accuracy
+    size = None if file is None else file.bytes.measured
+    return [
+        *row,
+        f"{text.title(objective)} {_cost(chosen.costs, objective)}",
+        text.estimate("error", chosen.error.measured),
+        "—" if accuracy is None else f"{accuracy:.2f} %",
+        text.estimate("model_bytes", size),
+    ]
+
+
+def anchor(target: TargetResult) -> str:
+    """The place of a target's section on the page."""
+    return "target-" + "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in target.name)
+
+
+def _cost(costs: Costs, name: str) -> str:
+    return text.quantity(name, costs[name]) if name in costs else "—"
+
+
+def predictions(results: Results, page: Page) -> Markup:
+    """How well errors were predicted and how well every proxy ranked."""
+    pairs = plots.predicted_errors(results)
+    blocks = []
+    if pairs:
+        caption = (
+            f"{len(pairs):,} subnets, each predicted before it was measured; "
+            "a perfect prediction lies on the dashed line."
+        )
+        blocks.append(
+            page.figure("Predicted and measured error", plots.agreement("error", pairs), caption)
+        )
+    if results.proxies:
+        caption = "Zero-cost proxies against the measured ranking; 1 agrees wholly, 0 says nothing."
+        blocks.append(
+            page.figure("How well each proxy ranked", plots.proxies(results.proxies), caption)
+        )
+    if not blocks:
+        return Markup()
+    return tag(
+        "section",
+        [tag("h2", "Predictions", id="predictions"), tag("div", blocks, class_="columns")],
+    )
+
+
+def training(results: Results, page: Page) -> Markup:
+    """The space and how its supernet was trained."""
+    parts = [tag("h2", "Space and training", id="training"), _space_table(results)]
+    if results.training is not None and results.training.curve:
+        caption = "One training serves every subnet and every target."
+        curve = plots.loss_curve(results.training)
+        parts.append(page.figure("Training of the supernet", curve, caption))
+    return tag("section", parts)
+
+
+def _space_table(results: Results) -> Markup:
+    header = [f"Space {results.space.name}", "smallest", "median", "largest"]
+    rows = [
+        [text.title(name), *(text.quantity(name, v) for v in (r.smallest, r.median, r.largest))]
+        for name, r in results.space.costs.items()
+    ]
+    return table(header, rows, numeric=(1, 2, 3)) if rows else Markup()
+
+
+def origins(results: Results) -> Markup:
+    """The table that says how every figure of this page came about."""
+    rows = [[f.name, tag("span", f.origin, class_="badge"), f.note] for f in _figures(results)]
+    versions = [[name, version] for name, version in results.versions.items()]
+    recipe = json.dumps(results.recipe, indent=2, ensure_ascii=False, default=dict)
+    return tag(
+        "section",
+        [
+            tag("h2", "How every figure came about", id="origins"),
+            table(["Figure", "Origin", "How"], rows),
+            tag("h3", "Seed and versions"),
+            table(["What", "Value"], [["seed", str(results.seed)], *versions]),
+            details("The resolved recipe", tag("pre", recipe)),
+        ],
+    )
+
+
+def _figures(results: Results) -> list[Figure]:
+    known = [
+        Figure("Number of networks", "counted", "Exact: equal networks are counted once."),
+        Figure("MACs, BitOPs, model bytes", "counted", "Sums over the subnet's operators."),
+    ]
+    if results.evaluated:
+        how = f"The extracted, recalibrated subnet on the validation split; seed {results.seed}."
+        known.append(Figure("Validation error", "measured", how))
+    if any(target.predicted_front for target in results.targets):
+        how = (
+            "Fitted on the subnets measured so far; the spread is the predictor's own uncertainty."
+        )
+        known.append(Figure("Predicted error and front", "predicted", how))
+    if any(target.chosen and target.chosen.file for target in results.targets):
+        how = "The exported file on the test split, which the search never saw."
+        known.append(Figure("Test accuracy", "measured", how))
+    for target in results.targets:
+        names = ", ".join(text.title(name).lower() for name in target.objectives)
+        known.append(Figure(f"{target.name}: {names}", target.provenance.origin, where(target)))
+    return [*known, *results.figures]
+
+
+def where(target: TargetResult) -> str:
+    """Device, runtime and date of a target's costs, as far as they are known."""
+    p = target.provenance
+    known = [p.device, p.runtime, p.date]
+    return ", ".join(part for part in known if part) or "No further details are recorded."

@@ -1,0 +1,73 @@
+"""Colours and layout that every figure shares; legible on a light and on a dark page.
+
+Text, grid and background colours come from the page, which follows the reader's scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from nas.report import text
+
+MEASURED = "#3b82d6"
+PREDICTED = "#dd8a2e"
+PREDICTED_BAND = "rgba(221, 138, 46, 0.16)"
+CHOSEN = "#d6336c"
+FAINT = "rgba(128, 138, 156, 0.38)"
+NEUTRAL = "#7d8799"
+PHASES = ("#8a93a6", "#3b82d6", "#dd8a2e", "#3f9f7f", "#9a6fd0")
+
+# From warm (few bits) to cool (many): distinct hues of similar lightness, in the order of bits.
+_BITS = {
+    2: "#d6455d",
+    3: "#d56a26",
+    4: "#bd8b13",
+    5: "#7f9133",
+    6: "#4fa567",
+    7: "#2f9e9b",
+    8: "#3b82d6",
+    None: "#7d8799",
+}
+_DECADE = 10.0
+
+
+def bits_colour(bits: int | None) -> str:
+    """The colour of a bit-width; the same everywhere."""
+    return _BITS.get(bits, "#7a63c7")
+
+
+def figure(*, height: int, **layout: Any) -> go.Figure:
+    """An empty figure of the house's layout."""
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+    defaults: dict[str, Any] = {
+        "template": go.layout.Template(),
+        "height": height,
+        "margin": {"l": 64, "r": 24, "t": 48, "b": 56},
+        "legend": legend,
+        "hovermode": "closest",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+    }
+    return go.Figure(layout={**defaults, **layout})
+
+
+def axis_type(values: Iterable[float]) -> str:
+    """A figure's axis is "log" where positive values span more than a decade, else "linear"."""
+    found = [*values]
+    spans = bool(found) and min(found) > 0 and max(found) / min(found) > _DECADE
+    return "log" if spans else "linear"
+
+
+def scale(kind: str, name: str) -> dict[str, Any]:
+    """What an axis of this type needs for legible ticks of the figure `name`."""
+    ticks: dict[str, Any] = {"dtick": "D2"} if kind == "log" else {}
+    return {"type": kind, "tickformat": "~s" if text.is_scaled(name) else "~g", **ticks}
+
+
+def label(content: str) -> str:
+    """A user's text inside a figure: plotly reads tags in texts, so they are escaped."""
+    return escape(content, quote=False)

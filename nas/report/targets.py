@@ -1,0 +1,183 @@
+"""One section of the report per target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nas.report import plots, text
+from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetResult
+from nas.report.markup import Markup, details, table, tag
+from nas.report.page import Page
+from nas.report.pareto import pareto
+from nas.report.policy import policy
+from nas.report.sections import anchor, where
+
+
+def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
+    """What was found for one target, from the choice down to the single layer."""
+    heading = [target.name, " ", tag("span", target.provenance.origin, class_="badge")]
+    parts = [
+        tag("h2", heading, id=anchor(target)),
+        tag("p", where(target), class_="muted"),
+        tag("p", statement(target), class_="lead"),
+        *(tag("p", note, class_="notice") for note in target.notes),
+        _comparison(target),
+        *_fronts(results, target, page),
+        _growth(target, page),
+        *_chosen(target, page),
+        _front_table(target),
+    ]
+    return tag("section", parts)
+
+
+def statement(target: TargetResult) -> str:
+    """One plain sentence: what was chosen, or why nothing was."""
+    if target.chosen is None:
+        if not target.front:
+            return "No subnet is evaluated for this target yet, so there is no front and no choice."
+        return f"No subnet is chosen{_within(target)}; the front has {len(target.front)} subnets."
+    chosen, objective = target.chosen, target.objectives[0]
+    error = text.estimate("error", chosen.error.measured)
+    at = text.quantity(objective, chosen.costs[objective]) if objective in chosen.costs else "—"
+    return (
+        f"The subnet chosen{_within(target)}: {text.title(objective).lower()} {at} "
+        f"at {error} validation error."
+    )
+
+
+def _within(target: TargetResult) -> str:
+    limits = [f"{text.title(n).lower()} ≤ {text.quantity(n, v)}" for n, v in target.limits.items()]
+    return f" within {' and '.join(limits)}" if limits else ""
+
+
+def _comparison(target: TargetResult) -> Markup:
+    """The chosen subnet beside the reference networks."""
+    chosen = target.chosen
+    if chosen is None or not target.references:
+        return Markup()
+    names = [*chosen.costs]
+    error = text.estimate("error", chosen.error.measured)
+    own = [tag("b", "chosen subnet"), error, *(text.quantity(n, chosen.costs[n]) for n in names)]
+    rows: list[list[str]] = [own]
+    for reference in target.references:
+        cells = [_times(name, reference.costs.get(name), chosen.costs[name]) for name in names]
+        rows.append([reference.name, text.quantity("error", reference.error), *cells])
+    header = ["Network", "Validation error", *map(text.title, names)]
+    return table(header, rows, numeric=range(1, len(header)))
+
+
+def _times(name: str, value: float | None, chosen: float) -> str:
+    """A reference's cost and how many times the chosen subnet's it is."""
+    if value is None:
+        return "—"
+    shown = text.quantity(name, value)
+    if not chosen or value in (float("inf"), 0):
+        return shown
+    return tag(
+        "span",
+        [shown, tag("small", f" {text.significant(value / chosen, 2)}\N{MULTIPLICATION SIGN}")],
+    )
+
+
+def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Markup]:
+    if not (target.front or target.predicted_front or target.costs):
+        return
+    for objective in target.objectives:
+        heading = f"Error against {text.title(objective).lower()}"
+        caption = (
+            "Every dot is a subnet that was extracted, recalibrated and measured. "
+            f"{text.title(objective)} is {target.provenance.origin}; errors are on validation."
+        )
+        yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
+
+
+def _growth(target: TargetResult, page: Page) -> Markup:
+    blocks = []
+    if target.hypervolume:
+        corner = ", ".join(text.quantity(n, v) for n, v in target.reference_point.items())
+        caption = f"Share of the box that the front dominates; reference point: {corner or 'n/a'}."
+        blocks.append(page.figure("Growth of the front", plots.hypervolume(target), caption))
+    if target.cost_checks:
+        objective = target.objectives[0]
+        shown = plots.agreement(objective, plots.predicted_costs(target))
+        caption = f"{len(target.cost_checks)} subnets run as a whole against the sum of kernels."
+        blocks.append(
+            page.figure(f"Predicted and measured {text.title(objective).lower()}", shown, caption)
+        )
+    return tag("div", blocks, class_="columns") if blocks else Markup()
+
+
+def _chosen(target: TargetResult, page: Page) -> Iterator[Markup]:
+    chosen = target.chosen
+    if chosen is None:
+        return
+    rows = [*_facts(chosen)]
+    yield tag("h3", "The chosen subnet, predicted and measured")
+    yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
+    if chosen.file is not None:
+        yield tag("p", _file_line(chosen.file), class_="muted")
+    if not chosen.layers:
+        return
+    caption = (
+        "Bar height: output channels; number above: kernel; colour: bits. "
+        "Below: bits of weights and activations, and each layer's share of MACs."
+    )
+    yield page.figure("The policy, layer by layer", policy(chosen.layers), caption, wide=True)
+    yield details("Layers as a table", _layer_table(chosen))
+
+
+def _facts(chosen: Chosen) -> Iterator[list[str]]:
+    yield _compared("error", "Validation error", chosen.error)
+    if chosen.latency_ms is not None:
+        yield _compared("latency_ms", "Latency", chosen.latency_ms)
+    file = chosen.file
+    if file is None:
+        return
+    yield _compared("model_bytes", "File size", file.bytes)
+    if file.test_accuracy is not None:
+        yield ["Test accuracy of the exported file", "—", f"{file.test_accuracy:.2f} %"]
+    if file.logit_difference is not None:
+        shown = text.significant(file.logit_difference)
+        yield ["Largest logit difference to the extracted subnet", "—", shown]
+
+
+def _compared(name: str, heading: str, pair: Comparison) -> list[str]:
+    return [heading, text.estimate(name, pair.predicted), text.estimate(name, pair.measured)]
+
+
+def _file_line(file: ExportedFile) -> list[str]:
+    counts = ", ".join(f"{count} {kind}" for kind, count in file.nodes.items())
+    return ["Exported to ", tag("code", file.path), f" ({counts})." if counts else "."]
+
+
+def _layer_table(chosen: Chosen) -> Markup:
+    header = ["Layer", "Operator", "Channels", "Kernel", "Weight bits", "Activation bits", "MACs"]
+    rows = [
+        [
+            layer.address,
+            layer.operator,
+            str(layer.width),
+            "—" if layer.kernel is None else str(layer.kernel),
+            text.bits(layer.weight_bits),
+            text.bits(layer.activation_bits),
+            text.quantity("macs", layer.macs),
+        ]
+        for layer in chosen.layers
+    ]
+    return table(header, rows, numeric=range(2, 7))
+
+
+def _front_table(target: TargetResult) -> Markup:
+    if not target.front:
+        return Markup()
+    names = [*dict.fromkeys(name for point in target.front for name in point.costs)]
+    rows = [
+        [
+            text.quantity("error", point.error),
+            *(text.quantity(n, point.costs[n]) if n in point.costs else "—" for n in names),
+        ]
+        for point in target.front
+    ]
+    header = ["Validation error", *map(text.title, names)]
+    shown = table(header, rows, numeric=range(len(header)))
+    return details(f"The measured front as a table ({len(rows)} subnets)", shown)

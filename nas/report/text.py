@@ -1,0 +1,114 @@
+"""Figures and names as people read them; plain text, escaped by whoever writes HTML."""
+
+from __future__ import annotations
+
+import math
+
+from nas.report.data import Estimate
+
+_UNITS = {
+    "latency_ms": ("Latency", "ms"),
+    "energy_mj": ("Energy", "mJ"),
+    "model_bytes": ("Model size", "B"),
+    "peak_bytes": ("Peak memory", "B"),
+    "macs": ("MACs", ""),
+    "bitops": ("BitOPs", ""),
+    "parameters": ("Parameters", ""),
+    "error": ("Validation error", "%"),
+}
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_EXACT = 10_000
+
+
+def title(name: str) -> str:
+    """A cost's name for a heading: `latency_ms` gives "Latency"."""
+    return _UNITS.get(name, (name.replace("_", " "), ""))[0]
+
+
+def axis_title(name: str) -> str:
+    """A cost's name with its unit for an axis: `latency_ms` gives "Latency (ms)"."""
+    heading, unit = _UNITS.get(name, (name, ""))
+    unit = {"B": "bytes"}.get(unit, unit)
+    return f"{heading} ({unit})" if unit else heading
+
+
+def quantity(name: str, value: float) -> str:
+    """A cost or an error with its unit: `latency_ms`, 0.4213 gives "0.421 ms"."""
+    unit = _UNITS.get(name, ("", ""))[1]
+    if not math.isfinite(value):
+        return "cannot run" if value > 0 else "not known"
+    if unit == "%":
+        return f"{value:.2f} %"
+    scale, prefix = _scale(value) if is_scaled(name) else (1.0, "")
+    digits = significant(value / scale)
+    return f"{digits} {prefix}{unit}".rstrip()
+
+
+def is_scaled(name: str) -> bool:
+    """Whether a figure is told in thousands, millions and so on (k, M, G)."""
+    return name in _UNITS and _UNITS[name][1] in ("", "B")
+
+
+def _scale(value: float) -> tuple[float, str]:
+    for scale, prefix in _PREFIXES:
+        if abs(value) >= scale:
+            return scale, prefix
+    return 1.0, ""
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` to so many significant digits, without an exponent where it is readable."""
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return str(value)
+    magnitude = math.floor(math.log10(abs(value)))
+    if not -4 <= magnitude < 7:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def networks(count: str) -> str:
+    """A decimal number of any length: in full up to ten thousand, then as a power of ten."""
+    whole = count.strip()
+    if not whole.isdecimal() or len(whole) <= len(str(_EXACT)):
+        return f"{int(whole):,}" if whole.isdecimal() else _power(whole)
+    return f"{whole[0]}.{whole[1]} {_TIMES} 10{str(len(whole) - 1).translate(_SUPERSCRIPTS)}"
+
+
+def _power(count: str) -> str:
+    mantissa, _, exponent = count.lower().partition("e")
+    if not exponent.lstrip("+").isdecimal():
+        return count
+    return f"{mantissa} {_TIMES} 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "48 s", "3 min 20 s" or "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{significant(seconds, 2)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bits(value: int | None) -> str:
+    """A bit-width: "8", or "float" at full precision."""
+    return "float" if value is None else str(value)
+
+
+def estimate(name: str, value: Estimate | None) -> str:
+    """A figure with its spread: "2.31 ± 0.20 %", or a dash where there is none."""
+    if value is None:
+        return "—"
+    shown = quantity(name, value.mean)
+    if not value.std or not math.isfinite(value.mean):
+        return shown
+    number, _, unit = shown.partition(" ")
+    scale = _scale(value.mean)[0] if is_scaled(name) else 1.0
+    return f"{number} ± {significant(value.std / scale, 2)} {unit}".rstrip()

@@ -1,0 +1,163 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from nas.report import plots
+from nas.report.data import Estimate, LayerPolicy, LossPoint, Point, ProxyRank, TrainingSummary
+from nas.report.pareto import pareto
+from nas.report.policy import groups, policy
+from nas.report.style import axis_type, bits_colour
+
+
+def traces(figure):
+    return {trace["name"]: trace for trace in figure.to_plotly_json()["data"]}
+
+
+@pytest.fixture
+def target(results):
+    return results.targets[0]
+
+
+def test_pareto_shows_all_that_was_measured(results, target):
+    shown = traces(pareto(results, target, "latency_ms"))
+    assert [*shown["evaluated subnets"]["x"]] == [*target.costs["latency_ms"]]
+    assert [*shown["evaluated subnets"]["y"]] == [p.metrics["error"] for p in results.evaluated]
+    front = [(p.costs["latency_ms"], p.error) for p in target.front]
+    measured = shown["measured front"]
+    assert [*zip(measured["x"], measured["y"], strict=True)] == sorted(front)
+    assert measured["line"]["shape"] == "hv"
+
+
+def test_pareto_marks_the_chosen_subnet_and_the_references(results, target):
+    shown = traces(pareto(results, target, "latency_ms"))
+    star, named = shown["chosen subnet"], shown["references"]
+    assert star["marker"]["symbol"] == "star"
+    assert [*star["x"]] == [target.chosen.costs["latency_ms"]]
+    assert [*star["y"]] == [target.chosen.error.measured.mean]
+    assert [*named["text"]] == [reference.name for reference in target.references]
+
+
+def test_the_band_is_one_standard_deviation_wide(results, target):
+    shown = traces(pareto(results, target, "latency_ms"))
+    count = len(target.predicted_front)
+    band = [*shown["± one standard deviation"]["y"]]
+    upper, lower = band[:count], band[count:][::-1]
+    for point, high, low in zip(target.predicted_front, upper, lower, strict=True):
+        assert high == pytest.approx(point.error + point.std)
+        assert low == pytest.approx(point.error - point.std)
+
+
+def test_a_cost_over_a_decade_is_logarithmic_and_carries_its_limit(results, target):
+    layout = pareto(results, target, "latency_ms").to_plotly_json()["layout"]
+    assert layout["xaxis"]["type"] == "log"
+    assert layout["shapes"][0]["x0"] == target.limits["latency_ms"]
+    expected = math.log10(target.limits["latency_ms"])
+    assert layout["annotations"][0]["x"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [((1, 9), "linear"), ((1, 11), "log"), ((0, 100), "linear"), ((), "linear")],
+)
+def test_axes_are_logarithmic_past_a_decade(values, kind):
+    assert axis_type(values) == kind
+
+
+def test_subnets_that_cannot_run_are_left_out(results, target):
+    costs = {"latency_ms": (math.inf, *target.costs["latency_ms"][1:])}
+    shown = traces(pareto(results, replace(target, costs=costs), "latency_ms"))
+    assert len(shown["evaluated subnets"]["x"]) == len(results.evaluated) - 1
+
+
+def test_a_front_of_several_objectives_draws_only_what_leads_in_this_plane(results, target):
+    far = replace(target.front[0], error=99.0, costs={"latency_ms": 1e3, "model_bytes": 1.0})
+    shown = traces(pareto(results, replace(target, front=(*target.front, far)), "latency_ms"))
+    assert 99.0 not in shown["measured front"]["y"]
+
+
+def test_pareto_of_nothing_is_empty(results, target):
+    bare = replace(
+        target, costs={}, front=(), predicted_front=(), references=(), chosen=None, limits={}
+    )
+    assert all(not trace["x"] for trace in traces(pareto(results, bare, "latency_ms")).values())
+
+
+def test_hypervolume_is_drawn_over_evaluations(target):
+    line = traces(plots.hypervolume(target))["hypervolume"]
+    assert [*line["x"]] == [point.evaluations for point in target.hypervolume]
+    assert [*line["y"]] == [point.share for point in target.hypervolume]
+
+
+def test_predicted_errors_pair_only_what_was_predicted(results):
+    points = (
+        Point((0,), 0, {"error": 4.0}),
+        Point((1,), 1, {"error": 3.0}, Estimate(3.5, 0.2)),
+        Point((2,), 2, {"error": math.nan}, Estimate(3.5, 0.2)),
+    )
+    pairs = plots.predicted_errors(replace(results, evaluated=points))
+    assert pairs == [(Estimate(3.5, 0.2), Estimate(3.0))]
+
+
+def test_agreement_has_its_diagonal_and_its_spreads():
+    pairs = [(Estimate(1.0, 0.1), Estimate(1.2)), (Estimate(2.0, 0.3), Estimate(1.9))]
+    shown = traces(plots.agreement("error", pairs))
+    assert shown["equal"]["x"] == shown["equal"]["y"]
+    assert ([*shown["subnets"]["x"]], [*shown["subnets"]["y"]]) == ([1.0, 2.0], [1.2, 1.9])
+    assert [*shown["subnets"]["error_x"]["array"]] == [0.1, 0.3]
+    assert shown["subnets"]["error_y"]["visible"] is False
+
+
+def test_proxies_are_ordered_by_how_well_they_ranked():
+    ranks = {"synflow": ProxyRank("higher", 0.2, 9), "macs": ProxyRank("higher", 0.6, 9)}
+    bars = traces(plots.proxies(ranks))["Kendall tau"]
+    assert [*bars["y"]] == ["synflow", "macs"]
+    assert [*bars["x"]] == [0.2, 0.6]
+
+
+def test_the_loss_is_one_line_per_phase():
+    curve = (LossPoint(1, 2.0, "full precision"), LossPoint(2, 1.0, "elastic"))
+    shown = traces(plots.loss_curve(TrainingSummary(10.0, 2, curve)))
+    assert {name: [*line["y"]] for name, line in shown.items()} == {
+        "full precision": [2.0],
+        "elastic": [1.0],
+    }
+
+
+LAYERS = (
+    LayerPolicy("stem", "Conv2d", 16, 3, 8, None, 100.0),
+    LayerPolicy("stage0.a", "Conv2d", 32, 5, 4, 8, 200.0),
+    LayerPolicy("stage0.b", "Conv2d", 24, 1, 4, 4, 100.0),
+    LayerPolicy("head", "Linear", 10, None, 8, 8, 0.0),
+)
+
+
+def test_the_policy_draws_width_kernel_and_bits():
+    shown = traces(policy(LAYERS))
+    four = shown["4 bits"]
+    assert ([*four["x"]], [*four["y"]], [*four["text"]]) == ([1, 2], [32, 24], ["5", "1"])
+    assert four["marker"]["color"] == bits_colour(4)
+    assert [*shown["8 bits"]["text"]] == ["3", ""]
+    assert [*shown["activations: 8 bits"]["x"]] == [1, 3]
+    assert [*shown["activations: full precision"]["text"]] == ["fp"]
+    assert [*shown["weights: 4 bits"]["x"]] == [1, 2]
+    assert [*shown["share of MACs"]["y"]] == [0.25, 0.5, 0.25, 0.0]
+
+
+def test_every_bit_width_is_in_the_legend_once():
+    named = [t["name"] for t in policy(LAYERS).to_plotly_json()["data"] if t["showlegend"]]
+    assert named == ["4 bits", "8 bits", "full precision"]
+
+
+def test_layers_are_grouped_by_stage_and_named_in_short():
+    addresses = [layer.address for layer in LAYERS]
+    spans = [(group.name, group.first, group.last) for group in groups(addresses)]
+    assert spans == [("stem", 0, 0), ("stage0", 1, 2), ("head", 3, 3)]
+    ticks = policy(LAYERS).to_plotly_json()["layout"]["xaxis"]["ticktext"]
+    assert [*ticks] == ["stem", "a", "b", "head"]
+
+
+@pytest.mark.parametrize("count", [10, 80])
+def test_the_policy_draws_networks_of_any_depth(count):
+    layers = [LayerPolicy(f"s{i // 9}.l{i}", "Conv2d", 8, 3, 8, 8, 1.0) for i in range(count)]
+    assert len(traces(policy(layers))["8 bits"]["x"]) == count

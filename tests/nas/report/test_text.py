@@ -1,0 +1,54 @@
+import math
+
+import pytest
+
+from nas.report import text
+from nas.report.data import Estimate
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("latency_ms", 0.42134, "0.421 ms"),
+        ("latency_ms", 12_345.0, "12,345 ms"),
+        ("macs", 12_345_678, "12.3 M"),
+        ("bitops", 999.0, "999"),
+        ("model_bytes", 45_600, "45.6 kB"),
+        ("error", 2.345, "2.35 %"),
+        ("error", 0.0, "0.00 %"),
+        ("latency_ms", 0.0, "0 ms"),
+        ("latency_ms", math.inf, "cannot run"),
+        ("wear", 3.14159, "3.14"),
+    ],
+)
+def test_quantities_read_with_their_unit(name, value, said):
+    assert text.quantity(name, value) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        ("7", "7"),
+        ("34992", "34,992"),
+        ("123456789", "1.2 \N{MULTIPLICATION SIGN} 10⁸"),
+        ("1e47", "1 \N{MULTIPLICATION SIGN} 10⁴⁷"),
+        ("many", "many"),
+    ],
+)
+def test_numbers_of_networks_stay_short(count, said):
+    assert text.networks(count) == said
+
+
+def test_a_spread_shares_the_scale_of_its_figure():
+    assert text.estimate("model_bytes", Estimate(1_482_000, 12_000)) == "1.48 ± 0.012 MB"
+    assert text.estimate("error", Estimate(12.021, 0.2)) == "12.02 ± 0.20 %"
+    assert text.estimate("error", Estimate(12.021)) == "12.02 %"
+    assert text.estimate("error", None) == "—"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(4.21, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations_read_as_people_say_them(seconds, said):
+    assert text.duration(seconds) == said
