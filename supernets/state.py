@@ -1,0 +1,105 @@
+"""What a training is between two steps: all that is needed to go on from there."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernets.checkpoint import CheckpointError, load_state, save_state
+from supernets.schedule import TrainingSettings
+from supernets.supernet import Supernet
+
+LOSSES = ("largest", "others", "smallest")
+_MOMENTUM = "momentum_buffer"
+
+
+class TrainingState:
+    """A supernet in training with its optimizer, the steps done and their losses."""
+
+    def __init__(
+        self, supernet: Supernet, settings: TrainingSettings, *, images: int, steps: int
+    ) -> None:
+        self.supernet = supernet
+        self.settings = settings
+        self.step = 0
+        self.losses = torch.full((steps, len(LOSSES)), math.nan)
+        self.optimizer = _optimizer(supernet, settings)
+        made_by = {**asdict(settings), "images": images}
+        del made_by["checkpoint_seconds"]  # it may change from one start to the next
+        self._made_by = json.dumps(made_by, sort_keys=True)
+
+    def update(self, learning_rate: float) -> float:
+        """One step of the optimizer on the gradients there are; gives their norm before clipping.
+
+        Nothing changes where the norm is not finite.
+        """
+        norms = [self._clip(group["params"]) for group in self.optimizer.param_groups]
+        norm = float(torch.stack(norms).norm())
+        if math.isfinite(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate * group["rate"]
+            self.optimizer.step()
+        return norm
+
+    def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+
+    def record(self, losses: Sequence[float]) -> None:
+        """Count one more step with these losses."""
+        self.losses[self.step] = torch.tensor(losses)
+        self.step += 1
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint."""
+        tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
+        for name, parameter in self.supernet.named_parameters():
+            if _MOMENTUM in self.optimizer.state[parameter]:
+                tensors[f"momentum.{name}"] = self.optimizer.state[parameter][_MOMENTUM]
+        metadata = {
+            "fingerprint": self.supernet.space.fingerprint,
+            "step": str(self.step),
+            "settings": self._made_by,
+        }
+        save_state(path, {**tensors, "losses": self.losses}, metadata)
+
+    def load(self, path: Path) -> None:
+        """Go back to the checkpoint at `path`; `CheckpointError` if it is of other settings."""
+        tensors, metadata = load_state(path, fingerprint=self.supernet.space.fingerprint)
+        if metadata.get("settings") != self._made_by:
+            raise CheckpointError(
+                f"checkpoint {path} was made by a training with {metadata.get('settings')}, now "
+                f"asked for {self._made_by}; restore those settings, or delete it to train anew"
+            )
+        self.supernet.load_state_dict(_under("supernet.", tensors))
+        momenta = _under("momentum.", tensors)
+        for name, parameter in self.supernet.named_parameters():
+            if name in momenta:
+                self.optimizer.state[parameter][_MOMENTUM] = momenta[name].to(parameter.device)
+        self.losses = tensors["losses"]
+        self.step = int(metadata["step"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _optimizer(supernet: Supernet, settings: TrainingSettings) -> torch.optim.SGD:
+    """Nesterov's descent in groups: `rate` is a group's learning rate over that of the weights."""
+    groups = supernet.parameter_groups()
+    return torch.optim.SGD(
+        [
+            {"params": groups["weights"], "rate": 1.0, "weight_decay": settings.weight_decay},
+            {"params": groups["others"], "rate": 1.0},
+            {"params": groups["steps"], "rate": settings.step_rate},
+        ],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        foreach=True,  # one pass per group: a supernet has hundreds of small parameters
+    )

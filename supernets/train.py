@@ -1,0 +1,172 @@
+"""Training a supernet: full precision over architectures, then over architectures and precisions.
+
+Everything random derives from the seed and the number of the step, so parameters, momenta and that
+number are all that a killed training needs to go on to the same weights, bit for bit (on one kind
+of processor, with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from supernets.calibrate import initialise_steps
+from supernets.distill import distillation_loss, label_loss
+from supernets.sampling import Sandwich, sandwich
+from supernets.schedule import Schedule, TrainingSettings, schedule
+from supernets.state import LOSSES, TrainingState
+from supernets.supernet import Supernet
+
+__all__ = ["History", "TrainingData", "TrainingDiverged", "TrainingSettings", "train"]
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+_CALIBRATION_BATCHES = 4
+# What a generator is for; with the seed and a count it makes the generator's own seed.
+_ORDER, _BATCH, _SUBNETS = range(3)
+
+
+class TrainingData(Protocol):
+    """Images to learn from, such as the train split of a task."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Images `(n, c, h, w)` and labels `(n,)` at `rows`, varied by draws from `rng` alone."""
+        ...
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is no longer finite; the last checkpoint is from before that."""
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What a training lost.
+
+    Attributes:
+        losses: Per step, `(steps, 3)`: of the largest subnet against the labels, then the mean of
+            all others against the largest, and the smallest's alone.
+        float_steps: How many of the steps were in full precision.
+    """
+
+    losses: NDArray[np.float32]
+    float_steps: int
+
+
+def train(
+    supernet: Supernet,
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    state_path: Path,
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+) -> History:
+    """Train `supernet` in place, going on from the checkpoint at `state_path` where there is one.
+
+    Args:
+        supernet: Moved to `device` and left there.
+        data: Batches may come from any device.
+        settings: A checkpoint made under other settings is refused.
+        state_path: Where checkpoints are written, each whole or not at all.
+        progress: Called after every step with the steps done, their total and the step's losses.
+        device: Where to train.
+
+    Raises:
+        TrainingDiverged: The loss or its gradient became NaN or infinite.
+        CheckpointError: The checkpoint is damaged or belongs to another training.
+    """
+    plan = schedule(settings, len(data))
+    supernet.to(device)
+    state = TrainingState(supernet, settings, images=len(data), steps=plan.total)
+    if state_path.exists():
+        state.load(state_path)
+    else:
+        state.save(state_path)  # a folder that cannot be written is found before any work
+    saved = time.monotonic()
+    while state.step < plan.total:
+        if state.step == plan.float_steps:
+            _initialise(state, data)
+        losses = _train_step(state, data, plan)
+        state.record(losses)
+        if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
+            state.save(state_path)
+            saved = time.monotonic()
+        if progress is not None:
+            progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
+    if not settings.quantized_epochs:
+        _initialise(state, data)
+    return History(state.losses.numpy(), plan.float_steps)
+
+
+def sandwich_step(
+    supernet: Supernet,
+    batch: tuple[Tensor, Tensor],
+    subnets: Sandwich,
+    settings: TrainingSettings,
+    *,
+    quantize: bool,
+) -> list[float]:
+    """Add the gradients of one step to those there are, and give its losses (see `LOSSES`).
+
+    The sandwich rule with in-place distillation (Yu & Huang 2019, algorithm 1): the largest subnet
+    learns from the labels, all others from what the largest says of the same images.
+    """
+    images, labels = batch
+    logits = supernet(images, subnets.largest, quantize=quantize)
+    loss = label_loss(logits, labels, smoothing=settings.label_smoothing)
+    loss.backward()
+    distilled: list[Tensor] = []
+    for subnet in (*subnets.random, subnets.smallest):
+        student = supernet(images, subnet, quantize=quantize)
+        distance = distillation_loss(student, logits)
+        (settings.distillation * distance).backward()
+        distilled.append(distance.detach())
+    return torch.stack([loss.detach(), torch.stack(distilled).mean(), distilled[-1]]).tolist()
+
+
+def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> list[float]:
+    """Take one step, unless its losses or gradients are not finite; gives its losses."""
+    settings, step, rate = state.settings, state.step, plan.learning_rate(state.step)
+    rng = np.random.default_rng([settings.seed, _SUBNETS, step])
+    subnets = sandwich(state.supernet.space, rng, random=settings.random_subnets)
+    batch = _batch(state, data, step)
+    state.optimizer.zero_grad()
+    quantize = step >= plan.float_steps
+    losses = sandwich_step(state.supernet, batch, subnets, settings, quantize=quantize)
+    norm = state.update(rate) if all(map(math.isfinite, losses)) else math.nan
+    if not math.isfinite(norm):
+        raise TrainingDiverged(
+            f"training diverged at step {step} of {plan.total}, at a learning rate of {rate:.3g}: "
+            f"losses {losses}, gradient norm {norm}; lower learning_rate from "
+            f"{settings.learning_rate:g} to {settings.learning_rate / 3:.2g} or raise warmup, then "
+            "train anew; the last checkpoint is from before that"
+        )
+    return losses
+
+
+def _batch(state: TrainingState, data: TrainingData, step: int) -> tuple[Tensor, Tensor]:
+    """The batch of `step` on the supernet's device; every epoch has its own order."""
+    size, seed = state.settings.batch_size, state.settings.seed
+    epoch, place = divmod(step, len(data) // size)
+    order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(data))
+    rows = order[place * size : (place + 1) * size]
+    images, labels = data.batch(rows, np.random.default_rng([seed, _BATCH, step]))
+    device = next(state.supernet.parameters()).device
+    return images.to(device), labels.to(device)
+
+
+def _initialise(state: TrainingState, data: TrainingData) -> None:
+    """Fit the quantizers to the weights as they are now, and to the first batches."""
+    images = [_batch(state, data, step)[0] for step in range(_CALIBRATION_BATCHES)]
+    initialise_steps(state.supernet, images)

@@ -1,0 +1,270 @@
+"""Training learns, is a function of its settings alone, and survives being killed at any step."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from supernets.checkpoint import CheckpointError, load_state
+from supernets.sampling import sandwich
+from supernets.state import TrainingState
+from supernets.supernet import Supernet
+from supernets.train import TrainingDiverged, TrainingSettings, sandwich_step, train
+from tests.supernets.training import SETTINGS, Stripes, stripes_space, train_stripes
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted training: supernet, history and the folder with its last checkpoint."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("finished")
+    return *train_stripes(folder / "state.safetensors"), folder / "state.safetensors"
+
+
+def assert_same_weights(one, other):
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def accuracy(supernet, genotype, *, quantize):
+    data = Stripes.drawn()
+    with torch.no_grad():
+        logits = supernet(data.images, genotype, quantize=quantize)
+    return (logits.argmax(1) == data.labels).float().mean().item()
+
+
+def test_all_subnets_learn(finished):
+    supernet, history, _ = finished
+    space = supernet.space
+    assert history.losses.shape == (24, 3)
+    assert history.float_steps == 12
+    assert np.isfinite(history.losses).all()
+    assert history.losses[-4:, 0].mean() < history.losses[:4, 0].mean() - 0.3
+    assert accuracy(supernet, space.largest, quantize=True) > 0.9
+    assert accuracy(supernet, space.smallest, quantize=True) > 0.8
+
+
+def test_steps_move_in_the_second_phase(finished, tmp_path):
+    supernet, _, _ = finished
+    short = replace(SETTINGS, quantized_epochs=0)
+    before, _ = train_stripes(tmp_path / "state", settings=short)
+    assert {
+        p.unique().item() for p in Supernet(supernet.space, seed=1).parameter_groups()["steps"]
+    } == {0}
+    steps = before.parameter_groups()["steps"]
+    assert all(parameter.abs().min() > 0 for parameter in steps), "initialised after phase one"
+    moved = zip(steps, supernet.parameter_groups()["steps"], strict=True)
+    assert all(not torch.equal(one, other) for one, other in moved)
+
+
+def test_training_again_gives_the_same_weights(finished, tmp_path):
+    torch.manual_seed(99)  # global generators are not read
+    np.random.seed(99)  # noqa: NPY002
+    again, history = train_stripes(tmp_path / "state")
+    assert_same_weights(finished[0], again)
+    assert np.array_equal(history.losses, finished[1].losses)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stops", [(5,), (11, 12, 13), (20, 23)])
+def test_an_interrupted_training_ends_with_the_same_weights(finished, tmp_path, stops):
+    for stop in stops:
+
+        def interrupt(done, total, losses, stop=stop):
+            if done == stop:
+                raise Stop
+
+        with pytest.raises(Stop):
+            train_stripes(tmp_path / "state", progress=interrupt)
+    resumed, history = train_stripes(tmp_path / "state")
+    assert_same_weights(finished[0], resumed)
+    assert np.array_equal(history.losses, finished[1].losses)
+
+
+def test_checkpoints_may_lie_any_number_of_steps_back(finished, tmp_path):
+    def interrupt(done, total, losses):
+        if done == 15:
+            raise Stop
+
+    rare = replace(SETTINGS, checkpoint_seconds=1e9)
+    with pytest.raises(Stop):
+        train_stripes(tmp_path / "state", settings=rare, progress=interrupt)
+    _, metadata = load_state(tmp_path / "state", fingerprint=stripes_space().fingerprint)
+    assert metadata["step"] == "0"
+    assert_same_weights(finished[0], train_stripes(tmp_path / "state")[0])
+
+
+def test_a_killed_process_ends_with_the_same_weights(finished, tmp_path):
+    script = [sys.executable, "-m", "tests.supernets.training", str(tmp_path / "state")]
+    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == 14:
+                process.kill()
+                break
+    assert process.returncode == -9
+    seen = []
+    resumed, _ = train_stripes(tmp_path / "state", progress=lambda done, *_: seen.append(done))
+    assert 14 <= seen[0] <= 24, "goes on instead of starting anew"
+    assert_same_weights(finished[0], resumed)
+
+
+def test_a_finished_training_returns_at_once(finished):
+    _, history, path = finished
+    again, read = train_stripes(path, progress=lambda *_: pytest.fail("no step is left"))
+    assert_same_weights(finished[0], again)
+    assert np.array_equal(read.losses, history.losses)
+
+
+def test_progress_names_every_step(tmp_path):
+    seen = []
+    short = replace(SETTINGS, float_epochs=1, quantized_epochs=0)
+    train_stripes(tmp_path / "state", settings=short, progress=lambda *told: seen.append(told))
+    assert [told[:2] for told in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert set(seen[0][2]) == {"largest", "others", "smallest"}
+
+
+def test_divergence_is_named_and_leaves_a_sound_checkpoint(tmp_path):
+    wild = replace(SETTINGS, learning_rate=1e18, gradient_clip=1e30, warmup=0.2)
+    with pytest.raises(TrainingDiverged, match=r"diverged at step \d+ of 24.*lower learning_rate"):
+        train_stripes(tmp_path / "state", settings=wild)
+    tensors, metadata = load_state(tmp_path / "state", fingerprint=stripes_space().fingerprint)
+    assert 0 < int(metadata["step"]) < 24
+    assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if name != "losses")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(finished):
+    other = replace(SETTINGS, learning_rate=0.05)
+    with pytest.raises(CheckpointError, match=r"\"learning_rate\": 0\.05.*delete it"):
+        train_stripes(finished[2], settings=other)
+
+
+def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot write"):
+        train_stripes(tmp_path / "none" / "state", progress=lambda *_: pytest.fail("worked"))
+
+
+def test_more_images_per_step_than_there_are_is_refused(tmp_path):
+    supernet = Supernet(stripes_space(), seed=0)
+    with pytest.raises(ValueError, match="batch_size = 100 is more than the 64"):
+        train(
+            supernet, Stripes.drawn(), replace(SETTINGS, batch_size=100), state_path=tmp_path / "s"
+        )
+
+
+def test_the_sandwich_step_is_the_sum_of_its_losses():
+    supernet = Supernet(stripes_space(), seed=0)
+    subnets = sandwich(supernet.space, np.random.default_rng(0), random=2)
+    images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
+    settings = TrainingSettings(label_smoothing=0.1, distillation=0.5)
+    losses = sandwich_step(supernet, (images, labels), subnets, settings, quantize=False)
+    gradients = [p.grad for p in supernet.parameters() if p.grad is not None]
+
+    supernet.zero_grad()
+    largest = supernet(images, subnets.largest, quantize=False)
+    teacher = largest.detach().softmax(1)
+    label = cross_entropy(largest, labels, label_smoothing=0.1)
+    others = [
+        kl_div(log_softmax(supernet(images, g, quantize=False), 1), teacher, reduction="batchmean")
+        for g in (*subnets.random, subnets.smallest)
+    ]
+    (label + 0.5 * sum(others)).backward()
+    expected = [p.grad for p in supernet.parameters() if p.grad is not None]
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert losses == pytest.approx(
+        [label.item(), sum(others).item() / 3, others[-1].item()], rel=1e-4
+    )
+
+
+def test_the_sandwich_holds_the_bounds_of_the_space():
+    space = stripes_space()
+    made = sandwich(space, np.random.default_rng(5), random=3)
+    assert (made.largest, made.smallest) == (space.largest, space.smallest)
+    assert made.random == sandwich(space, np.random.default_rng(5), random=3).random
+    assert all(space.canonical(genotype) == genotype for genotype in made.random)
+
+
+def test_only_weights_decay():
+    supernet = Supernet(stripes_space(), seed=0)
+    before = {name: p.detach().clone() + 0.0 for name, p in supernet.named_parameters()}
+    for parameter in supernet.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state = TrainingState(supernet, replace(SETTINGS, weight_decay=0.5), images=64, steps=1)
+    state.update(0.1)
+    for name, parameter in supernet.named_parameters():
+        shrunk = not torch.equal(parameter, before[name])
+        assert shrunk == name.endswith("tensors.weight"), name
+
+
+def test_the_learning_rate_rises_and_falls_once():
+    from supernets.schedule import schedule
+
+    plan = schedule(TrainingSettings(float_epochs=6, quantized_epochs=4, warmup=0.1), 1000)
+    rates = [plan.learning_rate(step) for step in range(plan.total)]
+    top = int(np.argmax(rates))
+    assert (plan.total, plan.float_steps, top) == (150, 90, 15)
+    assert rates[top] == 0.1
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 < rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("batch_size", 1),
+        ("float_epochs", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("gradient_clip", math.inf),
+        ("momentum", 1.0),
+        ("warmup", -0.1),
+        ("weight_decay", -1e-4),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, value):
+    with pytest.raises(ValueError, match=f"{setting} must"):
+        TrainingSettings(**{setting: value})
+
+
+def test_settings_without_an_epoch_are_refused():
+    with pytest.raises(ValueError, match="train for one at least"):
+        TrainingSettings(float_epochs=0, quantized_epochs=0)
+
+
+def test_checkpoints_name_their_settings(finished):
+    _, metadata = load_state(finished[2], fingerprint=stripes_space().fingerprint)
+    settings = json.loads(metadata["settings"])
+    assert settings["images"] == 64
+    assert settings["batch_size"] == SETTINGS.batch_size
+    assert "checkpoint_seconds" not in settings
+
+
+@pytest.mark.gpu
+def test_training_runs_on_a_gpu(tmp_path):
+    supernet = Supernet(stripes_space(), seed=1)
+    history = train(
+        supernet, Stripes.drawn(), SETTINGS, state_path=tmp_path / "state", device="cuda"
+    )
+    assert history.losses[-4:, 0].mean() < history.losses[:4, 0].mean()
