@@ -143,7 +143,7 @@ def _layer(extracted: Extracted, step: Step, norm: str | None) -> Layer:
     mean, variance = _numpy(folded.running_mean), _numpy(folded.running_var)
     factor = _numpy(folded.weight) / np.sqrt(variance.astype(np.float64) + folded.eps)
     bias = _numpy(folded.bias) + (bias - mean) * factor
-    return Layer(_scaled(weight, factor), bias.astype(np.float32))
+    return Layer(folded_weight(weight, factor), bias.astype(np.float32))
 
 
 def _stock_layer(extracted: Extracted, address: str) -> nn.Conv2d | nn.Linear:
@@ -158,7 +158,7 @@ def _numpy(tensor: torch.Tensor | None) -> NDArray[np.float32]:
     return tensor.detach().cpu().numpy()
 
 
-def _scaled(weight: Weight, factor: NDArray[np.float64]) -> Weight:
+def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
     """The weight times `factor` `(out,)`, on a grid again where it was on one."""
     if not isinstance(weight, IntegerTensor):
         return (weight * _column(factor, weight)).astype(np.float32)

@@ -142,7 +142,9 @@ def _(op: Linear, *inputs: Shape) -> dict[str, Shape]:
 
 @compute.register
 def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
-    return F.linear(x[0].flatten(1), tensors["weight"].flatten(1), tensors["bias"])
+    # Contiguous, since a strided weight takes another path through BLAS and other last bits.
+    weight = tensors["weight"].flatten(1).contiguous()
+    return F.linear(x[0].flatten(1), weight, tensors["bias"])
 
 
 @stock.register

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from search_spaces.choice import Choice, Derived, variants
+from search_spaces.choice import variants
 from search_spaces.costs import SpaceKernels
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op, Shape
@@ -180,11 +180,6 @@ def _without_precision(space: SearchSpace) -> SearchSpace:
     """The space of shapes alone: precisions would only multiply the forms of every node."""
     nodes: dict[str, Node] = {}
     for address, node in space.graph.nodes.items():
-        if isinstance(node.op, Choice | Derived):
-            raise ValueError(
-                f"node {address!r} chooses among operators; a supernet shares the weights of one "
-                "operator per node, so give each operator a node of its own"
-            )
         held = {field.name for field in fields(node.op)} & {"weight", "activation"}
         nodes[address] = Node(replace(node.op, **dict.fromkeys(held)), node.inputs, node.present)
     return SearchSpace(Graph.from_nodes(nodes), name=space.name)

@@ -1,0 +1,118 @@
+"""Every operator keeps the contract; slices are the first channels and the centre of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    GlobalPool,
+    Image,
+    Linear,
+    Multiply,
+    Nonlinearity,
+    Op,
+)
+from supernets.elastic import corner
+from tests.contracts.operator import Form, OperatorContract
+
+
+class TestConv2d(OperatorContract):
+    @pytest.fixture(params=[1, 2], ids=["stride1", "stride2"])
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        return [
+            (Conv2d(out, kernel, request.param), ((channels, size, size),))
+            for out, kernel, channels, size in [
+                (6, 5, 4, 8),
+                (6, 3, 4, 8),
+                (3, 3, 2, 7),
+                (1, 1, 1, 5),
+            ]
+        ]
+
+
+class TestConv2dWithBias(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Conv2d(out, 1, bias=True), ((out + 1, 1, 1),)) for out in (5, 3, 1)]
+
+
+class TestDepthwiseConv2d(OperatorContract):
+    @pytest.fixture(params=[1, 2], ids=["stride1", "stride2"])
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        return [
+            (DepthwiseConv2d(kernel, request.param), ((channels, 9, 9),))
+            for kernel, channels in [(7, 6), (5, 6), (3, 2), (3, 6)]
+        ]
+
+
+class TestLinear(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Linear(out), ((features,),)) for out, features in [(7, 6), (7, 2), (3, 4)]]
+
+
+class TestLinearOfImages(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Linear(5), (shape,)) for shape in [(4, 4, 4), (2, 4, 4), (3, 2, 2), (4, 1, 1)]]
+
+
+class TestBatchNorm2d(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(BatchNorm2d(), ((channels, 5, 5),)) for channels in (6, 4, 1)]
+
+
+class TestActivation(OperatorContract):
+    @pytest.fixture(params=["relu", "relu6", "hardswish", "hardsigmoid"])
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        function: Nonlinearity = request.param
+        return [(Activation(function), ((3, 4, 4),))]
+
+    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+        return [4 * x for x in super().images(op, inputs)]
+
+
+class TestAdd(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Add(), ((3, 4, 4), (3, 4, 4)))]
+
+
+class TestMultiply(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Multiply(), ((3, 4, 4), (3, 1, 1)))]
+
+
+class TestGlobalPool(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(GlobalPool(), ((channels, size, size),)) for channels, size in [(5, 7), (2, 1)]]
+
+
+class TestImage(OperatorContract):
+    """It reads no node: images of another size are resized, those of the right one pass."""
+
+    @pytest.fixture(params=[6, 8, 12])
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        return [(Image(3, request.param), ())]
+
+    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+        return [torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))]
+
+
+def test_a_corner_is_the_first_channels_and_the_centre_of_the_kernel() -> None:
+    shared = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
+    assert torch.equal(corner(shared, (1, 2, 3, 3)), shared[:1, :2, 1:4, 1:4])
+    assert corner(shared, (2, 3, 5, 5)) is shared
+    assert corner(shared, (1, 2, 3, 3)).data_ptr() == shared[0, 0, 1, 1].data_ptr()

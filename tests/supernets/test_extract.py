@@ -1,0 +1,127 @@
+"""An extracted subnet is the supernet's subnet, bit for bit, and then its own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search_spaces.space import as_genotypes
+from supernets.extract import detached, extract
+from supernets.integers import IntegerTensor
+from supernets.supernet import Supernet
+
+SUBNETS = 100  # per family
+
+
+def _allowed(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "torch" or kind is nn.Module
+
+
+def test_equal_bits_over_random_genotypes(supernet: Supernet, images: Tensor) -> None:
+    rng = np.random.default_rng(0)
+    genotypes = set(as_genotypes(supernet.space.sample_array(rng, SUBNETS + 20)))
+    genotypes |= {supernet.space.smallest, supernet.space.largest}
+    assert len(genotypes) >= SUBNETS
+    for genotype in genotypes:
+        module = detached(supernet, genotype).module.train()
+        with torch.no_grad():
+            assert torch.equal(module(images), supernet(images, genotype))
+
+
+def test_the_module_is_stock(supernet: Supernet, images: Tensor) -> None:
+    module = extract(supernet, supernet.space.largest, [images]).module
+    assert all(_allowed(type(layer)) for layer in module.modules() if layer is not module)
+    assert isinstance(module, torch.fx.GraphModule)
+    targets = [node.target for node in module.graph.nodes if node.op == "call_function"]
+    assert all(
+        target.__module__.startswith(("torch", "_operator"))
+        for target in targets
+        if not isinstance(target, str)
+    )
+
+
+def test_the_supernet_is_not_changed(supernet: Supernet, images: Tensor) -> None:
+    before = copy.deepcopy(supernet.state_dict())
+    module = extract(supernet, supernet.space.largest, [images]).module
+    for parameter in module.parameters():
+        parameter.data.add_(1.0)
+    after = supernet.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_extraction_is_a_pure_function(supernet: Supernet, images: Tensor) -> None:
+    genotype = supernet.space.sample(np.random.default_rng(5))
+    state = torch.random.get_rng_state()
+    first = extract(supernet, genotype, [images, images[:4]])
+    second = extract(supernet, genotype, [images, images[:4]])
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.equal(first.module(images), second.module(images))
+    assert first.inputs == second.inputs
+
+
+def test_statistics_are_the_average_over_the_batches(supernet: Supernet, images: Tensor) -> None:
+    batches = [images[:4], images[4:]]
+    found = extract(supernet, supernet.space.largest, batches).module
+    layers = dict(found.named_modules())
+    norm = layers["stem/norm"]
+    assert isinstance(norm, nn.BatchNorm2d)
+    scale = found.get_buffer("stem/scale0")
+    low, high = 0.0, 255.0
+    means = []
+    for batch in batches:
+        images_in = layers["input"](batch)
+        codes = torch.round(images_in / scale)
+        zero = extract(supernet, supernet.space.largest, batches).inputs["stem", 0].zero_point
+        means.append(layers["stem"](codes.clamp(low - zero, high - zero) * scale).mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
+    assert not norm.training
+
+
+def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tensor) -> None:
+    rng = np.random.default_rng(6)
+    for genotype in as_genotypes(supernet.space.sample_array(rng, 10)):
+        extracted = extract(supernet, genotype, [images])
+        quantized = {a for a, node in extracted.graph.nodes.items() if node.op.weight is not None}
+        assert extracted.weights.keys() == quantized
+        for address, weight in extracted.weights.items():
+            _check_codes(weight)
+            layer = extracted.module.get_submodule(address.replace(".", "/"))
+            held = next(iter(layer.parameters())).detach().numpy()
+            np.testing.assert_array_equal(weight.values(), held)
+
+
+def _check_codes(weight: IntegerTensor) -> None:
+    low, high = weight.quant.code_range
+    assert low <= weight.codes.min() <= weight.codes.max() <= high
+    assert (weight.scale > 0).all()
+    assert low <= weight.zero_point.min() <= weight.zero_point.max() <= high
+
+
+def test_every_quantized_input_has_a_scale(supernet: Supernet, images: Tensor) -> None:
+    genotype = supernet.space.sample(np.random.default_rng(7))
+    extracted = extract(supernet, genotype, [images])
+    expected = {
+        (address, position)
+        for address, node in extracted.graph.nodes.items()
+        if node.op.activation is not None
+        for position in range(node.op.arity)
+    }
+    assert extracted.inputs.keys() == expected
+    assert all(scale.scale > 0 for scale in extracted.inputs.values())
+
+
+def test_it_survives_pickling(supernet: Supernet, images: Tensor) -> None:
+    extracted = extract(supernet, supernet.space.smallest, [images])
+    again = pickle.loads(pickle.dumps(extracted))
+    assert torch.equal(again.module(images), extracted.module(images))
+    assert again.inputs == extracted.inputs
+
+
+def test_calibration_needs_a_batch(supernet: Supernet) -> None:
+    with pytest.raises(ValueError, match="calibration holds no batch"):
+        extract(supernet, supernet.space.smallest, [])
