@@ -54,8 +54,7 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
     )
     figure.update_yaxes(title=text.axis_title("error"), **style.scale(errors, "error"))
     if errors == "linear" and (near := [*front, *references, *chosen]):
-        top = max(mark.error for mark in near) * _HEADROOM or 1.0
-        figure.update_yaxes(range=[-0.06 * top, top])
+        _zoom(figure, evaluated, top=max(mark.error for mark in near) * _HEADROOM or 1.0)
     _limit(figure, target, objective, kind=costs)
     return figure
 
@@ -187,6 +186,23 @@ def _prediction(
         showlegend=bool(front),
     )
     return [band, line]
+
+
+def _zoom(figure: go.Figure, evaluated: Sequence[_Mark], *, top: float) -> None:
+    """Show errors up to `top` and say how many subnets lie beyond."""
+    figure.update_yaxes(range=[-0.06 * top, top])
+    if beyond := sum(mark.error > top for mark in evaluated):
+        figure.add_annotation(
+            x=1,
+            y=1,
+            xref="paper",
+            yref="paper",
+            xanchor="right",
+            yanchor="top",
+            text=f"{beyond} of {len(evaluated)} evaluated subnets lie above this view",
+            showarrow=False,
+            font={"size": 11},
+        )
 
 
 def _limit(figure: go.Figure, target: TargetResult, objective: str, *, kind: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 from nas.report import plots, text
-from nas.report.data import Costs, Figure, Results, TargetResult
+from nas.report.data import Costs, Figure, Origin, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
+
+_COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_bytes")
 
 
 def summary(results: Results) -> Markup:
@@ -170,9 +172,16 @@ def _figures(results: Results) -> list[Figure]:
         how = "The exported file on the test split, which the search never saw."
         known.append(Figure("Test accuracy", "measured", how))
     for target in results.targets:
-        names = ", ".join(text.title(name).lower() for name in target.objectives)
-        known.append(Figure(f"{target.name}: {names}", target.provenance.origin, where(target)))
+        priced = [name for name in target.objectives if origin_of(target, name) != "counted"]
+        names = ", ".join(text.title(name).lower() for name in priced)
+        if priced:
+            known.append(Figure(f"{target.name}: {names}", target.provenance.origin, where(target)))
     return [*known, *results.figures]
+
+
+def origin_of(target: TargetResult, cost: str) -> Origin:
+    """Where a cost comes from: counted on any target, or from the target's own table."""
+    return "counted" if cost in _COUNTED else target.provenance.origin
 
 
 def where(target: TargetResult) -> str:

@@ -10,7 +10,7 @@ from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.pareto import pareto
 from nas.report.policy import policy
-from nas.report.sections import anchor, where
+from nas.report.sections import anchor, origin_of, where
 
 
 def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
@@ -86,7 +86,7 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
         heading = f"Error against {text.title(objective).lower()}"
         caption = (
             "Every dot is a subnet that was extracted, recalibrated and measured. "
-            f"{text.title(objective)} is {target.provenance.origin}; errors are on validation."
+            f"{text.title(objective)} is {origin_of(target, objective)}; errors are on validation."
         )
         yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
 

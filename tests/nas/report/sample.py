@@ -168,7 +168,7 @@ def sample(*, count: int = 240, seed: int = 7, stages: int = 5) -> Results:
     cpu = Provenance(
         "measured", "AMD EPYC 7B13, 2 threads pinned", "onnxruntime 1.27", "2026-05-04"
     )
-    sheet = Provenance("analytical", "roofline: 2 TMAC/s at 8 bits, 4 GB/s", "none", "2026-05-04")
+    sheet = Provenance("analytical", "roofline: 2 TMAC/s at 8 bits, 4 GB/s", date="2026-05-04")
     table = Provenance("imported", "Pixel 4, nn-Meter table", "TFLite 2.1", "2021-03-11")
     targets = (
         _target(run, "this-cpu", cpu, 1.1e-9, limit=1.0),

@@ -153,6 +153,13 @@ def test_origins_are_told(results, page):
         assert word in text
 
 
+def test_a_counted_cost_is_never_called_measured(results):
+    target = replace(results.targets[0], name="cpu", objectives=("model_bytes",))
+    text = " ".join(Reader(html(replace(results, targets=(target,)))).text)
+    assert "Model size is counted" in text
+    assert "cpu: model size" not in text
+
+
 def test_render_replaces_the_file_whole(results, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")

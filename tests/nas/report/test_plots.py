@@ -53,7 +53,7 @@ def test_a_cost_over_a_decade_is_logarithmic_and_carries_its_limit(results, targ
     assert layout["xaxis"]["type"] == "log"
     assert layout["shapes"][0]["x0"] == target.limits["latency_ms"]
     expected = math.log10(target.limits["latency_ms"])
-    assert layout["annotations"][0]["x"] == pytest.approx(expected)
+    assert layout["annotations"][-1]["x"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,16 @@ def test_pareto_of_nothing_is_empty(results, target):
         target, costs={}, front=(), predicted_front=(), references=(), chosen=None, limits={}
     )
     assert all(not trace["x"] for trace in traces(pareto(results, bare, "latency_ms")).values())
+
+
+def test_the_view_stays_on_the_front_and_says_what_it_leaves_out(results, target):
+    far = replace(results.evaluated[0], metrics={"error": 500.0})
+    rest = (replace(point, metrics={"error": 0.0}) for point in results.evaluated[1:])
+    bare = replace(target, predicted_front=())
+    figure = pareto(replace(results, evaluated=(far, *rest)), bare, "latency_ms")
+    layout = figure.to_plotly_json()["layout"]
+    assert layout["yaxis"]["range"][1] < 100
+    assert layout["annotations"][0]["text"] == "1 of 120 evaluated subnets lie above this view"
 
 
 def test_hypervolume_is_drawn_over_evaluations(target):
