@@ -1,0 +1,144 @@
+"""What each operator becomes in an ONNX file: one case of `write` per operator."""
+
+# ruff: noqa: ARG001  # a case may need no more of its operator than the type
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from nas.export.containers import ExportError
+from nas.export.writer import Value, Writer
+from search_spaces.ops import (
+    Activation,
+    Add,
+    Conv2d,
+    DepthwiseConv2d,
+    GlobalPool,
+    Linear,
+    Multiply,
+    Nonlinearity,
+    Op,
+    Shape,
+)
+from supernets.deploy import IntegerBias, Layer
+from supernets.integers import ActivationScale, IntegerTensor
+
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node is written: what it reads, its parameters, and who reads it.
+
+    `scales` holds one entry per input, None where it is read in floats. `one_grid` says that
+    everything which reads the node puts it on one and the same grid.
+    """
+
+    writer: Writer
+    address: str
+    inputs: tuple[Value, ...]
+    shapes: tuple[Shape, ...]
+    scales: tuple[ActivationScale | None, ...]
+    layer: Layer | None = None
+    integer_bias: IntegerBias | None = None
+    one_grid: bool = False
+
+    def read(self, slot: int = 0, *, flat: bool = False) -> str:
+        """The input at `slot` as its precision has it; `flat` flattens it behind the batch."""
+        scale, value = self.scales[slot], self.inputs[slot]
+        if scale is not None:
+            return self.writer.quantized(value, scale, flat=flat)
+        plain = self.writer.plain(value)
+        return self.writer.node("Flatten", plain) if flat else plain
+
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> Value:
+        """A node that carries this address as its name."""
+        return Value(self.writer.node(op_type, *inputs, name=self.address, **attributes))
+
+
+@singledispatch
+def write(op: Op, site: Site) -> Value:
+    """Append what `op` computes to the file and return the tensor it gives."""
+    raise ExportError(
+        f"{type(op).__name__} at {site.address!r} has no case of nas.export.operators.write; "
+        "register one"
+    )
+
+
+@write.register
+def _(op: Conv2d, site: Site) -> Value:
+    return _weighted(site, "Conv", site.read(), **_window(op))
+
+
+@write.register
+def _(op: DepthwiseConv2d, site: Site) -> Value:
+    return _weighted(site, "Conv", site.read(), group=site.shapes[0][0], **_window(op))
+
+
+@write.register
+def _(op: Linear, site: Site) -> Value:
+    return _weighted(site, "Gemm", site.read(flat=len(site.shapes[0]) > 1), transB=1)
+
+
+def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if op.kernel > 1:
+        attributes["pads"] = [op.kernel // 2] * 4
+    if op.stride > 1:
+        attributes["strides"] = [op.stride] * 2
+    return attributes
+
+
+def _weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
+    """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
+    if site.layer is None:
+        raise ExportError(f"node {site.address!r} has no weight; deploy the network again")
+    writer, layer, scale = site.writer, site.layer, site.scales[0]
+    if not isinstance(layer.weight, IntegerTensor):
+        if scale is not None:
+            # Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to
+            # 8 bits at load (1.31); this Max changes no number and keeps them as they are.
+            x = writer.node("Max", x, writer.float32(_LOWEST))
+        weight, bias = writer.floats(layer.weight), writer.floats(layer.bias)
+        return site.node(op_type, x, weight, bias, **attributes)
+    weight = writer.weight(layer.weight, site.address, integer_kernel=scale is not None)
+    bias = (
+        writer.floats(layer.bias)
+        if site.integer_bias is None
+        else writer.integer_bias(site.integer_bias, layer.weight)
+    )
+    return site.node(op_type, x, weight, bias, **attributes)
+
+
+_CLAMPS: dict[Nonlinearity, tuple[float, float]] = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+
+
+@write.register
+def _(op: Activation, site: Site) -> Value:
+    x = site.inputs[0]
+    if op.function in _CLAMPS:
+        clamped = Value(site.writer.plain(x), _CLAMPS[op.function])
+        return clamped if site.one_grid else Value(site.writer.plain(clamped))
+    name = site.writer.plain(x)
+    if op.function == "hardswish":
+        return Value(site.writer.node("HardSwish", name))
+    return Value(site.writer.node("HardSigmoid", name, alpha=1 / 6, beta=0.5))
+
+
+@write.register
+def _(op: Add, site: Site) -> Value:
+    return site.node("Add", site.read(0), site.read(1))
+
+
+@write.register
+def _(op: Multiply, site: Site) -> Value:
+    return site.node("Mul", site.read(0), site.read(1))
+
+
+@write.register
+def _(op: GlobalPool, site: Site) -> Value:
+    return site.node("GlobalAveragePool", site.read())

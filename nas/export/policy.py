@@ -1,0 +1,148 @@
+"""The bit-widths that an ONNX file really holds, read from its tensors and not from its labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from nas.export.containers import ExportError, IntegerArray
+from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
+
+_SIGNED_ZERO = 128
+_ON_CODES = {"Cast", "Flatten"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a file holds of one quantized tensor.
+
+    `bits` is the width of the narrowest grid with these codes: of a weight by the codes that occur,
+    of an activation by the codes that can. `container` is the ONNX type, `scales` their number.
+    """
+
+    bits: int
+    symmetric: bool
+    container: str
+    scales: int
+
+
+@dataclass(frozen=True)
+class HeldPrecision:
+    """What a file holds at one address; None is full precision."""
+
+    weight: Held | None
+    activations: tuple[Held | None, ...]
+
+
+def load(path: str | Path) -> onnx.ModelProto:
+    """The model at `path`; raises `ExportError` where there is none that can be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError as error:
+        raise ExportError(f"there is no file {path}; export the network first") from error
+    except (DecodeError, OSError) as error:
+        raise ExportError(f"{path} is no readable ONNX file ({error}); export it again") from error
+    if not model.graph.node:
+        raise ExportError(f"{path} holds no network; it is truncated or no ONNX file")
+    return model
+
+
+def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
+    """Address -> what the file at `path` holds there, found from its tensors.
+
+    Covers every operator that bears an address as node name. Weights are judged by type, codes and
+    zero points, activations by the integer bounds between their QuantizeLinear and
+    DequantizeLinear.
+    """
+    return policy_of(load(path))
+
+
+def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
+    """`read_policy` of a model at hand."""
+    file = _File(model)
+    return {node.name: file.precision(node) for node in model.graph.node if node.name}
+
+
+def stated_policy(model: onnx.ModelProto) -> object:
+    """What the file's metadata claims, decoded; None where it claims nothing."""
+    for entry in model.metadata_props:
+        if entry.key == "elastic_nas.policy":
+            return json.loads(entry.value)
+    return None
+
+
+class _File:
+    """The nodes and initializers of a model by what they give."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._made_by = {output: node for node in model.graph.node for output in node.output}
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def precision(self, node: onnx.NodeProto) -> HeldPrecision:
+        if node.op_type in ("Conv", "Gemm"):
+            return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
+        return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
+
+    def _weight(self, name: str) -> Held | None:
+        dequantize = self._made_by.get(name)
+        if dequantize is None:
+            return None
+        stored = dequantize.input[0]
+        while stored not in self._tensors:
+            stored = self._made_by[stored].input[0]
+        tensor = self._tensors[stored]
+        container = onnx.TensorProto.DataType.Name(tensor.data_type)
+        codes = numpy_helper.to_array(tensor).astype(np.int64)
+        symmetric = not container.startswith("U")
+        scales = self._array(dequantize.input[1]).size
+        return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scales)
+
+    def _activation(self, name: str) -> Held | None:
+        node = self._made_by.get(name)
+        if node is not None and node.op_type == "Max" and node.input[0] in self._made_by:
+            node = self._made_by[node.input[0]]
+        if node is None or node.op_type != "DequantizeLinear":
+            return None
+        zero = self._array(node.input[2])
+        step = self._made_by[node.input[0]]
+        while step.op_type in _ON_CODES:
+            step = self._made_by[step.input[0]]
+        bounds = (0, 255)
+        if step.op_type == "Clip":
+            bounds = (int(self._array(step.input[1])), int(self._array(step.input[2])))
+        bits, symmetric = _grid_between(bounds, int(zero))
+        return Held(bits, symmetric, str(zero.dtype).upper(), self._array(node.input[1]).size)
+
+    def _array(self, name: str) -> NDArray[np.generic]:
+        return numpy_helper.to_array(self._tensors[name])
+
+
+def bits_for(codes: IntegerArray, *, symmetric: bool) -> int:
+    """The fewest bits whose code range holds `codes`."""
+    largest = int(np.abs(codes).max(initial=0))
+    for bits in range(MINIMUM_BITS, MAXIMUM_BITS + 1):
+        if largest <= (2 ** (bits - 1) - 1 if symmetric else 2**bits - 1):
+            return bits
+    raise ExportError(f"a code of {largest} is beyond {MAXIMUM_BITS} bits; export the file again")
+
+
+def _grid_between(bounds: tuple[int, int], zero_point: int) -> tuple[int, bool]:
+    """Bits and symmetry of the activation codes between inclusive `bounds`."""
+    low, high = bounds
+    for bits in range(MINIMUM_BITS, MAXIMUM_BITS + 1):
+        half = 2 ** (bits - 1) - 1
+        if bounds == (0, 2**bits - 1):
+            return bits, False
+        if zero_point == _SIGNED_ZERO and bounds == (zero_point - half, zero_point + half):
+            return bits, True
+    raise ExportError(
+        f"codes {low}..{high} around {zero_point} are no grid of {MINIMUM_BITS} to {MAXIMUM_BITS} "
+        "bits; export the file again"
+    )

@@ -1,0 +1,76 @@
+"""onnxruntime as exported files meet it: threads pinned, errors as sentences, kernels listed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupported
+from torch import Tensor
+
+from nas.export.containers import ExportError
+from nas.export.onnx import INPUT, OUTPUT
+
+_RUNTIME_ERRORS = (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    Unsupported,
+    RuntimeException,
+)
+
+
+def file_logits(
+    path: str | Path, batches: Iterable[Tensor], *, threads: int = 1
+) -> Iterator[NDArray[np.float32]]:
+    """The logits `(batch, classes)` that onnxruntime gives on the CPU, batch by batch."""
+    options = session_options(threads=threads)
+    try:
+        session = _session(path, options)
+        for batch in batches:
+            yield np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
+    except _RUNTIME_ERRORS as error:
+        raise ExportError(f"onnxruntime cannot run {path}: {error}") from error
+
+
+def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
+    """Options under which onnxruntime computes what the file says, with pinned threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Otherwise a weight-only product rounds its activations to 8 bits behind our back.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    return options
+
+
+def _session(path: str | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def kernels_run(path: str | Path) -> Mapping[str, int]:
+    """How many kernels of each type onnxruntime runs for the file, after its own fusions.
+
+    Convolutions on integers appear as `QLinearConv`, those in floats as `Conv` or `FusedConv`.
+    """
+    options = session_options()
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(optimized)
+        _session(path, options)
+        model = onnx.load(optimized)
+    return Counter(node.op_type for node in model.graph.node)

@@ -1,0 +1,120 @@
+"""How many bytes a subnet's ONNX file will have, kernel by kernel, before there are any weights."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import onnx
+
+from nas.export.containers import container_for
+from nas.export.onnx import assemble, policy_json
+from nas.export.operators import Site, write
+from nas.export.writer import Value, Writer
+from search_spaces.graph import Graph, Node
+from search_spaces.kernels import Fusion, Kernel
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    Image,
+    Linear,
+    Op,
+    Shape,
+)
+from search_spaces.quant import PerChannel
+from supernets.deploy import IntegerBias, Layer
+from supernets.integers import ActivationScale, IntegerTensor
+
+# The kernels of `onnx_bytes`: norms vanish into the convolution before them.
+ONNX_FUSION: Fusion = (
+    (Conv2d, BatchNorm2d, Activation),
+    (Conv2d, BatchNorm2d),
+    (Conv2d, Activation),
+    (DepthwiseConv2d, BatchNorm2d, Activation),
+    (DepthwiseConv2d, BatchNorm2d),
+    (Add, Activation),
+)
+
+_FLOAT_BYTES = 4
+# What a file has beside its shapes has names; these are of common length.
+_ADDRESS = "stage0.block0.conv1"
+_METADATA = {"genotype": "0, " * 40, "space": "0" * 16, "version": "0.1.0"}
+_NAMES_TAKEN = 100
+_COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
+
+
+def onnx_bytes(kernel: Kernel) -> float:
+    """Bytes that `kernel` adds to the exported file; compile it over `ONNX_FUSION`.
+
+    Weights in their container, biases, scales and zero points, and what surrounds them: the nodes
+    and names that the writer makes for such a kernel, counted by making them for one channel. The
+    kernel of the image carries what every file has once.
+    """
+    if isinstance(kernel.op, Image):
+        return float(_frame_bytes(kernel.op))
+    ranks = tuple(len(shape) for shape in kernel.inputs)
+    shape = kernel.op.weight_shape(*kernel.inputs)
+    content = 0 if shape is None else _content_bytes(kernel.op, shape)
+    rank = 0 if shape is None else len(shape)
+    return float(content + _surrounding_bytes(kernel.op, kernel.fused, ranks, rank))
+
+
+def _content_bytes(op: Op, shape: Shape) -> int:
+    """The initializers of an operator with a weight of this shape, without their headers."""
+    elements, channels = math.prod(shape), shape[0]
+    if op.weight is None:
+        return (elements + channels) * _FLOAT_BYTES
+    container, on_integers = container_for(op.weight), op.activation is not None
+    content = container.bytes_for(elements) + channels * _FLOAT_BYTES
+    if isinstance(op.weight.granularity, PerChannel):
+        content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
+        if not op.weight.symmetric or (on_integers and isinstance(op, Linear)):
+            content += (container.computed if on_integers else container).bytes_for(channels)
+    return content
+
+
+@lru_cache(maxsize=4096)
+def _surrounding_bytes(op: Op, fused: tuple[Op, ...], ranks: tuple[int, ...], rank: int) -> int:
+    """Nodes, names, headers and the line in the policy, counted on a stand-in of one channel."""
+    writer = Writer(named=_NAMES_TAKEN)
+    inputs = tuple(Value(writer.fresh("t")) for _ in ranks)
+    shapes = tuple((1,) * length for length in ranks)
+    layer, bias = _stand_in(op, rank) if rank else (None, None)
+    value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), layer, bias))
+    for follower in fused:
+        if not isinstance(follower, BatchNorm2d):
+            value = write(follower, Site(writer, _ADDRESS, (value,), shapes, (None,)))
+    held = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
+    content = _content_bytes(op, (1,) * rank) if rank else 0
+    stated = len(policy_json(Graph.from_nodes({_ADDRESS: Node(op)}))) - len("{}")
+    return held.ByteSize() - content + stated
+
+
+def _scales(op: Op) -> tuple[ActivationScale | None, ...]:
+    """A scale for every input, each another one."""
+    if op.activation is None:
+        return (None,) * op.arity
+    return tuple(ActivationScale(1.0 + slot, 0, op.activation) for slot in range(op.arity))
+
+
+def _stand_in(op: Op, rank: int) -> tuple[Layer, IntegerBias | None]:
+    bias, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    if op.weight is None:
+        return Layer(np.zeros((1,) * rank, np.float32), bias), None
+    zero = np.zeros(1, np.int32)
+    weight = IntegerTensor(np.zeros((1,) * rank, np.int32), one, zero, op.weight)
+    exact = None if op.activation is None else IntegerBias(zero, one)
+    return Layer(weight, bias), exact
+
+
+def _frame_bytes(image: Image) -> int:
+    """Header, input, output and metadata of any file, and the scalars that its nodes share."""
+    writer = Writer()
+    for value in _COMMON_SCALARS:
+        writer.uint8(value)
+    graph = Graph.from_nodes({"input": Node(image)})
+    return assemble(writer, graph, "", metadata=_METADATA).ByteSize()

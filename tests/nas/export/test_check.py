@@ -1,0 +1,152 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from nas.export import ExportError, export_onnx, read_policy, verify
+from nas.export.policy import Held
+from search_spaces.quant import Quant
+from tests.nas.export.networks import (
+    FAMILIES,
+    IMAGES,
+    random_networks,
+    uniform,
+    uniform_network,
+)
+
+LABELS = torch.arange(len(IMAGES)) % 10
+
+
+@pytest.fixture
+def exported(tmp_path):
+    deployed = uniform_network("residual", uniform(4))
+    path = tmp_path / "net.onnx"
+    export_onnx(deployed, path, metadata={})
+    return path, deployed
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_hold_the_bits_of_their_policy(family, tmp_path):
+    for deployed in random_networks(family, 8, seed=1):
+        export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        held = read_policy(tmp_path / "net.onnx")
+        for address, node in deployed.graph.nodes.items():
+            if node.op.weight is not None:
+                found, quant = held[address].weight, node.op.weight
+                assert (found.bits, found.symmetric) == (quant.bits, quant.symmetric), address
+            for found in held[address].activations if address in held else ():
+                quant = node.op.activation
+                assert (found and (found.bits, found.symmetric)) == (
+                    quant and (quant.bits, quant.symmetric)
+                ), address
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_verification_compares_file_and_network(family, tmp_path):
+    deployed = random_networks(family, 1, seed=2)[0]
+    export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    with torch.no_grad():
+        answers = deployed.module()(IMAGES).argmax(1)
+    found = verify(tmp_path / "net.onnx", deployed, IMAGES, answers, batch_size=100)
+    assert found.images == len(IMAGES)
+    assert found.network_accuracy == 100.0
+    assert found.file_accuracy == found.agreement >= 99.0
+    assert found.nodes["Gemm"] == 1
+    assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=10)
+
+
+def test_another_policy_is_detected(exported):
+    path, _ = exported
+    with pytest.raises(ExportError, match="policy says Quant"):
+        verify(path, uniform_network("residual", uniform(3)), IMAGES, LABELS)
+
+
+def test_a_policy_that_is_only_claimed_is_detected(exported):
+    path, deployed = exported
+    address = "stage0.block0.conv2"
+    node = deployed.graph.nodes[address]
+    claimed = replace(node, op=replace(node.op, activation=Quant(6, symmetric=False)))
+    inputs = {
+        slot: replace(scale, quant=Quant(6, symmetric=False)) if slot[0] == address else scale
+        for slot, scale in deployed.inputs.items()
+    }
+    deployed.graph.nodes[address] = claimed
+    try:
+        with pytest.raises(ExportError, match=f"activation at {address}, input 0 is Held"):
+            verify(path, replace(deployed, inputs=inputs), IMAGES, LABELS)
+    finally:
+        deployed.graph.nodes[address] = node
+
+
+def tampered(path, change):
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+
+
+def test_a_wider_clip_is_detected(exported):
+    path, deployed = exported
+
+    def widen(model):
+        clip = next(node for node in model.graph.node if node.op_type == "Clip")
+        bound = next(t for t in model.graph.initializer if t.name == clip.input[2])
+        bound.raw_data = np.uint8(31).tobytes()
+
+    tampered(path, widen)
+    with pytest.raises(ExportError, match="activation at"):
+        verify(path, deployed, IMAGES, LABELS)
+
+
+def test_a_clip_of_no_width_is_detected(exported):
+    path, _ = exported
+
+    def cut(model):
+        clip = next(node for node in model.graph.node if node.op_type == "Clip")
+        bound = next(t for t in model.graph.initializer if t.name == clip.input[2])
+        bound.raw_data = np.uint8(12).tobytes()
+
+    tampered(path, cut)
+    with pytest.raises(ExportError, match=r"0\.\.12 around"):
+        read_policy(path)
+
+
+def test_a_missing_quantizer_is_detected(exported):
+    path, deployed = exported
+
+    def drop(model):
+        quantize = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
+        twin = model.graph.node.add()
+        twin.CopyFrom(quantize)
+        twin.output[0] = "twin"
+
+    tampered(path, drop)
+    with pytest.raises(ExportError, match="QuantizeLinear nodes"):
+        verify(path, deployed, IMAGES, LABELS)
+
+
+def test_a_false_label_is_detected(exported):
+    path, deployed = exported
+
+    def relabel(model):
+        entry = next(e for e in model.metadata_props if e.key == "elastic_nas.policy")
+        stated = json.loads(entry.value)
+        stated["head"]["weight"][0] = 4
+        entry.value = json.dumps(stated)
+
+    tampered(path, relabel)
+    with pytest.raises(ExportError, match="states another policy"):
+        verify(path, deployed, IMAGES, LABELS)
+
+
+def test_damaged_files_are_named(exported, tmp_path):
+    path, deployed = exported
+    content = path.read_bytes()
+    with pytest.raises(ExportError, match="there is no file"):
+        read_policy(tmp_path / "none.onnx")
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ExportError, match=r"net\.onnx"):
+            verify(path, deployed, IMAGES, LABELS)

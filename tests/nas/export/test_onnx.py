@@ -1,0 +1,203 @@
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from nas.durable import WriteError
+from nas.export.containers import ExportError
+from nas.export.onnx import export_onnx
+from nas.export.runtime import file_logits, kernels_run
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Op
+from search_spaces.quant import PerChannel, Quant
+from supernets.deploy import Deployed
+from supernets.integers import IntegerTensor
+from tests.nas.export.networks import (
+    FAMILIES,
+    IMAGES,
+    random_networks,
+    uniform,
+    uniform_network,
+)
+
+
+def network_logits(deployed, images=IMAGES):
+    with torch.no_grad():
+        return deployed.module()(images).numpy()
+
+
+def exported_logits(deployed, path, images=IMAGES, **options):
+    export_onnx(deployed, path, metadata={}, **options)
+    return next(iter(file_logits(path, [images])))
+
+
+def share_equal(ours, theirs):
+    """The share of images with equal logits; the others must differ by what a tie explains.
+
+    A sum that differs in its last float digit may round to the next code. An answer may then only
+    change where the two best logits are closer than the logits moved.
+    """
+    difference = np.abs(ours - theirs).max(1)
+    best = np.sort(ours, axis=1)
+    close = best[:, -1] - best[:, -2] <= 2 * difference
+    assert ((ours.argmax(1) == theirs.argmax(1)) | close).all()
+    return np.mean(difference <= 1e-4 * ours.std())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_file_computes_what_the_network_computes(family, tmp_path):
+    same, agree = [], []
+    for deployed in random_networks(family, 10):
+        ours, theirs = network_logits(deployed), exported_logits(deployed, tmp_path / "net.onnx")
+        same.append(share_equal(ours, theirs))
+        agree.append(ours.argmax(1) == theirs.argmax(1))
+    assert np.median(same) >= 0.997
+    assert np.mean(same) >= 0.97
+    assert np.mean(agree) >= 0.999
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8, None])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_uniform_policies(family, bits, symmetric, tmp_path):
+    deployed = uniform_network(family, uniform(bits, activation_symmetric=symmetric))
+    ours, theirs = network_logits(deployed), exported_logits(deployed, tmp_path / "net.onnx")
+    assert share_equal(ours, theirs) >= 0.95
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_integer_kernels_run_at_every_width(bits, symmetric, tmp_path):
+    deployed = uniform_network("residual", uniform(bits, activation_symmetric=symmetric))
+    export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    kernels = kernels_run(tmp_path / "net.onnx")
+    convolutions = sum(type(node.op).__name__ == "Conv2d" for node in deployed.graph.nodes.values())
+    assert kernels["QLinearConv"] == convolutions
+    assert kernels["QGemm"] == 1
+
+
+def test_a_tensor_read_on_two_grids_keeps_both(tmp_path):
+    deployed = uniform_network("residual", uniform(8))
+    slot = ("stage0.block0.skip", 0)
+    scale = deployed.inputs[slot]
+    apart = replace(
+        deployed, inputs={**deployed.inputs, slot: replace(scale, scale=scale.scale * 1.3)}
+    )
+    reports = [export_onnx(d, tmp_path / "net.onnx", metadata={}) for d in (deployed, apart)]
+    assert reports[1].nodes["QuantizeLinear"] == reports[0].nodes["QuantizeLinear"] + 1
+    ours, theirs = network_logits(apart), next(iter(file_logits(tmp_path / "net.onnx", [IMAGES])))
+    assert share_equal(ours, theirs) >= 0.95
+    np.testing.assert_allclose(ours, theirs, atol=0.05 * ours.std())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_stored_as_their_codes(family, tmp_path):
+    for deployed in random_networks(family, 4):
+        report = export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        model = onnx.load(tmp_path / "net.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        stored = {
+            tensor.name: numpy_helper.to_array(tensor).astype(np.int32)
+            for tensor in model.graph.initializer
+            if tensor.data_type != onnx.TensorProto.FLOAT
+        }
+        for address, layer in deployed.layers.items():
+            if isinstance(layer.weight, IntegerTensor):
+                codes = layer.weight.codes
+                assert any(np.array_equal(codes, held) for held in stored.values()), address
+                bits = layer.weight.quant.bits
+                width = int(report.containers[address].removeprefix("U").removeprefix("INT"))
+                assert width == min(w for w in (2, 4, 8) if w >= bits)
+
+
+def test_equal_networks_give_equal_bytes(tmp_path):
+    deployed = random_networks("mobilenet", 1)[0]
+    metadata = {"space": "abc", "genotype": "1,2"}
+    backwards = dict(reversed(metadata.items()))
+    export_onnx(deployed, tmp_path / "a.onnx", metadata=metadata)
+    export_onnx(deployed, tmp_path / "b.onnx", metadata=backwards)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_the_file_names_itself(tmp_path):
+    deployed = uniform_network("residual", uniform(4))
+    report = export_onnx(deployed, tmp_path / "net.onnx", metadata={"space": "abc"})
+    model = onnx.load(tmp_path / "net.onnx")
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert told["elastic_nas.space"] == "abc"
+    policy = json.loads(told["elastic_nas.policy"])
+    assert policy["stem"] == {"weight": [8, "channel", True], "activation": [8, "tensor", False]}
+    assert policy["stage0.block0.conv1"]["weight"] == [4, "channel", True]
+    assert set(deployed.layers) <= {node.name for node in model.graph.node}
+    assert report.file_bytes == (tmp_path / "net.onnx").stat().st_size
+
+
+def test_only_2_bit_weights_need_a_new_opset(tmp_path):
+    opsets = {
+        bits: export_onnx(
+            uniform_network("residual", uniform(bits)), tmp_path / "net.onnx", metadata={}
+        ).opset
+        for bits in (2, 4, 8)
+    }
+    assert opsets == {2: 25, 4: 21, 8: 21}
+
+
+@pytest.mark.parametrize("source_size", [5, 13])
+def test_the_file_resizes_what_it_is_fed(source_size, tmp_path):
+    deployed = uniform_network("residual", uniform(None))
+    images = torch.randn(16, 1, source_size, source_size)
+    theirs = exported_logits(deployed, tmp_path / "net.onnx", images, source_size=source_size)
+    resized = torch.nn.functional.interpolate(images, (8, 8), mode="bilinear")
+    np.testing.assert_allclose(network_logits(deployed, resized), theirs, atol=1e-4)
+
+
+def test_float_weights_between_quantized_tensors_stay_float(tmp_path):
+    """Left alone, onnxruntime would round them to 8 bits."""
+    deployed = uniform_network("residual", uniform(8))
+    address = "stage0.block0.conv1"
+    node, layer = deployed.graph.nodes[address], deployed.layers[address]
+    noise = 1 + 0.01 * np.random.default_rng(0).random(layer.weight_values().shape, np.float32)
+    plain = replace(layer, weight=layer.weight_values() * noise)
+    nodes = {**deployed.graph.nodes, address: replace(node, op=replace(node.op, weight=None))}
+    changed = Deployed(
+        Graph.from_nodes(nodes), {**deployed.layers, address: plain}, deployed.inputs
+    )
+    ours, theirs = network_logits(changed), exported_logits(changed, tmp_path / "net.onnx")
+    assert share_equal(ours, theirs) >= 0.95
+    np.testing.assert_allclose(ours, theirs, atol=0.05 * ours.std())
+    assert sum(v for k, v in kernels_run(tmp_path / "net.onnx").items() if k != "QLinearConv")
+
+
+@dataclass(frozen=True)
+class Unheard(Op):
+    def infer(self, *inputs):
+        return inputs[0]
+
+
+def test_an_operator_without_a_case_is_named(tmp_path):
+    deployed = uniform_network("residual", uniform(8))
+    nodes = {**deployed.graph.nodes, "odd": Node(Unheard(), (deployed.graph.output,))}
+    with pytest.raises(ExportError, match="Unheard at 'odd'"):
+        export_onnx(
+            replace(deployed, graph=Graph.from_nodes(nodes)), tmp_path / "n.onnx", metadata={}
+        )
+    assert not (tmp_path / "n.onnx").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    deployed = uniform_network("residual", uniform(8))
+    with pytest.raises(WriteError, match="create the folder"):
+        export_onnx(deployed, tmp_path / "no" / "net.onnx", metadata={})
+
+
+def test_codes_beyond_their_container_are_refused(tmp_path):
+    deployed = uniform_network("residual", uniform(8))
+    layer = deployed.layers["head"]
+    wide = replace(layer.weight, quant=Quant(2, PerChannel()))
+    broken = replace(deployed, layers={**deployed.layers, "head": replace(layer, weight=wide)})
+    with pytest.raises(ExportError, match="do not fit INT2"):
+        export_onnx(broken, tmp_path / "net.onnx", metadata={})
