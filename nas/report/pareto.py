@@ -213,10 +213,10 @@ def _limit(figure: go.Figure, target: TargetResult, objective: str, *, kind: str
     figure.add_annotation(
         # On a logarithmic axis plotly places shapes by value but annotations by exponent.
         x=math.log10(limit) if kind == "log" else limit,
-        y=1,
+        y=0,
         yref="paper",
         xanchor="left",
-        yanchor="top",
+        yanchor="bottom",
         text=style.label(f"limit {text.quantity(objective, limit)}"),
         showarrow=False,
         font={"size": 11, "color": style.CHOSEN},
