@@ -1,12 +1,16 @@
-"""A true evaluation: what was measured of one subnet, and who measures."""
+"""A true evaluation: what was measured of one subnet, who measures, and how to build one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from search_spaces.space import Genotype
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,37 @@ class Evaluation:
     where: str
 
 
+class EvaluationError(RuntimeError):
+    """An evaluation that failed or is no number; what was evaluated before is archived."""
+
+
 class Evaluator(Protocol):
     """Measures subnets; a pure function of the genotype, whatever the order or the place."""
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """One evaluation per genotype, in their order."""
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterable[Evaluation]:
+        """One evaluation per genotype, each as soon as it is there, in any order.
+
+        The caller archives each before it takes the next, so that a kill loses what is under way
+        and nothing else.
+
+        Raises:
+            EvaluationError: While iterating; names the genotype that could not be evaluated.
+        """
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatorFactory:
+    """Builds the same evaluator wherever it is called.
+
+    Attributes:
+        build: A function that another process can import, or a `functools.partial` of one.
+        arrays: What it is built from; where processes share memory, all see one read-only copy.
+    """
+
+    build: Callable[[Arrays], Evaluator]
+    arrays: Arrays
+
+    def __call__(self) -> Evaluator:
+        """The evaluator."""
+        return self.build(self.arrays)

@@ -1,0 +1,146 @@
+"""Evaluating subnets of a trained supernet, in this process or, built anew, in another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.evaluate import Arrays, Evaluation, EvaluationError, EvaluatorFactory
+from search_spaces.space import Genotype, SearchSpace
+from supernets.deploy import deploy
+from supernets.extract import extract
+from supernets.supernet import Supernet
+
+
+class SupernetEvaluator:
+    """Measures the network that ships: extracted, recalibrated, folded, on the validation split.
+
+    Gives `error`, wrong answers in percent, and `loss`, the mean cross entropy. Every genotype is
+    measured by itself, from the same random state, so its result depends on nothing else.
+
+    Args:
+        supernet: The trained weights; moved to `device`, else never modified.
+        calibration: Batches of images, `(n, c, h, w)`, for statistics and ranges.
+        validation: Batches of images and labels, `(n,)`; search sees no other data.
+        seed: The run's seed, noted in every evaluation.
+        device: Where to compute.
+        threads: Of torch, while measuring; `None` leaves the process as it is.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        calibration: Sequence[Tensor],
+        validation: Sequence[tuple[Tensor, Tensor]],
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        if not calibration or not sum(len(labels) for _, labels in validation):
+            raise ValueError(
+                f"a supernet evaluator needs calibration and validation images, given "
+                f"{len(calibration)} and {len(validation)} batches"
+            )
+        self._supernet = supernet.to(device)
+        self._calibration = [images.to(device) for images in calibration]
+        self._validation = [(x.to(device), y.to(device)) for x, y in validation]
+        self._seed = seed
+        self._device = torch.device(device)
+        self._threads = threads
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        """One evaluation per genotype, in their order, each when it is asked for."""
+        for genotype in genotypes:
+            start = time.perf_counter()
+            try:
+                with _pinned(self._threads):
+                    metrics = self._metrics(genotype)
+            except Exception as error:
+                raise EvaluationError(
+                    f"evaluating genotype {genotype} failed: {type(error).__name__}: {error}"
+                ) from error
+            seconds = time.perf_counter() - start
+            yield Evaluation(genotype, metrics, self._seed, seconds, place(self._device))
+
+    def _metrics(self, genotype: Genotype) -> dict[str, float]:
+        extracted = extract(self._supernet, genotype, self._calibration)
+        module = deploy(extracted).module().to(self._device)
+        wrong, loss, count = 0, 0.0, 0
+        with torch.inference_mode():
+            for images, labels in self._validation:
+                logits = module(images)
+                wrong += int((logits.argmax(dim=1) != labels).sum())
+                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+                count += len(labels)
+        return {"error": 100.0 * wrong / count, "loss": loss / count}
+
+    def factory(self) -> EvaluatorFactory:
+        """Builds this evaluator in another process."""
+        tensors = {f"state.{name}": t for name, t in self._supernet.state_dict().items()}
+        for index, images in enumerate(self._calibration):
+            tensors[f"calibration.{index}"] = images
+        for index, (images, labels) in enumerate(self._validation):
+            tensors[f"validation.{index}"], tensors[f"labels.{index}"] = images, labels
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        build = partial(
+            _rebuilt,
+            space=self._supernet.space,
+            seed=self._seed,
+            device=str(self._device),
+            threads=self._threads,
+        )
+        return EvaluatorFactory(build, arrays)
+
+
+def place(device: object) -> str:
+    """Host, process and device, as `Evaluation.where` has it."""
+    return f"{socket.gethostname()}:{os.getpid()}:{device}"
+
+
+@contextmanager
+def _pinned(threads: int | None) -> Iterator[None]:
+    """Torch's threads for the time of one evaluation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _rebuilt(
+    arrays: Arrays, *, space: SearchSpace, seed: int, device: str, threads: int | None
+) -> SupernetEvaluator:
+    tensors = {name: _shared(array) for name, array in arrays.items()}
+
+    def part(kind: str) -> list[Tensor]:
+        indices = sorted(int(n.removeprefix(kind)) for n in tensors if n.startswith(kind))
+        return [tensors[f"{kind}{index}"] for index in indices]
+
+    supernet = Supernet(space, seed=seed)
+    state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
+    supernet.load_state_dict(state, assign=True)
+    validation = list(zip(part("validation."), part("labels."), strict=True))
+    calibration = part("calibration.")
+    return SupernetEvaluator(
+        supernet, calibration, validation, seed=seed, device=device, threads=threads
+    )
+
+
+def _shared(array: NDArray[Any]) -> Tensor:
+    """The array's own memory as a tensor; read-only in a worker, and nothing here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
