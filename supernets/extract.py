@@ -13,10 +13,10 @@ from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, read_scale, steps_of
 from supernets.elastic import Tensors, sliced
 from supernets.integers import ActivationScale, IntegerTensor
-from supernets.quantizers import best_steps
+from supernets.quantizers import Grid
 from supernets.supernet import Supernet
 
-_SAMPLED_VALUES = 8192
+_SAMPLED_VALUES = 4096
 # One first: where several fit alike, the learned step stays.
 _FACTORS = torch.tensor(sorted((2.0 ** (k / 8) for k in range(-8, 9)), key=lambda f: abs(f - 1)))
 
@@ -145,5 +145,7 @@ class _Rescale(fx.Interpreter):
 def rescaled(value: Tensor, step: Tensor, bounds: tuple[float, float]) -> Tensor:
     """The multiple of `step` with the least squared error on (a sample of) `value`."""
     values = value.detach().reshape(-1)
-    row = values[:: max(1, len(values) // _SAMPLED_VALUES)].unsqueeze(0)
-    return best_steps(row, bounds, _FACTORS.to(step).unsqueeze(1) * step)
+    sample = values[:: max(1, len(values) // _SAMPLED_VALUES)]
+    candidates = _FACTORS.to(step) * step
+    error = (Grid(candidates.unsqueeze(1), bounds).snap(sample) - sample).square_().sum(1)
+    return candidates[error.argmin()]
