@@ -1,0 +1,220 @@
+"""Predictor-guided search: learn from every measurement, evolve on predictions, ask for the gain.
+
+Costs are known before evaluation, so a round fits the predictor to everything told, evolves
+networks on predicted loss and exact costs, and proposes those with the largest expected gain in
+hypervolume, summed over all goals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.evaluate import Evaluation
+from nas.objectives import Goal, Problem
+from nas.search.evolution import front_ranks
+from nas.search.front import nondominated
+from nas.search.gain import Landscape, bounding_box
+from nas.search.initial import spread_over_costs
+from nas.search.inner import Effort, evolve, mutants
+from nas.search.ledger import Ledger
+from nas.search.random import draw_unseen, every_row
+from predictors.base import Predictor
+from predictors.features import Column, OneHot
+from predictors.gaussian import GaussianProcess
+from predictors.warp import Warp
+from search_spaces.space import Genotype, IntArray
+
+FloatArray = NDArray[np.float64]
+
+_ENUMERABLE = 20_000
+_POOL = 2_000
+_SHORTLIST = 300
+_TYPICAL = 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a guided search goes about it.
+
+    Attributes:
+        initial: Networks of the first batch, before anything is predicted.
+        optimism: Standard deviations below the mean that the inner evolution hopes for.
+        ceiling: Share of the space's networks whose loss is low enough to count.
+        effort: The inner evolution's size, shared by the goals.
+    """
+
+    initial: int = 20
+    optimism: float = 0.5
+    ceiling: float = 0.75
+    effort: Effort = field(default_factory=Effort)
+
+
+class Guided:
+    """A searcher that wraps a predictor.
+
+    Args:
+        problem: The space, the metric and the goals.
+        seed: Fixes the sequence, with what is told.
+        predictor: Learns the warped metric; by default a Gaussian process over the picks and the
+            logarithms of the goals' costs.
+        initial: Genotypes to begin with, such as the best by zero-cost proxies; by default spread
+            over the goals' costs.
+        settings: Sizes of batches and inner search.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        predictor: Predictor | None = None,
+        initial: Sequence[Genotype] | None = None,
+        settings: Settings = Settings(),  # frozen
+    ) -> None:
+        self._problem = problem
+        self._space = problem.space
+        self._ledger = Ledger(problem.space, problem.metric)
+        self._seed = seed
+        self._settings = settings
+        self._predictor = predictor or default_predictor(problem)
+        rng = np.random.default_rng([seed, 0])
+        self._typical = self._space.sample_array(rng, _TYPICAL)
+        self._initial = (
+            spread_over_costs(problem, rng, settings.initial)
+            if initial is None
+            else np.array([self._space.canonical(genotype) for genotype in initial])
+        )
+        combinations = float(np.prod(self._space.counts.astype(np.float64)))
+        self._all = every_row(self._space) if combinations <= _ENUMERABLE else None
+
+    def ask(self, count: int) -> list[Genotype]:
+        """Up to `count` genotypes: the first batch, then those of the largest expected gain."""
+        rng = np.random.default_rng([self._seed, 1, self._ledger.seen])
+        found = self._ledger.propose(self._ledger.fresh(self._initial, at_most=count))
+        if len(found) < count and len(self._ledger.losses) >= 2:
+            rows = self._choose(rng, count - len(found))
+            found += self._ledger.propose(self._ledger.fresh(rows))
+        return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Learn the evaluations, whoever proposed them."""
+        self._ledger.record(evaluations)
+
+    def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The median loss as predicted at the last ask, and its standard deviation downwards."""
+        return self._warp.back(*self._predictor.predict(genotypes))
+
+    def _choose(self, rng: np.random.Generator, count: int) -> IntArray:
+        """Up to `count` unseen rows, one after the other by expected gain."""
+        rows, losses = self._ledger.told()
+        self._warp = Warp(losses)
+        self._predictor.fit(rows, self._warp(losses))
+        pool = self._candidates(rng, rows, losses)
+        if not len(pool):
+            return pool
+        views = self._views(rows, losses)
+        prediction = self._predictor.predict(pool)
+        gains = sum(view.gains(pool, prediction) for view in views)
+        short = np.argsort(-gains, kind="stable")[:_SHORTLIST]
+        return self._greedily(pool[short], views, count)
+
+    def _greedily(self, pool: IntArray, views: list[View], count: int) -> IntArray:
+        """Rows of the pool, each chosen as if those before had come out as predicted."""
+        prediction = self._predictor.predict(pool)
+        medians, _ = self._warp.back(*prediction)
+        chosen: list[int] = []
+        while len(chosen) < min(count, len(pool)):
+            gains = np.sum([view.gains(pool, prediction) for view in views], axis=0)
+            gains[chosen] = -np.inf
+            best = int(gains.argmax())
+            if gains[best] <= 0:
+                break
+            chosen.append(best)
+            for view in views:
+                view.add(pool[[best]], medians[[best]])
+        return pool[chosen]
+
+    def _views(self, rows: IntArray, losses: FloatArray) -> list[View]:
+        """Every goal's front as of now, pending evaluations counted as predicted."""
+        ceiling = float(np.quantile(self.predict(self._typical)[0], self._settings.ceiling))
+        views = [View.of(goal, rows, losses, ceiling, self._warp) for goal in self._problem.goals]
+        if pending := self._ledger.pending:
+            waiting = np.array(pending)
+            for view in views:
+                view.add(waiting, self.predict(waiting)[0])
+        return views
+
+    def _candidates(self, rng: np.random.Generator, rows: IntArray, losses: FloatArray) -> IntArray:
+        """Unseen rows worth a closer look: all of a small space, else those found by evolution."""
+        if self._all is not None:
+            return self._unseen(self._all)
+        goals, effort = self._problem.goals, self._settings.effort
+        share = Effort(effort.population, max(4, effort.generations // len(goals)))
+        found: list[IntArray] = []
+        for goal in goals:
+            front = rows[nondominated(np.column_stack([losses, goal.values(rows)]))]
+            near = mutants(front, self._space)
+            seeds = np.concatenate([front, near[rng.permutation(len(near))]])
+            pool, scores = evolve(
+                self._space, goal, self._promise, seeds=seeds, effort=share, rng=rng
+            )
+            best = np.concatenate(front_ranks(scores, until=min(len(pool), _POOL // len(goals))))
+            found.append(pool[best])
+        return self._unseen(np.unique(np.concatenate(found), axis=0))
+
+    def _promise(self, rows: IntArray) -> FloatArray:
+        mean, spread = self._predictor.predict(rows)
+        return mean - self._settings.optimism * spread
+
+    def _unseen(self, rows: IntArray) -> IntArray:
+        fresh = self._ledger.fresh(rows)
+        return np.array(fresh, dtype=np.int64).reshape(-1, rows.shape[1])
+
+
+@dataclass(frozen=True)
+class View:
+    """One goal's front as of now."""
+
+    goal: Goal
+    landscape: Landscape
+
+    @classmethod
+    def of(cls, goal: Goal, rows: IntArray, losses: FloatArray, ceiling: float, warp: Warp) -> View:
+        """The front of the told `rows`, those within the goal's limits."""
+        within = goal.violation(rows) == 0
+        costs, losses = goal.values(rows[within]), losses[within]
+        landscape = Landscape(bounding_box(costs, losses, ceiling), warp)
+        for cost, loss in zip(costs, losses, strict=True):
+            landscape.add(cost, float(loss))
+        return cls(goal, landscape)
+
+    def gains(self, rows: IntArray, prediction: tuple[FloatArray, FloatArray]) -> FloatArray:
+        """The expected gain of each row, none beyond the goal's limits, `(n,)`."""
+        within = self.goal.violation(rows) == 0
+        gains = np.zeros(len(rows))
+        mean, spread = prediction
+        gains[within] = self.landscape.gains(
+            self.goal.values(rows[within]), mean[within], spread[within]
+        )
+        return gains
+
+    def add(self, rows: IntArray, losses: FloatArray) -> None:
+        """Count `rows` as evaluated with these losses."""
+        within = self.goal.violation(rows) == 0
+        for cost, loss in zip(self.goal.values(rows[within]), losses[within], strict=True):
+            self.landscape.add(cost, float(loss))
+
+
+def default_predictor(problem: Problem) -> Predictor:
+    """A Gaussian process over picks and the logarithm of every objective cost."""
+    columns = [_log(goal, name) for goal in problem.goals for name in goal.objectives]
+    return GaussianProcess(OneHot(problem.space, extra=columns))
+
+
+def _log(goal: Goal, name: str) -> Column:
+    cost = goal.costs[name]
+    return lambda rows: np.log(np.maximum(cost(rows), 1e-12))

@@ -1,0 +1,59 @@
+"""Random search without replacement: the floor that every searcher must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.evaluate import Evaluation
+from nas.search.ledger import Ledger
+from search_spaces.space import Genotype, SearchSpace
+
+_ATTEMPTS = 20
+_ENUMERABLE = 200_000
+
+
+class RandomSearch:
+    """Proposes every network at most once, each choice drawn uniformly.
+
+    Args:
+        space: Where to draw from.
+        seed: Fixes the sequence.
+        metric: The loss that evaluations carry.
+    """
+
+    def __init__(self, space: SearchSpace, *, seed: int, metric: str = "error") -> None:
+        self._ledger = Ledger(space, metric)
+        self._seed = seed
+
+    def ask(self, count: int) -> list[Genotype]:
+        """Up to `count` genotypes; fewer only where the space is exhausted."""
+        rng = np.random.default_rng([self._seed, self._ledger.seen])
+        return self._ledger.propose(draw_unseen(self._ledger, rng, count))
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Note the evaluations, so that what others measured is not proposed either."""
+        self._ledger.record(evaluations)
+
+
+def draw_unseen(ledger: Ledger, rng: np.random.Generator, count: int) -> list[Genotype]:
+    """`count` distinct random genotypes that the ledger has not seen; fewer if none are left."""
+    space = ledger.space
+    found: dict[Genotype, None] = {}
+    for _ in range(_ATTEMPTS):
+        rows = space.sample_array(rng, 2 * count + 16)
+        found.update(dict.fromkeys(ledger.fresh(rows)))
+        if len(found) >= count:
+            return list(found)[:count]
+    if space.size > _ENUMERABLE:
+        return list(found)
+    # Nearly exhausted: list what is left.
+    left = ledger.fresh(every_row(space))
+    return [left[i] for i in rng.permutation(len(left))[:count]]
+
+
+def every_row(space: SearchSpace) -> np.ndarray:
+    """Every network of a small space once, `(size, choices)`, in lexicographic order."""
+    grid = np.indices(tuple(space.counts)).reshape(len(space.counts), -1).T
+    return grid[(space.canonical_array(grid) == grid).all(axis=1)]

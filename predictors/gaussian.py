@@ -1,0 +1,173 @@
+"""A Gaussian process over genotypes, whose kernel learns which choices matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri  # pyright: ignore[reportAttributeAccessIssue]
+from scipy.optimize import minimize
+
+from predictors.features import OneHot, checked
+from search_spaces.space import IntArray
+
+FloatArray = NDArray[np.float64]
+
+_STEPS = 40
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of the kernel before any measurement, in natural logarithms.
+
+    Attributes:
+        reach: Mean of the summed weights of one-hot, ordinal and extra columns.
+        reach_spread: Standard deviation of those sums.
+        relevance_spread: Standard deviation of single weights around their share of the sum.
+        noise: Mean of the noise variance as a share of the signal's.
+        noise_spread: Its standard deviation.
+    """
+
+    reach: tuple[float, float, float] = (-0.7, -0.7, -0.7)
+    reach_spread: float = 1.5
+    relevance_spread: float = 1.0
+    noise: float = -4.6
+    noise_spread: float = 1.5
+
+
+class GaussianProcess:
+    """Regression with the kernel exp(-d), d a weighted sum of squared differences of features.
+
+    A choice adds one weight for *another option* and one for *how far off in order*; an extra
+    column adds one. Over one-hot columns exp(-d) is the product kernel of categorical data. Weights
+    and noise maximise their posterior; signal variance and mean are profiled out (Rasmussen and
+    Williams 2006, chapter 5).
+
+    Args:
+        features: The features of the space.
+        prior: What is believed of the weights.
+    """
+
+    def __init__(self, features: OneHot, *, prior: Prior = Prior()) -> None:  # frozen
+        self.features = features
+        self.prior = prior
+        sizes = [len(features.space.choices)] * 2
+        extra = features.columns - features.parts[2].start
+        self._part = np.repeat([0, 1, 2], [*sizes, extra])
+        share = np.log(np.maximum([*sizes, extra], 1))
+        self._mean = (np.array(prior.reach) - share)[self._part]
+
+    def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
+        """Learn from `genotypes` `(n, choices)` and their finite `losses` `(n,)`."""
+        losses = checked(genotypes, losses)
+        self._center, self._spread = float(losses.mean()), float(losses.std()) or 1.0
+        y = (losses - self._center) / self._spread
+        self._X = self.features(genotypes)
+        evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
+        start = np.zeros(3 + len(self._part) + 1)
+        start[-1] = self.prior.noise
+        found = minimize(evidence, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
+        self._settle(found.x, evidence)
+
+    def _settle(self, parameters: FloatArray, evidence: _Evidence) -> None:
+        weights = self.weights(parameters)
+        choices = len(self.features.space.choices)
+        scale = np.concatenate([weights[self.features.one_hot_choice] / 2, weights[choices:]])
+        self._scale = np.sqrt(scale).astype(np.float32)
+        self._points = self._X * self._scale
+        self._norms = (self._points**2).sum(axis=1)
+        self._inverse, self._dual, self._level, self._variance = evidence.solution(parameters)
+        self._inverse32 = self._inverse.astype(np.float32)
+
+    def weights(self, parameters: FloatArray) -> FloatArray:
+        """The kernel's weight per choice (other option), choice (order) and extra column."""
+        return np.exp(self._mean + parameters[3:-1] + parameters[:3][self._part])
+
+    def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The mean and the standard deviation of the loss without noise, each `(n,)`."""
+        mean, spread = np.empty(len(genotypes)), np.empty(len(genotypes))
+        for start in range(0, len(genotypes), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            kernel = self._kernel(self.features(genotypes[rows]) * self._scale)
+            mean[rows] = self._level + kernel @ self._dual
+            explained = np.einsum("ij,ij->i", kernel @ self._inverse32, kernel)
+            spread[rows] = np.sqrt(self._variance * np.maximum(1.0 - explained, 1e-6))
+        return mean * self._spread + self._center, spread * self._spread
+
+    def _kernel(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        near = points @ (2 * self._points.T)
+        near -= self._norms
+        near -= (points**2).sum(axis=1)[:, None]
+        return np.exp(np.minimum(near, 0, out=near), out=near)
+
+
+class _Evidence:
+    """The negative log posterior of the kernel's parameters, with its gradient."""
+
+    def __init__(self, distances: NDArray[np.float32], y: FloatArray, owner: GaussianProcess):
+        self._distances = distances
+        self._y = y
+        self._owner = owner
+        self._upper = np.triu_indices(len(y), 1)
+
+    def _decompose(self, parameters: FloatArray) -> tuple[FloatArray, ...]:
+        weights, noise = self._owner.weights(parameters), np.exp(parameters[-1])
+        near = np.exp(-(weights.astype(np.float32) @ self._distances)).astype(np.float64)
+        covariance = np.empty((len(self._y), len(self._y)))
+        covariance[self._upper] = near
+        covariance.T[self._upper] = near
+        np.fill_diagonal(covariance, 1.0 + noise)
+        factor, failed = dpotrf(covariance, lower=1)
+        if failed:
+            raise FloatingPointError("the kernel matrix is not positive definite")
+        inverse, _ = dpotri(factor, lower=1)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        return weights, near, inverse, np.array(2 * np.log(np.diag(factor)).sum())
+
+    def _profiled(self, inverse: FloatArray) -> tuple[FloatArray, float, float]:
+        ones = inverse.sum(axis=1)
+        level = float(ones @ self._y / ones.sum())
+        residual = self._y - level
+        dual = inverse @ residual
+        return dual, level, max(float(residual @ dual) / len(self._y), 1e-12)
+
+    def solution(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
+        """Inverse covariance, dual weights, mean level and signal variance."""
+        inverse = self._decompose(parameters)[2]
+        return inverse, *self._profiled(inverse)
+
+    def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        prior, n = self._owner.prior, len(self._y)
+        weights, near, inverse, log_det = self._decompose(parameters)
+        dual, _, variance = self._profiled(inverse)
+        slope = 0.5 * (inverse - np.outer(dual, dual) / variance)
+        pull = (slope[self._upper] * near).astype(np.float32)
+        by_weight = -2.0 * weights * (self._distances @ pull)
+        spread = np.concatenate(
+            [
+                np.full(3, prior.reach_spread),
+                np.full(len(weights), prior.relevance_spread),
+                [prior.noise_spread],
+            ]
+        )
+        offset = parameters.copy()
+        offset[-1] -= prior.noise
+        by_part = np.bincount(self._owner._part, by_weight, minlength=3)
+        gradient = np.concatenate([by_part, by_weight, [np.exp(parameters[-1]) * np.trace(slope)]])
+        loss = 0.5 * (n * np.log(variance) + float(log_det) + ((offset / spread) ** 2).sum())
+        return loss, gradient + offset / spread**2
+
+
+def _pair_distances(features: OneHot, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared differences `(weights, pairs)` of the rows of `X`, per choice and extra column."""
+    first, second = np.triu_indices(len(X), 1)
+    one_hot, ordinal, extra = features.parts
+    starts = np.flatnonzero(np.diff(features.one_hot_choice, prepend=-1))
+    rows: list[NDArray[np.float32]] = []
+    for block in np.split(X[:, one_hot].T, starts[1:]):
+        rows.append(((block[:, first] - block[:, second]) ** 2).sum(axis=0) / 2)
+    for column in X[:, ordinal.start : extra.stop].T:
+        rows.append((column[first] - column[second]) ** 2)
+    return np.array(rows, dtype=np.float32).reshape(len(rows), len(first))

@@ -1,0 +1,65 @@
+"""Ridge regression on features of genotypes, with its posterior uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictors.features import checked
+from search_spaces.space import IntArray
+
+FloatArray = NDArray[np.float64]
+Features = Callable[[IntArray], NDArray[np.float32]]
+
+PENALTIES = np.logspace(-3, 4, 29)
+
+
+class Ridge:
+    """Linear regression with a penalty chosen by exact leave-one-out error.
+
+    The standard deviation is that of the Bayesian posterior whose prior the penalty is, noise
+    included (Bishop 2006, section 3.3).
+
+    Args:
+        features: `(n, choices)` to `(n, columns)`, such as `OneHot(space)`.
+        penalties: Candidates for the penalty, in units of the squared features.
+    """
+
+    def __init__(self, features: Features, *, penalties: FloatArray = PENALTIES) -> None:
+        self.features = features
+        self.penalties = penalties
+
+    def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
+        """Learn from `genotypes` `(n, choices)` and their finite `losses` `(n,)`."""
+        y = checked(genotypes, losses)
+        X = self.features(genotypes).astype(np.float64)
+        self._center, self._mean = X.mean(axis=0), float(y.mean())
+        U, s, Vt = np.linalg.svd(X - self._center, full_matrices=False)
+        kept = s > 1e-9 * max(float(s[0]), 1.0)
+        U, s, Vt = U[:, kept], s[kept], Vt[kept]
+        Uy = U.T @ (y - self._mean)
+        errors = [_leave_one_out(U, s, Uy, y - self._mean, penalty) for penalty in self.penalties]
+        self.penalty = float(self.penalties[int(np.argmin(errors))])
+        self.leave_one_out_error = float(np.sqrt(np.min(errors)))
+        self._weights = Vt.T @ (s / (s**2 + self.penalty) * Uy)
+        # Prior covariance minus what the data explains, both in units of the noise variance.
+        self._explained = Vt.T * np.sqrt(s**2 / (s**2 + self.penalty) / self.penalty)
+
+    def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The mean and the standard deviation of the loss, each `(n,)`."""
+        X = self.features(genotypes) - self._center
+        mean = self._mean + X @ self._weights
+        spread = (X**2).sum(axis=1) / self.penalty - ((X @ self._explained) ** 2).sum(axis=1)
+        return mean, self.leave_one_out_error * np.sqrt(1.0 + np.maximum(spread, 0.0))
+
+
+def _leave_one_out(
+    U: FloatArray, s: FloatArray, Uy: FloatArray, y: FloatArray, penalty: float
+) -> float:
+    """Mean squared error of predicting each row from the others, the intercept refitted too."""
+    shrink = s**2 / (s**2 + penalty)
+    leverage = (U**2) @ shrink + 1.0 / len(y)
+    residual = y - U @ (shrink * Uy)
+    return float(np.mean((residual / np.maximum(1.0 - leverage, 1e-6)) ** 2))
