@@ -118,8 +118,7 @@ def _divided(
 def _tensors(
     part: Labelled, mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(np.ascontiguousarray(part.images, dtype=np.float32))
-    shape = (1, -1, 1, 1)
-    images = images - torch.from_numpy(mean).float().view(shape)
-    images /= torch.from_numpy(std).float().view(shape)
-    return images, torch.from_numpy(part.labels)
+    images = np.array(part.images, dtype=np.float32, order="C")
+    images -= mean.astype(np.float32).reshape(1, -1, 1, 1)
+    images /= std.astype(np.float32).reshape(1, -1, 1, 1)
+    return torch.from_numpy(images), torch.from_numpy(part.labels)
