@@ -46,6 +46,7 @@ class Pick(Op):
     option: int | Spec
 
     def infer(self, *inputs: Shape) -> Shape:
+        """The shape it was given."""
         return inputs[0]
 
 
@@ -67,7 +68,7 @@ class Block(Spec):
 
 @dataclass(frozen=True)
 class TableProblem:
-    """A search problem with the loss of every network and the share of the front that is reached."""
+    """A search problem, the loss of every network and the exact hypervolume."""
 
     name: str
     problem: Problem
@@ -229,9 +230,7 @@ def _note10() -> tuple[float, FloatArray]:
 def _ofa_loss(
     space: SearchSpace, kernel: IntArray, expand: IntArray
 ) -> Callable[[IntArray], FloatArray]:
-    weights = {
-        key: value for key, value in np.load(ROOT / "ofa_mbv3/acc_predictor_mbv3.npz").items()
-    }
+    weights = dict(np.load(ROOT / "ofa_mbv3/acc_predictor_mbv3.npz").items())
 
     def loss(rows: IntArray) -> FloatArray:
         there = space.active_array(rows)[:, kernel][:, :, None]

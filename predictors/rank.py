@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
@@ -20,7 +22,8 @@ def kendall_tau(predicted: FloatArray, measured: FloatArray) -> float:
         )
     if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return float("nan")
-    return float(kendalltau(predicted, measured)[0])
+    result: Any = kendalltau(predicted, measured)
+    return float(result.statistic)
 
 
 def tau_within_budgets(

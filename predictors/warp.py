@@ -51,16 +51,16 @@ class Warp:
         shifted log-normal loss.
         """
         mean, spread = mean * self._scale + self._center, np.maximum(spread * self._scale, 1e-9)
-        mean, spread = mean[:, None].astype(np.float32), spread[:, None].astype(np.float32)
+        center, scale = mean[:, None].astype(np.float32), spread[:, None].astype(np.float32)
         if np.isinf(self._softness):
-            z = ((best - self._least).astype(np.float32) - mean) / spread
+            z = ((best - self._least).astype(np.float32) - center) / scale
             density = np.exp(-0.5 * z * z) * np.float32(1 / np.sqrt(2 * np.pi))
-            return spread * (z * ndtr(z) + density)
+            return scale * (z * ndtr(z) + density)
         # A best loss below the range of the warp cannot be improved upon.
         room = np.maximum(best - self._least + self._softness, 1e-12).astype(np.float32)
-        z = (np.log(room) - mean) / spread
-        level = np.exp(mean + spread**2 / 2)
-        return np.maximum(room * ndtr(z) - level * ndtr(z - spread), 0.0)
+        z = (np.log(room) - center) / scale
+        level = np.exp(center + scale**2 / 2)
+        return np.maximum(room * ndtr(z) - level * ndtr(z - scale), 0.0)
 
 
 def _warped(losses: FloatArray, least: float, softness: float) -> FloatArray:

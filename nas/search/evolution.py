@@ -37,7 +37,8 @@ def front_ranks(points: FloatArray, *, until: int) -> list[NDArray[np.intp]]:
 
     pymoo's compiled sort; a few tens of microseconds for 400 points.
     """
-    return NonDominatedSorting().do(points, n_stop_if_ranked=until)
+    fronts: Any = NonDominatedSorting().do(points, n_stop_if_ranked=until)
+    return fronts
 
 
 class Nsga2:
@@ -102,7 +103,7 @@ class Nsga2:
         )
 
     def _offspring(self, rng: np.random.Generator, count: int) -> IntArray:
-        made = self._mating.do(
+        made: Any = self._mating.do(
             self._pymoo_problem,
             self._population,
             max(2, count),

@@ -19,8 +19,8 @@ def nondominated(points: FloatArray) -> NDArray[np.bool_]:
     step = max(1, _BLOCK // max(1, points.size))
     for start in range(0, len(points), step):
         block = points[start : start + step, None]
-        no_worse = (points <= block).all(axis=2)
-        mask[start : start + step] = ~(no_worse & (points < block).any(axis=2)).any(axis=1)
+        dominates = (points <= block).all(axis=2) & (points < block).any(axis=2)
+        mask[start : start + step] = np.logical_not(np.any(dominates, axis=1))
     return mask
 
 

@@ -97,6 +97,6 @@ class Landscape:
     def _cover(self, costs: FloatArray) -> NDArray[np.float32]:
         """The share of each budget cell within reach of the costs, `(n, cells)`."""
         if self._width > 0:
-            reach = (self._budgets[:, 0] + self._width - costs) / self._width
-            return np.clip(reach, 0, 1).astype(np.float32)
+            reach: FloatArray = (self._budgets[:, 0] + self._width - costs) / self._width
+            return reach.clip(0, 1).astype(np.float32)
         return (costs[:, None] <= self._budgets).all(axis=2).astype(np.float32)

@@ -211,8 +211,12 @@ class View:
 
 def default_predictor(problem: Problem) -> Predictor:
     """A Gaussian process over picks and the logarithm of every objective cost."""
-    columns = [_log(goal, name) for goal in problem.goals for name in goal.objectives]
-    return GaussianProcess(OneHot(problem.space, extra=columns))
+    return GaussianProcess(OneHot(problem.space, extra=default_columns(problem)))
+
+
+def default_columns(problem: Problem) -> list[Column]:
+    """The logarithm of every goal's cost objectives, as feature columns."""
+    return [_log(goal, name) for goal in problem.goals for name in goal.objectives]
 
 
 def _log(goal: Goal, name: str) -> Column:

@@ -85,7 +85,7 @@ def score(goal: Goal, promise: Promise, rows: IntArray) -> FloatArray:
 
 
 def survivors(scores: FloatArray, size: int) -> tuple[NDArray[np.intp], FloatArray]:
-    """The indices of the `size` best, and their fitness: front number, then crowding; less is better."""
+    """Indices of the `size` best and their fitness: front number less crowding, small is good."""
     rank = np.full(len(scores), len(scores))
     for number, front in enumerate(front_ranks(scores, until=size)):
         rank[front] = number
@@ -121,7 +121,7 @@ def vary(
     size: int,
     rng: np.random.Generator,
 ) -> IntArray:
-    """`size` children of `rows`: tournament, uniform crossover, resets and steps of single picks."""
+    """`size` children: tournament, uniform crossover, then resets and steps of single picks."""
     entrants = rng.integers(0, len(rows), size=(2, 2, size))
     first, second = np.where(fitness[entrants[0]] <= fitness[entrants[1]], entrants[0], entrants[1])
     shape = (size, rows.shape[1])
