@@ -15,15 +15,16 @@ from rich.table import Table
 from nas.archive import ArchiveError
 from nas.display import Terminal
 from nas.durable import WriteError
+from nas.evaluate import EvaluationError
 from nas.export import ExportError
 from nas.feasibility import ConstraintError
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import STEPS, Step, run, run_steps
 from nas.plan import overview, prepare
 from nas.recipe import Recipe, RecipeError, load_recipe
-from nas.report import render, summary_table
-from nas.report.data import UnreadableResults, load
-from nas.search.loop import EvaluationError
+from nas.report.html import render
+from nas.report.store import UnreadableResults, load
+from nas.report.tables import summary_table
 from nas.targets import TargetError, available, load_target
 from nas.tasks import TaskError
 from supernets.checkpoint import CheckpointError

@@ -20,7 +20,9 @@ from rich.progress import (
 class Advance(Protocol):
     """Moves a bar: how much is done, how much there is, and a word on how it goes."""
 
-    def __call__(self, done: int, total: int, note: str) -> None: ...
+    def __call__(self, done: int, total: int, note: str) -> None:
+        """Set how far the stage is."""
+        ...
 
 
 class Display(Protocol):

@@ -183,6 +183,7 @@ class ComputeSection(Section):
     profile_threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=0)] = 0
     """Ray actors that evaluate; 0 evaluates in this process."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     ray_address: str | None = None
 

@@ -12,7 +12,8 @@ import torch
 
 from nas.display import Display
 from nas.evaluate import Evaluation
-from nas.export import Verification, export_onnx, session_options, verify
+from nas.export import Verification, export_onnx, verify
+from nas.export.runtime import session_options
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import Estimate
@@ -44,7 +45,7 @@ class Shipped:
 def chosen(
     goal: Goal, evaluations: Sequence[Evaluation], *, tolerance: float = 0.0
 ) -> Evaluation | None:
-    """The cheapest subnet within the limits that is at most `tolerance` points worse than the best."""
+    """The cheapest subnet within the limits, at most `tolerance` points worse than the best."""
     if not evaluations:
         return None
     rows = np.array([evaluation.genotype for evaluation in evaluations])

@@ -50,9 +50,9 @@ def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
     genotype = uniform(plan.space, _BITS, plan.space.largest)
     if genotype is not None:
         with evaluator_of(plan, supernet) as evaluate:
-            error = evaluate([genotype])[0].metrics["error"]
+            (evaluation,) = evaluate([genotype])
         name = f"uniform {_BITS}-bit, largest"
-        found.append(Yardstick(name, plan.space.decode(genotype), error))
+        found.append(Yardstick(name, plan.space.decode(genotype), evaluation.metrics["error"]))
     return found
 
 

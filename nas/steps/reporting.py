@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from nas.evaluate import Evaluation
 from nas.objectives import Goal
 from nas.plan import Plan, cost_ranges
-from nas.report import render, write_front_csv
 from nas.report.data import (
     Estimate,
     FrontPoint,
@@ -25,8 +24,10 @@ from nas.report.data import (
     Results,
     SpaceSummary,
     TargetResult,
-    save,
 )
+from nas.report.html import render
+from nas.report.store import save
+from nas.report.tables import write_front_csv
 from nas.search.front import hypervolume, nondominated
 from nas.search.inner import Effort, evolve
 from nas.steps.exporting import Shipped

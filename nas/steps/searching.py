@@ -88,14 +88,20 @@ def evaluator_of(plan: Plan, supernet: Supernet) -> Iterator[Evaluator]:
     batches = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
     calibration = plan.task.calibration(settings.calibration_images, _BATCH)
     local = SupernetEvaluator(
-        supernet, calibration, batches, seed=plan.recipe.seed, device=device_of(plan)
+        supernet,
+        calibration,
+        batches,
+        seed=plan.recipe.seed,
+        device=device_of(plan),
+        threads=compute.threads,
     )
     if not compute.workers:
         yield local
         return
     with RayEvaluator(
-        local,
+        local.factory(),
         workers=compute.workers,
+        cpus_per_worker=compute.cpus_per_worker,
         gpus_per_worker=compute.gpus_per_worker,
         address=compute.ray_address,
     ) as remote:
