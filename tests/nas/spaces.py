@@ -9,11 +9,12 @@ import numpy as np
 
 from nas.evaluate import Evaluation
 from search_spaces.policy import Policy
+from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace
 
 
-def small_space(*, channels: int = 1, policy: Policy | None = None) -> SearchSpace:
+def small_space(*, channels: int = 1) -> SearchSpace:
     """A few hundred residual networks of two stages' widths, one elastic depth and precisions."""
     return residual(
         channels=channels,
@@ -21,7 +22,7 @@ def small_space(*, channels: int = 1, policy: Policy | None = None) -> SearchSpa
         image_sizes=(8,),
         widths=((4, 8), (8, 16)),
         depths=((1, 2),),
-        policy=policy or Policy(),
+        policy=Policy(weight_granularities=(PerTensor(), PerChannel())),
     )
 
 

@@ -12,46 +12,32 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from nas.archive import Archive, ArchiveError
 from nas.durable import WriteError
 from nas.evaluate import Evaluation
 from search_spaces.policy import Policy
-from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from tests.contracts.archive import ArchiveContract, evaluated
-
-
-def small_space(*, channels: int = 1) -> SearchSpace:
-    return residual(
-        channels=channels,
-        classes=10,
-        image_sizes=(8,),
-        widths=((4, 8), (8, 16)),
-        depths=((1, 2),),
-        policy=Policy(weight_granularities=(PerTensor(), PerChannel())),
-    )
+from tests.nas import spaces
 
 
 @pytest.fixture(scope="module")
 def tiny_space() -> SearchSpace:
     """Its records are short."""
-    fixed = Policy(weight_bits=(8,), activation_bits=(8,))
-    widths = ((4, 8), (8, 16))
-    return residual(
-        channels=1, classes=10, image_sizes=(8,), widths=widths, depths=((1,),), policy=fixed
-    )
+    return spaces.tiny_space()
 
 
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
-    return small_space()
+    return spaces.small_space()
 
 
 @pytest.fixture(scope="module")
 def other_space() -> SearchSpace:
-    return small_space(channels=3)
+    return spaces.small_space(channels=3)
 
 
 @pytest.fixture
@@ -178,7 +164,7 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, space: Sea
 
 def test_a_study_of_another_program_is_refused(path: Path, space: SearchSpace) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    backend = JournalFileBackend(str(path))
     study = optuna.create_study(
         study_name="net", storage=optuna.storages.JournalStorage(backend), direction="minimize"
     )
@@ -191,7 +177,7 @@ def test_optuna_reads_it_with_the_options_as_a_user_wrote_them(
     path: Path, space: SearchSpace
 ) -> None:
     first = filled(path, space, 1)[0]
-    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    backend = JournalFileBackend(str(path))
     study = optuna.load_study(study_name="net", storage=optuna.storages.JournalStorage(backend))
     assert study.best_value == first.metrics["error"]
     assert study.user_attrs["space"] == space.fingerprint
@@ -257,7 +243,7 @@ WRITER = """
 import sys
 from nas.archive import Archive
 from tests.contracts.archive import evaluated
-from tests.nas.test_archive import small_space
+from tests.nas.spaces import small_space
 
 space = small_space()
 archive = Archive(sys.argv[1], space, study="net")

@@ -1,0 +1,322 @@
+"""Evaluating on a Ray cluster: actors hold the evaluator, genotypes travel, results come back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any
+
+from nas.evaluate import Evaluation, EvaluationError, Evaluator, EvaluatorFactory
+from search_spaces.space import Genotype
+
+_START_S = 300.0
+_RETRIES = 3
+
+
+class ClusterError(EvaluationError):
+    """A cluster that is missing, too small or lost its workers."""
+
+
+class RayEvaluator:
+    """Evaluates on the actors of a Ray cluster; equal to evaluating in this process.
+
+    Use it as a context manager: it stops the workers, and the cluster if it started one. A worker
+    that is killed is started again and its genotypes are evaluated again; the caller notices
+    nothing. Inside a process that has called `ray.init` that cluster is used.
+
+    Args:
+        factory: Builds the evaluator in each worker; its arrays are put into the cluster once and
+            read by all workers of a machine from the same memory.
+        workers: How many actors.
+        cpus_per_worker: CPUs reserved for each; also its threads, at least one. May be a fraction.
+        gpus_per_worker: GPUs reserved for each; may be a fraction.
+        address: The cluster's; "local" starts one on this machine.
+        chunk: Genotypes per call. One gives the best balance; more save the 1 ms that a call takes
+            where an evaluation is not much longer.
+        deadline_s: Seconds a call may take, restarts of its worker included.
+
+    Raises:
+        ClusterError: Ray is not installed, the cluster cannot be reached or has no room for the
+            workers, or they do not start.
+    """
+
+    def __init__(
+        self,
+        factory: EvaluatorFactory,
+        *,
+        workers: int,
+        cpus_per_worker: float = 1.0,
+        gpus_per_worker: float = 0.0,
+        address: str | None = None,
+        chunk: int = 1,
+        deadline_s: float = 1800.0,
+    ) -> None:
+        if min(workers, chunk) < 1 or min(cpus_per_worker, deadline_s) <= 0 or gpus_per_worker < 0:
+            raise ValueError(
+                "a cluster evaluator needs at least one worker, a chunk of at least one genotype, "
+                f"CPUs and a deadline above 0 and GPUs from 0, given {workers=}, {chunk=}, "
+                f"{cpus_per_worker=}, {deadline_s=}, {gpus_per_worker=}"
+            )
+        self._ray = _imported()
+        self._chunk, self._deadline_s = chunk, deadline_s
+        self._stack = ExitStack()
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._connect(address or "local")
+            resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+            _check_room(self._ray.nodes(), workers, resources)
+            # Held as long as the workers, which read it again when they are restarted.
+            self._factory = self._ray.put(factory)
+            self._workers = [self._worker(resources) for _ in range(workers)]
+            self._await_workers()
+            undo.pop_all()
+
+    def __enter__(self) -> RayEvaluator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers, and the cluster if this started it."""
+        self._stack.close()
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        """One evaluation per genotype, as they finish.
+
+        After a failure nothing new is started, what is under way is still given, then it is raised.
+
+        Raises:
+            EvaluationError: An evaluation raised, took longer than the deadline, or killed its
+                worker again and again.
+        """
+        return _Dispatch(self._ray, self._workers, self._deadline_s).run(
+            [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
+        )
+
+    def _connect(self, address: str) -> None:
+        if self._ray.is_initialized():
+            return
+        local = {"include_dashboard": False} if address == "local" else {}
+        try:
+            self._ray.init(
+                address=address, logging_level=logging.ERROR, log_to_driver=False, **local
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"no Ray cluster can be reached at {address!r}: {error}; start one with "
+                "`ray start --head`, or leave out the address to use this machine"
+            ) from error
+        self._stack.callback(self._ray.shutdown)
+
+    def _worker(self, resources: Mapping[str, float]) -> Any:
+        threads = str(max(1, int(resources["CPU"])))
+        made = self._ray.remote(_Worker).options(
+            num_cpus=resources["CPU"],
+            num_gpus=resources["GPU"],
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+            runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
+        )
+        worker = made.remote(self._factory, int(threads))
+        self._stack.callback(self._ray.kill, worker)
+        return worker
+
+    def _await_workers(self) -> None:
+        calls = [worker.start.remote() for worker in self._workers]
+        started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
+        if late:
+            raise ClusterError(
+                f"only {len(started)} of {len(calls)} workers started within {_START_S:g} s; what "
+                f"the cluster has free is {self._ray.available_resources()}; wait for its other "
+                "work to end or ask for fewer workers"
+            )
+        try:
+            failures = [failure for failure in self._ray.get(started) if failure is not None]
+        except self._ray.exceptions.RayError as error:
+            raise ClusterError(f"a worker died when it was started: {error}") from error
+        if failures:
+            raise _told(ClusterError, failures[0], "building the evaluator in a worker failed")
+
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An exception in words, since not every exception can travel."""
+
+    message: str
+    trace: str
+
+
+def _told(kind: type[EvaluationError], failure: _Failure, what: str) -> EvaluationError:
+    error = kind(f"{what}: {failure.message}")
+    error.add_note(failure.trace)
+    return error
+
+
+class _Worker:
+    """What runs in an actor: the evaluator, built when first used (again after a restart)."""
+
+    def __init__(self, factory: EvaluatorFactory, threads: int) -> None:
+        self._factory = factory
+        self._threads = threads
+        self._evaluator: Evaluator | None = None
+
+    def start(self) -> _Failure | None:
+        """Build the evaluator; what went wrong, if anything."""
+        try:
+            self._built()
+        except Exception as error:  # noqa: BLE001  # raised by the driver
+            return _failure(error)
+        return None
+
+    def evaluate(self, genotypes: Sequence[Genotype]) -> tuple[list[Evaluation], _Failure | None]:
+        """The evaluations up to the first failure, and that failure."""
+        done: list[Evaluation] = []
+        try:
+            done.extend(self._built()(genotypes))
+        except Exception as error:  # noqa: BLE001  # raised by the driver
+            return done, _failure(error)
+        return done, None
+
+    def _built(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = self._factory()
+            torch = sys.modules.get("torch")
+            if torch is not None:  # it may have been loaded before the variables were set
+                torch.set_num_threads(self._threads)
+        return self._evaluator
+
+
+def _failure(error: Exception) -> _Failure:
+    named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
+    return _Failure(f"{named}{error}", traceback.format_exc())
+
+
+@dataclass(frozen=True)
+class _Call:
+    worker: Any
+    genotypes: Sequence[Genotype]
+    deadline: float
+
+
+class _Dispatch:
+    """One batch on its way: every worker has at most one call, the next goes to who is free."""
+
+    def __init__(self, ray: ModuleType, workers: list[Any], deadline_s: float) -> None:
+        self._ray, self._workers, self._deadline_s = ray, workers, deadline_s
+        self._calls: dict[Any, _Call] = {}
+        self._failure: EvaluationError | None = None
+
+    def run(self, chunks: Sequence[Sequence[Genotype]]) -> Iterator[Evaluation]:
+        """The evaluations as they arrive; raises the first failure when all calls have ended."""
+        waiting, idle = deque(chunks), deque(self._workers)
+        while True:
+            while waiting and idle and self._failure is None:
+                self._submit(idle.popleft(), waiting.popleft())
+            if not self._calls:
+                break
+            nearest = min(call.deadline for call in self._calls.values())
+            timeout = max(0.0, nearest - time.monotonic())
+            done, _ = self._ray.wait(list(self._calls), timeout=timeout)
+            arrived = []
+            for reference in done:
+                call = self._calls.pop(reference)
+                arrived = self._result(reference, call)
+                idle.append(call.worker)
+                if waiting and self._failure is None:  # before the caller is busy with results
+                    self._submit(idle.popleft(), waiting.popleft())
+            self._drop_overdue()
+            yield from arrived
+        if self._failure is None and waiting:
+            raise ClusterError("no worker is left; build a new RayEvaluator")
+        if self._failure is not None:
+            raise self._failure
+
+    def _submit(self, worker: Any, genotypes: Sequence[Genotype]) -> None:
+        deadline = time.monotonic() + self._deadline_s
+        self._calls[worker.evaluate.remote(genotypes)] = _Call(worker, genotypes, deadline)
+
+    def _result(self, reference: Any, call: _Call) -> list[Evaluation]:
+        try:
+            evaluations, failure = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._fail(
+                ClusterError(
+                    f"the worker evaluating {_named(call.genotypes)} died {_RETRIES + 1} times: "
+                    f"{error}; look for a lack of memory on its machine"
+                )
+            )
+            return []
+        if failure is not None:
+            self._fail(
+                _told(EvaluationError, failure, f"a worker failed on {_named(call.genotypes)}")
+            )
+        return evaluations
+
+    def _drop_overdue(self) -> None:
+        now = time.monotonic()
+        for reference, call in list(self._calls.items()):
+            if call.deadline <= now:
+                del self._calls[reference]
+                self._workers.remove(call.worker)
+                self._ray.kill(call.worker)
+                self._fail(
+                    ClusterError(
+                        f"evaluating {_named(call.genotypes)} took longer than the deadline of "
+                        f"{self._deadline_s:g} s; raise deadline_s, or look whether the evaluator "
+                        "hangs or its machine is lost"
+                    )
+                )
+
+    def _fail(self, error: EvaluationError) -> None:
+        self._failure = self._failure or error
+
+
+def _named(genotypes: Sequence[Genotype]) -> str:
+    return f"genotype{'s' * (len(genotypes) > 1)} {', '.join(map(str, genotypes))}"
+
+
+def _imported() -> ModuleType:
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise ClusterError(
+            "evaluating on a cluster needs Ray, which is not installed; "
+            'run: pip install "elastic-nas[cluster]"'
+        ) from error
+    return ray
+
+
+def _check_room(
+    nodes: Sequence[Mapping[str, Any]], workers: int, each: Mapping[str, float]
+) -> None:
+    """Refuse what would wait for ever: a worker that fits on no machine is never started."""
+    machines = [node["Resources"] for node in nodes if node["Alive"]]
+    asked = {kind: amount for kind, amount in each.items() if amount}
+    room = sum(
+        min(math.floor(has.get(kind, 0.0) / amount + 1e-6) for kind, amount in asked.items())
+        for has in machines
+    )
+    if room < workers:
+        has = [{kind: machine.get(kind, 0.0) for kind in ("CPU", "GPU")} for machine in machines]
+        raise ClusterError(
+            f"the cluster has room for {room} of the {workers} workers asked for, each with "
+            f"{asked}; its machines have {has}; ask for fewer or smaller workers or add machines"
+        )

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import builtins
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nas.archive import Archive
+from nas.cluster import ClusterError, RayEvaluator
+from nas.evaluate import Evaluation, EvaluationError, EvaluatorFactory
+from nas.evaluators import SupernetEvaluator
+from nas.search.loop import search
+from search_spaces.space import Genotype
+from supernets.supernet import Supernet
+from tests.nas.spaces import Recorder, Wanderer, measured, small_space
+from tests.nas.synthetic import Synthetic, factory, threads, writes_its_arrays
+
+CPUS = 6
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """One local cluster for this file; four logical CPUs whatever the machine has."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local",
+        num_cpus=CPUS,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+    )
+    yield ray
+    ray.shutdown()
+
+
+def same(evaluations: list[Evaluation]) -> list[Evaluation]:
+    """In one order and without what differs from place to place."""
+    return sorted(
+        (replace(e, seconds=0.0, where="") for e in evaluations), key=lambda e: e.genotype
+    )
+
+
+def expected(genotypes: list[Genotype]) -> list[Evaluation]:
+    return same([measured(genotype) for genotype in genotypes])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workers of `evaluate` leave traces."""
+    return tmp_path_factory.mktemp("traces")
+
+
+@pytest.fixture(scope="module")
+def evaluate(ray: Any, folder: Path) -> Iterator[RayEvaluator]:
+    """Two workers that the tests of one cluster share: no test may leave them unusable."""
+    with RayEvaluator(factory(folder), workers=2) as shared:
+        yield shared
+
+
+@pytest.mark.ray
+class TestTwoWorkers:
+    def test_work_is_shared_and_comes_as_it_finishes(self, evaluate: RayEvaluator) -> None:
+        genotypes = [(Synthetic.WAIT, 0), *((Synthetic.ANSWER, i) for i in range(20))]
+        found = list(evaluate(genotypes))
+        assert found[-1].genotype == (Synthetic.WAIT, 0)
+        assert same(found) == expected(genotypes)
+        assert len({evaluation.where for evaluation in found}) == 2
+        assert list(evaluate([])) == []
+
+    def test_a_worker_that_dies_loses_nothing(self, evaluate: RayEvaluator) -> None:
+        genotypes = [(kind, i) for i in range(2) for kind in (Synthetic.DIE_ONCE, Synthetic.ANSWER)]
+        assert same(list(evaluate(genotypes))) == expected(genotypes)
+
+    def test_a_worker_killed_in_mid_call_loses_nothing(
+        self, evaluate: RayEvaluator, folder: Path
+    ) -> None:
+        genotypes = [(Synthetic.WAIT, 10 + i) for i in range(6)]
+        trace = folder / f"{Synthetic.WAIT}-12"
+
+        def kill_its_worker() -> None:
+            while not trace.exists() or not trace.read_text():
+                time.sleep(0.01)
+            os.kill(int(trace.read_text()), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_its_worker)
+        killer.start()
+        assert same(list(evaluate(genotypes))) == expected(genotypes)
+        killer.join()
+
+    def test_an_evaluation_that_raises_is_told_after_the_others_are_given(
+        self, evaluate: RayEvaluator
+    ) -> None:
+        stream = evaluate([(Synthetic.WAIT, 20), (Synthetic.RAISE, 7), (Synthetic.ANSWER, 21)])
+        assert next(stream).genotype == (Synthetic.WAIT, 20)
+        with pytest.raises(EvaluationError, match="FloatingPointError: step size of 7") as told:
+            next(stream)
+        assert str((Synthetic.RAISE, 7)) in str(told.value)
+        assert "in _act" in "".join(told.value.__notes__)
+        assert len(list(evaluate([(Synthetic.ANSWER, 22)]))) == 1, "the workers are still there"
+
+    @pytest.mark.slow
+    def test_a_genotype_that_kills_every_worker_is_named(self, evaluate: RayEvaluator) -> None:
+        with pytest.raises(ClusterError, match=r"evaluating genotype \(3, 5\) died 4 times"):
+            list(evaluate([(Synthetic.DIE, 5)]))
+        assert len(list(evaluate([(Synthetic.ANSWER, 23)]))) == 1, "the workers are still there"
+
+    def test_a_search_proposes_what_one_in_this_process_does(
+        self, evaluate: RayEvaluator, tmp_path: Path
+    ) -> None:
+        space, found = small_space(), []
+        for name, measure in (("remote", evaluate), ("local", Recorder())):
+            archive = Archive(tmp_path / name, space, study="net")
+            found.append(search(Wanderer(space), measure, archive, budget=12, batch=4))
+        remote, local = ([replace(e, where="") for e in evaluations] for evaluations in found)
+        assert remote == local
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray")
+class TestOwnWorkers:
+    def test_a_supernet_is_evaluated_as_in_this_process(self) -> None:
+        space = small_space()
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(40, 1, 8, 8, generator=generator)
+        labels = torch.randint(10, (40,), generator=generator)
+        local = SupernetEvaluator(
+            Supernet(space, seed=0), [images[:16]], [(images, labels)], seed=3, threads=1
+        )
+        rng = np.random.default_rng(0)
+        genotypes = sorted({space.sample(rng) for _ in range(6)})
+        with RayEvaluator(local.factory(), workers=1, chunk=4) as remote:
+            found = list(remote(genotypes))
+        assert same(found) == same(list(local(genotypes)))
+        assert str(os.getpid()) not in {evaluation.where.split(":")[1] for evaluation in found}
+
+    def test_more_workers_than_fit_are_refused_at_once(self, tmp_path: Path) -> None:
+        start = time.monotonic()
+        with pytest.raises(ClusterError, match=rf"room for {CPUS} of the {CPUS + 1} workers"):
+            RayEvaluator(factory(tmp_path), workers=CPUS + 1)
+        with pytest.raises(ClusterError, match=r"room for 0 of the 1 workers .*'GPU': 1.0"):
+            RayEvaluator(factory(tmp_path), workers=1, gpus_per_worker=1.0)
+        assert time.monotonic() - start < 5
+
+    def test_an_evaluator_that_cannot_be_built_is_told(self, tmp_path: Path) -> None:
+        broken = factory(tmp_path, broken=np.zeros(1))
+        with pytest.raises(ClusterError, match="OSError: the data are not on this machine"):
+            RayEvaluator(broken, workers=1)
+
+    @pytest.mark.slow
+    def test_a_chunk_whose_worker_dies_in_its_midst_is_evaluated_whole(
+        self, tmp_path: Path
+    ) -> None:
+        genotypes = [(kind, i) for i in range(3) for kind in (Synthetic.ANSWER, Synthetic.DIE_ONCE)]
+        with RayEvaluator(factory(tmp_path), workers=2, chunk=3) as evaluate:
+            assert same(list(evaluate(genotypes))) == expected(genotypes)
+
+    @pytest.mark.slow
+    def test_an_evaluation_that_hangs_ends_at_the_deadline(self, tmp_path: Path) -> None:
+        with RayEvaluator(factory(tmp_path), workers=2, deadline_s=2.0) as evaluate:
+            stream = evaluate([(Synthetic.HANG, 0), (Synthetic.ANSWER, 0)])
+            assert next(stream).genotype == (Synthetic.ANSWER, 0)
+            with pytest.raises(ClusterError, match=r"genotype \(5, 0\) took longer .* of 2 s"):
+                next(stream)
+            assert len(list(evaluate([(Synthetic.ANSWER, 1)]))) == 1, "the other worker goes on"
+
+    @pytest.mark.slow
+    def test_when_no_worker_is_left_that_is_told(self, tmp_path: Path) -> None:
+        with RayEvaluator(factory(tmp_path), workers=1, deadline_s=1.0) as evaluate:
+            with pytest.raises(ClusterError, match="took longer"):
+                list(evaluate([(Synthetic.HANG, 0)]))
+            with pytest.raises(ClusterError, match="no worker is left"):
+                list(evaluate([(Synthetic.ANSWER, 1)]))
+
+    @pytest.mark.slow
+    def test_workers_may_share_a_cpu(self, tmp_path: Path) -> None:
+        with RayEvaluator(factory(tmp_path), workers=6, cpus_per_worker=0.5) as evaluate:
+            assert len(list(evaluate([(Synthetic.ANSWER, i) for i in range(6)]))) == 6
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("cpus", "count"), [(0.5, 1), (2.0, 2)])
+    def test_threads_are_pinned_to_the_cpus(self, cpus: float, count: int) -> None:
+        made = EvaluatorFactory(threads, {})
+        with RayEvaluator(made, workers=1, cpus_per_worker=cpus) as evaluate:
+            (evaluation,) = evaluate([(0,)])
+        assert evaluation.metrics == {"error": count, "omp": count}
+
+    @pytest.mark.slow
+    def test_workers_cannot_change_what_they_share(self) -> None:
+        shared = EvaluatorFactory(writes_its_arrays, {"weights": np.zeros(1 << 20)})
+        with pytest.raises(ClusterError, match="read-only"):
+            RayEvaluator(shared, workers=1)
+
+    @pytest.mark.slow
+    def test_closing_makes_room_for_the_next_and_leaves_the_cluster_running(
+        self, tmp_path: Path, ray: Any
+    ) -> None:
+        for _ in range(2):
+            with RayEvaluator(factory(tmp_path), workers=CPUS - 2) as evaluate:
+                assert len(list(evaluate([(Synthetic.ANSWER, 0)]))) == 1
+        assert ray.is_initialized()
+
+
+def test_without_ray_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_ray(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.split(".")[0] == "ray":
+            raise ImportError("No module named 'ray'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_ray)
+    with pytest.raises(ClusterError, match=r'pip install "elastic-nas\[cluster\]"'):
+        RayEvaluator(factory(tmp_path), workers=1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"chunk": 0}, {"cpus_per_worker": 0.0}, {"deadline_s": 0.0}]
+)
+def test_impossible_settings_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs at least one worker"):
+        RayEvaluator(factory(tmp_path), **{"workers": 1, **wrong})
