@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dpotrf, dpotri  # pyright: ignore[reportAttributeAccessIssue]
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtri  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import minimize
 
 from predictors.features import OneHot, checked
@@ -15,6 +15,7 @@ from search_spaces.space import IntArray
 FloatArray = NDArray[np.float64]
 
 _STEPS = 40
+_LEAST_NOISE = float(np.log(1e-4))
 _BLOCK = 4096
 
 
@@ -68,7 +69,11 @@ class GaussianProcess:
         evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
         start = np.zeros(3 + len(self._part) + 1)
         start[-1] = self.prior.noise
-        found = minimize(evidence, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
+        # Below this share of noise, rounding decides.
+        bounds = [(None, None)] * (len(start) - 1) + [(_LEAST_NOISE, None)]
+        found = minimize(
+            evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
+        )
         self._settle(found.x, evidence)
 
     def _settle(self, parameters: FloatArray, evidence: _Evidence) -> None:
@@ -78,8 +83,7 @@ class GaussianProcess:
         self._scale = np.sqrt(scale).astype(np.float32)
         self._points = self._X * self._scale
         self._norms = (self._points**2).sum(axis=1)
-        self._inverse, self._dual, self._level, self._variance = evidence.solution(parameters)
-        self._inverse32 = self._inverse.astype(np.float32)
+        self._whiten, self._dual, self._level, self._variance = evidence.solution(parameters)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
         """The kernel's weight per choice (other option), choice (order) and extra column."""
@@ -92,7 +96,7 @@ class GaussianProcess:
             rows = slice(start, start + _BLOCK)
             kernel = self._kernel(self.features(genotypes[rows]) * self._scale)
             mean[rows] = self._level + kernel @ self._dual
-            explained = np.einsum("ij,ij->i", kernel @ self._inverse32, kernel)
+            explained = ((kernel @ self._whiten) ** 2).sum(axis=1)
             spread[rows] = np.sqrt(self._variance * np.maximum(1.0 - explained, 1e-6))
         return mean * self._spread + self._center, spread * self._spread
 
@@ -114,7 +118,7 @@ class _Evidence:
 
     def _decompose(self, parameters: FloatArray) -> tuple[FloatArray, ...]:
         weights, noise = self._owner.weights(parameters), np.exp(parameters[-1])
-        near = np.exp(-(weights.astype(np.float32) @ self._distances)).astype(np.float64)
+        near = np.exp(-(weights.astype(np.float32) @ self._distances).astype(np.float64))
         covariance = np.empty((len(self._y), len(self._y)))
         covariance[self._upper] = near
         covariance.T[self._upper] = near
@@ -122,26 +126,30 @@ class _Evidence:
         factor, failed = dpotrf(covariance, lower=1)
         if failed:
             raise FloatingPointError("the kernel matrix is not positive definite")
+        return weights, near, factor
+
+    def _profiled(self, factor: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
+        """Inverse covariance, dual weights, mean level and signal variance."""
         inverse, _ = dpotri(factor, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        return weights, near, inverse, np.array(2 * np.log(np.diag(factor)).sum())
-
-    def _profiled(self, inverse: FloatArray) -> tuple[FloatArray, float, float]:
         ones = inverse.sum(axis=1)
         level = float(ones @ self._y / ones.sum())
         residual = self._y - level
         dual = inverse @ residual
-        return dual, level, max(float(residual @ dual) / len(self._y), 1e-12)
+        return inverse, dual, level, max(float(residual @ dual) / len(self._y), 1e-12)
 
-    def solution(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
-        """Inverse covariance, dual weights, mean level and signal variance."""
-        inverse = self._decompose(parameters)[2]
-        return inverse, *self._profiled(inverse)
+    def solution(
+        self, parameters: FloatArray
+    ) -> tuple[NDArray[np.float32], FloatArray, float, float]:
+        """The map that whitens a row of the kernel, dual weights, mean level, signal variance."""
+        factor = self._decompose(parameters)[2]
+        whiten, _ = dtrtri(factor, lower=1)
+        return np.tril(whiten).T.astype(np.float32), *self._profiled(factor)[1:]
 
     def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
         prior, n = self._owner.prior, len(self._y)
-        weights, near, inverse, log_det = self._decompose(parameters)
-        dual, _, variance = self._profiled(inverse)
+        weights, near, factor = self._decompose(parameters)
+        inverse, dual, _, variance = self._profiled(factor)
         slope = 0.5 * (inverse - np.outer(dual, dual) / variance)
         pull = (slope[self._upper] * near).astype(np.float32)
         by_weight = -2.0 * weights * (self._distances @ pull)
@@ -156,7 +164,8 @@ class _Evidence:
         offset[-1] -= prior.noise
         by_part = np.bincount(self._owner._part, by_weight, minlength=3)
         gradient = np.concatenate([by_part, by_weight, [np.exp(parameters[-1]) * np.trace(slope)]])
-        loss = 0.5 * (n * np.log(variance) + float(log_det) + ((offset / spread) ** 2).sum())
+        loss = 0.5 * (n * np.log(variance) + ((offset / spread) ** 2).sum())
+        loss += float(np.log(np.diag(factor)).sum())
         return loss, gradient + offset / spread**2
 
 

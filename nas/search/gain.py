@@ -99,4 +99,5 @@ class Landscape:
         if self._width > 0:
             reach: FloatArray = (self._budgets[:, 0] + self._width - costs) / self._width
             return reach.clip(0, 1).astype(np.float32)
-        return (costs[:, None] <= self._budgets).all(axis=2).astype(np.float32)
+        within = np.all(costs[:, None] <= self._budgets, axis=2)
+        return np.asarray(within, dtype=np.float32)

@@ -98,7 +98,16 @@ class Guided:
         if len(found) < count and len(self._ledger.losses) >= 2:
             rows = self._choose(rng, count - len(found))
             found += self._ledger.propose(self._ledger.fresh(rows))
-        return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))
+        return found + self._ledger.propose(self._fill(rng, count - len(found)))
+
+    def _fill(self, rng: np.random.Generator, count: int) -> list[Genotype]:
+        """Random unseen genotypes for what is still missing, those within limits first."""
+        if not count:
+            return []
+        drawn = draw_unseen(self._ledger, rng, _TYPICAL)
+        rows = np.array(drawn).reshape(-1, len(self._space.choices))
+        excess = np.min([goal.violation(rows) for goal in self._problem.goals], axis=0)
+        return [drawn[index] for index in np.argsort(excess, kind="stable")[:count]]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn the evaluations, whoever proposed them."""

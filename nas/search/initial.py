@@ -12,21 +12,37 @@ _POOL = 4096
 
 
 def spread_over_costs(problem: Problem, rng: np.random.Generator, count: int) -> IntArray:
-    """`count` feasible rows, by rank of cost evenly spread and different in their options.
+    """Up to `count` distinct feasible rows, evenly spread over costs and different in their options.
 
-    Begins with the dearest and the cheapest network of the pool. Costs are those of every goal;
-    ranks are used, so a space whose costs pile up at one end is still covered.
+    The pool is cut into strata of rising cost; each gives the row that differs most from those
+    taken before. Begins with the dearest and the cheapest.
     """
     rows = _pool(problem.space, rng)
-    feasible = [goal.violation(rows) == 0 for goal in problem.goals]
-    allowed = np.any(feasible, axis=0)
+    allowed = np.any([goal.violation(rows) == 0 for goal in problem.goals], axis=0)
     rows = rows[allowed] if allowed.any() else rows
-    costs = np.column_stack([goal.values(rows) for goal in problem.goals])
-    ranks = np.column_stack([_rank(column) for column in costs.T])
-    level = _rank(ranks.mean(axis=1))
+    level = _level(np.column_stack([goal.values(rows) for goal in problem.goals]))
     options = rows / np.maximum(problem.space.counts - 1, 1)
-    spread = np.column_stack([options / np.sqrt(options.shape[1]), 2 * level])
-    return rows[_farthest(spread, [int(level.argmax()), int(level.argmin())], count)]
+    edges = np.linspace(0, 1, max(2, count) - 1)
+    stratum = np.searchsorted(edges, level)
+    chosen = [int(level.argmax()), int(level.argmin())][:count]
+    distance = np.full(len(rows), np.inf)
+    for number in rng.permutation(np.unique(stratum)):
+        for index in chosen[-1:] if chosen else []:
+            distance = np.minimum(distance, np.abs(options - options[index]).sum(axis=1))
+        members = np.flatnonzero(stratum == number)
+        chosen.append(int(members[distance[members].argmax()]))
+    return rows[list(dict.fromkeys(chosen))[:count]]
+
+
+def _level(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How dear each row is, from 0 to 1: half by rank, half by the logarithm of its costs."""
+    finite = np.where(np.isfinite(costs), costs, np.nan)
+    logs = np.log(np.maximum(np.nan_to_num(finite, nan=float(np.nanmax(finite))), 1e-12))
+    logs = (logs - logs.min(axis=0)) / np.maximum(np.ptp(logs, axis=0), 1e-12)
+    mean = logs.mean(axis=1)
+    rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable") / max(1, len(mean) - 1)
+    blend = (rank + mean) / 2
+    return (blend - blend.min()) / max(float(np.ptp(blend)), 1e-12)
 
 
 def _pool(space: SearchSpace, rng: np.random.Generator) -> IntArray:
@@ -36,20 +52,3 @@ def _pool(space: SearchSpace, rng: np.random.Generator) -> IntArray:
     tilted = rng.binomial(np.broadcast_to(space.counts - 1, (_POOL // 2, len(space.counts))), lean)
     ends = np.array([space.smallest, space.largest])
     return np.unique(space.canonical_array(np.concatenate([ends, plain, tilted])), axis=0)
-
-
-def _rank(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    order = np.argsort(np.argsort(column, kind="stable"), kind="stable")
-    return order / max(1, len(column) - 1)
-
-
-def _farthest(points: NDArray[np.float64], start: list[int], count: int) -> list[int]:
-    """Indices of `count` points, each the farthest from those before."""
-    chosen = list(dict.fromkeys(start))[:count]
-    distance = np.full(len(points), np.inf)
-    for index in chosen:
-        distance = np.minimum(distance, ((points - points[index]) ** 2).sum(axis=1))
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-    return chosen

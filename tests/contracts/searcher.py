@@ -1,0 +1,128 @@
+"""The contract of a searcher: give `make` as a fixture and inherit every test."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas.evaluate import Evaluation
+from nas.objectives import Goal, Problem
+from nas.search.base import Searcher
+from search_spaces.choice import choice
+from search_spaces.graph import Graph
+from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.space import Genotype, InvalidGenotype, IntArray, SearchSpace
+
+MakeSearcher = Callable[[Problem, int], Searcher]
+
+
+def chain(*, depth: int, widths: Sequence[int] = (4, 8, 12)) -> SearchSpace:
+    """Convolutions in a row: an elastic depth, and per layer a kernel and a width."""
+    graph = Graph(Image(3, 8))
+    layers = choice("depth", range(1, depth + 1))
+    for i in range(depth):
+        spec = Conv2d(choice(f"layer{i}.width", widths), choice(f"layer{i}.kernel", (1, 3, 5)))
+        graph.add(f"layer{i}", spec, present=deeper_than(layers, i) if i else True)
+    graph.add("pool", GlobalPool())
+    graph.add("head", Linear(10))
+    return SearchSpace(graph, name="chain")
+
+
+def picked(rows: IntArray) -> np.ndarray:
+    """A cost that grows with every pick."""
+    return 1.0 + np.asarray(rows, dtype=np.float64).sum(axis=1)
+
+
+def rugged(rows: IntArray) -> np.ndarray:
+    """A loss that falls with the picks, more with some than with others, plus a pairwise part."""
+    weights = 1 + np.sin(np.arange(rows.shape[1])) ** 2
+    pairs = (rows[:, 1:] * rows[:, :-1]).sum(axis=1) / rows.shape[1]
+    return 60 - 3 * rows @ weights - pairs
+
+
+def problem_of(space: SearchSpace, **limits: float) -> Problem:
+    """One goal: the loss against the number of picks."""
+    return Problem(space, (Goal("device", {"picks": picked}, ("picks",), limits),))
+
+
+def evaluated(genotypes: Sequence[Genotype]) -> list[Evaluation]:
+    losses = rugged(np.array(genotypes)) if genotypes else []
+    return [
+        Evaluation(genotype, {"error": float(loss)}, seed=0, seconds=0.0, where="here")
+        for genotype, loss in zip(genotypes, losses, strict=True)
+    ]
+
+
+def run(searcher: Searcher, *batches: int) -> list[Genotype]:
+    """Everything proposed in batches of these sizes."""
+    found: list[Genotype] = []
+    for count in batches:
+        asked = searcher.ask(count)
+        searcher.tell(evaluated(asked))
+        found += asked
+    return found
+
+
+class SearcherContract:
+    """What every searcher promises."""
+
+    @pytest.fixture
+    def make(self) -> MakeSearcher:
+        raise NotImplementedError("give a function of a problem and a seed")
+
+    @pytest.fixture
+    def problem(self) -> Problem:
+        return problem_of(chain(depth=5))
+
+    def test_proposals_are_canonical_and_never_repeat(self, make, problem):
+        found = run(make(problem, 0), 7, 1, 20, 3, 9)
+        assert len(found) == 40
+        assert len(set(found)) == 40
+        assert all(problem.space.canonical(genotype) == genotype for genotype in found)
+        assert all(type(pick) is int for genotype in found for pick in genotype)
+
+    def test_same_seed_same_sequence_other_seed_another(self, make, problem):
+        first = run(make(problem, 3), 12, 12, 12)
+        assert run(make(problem, 3), 12, 12, 12) == first
+        assert run(make(problem, 4), 12, 12, 12) != first
+
+    def test_asking_without_telling_goes_on(self, make, problem):
+        searcher = make(problem, 0)
+        first = searcher.ask(10)
+        searcher.tell(evaluated(first))
+        waiting = [*searcher.ask(10), *searcher.ask(10), *searcher.ask(10)]
+        assert len({*first, *waiting}) == 40
+
+    def test_what_others_evaluated_is_not_proposed(self, make, problem):
+        searcher = make(problem, 0)
+        others = [problem.space.sample(np.random.default_rng(seed)) for seed in range(30)]
+        searcher.tell(evaluated(list(dict.fromkeys(others))))
+        assert not set(others) & set(run(searcher, 15, 15))
+
+    def test_an_exhausted_space_ends_the_search(self, make):
+        space = chain(depth=2, widths=(4, 8))
+        found = run(make(problem_of(space), 0), *[5] * 12)
+        assert len(found) == len(set(found)) == space.size == 42
+        assert run(make(problem_of(space), 0), 100, 5)[42:] == []
+
+    def test_asking_for_nothing_gives_nothing(self, make, problem):
+        assert make(problem, 0).ask(0) == []
+
+    def test_a_genotype_of_another_space_is_refused(self, make, problem):
+        with pytest.raises(InvalidGenotype, match="entries"):
+            make(problem, 0).tell(evaluated([(0, 0, 0)]))
+
+    def test_a_genotype_that_is_not_canonical_is_refused(self, make, problem):
+        closed = (0,) * 9 + (1, 1)
+        assert problem.space.canonical(closed) != closed
+        with pytest.raises(ValueError, match="canonical"):
+            make(problem, 0).tell(evaluated([closed]))
+
+    def test_a_loss_that_is_not_finite_or_missing_is_refused(self, make, problem):
+        searcher = make(problem, 0)
+        one = evaluated(searcher.ask(1))[0]
+        with pytest.raises(ValueError, match="finite"):
+            searcher.tell([replace(one, metrics={"error": float("nan")})])
+        with pytest.raises(ValueError, match="accuracy"):
+            searcher.tell([replace(one, metrics={"accuracy": 1.0})])

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess
+from predictors.rank import kendall_tau, tau_within_budgets
+from predictors.ridge import Ridge
+from predictors.warp import Warp
+from tests.contracts.predictor import PredictorContract, loss_of
+from tests.contracts.searcher import chain, picked
+
+
+class TestRidge(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return Ridge(OneHot(space))
+
+
+class TestGaussianProcess(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return GaussianProcess(OneHot(space))
+
+
+class TestGaussianProcessWithCosts(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return GaussianProcess(OneHot(space, extra=[picked]))
+
+
+def test_one_hot_is_zero_where_a_choice_is_closed():
+    space = chain(depth=3)
+    features = OneHot(space, extra=[picked])
+    rows = space.sample_array(np.random.default_rng(0), 64)
+    made = features(rows)
+    one_hot, ordinal, extra = features.parts
+    assert made.shape == (64, features.columns)
+    groups = np.add.reduceat(made[:, one_hot], np.cumsum([0, *space.counts[:-1]]), axis=1)
+    np.testing.assert_array_equal(groups, space.active_array(rows))
+    np.testing.assert_array_equal(made[:, ordinal] > 0, space.active_array(rows))
+    assert np.ptp(made[:, ordinal].max(axis=0)) == 0
+    assert abs(made[:, extra].mean()) < 1
+
+
+def test_an_extra_column_may_be_infinite_somewhere_but_not_everywhere():
+    space = chain(depth=3)
+    rows = space.sample_array(np.random.default_rng(0), 64)
+    partly = OneHot(space, extra=[lambda rows: np.where(rows[:, 0] > 0, picked(rows), np.inf)])
+    assert np.isfinite(partly(rows)).all()
+    with pytest.raises(ValueError, match="infinite or NaN on every"):
+        OneHot(space, extra=[lambda rows: np.full(len(rows), np.inf)])
+
+
+def test_ridge_chooses_its_penalty_by_leave_one_out():
+    space = chain(depth=4)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 40), axis=0)
+    losses = loss_of(rows) + np.random.default_rng(1).normal(0, 2, len(rows))
+    features = OneHot(space)
+    ridge = Ridge(features)
+    ridge.fit(rows, losses)
+    errors = []
+    for left_out in range(len(rows)):
+        kept = np.arange(len(rows)) != left_out
+        again = Ridge(features, penalties=np.array([ridge.penalty]))
+        again.fit(rows[kept], losses[kept])
+        errors.append(again.predict(rows[[left_out]])[0][0] - losses[left_out])
+    assert ridge.leave_one_out_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+
+
+def test_the_kernels_gradient_is_that_of_its_evidence():
+    from predictors.gaussian import _Evidence, _pair_distances
+
+    space = chain(depth=3)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 30), axis=0)
+    process = GaussianProcess(OneHot(space, extra=[picked]))
+    y = loss_of(rows)
+    distances = _pair_distances(process.features, process.features(rows))
+    evidence = _Evidence(distances, (y - y.mean()) / y.std(), process)
+    at = np.random.default_rng(1).normal(0, 0.3, 3 + len(distances) + 1)
+    _, gradient = evidence(at)
+    for i in range(len(at)):
+        step = np.zeros(len(at))
+        step[i] = 1e-2
+        slope = (evidence(at + step)[0] - evidence(at - step)[0]) / 2e-2
+        assert gradient[i] == pytest.approx(slope, abs=1e-2 + 2e-2 * abs(slope))
+
+
+@pytest.mark.parametrize("tail", [0.0, 1.0, 3.0])
+def test_warp_is_monotone_and_reversible(tail):
+    losses = 5 + np.exp(tail * np.random.default_rng(0).normal(size=200))
+    warp = Warp(losses)
+    order = np.argsort(losses)
+    assert (np.diff(warp(losses)[order]) >= 0).all()
+    back, _ = warp.back(warp(losses), np.full(200, 0.1))
+    np.testing.assert_allclose(back, losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("tail", [0.01, 2.0])
+def test_expected_improvement_is_the_mean_over_draws(tail):
+    losses = 5 + np.exp(tail * np.random.default_rng(0).normal(size=200))
+    warp = Warp(losses)
+    mean, spread = np.array([0.3, -1.0]), np.array([0.8, 0.2])
+    best = np.quantile(losses, [0.2, 0.5, 0.8])
+    z = mean + spread * np.random.default_rng(1).normal(size=(200_000, 2))
+    draws, _ = warp.back(z, np.zeros_like(z))
+    expected = np.maximum(best[None, None] - draws[:, :, None], 0).mean(axis=0)
+    np.testing.assert_allclose(warp.improvement(best, mean, spread), expected, rtol=0.05, atol=2e-3)
+
+
+def test_tau_is_that_of_all_pairs():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 40))
+    signs = np.sign(np.subtract.outer(first, first) * np.subtract.outer(second, second))
+    assert kendall_tau(first, second) == pytest.approx(signs.sum() / (40 * 39))
+    assert np.isnan(kendall_tau(np.ones(5), np.arange(5.0)))
+    with pytest.raises(ValueError, match="same networks"):
+        kendall_tau(first, second[:3])
+
+
+def test_tau_within_budgets_does_not_reward_size():
+    rng = np.random.default_rng(0)
+    cost = np.arange(100.0)
+    within = rng.normal(size=100)
+    measured = -10 * np.repeat(np.arange(5), 20) + within
+    assert kendall_tau(-cost, measured) > 0.7
+    assert abs(tau_within_budgets(-cost, measured, cost).mean()) < 0.3
+    assert tau_within_budgets(measured, measured, cost).min() == pytest.approx(1.0)
