@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from nas.evaluate import Evaluation
+from nas.objectives import Goal
 
 FloatArray = NDArray[np.float64]
 
@@ -68,6 +73,20 @@ def _volume(front: FloatArray, reference: FloatArray) -> float:
         below = front[: position + 1, :-1]
         volume += heights[position] * _volume(below[nondominated(below)], reference[:-1])
     return float(volume)
+
+
+def measured_front(
+    goal: Goal, evaluations: Sequence[Evaluation], *, metric: str = "error"
+) -> list[Evaluation]:
+    """The evaluations within the limits of `goal` that no other one beats, cheapest first."""
+    if not evaluations:
+        return []
+    rows = np.array([evaluation.genotype for evaluation in evaluations])
+    losses = np.array([evaluation.metrics[metric] for evaluation in evaluations])
+    points = np.column_stack([losses, goal.values(rows)])
+    feasible = np.flatnonzero(goal.violation(rows) == 0)
+    front = feasible[nondominated(points[feasible])]
+    return [evaluations[i] for i in front[np.argsort(points[front, 1], kind="stable")]]
 
 
 def _matrix(points: FloatArray) -> FloatArray:

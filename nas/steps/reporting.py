@@ -28,7 +28,7 @@ from nas.report.data import (
 from nas.report.html import render
 from nas.report.store import save
 from nas.report.tables import write_front_csv
-from nas.search.front import hypervolume, nondominated
+from nas.search.front import hypervolume, measured_front, nondominated
 from nas.search.inner import Effort, evolve
 from nas.steps.exporting import Shipped
 from nas.steps.probing import Probe, probed
@@ -75,7 +75,7 @@ def _results(
     errors = np.array([e.metrics["error"] for e in evaluations])
     predictor.fit(rows, errors)
     compared = yardsticks(plan, supernet)
-    made = Measured(plan, rows, errors, predictor)
+    made = Measured(plan, evaluations, predictor)
     targets = [
         made.target(target, goal, compared, shipped.get(target.name), points)
         for target, goal in zip(plan.targets, plan.problem.goals, strict=True)
@@ -140,12 +140,11 @@ def _proxies(probe: Probe, rows: IntArray, errors: FloatArray) -> dict[str, Prox
 class Measured:
     """The evaluations of a run, seen from one target after the other."""
 
-    def __init__(
-        self, plan: Plan, rows: IntArray, errors: FloatArray, predictor: Predictor
-    ) -> None:
+    def __init__(self, plan: Plan, evaluations: Sequence[Evaluation], predictor: Predictor) -> None:
         self._plan = plan
-        self._rows = rows
-        self._errors = errors
+        self._evaluations = evaluations
+        self._rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
+        self._errors = np.array([e.metrics["error"] for e in evaluations])
         self._predictor = predictor
 
     def target(
@@ -158,7 +157,6 @@ class Measured:
     ) -> TargetResult:
         """What the run found for one device."""
         known = {name: cost(self._rows) for name, cost in goal.costs.items()}
-        front = self._front(goal, known)
         reference, growth = self._hypervolume(goal)
         on_target = (yardstick.on(target) for yardstick in compared)
         notes = () if shipped else ("No evaluated subnet is within the limits.",)
@@ -168,7 +166,7 @@ class Measured:
             objectives=goal.objectives,
             limits=goal.limits,
             costs={name: tuple(values.tolist()) for name, values in known.items()},
-            front=front,
+            front=self._front(goal),
             predicted_front=self._predicted_front(goal),
             references=tuple(found for found in on_target if found is not None),
             reference_point=reference,
@@ -177,20 +175,16 @@ class Measured:
             notes=notes,
         )
 
-    def _front(self, goal: Goal, known: Mapping[str, FloatArray]) -> tuple[FrontPoint, ...]:
+    def _front(self, goal: Goal) -> tuple[FrontPoint, ...]:
         """The measured front within the limits, cheapest first."""
-        feasible = np.flatnonzero(goal.violation(self._rows) == 0)
-        points = np.column_stack([self._errors, goal.values(self._rows)])[feasible]
-        front = feasible[nondominated(points)]
-        order = front[np.argsort(known[goal.objectives[0]][front], kind="stable")]
         return tuple(
             FrontPoint(
-                tuple(self._rows[i].tolist()),
-                float(self._errors[i]),
-                {name: float(values[i]) for name, values in known.items()},
-                self._plan.space.describe(self._rows[i].tolist()),
+                found.genotype,
+                found.metrics["error"],
+                {n: float(cost(np.array([found.genotype]))[0]) for n, cost in goal.costs.items()},
+                self._plan.space.describe(found.genotype),
             )
-            for i in order
+            for found in measured_front(goal, self._evaluations)
         )
 
     def _predicted_front(self, goal: Goal) -> tuple[PredictedPoint, ...]:

@@ -1,0 +1,56 @@
+"""One supernet, one search, one file: the parts of `nas run`, by hand, in half a minute.
+
+`python examples/quickstart.py [FOLDER]` prints the front and writes `subnet.onnx` to FOLDER.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nas.archive import Archive
+from nas.evaluators import SupernetEvaluator
+from nas.export import export_onnx, verify
+from nas.objectives import Goal, Problem
+from nas.search.front import measured_front
+from nas.search.guided import Guided
+from nas.search.loop import search
+from nas.targets import legal, load_target
+from nas.tasks import DigitsTask
+from search_spaces.residual import residual
+from supernets.deploy import deploy
+from supernets.extract import extract
+from supernets.supernet import Supernet
+from supernets.train import TrainingSettings, train
+
+
+def main(folder: Path) -> None:
+    """Train, search, export and check; write to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task, target = DigitsTask().load(), load_target("edge-npu")
+    shape = {"channels": task.channels, "classes": task.classes, "image_sizes": (task.image_size,)}
+    space = residual(**shape, widths=[[8], [8, 12, 16], [16, 24, 32]], depths=[[1, 2], [1, 2]])
+    space = legal(space, [target])  # without options that the device refuses
+
+    supernet = Supernet(space, seed=0)
+    settings = TrainingSettings(float_epochs=3, quantized_epochs=3)
+    train(supernet, task.train, settings, state_path=folder / "training.safetensors")
+
+    goal = Goal(target.name, target.compile(space), objectives=("latency_ms",))
+    searcher = Guided(Problem(space, (goal,)), seed=0)
+    calibration, validation = task.calibration(256, 256), [*task.batches("validation", 256)]
+    evaluate = SupernetEvaluator(supernet, calibration, validation, seed=0)
+    archive = Archive(folder / "archive.journal", space, study="quickstart")
+    front = measured_front(goal, search(searcher, evaluate, archive, budget=40, batch=10))
+    for found in front:
+        latency = goal.costs["latency_ms"](np.array([found.genotype]))[0]
+        print(f"{latency:.3f} ms  {found.metrics['error']:5.2f} % error  {found.genotype}")
+
+    deployed = deploy(extract(supernet, front[-1].genotype, calibration))
+    written = export_onnx(deployed, folder / "subnet.onnx", metadata={})
+    checked = verify(written.path, deployed, *next(task.test_batches(1000)))
+    print(f"{written.path}: {written.file_bytes:,} bytes, {checked.file_accuracy:.1f} % on test")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart"))

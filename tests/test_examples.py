@@ -1,0 +1,29 @@
+"""The examples do what they say."""
+
+import re
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from examples import quickstart
+from nas.tasks import DigitsTask
+
+
+def test_quickstart_prints_a_front_and_leaves_a_file_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quickstart.main(tmp_path)
+    *front, written = capsys.readouterr().out.splitlines()
+    found = [re.match(r"([\d.]+) ms +([\d.]+) % error", line) for line in front]
+    points = [(float(m[1]), float(m[2])) for m in found if m is not None]
+    assert len(points) == len(front) >= 2
+    latencies, errors = zip(*points, strict=True)
+    assert list(latencies) == sorted(latencies)
+    assert list(errors) == sorted(errors, reverse=True)
+    session = onnxruntime.InferenceSession(tmp_path / "subnet.onnx")
+    images, labels = next(DigitsTask().load().test_batches(1000))
+    (logits,) = session.run(None, {"image": images.numpy()})
+    right = 100 * (logits.argmax(1) == labels.numpy()).mean()
+    assert f"{right:.1f} % on test" in written
+    assert right > 85
