@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.space import as_genotypes
-from supernets.extract import detached, extract
+from supernets.extract import detached, extract, rescaled
 from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
 
@@ -125,3 +125,20 @@ def test_it_survives_pickling(supernet: Supernet, images: Tensor) -> None:
 def test_calibration_needs_a_batch(supernet: Supernet) -> None:
     with pytest.raises(ValueError, match="calibration holds no batch"):
         extract(supernet, supernet.space.smallest, [])
+
+
+@pytest.mark.parametrize(("off", "kept"), [(1.0, True), (1.2, True), (2.2, False), (0.5, False)])
+def test_a_learned_step_stays_unless_it_fits_badly(off: float, kept: bool) -> None:
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    best = 0.3534  # of a normal variable at 15 levels (Max 1960, table 2)
+    step = torch.tensor([best * off])
+    found = rescaled(values, step, (-7.0, 7.0))
+    assert (found.item() == step.item()) == kept
+    assert found.item() == pytest.approx(step.item() if kept else best, rel=0.15)
+
+
+def test_scales_come_from_what_arrives(supernet: Supernet, images: Tensor) -> None:
+    genotype = supernet.space.largest
+    learned = detached(supernet, genotype).inputs["stem", 0].scale
+    assert extract(supernet, genotype, [images]).inputs["stem", 0].scale == learned
+    assert extract(supernet, genotype, [images / 2]).inputs["stem", 0].scale < learned
