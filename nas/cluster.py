@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ from nas.evaluate import Evaluation, EvaluationError, Evaluator, EvaluatorFactor
 from search_spaces.space import Genotype
 
 _START_S = 300.0
+_CONNECT_S = 10.0
 _RETRIES = 3
 
 
@@ -73,8 +75,9 @@ class RayEvaluator:
             self._connect(address or "local")
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
             _check_room(self._ray.nodes(), workers, resources)
-            # Held as long as the workers, which read it again when they are restarted.
-            self._factory = self._ray.put(factory)
+            # Goes with every call, since a worker that was restarted has to build anew; inside a
+            # list, since Ray would unpack a bare reference each time.
+            self._factory = [self._ray.put(factory)]
             self._workers = [self._worker(resources) for _ in range(workers)]
             self._await_workers()
             undo.pop_all()
@@ -103,19 +106,20 @@ class RayEvaluator:
             EvaluationError: An evaluation raised, took longer than the deadline, or killed its
                 worker again and again.
         """
-        return _Dispatch(self._ray, self._workers, self._deadline_s).run(
-            [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
-        )
+        chunks = [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
+        dispatch = _Dispatch(self._ray, self._workers, self._factory, self._deadline_s)
+        return dispatch.run(chunks)
 
     def _connect(self, address: str) -> None:
         if self._ray.is_initialized():
             return
         local = {"include_dashboard": False} if address == "local" else {}
         try:
+            _check_reachable(address)
             self._ray.init(
                 address=address, logging_level=logging.ERROR, log_to_driver=False, **local
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(
                 f"no Ray cluster can be reached at {address!r}: {error}; start one with "
                 "`ray start --head`, or leave out the address to use this machine"
@@ -131,12 +135,12 @@ class RayEvaluator:
             max_task_retries=_RETRIES,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        worker = made.remote(self._factory, int(threads))
+        worker = made.remote(int(threads))
         self._stack.callback(self._ray.kill, worker)
         return worker
 
     def _await_workers(self) -> None:
-        calls = [worker.start.remote() for worker in self._workers]
+        calls = [worker.evaluate.remote(self._factory, []) for worker in self._workers]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
             raise ClusterError(
@@ -145,7 +149,7 @@ class RayEvaluator:
                 "work to end or ask for fewer workers"
             )
         try:
-            failures = [failure for failure in self._ray.get(started) if failure is not None]
+            failures = [failure for _, failure in self._ray.get(started) if failure is not None]
         except self._ray.exceptions.RayError as error:
             raise ClusterError(f"a worker died when it was started: {error}") from error
         if failures:
@@ -172,31 +176,25 @@ def _told(kind: type[EvaluationError], failure: _Failure, what: str) -> Evaluati
 class _Worker:
     """What runs in an actor: the evaluator, built when first used (again after a restart)."""
 
-    def __init__(self, factory: EvaluatorFactory, threads: int) -> None:
-        self._factory = factory
+    def __init__(self, threads: int) -> None:
         self._threads = threads
         self._evaluator: Evaluator | None = None
 
-    def start(self) -> _Failure | None:
-        """Build the evaluator; what went wrong, if anything."""
-        try:
-            self._built()
-        except Exception as error:  # noqa: BLE001  # raised by the driver
-            return _failure(error)
-        return None
-
-    def evaluate(self, genotypes: Sequence[Genotype]) -> tuple[list[Evaluation], _Failure | None]:
-        """The evaluations up to the first failure, and that failure."""
+    def evaluate(
+        self, factory: Sequence[Any], genotypes: Sequence[Genotype]
+    ) -> tuple[list[Evaluation], _Failure | None]:
+        """The evaluations up to the first failure, and that failure; without genotypes, builds."""
         done: list[Evaluation] = []
         try:
-            done.extend(self._built()(genotypes))
+            done.extend(self._built(*factory)(genotypes))
         except Exception as error:  # noqa: BLE001  # raised by the driver
             return done, _failure(error)
         return done, None
 
-    def _built(self) -> Evaluator:
+    def _built(self, reference: Any) -> Evaluator:
         if self._evaluator is None:
-            self._evaluator = self._factory()
+            factory: EvaluatorFactory = _imported().get(reference)
+            self._evaluator = factory()
             torch = sys.modules.get("torch")
             if torch is not None:  # it may have been loaded before the variables were set
                 torch.set_num_threads(self._threads)
@@ -218,8 +216,11 @@ class _Call:
 class _Dispatch:
     """One batch on its way: every worker has at most one call, the next goes to who is free."""
 
-    def __init__(self, ray: ModuleType, workers: list[Any], deadline_s: float) -> None:
-        self._ray, self._workers, self._deadline_s = ray, workers, deadline_s
+    def __init__(
+        self, ray: ModuleType, workers: list[Any], factory: Sequence[Any], deadline_s: float
+    ) -> None:
+        self._ray, self._workers = ray, workers
+        self._factory, self._deadline_s = factory, deadline_s
         self._calls: dict[Any, _Call] = {}
         self._failure: EvaluationError | None = None
 
@@ -250,7 +251,8 @@ class _Dispatch:
 
     def _submit(self, worker: Any, genotypes: Sequence[Genotype]) -> None:
         deadline = time.monotonic() + self._deadline_s
-        self._calls[worker.evaluate.remote(genotypes)] = _Call(worker, genotypes, deadline)
+        reference = worker.evaluate.remote(self._factory, genotypes)
+        self._calls[reference] = _Call(worker, genotypes, deadline)
 
     def _result(self, reference: Any, call: _Call) -> list[Evaluation]:
         try:
@@ -302,6 +304,13 @@ def _imported() -> ModuleType:
             'run: pip install "elastic-nas[cluster]"'
         ) from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Try the address once: Ray itself tries for many minutes."""
+    host, separator, port = address.rpartition("//")[2].rpartition(":")
+    if separator and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _check_room(

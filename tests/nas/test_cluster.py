@@ -3,6 +3,8 @@ from __future__ import annotations
 import builtins
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -208,6 +210,43 @@ class TestOwnWorkers:
             with RayEvaluator(factory(tmp_path), workers=CPUS - 2) as evaluate:
                 assert len(list(evaluate([(Synthetic.ANSWER, 0)]))) == 1
         assert ray.is_initialized()
+
+
+OWN_CLUSTER = """
+import sys
+from pathlib import Path
+import ray
+from nas.cluster import ClusterError, RayEvaluator
+from tests.nas.synthetic import Synthetic, factory
+
+made = factory(Path(sys.argv[1]))
+for settings in ({"address": "127.0.0.1:1", "workers": 1}, {"workers": 10_000}):
+    try:
+        RayEvaluator(made, **settings)
+    except ClusterError as error:
+        print(error)
+    assert not ray.is_initialized()
+with RayEvaluator(made, workers=1) as evaluate:
+    print(len(list(evaluate([(Synthetic.ANSWER, 0), (Synthetic.ANSWER, 1)]))))
+assert not ray.is_initialized()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_cluster_of_its_own_is_started_and_stopped_without_a_word(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OWN_CLUSTER, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    unreachable, too_small, answered = ran.stdout.splitlines()
+    assert "no Ray cluster can be reached at '127.0.0.1:1'" in unreachable
+    assert "of the 10000 workers asked for" in too_small
+    assert answered == "2"
 
 
 def test_without_ray_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
