@@ -18,6 +18,7 @@ from nas.targets import HardwareTarget, TargetError, legal, load_target
 from nas.tasks import Task
 from search_spaces import costs
 from search_spaces.space import SearchSpace
+from supernets.schedule import schedule
 
 THIS_CPU = "this-cpu"
 _SUMMARY_SAMPLES = 2001
@@ -109,6 +110,10 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
         raise RecipeError(
             f"the space of recipe {recipe.name!r} cannot be built: {error}"
         ) from error
+    try:
+        schedule(recipe.training, len(task.train))
+    except ValueError as error:
+        raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
     plan = Plan(recipe, files, task, legal(space, targets), targets)
     for target in targets:
         if target not in plan.unmeasured():

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
+from nas.recipe_problems import explained
 from nas.tasks import Task, TaskSection
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.policy import Fineness, Policy
@@ -33,9 +42,28 @@ def _full_precision(bits: Any) -> Any:
     return None if bits in ("float", 16, 32) else bits
 
 
+def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Training relies on the last option of every choice being the largest."""
+    ranked = [math.inf if option is None else option for option in options]
+    if not ranked or any(a >= b for a, b in pairwise(ranked)):
+        raise ValueError("must hold at least one option, ascending, each once")
+    return options
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("must be odd, so that it has a centre")
+    return kernel
+
+
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Sizes = Annotated[tuple[Size, ...], AfterValidator(_ascending)]
+Kernels = Annotated[tuple[Annotated[Size, AfterValidator(_odd)], ...], AfterValidator(_ascending)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bits = Annotated[
     Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
 ]
+Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
 GranularityName = Literal["per_tensor", "per_channel"]
 _GRANULARITIES: dict[str, Granularity] = {
     "per_tensor": PerTensor(),
@@ -46,8 +74,8 @@ _GRANULARITIES: dict[str, Granularity] = {
 class PolicySection(Section):
     """Precisions to choose from; 16, 32 and "float" mean full precision."""
 
-    weight_bits: tuple[Bits, ...] = (2, 4, 8)
-    activation_bits: tuple[Bits, ...] = (4, 8)
+    weight_bits: Precisions = (2, 4, 8)
+    activation_bits: Precisions = (4, 8)
     weight_granularities: tuple[GranularityName, ...] = ("per_channel",)
     weight_symmetries: tuple[bool, ...] = (True,)
     activation_symmetries: tuple[bool, ...] = (False,)
@@ -71,10 +99,10 @@ class ResidualSection(Section):
     """A space of residual networks."""
 
     family: Literal["residual"]
-    widths: tuple[tuple[int, ...], ...]
-    depths: tuple[tuple[int, ...], ...]
-    kernels: tuple[int, ...] = (3,)
-    image_sizes: tuple[int, ...] | None = None
+    widths: tuple[Sizes, ...]
+    depths: tuple[Sizes, ...]
+    kernels: Kernels = (3,)
+    image_sizes: Sizes | None = None
     policy: PolicySection = PolicySection()
 
     def build(self, task: Task) -> SearchSpace:
@@ -95,14 +123,14 @@ class MobileNetSection(Section):
 
     family: Literal["mobilenet"]
     stages: tuple[Stage, ...] = MOBILENET_V3
-    depths: tuple[int, ...] = (2, 3, 4)
-    kernels: tuple[int, ...] = (3, 5, 7)
-    expansions: tuple[int, ...] = (3, 4, 6)
-    width_multipliers: tuple[float, ...] = (1.0,)
-    stem: int = 16
-    stem_stride: int = 2
-    head: int = 960
-    image_sizes: tuple[int, ...] | None = None
+    depths: Sizes = (2, 3, 4)
+    kernels: Kernels = (3, 5, 7)
+    expansions: Sizes = (3, 4, 6)
+    width_multipliers: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (1.0,)
+    stem: Size = 16
+    stem_stride: Size = 2
+    head: Size = 960
+    image_sizes: Sizes | None = None
     policy: PolicySection = PolicySection()
 
     def build(self, task: Task) -> SearchSpace:
@@ -133,9 +161,12 @@ class SpaceFileSection(Section):
         """The space in the file; its input and output must fit the task."""
         try:
             space = SearchSpace.from_json(self.path.read_text())
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
+            raise RecipeError(f"space.path = {self.path}: {error.strerror}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RecipeError(
-                f"space.path = {self.path}: {error}; give a file that `to_json` wrote"
+                f"space.path = {self.path} holds no search space ({type(error).__name__}: "
+                f"{error}); give a file that `to_json` wrote"
             ) from error
         made = space.decode(space.largest).shapes()
         channels, (classes,) = made["input"][0], list(made.values())[-1]
@@ -150,7 +181,6 @@ class SpaceFileSection(Section):
 SpaceSection = Annotated[
     ResidualSection | MobileNetSection | SpaceFileSection, Field(discriminator="family")
 ]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TargetSection(Section):
@@ -178,7 +208,7 @@ class SearchSection(Section):
 class ComputeSection(Section):
     """Where it runs."""
 
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     profile_threads: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=0)] = 0
@@ -188,6 +218,12 @@ class ComputeSection(Section):
     ray_address: str | None = None
 
 
+def _unseeded(settings: TrainingSettings) -> TrainingSettings:
+    if settings.seed != TrainingSettings().seed:
+        raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
+    return settings
+
+
 class Recipe(Section):
     """Everything that one run needs."""
 
@@ -195,7 +231,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     task: TaskSection
     space: SpaceSection
-    training: TrainingSettings = TrainingSettings()
+    training: Annotated[TrainingSettings, AfterValidator(_unseeded)] = TrainingSettings()
     targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
     search: SearchSection = SearchSection()
     compute: ComputeSection = ComputeSection()
@@ -225,7 +261,7 @@ def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Re
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  {line}" for line in explained(error, Recipe))
         raise RecipeError(f"{source} cannot be run:\n{problems}") from error
 
 
@@ -240,21 +276,20 @@ def _apply(content: dict[str, Any], override: str) -> None:
         value = text.strip()
     place: Any = content
     for step in steps[:-1]:
-        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        where = _index(place, step, key)
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[where]
         if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, not a section")
-    if isinstance(place, list):
-        place[int(steps[-1])] = value
-    else:
-        place[steps[-1]] = value
+            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, which has no parts to set")
+    place[_index(place, steps[-1], key)] = value
 
 
-def _explain(problem: ErrorDetails) -> str:
-    """One problem as key, value and what is allowed."""
-    key = ".".join(str(step) for step in problem["loc"])
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: unknown key; see docs/formats.md for the keys of this section"
-    if problem["type"] == "missing":
-        return f"{key}: missing; give a value"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{key} = {problem['input']!r}: {message}"
+def _index(place: dict[str, Any] | list[Any], step: str, key: str) -> Any:
+    """What `step` is called in `place`: a key, or a number from 0 where there is a list."""
+    if isinstance(place, dict):
+        return step
+    if not (step.isascii() and step.isdecimal() and int(step) < len(place)):
+        raise RecipeError(
+            f"--set {key}: {step!r} names none of {len(place)} entries; give a number from 0 to "
+            f"{len(place) - 1}, for example targets.0.name=edge-npu"
+        )
+    return int(step)

@@ -38,6 +38,12 @@ class Stage:
     squeeze_excite: bool | None = False
     function: Nonlinearity = "relu"
 
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.stride < 1:
+            raise ValueError(
+                f"a stage has a width and a stride of at least 1, given {self.width}, {self.stride}"
+            )
+
 
 MOBILENET_V3: tuple[Stage, ...] = (
     Stage(24, 2),

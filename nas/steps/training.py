@@ -15,6 +15,7 @@ from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
 from nas.plan import Plan
+from nas.recipe import RecipeError
 from nas.report.data import LossPoint, TrainingSummary
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
@@ -24,11 +25,21 @@ _CURVE_POINTS = 200
 
 
 def device_of(plan: Plan) -> torch.device:
-    """Where the recipe computes: `auto` takes a GPU where there is one."""
+    """Where the recipe computes: `auto` takes a GPU where there is one.
+
+    Raises:
+        RecipeError: This machine has no such device.
+    """
     wanted = plan.recipe.compute.device
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RecipeError(
+            f"compute.device = {wanted!r}, but torch finds {torch.cuda.device_count()} CUDA "
+            "devices on this machine; give 'auto' or 'cpu'"
+        )
+    return device
 
 
 def trained(plan: Plan, display: Display) -> Supernet:
