@@ -30,10 +30,10 @@ class TrainingSettings:
     float_epochs: int = 30
     quantized_epochs: int = 20
     batch_size: int = 64
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     step_rate: float = 1.0
     momentum: float = 0.9
-    weight_decay: float = 1e-4
+    weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     distillation: float = 1.0
     random_subnets: int = 2
