@@ -75,8 +75,8 @@ def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
     return None
 
 
-def _filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
-    """A layer made on the meta device, which draws no random numbers, with copies of `tensors`."""
+def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
+    """`layer` with copies of `tensors`; made on the meta device, it draws no random numbers."""
     copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     layer.load_state_dict(copies, assign=True)
     return layer
@@ -109,7 +109,7 @@ def _(op: Conv2d, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: Conv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     shape = (inputs[0][0], op.out, op.kernel, op.stride, op.kernel // 2)
-    return _filled(nn.Conv2d(*shape, bias="bias" in tensors, device="meta"), tensors)
+    return filled(nn.Conv2d(*shape, bias="bias" in tensors, device="meta"), tensors)
 
 
 @parameter_shapes.register
@@ -131,7 +131,7 @@ def _(op: DepthwiseConv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     shape = (channels, channels, op.kernel, op.stride, op.kernel // 2)
     bias = "bias" in tensors
     layer = nn.Conv2d(*shape, groups=channels, bias=bias, device="meta")
-    return _filled(layer, tensors)
+    return filled(layer, tensors)
 
 
 @parameter_shapes.register
@@ -150,7 +150,7 @@ def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: Linear, tensors: Tensors, *inputs: Shape) -> nn.Module:
     flat = {"weight": tensors["weight"].flatten(1), "bias": tensors["bias"]}
-    layer = _filled(nn.Linear(flat["weight"].shape[1], op.out, device="meta"), flat)
+    layer = filled(nn.Linear(flat["weight"].shape[1], op.out, device="meta"), flat)
     return layer if len(inputs[0]) == 1 else nn.Sequential(nn.Flatten(), layer)
 
 

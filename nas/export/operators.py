@@ -71,17 +71,17 @@ def write(op: Op, site: Site) -> Value:
 
 @write.register
 def _(op: Conv2d, site: Site) -> Value:
-    return _weighted(site, "Conv", site.read(), **_window(op))
+    return weighted(site, "Conv", site.read(), **_window(op))
 
 
 @write.register
 def _(op: DepthwiseConv2d, site: Site) -> Value:
-    return _weighted(site, "Conv", site.read(), group=site.shapes[0][0], **_window(op))
+    return weighted(site, "Conv", site.read(), group=site.shapes[0][0], **_window(op))
 
 
 @write.register
 def _(op: Linear, site: Site) -> Value:
-    return _weighted(site, "Gemm", site.read(flat=len(site.shapes[0]) > 1), transB=1)
+    return weighted(site, "Gemm", site.read(flat=len(site.shapes[0]) > 1), transB=1)
 
 
 def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
     return attributes
 
 
-def _weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
+def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
     """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
     if site.layer is None:
         raise ExportError(f"node {site.address!r} has no weight; deploy the network again")

@@ -1,0 +1,115 @@
+"""The code of docs/extend.md: every block runs as it stands there and keeps its contract."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+
+import torch
+
+from nas.export import export_onnx, verify
+from nas.recipe import validate_recipe
+from nas.targets import load_target
+from search_spaces.choice import choice
+from search_spaces.graph import Graph
+from search_spaces.ops import Activation, BatchNorm2d, GlobalPool, Image, Linear
+from search_spaces.policy import Policy
+from search_spaces.space import SearchSpace
+from supernets.calibrate import initialise_steps
+from supernets.deploy import deploy
+from supernets.extract import extract
+from supernets.supernet import Supernet
+
+DOC = Path(__file__).parent.parent / "docs" / "extend.md"
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> dict[str, object]:
+    """What the Python blocks define; a TOML block goes to the file that its first line names."""
+    defined: dict[str, object] = {}
+    text = DOC.read_text()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for block in FENCED.finditer(text):
+            language, code = block.groups()
+            if language == "toml":
+                path = Path(code.splitlines()[0].removeprefix("# "))
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(code)
+            else:
+                lines_before = text.count("\n", 0, block.start(2))
+                names: dict[str, object] = {"__name__": __name__}
+                exec(compile("\n" * lines_before + code, DOC, "exec"), names)
+                defined |= {name: made for name, made in names.items() if name[0] != "_"}
+        defined["plain_json"] = Path("plain.json").read_text()
+        defined["board"] = Path("devices/my-board.toml").read_text()
+    return defined
+
+
+DEFINED = blocks()
+globals().update(  # where pytest and pickle look for them
+    {name: made for name, made in DEFINED.items() if getattr(made, "__module__", "") == __name__}
+)
+
+
+def test_every_kind_has_a_block_with_a_contract() -> None:
+    inheriting = [name for name in DEFINED if name.startswith("Test")]
+    assert inheriting == [
+        "TestDilatedConv2d",
+        "TestPlain",
+        "TestMyBoard",
+        "TestNeighbours",
+        "TestBayesianLinear",
+        "TestLogitSpread",
+    ]
+
+
+def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> None:
+    space = _space_of_dilated_convolutions()
+    board = str(DEFINED["board"]).replace('"DepthwiseConv2d"', '"DilatedConv2d"')
+    (tmp_path / "board.toml").write_text(board)
+    latency = load_target(tmp_path / "board.toml").compile(space)["latency_ms"]
+    supernet, images = Supernet(space, seed=0), torch.randn(64, 1, 8, 8)
+    initialise_steps(supernet, [images])
+    for genotype in (space.largest, space.smallest):
+        extracted = extract(supernet, genotype, [images])
+        deployed = deploy(extracted)
+        export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        labels = extracted.module(images).argmax(1)
+        checked = verify(tmp_path / "net.onnx", deployed, images, labels)
+        assert checked.agreement > 98
+        assert checked.network_accuracy > 98
+    cheap, dear = latency(torch.tensor([space.smallest, space.largest]).numpy())
+    assert 0 < cheap < dear < float("inf")
+
+
+def _space_of_dilated_convolutions() -> SearchSpace:
+    graph, policy = Graph(Image(1, 8)), Policy(weight_bits=(4, 8), activation_bits=(8,))
+    op = DEFINED["DilatedConv2d"]
+    assert callable(op)
+    for i in range(2):
+        bits = policy.layer("all", f"layer{i}", "conv")
+        graph.add(
+            f"layer{i}", op(choice(f"width{i}", (8, 16)), choice(f"kernel{i}", (3, 5)), **bits)
+        )
+        graph.add(f"layer{i}.norm", BatchNorm2d())
+        graph.add(f"layer{i}.relu", Activation("relu"))
+    graph.add("pool", GlobalPool(policy.tensor()))
+    graph.add("head", Linear(10, **policy.edge()))
+    return SearchSpace(graph, name="dilated")
+
+
+def test_the_added_space_is_read_by_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "plain.json").write_text(str(DEFINED["plain_json"]))
+    content = tomllib.loads(
+        f"""
+        name = "mine"
+        task = {{kind = "digits"}}
+        space = {{family = "file", path = "{tmp_path / "plain.json"}"}}
+        targets = [{{name = "edge-npu"}}]
+        """
+    )
+    recipe = validate_recipe(content)
+    assert recipe.space.build(recipe.task.load()).name == "plain"
