@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from supernets.checkpoint import CheckpointError, load_state
 from supernets.sampling import sandwich
+from supernets.schedule import schedule
 from supernets.state import TrainingState
 from supernets.supernet import Supernet
 from supernets.train import TrainingDiverged, TrainingSettings, sandwich_step, train
@@ -218,9 +219,8 @@ def test_only_weights_decay():
 
 
 def test_the_learning_rate_rises_and_falls_once():
-    from supernets.schedule import schedule
-
-    plan = schedule(TrainingSettings(float_epochs=6, quantized_epochs=4, warmup=0.1), 1000)
+    settings = TrainingSettings(float_epochs=6, quantized_epochs=4, warmup=0.1, learning_rate=0.1)
+    plan = schedule(settings, 1000)
     rates = [plan.learning_rate(step) for step in range(plan.total)]
     top = int(np.argmax(rates))
     assert (plan.total, plan.float_steps, top) == (150, 90, 15)
