@@ -1,0 +1,66 @@
+"""Run benchmarks and put what they print into docs/benchmarks.md, each between its own markers.
+
+    python -m benchmarks.publish compiled_costs "search_digits --seeds 5"
+
+A section holds the command, the date, the machine and the output; the prose around it stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import re
+import runpy
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def output(command: list[str]) -> str:
+    """What the benchmark prints."""
+    printed = io.StringIO()
+    before = sys.argv
+    sys.argv = command
+    try:
+        with contextlib.redirect_stdout(printed):
+            runpy.run_module(f"benchmarks.{command[0]}", run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = before
+    return printed.getvalue().strip()
+
+
+def place(name: str, content: str) -> None:
+    """Put `content` between the markers of `name`; raises `ValueError` where there are none."""
+    page = PAGE.read_text()
+    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"{PAGE} has no section {name!r}; add its begin and end markers first")
+    PAGE.write_text(pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", page))
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    return (
+        f"{os.cpu_count()} cores {platform.machine()}, {platform.system()}, Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def main() -> None:
+    """Run every benchmark that is named, with its options."""
+    for argument in sys.argv[1:]:
+        command = shlex.split(argument)
+        made = output(command)
+        stamp = datetime.now(UTC).strftime("%d %B %Y")
+        place(command[0], f"`python -m benchmarks.{argument}` ({stamp}; {machine()})\n\n{made}")
+
+
+if __name__ == "__main__":
+    main()
