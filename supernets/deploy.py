@@ -15,6 +15,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import BatchNorm2d, Conv2d, DepthwiseConv2d
 from search_spaces.quant import PerChannel
 from supernets.assemble import Slot, Step, assemble, module_name, steps_of
+from supernets.correct import bias_shifts
 from supernets.elastic import Tensors
 from supernets.extract import Extracted
 from supernets.integers import ActivationScale, IntegerTensor
@@ -95,15 +96,30 @@ def deploy(extracted: Extracted) -> Deployed:
     A weight with a scale per channel keeps its codes, since the scale absorbs the norm's factor
     (a negative one turns the codes round): what comes out equals what went in. A weight with one
     scale is folded first and then put on the best new grid: that is what a device runs, and it
-    differs from `extracted` by the rounding.
+    differs from `extracted` by the rounding, whose shift of the mean the bias takes back.
     """
+    if extracted.images is None:
+        raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
     graph, norms = _without_norms(extracted.graph)
     layers = {
         step.address: _layer(extracted, step, norms.get(step.address))
         for step in steps_of(graph)
         if step.op.weight_shape(*step.inputs) is not None
     }
-    return Deployed(graph, layers, extracted.inputs)
+    deployed = Deployed(graph, layers, extracted.inputs)
+    rounded = {a: norm for a, norm in norms.items() if _rounded_anew(layers[a].weight)}
+    if not rounded:
+        return deployed
+    shifts = bias_shifts(extracted.module, deployed.module(), rounded, extracted.images)
+    corrected = {a: replace(layers[a], bias=layers[a].bias + shifts[a].numpy()) for a in rounded}
+    return replace(deployed, layers={**layers, **corrected})
+
+
+def _rounded_anew(weight: Weight) -> bool:
+    """Whether folding a norm into `weight` put it on another grid."""
+    return isinstance(weight, IntegerTensor) and not isinstance(
+        weight.quant.granularity, PerChannel
+    )
 
 
 def _without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:

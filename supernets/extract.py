@@ -33,12 +33,14 @@ class Extracted:
         graph: The resolved architecture; a layer's name is its address with `/` for `.`.
         weights: The integer form of every quantized weight, by address.
         inputs: How every quantized input is quantized, by address and position.
+        images: The first calibration batch; None until calibrated.
     """
 
     module: fx.GraphModule
     graph: Graph
     weights: Mapping[str, IntegerTensor]
     inputs: Mapping[Slot, ActivationScale]
+    images: Tensor | None = None
 
 
 def extract(
@@ -124,7 +126,7 @@ def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted
         slot: replace(scale, scale=read_scale(module, slot))
         for slot, scale in extracted.inputs.items()
     }
-    return replace(extracted, inputs=inputs)
+    return replace(extracted, inputs=inputs, images=first)
 
 
 class _Rescale(fx.Interpreter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.calibrate import initialise_steps
 from supernets.deploy import Deployed, deploy, folded_weight
-from supernets.extract import Extracted, extract
+from supernets.extract import Extracted, detached, extract
 from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
 
@@ -122,12 +123,16 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
             assert (error <= 0.501 * weight.scale).all()
 
 
-def _narrowed(space: SearchSpace, **fixed: object) -> SearchSpace:
-    """The space with every choice whose name ends with a key of `fixed` at that option."""
+def _narrowed(space: SearchSpace, *, weight: int | None) -> SearchSpace:
+    """Inner layers at these weight bits, one scale per tensor, activations in full precision."""
 
-    def keep(made: Choice[object], option: object) -> bool:
-        wanted = [v for key, v in fixed.items() if made.name.endswith(key.replace("__", "."))]
-        return not wanted or option == wanted[0]
+    def keep(made: Choice[Any], option: Any) -> bool:
+        if made.name.endswith("activation.bits"):
+            return option is None
+        if made.name.endswith("weight.granularity"):
+            return option == PerTensor()
+        wanted = getattr(option, "bits", None) == weight
+        return wanted or not made.name.endswith("weight.bits")
 
     return space.restrict(keep)
 
@@ -135,7 +140,7 @@ def _narrowed(space: SearchSpace, **fixed: object) -> SearchSpace:
 def test_a_network_in_full_precision_is_the_same_network(
     supernet: Supernet, images: Tensor
 ) -> None:
-    space = _narrowed(supernet.space, weight__bits=None, activation__bits=None)
+    space = _narrowed(supernet.space, weight=None)
     full = Supernet(space, seed=0)
     initialise_steps(full, [images])
     for genotype in _sampled(full, 5):
@@ -205,3 +210,42 @@ def test_a_norm_without_a_convolution_before_it_is_refused(images: Tensor) -> No
     supernet = Supernet(SearchSpace(graph), seed=0)
     with pytest.raises(ValueError, match="batch norm 'norm' cannot be folded"):
         deploy(extract(supernet, (), [images]))
+
+
+def test_biases_take_back_what_rounding_shifts(supernet: Supernet, images: Tensor) -> None:
+    """Channel means behind layers that were rounded anew are those of the extracted network."""
+    space = _narrowed(supernet.space, weight=3)
+    few_bits = Supernet(space, seed=0)
+    initialise_steps(few_bits, [images])
+    extracted = extract(few_bits, space.largest, [images])
+    deployed = deploy(extracted)
+    before, after = (
+        _channel_means(extracted.module, images),
+        _channel_means(deployed.module(), images),
+    )
+    rounded = [
+        pair
+        for pair in _convolutions(extracted)
+        if isinstance(deployed.layers[pair[0]].weight, IntegerTensor)
+        and pair[0] not in ("stem", "last")
+    ]
+    assert len(rounded) > 3
+    for conv, norm in rounded:
+        torch.testing.assert_close(after[conv], before[norm], rtol=1e-3, atol=1e-3)
+
+
+def _channel_means(module: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    means: dict[str, Tensor] = {}
+    for name, layer in module.named_modules():
+        layer.register_forward_hook(
+            lambda _layer, _read, output, name=name: means.update(
+                {name.replace("/", "."): output.mean((0, 2, 3)) if output.dim() == 4 else output}
+            )
+        )
+    module(images)
+    return means
+
+
+def test_a_subnet_must_be_calibrated_first(supernet: Supernet) -> None:
+    with pytest.raises(ValueError, match="not calibrated"):
+        deploy(detached(supernet, supernet.space.smallest))
