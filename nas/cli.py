@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nas.archive import ArchiveError
 from nas.display import Terminal
@@ -34,8 +35,9 @@ from supernets.train import TrainingDiverged
 EXPECTED = (
     *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
     *(UnreadableResults, EvaluationError, TargetError, TaskError, CheckpointError),
-    *(TrainingDiverged, KeyboardInterrupt),
+    TrainingDiverged,
 )
+_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Search architecture and quantization together: trained once, for every device at once.",
@@ -129,9 +131,16 @@ def main() -> None:
     except EXPECTED as error:
         if debug:
             traceback.print_exc()
-        name = "stopped" if isinstance(error, KeyboardInterrupt) else "error"
-        Console(stderr=True).print(f"[bold red]{name}:[/] ", str(error), sep="", highlight=False)
-        sys.exit(130 if isinstance(error, KeyboardInterrupt) else 1)
+        _tell(f"error: {error}")
+        sys.exit(1)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer's, where a user presses Ctrl-C
+            _tell("stopped: what was done is kept; `nas run ... --resume` goes on from there")
+        raise
+
+
+def _tell(message: str) -> None:
+    Console(stderr=True).print(Text(message), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ from typing import Any
 from nas.durable import write_atomic
 from nas.recipe import Recipe
 
-# What made the supernet: a resumed run may change anything else.
-_FIXED = ("seed", "task", "space", "training")
+# What made the supernet, and what its evaluations mean: a resumed run may change anything else.
+_MAKES_SUPERNET = ("seed", "task", "space", "training")
+_MAKES_EVALUATIONS = ("calibration_images", "validation_images")
+_MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
+_UNFINISHED = (".*.part", ".*.partial")  # what a killed writer leaves of a file
 
 
 class RunFolderError(ValueError):
@@ -94,12 +97,13 @@ class RunFolder:
     def open(self, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]:
         """Claim the folder for one process and `recipe`, or say why that cannot be.
 
+        A folder in which nothing was trained yet belongs to no recipe.
+
         Raises:
             RunFolderError: The folder holds a run and `resume` is not asked for, holds a run of
                 another supernet, is used by another process, or cannot be written.
         """
         content = recipe.model_dump(mode="json")
-        self._check(content, resume=resume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -110,13 +114,22 @@ class RunFolder:
             ) from error
         try:
             self._claim(lock)
+            self._check(content, resume=resume)
+            for left in (found for name in _UNFINISHED for found in self.path.glob(name)):
+                left.unlink()
             write_atomic(self.recipe, json.dumps(content, indent=1).encode())
             yield self
         finally:
             os.close(lock)
 
+    @property
+    def _begun(self) -> bool:
+        """Whether there is anything that took a recipe's work."""
+        made = (self.training, self.supernet, self.probe, self.archive, self.results)
+        return any(path.exists() for path in made)
+
     def _check(self, content: dict[str, Any], *, resume: bool) -> None:
-        if not self.recipe.exists():
+        if not self._begun:
             return
         if not resume:
             raise RunFolderError(
@@ -124,23 +137,41 @@ class RunFolder:
                 "continue it with --resume or choose another with --out"
             )
         try:
-            before = json.loads(self.recipe.read_text())
-            changed = [key for key in _FIXED if before[key] != content[key]]
-        except (ValueError, KeyError, TypeError) as error:
+            before = self._fixed(json.loads(self.recipe.read_bytes()))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise RunFolderError(
-                f"{self.recipe} is not a recipe that a run wrote ({error}); "
-                "remove the folder or choose another with --out"
+                f"{self.recipe} is not a recipe that a run wrote ({type(error).__name__}: "
+                f"{error}), so nobody can tell what {self.path} holds; remove the folder or choose "
+                "another with --out"
             ) from error
+        now = self._fixed(content)
+        changed = [key for key in now if before[key] != now[key]]
         if changed:
             raise RunFolderError(
-                f"the run in {self.path} has another {' and '.join(changed)}, so its supernet does "
-                "not fit this recipe; choose another folder with --out"
+                f"the run in {self.path} has another {' and '.join(changed)}, so what it trained "
+                f"and measured does not fit this recipe; restore {' and '.join(changed)}, remove "
+                "the folder, or choose another with --out"
             )
+
+    def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The parts of a recipe that must stay as they are."""
+        fixed: dict[str, Any] = {key: content[key] for key in _MAKES_SUPERNET}
+        fixed["training"] = {k: v for k, v in content["training"].items() if k != _MAY_CHANGE}
+        if self.archive.exists():
+            search = content["search"]
+            fixed |= {f"search.{key}": search[key] for key in _MAKES_EVALUATIONS}
+        return fixed
 
     def _claim(self, lock: int) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunFolderError(
-                f"another process is running in {self.path}; wait for it or choose --out"
+                f"another process is running in {self.path}; wait for it, or choose another folder "
+                "with --out"
+            ) from error
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot lock the run folder {self.path}: {error.strerror}; choose one on a file "
+                "system with locks, with --out"
             ) from error

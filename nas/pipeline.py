@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.display import Display, Silent
 from nas.durable import write_atomic
-from nas.folder import RunFolder
+from nas.folder import RunFolder, RunFolderError
 from nas.plan import Plan, overview, prepare
 from nas.recipe import Recipe
 from nas.report.data import Results
@@ -35,6 +35,10 @@ def _search(plan: Plan, display: Display) -> None:
 
 def _export(plan: Plan, display: Display) -> Results:
     supernet, evaluations = supernet_of(plan), archive_of(plan).evaluations()
+    if not evaluations:
+        raise RunFolderError(
+            f"{plan.files.path} holds no evaluations to choose from; run `nas search` first"
+        )
     shipped = exported(plan, supernet, evaluations, display)
     return reported(plan, supernet, evaluations, shipped)
 

@@ -150,7 +150,7 @@ def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> lis
             f"training diverged at step {step} of {plan.total}, at a learning rate of {rate:.3g}: "
             f"losses {losses}, gradient norm {norm}; lower learning_rate from "
             f"{settings.learning_rate:g} to {settings.learning_rate / 3:.2g} or raise warmup, then "
-            "train anew; the last checkpoint is from before that"
+            "train anew"
         )
     return losses
 

@@ -56,5 +56,8 @@ def save(results: Results, path: Path) -> None:
 
 
 def load(path: Path) -> Results:
-    """The results in the file at `path`."""
-    return from_json(path.read_text(encoding="utf-8"))
+    """The results in the file at `path`; raises `UnreadableResults` naming it."""
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, UnreadableResults) as error:
+        raise UnreadableResults(f"cannot read {path}: {error}") from error

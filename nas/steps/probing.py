@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas.display import Display, Silent
 from nas.durable import write_atomic
+from nas.folder import RunFolderError
 from nas.plan import Plan
 from nas.search.front import nondominated
 from nas.search.initial import spread_over_costs
@@ -87,7 +88,7 @@ def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Pr
             advance(len(rows), len(rows), "precision sensitivity")
             made = _sensitivity(plan, supernet)
         write_atomic(plan.files.probe, json.dumps(_encode(rows, found, made)).encode())
-    return _decode(json.loads(plan.files.probe.read_text()))
+    return _read(plan)
 
 
 def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float]:
@@ -131,6 +132,22 @@ def _encode(
         "weights": listed(made.weights),
         "activations": listed(made.activations),
     }
+
+
+def _read(plan: Plan) -> Probe:
+    try:
+        probe = _decode(json.loads(plan.files.probe.read_bytes()))
+        shapes = {probe.genotypes.shape[:1], *(v.shape for v in probe.scores.values())}
+        for row in as_genotypes(probe.genotypes):
+            plan.space.validate(row)
+        if len(shapes) > 1:
+            raise ValueError(f"subnets and scores of shapes {sorted(shapes)}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{plan.files.probe} holds no probe of this space ({type(error).__name__}: {error}); "
+            "delete it, and it is made again"
+        ) from error
+    return probe
 
 
 def _decode(stored: dict[str, Any]) -> Probe:

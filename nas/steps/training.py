@@ -19,7 +19,7 @@ from nas.recipe import RecipeError
 from nas.report.data import LossPoint, TrainingSummary
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
-from supernets.train import History, TrainingSettings, train
+from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
 
@@ -45,6 +45,8 @@ def device_of(plan: Plan) -> torch.device:
 def trained(plan: Plan, display: Display) -> Supernet:
     """The trained supernet, from the run folder where it is there already."""
     if plan.files.supernet.exists():
+        training_summary(plan)  # damage is told now, not when the report is written
+        plan.files.training.unlink(missing_ok=True)
         return load(plan.space, plan.files.supernet)
     settings = replace(plan.recipe.training, seed=plan.recipe.seed)
     supernet = Supernet(plan.space, seed=settings.seed)
@@ -55,14 +57,19 @@ def trained(plan: Plan, display: Display) -> Supernet:
             note = "  ".join(f"{n} {v:.3f}" for n, v in losses.items() if math.isfinite(v))
             advance(done, total, note)
 
-        history = train(
-            supernet,
-            plan.task.train.to(device),
-            settings,
-            state_path=plan.files.training,
-            progress=progress,
-            device=device,
-        )
+        try:
+            history = train(
+                supernet,
+                plan.task.train.to(device),
+                settings,
+                state_path=plan.files.training,
+                progress=progress,
+                device=device,
+            )
+        except TrainingDiverged:
+            # It would diverge again, bit for bit; without it the folder takes other settings.
+            plan.files.training.unlink(missing_ok=True)
+            raise
     supernet.cpu()
     summary = _summary(history, settings, seconds=time.monotonic() - start)
     write_atomic(plan.files.history, json.dumps(summary).encode())
@@ -84,9 +91,15 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
     """How the supernet was trained, or None where it is not yet."""
     if not plan.files.history.exists():
         return None
-    stored = json.loads(plan.files.history.read_text())
-    curve = tuple(LossPoint(**point) for point in stored["curve"])
-    return TrainingSummary(stored["seconds"], stored["epochs"], curve)
+    try:
+        stored = json.loads(plan.files.history.read_bytes())
+        curve = tuple(LossPoint(**point) for point in stored["curve"])
+        return TrainingSummary(stored["seconds"], stored["epochs"], curve)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunFolderError(
+            f"{plan.files.history} is no record of a training ({type(error).__name__}: {error}); "
+            "delete it, and the report will leave out the loss curve"
+        ) from error
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:

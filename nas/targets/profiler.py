@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from nas.durable import write_atomic, write_error
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.kernel_models import empty_model, is_cut, kernel_model
@@ -95,8 +96,7 @@ def _opened(path: Path, required: Mapping[str, str]) -> LatencyTable:
     whole = content[: content.rfind(b"\n") + 1]
     if all(words.startswith(b"#") for words in whole.splitlines()):
         notes = {**required, "date": datetime.now(UTC).date().isoformat(), "statistic": "median"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(heading(notes), encoding="utf-8")
+        write_atomic(path, heading(notes).encode())
         return LatencyTable({}, notes)
     if whole != content:
         os.truncate(path, len(whole))
@@ -111,10 +111,13 @@ def _opened(path: Path, required: Mapping[str, str]) -> LatencyTable:
 
 
 def _append(path: Path, measured: Mapping[KernelKey, Row]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(line(key, row) for key, row in measured.items()))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(line(key, row) for key, row in measured.items()))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _measure(
