@@ -1,0 +1,215 @@
+"""The documents tell the truth: keys and defaults, links, examples that validate."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from nas import recipe
+from nas.cli import app
+from nas.export.containers import container_for
+from nas.folder import RunFolder
+from nas.report import data
+from nas.targets import schema
+from nas.targets.table_file import COLUMNS, parse
+from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
+from nas.tasks.augment import Augment
+from nas.tasks.section import SplitSection
+from search_spaces.mobilenet import Stage
+from search_spaces.quant import Quant
+from supernets.train import TrainingSettings
+
+ROOT = Path(__file__).parent.parent
+FORMATS = (ROOT / "docs" / "formats.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+REQUIRED = object()
+
+# Heading in formats.md -> the type whose keys its table lists, and what another table lists.
+TABLES: dict[str, tuple[type, type | None]] = {
+    "Top level": (recipe.Recipe, None),
+    "task: every kind": (SplitSection, None),
+    "task.augment": (Augment, None),
+    'task: kind = "arrays"': (ArraysTask, SplitSection),
+    'task: kind = "folder"': (FolderTask, SplitSection),
+    'task: kind = "openml"': (OpenMLTask, SplitSection),
+    'space: family = "residual"': (recipe.ResidualSection, None),
+    'space: family = "mobilenet"': (recipe.MobileNetSection, None),
+    "space.stages": (Stage, None),
+    'space: family = "file"': (recipe.SpaceFileSection, None),
+    "space.policy": (recipe.PolicySection, None),
+    "training": (TrainingSettings, None),
+    "targets": (recipe.TargetSection, None),
+    "search": (recipe.SearchSection, None),
+    "compute": (recipe.ComputeSection, None),
+    "target": (schema.TargetFile, None),
+    "target.supports": (schema.SupportsSection, None),
+    "target.roofline": (schema.RooflineSection, None),
+    "target.roofline.energy": (schema.EnergySection, None),
+}
+
+
+def section(heading: str) -> str:
+    """The text below a heading, up to the next one."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", FORMATS, re.M | re.S)
+    assert found is not None, heading
+    return found[1]
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """First cell of every table row -> the other cells."""
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def defaults(kind: type) -> dict[str, Any]:
+    """Key -> default of a model or dataclass; `REQUIRED` where there is none."""
+    if issubclass(kind, BaseModel):
+        return {
+            name: REQUIRED if field.default is PydanticUndefined else field.default
+            for name, field in kind.model_fields.items()
+        }
+    return {
+        field.name: REQUIRED if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(kind)
+    }
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_every_key_is_listed_with_its_default(heading: str) -> None:
+    kind, elsewhere = TABLES[heading]
+    expected = defaults(kind)
+    for name in defaults(elsewhere) if elsewhere else ():
+        expected.pop(name)
+    listed = rows(section(heading))
+    if heading == "task: every kind":
+        listed.pop("kind")
+    assert set(listed) == set(expected) - ({"kind"} if elsewhere else set())
+    for name, (_, stated, *_) in listed.items():
+        default = expected[name]
+        if default is REQUIRED:
+            assert stated == "required", name
+        elif default is None:
+            assert stated == "none", name
+        elif stated.startswith("`"):
+            value = tomllib.loads(f"value = {stated.strip('`')}")["value"]
+            assert value == to_jsonable_python(default), name
+        else:
+            inner = default if isinstance(default, tuple) else (default,)
+            assert all(dataclasses.is_dataclass(d) or isinstance(d, BaseModel) for d in inner), name
+
+
+def test_digits_differ_from_other_tasks_as_stated() -> None:
+    held = DigitsTask().validation_fraction
+    assert f"`{held}` for digits" in section("task: every kind")
+    changed = {k: v for k, v in defaults(DigitsTask).items() if defaults(SplitSection).get(k) != v}
+    assert set(changed) == {"kind", "validation_fraction"}
+
+
+def test_the_shipped_stages_are_told() -> None:
+    stages = recipe.MobileNetSection(family="mobilenet").stages
+    text = " ".join(section("space.stages").split())
+    assert ", ".join(str(stage.width) for stage in stages) in text
+    assert ", ".join(str(stage.stride) for stage in stages) in text
+    assert [bool(stage.squeeze_excite) for stage in stages] == [False, True, False, True, True]
+    assert [stage.function for stage in stages] == ["relu"] * 2 + ["hardswish"] * 3
+
+
+def test_every_file_of_a_run_folder_is_listed() -> None:
+    folder = RunFolder(Path("run"))
+    properties = [name for name, v in vars(RunFolder).items() if isinstance(v, property)]
+    paths = [getattr(folder, name) for name in properties]
+    names = {path.name for path in paths if isinstance(path, Path)}
+    names |= {folder.front("TARGET").name, folder.exported("TARGET").name, ".lock"}
+    assert set(rows(section("Run folder"))) == names
+
+
+def test_every_column_of_a_latency_table_is_listed() -> None:
+    listed = [name for cell in rows(section("Latency table")) for name in cell.split("`, `")]
+    assert tuple(listed) == COLUMNS
+    (example,) = re.findall(r"```csv\n(.*?)```", FORMATS, re.S)
+    found, notes, problems = parse(example)
+    assert (len(found), sorted(notes), problems) == (2, ["device", "runtime", "threads"], [])
+
+
+def test_every_field_of_the_results_is_listed() -> None:
+    listed = rows(section("Results"))
+    records = {cell.split("`")[0]: rest[0] for cell, rest in listed.items()}
+    kinds = {n: k for n, k in vars(data).items() if dataclasses.is_dataclass(k)}
+    assert set(records) == set(kinds)
+    for name, kind in kinds.items():
+        fields = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)| of .*$", "", records[name]))
+        assert fields == [field.name for field in dataclasses.fields(kind)], name
+
+
+def test_containers_are_as_stated() -> None:
+    text = section("ONNX file")
+    held = [container_for(Quant(bits)) for bits in range(2, 9)]
+    assert [container.name for container in held] == ["INT2", "INT4", "INT4", *["INT8"] * 4]
+    assert [container.opset for container in held] == [25, *[21] * 6]
+    for said in ("2 bits | INT2", "3 or 4 bits | INT4", "5 to 8 bits | INT8", "opset 25, else 21"):
+        assert said in text
+
+
+def links() -> Iterator[tuple[str, str]]:
+    for document in DOCUMENTS:
+        text = re.sub(r"```.*?```", "", document.read_text(), flags=re.S)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if "://" not in target:
+                yield str(document.relative_to(ROOT)), target
+
+
+@pytest.mark.parametrize(("document", "target"), [*links()])
+def test_every_relative_link_resolves(document: str, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    linked = (ROOT / document).parent / path if path else ROOT / document
+    assert linked.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.M)
+        slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+        assert anchor in slugs
+
+
+def toml_blocks() -> Iterator[tuple[str, str]]:
+    for document in DOCUMENTS:
+        for block in re.findall(r"^```toml\n(.*?)^```$", document.read_text(), re.M | re.S):
+            yield document.name, block
+
+
+@pytest.mark.parametrize(("document", "block"), [*toml_blocks()])
+def test_every_toml_example_is_allowed(document: str, block: str) -> None:
+    content = tomllib.loads(block)
+    if "supports" in content:
+        schema.TargetFile.model_validate(content)
+        return
+    whole = tomllib.loads((ROOT / "runs" / "digits.toml").read_text())
+    recipe.validate_recipe({"name": "digits", **whole, **content})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runs").glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_of_ours_is_allowed(path: Path) -> None:
+    recipe.load_recipe(path)
+
+
+def test_commands_in_the_documents_exist() -> None:
+    known = {command.name or _name(command.callback) for command in app.registered_commands}
+    said: set[str] = set()
+    for document in DOCUMENTS:
+        for words in re.findall(r"(?:^|`)nas ([a-z]+(?: \| [a-z]+)*)", document.read_text(), re.M):
+            said.update(words.split(" | "))
+    assert said == known
+
+
+def _name(callback: Any) -> str:
+    return callback.__name__
