@@ -15,9 +15,16 @@ from torch import Tensor
 
 from nas.export.containers import ExportError, container_for
 from nas.export.onnx import policy_json
-from nas.export.policy import Held, HeldPrecision, bits_for, load, policy_of, stated_policy
+from nas.export.policy import (
+    WEIGHTED,
+    Held,
+    HeldPrecision,
+    bits_for,
+    load,
+    policy_of,
+    stated_policy,
+)
 from nas.export.runtime import file_logits
-from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
 from supernets.integers import IntegerTensor
@@ -139,19 +146,15 @@ def _mismatch(where: str, what: str, found: Held | None, wanted: Quant | None) -
 
 def check_nodes(nodes: Mapping[str, int], deployed: Deployed) -> None:
     """Raise `ExportError` where the number of operators or quantizers is not the policy's."""
-    ops = [node.op for node in deployed.graph.nodes.values()]
     readings = {
         (deployed.graph.nodes[address].inputs[slot], scale)
         for (address, slot), scale in deployed.inputs.items()
     }
-    expected = {
-        "Conv": sum(isinstance(op, Conv2d | DepthwiseConv2d) for op in ops),
-        "Gemm": sum(isinstance(op, Linear) for op in ops),
-        "QuantizeLinear": len(readings),
-    }
-    for op_type, count in expected.items():
-        if nodes.get(op_type, 0) != count:
+    expected = {WEIGHTED: len(deployed.layers), ("QuantizeLinear",): len(readings)}
+    for op_types, count in expected.items():
+        found = sum(nodes.get(op_type, 0) for op_type in op_types)
+        if found != count:
             raise ExportError(
-                f"the file has {nodes.get(op_type, 0)} {op_type} nodes, its policy needs {count}; "
+                f"the file has {found} {' and '.join(op_types)} nodes, its policy needs {count}; "
                 "export the network again"
             )

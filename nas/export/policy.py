@@ -17,6 +17,7 @@ from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 _SIGNED_ZERO = 128
 _ON_CODES = {"Cast", "Flatten"}
+WEIGHTED = ("Conv", "Gemm")  # nodes whose second input is a weight
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _File:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
-        if node.op_type in ("Conv", "Gemm"):
+        if node.op_type in WEIGHTED:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nas.report.data import LayerPolicy
 from search_spaces.graph import Graph
-from search_spaces.ops import Conv2d, DepthwiseConv2d
 from search_spaces.quant import Quant
 
 
@@ -16,13 +15,12 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
         inputs = [shapes[read] for read in node.inputs]
         if node.op.weight_shape(*inputs) is None:
             continue
-        kernel = node.op.kernel if isinstance(node.op, Conv2d | DepthwiseConv2d) else None
         found.append(
             LayerPolicy(
                 address=address,
                 operator=type(node.op).__name__,
                 width=shapes[address][0],
-                kernel=kernel,
+                kernel=getattr(node.op, "kernel", None),
                 weight_bits=_bits(node.op.weight),
                 activation_bits=_bits(node.op.activation),
                 macs=node.op.macs(*inputs),
