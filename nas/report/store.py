@@ -58,6 +58,12 @@ def save(results: Results, path: Path) -> None:
 def load(path: Path) -> Results:
     """The results in the file at `path`; raises `UnreadableResults` naming it."""
     try:
-        return from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, UnreadableResults) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableResults(
+            f"cannot read {path}: {error}; write it anew with `nas run ... --resume`"
+        ) from error
+    try:
+        return from_json(text)
+    except UnreadableResults as error:
         raise UnreadableResults(f"cannot read {path}: {error}") from error

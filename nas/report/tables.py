@@ -68,8 +68,8 @@ def summary_table(results: Results) -> Table:
     """One line per target for the console: what was chosen, what it costs and how good it is."""
     shown = Table(title=Text(f"{results.run}: {len(results.evaluated):,} subnets evaluated"))
     shown.add_column("target", no_wrap=True)
-    shown.add_column("costs are")
-    for heading in ("front", "objective", "validation error", "test accuracy", "file"):
+    shown.add_column("costs")
+    for heading in ("front", "cost", "validation error", "test accuracy", "file"):
         shown.add_column(heading, justify="right")
     for target in results.targets:
         shown.add_row(*(Text(cell) for cell in _cells(target)))
@@ -77,7 +77,7 @@ def summary_table(results: Results) -> Table:
 
 
 def _cells(target: TargetResult) -> list[str]:
-    start = [target.name, target.provenance.origin, f"{len(target.front)} subnets"]
+    start = [target.name, target.provenance.origin, str(len(target.front))]
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
         return [*start, text.title(objective), "none chosen", "—", "—"]

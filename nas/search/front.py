@@ -78,7 +78,10 @@ def _volume(front: FloatArray, reference: FloatArray) -> float:
 def measured_front(
     goal: Goal, evaluations: Sequence[Evaluation], *, metric: str = "error"
 ) -> list[Evaluation]:
-    """The evaluations within the limits of `goal` that no other one beats, cheapest first."""
+    """The evaluations within the limits of `goal` that no other one beats, cheapest first.
+
+    Of those that are equal in loss and costs, the first evaluated stands for all.
+    """
     if not evaluations:
         return []
     rows = np.array([evaluation.genotype for evaluation in evaluations])
@@ -86,7 +89,9 @@ def measured_front(
     points = np.column_stack([losses, goal.values(rows)])
     feasible = np.flatnonzero(goal.violation(rows) == 0)
     front = feasible[nondominated(points[feasible])]
-    return [evaluations[i] for i in front[np.argsort(points[front, 1], kind="stable")]]
+    _, first = np.unique(points[front], axis=0, return_index=True)
+    distinct = front[np.sort(first)]
+    return [evaluations[i] for i in distinct[np.argsort(points[distinct, 1], kind="stable")]]
 
 
 def _matrix(points: FloatArray) -> FloatArray:

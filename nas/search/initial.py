@@ -12,7 +12,7 @@ _POOL = 4096
 
 
 def spread_over_costs(problem: Problem, rng: np.random.Generator, count: int) -> IntArray:
-    """Up to `count` distinct feasible rows, evenly spread over costs and different in their options.
+    """Up to `count` distinct feasible rows, evenly spread over costs, different in their options.
 
     The pool is cut into strata of rising cost; each gives the row that differs most from those
     taken before. Begins with the dearest and the cheapest.

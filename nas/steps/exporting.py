@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import torch
 
 from nas.display import Display
 from nas.evaluate import Evaluation
 from nas.export import Verification, export_onnx, verify
-from nas.export.runtime import session_options
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import Estimate
+from nas.targets.profiler import network_latency
 from supernets.deploy import Deployed, deploy
 from supernets.extract import extract
 from supernets.supernet import Supernet
 
 _BATCH = 512
-_TIMED_RUNS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,21 +87,7 @@ def _ship(plan: Plan, supernet: Supernet, target: str, pick: Evaluation) -> Ship
         torch.cat(parts) for parts in zip(*plan.task.test_batches(_BATCH), strict=True)
     )
     verification = verify(path, deployed, images, labels)
-    latency = _timed(plan, target, images[:1].numpy()) if target == THIS_CPU else None
+    latency = None
+    if target == THIS_CPU:
+        latency = Estimate(*network_latency(path, threads=plan.recipe.compute.profile_threads))
     return Shipped(pick, deployed, verification, latency)
-
-
-def _timed(plan: Plan, target: str, image: np.ndarray) -> Estimate:
-    """Median and spread of one image's latency in ms, with as many threads as the table."""
-    options = session_options(threads=plan.recipe.compute.profile_threads)
-    session = onnxruntime.InferenceSession(
-        plan.files.exported(target), options, providers=["CPUExecutionProvider"]
-    )
-    name = session.get_inputs()[0].name
-    seconds: list[float] = []
-    for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        session.run(None, {name: image})
-        seconds.append(time.perf_counter() - start)
-    low, middle, high = np.quantile(seconds[_TIMED_RUNS // 10 :], (0.16, 0.5, 0.84))
-    return Estimate(1e3 * float(middle), 1e3 * float(high - low) / 2)

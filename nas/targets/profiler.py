@@ -26,6 +26,7 @@ COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays with
 GROUP = 12  # kernels whose repetitions take turns, so that a slow spell strikes all alike
 ROUNDS = 5
 WARM_UP = 3
+_NETWORK_BUDGET_MS = 40.0  # a round, of a whole model
 LEAST_RUNS = 3  # per round, however slow the kernel
 RESOLUTION_MS = 1e-5
 NORMAL_QUARTILE = 0.6745  # of the standard normal distribution
@@ -71,6 +72,21 @@ def profile(
         rows |= measured
         report(len(wanted) - len(left) + min(start + GROUP, len(left)), len(wanted))
     return LatencyTable(rows, table.notes)
+
+
+def network_latency(path: Path, *, threads: int = 1) -> tuple[float, float]:
+    """Median and spread in ms of one sample through a whole model, less what the call costs.
+
+    Measured as the kernels are, so that it can be held against their sum.
+    """
+    empty = _Timed(empty_model(quantized=False, copies=1), threads)
+    network = _Timed(path.read_bytes(), threads)
+    for _ in range(ROUNDS):
+        for timed in (empty, network):
+            timed.repeat(_NETWORK_BUDGET_MS)
+    call, whole = np.array(empty.samples_ms), np.array(network.samples_ms)
+    low, high = np.quantile(whole, (0.16, 0.84))
+    return float(np.median(whole) - np.median(call)), float(high - low) / 2
 
 
 def conditions(threads: int) -> dict[str, str]:
@@ -186,10 +202,10 @@ class _Timed:
     def _bind(self) -> None:
         rng = np.random.default_rng(0)
         for tensor in self._session.get_inputs():
-            value = rng.integers(0, 256, tensor.shape).astype(_dtype(tensor))
+            value = rng.integers(0, 256, _shape(tensor)).astype(_dtype(tensor))
             self._binding.bind_ortvalue_input(tensor.name, ort.OrtValue.ortvalue_from_numpy(value))
         for tensor in self._session.get_outputs():
-            place = ort.OrtValue.ortvalue_from_shape_and_type(tensor.shape, _dtype(tensor))
+            place = ort.OrtValue.ortvalue_from_shape_and_type(_shape(tensor), _dtype(tensor))
             self._binding.bind_ortvalue_output(tensor.name, place)
 
     def repeat(self, budget_ms: float) -> None:
@@ -213,6 +229,11 @@ class _Timed:
         """A standard deviation that outliers do not move: from the interquartile range."""
         low, high = np.quantile(self.samples_ms, (0.25, 0.75))
         return float(high - low) / (2 * NORMAL_QUARTILE)
+
+
+def _shape(tensor: ort.NodeArg) -> list[int]:
+    """The shape for one sample: an open dimension is the batch."""
+    return [size if isinstance(size, int) else 1 for size in tensor.shape]
 
 
 def _dtype(tensor: ort.NodeArg) -> type[np.generic]:
