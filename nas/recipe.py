@@ -64,10 +64,10 @@ Bits = Annotated[
     Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
 ]
 Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
-GranularityName = Literal["per_tensor", "per_channel"]
+GranularityName = Literal["per-tensor", "per-channel"]
 _GRANULARITIES: dict[str, Granularity] = {
-    "per_tensor": PerTensor(),
-    "per_channel": PerChannel(),
+    "per-tensor": PerTensor(),
+    "per-channel": PerChannel(),
 }
 
 
@@ -76,7 +76,7 @@ class PolicySection(Section):
 
     weight_bits: Precisions = (2, 4, 8)
     activation_bits: Precisions = (4, 8)
-    weight_granularities: tuple[GranularityName, ...] = ("per_channel",)
+    weight_granularities: tuple[GranularityName, ...] = ("per-channel",)
     weight_symmetries: tuple[bool, ...] = (True,)
     activation_symmetries: tuple[bool, ...] = (False,)
     fineness: Fineness = "block"
