@@ -4,7 +4,7 @@ Prints two markdown tables. The first runs random subnets of both families, of u
 with every precision, on random images. The second runs one convolution at a time, since in a whole
 quantized network one code that falls on the other side of a tie is carried to the end.
 
-    python benchmarks/extraction.py --genotypes 300
+    python benchmarks/extraction.py --genotypes 200
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ POLICY = Policy(
     activation_symmetries=(True, False),
     fineness="layer",
 )
-SIDE, BATCH, BATCHES = 32, 32, 4
+SIDE, BATCH, BATCHES = 16, 32, 4
 
 
 def families() -> dict[str, SearchSpace]:
     """A space of each family with every kind of choice."""
-    shared = {"channels": 3, "classes": 10, "image_sizes": (24, SIDE), "policy": POLICY}
+    shared = {"channels": 3, "classes": 10, "image_sizes": (12, SIDE), "policy": POLICY}
     stages = (
         Stage(16, 1, squeeze_excite=None),
         Stage(24, 2, squeeze_excite=True),
@@ -127,7 +127,7 @@ def layer_errors(extracted: Extracted, deployed: Deployed) -> Iterator[tuple[str
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--genotypes", type=int, default=300, help="random subnets per family")
+    parser.add_argument("--genotypes", type=int, default=200, help="random subnets per family")
     count = parser.parse_args().genotypes
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
