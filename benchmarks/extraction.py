@@ -47,9 +47,9 @@ def families() -> dict[str, SearchSpace]:
     """A space of each family with every kind of choice."""
     shared = {"channels": 3, "classes": 10, "image_sizes": (12, SIDE), "policy": POLICY}
     stages = (
-        Stage(16, 1, squeeze_excite=None),
+        Stage(16, 1, squeeze_excite="choice"),
         Stage(24, 2, squeeze_excite=True),
-        Stage(40, 2, squeeze_excite=None, function="hardswish"),
+        Stage(40, 2, squeeze_excite="choice", function="hardswish"),
     )
     return {
         "residual": residual(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
@@ -35,7 +36,7 @@ class Stage:
 
     width: int
     stride: int
-    squeeze_excite: bool | None = False
+    squeeze_excite: bool | Literal["choice"] = False
     function: Nonlinearity = "relu"
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ def mobilenet(
         channels: Channels of the input image.
         classes: Number of logits.
         image_sizes: Input resolutions to choose from, ascending.
-        stages: Width, stride, gate and nonlinearity per stage; `squeeze_excite=None` makes the
+        stages: Width, stride, gate and nonlinearity per stage; `squeeze_excite="choice"` makes the
             gate itself a choice per block.
         depths: Options of each stage's number of blocks, ascending.
         kernels: Options of each block's depthwise kernel, odd and ascending.
@@ -143,7 +144,7 @@ _LAYERS = ("expand", "depthwise", "project")
 def _squeeze_excite(graph: Graph, x: str, block: _Block, stage: Stage, policy: Policy) -> str:
     """A gate per channel, from the pooled input through a quarter of the channels."""
     here = f"{block.stage}.{block.block}.gate"
-    gated = True if stage.squeeze_excite else choice(here, (False, True))
+    gated = choice(here, (False, True)) if stage.squeeze_excite == "choice" else True
     there = (block.present, gated)
     graph.add(f"{here}.pool", GlobalPool(policy.tensor()), x, present=there)
     reduced = Conv2d(scaled(block.hidden, 0.25), 1, bias=True, **policy.edge())

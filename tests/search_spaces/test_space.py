@@ -38,7 +38,7 @@ def small_mobilenet(policy: Policy = RICH) -> SearchSpace:
         channels=3,
         classes=5,
         image_sizes=(16, 24),
-        stages=(Stage(8, 1), Stage(16, 2, squeeze_excite=None, function="hardswish")),
+        stages=(Stage(8, 1), Stage(16, 2, squeeze_excite="choice", function="hardswish")),
         depths=(1, 2),
         kernels=(3, 5),
         expansions=(2, 3),

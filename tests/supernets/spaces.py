@@ -32,7 +32,7 @@ MOBILENET = mobilenet(
     classes=5,
     image_sizes=(8, SIDE),
     stages=(
-        Stage(8, 1, squeeze_excite=None),
+        Stage(8, 1, squeeze_excite="choice"),
         Stage(16, 2, squeeze_excite=True, function="hardswish"),
     ),
     depths=(1, 2),
