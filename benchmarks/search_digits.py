@@ -50,6 +50,7 @@ class Remembering:
         self.known: dict[Genotype, Evaluation] = {}
 
     def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        """One evaluation per genotype, in their order."""
         for genotype in genotypes:
             if genotype not in self.known:
                 (self.known[genotype],) = self._evaluate([genotype])

@@ -15,7 +15,7 @@ class Predictor(Protocol):
     """Learns a loss from measured genotypes, `(n, choices)`, and predicts it with uncertainty."""
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Learn from `genotypes` `(n, choices)` and their `losses` `(n,)`; forgets what was before."""
+        """Learn `losses` `(n,)` of `genotypes` `(n, choices)`; forgets what was before."""
         ...
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:

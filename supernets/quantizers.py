@@ -224,7 +224,7 @@ def _candidates(rows: Tensor, bounds: Bounds) -> Tensor:
 
 
 def best_steps(rows: Tensor, bounds: Bounds, candidates: Tensor) -> Tensor:
-    """For every row of `(r, n)`, the first of its `candidates` `(k, r)` with least squared error."""
+    """Per row of `(r, n)`, the first of its `candidates` `(k, r)` with the least squared error."""
     best, least = candidates[0], torch.full_like(candidates[0], math.inf)
     for step in candidates:
         error = (Grid(step.unsqueeze(1), bounds).snap(rows) - rows).square_().sum(1)

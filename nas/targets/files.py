@@ -105,7 +105,8 @@ def _table(described: TargetFile, path: Path) -> LatencyTable:
         )
     if described.provenance == "measured":
         table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
-        return replace(table, remedy=f"measure them into {path} with: nas profile RECIPE")
+        remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
+        return replace(table, remedy=remedy)
     return replace(LatencyTable.read(path), remedy=f"add them to {path}")
 
 

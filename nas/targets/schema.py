@@ -89,7 +89,7 @@ class RooflineSection(_Section):
 class TargetFile(_Section):
     """A whole target file: milliseconds, millijoules and bytes wherever no key says otherwise."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     device: str
     runtime: str
     provenance: Provenance

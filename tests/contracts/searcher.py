@@ -12,7 +12,7 @@ from nas.search.base import Searcher
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than
-from search_spaces.space import Genotype, InvalidGenotype, IntArray, SearchSpace
+from search_spaces.space import Genotype, IntArray, InvalidGenotype, SearchSpace
 
 MakeSearcher = Callable[[Problem, int], Searcher]
 

@@ -36,7 +36,7 @@ FAST = 4.0
 
 
 def test_measures_both_precisions_and_resumes_after_a_torn_line(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "t.csv"
+    path = tmp_path / "t.csv"
     first = profile([(SMALL, INT8), (LARGE, INT8)], path=path, budget_ms=FAST)
     assert 0 < _ms(first, SMALL, INT8) < _ms(first, LARGE, INT8) < 100
     kept = path.read_bytes()
