@@ -15,7 +15,9 @@ from search_spaces.space import IntArray
 FloatArray = NDArray[np.float64]
 
 _STEPS = 40
-_LEAST_NOISE = float(np.log(1e-4))
+_FARTHEST = 8.0
+# Below the lower one, rounding decides; beyond the upper one, nothing is learned.
+_NOISE_RANGE = (float(np.log(1e-4)), float(np.log(1e2)))
 _BLOCK = 4096
 
 
@@ -24,15 +26,15 @@ class Prior:
     """What is believed of the kernel before any measurement, in natural logarithms.
 
     Attributes:
-        reach: Mean of the summed weights of one-hot, ordinal and extra columns.
+        reach: Mean of the summed weights of one-hot, ordinal and standardised columns.
         reach_spread: Standard deviation of those sums.
         relevance_spread: Standard deviation of single weights around their share of the sum.
         noise: Mean of the noise variance as a share of the signal's.
         noise_spread: Its standard deviation.
     """
 
-    reach: tuple[float, float, float] = (-0.7, -0.7, -0.7)
-    reach_spread: float = 1.5
+    reach: tuple[float, float, float] = (-2.0, -2.0, -1.0)
+    reach_spread: float = 1.0
     relevance_spread: float = 1.0
     noise: float = -4.6
     noise_spread: float = 1.5
@@ -41,7 +43,7 @@ class Prior:
 class GaussianProcess:
     """Regression with the kernel exp(-d), d a weighted sum of squared differences of features.
 
-    A choice adds one weight for *another option* and one for *how far off in order*; an extra
+    A choice adds one weight for *another option* and one for *how far off in order*; a standardised
     column adds one. Over one-hot columns exp(-d) is the product kernel of categorical data. Weights
     and noise maximise their posterior; signal variance and mean are profiled out (Rasmussen and
     Williams 2006, chapter 5).
@@ -69,8 +71,7 @@ class GaussianProcess:
         evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
         start = np.zeros(3 + len(self._part) + 1)
         start[-1] = self.prior.noise
-        # Below this share of noise, rounding decides.
-        bounds = [(None, None)] * (len(start) - 1) + [(_LEAST_NOISE, None)]
+        bounds = [(-_FARTHEST, _FARTHEST)] * (len(start) - 1) + [_NOISE_RANGE]
         found = minimize(
             evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
         )

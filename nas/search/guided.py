@@ -43,12 +43,14 @@ class Settings:
     Attributes:
         initial: Networks of the first batch, before anything is predicted.
         optimism: Standard deviations below the mean that the inner evolution hopes for.
+        exploration: Share of the predicted standard deviation that expected gains believe in.
         ceiling: Share of the space's networks whose loss is low enough to count.
         effort: The inner evolution's size, shared by the goals.
     """
 
     initial: int = 20
-    optimism: float = 0.5
+    optimism: float = 0.25
+    exploration: float = 0.5
     ceiling: float = 0.75
     effort: Effort = field(default_factory=Effort)
 
@@ -126,14 +128,14 @@ class Guided:
         if not len(pool):
             return pool
         views = self._views(rows, losses)
-        prediction = self._predictor.predict(pool)
+        prediction = self._believed(pool)
         gains = sum(view.gains(pool, prediction) for view in views)
         short = np.argsort(-gains, kind="stable")[:_SHORTLIST]
         return self._greedily(pool[short], views, count)
 
     def _greedily(self, pool: IntArray, views: list[View], count: int) -> IntArray:
         """Rows of the pool, each chosen as if those before had come out as predicted."""
-        prediction = self._predictor.predict(pool)
+        prediction = self._believed(pool)
         medians, _ = self._warp.back(*prediction)
         chosen: list[int] = []
         while len(chosen) < min(count, len(pool)):
@@ -146,6 +148,10 @@ class Guided:
             for view in views:
                 view.add(pool[[best]], medians[[best]])
         return pool[chosen]
+
+    def _believed(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        mean, spread = self._predictor.predict(rows)
+        return mean, self._settings.exploration * spread
 
     def _views(self, rows: IntArray, losses: FloatArray) -> list[View]:
         """Every goal's front as of now, pending evaluations counted as predicted."""
