@@ -1,0 +1,92 @@
+"""The commands that need no whole run, and what is told where one is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from nas.cli import app
+from nas.targets import available
+from tests.nas.runs import nas, refused, settings, succeeded
+
+
+def test_targets_lists_every_shipped_one():
+    given = nas("targets")
+    succeeded(given)
+    assert all(name in given.out for name in available())
+    assert "measured" in given.out
+    assert "analytical" in given.out
+
+
+def test_spaces_shows_size_costs_and_feasibility_and_writes_nothing(recipe, tmp_path):
+    limit = settings("targets.0.limits.model_bytes=700")
+    given = nas("spaces", recipe, "--out", tmp_path / "run", *limit)
+    succeeded(given)
+    assert "5 choices, 48 distinct networks" in given.out
+    assert all(name in given.out for name in ("macs", "bitops", "model_bytes"))
+    assert "model_bytes ≤ 700" in given.out
+    assert "100%" in given.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_report_is_rendered_from_the_results_alone(finished, tmp_path):
+    (tmp_path / "results.json").write_bytes((finished / "results.json").read_bytes())
+    given = nas("report", tmp_path)
+    succeeded(given)
+    assert (tmp_path / "report.html").read_bytes() == (finished / "report.html").read_bytes()
+    assert "edge-npu" in given.out
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_report_without_results(tmp_path, name):
+    refused(nas("report", tmp_path / name), "no results.json", "nas run")
+
+
+@pytest.mark.parametrize("step", ["search", "export"])
+def test_a_step_without_a_supernet(recipe, tmp_path, step):
+    refused(nas(step, recipe, "--out", tmp_path), "no trained supernet", "nas train")
+
+
+def test_export_without_evaluations(recipe, folder):
+    (folder / "archive.journal").unlink()
+    refused(nas("export", recipe, "--out", folder), "no evaluations", "nas search")
+
+
+def test_the_run_folder_lies_beside_the_recipe_by_default(recipe, tmp_path):
+    copy = tmp_path / "mine.toml"
+    copy.write_bytes(recipe.read_bytes())
+    succeeded(nas("train", copy))
+    assert (tmp_path / "mine" / "supernet.safetensors").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["fly"], ["run", "a.toml", "--fast"]])
+def test_wrong_usage(arguments):
+    given = nas(*arguments)
+    assert given.code == 2
+    assert "Usage" in given.err
+
+
+def test_help_names_every_command():
+    given = nas("--help")
+    assert given.code == 0
+    names = [
+        str(command.name or getattr(command.callback, "__name__", ""))
+        for command in app.registered_commands
+    ]
+    assert {"run", "train", "search", "export", "profile", "report", "spaces", "targets"} == {
+        *names
+    }
+    assert all(name in given.out for name in names)
+
+
+def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.cli.load_recipe", interrupted)
+    given = nas("run", recipe)
+    assert given.code == 130
+    assert "--resume" in given.err
+
+
+def test_brackets_in_a_message_are_told_as_they_are(recipe, tmp_path):
+    refused(nas("run", recipe, "--out", tmp_path, *settings("name='[red]a[/]'")), "'[red]a[/]'")

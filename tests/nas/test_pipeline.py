@@ -1,0 +1,234 @@
+"""A whole run, held against what its own files say when they are read by other means."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from nas.evaluate import Evaluation
+from nas.folder import RunFolder
+from nas.objectives import Goal
+from nas.pipeline import run
+from nas.recipe import Recipe, load_recipe
+from nas.report.data import Results, TargetResult
+from nas.report.store import load
+from nas.steps.exporting import chosen
+from search_spaces.space import IntArray, SearchSpace
+from tests.nas.runs import measured, nas, settings, succeeded
+
+TARGETS = ("edge-npu", "bit-serial")
+LIMIT_BYTES = 1200
+OVERRIDES = (
+    "search.searcher=guided",
+    "search.budget=26",
+    f"targets.1.limits.model_bytes={LIMIT_BYTES}",
+    "targets.1.tolerance=5",
+)
+
+
+@pytest.fixture(scope="module")
+def guided(recipe: Path) -> Recipe:
+    return load_recipe(recipe, OVERRIDES)
+
+
+@pytest.fixture(scope="module")
+def made(guided: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Results]:
+    files = RunFolder(tmp_path_factory.mktemp("guided") / "run")
+    return files, run(guided, folder=files.path)
+
+
+def result(results: Results, name: str) -> TargetResult:
+    return next(target for target in results.targets if target.name == name)
+
+
+def test_the_results_on_the_disk_are_those_given(made):
+    files, results = made
+    assert load(files.results) == results
+    assert results.run == "tiny"
+    assert len(results.evaluated) == 26
+    assert len({point.genotype for point in results.evaluated}) == 26
+    assert results.task.count("images") == 1
+    assert {"elastic-nas", "torch", "onnxruntime"} <= results.versions.keys()
+    assert files.report.read_text().count("<html") == 1
+
+
+def test_every_evaluation_is_a_canonical_network_of_the_space(made):
+    files, results = made
+    space = SearchSpace.from_json(files.space.read_text())
+    assert all(space.canonical(point.genotype) == point.genotype for point in results.evaluated)
+    archive = [(point.genotype, dict(point.metrics)) for point in results.evaluated]
+    assert archive == measured(files.path)
+
+
+def test_errors_are_predicted_before_they_are_measured(made):
+    _, results = made
+    assert all(point.predicted is None for point in results.evaluated[:8])
+    assert all(point.predicted is not None for point in results.evaluated[8:])
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_front_holds_all_that_nothing_beats_within_the_limits(made, name):
+    _, results = made
+    target = result(results, name)
+    points = [
+        (point.metrics["error"], target.costs["latency_ms"][i])
+        for i, point in enumerate(results.evaluated)
+        if all(target.costs[cost][i] <= limit for cost, limit in target.limits.items())
+    ]
+    best = {p for p in points if not any(beats(q, p) for q in points)}
+    assert sorted(best) == sorted(
+        (point.error, point.costs["latency_ms"]) for point in target.front
+    )
+
+
+def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] <= other[0] and one[1] <= other[1]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_pareto_table_is_the_front(made, name):
+    files, results = made
+    target = result(results, name)
+    rows = list(csv.DictReader(files.front(name).read_text().splitlines()))
+    assert [(float(r["error"]), float(r["latency_ms"])) for r in rows] == [
+        (point.error, point.costs["latency_ms"]) for point in target.front
+    ]
+    assert [tuple(map(int, row["genotype"].split())) for row in rows] == [
+        point.genotype for point in target.front
+    ]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_chosen_subnet_meets_its_limits_and_is_on_the_front_or_within_tolerance(made, name):
+    _, results = made
+    target = result(results, name)
+    assert target.chosen is not None
+    assert all(target.chosen.costs[cost] <= limit for cost, limit in target.limits.items())
+    least = min(point.error for point in target.front)
+    allowed = least + (5 if name == "bit-serial" else 0)
+    assert target.chosen.error.measured is not None
+    assert target.chosen.error.measured.mean <= allowed
+    cheaper = [p for p in target.front if p.costs["latency_ms"] < target.chosen.costs["latency_ms"]]
+    assert all(point.error > allowed for point in cheaper)
+    assert target.chosen.genotype in [point.genotype for point in target.front]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_exported_file_has_the_accuracy_that_the_report_states(made, guided, name):
+    files, results = made
+    picked = result(results, name).chosen
+    assert picked is not None
+    assert picked.file is not None
+    session = onnxruntime.InferenceSession(files.path / picked.file.path)
+    right = total = 0
+    for images, labels in guided.task.load().test_batches(64):
+        (logits,) = session.run(None, {"image": images.numpy()})
+        right += int((np.asarray(logits).argmax(1) == labels.numpy()).sum())
+        total += len(labels)
+    assert picked.file.test_accuracy == pytest.approx(100 * right / total)
+    assert picked.file.bytes.measured is not None
+    assert picked.file.bytes.measured.mean == (files.path / picked.file.path).stat().st_size
+
+
+def test_a_finished_run_resumed_trains_and_evaluates_nothing(made, guided, tmp_path, monkeypatch):
+    files, results = made
+    folder = Path(shutil.copytree(files.path, tmp_path / "run"))
+    before = (folder / "archive.journal").read_bytes()
+    monkeypatch.setattr("nas.steps.training.train", None)
+    monkeypatch.setattr("nas.archive.Archive.append", None)
+    again = run(guided, folder=folder, resume=True)
+    assert (folder / "archive.journal").read_bytes() == before
+    assert again.evaluated == results.evaluated
+    assert again.targets == results.targets
+
+
+def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_first(
+    recipe, finished, folder, tmp_path
+):
+    more = list(settings("search.budget=11"))
+    succeeded(nas("run", recipe, "--out", folder, "--resume", *more))
+    assert measured(folder)[:8] == measured(finished)
+    succeeded(nas("run", recipe, "--out", tmp_path / "new", *more))
+    assert measured(folder) == measured(tmp_path / "new")
+
+
+@pytest.mark.parametrize("searcher", ["random", "nsga2", "guided"])
+def test_every_searcher_goes_on_from_half_an_archive(recipe, folder, searcher):
+    options = list(settings(f"search.searcher={searcher}", "search.budget=24", "search.batch=6"))
+    journal = folder / "archive.journal"
+    journal.unlink()
+    succeeded(nas("search", recipe, "--out", folder, *options))
+    whole, lines = measured(folder), journal.read_bytes().splitlines(keepends=True)
+    assert len({genotype for genotype, _ in whole}) == 24
+    journal.write_bytes(b"".join(lines[:-9]))
+    succeeded(nas("search", recipe, "--out", folder, *options))
+    assert measured(folder) == whole
+
+
+def test_the_steps_one_by_one_make_what_a_run_makes(recipe, finished, tmp_path):
+    for step in ("profile", "train", "search", "export"):
+        succeeded(nas(step, recipe, "--out", tmp_path))
+    assert measured(tmp_path) == measured(finished)
+    for path in [*finished.glob("*.onnx"), *finished.glob("front-*.csv")]:
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_data_of_ones_own(recipe, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(3), 60)
+    images = rng.integers(0, 40, (180, 8, 8), dtype=np.uint8)
+    images[np.arange(180), labels * 2] += 200
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels)
+    own = settings(f"task={{kind='arrays', path='{tmp_path / 'own.npz'}'}}")
+    succeeded(nas("run", recipe, "--out", tmp_path / "run", *own))
+    results = load(tmp_path / "run" / "results.json")
+    assert "own" in results.task
+    assert all(target.chosen is not None for target in results.targets)
+
+
+# Which subnet a target gets
+
+
+def evaluated(errors: Sequence[float]) -> list[Evaluation]:
+    return [Evaluation((i,), {"error": error}, 0, 0.0, "") for i, error in enumerate(errors)]
+
+
+def goal(latencies: Sequence[float], limits: Mapping[str, float]) -> Goal:
+    def cost(rows: IntArray) -> np.ndarray:
+        return np.array(latencies)[rows[:, 0]]
+
+    return Goal("device", {"latency_ms": cost}, ("latency_ms",), limits)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "limit", "expected"),
+    [
+        (0.0, 9.0, 3),  # the least error
+        (0.5, 9.0, 2),  # the cheapest within half a point of it
+        (5.0, 9.0, 1),
+        (99.0, 9.0, 0),
+        (0.0, 2.5, 1),  # what is beyond the limit does not count
+        (0.0, 2.0, 1),  # a limit may be reached
+        (0.4, 3.0, 2),
+    ],
+)
+def test_the_cheapest_subnet_within_tolerance_of_the_best_is_chosen(tolerance, limit, expected):
+    evaluations = evaluated([30.0, 5.0, 1.5, 1.0, 1.0])
+    device = goal([1.0, 2.0, 3.0, 4.0, 5.0], {"latency_ms": limit})
+    assert chosen(device, evaluations, tolerance=tolerance) == evaluations[expected]
+
+
+def test_nothing_is_chosen_where_nothing_fits():
+    assert chosen(goal([1.0], {"latency_ms": 0.5}), evaluated([1.0])) is None
+    assert chosen(goal([1.0], {}), []) is None
+
+
+def test_a_subnet_that_the_device_cannot_run_is_never_chosen():
+    device = goal([np.inf, 3.0], {})
+    assert chosen(device, evaluated([0.0, 50.0]), tolerance=0.0) == evaluated([0.0, 50.0])[1]
