@@ -43,7 +43,7 @@ _FLOAT_BYTES = 4
 # What a file has beside its shapes has names; these are of common length.
 _ADDRESS = "stage0.block0.conv1"
 _METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
-_NAMES_TAKEN = 100
+_NAMES_TAKEN = 50
 _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 
 

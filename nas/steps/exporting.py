@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +15,15 @@ from nas.evaluate import Evaluation
 from nas.export import Verification, export_onnx, verify
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
-from nas.report.data import Estimate
+from nas.report.data import CostCheck, Estimate
 from nas.targets.profiler import network_latency
+from search_spaces.space import Genotype
 from supernets.deploy import Deployed, deploy
 from supernets.extract import extract
 from supernets.supernet import Supernet
 
 _BATCH = 512
+_CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +77,49 @@ def exported(
 
 
 def _ship(plan: Plan, supernet: Supernet, target: str, pick: Evaluation) -> Shipped:
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, _BATCH)
-    deployed = deploy(extract(supernet, pick.genotype, calibration))
     path = plan.files.exported(target)
-    metadata = {
-        "run": plan.recipe.name,
-        "target": target,
-        "space": plan.space.fingerprint,
-        "genotype": ",".join(map(str, pick.genotype)),
-    }
-    export_onnx(deployed, path, metadata=metadata, source_size=plan.task.image_size)
+    deployed = _write(plan, supernet, pick.genotype, path, {"target": target})
     images, labels = (
         torch.cat(parts) for parts in zip(*plan.task.test_batches(_BATCH), strict=True)
     )
     verification = verify(path, deployed, images, labels)
-    latency = None
-    if target == THIS_CPU:
-        latency = Estimate(*network_latency(path, threads=plan.recipe.compute.profile_threads))
+    latency = _whole_latency(plan, path) if target == THIS_CPU else None
     return Shipped(pick, deployed, verification, latency)
+
+
+def checked_costs(
+    plan: Plan, supernet: Supernet, target: str, front: Sequence[Evaluation]
+) -> tuple[CostCheck, ...]:
+    """Whole subnets of the front run on this machine, against the sums of their kernels."""
+    if target != THIS_CPU or not front:
+        return ()
+    goal = next(goal for goal in plan.problem.goals if goal.name == target)
+    picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
+    checks: list[CostCheck] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "subnet.onnx"
+        for genotype in (front[position].genotype for position in picked):
+            _write(plan, supernet, genotype, path, {})
+            predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
+            checks.append(CostCheck(genotype, predicted, _whole_latency(plan, path)))
+    return tuple(checks)
+
+
+def _write(
+    plan: Plan, supernet: Supernet, genotype: Genotype, path: Path, more: Mapping[str, str]
+) -> Deployed:
+    """Export one subnet; gives what is in the file."""
+    calibration = plan.task.calibration(plan.recipe.search.calibration_images, _BATCH)
+    deployed = deploy(extract(supernet, genotype, calibration))
+    metadata = {
+        "run": plan.recipe.name,
+        "space": plan.space.fingerprint,
+        "genotype": ",".join(map(str, genotype)),
+        **more,
+    }
+    export_onnx(deployed, path, metadata=metadata, source_size=plan.task.image_size)
+    return deployed
+
+
+def _whole_latency(plan: Plan, path: Path) -> Estimate:
+    return Estimate(*network_latency(path, threads=plan.recipe.compute.profile_threads))

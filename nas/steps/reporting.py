@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +16,7 @@ from nas.objectives import Goal
 from nas.plan import Plan, cost_ranges
 from nas.report.data import (
     Estimate,
+    Figure,
     FrontPoint,
     HypervolumePoint,
     Point,
@@ -30,7 +32,7 @@ from nas.report.store import save
 from nas.report.tables import write_front_csv
 from nas.search.front import hypervolume, measured_front, nondominated
 from nas.search.inner import Effort, evolve
-from nas.steps.exporting import Shipped
+from nas.steps.exporting import Shipped, checked_costs
 from nas.steps.probing import Probe, probed
 from nas.steps.references import Yardstick, yardsticks
 from nas.steps.searching import predictor_of
@@ -76,10 +78,12 @@ def _results(
     predictor.fit(rows, errors)
     compared = yardsticks(plan, supernet)
     made = Measured(plan, evaluations, predictor)
-    targets = [
-        made.target(target, goal, compared, shipped.get(target.name), points)
-        for target, goal in zip(plan.targets, plan.problem.goals, strict=True)
-    ]
+    targets: list[TargetResult] = []
+    for target, goal in zip(plan.targets, plan.problem.goals, strict=True):
+        found = made.target(target, goal, compared, shipped.get(target.name), points)
+        front = measured_front(goal, evaluations)
+        checks = checked_costs(plan, supernet, target.name, front)
+        targets.append(replace(found, cost_checks=checks))
     sizes = plan.task.sizes()
     return Results(
         run=plan.recipe.name,
@@ -96,6 +100,11 @@ def _results(
         evaluated=tuple(points),
         targets=tuple(targets),
         proxies={} if probe is None else _proxies(probe, rows, errors),
+        figures=tuple(
+            Figure(f"{target.name}: source of its figures", target.provenance, target.source)
+            for target in plan.targets
+            if target.source
+        ),
     )
 
 
