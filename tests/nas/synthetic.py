@@ -23,7 +23,7 @@ class Synthetic:
         folder: Where each genotype leaves a file when it is first evaluated.
     """
 
-    ANSWER, WAIT, DIE_ONCE, DIE, RAISE, HANG = range(6)
+    ANSWER, WAIT, DIE_ONCE, DIE, RAISE, HANG, FOLLOW = range(7)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -40,6 +40,9 @@ class Synthetic:
         match genotype[0]:
             case self.WAIT:
                 time.sleep(0.3)
+            case self.FOLLOW:
+                while not (self._folder / f"{self.ANSWER}-{genotype[1]}").exists():
+                    time.sleep(0.01)
             case self.DIE_ONCE if not again:
                 os.kill(os.getpid(), signal.SIGKILL)
             case self.DIE:

@@ -72,9 +72,10 @@ def evaluate(ray: Any, folder: Path) -> Iterator[RayEvaluator]:
 @pytest.mark.ray
 class TestTwoWorkers:
     def test_work_is_shared_and_comes_as_it_finishes(self, evaluate: RayEvaluator) -> None:
-        genotypes = [(Synthetic.WAIT, 0), *((Synthetic.ANSWER, i) for i in range(20))]
+        # The first ends only once the eleventh has begun: were they not shared, it would hang.
+        genotypes = [(Synthetic.FOLLOW, 10), *((Synthetic.ANSWER, i) for i in range(20))]
         found = list(evaluate(genotypes))
-        assert found[-1].genotype == (Synthetic.WAIT, 0)
+        assert found[0].genotype != (Synthetic.FOLLOW, 10)
         assert same(found) == expected(genotypes)
         assert len({evaluation.where for evaluation in found}) == 2
         assert list(evaluate([])) == []
