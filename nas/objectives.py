@@ -45,10 +45,16 @@ class Goal:
 
     def violation(self, genotypes: IntArray) -> FloatArray:
         """The summed relative excess over the limits as `(n,)`; 0 where feasible, else positive."""
+        return self.assess(genotypes)[1]
+
+    def assess(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """`values` and `violation` at once, each cost computed once."""
+        known = {name: self.costs[name](genotypes) for name in {*self.objectives, *self.limits}}
+        values = np.stack([known[name] for name in self.objectives], axis=1)
         excess = np.zeros(len(genotypes))
         for name, limit in self.limits.items():
-            excess += np.maximum(self.costs[name](genotypes) / limit - 1.0, 0.0)
-        return np.where(np.isfinite(self.values(genotypes)).all(axis=1), excess, np.inf)
+            excess += np.maximum(known[name] / limit - 1.0, 0.0)
+        return values, np.where(np.isfinite(values).all(axis=1), excess, np.inf)
 
 
 @dataclass(frozen=True, eq=False)

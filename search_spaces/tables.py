@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from search_spaces.choice import Choice
 
 LARGEST_TABLE = 2_000_000
+LARGEST_JOINED = 1 << 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +79,24 @@ def tabulate(
 
 
 def merged(tables: Sequence[Table], combine: np.ufunc) -> list[Table]:
-    """Fewer tables with the same combined value: one that reads a subset joins its superset."""
+    """Fewer tables with the same combined value: each joins the first that stays small with it."""
     result: list[Table] = []
     for table in sorted(tables, key=lambda t: -t.values.size):
-        host = next((i for i, t in enumerate(result) if set(table.choices) <= set(t.choices)), None)
-        if host is None:
-            result.append(table)
+        for position, host in enumerate(result):
+            joined = _joined(host, table, combine)
+            if joined is not None:
+                result[position] = joined
+                break
         else:
-            names = result[host].choices
-            result[host] = Table(names, combine(result[host].values, table.spread(names)))
+            result.append(table)
     return result
+
+
+def _joined(host: Table, table: Table, combine: np.ufunc) -> Table | None:
+    """Both as one table, or None where that would be larger than the cache likes."""
+    names = (*host.choices, *(name for name in table.choices if name not in host.choices))
+    spread = [one.spread(names) for one in (host, table)]
+    size = math.prod(np.broadcast_shapes(*(values.shape for values in spread)))
+    if size > max(LARGEST_JOINED, host.values.size):
+        return None
+    return Table(names, combine(*spread))

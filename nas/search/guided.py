@@ -19,7 +19,7 @@ from nas.search.evolution import front_ranks
 from nas.search.front import nondominated
 from nas.search.gain import Landscape, bounding_box
 from nas.search.initial import spread_over_costs
-from nas.search.inner import Effort, evolve, mutants
+from nas.search.inner import Effort, evolve, mutants, survivors, with_neighbours
 from nas.search.ledger import Ledger
 from nas.search.random import draw_unseen, every_row
 from predictors.base import Predictor
@@ -48,9 +48,9 @@ class Settings:
         effort: The inner evolution's size, shared by the goals.
     """
 
-    initial: int = 20
+    initial: int = 12
     optimism: float = 0.25
-    exploration: float = 0.5
+    exploration: float = 0.25
     ceiling: float = 0.75
     effort: Effort = field(default_factory=Effort)
 
@@ -91,6 +91,8 @@ class Guided:
             else np.array([self._space.canonical(genotype) for genotype in initial])
         )
         combinations = float(np.prod(self._space.counts.astype(np.float64)))
+        # Where the inner evolution of each goal ended; the next one goes on from there.
+        self._carried: dict[str, IntArray] = {}
         self._all = every_row(self._space) if combinations <= _ENUMERABLE else None
 
     def ask(self, count: int) -> list[Genotype]:
@@ -173,10 +175,13 @@ class Guided:
         for goal in goals:
             front = rows[nondominated(np.column_stack([losses, goal.values(rows)]))]
             near = mutants(front, self._space)
-            seeds = np.concatenate([front, near[rng.permutation(len(near))]])
+            carried = self._carried.get(goal.name, front[:0])
+            seeds = np.concatenate([front, carried, near[rng.permutation(len(near))]])
             pool, scores = evolve(
                 self._space, goal, self._promise, seeds=seeds, effort=share, rng=rng
             )
+            pool, scores = with_neighbours(self._space, goal, self._promise, pool, scores)
+            self._carried[goal.name] = pool[survivors(scores, 3 * effort.population // 4)[0]]
             best = np.concatenate(front_ranks(scores, until=min(len(pool), _POOL // len(goals))))
             found.append(pool[best])
         return self._unseen(np.unique(np.concatenate(found), axis=0))

@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 Promise = Callable[[IntArray], FloatArray]
 
 _UNREACHABLE = 1e12
+_POLISHED = 50
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def evolve(
 
 def score(goal: Goal, promise: Promise, rows: IntArray) -> FloatArray:
     """Promised loss and costs `(n, 1 + objectives)`; beyond a limit, worse than any within."""
-    points = np.column_stack([promise(rows), goal.values(rows)])
-    excess = goal.violation(rows)
+    values, excess = goal.assess(rows)
+    points = np.column_stack([promise(rows), values])
     return np.where(
         excess[:, None] > 0, _UNREACHABLE * (1 + np.minimum(excess, 1e3))[:, None], points
     )
@@ -144,6 +145,15 @@ def mutate(
     step = np.clip(rows[place] + rng.choice([-1, 1], size=len(limit)), 0, limit - 1)
     result[place] = np.where(rng.random(len(limit)) < 0.5, drawn, step)
     return result
+
+
+def with_neighbours(
+    space: SearchSpace, goal: Goal, promise: Promise, rows: IntArray, scores: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """`rows` and `scores`, with all networks one pick away from the best rows added."""
+    best = np.concatenate(front_ranks(scores, until=min(_POLISHED, len(rows))))[:_POLISHED]
+    near = np.unique(mutants(rows[best], space), axis=0)
+    return np.concatenate([rows, near]), np.concatenate([scores, score(goal, promise, near)])
 
 
 def mutants(rows: IntArray, space: SearchSpace) -> IntArray:
