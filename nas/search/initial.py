@@ -24,11 +24,10 @@ def spread_over_costs(problem: Problem, rng: np.random.Generator, count: int) ->
     options = rows / np.maximum(problem.space.counts - 1, 1)
     edges = np.linspace(0, 1, max(2, count) - 1)
     stratum = np.searchsorted(edges, level)
-    chosen = [int(level.argmax()), int(level.argmin())][:count]
+    chosen = [int(level.argmax()), int(level.argmin())]
     distance = np.full(len(rows), np.inf)
     for number in rng.permutation(np.unique(stratum)):
-        for index in chosen[-1:] if chosen else []:
-            distance = np.minimum(distance, np.abs(options - options[index]).sum(axis=1))
+        distance = np.minimum(distance, np.abs(options - options[chosen[-1]]).sum(axis=1))
         members = np.flatnonzero(stratum == number)
         chosen.append(int(members[distance[members].argmax()]))
     return rows[list(dict.fromkeys(chosen))[:count]]
@@ -36,8 +35,9 @@ def spread_over_costs(problem: Problem, rng: np.random.Generator, count: int) ->
 
 def _level(costs: NDArray[np.float64]) -> NDArray[np.float64]:
     """How dear each row is, from 0 to 1: half by rank, half by the logarithm of its costs."""
-    finite = np.where(np.isfinite(costs), costs, np.nan)
-    logs = np.log(np.maximum(np.nan_to_num(finite, nan=float(np.nanmax(finite))), 1e-12))
+    finite = np.isfinite(costs)
+    dearest = np.max(costs, initial=1e-12, where=finite)
+    logs = np.log(np.maximum(np.where(finite, costs, dearest), 1e-12))
     logs = (logs - logs.min(axis=0)) / np.maximum(np.ptp(logs, axis=0), 1e-12)
     mean = logs.mean(axis=1)
     rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable") / max(1, len(mean) - 1)

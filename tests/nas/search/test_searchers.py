@@ -10,6 +10,7 @@ from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort
 from nas.search.random import RandomSearch
 from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess
 from predictors.ridge import Ridge
 from tests.contracts.searcher import (
     SearcherContract,
@@ -154,3 +155,14 @@ def test_an_ask_of_a_large_space_takes_no_longer_than_a_second():
     start = time.process_time()
     searcher.ask(10)
     assert time.process_time() - start < 2.0
+
+
+def test_a_device_that_runs_nothing_does_not_disturb_the_others():
+    goals = (
+        Goal("a", {"picks": picked}, ("picks",)),
+        Goal("b", {"ms": lambda rows: np.full(len(rows), np.inf)}, ("ms",)),
+    )
+    problem = Problem(chain(depth=5), goals)
+    predictor = GaussianProcess(OneHot(problem.space))
+    searcher = Guided(problem, seed=0, predictor=predictor, settings=QUICK)
+    assert len(set(run(searcher, 10, 10, 10))) == 30
