@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from nas.evaluate import Evaluation
 from nas.objectives import Goal, Problem
@@ -100,7 +101,9 @@ class Guided:
         rng = np.random.default_rng([self._seed, 1, self._ledger.seen])
         found = self._ledger.propose(self._ledger.fresh(self._initial, at_most=count))
         if len(found) < count and len(self._ledger.losses) >= 2:
-            rows = self._choose(rng, count - len(found))
+            # Small matrices: more threads only wait, and would make sums depend on their number.
+            with threadpool_limits(1, user_api="blas"):
+                rows = self._choose(rng, count - len(found))
             found += self._ledger.propose(self._ledger.fresh(rows))
         return found + self._ledger.propose(self._fill(rng, count - len(found)))
 
