@@ -11,12 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from nas.display import Display, Silent
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
 from nas.plan import Plan
-from nas.search.front import nondominated
 from nas.search.initial import spread_over_costs
 from predictors.features import Column, OneHot
 from predictors.proxies import scores
@@ -63,15 +63,16 @@ class Probe:
         return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
 
     def first(self, plan: Plan, count: int) -> list[Genotype]:
-        """The probed subnets to evaluate first: best ranked for what they cost, front by front."""
+        """The probed subnets to evaluate first: in every band of cost, the one ranked best.
+
+        The best ranked of all would be alike, and a predictor learns little from them.
+        """
         ranks = rank_mean(self.scores)
         costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
-        left, order = np.arange(len(ranks)), []
-        while len(left) and len(order) < count:
-            front = nondominated(np.column_stack([ranks, costs])[left])
-            order += sorted(left[front].tolist(), key=lambda row: float(ranks[row]))
-            left = left[~front]
-        return as_genotypes(self.genotypes[order[:count]])
+        level = rankdata(costs, axis=0).mean(axis=1)
+        bands = np.array_split(np.argsort(level, kind="stable"), min(count, len(level)))
+        best = [int(band[ranks[band].argmin()]) for band in bands]
+        return as_genotypes(self.genotypes[best])
 
 
 def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Probe:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from predictors.ensemble import Ensemble
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.rank import kendall_tau, tau_within_budgets
@@ -26,6 +27,43 @@ class TestGaussianProcessWithCosts(PredictorContract):
     @pytest.fixture
     def predictor(self, space):
         return GaussianProcess(OneHot(space, extra=[picked]))
+
+
+class TestEnsemble(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return Ensemble([GaussianProcess(OneHot(space)), Ridge(OneHot(space))])
+
+
+class Constant:
+    """A member that has learned nothing."""
+
+    def fit(self, genotypes, losses):
+        self._level = float(losses.mean())
+
+    def predict(self, genotypes):
+        return np.full(len(genotypes), self._level), np.zeros(len(genotypes))
+
+
+def test_an_ensemble_trusts_whom_the_held_out_data_trusts():
+    space = chain(depth=5)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 60), axis=0)
+    mixed = Ensemble([Constant(), Ridge(OneHot(space))])
+    mixed.fit(rows, loss_of(rows))
+    assert mixed.shares[1] > 0.9
+    mean, spread = mixed.predict(rows)
+    each = [member.predict(rows) for member in mixed.members]
+    np.testing.assert_allclose(
+        mean, sum(s * m for s, (m, _) in zip(mixed.shares, each, strict=True))
+    )
+    apart = np.abs(each[0][0] - each[1][0])
+    smaller, larger = mixed.shares
+    assert (spread**2 >= smaller * larger * apart**2 - 1e-9).all()  # members who disagree
+
+
+def test_an_ensemble_of_one_is_refused():
+    with pytest.raises(ValueError, match="at least two"):
+        Ensemble([Constant()])
 
 
 def test_one_hot_is_zero_where_a_choice_is_closed():
