@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A machine without an NVIDIA driver gets the CPU build of torch, gigabytes smaller; `make TORCH=...` overrides.
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo "torch>=2.9,<3" || echo "torch==2.13.0")
-TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo "--extra-index-url https://download.pytorch.org/whl/cpu")
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || { curl -sfo /dev/null -m 5 $(CPU_INDEX)/torch/ && echo "--extra-index-url $(CPU_INDEX)"; })
 
 .PHONY: search test check format clean
 
@@ -27,9 +28,9 @@ format: $(VENV)/installed-dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The CPU wheel is "2.13.0+cpu" on PyTorch's index; where that index cannot be reached, the default one must do.
+# The CPU build comes from PyTorch's own index; where that cannot be reached, the configured ones must do.
 $(VENV)/torch: | $(VENV)/bin/python
-	$(BIN)/pip install "$(TORCH)" $(TORCH_INDEX) || $(BIN)/pip install "$(TORCH)"
+	$(BIN)/pip install "$(TORCH)" $(TORCH_INDEX)
 	touch $@
 
 $(VENV)/installed: pyproject.toml $(VENV)/torch

@@ -67,7 +67,7 @@ class RayEvaluator:
                 f"CPUs and a deadline above 0 and GPUs from 0, given {workers=}, {chunk=}, "
                 f"{cpus_per_worker=}, {deadline_s=}, {gpus_per_worker=}"
             )
-        self._ray = _imported()
+        self._ray = require_ray()
         self._chunk, self._deadline_s = chunk, deadline_s
         self._stack = ExitStack()
         with ExitStack() as undo:
@@ -193,7 +193,7 @@ class _Worker:
 
     def _built(self, reference: Any) -> Evaluator:
         if self._evaluator is None:
-            factory: EvaluatorFactory = _imported().get(reference)
+            factory: EvaluatorFactory = require_ray().get(reference)
             self._evaluator = factory()
             torch = sys.modules.get("torch")
             if torch is not None:  # it may have been loaded before the variables were set
@@ -294,7 +294,8 @@ def _named(genotypes: Sequence[Genotype]) -> str:
     return f"genotype{'s' * (len(genotypes) > 1)} {', '.join(map(str, genotypes))}"
 
 
-def _imported() -> ModuleType:
+def require_ray() -> ModuleType:
+    """Ray itself; raises `ClusterError` where it is not installed."""
     try:
         import ray
         import ray.exceptions

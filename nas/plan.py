@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from rich.table import Table
 
+from nas.cluster import require_ray
 from nas.feasibility import ConstraintError, feasibility
 from nas.folder import RunFolder
 from nas.objectives import ArrayCost, Goal, Problem
@@ -102,6 +103,8 @@ def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]
 
 def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     """Read data, space and targets; every error that can be found without work is raised here."""
+    if recipe.compute.workers:
+        require_ray()
     targets = load_targets(recipe, files)
     task = recipe.task.load()
     try:

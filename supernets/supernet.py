@@ -14,7 +14,7 @@ from search_spaces.choice import variants
 from search_spaces.costs import SpaceKernels
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op, Shape
-from search_spaces.quant import Quant
+from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, module_name, steps_of
 from supernets.elastic import compute, parameter_shapes, sliced
@@ -48,6 +48,11 @@ class SharedNode(nn.Module):
             {name: _initial(name, shape, generator) for name, shape in shapes.items()}
         )
         weights, activations = [*_quants(op.weight)], [*_quants(op.activation)]
+        if any(isinstance(quant.granularity, PerChannel) for quant in activations):
+            raise ValueError(
+                f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
+                "convolutions and linear layers; give activations PerTensor()"
+            )
         channels = shapes["weight"][0] if "weight" in shapes else 1
         self.weight = Quantizer(weights, channels) if weights else None
         self.inputs = nn.ModuleList(

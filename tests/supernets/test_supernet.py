@@ -13,6 +13,7 @@ from torch import Tensor
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear
+from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
 from supernets.supernet import Supernet, largest_shapes, plan
@@ -26,6 +27,13 @@ def test_the_seed_alone_decides_the_weights() -> None:
     ours, same, not_ours = (net.node("stem").tensors["weight"] for net in (first, second, other))
     assert torch.equal(ours, same)
     assert not torch.equal(ours, not_ours)
+
+
+def test_inputs_are_quantized_per_tensor_only() -> None:
+    graph = Graph(Image(1, 8))
+    graph.add("conv", Conv2d(4, 3, activation=Quant(8, PerChannel(), symmetric=False)))
+    with pytest.raises(ValueError, match="PerTensor"):
+        Supernet(SearchSpace(graph), seed=0)
 
 
 def test_weights_keep_the_scale_of_what_they_read() -> None:
