@@ -177,7 +177,8 @@ def _pair_distances(features: OneHot, X: NDArray[np.float32]) -> NDArray[np.floa
     starts = np.flatnonzero(np.diff(features.one_hot_choice, prepend=-1))
     rows: list[NDArray[np.float32]] = []
     for block in np.split(X[:, one_hot].T, starts[1:]):
-        rows.append(((block[:, first] - block[:, second]) ** 2).sum(axis=0) / 2)
+        squares = (block[:, first] - block[:, second]) ** 2
+        rows.append((squares.sum(axis=0) / 2).astype(np.float32))
     for column in X[:, ordinal.start : extra.stop].T:
         rows.append((column[first] - column[second]) ** 2)
     return np.array(rows, dtype=np.float32).reshape(len(rows), len(first))
