@@ -191,15 +191,15 @@ def toml_blocks() -> Iterator[tuple[str, str]]:
 def test_every_toml_example_is_allowed(document: str, block: str) -> None:
     content = tomllib.loads(block)
     if "supports" in content:
-        schema.TargetFile.model_validate(content)
+        assert schema.TargetFile.model_validate(content).name == content["name"]
         return
     whole = tomllib.loads((ROOT / "runs" / "digits.toml").read_text())
-    recipe.validate_recipe({"name": "digits", **whole, **content})
+    assert recipe.validate_recipe({"name": "digits", **whole, **content}).name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runs").glob("*.toml")), ids=lambda path: path.name)
 def test_every_recipe_of_ours_is_allowed(path: Path) -> None:
-    recipe.load_recipe(path)
+    assert recipe.load_recipe(path).name == path.stem
 
 
 def test_commands_in_the_documents_exist() -> None:

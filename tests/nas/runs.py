@@ -84,7 +84,7 @@ def settings(*overrides: str) -> Iterator[str]:
         yield from ("--set", override)
 
 
-def refused(outcome: Outcome, *parts: str) -> None:
+def assert_refused(outcome: Outcome, *parts: str) -> None:
     """The call ended in one message that has all of `parts`, and in no traceback."""
     assert outcome.code == 1, outcome
     assert outcome.err.startswith("error: "), outcome.err

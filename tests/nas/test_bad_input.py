@@ -24,7 +24,7 @@ from nas.targets.table import LatencyTable
 from search_spaces.space import SearchSpace
 from supernets.checkpoint import save
 from supernets.supernet import Supernet
-from tests.nas.runs import Outcome, measured, nas, refused, settings, succeeded
+from tests.nas.runs import Outcome, assert_refused, measured, nas, settings, succeeded
 from tests.nas.spaces import tiny_space
 
 RECIPE_ERRORS = {
@@ -67,20 +67,20 @@ RECIPE_ERRORS = {
 def test_a_recipe_that_cannot_be_run_is_told_before_any_work(recipe, tmp_path, override):
     folder = tmp_path / "run"
     given = nas("run", recipe, "--out", folder, *settings(override))
-    refused(given, *RECIPE_ERRORS[override])
+    assert_refused(given, *RECIPE_ERRORS[override])
     assert not (folder / "training.safetensors").exists()
 
 
 def test_a_folder_of_refused_recipes_takes_a_good_one(recipe, tmp_path, finished):
     for bad in ("training.batch_size=512", "targets.0.limits.latency_ms=1e-7"):
-        refused(nas("run", recipe, "--out", tmp_path, *settings(bad)))
+        assert_refused(nas("run", recipe, "--out", tmp_path, *settings(bad)))
     succeeded(nas("run", recipe, "--out", tmp_path))
     assert measured(tmp_path) == measured(finished)
 
 
 def test_every_problem_of_a_recipe_is_told_at_once(recipe, tmp_path):
     both = settings("seed=x", "search.batch=0")
-    refused(nas("run", recipe, "--out", tmp_path, *both), "seed = 'x'", "search.batch = 0")
+    assert_refused(nas("run", recipe, "--out", tmp_path, *both), "seed = 'x'", "search.batch = 0")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_recipe(tmp_path, content, part):
     path = tmp_path / "r.toml"
     if content is not None:
         path.write_bytes(content)
-    refused(nas("run", path), str(path), part)
+    assert_refused(nas("run", path), str(path), part)
 
 
 def test_debug_shows_the_traceback(recipe, tmp_path):
@@ -167,7 +167,7 @@ def test_damage_in_a_run_folder_is_named_and_once_removed_the_run_goes_on(
 ):
     path = folder / name
     damage(path)
-    refused(nas("run", recipe, "--out", folder, "--resume"), str(path), *parts)
+    assert_refused(nas("run", recipe, "--out", folder, "--resume"), str(path), *parts)
     if path.is_dir():
         path.rmdir()
     else:
@@ -179,7 +179,7 @@ def test_damage_in_a_run_folder_is_named_and_once_removed_the_run_goes_on(
 def test_what_the_message_says_repairs_an_archive(recipe, finished, folder):
     path = folder / "archive.journal"
     garble_middle_line(path)
-    refused(nas("run", recipe, "--out", folder, "--resume"), "head -n 3")
+    assert_refused(nas("run", recipe, "--out", folder, "--resume"), "head -n 3")
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     assert measured(folder) == measured(finished)
@@ -195,13 +195,15 @@ def test_a_torn_end_of_the_archive_costs_one_evaluation(recipe, finished, folder
 @pytest.mark.parametrize("damage", [cut, garble, empty, replace_by_list, Path.unlink, make_folder])
 def test_a_folder_whose_recipe_is_damaged_is_not_guessed_at(recipe, folder, damage):
     damage(folder / "recipe.json")
-    refused(nas("run", recipe, "--out", folder, "--resume"), "recipe.json", "remove the folder")
+    assert_refused(
+        nas("run", recipe, "--out", folder, "--resume"), "recipe.json", "remove the folder"
+    )
 
 
 @pytest.mark.parametrize("damage", [cut, garble, empty])
 def test_damaged_results_are_named_and_written_anew(recipe, folder, damage):
     damage(folder / "results.json")
-    refused(nas("report", folder), str(folder / "results.json"), "--resume")
+    assert_refused(nas("report", folder), str(folder / "results.json"), "--resume")
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     succeeded(nas("report", folder))
 
@@ -211,7 +213,7 @@ def test_a_damaged_training_state(recipe, finished, folder):
         (folder / name).unlink()
     (folder / "training.safetensors").write_bytes(b"half")
     given = nas("run", recipe, "--out", folder, "--resume")
-    refused(given, "training.safetensors", "cannot be read", "delete it")
+    assert_refused(given, "training.safetensors", "cannot be read", "delete it")
     (folder / "training.safetensors").unlink()
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     assert measured(folder) == measured(finished)
@@ -228,7 +230,7 @@ def test_leftovers_of_killed_writers_go(recipe, finished, folder):
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, folder):
-    refused(nas("run", recipe, "--out", folder), "already holds a run", "--resume", "--out")
+    assert_refused(nas("run", recipe, "--out", folder), "already holds a run", "--resume", "--out")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, folder):
 )
 def test_a_run_is_not_resumed_as_another(recipe, finished, folder, override, key):
     given = nas("run", recipe, "--out", folder, "--resume", *settings(override))
-    refused(given, f"another {key},", f"restore {key}", "--out")
+    assert_refused(given, f"another {key},", f"restore {key}", "--out")
     assert measured(folder) == measured(finished)
 
 
@@ -255,7 +257,7 @@ def test_what_made_nothing_may_change(recipe, folder, override):
 def test_a_second_process_in_the_same_folder_is_refused(recipe, folder):
     with RunFolder(folder).open(load_recipe(recipe), resume=True):
         given = nas("run", recipe, "--out", folder, "--resume")
-    refused(given, "another process", str(folder), "--out")
+    assert_refused(given, "another process", str(folder), "--out")
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
 
 
@@ -263,7 +265,7 @@ def test_a_second_process_in_the_same_folder_is_refused(recipe, folder):
 def test_a_folder_that_cannot_be_made(recipe, tmp_path, place):
     (tmp_path / "file").write_text("")
     folder = Path("/proc/none") if place == "proc" else tmp_path / place
-    refused(
+    assert_refused(
         nas("run", recipe, "--out", folder), "cannot write the run folder", str(folder), "--out"
     )
 
@@ -272,7 +274,7 @@ def test_a_folder_that_cannot_be_made(recipe, tmp_path, place):
 def test_a_folder_without_the_right_to_write(recipe, tmp_path):
     (tmp_path / "run").mkdir(mode=0o500)
     given = nas("run", recipe, "--out", tmp_path / "run")
-    refused(given, "cannot write the run folder", "Permission denied", "--out")
+    assert_refused(given, "cannot write the run folder", "Permission denied", "--out")
 
 
 # Disks without room
@@ -301,7 +303,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(recipe, finishe
         (folder / file).unlink()
     with largest_file(FULL[name]):
         given = nas("run", recipe, "--out", folder, "--resume")
-    refused(given, "cannot write", name, "File too large")
+    assert_refused(given, "cannot write", name, "File too large")
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     assert measured(folder) == measured(finished)
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in finished.iterdir())
@@ -312,7 +314,9 @@ def test_a_full_disk_is_called_so(recipe, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", full)
-    refused(nas("run", recipe, "--out", tmp_path), "No space left on device", "free some space")
+    assert_refused(
+        nas("run", recipe, "--out", tmp_path), "No space left on device", "free some space"
+    )
 
 
 # Training that diverges
@@ -320,7 +324,7 @@ def test_a_full_disk_is_called_so(recipe, tmp_path, monkeypatch):
 
 def test_divergence_is_told_and_the_folder_takes_a_lower_rate(recipe, finished, tmp_path):
     given = nas("run", recipe, "--out", tmp_path, *settings("training.learning_rate=1e6"))
-    refused(given, "diverged at step", "lower learning_rate from 1e+06")
+    assert_refused(given, "diverged at step", "lower learning_rate from 1e+06")
     succeeded(nas("run", recipe, "--out", tmp_path))
     assert measured(tmp_path) == measured(finished)
 
@@ -367,7 +371,7 @@ def test_a_table_is_read_with_care(recipe, board, kind):
     changed, parts = TABLES[kind]
     whole = board.with_suffix(".csv").read_text()
     rows_of(board, changed)
-    refused(run_for(board, recipe), "board.csv", *parts)
+    assert_refused(run_for(board, recipe), "board.csv", *parts)
     assert not (board.parent / "run" / "training.safetensors").exists()
     board.with_suffix(".csv").write_text(whole)
     succeeded(nas("spaces", recipe, *settings(f"targets=[{{name='{board}'}}]")))
@@ -375,7 +379,7 @@ def test_a_table_is_read_with_care(recipe, board, kind):
 
 def test_a_table_that_is_not_there(recipe, board):
     board.with_suffix(".csv").unlink()
-    refused(run_for(board, recipe), "board.csv", "cannot be read")
+    assert_refused(run_for(board, recipe), "board.csv", "cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -390,16 +394,16 @@ def test_a_table_that_is_not_there(recipe, board):
 )
 def test_a_target_file_is_read_with_care(recipe, board, old, new, parts):
     board.write_text(board.read_text().replace(old, new, 1))
-    refused(run_for(board, recipe), "board.toml", *parts)
+    assert_refused(run_for(board, recipe), "board.toml", *parts)
 
 
 @pytest.mark.parametrize("content", [b"\x93PNG\n", b"operator,kernel\nConv2d,3\n"])
 def test_this_machines_table_is_read_with_care(recipe, tmp_path, content):
     (tmp_path / "this-cpu.csv").write_bytes(content)
     given = nas("run", recipe, "--out", tmp_path, *settings("targets=[{name='this-cpu'}]"))
-    refused(given, "this-cpu.csv")
+    assert_refused(given, "this-cpu.csv")
 
 
 def test_a_limit_that_only_all_targets_together_miss(recipe, tmp_path):
     both = settings("targets.0.limits={latency_ms=0.02, model_bytes=1}")
-    refused(nas("run", recipe, "--out", tmp_path, *both), "no subnet", "raise the limit")
+    assert_refused(nas("run", recipe, "--out", tmp_path, *both), "no subnet", "raise the limit")

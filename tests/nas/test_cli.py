@@ -6,7 +6,7 @@ import pytest
 
 from nas.cli import app
 from nas.targets import available
-from tests.nas.runs import nas, refused, settings, succeeded
+from tests.nas.runs import assert_refused, nas, settings, succeeded
 
 
 def test_targets_lists_every_shipped_one():
@@ -38,17 +38,17 @@ def test_report_is_rendered_from_the_results_alone(finished, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "nowhere"])
 def test_report_without_results(tmp_path, name):
-    refused(nas("report", tmp_path / name), "no results.json", "nas run")
+    assert_refused(nas("report", tmp_path / name), "no results.json", "nas run")
 
 
 @pytest.mark.parametrize("step", ["search", "export"])
 def test_a_step_without_a_supernet(recipe, tmp_path, step):
-    refused(nas(step, recipe, "--out", tmp_path), "no trained supernet", "nas train")
+    assert_refused(nas(step, recipe, "--out", tmp_path), "no trained supernet", "nas train")
 
 
 def test_export_without_evaluations(recipe, folder):
     (folder / "archive.journal").unlink()
-    refused(nas("export", recipe, "--out", folder), "no evaluations", "nas search")
+    assert_refused(nas("export", recipe, "--out", folder), "no evaluations", "nas search")
 
 
 def test_the_run_folder_lies_beside_the_recipe_by_default(recipe, tmp_path):
@@ -89,4 +89,6 @@ def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):
 
 
 def test_brackets_in_a_message_are_told_as_they_are(recipe, tmp_path):
-    refused(nas("run", recipe, "--out", tmp_path, *settings("name='[red]a[/]'")), "'[red]a[/]'")
+    assert_refused(
+        nas("run", recipe, "--out", tmp_path, *settings("name='[red]a[/]'")), "'[red]a[/]'"
+    )
