@@ -250,8 +250,9 @@ def test_a_run_is_not_resumed_as_another(recipe, finished, folder, override, key
 
 
 @pytest.mark.parametrize("override", ["training.checkpoint_seconds=9", "targets.1.tolerance=3"])
-def test_what_made_nothing_may_change(recipe, folder, override):
+def test_what_made_nothing_may_change(recipe, finished, folder, override):
     succeeded(nas("run", recipe, "--out", folder, "--resume", *settings(override)))
+    assert measured(folder) == measured(finished)
 
 
 def test_a_second_process_in_the_same_folder_is_refused(recipe, folder):
