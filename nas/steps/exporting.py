@@ -16,7 +16,7 @@ from nas.export import Verification, export_onnx, verify
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
-from nas.targets.profiler import network_latency
+from nas.targets.profiling import OnnxRuntime
 from search_spaces.space import Genotype
 from supernets.deploy import Deployed, deploy
 from supernets.extract import extract
@@ -122,4 +122,4 @@ def _write(
 
 
 def _whole_latency(plan: Plan, path: Path) -> Estimate:
-    return Estimate(*network_latency(path, threads=plan.recipe.compute.profile_threads))
+    return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))

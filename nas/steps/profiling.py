@@ -9,7 +9,7 @@ import numpy as np
 from nas.display import Display
 from nas.feasibility import feasibility
 from nas.plan import Plan
-from nas.targets.profiler import profile
+from nas.targets.profiling import OnnxRuntime, profile
 
 
 def profiled(plan: Plan, display: Display) -> Plan:
@@ -19,7 +19,7 @@ def profiled(plan: Plan, display: Display) -> Plan:
             profile(
                 target.natively(plan.space),
                 path=plan.files.table,
-                threads=plan.recipe.compute.profile_threads,
+                backend=OnnxRuntime(plan.recipe.compute.profile_threads),
                 progress=functools.partial(advance, note="fused kernels through onnxruntime"),
             )
         plan = plan.reloaded()

@@ -1,7 +1,7 @@
 """Hardware targets: what a device runs, how it fuses, and what every kernel costs on it.
 
 Read in this order: `capability` (bits and containers), `target`, `roofline` and `table` (where
-figures come from), `files` (a target as TOML), `legality`, `profiler` (measuring this machine).
+figures come from), `files` (a target as TOML), `legality`, `profiling` (measuring).
 """
 
 from nas.targets.errors import TargetError

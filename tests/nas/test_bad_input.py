@@ -18,7 +18,7 @@ from nas.folder import RunFolder
 from nas.recipe import load_recipe
 from nas.targets import load_target
 from nas.targets.files import DEVICES
-from nas.targets.profiler import conditions
+from nas.targets.profiling import OnnxRuntime
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.space import SearchSpace
@@ -341,7 +341,7 @@ def board(finished: Path, tmp_path: Path) -> Path:
     space = SearchSpace.from_json((finished / "space.json").read_text())
     kernels = load_target("this-cpu").natively(space)
     rows = {KernelKey.of(kernel, bits): Row(0.01, 0.001, 9) for kernel, bits in kernels}
-    LatencyTable(rows, conditions(1)).write(tmp_path / "board.csv")
+    LatencyTable(rows, OnnxRuntime().conditions()).write(tmp_path / "board.csv")
     return tmp_path / "board.toml"
 
 

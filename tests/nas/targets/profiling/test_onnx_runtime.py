@@ -12,7 +12,7 @@ import pytest
 from nas.targets import TargetError
 from nas.targets.capability import Bits
 from nas.targets.kernel_models import kernel_model
-from nas.targets.profiler import profile
+from nas.targets.profiling import OnnxRuntime, profile
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
@@ -33,17 +33,20 @@ SMALL = Kernel(Conv2d(16, 3), (BatchNorm2d(), RELU), ((16, 8, 8),))
 LARGE = Kernel(Conv2d(32, 3), (BatchNorm2d(), RELU), ((32, 32, 32),))
 INT8, FLOAT = Bits(8, 8), Bits(32, 32)
 FAST = 4.0
+ORT = OnnxRuntime()
 
 
 def test_measures_both_precisions_and_resumes_after_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    first = profile([(SMALL, INT8), (LARGE, INT8)], path=path, budget_ms=FAST)
+    first = profile([(SMALL, INT8), (LARGE, INT8)], path=path, backend=ORT, budget_ms=FAST)
     assert 0 < _ms(first, SMALL, INT8) < _ms(first, LARGE, INT8) < 100
     kept = path.read_bytes()
     path.write_bytes(kept + b"Conv2d,32x32x32,32,3,1,relu,32,32,1,0.0")
     calls: list[tuple[int, int]] = []
     wanted = [(SMALL, INT8), (LARGE, INT8), (LARGE, FLOAT)]
-    second = profile(wanted, path=path, progress=lambda *c: calls.append(c), budget_ms=FAST)
+    second = profile(
+        wanted, path=path, backend=ORT, progress=lambda *c: calls.append(c), budget_ms=FAST
+    )
     assert path.read_bytes().startswith(kept)
     assert calls == [(2, 3), (3, 3)]
     assert first.rows.items() <= second.rows.items()
@@ -56,28 +59,28 @@ def test_measures_both_precisions_and_resumes_after_a_torn_line(tmp_path: Path) 
 def test_a_file_torn_within_its_heading_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("# device: x\noperator,inp")
-    assert len(profile([(SMALL, INT8)], path=path, budget_ms=FAST).rows) == 1
+    assert len(profile([(SMALL, INT8)], path=path, backend=ORT, budget_ms=FAST).rows) == 1
     assert len(LatencyTable.read(path).rows) == 1
 
 
 def test_measurements_under_other_conditions_are_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    profile([], path=path)
+    profile([], path=path, backend=ORT)
     with pytest.raises(TargetError, match="threads = '1', now it is '2'; delete"):
-        profile([(SMALL, INT8)], path=path, threads=2)
+        profile([(SMALL, INT8)], path=path, backend=OnnxRuntime(threads=2))
 
 
 def test_a_broken_table_is_not_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    table = profile([], path=path)
+    table = profile([], path=path, backend=ORT)
     LatencyTable({KernelKey.of(SMALL, INT8): Row(-1.0, 0.0, 1)}, table.notes).write(path)
     with pytest.raises(TargetError, match=r"latency_ms = '-1\.0'"):
-        profile([(SMALL, FLOAT)], path=path)
+        profile([(SMALL, FLOAT)], path=path, backend=ORT)
 
 
 def test_bits_without_a_kernel_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="given a kernel at 4x8"):
-        profile([(SMALL, Bits(4, 8))], path=tmp_path / "t.csv")
+    with pytest.raises(TargetError, match="given Conv2d at 4x8"):
+        profile([(SMALL, Bits(4, 8))], path=tmp_path / "t.csv", backend=ORT)
 
 
 def test_an_operator_without_an_onnx_form_is_refused() -> None:

@@ -1,0 +1,11 @@
+"""Measuring latency tables.
+
+Read in this order: `backend` (what times kernels), `loop`, `measure` (how something
+is timed), `onnx_runtime` (this machine), `rows_file` (a table that grows).
+"""
+
+from nas.targets.profiling.backend import Backend, NetworkBackend
+from nas.targets.profiling.loop import profile
+from nas.targets.profiling.onnx_runtime import OnnxRuntime
+
+__all__ = ["Backend", "NetworkBackend", "OnnxRuntime", "profile"]

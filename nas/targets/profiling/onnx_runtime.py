@@ -1,0 +1,118 @@
+"""Timing kernels and files through onnxruntime on this machine's processor."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from nas.targets.capability import Bits
+from nas.targets.kernel_models import empty_model, is_cut, kernel_model
+from nas.targets.profiling.measure import (
+    ROUNDS,
+    Empties,
+    Job,
+    Session,
+    Timed,
+    take_turns,
+    time_kernels,
+)
+from nas.targets.rows import Row
+from search_spaces.kernels import Kernel
+from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
+
+COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays within the cache
+_NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """onnxruntime's CPU provider: 8-bit kernels run as uint8 by int8, 32-bit ones as float32.
+
+    Attributes:
+        threads: Threads inside one kernel.
+    """
+
+    threads: int = 1
+    name: str = "onnxruntime"
+
+    def conditions(self) -> dict[str, str]:
+        """What measurements must share to stand in one table."""
+        return {
+            "device": device_name(),
+            "runtime": f"onnxruntime {ort.__version__}, CPU",
+            "threads": str(self.threads),
+        }
+
+    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
+        """Why it cannot time `kernel` at `bits`, or None where it can."""
+        return refusal(kernel, bits)
+
+    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+        """A row for each kernel, the median over runs of a model of four copies of it."""
+        jobs = {str(number): job(kernel, bits) for number, (kernel, bits) in enumerate(kernels)}
+        timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
+        return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
+
+    def network(self, model: Path) -> tuple[float, float]:
+        """Median and spread in ms of one sample through a whole model, less the call's cost."""
+        empty = self._start(empty_model(quantized=False, copies=1))
+        network = self._start(str(model))
+        take_turns([empty, network], budget_ms=_NETWORK_BUDGET_MS)
+        low, high = np.quantile(network.samples_ms, (0.16, 0.84))
+        return network.median_ms - empty.median_ms, float(high - low) / 2
+
+    def _start(self, model: bytes | str) -> Timed:
+        return Timed(Session(model, threads=self.threads))
+
+
+def refusal(kernel: Kernel, bits: Bits) -> str | None:
+    """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
+    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}):
+        return None
+    return (
+        f"onnxruntime on this machine is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} "
+        f"bits, given {type(kernel.op).__name__} at {bits}; let the target's containers map it to "
+        "one of them"
+    )
+
+
+def job(kernel: Kernel, bits: Bits) -> Job:
+    """What is timed for a row."""
+    quantized = _widths(bits) == {MAXIMUM_BITS}
+    return Job(
+        model=kernel_model(kernel, quantized=quantized, copies=COPIES),
+        copies=COPIES,
+        empty=_empty(quantized=quantized),
+        is_cut=is_cut(kernel),
+    )
+
+
+def empties() -> Empties:
+    """The models around the kernels of a job, without them."""
+    return {
+        _empty(quantized=quantized): {
+            copies: empty_model(quantized=quantized, copies=copies) for copies in (1, COPIES)
+        }
+        for quantized in (False, True)
+    }
+
+
+def device_name() -> str:
+    """The processor's name, as well as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    named = [words.partition(":")[2].strip() for words in lines if words.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _widths(bits: Bits) -> set[int]:
+    return {width for width in (bits.weight, bits.activation) if width is not None}
+
+
+def _empty(*, quantized: bool) -> str:
+    return "uint8" if quantized else "float32"

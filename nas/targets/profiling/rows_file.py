@@ -1,0 +1,49 @@
+"""A latency table that grows while it is measured, and survives being killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nas.durable import write_atomic, write_error
+from nas.targets.errors import TargetError
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
+from nas.targets.table_file import heading, line
+
+
+def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
+    """The table at `path` without a torn last line; a new one where there is none.
+
+    Raises:
+        TargetError: If the table cannot be read or was measured under other conditions.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if all(words.startswith(b"#") for words in whole.splitlines()):
+        notes = {**conditions, "date": datetime.now(UTC).date().isoformat(), "statistic": "median"}
+        write_atomic(path, heading(notes).encode())
+        return LatencyTable({}, notes)
+    if whole != content:
+        os.truncate(path, len(whole))
+    table = LatencyTable.read(path)
+    for name, value in conditions.items():
+        if table.notes.get(name) != value:
+            raise TargetError(
+                f"latency table {path} was measured with {name} = {table.notes.get(name)!r}, now "
+                f"it is {value!r}; delete the table to measure anew, or write to another file"
+            )
+    return table
+
+
+def append(path: Path, measured: Mapping[KernelKey, Row]) -> None:
+    """Add rows, on the disk when this returns."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(line(key, row) for key, row in measured.items()))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
