@@ -1,6 +1,6 @@
 """Measuring latency tables.
 
-Read in this order: `backend` (what times kernels), `loop`, `measure` (how something
+Read in this order: `backend` (what times kernels), `loop`, `timing` (how something
 is timed), `onnx_runtime` (this machine), `rows_file` (a table that grows).
 """
 

@@ -9,11 +9,11 @@ from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import Backend
 from nas.targets.profiling.rows_file import append, opened
+from nas.targets.profiling.timing import GROUP
 from nas.targets.rows import KernelKey
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
 
-GROUP = 12  # kernels whose repetitions take turns, so that a slow spell strikes all alike
 BUDGET_MS = 25.0
 Progress = Callable[[int, int], None]
 

@@ -1,171 +1,144 @@
-"""Timing by turns: everything that is compared runs again and again, one after the other.
+"""Times the models of the folder that this file lies in, and writes results.csv there.
 
-It needs nothing but numpy and onnxruntime, so that it also runs where the engine is not installed.
+Needs Python 3.10, numpy and onnxruntime. Stop it and run it again whenever you like: it goes on.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
+import json
+import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
-ROUNDS = 5
-WARM_UP = 3
-LEAST_RUNS = 3  # per round, however slow
-RESOLUTION_MS = 1e-5
-NORMAL_QUARTILE = 0.6745  # of the standard normal distribution
+from nas.targets.profiling.timing import (
+    GROUP,
+    Job,
+    Model,
+    Session,
+    Start,
+    Timed,
+    Timing,
+    conditions,
+    time_kernels,
+    time_networks,
+)
+
+COLUMNS = ("name", "latency_ms", "spread_ms", "count")
+NETWORK_BUDGET = 8.0  # times that of a kernel
 
 
-class Timed:
-    """Something that can run again and again, warmed up, with the times of its runs so far.
+def main() -> None:
+    """Time what has no result yet, group by group."""
+    here = Path(__file__).resolve().parent
+    given = _options(here / "results.csv")
+    manifest = json.loads((here / "manifest.json").read_text(encoding="utf-8"))
+    same = conditions(threads=given.threads, providers=given.providers, device=given.device)
+    done = opened(given.out, {"manifest": manifest["fingerprint"], **same})
 
-    Args:
-        run_ms: Runs it once and gives the milliseconds that it took.
-    """
+    def start(model: Model) -> Timed:
+        path = here / str(model)
+        return Timed(Session(str(path), threads=given.threads, providers=given.providers))
 
-    def __init__(self, run_ms: Callable[[], float]) -> None:
-        self._run_ms = run_ms
-        self.samples_ms: list[float] = []
-        for _ in range(WARM_UP):
-            run_ms()
-
-    def repeat(self, budget_ms: float) -> None:
-        """Run until the budget is spent, and a few times at least."""
-        spent = 0.0
-        runs = 0
-        while spent < budget_ms or runs < LEAST_RUNS:
-            self.samples_ms.append(self._run_ms())
-            spent += self.samples_ms[-1]
-            runs += 1
-
-    @property
-    def median_ms(self) -> float:
-        """The median over all runs so far."""
-        return float(np.median(self.samples_ms))
-
-    @property
-    def spread_ms(self) -> float:
-        """A standard deviation that outliers do not move: from the interquartile range."""
-        low, high = np.quantile(self.samples_ms, (0.25, 0.75))
-        return float(high - low) / (2 * NORMAL_QUARTILE)
+    total = len(manifest["kernels"]) + len(manifest["networks"])
+    for kind, entries in groups(manifest, done):
+        times = _kernels if kind == "kernels" else _networks
+        found = times(entries, manifest, start=start, budget_ms=given.budget_ms)
+        append(given.out, found)
+        done += found
+        sys.stderr.write(f"{len(done)} of {total}\n")
+    sys.stderr.write(f"results: {given.out}\n")
 
 
-def take_turns(timed: Iterable[Timed], *, budget_ms: float) -> None:
-    """Repeat each of `timed` in turn, so that a slow spell of the machine strikes all alike."""
-    taking = tuple(timed)
-    for _ in range(ROUNDS):
-        for one in taking:
-            one.repeat(budget_ms / ROUNDS)
+def _options(results: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="inside one kernel (1)")
+    parser.add_argument("--providers", nargs="+", default=[], help="such as CPUExecutionProvider")
+    parser.add_argument("--budget-ms", type=float, default=25.0, help="for each kernel (25)")
+    parser.add_argument("--device", help="its name, where the system does not tell it well")
+    parser.add_argument("--out", type=Path, default=results, help="(results.csv, beside this file)")
+    given = parser.parse_args()
+    found = ort.get_available_providers()
+    missing = sorted({*given.providers} - {*found})
+    if missing:
+        sys.exit(f"error: onnxruntime has no {', '.join(missing)} here; it has {', '.join(found)}")
+    return given
 
 
-class Session:
-    """A model in onnxruntime, its inputs and outputs bound; calling it runs it once and gives ms.
-
-    Args:
-        model: A serialized ONNX model, or the path of one.
-        threads: Threads inside one kernel.
-        providers: Execution providers, the first one that can run a node runs it.
-    """
-
-    def __init__(self, model: bytes | str, *, threads: int, providers: Iterable[str] = ()) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3
-        # Equal copies must each run, as equal layers of a network do.
-        self._session = ort.InferenceSession(
-            model,
-            options,
-            providers=[*providers] or ["CPUExecutionProvider"],
-            disabled_optimizers=["CommonSubexpressionElimination"],
-        )
-        self._binding = self._session.io_binding()
-        rng = np.random.default_rng(0)
-        for tensor in self._session.get_inputs():
-            value = rng.integers(0, 256, _shape(tensor)).astype(_dtype(tensor))
-            self._binding.bind_ortvalue_input(tensor.name, ort.OrtValue.ortvalue_from_numpy(value))
-        for tensor in self._session.get_outputs():
-            place = ort.OrtValue.ortvalue_from_shape_and_type(_shape(tensor), _dtype(tensor))
-            self._binding.bind_ortvalue_output(tensor.name, place)
-
-    def __call__(self) -> float:
-        """Run the model once; gives milliseconds."""
-        start = time.perf_counter_ns()
-        self._session.run_with_iobinding(self._binding)
-        return (time.perf_counter_ns() - start) / 1e6
+def groups(
+    manifest: Mapping[str, Any], done: Sequence[str]
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What has no result yet, as it takes turns."""
+    made: list[tuple[str, list[dict[str, Any]]]] = []
+    for kind in ("kernels", "networks"):
+        left = [entry for entry in manifest[kind] if entry["name"] not in done]
+        made += [(kind, left[start : start + GROUP]) for start in range(0, len(left), GROUP)]
+    return made
 
 
-def _shape(tensor: ort.NodeArg) -> list[int]:
-    """The shape for one sample: an open dimension is the batch."""
-    return [size if isinstance(size, int) else 1 for size in tensor.shape]
-
-
-def _dtype(tensor: ort.NodeArg) -> type[np.generic]:
-    return np.uint8 if "uint8" in tensor.type else np.float32
-
-
-@dataclass(frozen=True)
-class Job:
-    """A kernel to be timed.
-
-    Attributes:
-        model: Serialized ONNX model of `copies` of the kernel side by side, or the path of one.
-        copies: How many.
-        empty: Name of the models without the kernel whose time is taken off.
-        is_cut: Whether each copy's output is cut to one pixel, whose time is taken off too.
-    """
-
-    model: bytes | str
-    copies: int
-    empty: str
-    is_cut: bool
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one run, their standard deviation over repetitions, and how many."""
-
-    latency_ms: float
-    spread_ms: float
-    count: int
-
-
-# Name -> number of copies -> what is around a kernel's copies, without them.
-Empties = Mapping[str, Mapping[int, bytes | str]]
-Open = Callable[[bytes | str], Timed]
-
-
-def time_kernels(
-    jobs: Mapping[str, Job], *, empties: Empties, start: Open, budget_ms: float
+def _kernels(
+    entries: Sequence[Mapping[str, Any]],
+    manifest: Mapping[str, Any],
+    *,
+    start: Start,
+    budget_ms: float,
 ) -> dict[str, Timing]:
-    """Time a few kernels by turns, each less what its call costs without it.
-
-    Args:
-        jobs: The kernels by any names.
-        empties: The models that `jobs` name as empty, with one copy and with as many as theirs.
-        start: Makes a model ready to be timed.
-        budget_ms: Time spent on the repetitions of each.
-    """
-    used = dict.fromkeys(job.empty for job in jobs.values())
-    around = {e: {n: start(model) for n, model in empties[e].items()} for e in used}
-    timed = {name: start(job.model) for name, job in jobs.items()}
-    empty = [one for by_copies in around.values() for one in by_copies.values()]
-    take_turns([*empty, *timed.values()], budget_ms=budget_ms)
-    return {name: _timing(job, timed[name], around[job.empty]) for name, job in jobs.items()}
+    jobs = {e["name"]: Job(e["file"], e["copies"], e["empty"], e["is_cut"]) for e in entries}
+    empties = {
+        name: {int(copies): file for copies, file in by_copies.items()}
+        for name, by_copies in manifest["empties"].items()
+    }
+    return time_kernels(jobs, empties=empties, start=start, budget_ms=budget_ms)
 
 
-def _timing(job: Job, timed: Timed, around: Mapping[int, Timed]) -> Timing:
-    """One copy's share, without the call and without the cut."""
-    once, often = around[1].median_ms, around[job.copies].median_ms
-    cut = (often - once) / (job.copies - 1)
-    latency = (timed.median_ms - (once - cut)) / job.copies - (cut if job.is_cut else 0.0)
-    return Timing(
-        latency_ms=round(max(latency, RESOLUTION_MS), 6),
-        spread_ms=round(timed.spread_ms / job.copies, 6),
-        count=len(timed.samples_ms),
-    )
+def _networks(
+    entries: Sequence[Mapping[str, Any]],
+    manifest: Mapping[str, Any],
+    *,
+    start: Start,
+    budget_ms: float,
+) -> dict[str, Timing]:
+    models = {entry["name"]: entry["file"] for entry in entries}
+    empty = manifest["empties"]["float32"]["1"]
+    return time_networks(models, empty=empty, start=start, budget_ms=budget_ms * NETWORK_BUDGET)
+
+
+def opened(path: Path, required: Mapping[str, str]) -> list[str]:
+    """The names that the results at `path` hold, without a torn last line; makes a new file."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = whole.decode().splitlines()
+    notes = dict(words[2:].split(": ", 1) for words in lines if words.startswith("# "))
+    rows = list(csv.reader(words for words in lines if not words.startswith("#")))
+    if not rows:
+        described = {**required, "date": time.strftime("%Y-%m-%d", time.gmtime())}
+        heading = "".join(f"# {key}: {value}\n" for key, value in described.items())
+        path.write_text(heading + ",".join(COLUMNS) + "\n", encoding="utf-8")
+        return []
+    for name, value in required.items():
+        if notes.get(name) != value:
+            sys.exit(
+                f"error: {path} was measured with {name} = {notes.get(name)!r}, now it is "
+                f"{value!r}; delete it to measure anew, or give another --out"
+            )
+    path.write_bytes(whole)
+    return [row[0] for row in rows[1:]]
+
+
+def append(path: Path, timings: Mapping[str, Timing]) -> None:
+    """Add rows, on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        for name, one in timings.items():
+            file.write(f"{name},{one.latency_ms!r},{one.spread_ms!r},{one.count}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
 from nas.targets.capability import Bits
 from nas.targets.kernel_models import empty_model, is_cut, kernel_model
-from nas.targets.profiling.measure import (
+from nas.targets.profiling.timing import (
     ROUNDS,
     Empties,
     Job,
     Session,
     Timed,
-    take_turns,
+    conditions,
     time_kernels,
+    time_networks,
 )
 from nas.targets.rows import Row
 from search_spaces.kernels import Kernel
@@ -42,11 +39,7 @@ class OnnxRuntime:
 
     def conditions(self) -> dict[str, str]:
         """What measurements must share to stand in one table."""
-        return {
-            "device": device_name(),
-            "runtime": f"onnxruntime {ort.__version__}, CPU",
-            "threads": str(self.threads),
-        }
+        return conditions(threads=self.threads, providers=(), device=None)
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
         """Why it cannot time `kernel` at `bits`, or None where it can."""
@@ -60,11 +53,11 @@ class OnnxRuntime:
 
     def network(self, model: Path) -> tuple[float, float]:
         """Median and spread in ms of one sample through a whole model, less the call's cost."""
-        empty = self._start(empty_model(quantized=False, copies=1))
-        network = self._start(str(model))
-        take_turns([empty, network], budget_ms=_NETWORK_BUDGET_MS)
-        low, high = np.quantile(network.samples_ms, (0.16, 0.84))
-        return network.median_ms - empty.median_ms, float(high - low) / 2
+        empty = empty_model(quantized=False, copies=1)
+        found = time_networks(
+            {"": str(model)}, empty=empty, start=self._start, budget_ms=_NETWORK_BUDGET_MS
+        )[""]
+        return found.latency_ms, found.spread_ms
 
     def _start(self, model: bytes | str) -> Timed:
         return Timed(Session(model, threads=self.threads))
@@ -100,14 +93,6 @@ def empties() -> Empties:
         }
         for quantized in (False, True)
     }
-
-
-def device_name() -> str:
-    """The processor's name, as well as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    named = [words.partition(":")[2].strip() for words in lines if words.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _widths(bits: Bits) -> set[int]:
