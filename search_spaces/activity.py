@@ -62,13 +62,14 @@ def _always(table: Table) -> bool:
 
 def _guard_table(name: str, conditions: tuple[Any, ...], guards: tuple[Guard, ...]) -> Table:
     met = [*choices_in(conditions), *(guard for guard, _ in guards)]
+    counts = {found.name: len(found.options) for found in met}
 
     def holds(picks: dict[str, int]) -> bool:
         return all(picks[guard.name] == index for guard, index in guards) and all(
             resolve(condition, picks) for condition in conditions
         )
 
-    return tabulate(f"whether {name!r} is open", met, holds, np.bool_)
+    return tabulate(f"whether {name!r} is open", counts, holds, np.bool_)
 
 
 def count_networks(counts: dict[str, int], rules: dict[str, list[Table]]) -> int:

@@ -7,19 +7,22 @@ space it is compiled once into small tables, so that a population's cost is a fe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.choice import choices_in, resolve
-from search_spaces.graph import Graph, Node
-from search_spaces.kernels import UNFUSED, Fusion, Kernel, fused_groups, kernels
+from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout
+from search_spaces.graph import Graph
+from search_spaces.kernels import Kernel, kernels
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import PerChannel, bits_of
 from search_spaces.space import IntArray, SearchSpace
 from search_spaces.tables import Table, merged, tabulate
 
+T = TypeVar("T", bound=Hashable)
 FloatArray = NDArray[np.float64]
 KernelCost = Callable[[Kernel], float]
 
@@ -35,24 +38,39 @@ def macs(kernel: Kernel) -> float:
 
 def bitops(kernel: Kernel) -> float:
     """MACs x weight bits x activation bits; 32 bits where there is no quantization."""
-    return float(kernel.macs * bits_of(kernel.op.weight) * bits_of(kernel.op.activation))
+    return float(
+        sum(
+            op.macs(*reads) * bits_of(op.weight) * bits_of(op.activation)
+            for op, reads in kernel.members()
+        )
+    )
 
 
 def parameters(kernel: Kernel) -> float:
     """Weights and biases, with norms folded in."""
-    shape = kernel.op.weight_shape(*kernel.inputs)
-    return 0.0 if shape is None else float(math.prod(shape) + kernel.op.bias_length(*kernel.inputs))
+    return float(
+        sum(
+            math.prod(shape) + op.bias_length(*reads)
+            for op, reads in kernel.members()
+            if (shape := op.weight_shape(*reads)) is not None
+        )
+    )
 
 
 def model_bytes(kernel: Kernel) -> float:
     """Stored size: weights packed at their bits, 32-bit biases, a 32-bit scale per step."""
-    shape = kernel.op.weight_shape(*kernel.inputs)
+    return float(sum(stored_bytes(op, reads, bits_of(op.weight)) for op, reads in kernel.members()))
+
+
+def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
+    """Bytes of an operator's weight at `weight_bits`, its bias and its scales."""
+    shape = op.weight_shape(*reads)
     if shape is None:
-        return 0.0
-    weight = kernel.op.weight
-    scales = 0 if weight is None else shape[0] if isinstance(weight.granularity, PerChannel) else 1
-    packed = math.ceil(math.prod(shape) * bits_of(weight) / 8)
-    return float(packed + kernel.op.bias_length(*kernel.inputs) * BIAS_BYTES + scales * SCALE_BYTES)
+        return 0
+    per_channel = op.weight is not None and isinstance(op.weight.granularity, PerChannel)
+    scales = 0 if op.weight is None else shape[0] if per_channel else 1
+    packed = math.ceil(math.prod(shape) * weight_bits / 8)
+    return packed + op.bias_length(*reads) * BIAS_BYTES + scales * SCALE_BYTES
 
 
 def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:
@@ -87,19 +105,30 @@ class SpaceKernels:
     """The fused kernels of a whole space, each as a table over the few choices that shape it.
 
     Built once per space and fusion; every cost then compiles from it without walking the graph.
+
+    Attributes:
+        kernels: Every distinct kernel by its number; number 0 is none.
+        tables: Address -> the number of the kernel whose result is that of the node, 0 where it is
+            absent or runs inside another kernel. Addresses that never end a kernel are left out.
+        groups: Every distinct group of nodes by its number; number 0 is none.
+        grouping: Address -> the number of the group that ends there, like `tables`.
+        shapes: Every distinct shape by its number.
+        shape_tables: Address -> the number of the shape that it hands on.
     """
 
     def __init__(self, space: SearchSpace, fusion: Fusion = UNFUSED) -> None:
         self.space = space
-        self._shapes: list[Shape] = []
-        self._shape_number: dict[Shape, int] = {}
+        self.shapes: list[Shape] = []
         self.kernels: list[Kernel | None] = [None]
-        self._kernel_number: dict[Kernel, int] = {}
-        tables = self._shape_tables()
-        groups = fused_groups(space.graph, fusion)
-        self.tables = {
-            a: self._kernel_table(a, followers, tables) for a, followers in groups.items()
-        }
+        self.groups: list[Group | None] = [None]
+        self._known: dict[Hashable, int] = {None: 0}
+        self._counts = {c.name: len(c.options) for c in space.choices}
+        self._resolvers = {a: _resolver(node.op) for a, node in space.graph.nodes.items()}
+        self.shape_tables = self._shape_tables()
+        layout = Layout(space.graph, fusion)
+        grouping = {a: self._group_table(a, layout) for a in space.graph.nodes}
+        self.grouping = {a: table for a, table in grouping.items() if table.values.any()}
+        self.tables = {a: self._kernel_table(a, table) for a, table in self.grouping.items()}
 
     def compile(self, cost: KernelCost) -> CompiledCost:
         """`cost` summed over the kernels of every genotype."""
@@ -107,7 +136,7 @@ class SpaceKernels:
         return self._compiled(lambda _, number: known[number])
 
     def compile_by_address(self, cost: Callable[[str, Kernel], float]) -> CompiledCost:
-        """`compile` for a cost that also depends on the address of a kernel's anchor."""
+        """`compile` for a cost that also depends on the address of a kernel's result."""
 
         def known(address: str, number: int) -> float:
             kernel = self.kernels[number]
@@ -129,80 +158,61 @@ class SpaceKernels:
         """Every kernel that some genotype of the space runs, in order of first appearance."""
         return [kernel for kernel in self.kernels if kernel is not None]
 
-    def _intern_shape(self, shape: Shape) -> int:
-        if shape not in self._shape_number:
-            self._shape_number[shape] = len(self._shapes)
-            self._shapes.append(shape)
-        return self._shape_number[shape]
-
-    def _intern_kernel(self, kernel: Kernel) -> int:
-        if kernel not in self._kernel_number:
-            self._kernel_number[kernel] = len(self.kernels)
-            self.kernels.append(kernel)
-        return self._kernel_number[kernel]
+    def _intern(self, item: T, among: list[T]) -> int:
+        """The number of `item`, which is its place `among` its like."""
+        if item not in self._known:
+            self._known[item] = len(among)
+            among.append(item)
+        return self._known[item]
 
     def _shape_tables(self) -> dict[str, Table]:
-        """For every address, the number of the shape that it hands on."""
         tables: dict[str, Table] = {}
         for address, node in self.space.graph.nodes.items():
             reads = [tables[read] for read in node.inputs]
-            tables[address] = self._tabulate(
-                address, [address], reads, self._handed_on(node, reads)
-            )
+            tables[address] = self._tabulate(address, self._handed_on(address, reads))
         return tables
 
-    def _handed_on(self, node: Node, reads: Sequence[Table]) -> Callable[[dict[str, int]], int]:
-        resolved = _resolver(node.op)
+    def _handed_on(
+        self, address: str, reads: Sequence[Table]
+    ) -> Callable[[Mapping[str, int]], int]:
+        conditions = self.space.graph.nodes[address].present
 
-        def shape(picks: dict[str, int]) -> int:
-            inputs = [self._shapes[read.at(picks)] for read in reads]
-            if not all(resolve(condition, picks) for condition in node.present):
-                return self._intern_shape(inputs[0])
-            return self._intern_shape(resolved(picks).infer(*inputs))
+        def shape(picks: Mapping[str, int]) -> int:
+            if not all(resolve(condition, picks) for condition in conditions):
+                return reads[0].at(picks)
+            inputs = (self.shapes[read.at(picks)] for read in reads)
+            return self._intern(self._resolvers[address](picks).infer(*inputs), self.shapes)
 
         return shape
 
-    def _kernel_table(
-        self, address: str, followers: tuple[str, ...], shapes: dict[str, Table]
-    ) -> Table:
-        """The number of the kernel that runs at `address`; 0 where it is absent."""
-        node = self.space.graph.nodes[address]
-        reads = [shapes[read] for read in node.inputs]
-        anchor = _resolver(node.op)
-        fused = [_resolver(self.space.graph.nodes[follower].op) for follower in followers]
+    def _group_table(self, address: str, layout: Layout) -> Table:
+        def group(picks: Mapping[str, int]) -> int:
+            return self._intern(Groups(layout, picks).ending_at(address), self.groups)
 
-        def kernel(picks: dict[str, int]) -> int:
-            if not all(resolve(condition, picks) for condition in node.present):
+        return self._tabulate(address, group)
+
+    def _kernel_table(self, address: str, grouping: Table) -> Table:
+        def kernel(picks: Mapping[str, int]) -> int:
+            group = self.groups[grouping.at(picks)]
+            if group is None:
                 return 0
-            inputs = tuple(self._shapes[read.at(picks)] for read in reads)
-            behind = tuple(resolved(picks) for resolved in fused)
-            return self._intern_kernel(Kernel(anchor(picks), behind, inputs))
+            inputs = tuple(self.shapes[self.shape_tables[read].at(picks)] for read in group.reads)
+            anchor, *behind = (self._resolvers[member](picks) for member in group.members)
+            made = Kernel(anchor, tuple(behind), inputs, group.wiring)
+            return self._intern(made, self.kernels)
 
-        return self._tabulate(address, [address, *followers], reads, kernel)
+        return self._tabulate(address, kernel)
 
-    def _tabulate(
-        self,
-        address: str,
-        members: Sequence[str],
-        reads: Sequence[Table],
-        value: Callable[..., int],
-    ) -> Table:
-        nodes = [self.space.graph.nodes[member] for member in members]
-        own = [
-            c for node in nodes for value_ in (node.present, node.op) for c in choices_in(value_)
-        ]
-        read = [
-            self.space.choices[self.space.column[name]] for table in reads for name in table.choices
-        ]
-        return tabulate(f"node {address!r}", [*own, *read], value, np.int64)
+    def _tabulate(self, address: str, value: Callable[[Mapping[str, int]], int]) -> Table:
+        return tabulate(f"node {address!r}", self._counts, value, np.int64)
 
 
-def _resolver(op: Op) -> Callable[[dict[str, int]], Op]:
+def _resolver(op: Op) -> Callable[[Mapping[str, int]], Op]:
     """Resolves `op`, remembering each form by the picks of the choices that it holds."""
     names = tuple(dict.fromkeys(found.name for found in choices_in(op)))
     known: dict[tuple[int, ...], Op] = {}
 
-    def resolved(picks: dict[str, int]) -> Op:
+    def resolved(picks: Mapping[str, int]) -> Op:
         key = tuple(picks[name] for name in names)
         if key not in known:
             known[key] = resolve(op, picks)

@@ -6,7 +6,6 @@ about a whole population of genotypes into numpy gathers.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from search_spaces.choice import Choice
 
 LARGEST_TABLE = 2_000_000
 LARGEST_JOINED = 1 << 13
@@ -61,21 +58,56 @@ class Table:
         return self.values.ravel().take(index)
 
 
+class _Unpicked(Exception):
+    """Asked for a choice of which no option is picked yet."""
+
+
+class _Picks(dict[str, int]):
+    """Picks that ask for those that are missing."""
+
+    def __missing__(self, name: str) -> int:
+        raise _Unpicked(name)
+
+
 def tabulate(
-    what: str, choices: Sequence[Choice[Any]], value: Callable[[dict[str, int]], Any], dtype: Any
+    what: str, counts: Mapping[str, int], value: Callable[[dict[str, int]], Any], dtype: Any
 ) -> Table:
-    """`value(picks)` under every combination of `choices`, reduced to those it varies with."""
-    named = {found.name: found for found in choices}
-    counts = tuple(len(found.options) for found in named.values())
-    if math.prod(counts) > LARGEST_TABLE:
+    """`value(picks)` under every combination of the choices that it looks at.
+
+    A choice is met when `value` reads its pick, so one that matters only where a block is present
+    is never multiplied out where the block is absent.
+
+    Args:
+        what: What the value is of, for the error.
+        counts: The number of options of every choice that `value` may look at.
+        value: Reads the picks that it needs and nothing else that varies.
+        dtype: Of the table.
+    """
+    leaves: list[tuple[_Picks, Any]] = []
+    met: dict[str, int] = {}
+    open_ = [_Picks()]
+    while open_:
+        picks = open_.pop()
+        try:
+            leaves.append((picks, value(picks)))
+        except _Unpicked as asked:
+            (name,) = asked.args
+            met[name] = counts[name]
+            _require_small(what, met)
+            open_ += [_Picks(picks, **{name: i}) for i in reversed(range(counts[name]))]
+    values = np.empty(tuple(met.values()), dtype=dtype)
+    for picks, found in leaves:
+        values[tuple(picks.get(name, slice(None)) for name in met)] = found
+    return Table(tuple(met), values).minimal()
+
+
+def _require_small(what: str, met: Mapping[str, int]) -> None:
+    combinations = math.prod(met.values())
+    if combinations > LARGEST_TABLE:
         raise ValueError(
-            f"{what} depends on {math.prod(counts)} combinations of {', '.join(named)}; "
-            f"at most {LARGEST_TABLE} can be tabulated, so let fewer choices meet in one operator"
+            f"{what} depends on at least {combinations} combinations of {', '.join(met)}; at most "
+            f"{LARGEST_TABLE} can be tabulated, so let fewer choices meet in one kernel"
         )
-    values = np.empty(counts, dtype=dtype)
-    for indices in itertools.product(*map(range, counts)):
-        values[indices] = value(dict(zip(named, indices, strict=True)))
-    return Table(tuple(named), values).minimal()
 
 
 def merged(tables: Sequence[Table], combine: np.ufunc) -> list[Table]:

@@ -30,13 +30,15 @@ from supernets.deploy import IntegerBias, Layer
 from supernets.integers import ActivationScale, IntegerTensor
 
 # The kernels of `onnx_bytes`: norms vanish into the convolution before them.
-ONNX_FUSION: Fusion = (
-    (Conv2d, BatchNorm2d, Activation),
-    (Conv2d, BatchNorm2d),
-    (Conv2d, Activation),
-    (DepthwiseConv2d, BatchNorm2d, Activation),
-    (DepthwiseConv2d, BatchNorm2d),
-    (Add, Activation),
+ONNX_FUSION = Fusion(
+    (
+        (Conv2d, BatchNorm2d, Activation),
+        (Conv2d, BatchNorm2d),
+        (Conv2d, Activation),
+        (DepthwiseConv2d, BatchNorm2d, Activation),
+        (DepthwiseConv2d, BatchNorm2d),
+        (Add, Activation),
+    )
 )
 
 _FLOAT_BYTES = 4

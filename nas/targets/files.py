@@ -135,7 +135,8 @@ def _formats(granularity: Sequence[str], symmetry: Sequence[str]) -> Formats:
 
 def _fusion(described: TargetFile) -> Fusion:
     kinds = operator_types()
-    return tuple(tuple(kinds[name] for name in pattern) for pattern in described.fusion)
+    chains = tuple(tuple(kinds[name] for name in pattern) for pattern in described.fusion)
+    return Fusion(chains, tuple(described.regions))
 
 
 def _roofline(described: TargetFile) -> CostModel:

@@ -54,10 +54,11 @@ class Roofline:
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
         """Milliseconds for one sample."""
-        computing = 0.0
-        if kernel.macs:
-            share = self.utilisation.get(type(kernel.op).__name__, 1.0)
-            computing = kernel.macs / (self.gmacs_per_s[bits] * share * _PER_MS)
+        work = sum(
+            op.macs(*reads) / self.utilisation.get(type(op).__name__, 1.0)
+            for op, reads in kernel.members()
+        )
+        computing = work / (self.gmacs_per_s[bits] * _PER_MS) if work else 0.0
         moving = bytes_moved(kernel, bits) / (self.bandwidth_gb_per_s * _PER_MS)
         return self.overhead_us / 1e3 + max(computing, moving)
 
@@ -70,8 +71,11 @@ class Roofline:
 
 
 def bytes_moved(kernel: Kernel, bits: Bits) -> float:
-    """Bytes of weights, inputs and output of one sample, in the bits the kernel computes in."""
-    weight = kernel.op.weight_shape(*kernel.inputs)
-    stored = math.prod(weight) * (bits.weight or 0) if weight is not None else 0
+    """Bytes of weights, inputs and output of one sample, in the bits the kernel computes in.
+
+    What passes between the operators of one kernel is not moved.
+    """
+    shapes = (op.weight_shape(*reads) for op, reads in kernel.members())
+    stored = sum(math.prod(shape) for shape in shapes if shape is not None) * (bits.weight or 0)
     elements = sum(map(math.prod, kernel.inputs)) + math.prod(kernel.output)
     return (stored + elements * bits.activation) / 8

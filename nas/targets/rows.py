@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import singledispatch
 
@@ -20,10 +21,13 @@ class KernelKey:
     Attributes:
         operator: The anchor's class name, or the function's name for a lone activation.
         inputs: Input shapes without the batch, such as `16x8x8` or `16x8x8+16x8x8`.
-        out: Output channels or features.
+        out: Output channels or features of the anchor.
         kernel: Window, 1 for operators without one.
         stride: Stride, 1 for operators without one.
-        fused: Names of what is fused behind the anchor, joined by `+`; a folded norm is not named.
+        fused: What is fused behind the anchor, joined by `+`: an activation by its function, other
+            operators with their parameters (`Conv2d:24:k1:s1`). A folded norm is not named. Behind
+            `@` stands what a slot reads where that is not the operator before: `in1` an input of
+            the kernel, `op0` the anchor, `op1` the first that is named behind it.
         weight_bits: 32 in full precision, 0 where there is no weight.
         activation_bits: 32 in full precision.
         batch: Samples at once.
@@ -43,14 +47,14 @@ class KernelKey:
     def of(cls, kernel: Kernel, bits: Bits, *, batch: int = 1) -> KernelKey:
         """The key of `kernel` where it computes in `bits`."""
         window, stride = _window(kernel.op)
-        behind = [_name(op) for op in kernel.fused if not folds(kernel.op, op)]
+        _, reads = next(kernel.members())
         return cls(
             operator=_name(kernel.op),
             inputs="+".join("x".join(map(str, shape)) for shape in kernel.inputs),
-            out=kernel.output[0],
+            out=kernel.op.infer(*reads)[0],
             kernel=window,
             stride=stride,
-            fused="+".join(behind),
+            fused="+".join(_behind(kernel)),
             weight_bits=bits.weight or 0,
             activation_bits=bits.activation,
             batch=batch,
@@ -74,6 +78,25 @@ class Row:
     count: int
 
 
+def _behind(kernel: Kernel) -> Iterator[str]:
+    """What each operator behind the anchor is called in `fused`."""
+    outside = len(kernel.inputs)
+    runs_in = {outside: 0}  # place among all operators -> place among those that are named
+    for place, (op, slots) in enumerate(zip(kernel.fused, kernel.slots[1:], strict=True), 1):
+        read = kernel.ops[slots[0] - outside] if slots[0] >= outside else None
+        if read is not None and folds(read, op):
+            runs_in[outside + place] = runs_in[slots[0]]
+            continue
+        before = max(runs_in.values())
+        elsewhere = [
+            f"in{slot}" if slot < outside else f"op{runs_in[slot]}"
+            for slot in slots
+            if slot < outside or runs_in[slot] != before
+        ]
+        runs_in[outside + place] = before + 1
+        yield _described(op) + "".join(f"@{name}" for name in elsewhere)
+
+
 def folds(anchor: Op, op: Op) -> bool:
     """Whether `op`, fused behind `anchor`, disappears into the anchor's weights."""
     return isinstance(op, BatchNorm2d) and isinstance(anchor, Conv2d | DepthwiseConv2d | Linear)
@@ -88,6 +111,14 @@ def _name(op: Op) -> str:
             "for them; use an analytical target"
         )
     return op.function if isinstance(op, Activation) else type(op).__name__
+
+
+def _described(op: Op) -> str:
+    """An operator behind an anchor, with the parameters that the columns hold of an anchor."""
+    name, (window, stride) = _name(op), _window(op)
+    out = [str(op.out)] if isinstance(op, Conv2d | Linear) else []
+    windowed = isinstance(op, Conv2d | DepthwiseConv2d)
+    return ":".join([name, *out, *([f"k{window}", f"s{stride}"] if windowed else [])])
 
 
 @singledispatch

@@ -97,6 +97,7 @@ class TargetFile(_Section):
     otherwise: Otherwise
     supports: Annotated[list[SupportsSection], Field(min_length=1)]
     fusion: list[Annotated[list[Operator], Field(min_length=2)]] = []
+    regions: list[Annotated[str, Field(min_length=1)]] = []
     roofline: RooflineSection | None = None
     table: str | None = None
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from nas.targets.capability import Bits, Capability
+from nas.targets.rules import Rules
 from search_spaces.costs import CompiledCost, KernelCost, SpaceKernels
 from search_spaces.kernels import Fusion, Kernel
-from search_spaces.ops import Image
+from search_spaces.ops import Image, Op
 from search_spaces.space import SearchSpace
 
-Provenance = Literal["measured", "imported", "analytical"]
+Provenance = Literal["measured", "imported", "simulated", "analytical"]
 
 
 class CostModel(Protocol):
@@ -40,9 +41,11 @@ class HardwareTarget:
         runtime: What runs the model there, in words.
         provenance: How its figures came about; reports repeat it.
         capability: What it runs natively, and what happens otherwise.
-        fusion: The operator chains that it runs as one kernel.
+        fusion: What it runs as one kernel.
         model: The figures.
         source: Where the figures come from, in words.
+        rules: What it does beyond single kernels.
+        notes: Under which conditions the figures hold: runtime version, threads, clock, date.
     """
 
     name: str
@@ -53,6 +56,8 @@ class HardwareTarget:
     fusion: Fusion
     model: CostModel
     source: str = ""
+    rules: Rules = field(default_factory=Rules)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kernel_costs(self) -> Mapping[str, KernelCost]:
@@ -75,7 +80,7 @@ class HardwareTarget:
 
     def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
         """Those of `kernels` that the target runs, each with the bits that it computes in."""
-        contained = ((k, self.capability.container(k.op)) for k in kernels if _executes(k))
+        contained = ((k, self.bits(k)) for k in kernels if _executes(k))
         return [(kernel, bits) for kernel, bits in contained if bits is not None]
 
     def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
@@ -84,16 +89,37 @@ class HardwareTarget:
         This is more than the space needs, so that full precision can be quoted beside it.
         """
         kernels = space_kernels(space, self.fusion).distinct()
-        return [(k, bits) for k, _ in self.runs(kernels) for bits in self.capability.native(k.op)]
+        return [
+            (k, bits)
+            for k, _ in self.runs(kernels)
+            for bits in self.capability.native(deciding(k)[0])
+        ]
+
+    def bits(self, kernel: Kernel) -> Bits | None:
+        """The widths that a kernel computes in, or None where it is refused.
+
+        Its weighted operators decide: the widest where they differ, none where one is refused.
+        """
+        contained = [self.capability.container(op) for op in deciding(kernel)]
+        found = [bits for bits in contained if bits is not None]
+        if len(found) < len(contained):
+            return None
+        return max(found, key=lambda bits: (bits.product, bits.weight or 0))
 
     def _priced(self, cost: Callable[[Kernel, Bits], float]) -> KernelCost:
         def price(kernel: Kernel) -> float:
             if not _executes(kernel):
                 return 0.0
-            bits = self.capability.container(kernel.op)
+            bits = self.bits(kernel)
             return math.inf if bits is None else cost(kernel, bits)
 
         return price
+
+
+def deciding(kernel: Kernel) -> tuple[Op, ...]:
+    """The operators that decide in which bits a kernel computes: those with a weight, if any."""
+    weighted = (op for op, reads in kernel.members() if op.weight_shape(*reads) is not None)
+    return tuple(weighted) or (kernel.op,)
 
 
 def _executes(kernel: Kernel) -> bool:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from search_spaces.choice import Choice, choice, choices_in, derived, resolve, variants
 from search_spaces.graph import Graph
-from search_spaces.kernels import fused_groups, kernels
 from search_spaces.ops import (
     Activation,
     BatchNorm2d,
@@ -139,21 +138,6 @@ def chain() -> Graph:
     graph.add("relu", Activation("relu"))
     graph.add("tail", Conv2d(4, 1))
     return graph
-
-
-def test_fusion_takes_the_longest_pattern():
-    fusion = ((Conv2d, BatchNorm2d), (Conv2d, BatchNorm2d, Activation))
-    assert fused_groups(chain(), fusion) == {"input": (), "conv": ("norm", "relu"), "tail": ()}
-    made = dict(kernels(chain(), fusion))["conv"]
-    assert made.inputs == ((3, 8, 8),)
-    assert made.output == (4, 4, 4)
-
-
-def test_fusion_stops_where_a_value_has_two_readers():
-    graph = chain()
-    graph.add("other", Activation("relu"), "norm")
-    groups = fused_groups(graph, ((Conv2d, BatchNorm2d, Activation), (Conv2d, BatchNorm2d)))
-    assert groups["conv"] == ("norm",)
 
 
 def test_the_networkx_view_has_the_same_edges():

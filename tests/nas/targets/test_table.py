@@ -14,8 +14,18 @@ from nas.targets.errors import TargetError
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from nas.targets.table_file import COLUMNS, heading, line, parse
-from search_spaces.kernels import Kernel
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, Image
+from search_spaces.graph import Graph
+from search_spaces.kernels import Fusion, Kernel, kernels
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    GlobalPool,
+    Image,
+    Multiply,
+)
 
 words = st.text(
     st.characters(exclude_characters="\n\r\x00", exclude_categories=["Cs"]), min_size=1, max_size=12
@@ -132,6 +142,39 @@ def test_a_folded_norm_is_not_part_of_the_key() -> None:
     assert KernelKey.of(Kernel(relu, (), ((4, 2, 2),)), Bits(None, 32)).operator == "relu"
     addition = KernelKey.of(Kernel(Add(), (relu,), ((4, 2, 2),) * 2), Bits(None, 8))
     assert (addition.inputs, addition.weight_bits) == ("4x2x2+4x2x2", 0)
+
+
+def test_a_key_names_every_operator_of_a_kernel() -> None:
+    graph = Graph(Image(8, 4))
+    graph.add("b.expand", Conv2d(24, 1))
+    graph.add("b.expand.norm", BatchNorm2d())
+    graph.add("b.expand.relu", Activation("relu"))
+    graph.add("b.depthwise", DepthwiseConv2d(5))
+    graph.add("b.depthwise.norm", BatchNorm2d())
+    graph.add("b.pool", GlobalPool())
+    graph.add("b.gate", Conv2d(24, 1, bias=True))
+    graph.add("b.multiply", Multiply(), "b.depthwise.norm", "b.gate")
+    graph.add("b.project", Conv2d(8, 1))
+    graph.add("b.add", Add(), "b.project", "input")
+    (_, block) = [*kernels(graph, Fusion(regions=("b",)))][-1]
+    key = KernelKey.of(block, Bits(8, 8))
+    assert (key.operator, key.inputs, key.out) == ("Conv2d", "8x4x4", 24)
+    assert key.fused == (
+        "relu+DepthwiseConv2d:k5:s1+GlobalPool+Conv2d:24:k1:s1+Multiply@op2+Conv2d:8:k1:s1+Add@in0"
+    )
+
+
+def test_other_wirings_have_other_keys() -> None:
+    def key(wiring: tuple[tuple[int, ...], ...]) -> KernelKey:
+        ops = (Conv2d(8, 3), (Conv2d(8, 3), Add()))
+        return KernelKey.of(Kernel(*ops, ((8, 4, 4),), wiring), Bits(8, 8))
+
+    wirings = [((0,), (1,), (2, 0)), ((0,), (1,), (2, 1)), ((0,), (0,), (2, 1))]
+    assert [key(wiring).fused for wiring in wirings] == [
+        "Conv2d:8:k3:s1+Add@in0",
+        "Conv2d:8:k3:s1+Add@op0",
+        "Conv2d:8:k3:s1@in0+Add@op0",
+    ]
 
 
 def test_an_operator_with_fields_of_its_own_is_not_taken_for_another() -> None:

@@ -121,6 +121,29 @@ def test_unlike_formats_are_refused_and_unknown_operators_too() -> None:
     assert only_conv.container(Conv2d(8, 3, weight=Quant(4), activation=Quant(8))) is None
 
 
+def test_the_widest_operator_decides_for_a_kernel() -> None:
+    edge = load_target("edge-npu")
+    wide, narrow = (Conv2d(8, 1, weight=Quant(b), activation=Quant(b)) for b in (8, 3))
+    depthwise = DepthwiseConv2d(3, weight=Quant(4), activation=Quant(4))
+    shape = (8, 4, 4)
+    assert edge.bits(Kernel(narrow, (depthwise,), (shape,))) == Bits(4, 4)
+    assert edge.bits(Kernel(narrow, (depthwise, wide), (shape,))) == Bits(8, 8)
+    assert edge.bits(Kernel(Add(), (), (shape, shape))) == Bits(None, 32)
+    refused = dataclasses.replace(wide, weight=Quant(8, symmetric=False))
+    assert edge.bits(Kernel(narrow, (refused,), (shape,))) is None
+    assert edge.kernel_cost(Kernel(narrow, (refused,), (shape,))) == math.inf
+
+
+def test_every_operator_of_a_kernel_reaches_its_own_share_of_the_peak() -> None:
+    figures = Roofline({Bits(8, 8): 1.0}, 1e9, 0.0, utilisation={"DepthwiseConv2d": 0.25})
+    kernel = Kernel(DepthwiseConv2d(3), (Conv2d(8, 1),), ((8, 4, 4),))
+    depthwise, pointwise = 8 * 9 * 16, 8 * 8 * 16
+    assert kernel.macs == depthwise + pointwise
+    expected = (4 * depthwise + pointwise) / 1e6
+    assert figures.latency_ms(kernel, Bits(8, 8)) == pytest.approx(expected)
+    assert bytes_moved(kernel, Bits(8, 8)) == 8 * 9 + 8 * 8 + 2 * 8 * 16
+
+
 def test_bits_are_parsed_with_ranges() -> None:
     assert parse_bits("4x8") == (Bits(4, 8),)
     assert parse_bits("8") == (Bits(None, 8),)
