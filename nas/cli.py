@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from nas.archive import ArchiveError
+from nas.cli_targets import targets_app
 from nas.display import Terminal
 from nas.durable import WriteError
 from nas.evaluate import EvaluationError
@@ -26,7 +26,7 @@ from nas.recipe import Recipe, RecipeError, load_recipe
 from nas.report.html import render
 from nas.report.store import UnreadableResults, load
 from nas.report.tables import summary_table
-from nas.targets import TargetError, available, load_target
+from nas.targets import TargetError
 from nas.tasks import TaskError
 from supernets.checkpoint import CheckpointError
 from supernets.train import TrainingDiverged
@@ -45,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(targets_app, name="targets")
 console = Console()
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
@@ -110,16 +111,6 @@ def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
     made = load_recipe(recipe, set_ or ())
     for table in overview(prepare(made, RunFolder(_folder(recipe, made, out)))):
         console.print(table)
-
-
-@app.command()
-def targets() -> None:
-    """List the targets that come with the engine."""
-    table = Table("target", "device", "figures", "costs")
-    for name in available():
-        target = load_target(name)
-        table.add_row(name, target.device, target.provenance, ", ".join(target.kernel_costs))
-    console.print(table)
 
 
 def main() -> None:

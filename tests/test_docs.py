@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from nas import recipe
 from nas.cli import app
+from nas.cli_targets import schema_text
 from nas.export.containers import container_for
 from nas.folder import RunFolder
 from nas.report import data
@@ -51,6 +52,8 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "compute": (recipe.ComputeSection, None),
     "target": (schema.TargetFile, None),
     "target.supports": (schema.SupportsSection, None),
+    "target.cast": (schema.CastSection, None),
+    "target.memory": (schema.MemorySection, None),
     "target.roofline": (schema.RooflineSection, None),
     "target.roofline.energy": (schema.EnergySection, None),
 }
@@ -153,6 +156,11 @@ def test_every_field_of_the_results_is_listed() -> None:
         assert fields == [field.name for field in dataclasses.fields(kind)], name
 
 
+def test_the_committed_schema_is_that_of_the_code() -> None:
+    stated = (ROOT / "docs" / "target.schema.json").read_text()
+    assert stated == schema_text(), "nas targets schema > docs/target.schema.json"
+
+
 def test_containers_are_as_stated() -> None:
     text = section("ONNX file")
     held = [container_for(Quant(bits)) for bits in range(2, 9)]
@@ -204,6 +212,7 @@ def test_every_recipe_of_ours_is_allowed(path: Path) -> None:
 
 def test_commands_in_the_documents_exist() -> None:
     known = {command.name or _name(command.callback) for command in app.registered_commands}
+    known |= {str(group.name) for group in app.registered_groups}
     said: set[str] = set()
     for document in DOCUMENTS:
         for words in re.findall(r"(?:^|`)nas ([a-z]+(?: \| [a-z]+)*)", document.read_text(), re.M):

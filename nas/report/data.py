@@ -17,7 +17,7 @@ from search_spaces.space import Genotype
 
 Costs = Mapping[str, float]
 Description = Mapping[str, JsonValue]
-Origin = Literal["measured", "imported", "analytical", "predicted", "counted"]
+Origin = Literal["measured", "imported", "simulated", "analytical", "predicted", "counted"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,12 +12,24 @@ from pydantic import ValidationError
 
 from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
 from nas.targets.errors import TargetError
-from nas.targets.roofline import Energy, Roofline
-from nas.targets.schema import RooflineSection, SupportsSection, TargetFile, bits_in, operator_types
+from nas.targets.operators import operator_types
+from nas.targets.reading import read_text
+from nas.targets.roofline import Energy, OnChip, Roofline
+from nas.targets.rules import Cast, Memory, Rules
+from nas.targets.schema import (
+    FULL_PRECISION,
+    EnergySection,
+    RooflineSection,
+    SupportsSection,
+    TargetFile,
+    bits_in,
+    by_bits,
+)
 from nas.targets.table import LatencyTable
 from nas.targets.target import CostModel, HardwareTarget
 from search_spaces.kernels import Fusion
 
+MAXIMUM_BYTES = 1 << 20
 DEVICES = Path(__file__).parent / "devices"
 
 
@@ -38,28 +51,29 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
     """
     path = _located(name_or_path)
     described = read_target_file(path)
-    source = table or (None if described.table is None else path.parent / described.table)
+    source = table or (None if described.table is None else _beside(path, described.table))
     model = _roofline(described) if source is None else _table(described, source)
-    device = described.device
-    if isinstance(model, LatencyTable):
-        device = model.notes.get("device", device)
+    measured = model.notes if isinstance(model, LatencyTable) else {}
+    notes = {**described.notes, **measured}
     return HardwareTarget(
         name=described.name,
-        device=device,
-        runtime=described.runtime,
+        device=measured.get("device", described.device),
+        runtime=measured.get("runtime", described.runtime),
         provenance=described.provenance,
         capability=_capability(described),
         fusion=_fusion(described),
         model=model,
         source=described.source,
+        rules=_rules(described),
+        notes=notes,
     )
 
 
 def read_target_file(path: Path) -> TargetFile:
     """The checked content of a target file."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path, at_most=MAXIMUM_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise TargetError(f"target file {path} cannot be read: {error}") from error
     try:
         return TargetFile.model_validate(content)
@@ -81,6 +95,16 @@ def _located(name_or_path: str | Path) -> Path:
             "or give the path of a .toml file"
         )
     return DEVICES / f"{name_or_path}.toml"
+
+
+def _beside(path: Path, table: str) -> Path:
+    """The table's path; refused where a link leads out of the target file's folder."""
+    if not (path.parent / table).resolve().is_relative_to(path.parent.resolve()):
+        raise TargetError(
+            f"target file {path} names the table {table!r}, which leads out of its folder; copy "
+            "the table there, or give it to load_target as `table`"
+        )
+    return path.parent / table
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
@@ -133,6 +157,18 @@ def _formats(granularity: Sequence[str], symmetry: Sequence[str]) -> Formats:
     )
 
 
+def _rules(described: TargetFile) -> Rules:
+    cast, memory = described.cast, described.memory
+    return Rules(
+        branches=described.branches,
+        cast=cast and Cast(cast.overhead_us, cast.bandwidth_gb_per_s),
+        same_format=frozenset(described.same_format),
+        packed=described.storage == "packed",
+        memory=Memory(memory.total_bytes, memory.activation_bytes) if memory else Memory(),
+        full_precision_bits=FULL_PRECISION[described.full_precision],
+    )
+
+
 def _fusion(described: TargetFile) -> Fusion:
     kinds = operator_types()
     chains = tuple(tuple(kinds[name] for name in pattern) for pattern in described.fusion)
@@ -144,29 +180,36 @@ def _roofline(described: TargetFile) -> CostModel:
     if section is None:  # the schema lets only targets with a table be without one
         raise TargetError(f"target {described.name!r} has neither a roofline nor a table")
     native = {bits for part in described.supports for bits in bits_in(part.bits) if bits.weight}
-    energy = section.energy
     return Roofline(
         gmacs_per_s=_rates(section.gmacs_per_s, section, native),
         bandwidth_gb_per_s=section.bandwidth_gb_per_s,
         overhead_us=section.overhead_us,
         utilisation=section.utilisation,
-        energy=energy and Energy(_energies(energy.pj_per_mac, section, native), energy.pj_per_byte),
+        channel_multiple=by_bits(section.channel_multiple),
+        on_chip=_on_chip(section),
+        energy=section.energy and _energy(section.energy, section, native),
+        full_precision_bits=FULL_PRECISION[described.full_precision],
     )
+
+
+def _on_chip(section: RooflineSection) -> OnChip | None:
+    if section.on_chip_bytes is None:
+        return None
+    return OnChip(section.on_chip_bytes, section.on_chip_gb_per_s or math.inf)
 
 
 def _rates(
     given: Mapping[str, float], section: RooflineSection, native: set[Bits]
 ) -> dict[Bits, float]:
     """Peaks at every native pair; of a bit-serial device in inverse proportion to the bits."""
-    peaks = {bits_in([text])[0]: value for text, value in given.items()}
+    peaks = by_bits(given)
     if not section.bit_serial:
         return peaks
     [(base, peak)] = peaks.items()
     return {bits: peak * base.product / bits.product for bits in native}
 
 
-def _energies(
-    given: Mapping[str, float], section: RooflineSection, native: set[Bits]
-) -> dict[Bits, float]:
-    rates = _rates({text: 1 / value for text, value in given.items()}, section, native)
-    return {bits: 1 / rate for bits, rate in rates.items()}
+def _energy(energy: EnergySection, section: RooflineSection, native: set[Bits]) -> Energy:
+    rates = _rates({text: 1 / pj for text, pj in energy.pj_per_mac.items()}, section, native)
+    per_mac = {bits: 1 / rate for bits, rate in rates.items()}
+    return Energy(per_mac, energy.pj_per_byte, energy.pj_per_on_chip_byte)

@@ -71,11 +71,19 @@ class KernelKey:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured: milliseconds, their spread over repetitions, and how many there were."""
+    """What was measured: milliseconds, their spread over repetitions, and how many there were.
+
+    Attributes:
+        latency_ms: Of one run.
+        spread_ms: Its standard deviation.
+        count: Repetitions.
+        energy_mj: Millijoules of one run, where they are known.
+    """
 
     latency_ms: float
     spread_ms: float
     count: int
+    energy_mj: float | None = None
 
 
 def _behind(kernel: Kernel) -> Iterator[str]:

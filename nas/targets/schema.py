@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 from nas.targets.capability import Bits, Otherwise, parse_bits
+from nas.targets.operators import operator_types
 from nas.targets.target import Provenance
-from search_spaces.ops import Image, Op
 
-
-def operator_types() -> dict[str, type[Op]]:
-    """Every operator that a device can run, by class name."""
-    return {kind.__name__: kind for kind in _below(Op) if kind is not Image}
-
-
-def _below(kind: type[Op]) -> Iterator[type[Op]]:
-    for lower in kind.__subclasses__():
-        yield lower
-        yield from _below(lower)
+Figure = TypeVar("Figure")
+TABLE_SUFFIXES = (".csv", ".parquet")
+FULL_PRECISION = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 
 def bits_in(texts: Iterable[str]) -> tuple[Bits, ...]:
     """The widths that a list of texts such as `4x8` stands for."""
     return tuple(bits for text in texts for bits in parse_bits(text))
+
+
+def by_bits(figures: Mapping[str, Figure]) -> dict[Bits, Figure]:
+    """One figure per width, where one is given for a text such as `2..4x8`."""
+    return {bits: figure for text, figure in figures.items() for bits in parse_bits(text)}
 
 
 def _operator(name: str) -> str:
@@ -39,50 +48,139 @@ def _bits(text: str) -> str:
     return text
 
 
+def _once(figures: dict[str, Figure]) -> dict[str, Figure]:
+    given = bits_in(figures)
+    if repeated := sorted({str(bits) for bits in given if given.count(bits) > 1}):
+        raise ValueError(f"gives {', '.join(repeated)} more than once; keep one")
+    return figures
+
+
+def _words(text: str) -> str:
+    if not all(letter.isprintable() or letter == "\n" for letter in text):
+        raise ValueError("holds control characters; write it in plain letters")
+    return text
+
+
+def _as_words(value: Any) -> Any:
+    """Numbers and dates as text; anything else is left to be refused."""
+    return str(value) if type(value) in (int, float, bool) or isinstance(value, date) else value
+
+
+def _beside(path: str) -> str:
+    forms = (PurePosixPath(path), PureWindowsPath(path))
+    if any(form.drive or form.root or ".." in form.parts for form in forms) or "\0" in path:
+        raise ValueError(
+            "a table lies beside its target file or in a folder below; move it there and name it "
+            "relative to the file, without '..'"
+        )
+    if forms[0].suffix not in TABLE_SUFFIXES:
+        raise ValueError(f"a table ends in {' or '.join(TABLE_SUFFIXES)}")
+    return path
+
+
 Operator = Annotated[str, AfterValidator(_operator)]
 BitsText = Annotated[str, AfterValidator(_bits)]
+Words = Annotated[str, AfterValidator(_words)]
+NoteName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 ._-]*$")]
+Note = Annotated[
+    Words,
+    BeforeValidator(_as_words),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 GranularityName = Literal["per-tensor", "per-channel"]
 SymmetryName = Literal["symmetric", "asymmetric"]
-Share = Annotated[float, Field(gt=0, le=1)]
+Number = Annotated[float, Field(strict=True)]
+Share = Annotated[Number, Field(gt=0, le=1)]
+# The upper ends lie far above any device: what is beyond them is in another unit.
+Rate = Annotated[Number, Field(gt=0, le=1e9)]
+Bandwidth = Annotated[Number, Field(gt=0, le=1e6)]
+Microseconds = Annotated[Number, Field(ge=0, le=1e7)]
+Picojoules = Annotated[Number, Field(ge=0, le=1e9)]
+Bytes = Annotated[Number, Field(gt=0, le=1e15)]
+PerBits = Annotated[dict[BitsText, Rate], Field(min_length=1), AfterValidator(_once)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class SupportsSection(_Section):
     """What some operators run natively."""
 
     operators: Annotated[list[Operator], Field(min_length=1)]
+    """Those that this section is about, by class name; each in one section only."""
     bits: Annotated[list[BitsText], Field(min_length=1)]
+    """Native widths: '4x8' is weight x activation, '8' for no weight, '2..8x8' a range."""
     weight_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
+    """What may share a weight's scale."""
     weight_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
+    """Whether weights may have a zero point."""
     activation_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
+    """What may share the scale of what the operators read."""
     activation_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
+    """Whether what they read may have a zero point."""
+
+
+class CastSection(_Section):
+    """What converting a tensor between unlike neighbours costs, once per tensor and format."""
+
+    overhead_us: Microseconds
+    """Microseconds per conversion."""
+    bandwidth_gb_per_s: Bandwidth
+    """10^9 bytes per second, read and written."""
+
+
+class MemorySection(_Section):
+    """Hard limits in bytes; none where left out."""
+
+    total_bytes: Bytes | None = None
+    """On the stored model and its peak activation together."""
+    activation_bytes: Bytes | None = None
+    """On the peak activation."""
 
 
 class EnergySection(_Section):
     """Picojoules per multiply-accumulate by bits, and per byte moved."""
 
-    pj_per_mac: Annotated[dict[BitsText, PositiveFloat], Field(min_length=1)]
-    pj_per_byte: PositiveFloat
+    pj_per_mac: PerBits
+    """For every native pair, or for one where bit_serial."""
+    pj_per_byte: Picojoules
+    """Per byte that crosses the chip's border."""
+    pj_per_on_chip_byte: Picojoules = 0.0
+    """Per byte that a kernel reads or writes, wherever it lies."""
 
 
 class RooflineSection(_Section):
     """The figures of an analytical target."""
 
-    gmacs_per_s: Annotated[dict[BitsText, PositiveFloat], Field(min_length=1)]
-    bandwidth_gb_per_s: PositiveFloat
-    overhead_us: Annotated[float, Field(ge=0)]
+    gmacs_per_s: PerBits
+    """Peak rate in 10^9 multiply-accumulates per second, for every native pair."""
+    bandwidth_gb_per_s: Bandwidth
+    """10^9 bytes per second across the chip's border."""
+    overhead_us: Microseconds
+    """Microseconds added to every kernel."""
     bit_serial: bool = False
+    """One pair is given; other rates are in inverse proportion to weight x activation bits."""
     utilisation: dict[Operator, Share] = {}
+    """Share of the peak that an operator reaches; 1 where it is not named."""
+    channel_multiple: Annotated[dict[BitsText, PositiveInt], AfterValidator(_once)] = {}
+    """What channels are padded to a multiple of, by bits; 1 where they are not named."""
+    on_chip_bytes: Bytes | None = None
+    """A kernel whose tensors fit moves only its weights across the chip's border."""
+    on_chip_gb_per_s: Bandwidth | None = None
+    """10^9 bytes per second on the chip; no limit where left out."""
     energy: EnergySection | None = None
+    """What kernels use; gives the cost energy_mj."""
 
     @model_validator(mode="after")
-    def _one_base(self) -> RooflineSection:
+    def _consistent(self) -> RooflineSection:
         given = [self.gmacs_per_s, *([self.energy.pj_per_mac] if self.energy else [])]
-        if self.bit_serial and any(len(figures) != 1 for figures in given):
+        if self.bit_serial and any(len(bits_in(figures)) != 1 for figures in given):
             raise ValueError("bit_serial scales one figure to all bits; give one pair of bits only")
+        if self.on_chip_gb_per_s is not None and self.on_chip_bytes is None:
+            raise ValueError("on_chip_gb_per_s needs on_chip_bytes; add it, or remove both")
         return self
 
 
@@ -90,30 +188,55 @@ class TargetFile(_Section):
     """A whole target file: milliseconds, millijoules and bytes wherever no key says otherwise."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    device: str
-    runtime: str
+    """What recipes, reports and file names call it."""
+    device: Annotated[Words, Field(min_length=1)]
+    """The hardware, in words."""
+    runtime: Annotated[Words, Field(min_length=1)]
+    """What runs the model there, in words."""
     provenance: Provenance
-    source: str = ""
+    """How the figures came about; reports repeat it."""
+    source: Words = ""
+    """Where they come from, in words."""
     otherwise: Otherwise
+    """Bits that are not native run in the smallest native pair that holds them, or are refused."""
+    storage: Literal["packed", "container"] = "packed"
+    """Weights are stored at their own bits, or at those that compute them."""
+    full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    """The number format of what is not quantized."""
+    branches: Literal["sum", "max"] = "sum"
+    """Parallel branches run one after the other, or at once: the longest path counts."""
+    same_format: list[Operator] = []
+    """Operators all of whose operands must arrive in the format that the operator reads."""
     supports: Annotated[list[SupportsSection], Field(min_length=1)]
+    """What operators run natively; an operator that is not listed does not run."""
     fusion: list[Annotated[list[Operator], Field(min_length=2)]] = []
+    """Chains that run as one kernel; the longest that matches is taken."""
     regions: list[Annotated[str, Field(min_length=1)]] = []
+    """Globs over address prefixes, such as 'stage*.block*': all nodes below run as one kernel."""
+    cast: CastSection | None = None
+    """What a change of format between neighbours costs; nothing where left out."""
+    memory: MemorySection | None = None
+    """Hard limits."""
     roofline: RooflineSection | None = None
-    table: str | None = None
+    """Figures of an analytical target, and only of that."""
+    table: Annotated[str, AfterValidator(_beside)] | None = None
+    """Latency table of any other target, beside this file or below."""
+    notes: dict[NoteName, Note] = {}
+    """How the figures came about: runtime version, threads, batch, date, clock and the like."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetFile:
         if (self.provenance == "analytical") != (self.roofline is not None):
             raise ValueError("an analytical target has a roofline section, and only that one has")
         if (self.roofline is None) != (self.table is not None):
-            raise ValueError("a measured or imported target names its table, and only those do")
+            raise ValueError("a target that is not analytical names its table, and only those do")
         named = [name for section in self.supports for name in section.operators]
         if repeated := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"supports names {', '.join(repeated)} more than once; keep one")
         for section in self.supports:
             _check_weights(section)
         if self.roofline is not None:
-            _check_peaks(self.roofline, self.supports)
+            _check_figures(self.roofline, self.supports)
         return self
 
 
@@ -126,17 +249,20 @@ def _check_weights(section: SupportsSection) -> None:
             raise ValueError(f"{name} takes bits as {form}, given {section.bits}")
 
 
-def _check_peaks(roofline: RooflineSection, supports: list[SupportsSection]) -> None:
+def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -> None:
     """Every pair that is native needs figures, unless one is scaled to all."""
-    native = {bits for part in supports for bits in bits_in(part.bits) if bits.weight}
+    native = {bits for part in supports for bits in bits_in(part.bits)}
+    if unknown := sorted(map(str, set(bits_in(roofline.channel_multiple)) - native)):
+        raise ValueError(f"roofline.channel_multiple names {', '.join(unknown)}, not native bits")
     if roofline.bit_serial:
         return
+    pairs = {bits for bits in native if bits.weight}
     figures = {"gmacs_per_s": roofline.gmacs_per_s}
     if roofline.energy is not None:
         figures["energy.pj_per_mac"] = roofline.energy.pj_per_mac
     for key, given in figures.items():
-        if set(bits_in(given)) != native:
+        if set(bits_in(given)) != pairs:
             raise ValueError(
                 f"roofline.{key} must hold exactly the native bits "
-                f"{', '.join(map(str, sorted(native)))}, given {', '.join(given)}"
+                f"{', '.join(map(str, sorted(pairs)))}, given {', '.join(given)}"
             )

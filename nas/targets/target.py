@@ -45,7 +45,7 @@ class HardwareTarget:
         model: The figures.
         source: Where the figures come from, in words.
         rules: What it does beyond single kernels.
-        notes: Under which conditions the figures hold: runtime version, threads, clock, date.
+        notes: How the figures came about: runtime, threads, batch, date, clock and the like.
     """
 
     name: str

@@ -71,7 +71,7 @@ def test_help_names_every_command():
     names = [
         str(command.name or getattr(command.callback, "__name__", ""))
         for command in app.registered_commands
-    ]
+    ] + [str(group.name) for group in app.registered_groups]
     assert {"run", "train", "search", "export", "profile", "report", "spaces", "targets"} == {
         *names
     }

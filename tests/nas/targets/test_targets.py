@@ -9,7 +9,7 @@ import pytest
 
 from nas.targets import HardwareTarget, available, load_target
 from nas.targets.capability import Bits, Capability, Support, parse_bits
-from nas.targets.roofline import Energy, Roofline, bytes_moved
+from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
@@ -90,7 +90,7 @@ def test_roofline_by_hand() -> None:
     slow_memory = Roofline({bits: 2.0}, bandwidth_gb_per_s=0.001, overhead_us=3.0)
     slow_array = Roofline({bits: 0.002}, 10.0, 3.0, utilisation={"Conv2d": 0.5})
     moved = WEIGHTS / 2 + ELEMENTS
-    assert bytes_moved(KERNEL, bits) == moved
+    assert slow_memory.work(KERNEL, bits).total_bytes == moved
     assert slow_memory.latency_ms(KERNEL, bits) == pytest.approx(0.003 + moved / 1e6 * 1e3)
     assert slow_array.latency_ms(KERNEL, bits) == pytest.approx(0.003 + MACS / 1e6 * 1e3)
     assert list(slow_array.costs) == ["latency_ms"]
@@ -103,6 +103,43 @@ def test_energy_by_hand() -> None:
     expected = (MACS * 0.5 + (WEIGHTS + ELEMENTS) * 10.0) * 1e-9
     assert figures.energy_mj(KERNEL, bits) == pytest.approx(expected)
     assert set(figures.costs) == {"latency_ms", "energy_mj"}
+
+
+def test_a_kernel_that_fits_on_the_chip_moves_only_its_weights_across_its_border() -> None:
+    bits = Bits(8, 8)
+    everything = WEIGHTS + ELEMENTS
+    energy = Energy({bits: 0.5}, pj_per_byte=10.0, pj_per_on_chip_byte=2.0)
+    latency, millijoules = {}, {}
+    for size in (everything, everything - 1):
+        figures = Roofline({bits: 1e6}, 0.001, 0.0, on_chip=OnChip(size), energy=energy)
+        latency[size] = figures.latency_ms(KERNEL, bits)
+        millijoules[size] = figures.energy_mj(KERNEL, bits)
+    assert list(latency.values()) == pytest.approx([WEIGHTS / 1e3, everything / 1e3])
+    computed_and_inside = MACS * 0.5 + everything * 2.0
+    assert list(millijoules.values()) == pytest.approx(
+        [(computed_and_inside + moved * 10.0) * 1e-9 for moved in (WEIGHTS, everything)]
+    )
+    slow_inside = Roofline({bits: 1e6}, 1e6, 0.0, on_chip=OnChip(1e9, bandwidth_gb_per_s=0.001))
+    assert slow_inside.latency_ms(KERNEL, bits) == pytest.approx(everything / 1e3)
+
+
+def test_channels_are_padded_for_computing_and_moving() -> None:
+    narrow = Kernel(Conv2d(10, 3), (), ((3, 4, 4),))
+    wide = Kernel(Conv2d(16, 3), (), ((8, 4, 4),))
+    depthwise = Kernel(DepthwiseConv2d(3), (), ((3, 4, 4),))
+    bits = Bits(8, 8)
+    padding = Roofline({bits: 1.0}, 1.0, 0.0, channel_multiple={bits: 8})
+    plain = Roofline({bits: 1.0}, 1.0, 0.0)
+    assert padding.work(narrow, bits) == plain.work(wide, bits)
+    assert padding.work(narrow, bits) != plain.work(narrow, bits)
+    assert padding.work(depthwise, bits).macs == {"DepthwiseConv2d": 8 * 9 * 16}
+    assert padding.work(narrow, Bits(4, 8)) == plain.work(narrow, Bits(4, 8))
+
+
+def test_half_floats_move_half_the_bytes() -> None:
+    wide = Bits(32, 32)
+    single, half = (Roofline({wide: 1.0}, 1.0, 0.0, full_precision_bits=b) for b in (32, 16))
+    assert single.work(KERNEL, wide).total_bytes == 2 * half.work(KERNEL, wide).total_bytes
 
 
 def test_an_addition_only_moves_bytes() -> None:
@@ -141,7 +178,7 @@ def test_every_operator_of_a_kernel_reaches_its_own_share_of_the_peak() -> None:
     assert kernel.macs == depthwise + pointwise
     expected = (4 * depthwise + pointwise) / 1e6
     assert figures.latency_ms(kernel, Bits(8, 8)) == pytest.approx(expected)
-    assert bytes_moved(kernel, Bits(8, 8)) == 8 * 9 + 8 * 8 + 2 * 8 * 16
+    assert figures.work(kernel, Bits(8, 8)).total_bytes == 8 * 9 + 8 * 8 + 2 * 8 * 16
 
 
 def test_bits_are_parsed_with_ranges() -> None:

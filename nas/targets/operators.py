@@ -1,0 +1,24 @@
+"""Operators by the names that target files and tables call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from search_spaces.ops import Activation, Image, Nonlinearity, Op
+
+
+def operator_types() -> dict[str, type[Op]]:
+    """Every operator that a device can run, by class name."""
+    return {kind.__name__: kind for kind in _below(Op) if kind is not Image}
+
+
+def row_names() -> frozenset[str]:
+    """What a row of a latency table may call an operator: an activation goes by its function."""
+    return frozenset(operator_types()) - {Activation.__name__} | {*get_args(Nonlinearity)}
+
+
+def _below(kind: type[Op]) -> Iterator[type[Op]]:
+    for lower in kind.__subclasses__():
+        yield lower
+        yield from _below(lower)

@@ -1,0 +1,78 @@
+"""Latency tables as Parquet: the same columns, the notes as the file's metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from nas.targets.errors import TargetError
+from nas.targets.reading import require_size
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table_file import COLUMNS, ENERGY, KEY_COLUMNS, assemble
+
+MAXIMUM_BYTES = 1 << 28
+MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
+_OURS = b"elastic_nas."
+
+
+def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
+    """The rows and notes of a file, and every problem with its row number (from 1).
+
+    Raises:
+        TargetError: If pyarrow is not installed.
+        OSError: If the file cannot be read, or is larger than is sensible.
+        ValueError: If it is no Parquet file.
+    """
+    pyarrow = _pyarrow()
+    require_size(path, at_most=MAXIMUM_BYTES)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if file.metadata.num_rows > MAXIMUM_ROWS:
+                raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
+            table = file.read()
+        columns = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise ValueError(f"it is no Parquet file that holds a table: {error}") from error
+    cells = enumerate(zip(*columns, strict=True), 1)
+    rows, problems = assemble(table.column_names, cells, header=0)
+    return rows, _notes(table.schema.metadata or {}), problems
+
+
+def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
+    """Write rows and notes as `read_parquet` reads them."""
+    pyarrow = _pyarrow()
+    columns: dict[str, list[object]] = {
+        name: [getattr(key if name in KEY_COLUMNS else row, name) for key, row in rows.items()]
+        for name in COLUMNS
+    }
+    if all(energy is None for energy in columns[ENERGY]):
+        del columns[ENERGY]
+    metadata = {_OURS + name.encode(): text.encode() for name, text in notes.items()}
+    table = pyarrow.table(columns).replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, path)
+
+
+def _text(cell: object) -> str:
+    """A cell as CSV would hold it."""
+    return "" if cell is None else str(cell)
+
+
+def _notes(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.removeprefix(_OURS).decode(): text.decode()
+        for name, text in metadata.items()
+        if name.startswith(_OURS)
+    }
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise TargetError(
+            "a Parquet table needs pyarrow; install it with: pip install 'elastic-nas[parquet]', "
+            "or give the table as CSV"
+        ) from error
+    return pyarrow
