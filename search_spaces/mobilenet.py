@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search_spaces.choice import choice
+from search_spaces.choice import choice, derived
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -27,6 +27,7 @@ from search_spaces.ops import (
     scaled,
 )
 from search_spaces.policy import Policy
+from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
 
 
@@ -103,7 +104,7 @@ def mobilenet(
     multiplier = choice("width_multiplier", width_multipliers)
     graph = Graph(Image(channels, choice("resolution", image_sizes)))
     graph.add("stem", Conv2d(scaled(stem, multiplier), 3, stem_stride, **policy.edge()))
-    x = _normed(graph, "stem", "hardswish")
+    x = _normed(graph, "stem", "hardswish", policy.tensor())
     for s, stage in enumerate(stages):
         width, depth = scaled(stage.width, multiplier), choice(f"stage{s}.depth", depths)
         for b in range(max(depths)):
@@ -114,7 +115,7 @@ def mobilenet(
             block = _Block(f"stage{s}", f"block{b}", reach, width, hidden, kernel, stride)
             x = _inverted_residual(graph, x, block, stage, policy)
     graph.add("last", Conv2d(scaled(head, multiplier), 1, **policy.edge()), x)
-    x = _normed(graph, "last", "hardswish")
+    x = _normed(graph, "last", "hardswish", policy.tensor())
     graph.add("pool", GlobalPool(policy.tensor()), x)
     graph.add("head", Linear(classes, **policy.edge()))
     return SearchSpace(graph, name="mobilenet")
@@ -123,16 +124,20 @@ def mobilenet(
 def _inverted_residual(graph: Graph, x: str, block: _Block, stage: Stage, policy: Policy) -> str:
     here = f"{block.stage}.{block.block}"
     precision = {part: policy.layer(block.stage, block.block, part) for part in _LAYERS}
+    read = {
+        part: between_integers(both["weight"], both["activation"], policy.tensor())
+        for part, both in precision.items()
+    }
     there = block.present
     graph.add(f"{here}.expand", Conv2d(block.hidden, 1, **precision["expand"]), x, present=there)
-    _normed(graph, f"{here}.expand", stage.function, present=there)
+    _normed(graph, f"{here}.expand", stage.function, read["expand"], present=there)
     depthwise = DepthwiseConv2d(block.kernel, block.stride, **precision["depthwise"])
     graph.add(f"{here}.depthwise", depthwise, present=there)
-    y = _normed(graph, f"{here}.depthwise", stage.function, present=there)
+    y = _normed(graph, f"{here}.depthwise", stage.function, read["depthwise"], present=there)
     if stage.squeeze_excite is not False:
         y = _squeeze_excite(graph, y, block, stage, policy)
     graph.add(f"{here}.project", Conv2d(block.width, 1, **precision["project"]), y, present=there)
-    y = _normed(graph, f"{here}.project", None, present=there)
+    y = graph.add(f"{here}.project.norm", BatchNorm2d(), present=there)
     if block.block == "block0":
         return y
     return graph.add(f"{here}.add", Add(policy.tensor()), y, x, present=there)
@@ -151,12 +156,30 @@ def _squeeze_excite(graph: Graph, x: str, block: _Block, stage: Stage, policy: P
     graph.add(f"{here}.reduce", reduced, present=there)
     graph.add(f"{here}.reduce.relu", Activation("relu"), present=there)
     graph.add(f"{here}.expand", Conv2d(block.hidden, 1, bias=True, **policy.edge()), present=there)
-    gate = graph.add(f"{here}.sigmoid", Activation("hardsigmoid"), present=there)
+    gate = graph.add(f"{here}.sigmoid", _activation("hardsigmoid", policy.tensor()), present=there)
     return graph.add(f"{here}.multiply", Multiply(policy.tensor()), x, gate, present=there)
 
 
-def _normed(graph: Graph, name: str, function: Nonlinearity | None, *, present: bool = True) -> str:
-    x = graph.add(f"{name}.norm", BatchNorm2d(), present=present)
-    if function is None:
-        return x
-    return graph.add(f"{name}.{function}", Activation(function), present=present)
+def _normed(
+    graph: Graph,
+    name: str,
+    function: Nonlinearity,
+    read: Quant | None,
+    *,
+    present: bool = True,
+) -> str:
+    graph.add(f"{name}.norm", BatchNorm2d(), present=present)
+    return graph.add(f"{name}.{function}", _activation(function, read), present=present)
+
+
+def _activation(function: Nonlinearity, read: Quant | None) -> Activation:
+    """Curved functions read integers, else the convolution before them would stay in floats."""
+    return Activation(function, None if function in ("relu", "relu6") else read)
+
+
+@derived
+def between_integers(
+    weight: Quant | None, activation: Quant | None, tensor: Quant | None
+) -> Quant | None:
+    """`tensor` behind a convolution on integers, full precision behind one in floats."""
+    return None if weight is None or activation is None else tensor

@@ -145,9 +145,15 @@ class BatchNorm2d(Op):
 
 @dataclass(frozen=True)
 class Activation(Op):
-    """A pointwise nonlinearity."""
+    """A pointwise nonlinearity.
+
+    Integer runtimes cut a sum to `relu` or `relu6` as they round it, but keep the convolution
+    before any other function in floats, unless `activation` puts what the function reads on
+    integers too.
+    """
 
     function: Nonlinearity
+    activation: Quant | None = None
 
     def infer(self, *inputs: Shape) -> Shape:
         return inputs[0]

@@ -100,7 +100,7 @@ def deploy(extracted: Extracted) -> Deployed:
     """
     if extracted.images is None:
         raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
-    graph, norms = _without_norms(extracted.graph)
+    graph, norms = without_norms(extracted.graph)
     layers = {
         step.address: _layer(extracted, step, norms.get(step.address))
         for step in steps_of(graph)
@@ -122,7 +122,7 @@ def _rounded_anew(weight: Weight) -> bool:
     )
 
 
-def _without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
+def without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
     """The graph without batch norms, and the norm of each convolution that had one."""
     readers = graph.consumers()
     norms: dict[str, str] = {}

@@ -132,18 +132,24 @@ def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted
 class _Rescale(fx.Interpreter):
     """Runs a module and sets each scale to suit the values that arrive there.
 
-    Each is set before the next runs, so later ones see what earlier ones really let through.
+    Each is set before the next runs, so later ones see what earlier ones really let through. What
+    reads one tensor at one precision takes the scale of its first reader: an integer runtime keeps
+    a tensor in integers only where all who read it agree.
     """
 
     def __init__(self, module: fx.GraphModule, scales: Mapping[Slot, ActivationScale]) -> None:
         super().__init__(module)
         self._scales = scales
+        self._shared: dict[object, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> object:
         if SITE in n.meta:
-            slot = n.meta[SITE]
+            scale = self._scales[n.meta[SITE]]
             value, step = (self.env[argument] for argument in n.args)  # pyright: ignore[reportArgumentType]
-            step.copy_(rescaled(value, step, self._scales[slot].bounds))
+            grid = (n.args[0], scale.quant, scale.zero_point)
+            if grid not in self._shared:
+                self._shared[grid] = rescaled(value, step, scale.bounds)
+            step.copy_(self._shared[grid])
         return super().run_node(n)
 
 

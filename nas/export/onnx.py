@@ -13,7 +13,7 @@ import onnx
 
 from nas.durable import write_atomic
 from nas.export.containers import ExportError
-from nas.export.operators import Site, write
+from nas.export.operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
 from search_spaces.graph import Graph
 from search_spaces.ops import Image
@@ -84,6 +84,7 @@ def _write_nodes(deployed: Deployed, writer: Writer, source_size: int | None) ->
     graph = deployed.graph
     shapes = graph.shapes()
     on_one_grid = _on_one_grid(deployed)
+    rounded = on_one_grid | _clamped_onto(deployed.graph, on_one_grid)
     values = {"input": Value(_resized(graph, writer, source_size))}
     for address, node in graph.nodes.items():
         if isinstance(node.op, Image):
@@ -96,7 +97,8 @@ def _write_nodes(deployed: Deployed, writer: Writer, source_size: int | None) ->
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
             deployed.layers.get(address),
             deployed.integer_bias(address) if address in deployed.layers else None,
-            address in on_one_grid,
+            one_grid=address in on_one_grid,
+            rounded=address in rounded,
         )
         values[address] = write(node.op, site)
     return writer.plain(values[graph.output])
@@ -118,6 +120,13 @@ def _on_one_grid(deployed: Deployed) -> set[str]:
         for slot, read in enumerate(node.inputs):
             grids.setdefault(read, set()).add(deployed.inputs.get((address, slot)))
     return {read for read, found in grids.items() if len(found) == 1 and None not in found}
+
+
+def _clamped_onto(graph: Graph, on_one_grid: set[str]) -> set[str]:
+    """The addresses that only a clamp reads, whose own readers put it on one grid."""
+    readers = graph.consumers()
+    clamps = ((a, node.inputs) for a, node in graph.nodes.items() if is_clamp(node.op))
+    return {read for a, (read,) in clamps if a in on_one_grid and len(readers[read]) == 1}
 
 
 def assemble(

@@ -35,7 +35,8 @@ class Site:
     """Where a node is written: what it reads, its parameters, and who reads it.
 
     `scales` holds one entry per input, None where it is read in floats. `one_grid` says that
-    everything which reads the node puts it on one and the same grid.
+    everything which reads the node puts it on one and the same grid; `rounded` that this holds
+    once a clamp behind it is done, so that a convolution never leaves the integers.
     """
 
     writer: Writer
@@ -46,6 +47,7 @@ class Site:
     layer: Layer | None = None
     integer_bias: IntegerBias | None = None
     one_grid: bool = False
+    rounded: bool = True
 
     def read(self, slot: int = 0, *, flat: bool = False) -> str:
         """The input at `slot` as its precision has it; `flat` flattens it behind the batch."""
@@ -105,28 +107,41 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
             x = writer.node("Max", x, writer.float32(_LOWEST))
         weight, bias = writer.floats(layer.weight), writer.floats(layer.bias)
         return site.node(op_type, x, weight, bias, **attributes)
-    weight = writer.weight(layer.weight, site.address, integer_kernel=scale is not None)
-    bias = (
-        writer.floats(layer.bias)
-        if site.integer_bias is None
-        else writer.integer_bias(site.integer_bias, layer.weight)
-    )
+    on_integers = scale is not None and (site.rounded or op_type == "Gemm")
+    weight = writer.weight(layer.weight, site.address, integer_kernel=on_integers)
+    exact = site.integer_bias
+    if exact is None:
+        bias = writer.floats(layer.bias)
+    elif on_integers:
+        bias = writer.integer_bias(exact, layer.weight)
+    else:
+        bias = writer.floats(exact.codes.astype(np.float32) * exact.scale)
     return site.node(op_type, x, weight, bias, **attributes)
 
 
 _CLAMPS: dict[Nonlinearity, tuple[float, float]] = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
+def is_clamp(op: Op) -> bool:
+    """Whether `op` only cuts what it reads, which whoever reads it next can do on its codes."""
+    return isinstance(op, Activation) and op.function in _CLAMPS and op.activation is None
+
+
 @write.register
 def _(op: Activation, site: Site) -> Value:
-    x = site.inputs[0]
-    if op.function in _CLAMPS:
-        clamped = Value(site.writer.plain(x), _CLAMPS[op.function])
+    if is_clamp(op):
+        clamped = Value(site.writer.plain(site.inputs[0]), _CLAMPS[op.function])
         return clamped if site.one_grid else Value(site.writer.plain(clamped))
-    name = site.writer.plain(x)
-    if op.function == "hardswish":
-        return Value(site.writer.node("HardSwish", name))
-    return Value(site.writer.node("HardSigmoid", name, alpha=1 / 6, beta=0.5))
+    match op.function:
+        case "relu":
+            return site.node("Relu", site.read())
+        case "relu6":
+            low, high = (site.writer.float32(end) for end in _CLAMPS["relu6"])
+            return site.node("Clip", site.read(), low, high)
+        case "hardswish":
+            return site.node("HardSwish", site.read())
+        case "hardsigmoid":
+            return site.node("HardSigmoid", site.read(), alpha=1 / 6, beta=0.5)
 
 
 @write.register

@@ -92,7 +92,7 @@ class _File:
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
 
     def _weight(self, name: str) -> Held | None:
-        dequantize = self._made_by.get(name)
+        dequantize = self._made_by.get(name)  # or the Mul of `(codes - zero) * scale`
         if dequantize is None:
             return None
         stored = dequantize.input[0]

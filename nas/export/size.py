@@ -89,18 +89,23 @@ def _surrounding_bytes(op: Op, fused: tuple[Op, ...], ranks: tuple[int, ...], ra
     value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), layer, bias))
     for follower in fused:
         if not isinstance(follower, BatchNorm2d):
-            value = write(follower, Site(writer, _ADDRESS, (value,), shapes, (None,)))
+            scales = _scales(follower, first=1.0 + op.arity)
+            value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
     held = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
     content = _content_bytes(op, (1,) * rank) if rank else 0
-    stated = len(policy_json(Graph.from_nodes({_ADDRESS: Node(op)}))) - len("{}")
-    return held.ByteSize() - content + stated
+    return held.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
 
 
-def _scales(op: Op) -> tuple[ActivationScale | None, ...]:
-    """A scale for every input, each another one."""
+def _stated_bytes(op: Op) -> int:
+    """The operator's line in the policy."""
+    return len(policy_json(Graph.from_nodes({_ADDRESS: Node(op)}))) - len("{}")
+
+
+def _scales(op: Op, *, first: float = 1.0) -> tuple[ActivationScale | None, ...]:
+    """A scale for every input, each another one from `first` on."""
     if op.activation is None:
         return (None,) * op.arity
-    return tuple(ActivationScale(1.0 + slot, 0, op.activation) for slot in range(op.arity))
+    return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
 def _stand_in(op: Op, rank: int) -> tuple[Layer, IntegerBias | None]:

@@ -145,7 +145,11 @@ class Writer:
         return self._readings[scale]
 
     def weight(self, tensor: IntegerTensor, address: str, *, integer_kernel: bool) -> str:
-        """The weight as stored codes behind a DequantizeLinear.
+        """The weight as stored codes and what turns them to numbers.
+
+        That is a DequantizeLinear, but of a convolution in floats `(codes - zero) * scale` written
+        out: onnxruntime folds this at load, while it dequantizes anew in every run and keeps such
+        a convolution from its faster memory layout (1.31).
 
         Where the kernel computes on integers, codes narrower than 8 bits pass a Cast to 8 bits:
         onnxruntime folds it at load and then runs its 8-bit kernel, while it has none for 4 bits
@@ -158,11 +162,22 @@ class Writer:
             container = container.computed
             code = self.node("Cast", code, to=container.onnx_type)
         scale = scales(tensor)
+        if not integer_kernel and tensor.codes.ndim > _MATRIX:
+            return self._written_out(tensor, code, container)
         # QGemm, unlike QLinearConv, is only fused with the zero point written out.
         if tensor.quant.symmetric and not (integer_kernel and tensor.codes.ndim == _MATRIX):
             return self._dequantize(code, scale)
         zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
         return self._dequantize(code, scale, self.codes(zero, container))
+
+    def _written_out(self, tensor: IntegerTensor, code: str, container: Container) -> str:
+        """`(codes - zero) * scale` of a convolution's weight, in single nodes."""
+        column = (-1, *(1,) * (tensor.codes.ndim - 1))
+        value = self.node("Cast", code, to=onnx.TensorProto.FLOAT)
+        if not tensor.quant.symmetric:
+            zero = self.codes(tensor.zero_point.reshape(column), container)
+            value = self.node("Sub", value, self.node("Cast", zero, to=onnx.TensorProto.FLOAT))
+        return self.node("Mul", value, self.floats(tensor.scale.reshape(column)))
 
     def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str) -> str:
         axis: dict[str, Any] = {"axis": 0} if scale.ndim else {}
