@@ -67,7 +67,8 @@ def kernel_model(kernel: Kernel, *, quantized: bool, copies: int = 1) -> bytes:
         shape = kernel.op.infer(*kernel.inputs)
         for op in kernel.fused:
             if not folds(kernel.op, op):
-                value = model.emit(op, [value], (shape,))
+                read = value if op.activation is None else model.rounded(value)
+                value = model.emit(op, [read], (shape,))
             shape = op.infer(shape)
         stored = model.written(value, signed=_signed(kernel))
         if is_cut(kernel):
@@ -145,6 +146,13 @@ class _Model:
         if not self._quantized:
             return name
         return self.node("QuantizeLinear", [name, *self._scale(OUTPUT_SCALE, 128 if signed else 0)])
+
+    def rounded(self, name: str) -> str:
+        """A float tensor within the kernel as the next operator reads it."""
+        if not self._quantized:
+            return name
+        scale = self._scale(OUTPUT_SCALE, 128)
+        return self.node("DequantizeLinear", [self.node("QuantizeLinear", [name, *scale]), *scale])
 
     def _scale(self, scale: float, zero_point: int) -> list[str]:
         return [

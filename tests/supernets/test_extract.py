@@ -142,3 +142,18 @@ def test_scales_come_from_what_arrives(supernet: Supernet, images: Tensor) -> No
     learned = detached(supernet, genotype).inputs["stem", 0].scale
     assert extract(supernet, genotype, [images]).inputs["stem", 0].scale == learned
     assert extract(supernet, genotype, [images / 2]).inputs["stem", 0].scale < learned
+
+
+def test_readers_of_one_tensor_at_one_precision_share_its_scale(
+    supernet: Supernet, images: Tensor
+) -> None:
+    shared = 0
+    for genotype in as_genotypes(supernet.space.sample_array(np.random.default_rng(8), 10)):
+        extracted = extract(supernet, genotype, [images])
+        scales: dict[object, set[float]] = {}
+        for (address, slot), read in extracted.inputs.items():
+            source = extracted.graph.nodes[address].inputs[slot]
+            scales.setdefault((source, read.quant, read.zero_point), set()).add(read.scale)
+        assert all(len(found) == 1 for found in scales.values())
+        shared += len(extracted.inputs) - len(scales)
+    assert shared

@@ -1,5 +1,7 @@
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ from nas.export.onnx import export_onnx
 from nas.export.runtime import file_logits, kernels_run
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op
+from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from supernets.deploy import Deployed
 from supernets.integers import IntegerTensor
@@ -73,13 +76,38 @@ def test_uniform_policies(family, bits, symmetric, tmp_path):
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_integer_kernels_run_at_every_width(bits, symmetric, tmp_path):
-    deployed = uniform_network("residual", uniform(bits, activation_symmetric=symmetric))
-    export_onnx(deployed, tmp_path / "net.onnx", metadata={})
-    kernels = kernels_run(tmp_path / "net.onnx")
-    convolutions = sum(type(node.op).__name__ == "Conv2d" for node in deployed.graph.nodes.values())
+def test_integer_kernels_run_at_every_width(bits, symmetric):
+    assert_on_integers(uniform_network("residual", uniform(bits, activation_symmetric=symmetric)))
+
+
+def test_a_mobilenet_of_8_bits_runs_on_integers_wholly():
+    assert_on_integers(uniform_network("mobilenet", uniform(8)))
+
+
+def assert_on_integers(deployed):
+    with TemporaryDirectory() as folder:
+        export_onnx(deployed, Path(folder) / "net.onnx", metadata={})
+        kernels = kernels_run(Path(folder) / "net.onnx")
+    convolutions = sum(layer.weight_values().ndim > 2 for layer in deployed.layers.values())
     assert kernels["QLinearConv"] == convolutions
     assert kernels["QGemm"] == 1
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_weights_of_float_kernels_are_floats_once_loaded(bits, symmetric, tmp_path):
+    policy = Policy(
+        weight_bits=(bits,),
+        activation_bits=(None,),
+        weight_symmetries=(symmetric,),
+        edge_bits=None,
+    )
+    deployed = uniform_network("mobilenet", policy)
+    report = export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    assert report.containers["stage0.block0.expand"] == f"{'' if symmetric else 'U'}INT{bits}"
+    kernels = kernels_run(tmp_path / "net.onnx")
+    assert kernels.keys().isdisjoint({"DequantizeLinear", "Cast"})
+    assert share_equal(network_logits(deployed), exported_logits(deployed, tmp_path / "o")) > 0.99
 
 
 def test_a_tensor_read_on_two_grids_keeps_both(tmp_path):
