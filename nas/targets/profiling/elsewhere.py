@@ -32,8 +32,8 @@ _PACKAGE = "nas.targets.profiling.timing"
 
 def write_folder(
     kernels: Iterable[tuple[Kernel, Bits]], *, folder: Path, networks: Mapping[str, bytes] = {}
-) -> str:
-    """Write all that another machine needs to time `kernels`, and give the folder's fingerprint.
+) -> Manifest:
+    """Write all that another machine needs to time `kernels`, and give what it is.
 
     Args:
         kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those
@@ -58,7 +58,8 @@ def write_folder(
             (folder / name).write_text(text.replace(_PACKAGE, "timing"), encoding="utf-8")
     except OSError as error:
         raise write_error(folder, error) from error
-    return _write_models(wanted, folder=folder, networks=networks)
+    _write_models(wanted, folder=folder, networks=networks)
+    return read_manifest(folder)
 
 
 def _write_models(
@@ -66,7 +67,7 @@ def _write_models(
     *,
     folder: Path,
     networks: Mapping[str, bytes],
-) -> str:
+) -> None:
     store = _Store(folder)
     around = {
         name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
@@ -95,7 +96,6 @@ def _write_models(
     }
     whole = {"fingerprint": _fingerprint(manifest), **manifest}
     write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
-    return whole["fingerprint"]
 
 
 class _Store:

@@ -18,7 +18,7 @@ from nas.targets.profiling.timing import (
     time_kernels,
     time_networks,
 )
-from nas.targets.rows import Row
+from nas.targets.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
@@ -65,6 +65,8 @@ class OnnxRuntime:
 
 def refusal(kernel: Kernel, bits: Bits) -> str | None:
     """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
+    if kernel.wiring:
+        return f"there is no ONNX form of a region, given {KernelKey.of(kernel, bits)}"
     if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}):
         return None
     return (

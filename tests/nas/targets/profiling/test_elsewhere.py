@@ -123,9 +123,10 @@ def test_the_script_mixes_no_conditions(measured: Path, options: list[str], said
 
 
 def test_the_same_kernels_give_the_same_folder(measured: Path, tmp_path: Path) -> None:
-    fingerprint = read_manifest(measured).fingerprint
-    assert write_folder(KERNELS, folder=tmp_path / "a", networks=NETWORK) == fingerprint
-    assert write_folder(KERNELS[1:], folder=tmp_path / "b", networks=NETWORK) != fingerprint
+    manifest = read_manifest(measured)
+    assert write_folder(KERNELS, folder=tmp_path / "a", networks=NETWORK) == manifest
+    other = write_folder(KERNELS[1:], folder=tmp_path / "b", networks=NETWORK)
+    assert other.fingerprint != manifest.fingerprint
 
 
 SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
