@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nas.archive import ArchiveError
-from nas.cli_profile import profile_command
+from nas.cli_import import import_table
 from nas.cli_targets import targets_app
 from nas.display import Terminal
 from nas.durable import WriteError
@@ -46,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+targets_app.command("import")(import_table)
 app.add_typer(targets_app, name="targets")
 console = Console()
 
@@ -90,7 +91,6 @@ def _step_command(step: Step) -> Callable[..., None]:
     return command
 
 
-app.command("profile")(profile_command)
 for _step in STEPS:
     app.command(_step.name)(_step_command(_step))
 

@@ -21,6 +21,7 @@ from pydantic import (
 from nas.recipe_problems import explained
 from nas.tasks import Task, TaskSection
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
+from search_spaces.ops import Nonlinearity
 from search_spaces.policy import Fineness, Policy
 from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -126,10 +127,14 @@ class MobileNetSection(Section):
     depths: Sizes = (2, 3, 4)
     kernels: Kernels = (3, 5, 7)
     expansions: Sizes = (3, 4, 6)
+    expand_from: Literal["output", "input"] = "output"
     width_multipliers: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (1.0,)
     stem: Size = 16
     stem_stride: Size = 2
+    first: Stage | None = None
     head: Size = 960
+    feature_mix: Size | None = None
+    function: Nonlinearity = "hardswish"
     image_sizes: Sizes | None = None
     policy: PolicySection = PolicySection()
 
@@ -146,8 +151,8 @@ class MobileNetSection(Section):
 
 
 _MOBILENET_OPTIONS = (
-    *("stages", "depths", "kernels", "expansions", "width_multipliers"),
-    *("stem", "stem_stride", "head"),
+    *("stages", "depths", "kernels", "expansions", "expand_from", "width_multipliers"),
+    *("stem", "stem_stride", "first", "head", "feature_mix", "function"),
 )
 
 

@@ -57,6 +57,11 @@ class Policy:
             ),
         )
 
+    def fixed(self) -> Policy:
+        """The policy under which every layer stands at the precision of first and last ones."""
+        bits = (self.edge_bits,)
+        return Policy(weight_bits=bits, activation_bits=bits, edge_bits=self.edge_bits)
+
     def edge(self) -> LayerPrecision:
         """The fixed precision of first and last layers."""
         return LayerPrecision(

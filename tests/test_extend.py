@@ -60,6 +60,7 @@ def test_every_kind_has_a_block_with_a_contract() -> None:
         "TestDilatedConv2d",
         "TestPlain",
         "TestMyBoard",
+        "TestLabNotes",
         "TestNeighbours",
         "TestBayesianLinear",
         "TestLogitSpread",

@@ -1,0 +1,30 @@
+"""Public latency tables: what each format holds, and what of it has a counterpart here.
+
+Read in this order: `imported` (what comes out), `base` (what an adapter is), `collect` (what is
+checked), then any format, such as `apq` (convolutions) or `ofa` (blocks); `writing` makes targets.
+"""
+
+from nas.targets.adapters.apq import Apq
+from nas.targets.adapters.base import Adapter
+from nas.targets.adapters.dpu_blocks import DpuBlocks
+from nas.targets.adapters.fbnet import FbNet
+from nas.targets.adapters.haq import Haq
+from nas.targets.adapters.hat import Hat
+from nas.targets.adapters.hawq import Hawq
+from nas.targets.adapters.hwnasbench import HwNasBench
+from nas.targets.adapters.imported import Imported
+from nas.targets.adapters.ofa import Ofa, Proxyless
+from nas.targets.adapters.single_path import SinglePath
+from nas.targets.adapters.spaceevo import SpaceEvo
+from nas.targets.adapters.tfnas import TfNas
+from nas.targets.adapters.writing import target, write
+
+ADAPTERS: dict[str, type[Adapter]] = {
+    adapter.format: adapter
+    for adapter in (
+        *(Ofa, Proxyless, DpuBlocks, FbNet, HwNasBench, Hat),
+        *(TfNas, SinglePath, Apq, Haq, Hawq, SpaceEvo),
+    )
+}
+
+__all__ = ["ADAPTERS", "Adapter", "Imported", "target", "write"]

@@ -1,0 +1,139 @@
+"""APQ's table of the BitFusion accelerator: convolutions by weight and activation bits.
+
+Wang et al. 2020 (CVPR), section 3.3; `lut/BitFusion_new.b1.dict` of github.com/mit-han-lab/apq.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import nas.targets.adapters.reading as reading
+from nas.targets.adapters.base import CONVOLUTIONS, added, convolution, depthwise, each
+from nas.targets.adapters.collect import Item, collect
+from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
+from nas.targets.capability import Bits
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Conv2d
+
+SHAPE = ("in_ch", "out_ch", "in_size", "kernel", "stride", "pad", "groups")
+BITS = ("w_bits", "a_bits")
+COLUMNS = (*SHAPE, *BITS, "latency_ms", "energy_mj")
+_KEY = re.compile(rf"\({', '.join([r'([0-9]{1,6})'] * len(SHAPE))}\)-W([0-9]+)A([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Apq:
+    """The published JSON text, or the same figures as CSV.
+
+    Attributes:
+        absent: What becomes of the 7x7 depthwise kernels at 4-bit activations, which the table
+            lacks: without rows they are refused, or they run in the next wider activations.
+    """
+
+    format: ClassVar[str] = "apq"
+    units: ClassVar[str] = "ms and mJ, batch 1"
+    origin: ClassVar[Origin] = "simulated"
+    absent: Literal["refuse", "container"] = "refuse"
+
+    def read(self, path: Path) -> Imported:
+        """Rows for every convolution; additions behind one are free, as APQ counts them."""
+        items = list(each(self._records(path), _entry))
+        if self.absent == "container":
+            items += _contained([item for item in items if isinstance(item, Entry)])
+        entries = [item for item in items if isinstance(item, Entry)]
+        found = collect(path, [*items, *_additions(entries)])
+        return Imported(
+            origin=self.origin,
+            device="BitFusion, a bit-composable accelerator",
+            runtime="the simulator of Sharma et al. 2018",
+            source="Wang et al. 2020, github.com/mit-han-lab/apq, lut/BitFusion_new.b1.dict",
+            units=self.units,
+            fusion=CONVOLUTIONS,
+            notes={
+                "batch": "1",
+                "additions": "within the convolution before them, at no cost of their own",
+            },
+            **vars(found),
+        )
+
+    def _records(self, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if not reading.text(path).lstrip().startswith("{"):
+            yield from reading.table(path, COLUMNS)
+            return
+        for key, value in reading.mapping(path, reading.document(path)).items():
+            yield key, {"key": key, "figures": value}
+
+
+def _entry(where: str, record: Mapping[str, Any]) -> Item:
+    fields = _parsed(record) if "key" in record else record
+    if isinstance(fields, Unmapped):
+        return fields
+    shape = {name: reading.whole(fields[name], name, least=0) for name in SHAPE}
+    bits = {name: reading.whole(fields[name], name) for name in BITS}
+    kernel = _kernel(shape)
+    width = {"out": shape["out_ch"]} if kernel.output[0] > shape["in_ch"] else {}
+    return Entry(
+        where,
+        kernel,
+        Bits(bits["w_bits"], bits["a_bits"]),
+        latency_ms=reading.number(fields["latency_ms"], "latency"),
+        energy_mj=reading.number(fields["energy_mj"], "energy"),
+        axes={**bits, "kernel": shape["kernel"], "in": shape["in_ch"], **width},
+    )
+
+
+def _parsed(record: Mapping[str, Any]) -> Mapping[str, Any] | Unmapped:
+    """The columns that a published key stands for."""
+    key, figures = record["key"], record["figures"]
+    if not isinstance(figures, dict) or not {"latency", "energy"} <= figures.keys():
+        raise Unmappable("no latency and energy")
+    if key in ("head", "tail"):
+        return Unmapped(key, "the cost of several layers together, which the table does not name")
+    matched = _KEY.fullmatch(key)
+    if not matched:
+        raise Unmappable("the key is not '(in, out, size, kernel, stride, pad, groups)-WwAa'")
+    values = dict(zip((*SHAPE, *BITS), matched.groups(), strict=True))
+    return {**values, "latency_ms": figures["latency"], "energy_mj": figures["energy"]}
+
+
+def _kernel(shape: Mapping[str, int]) -> Kernel:
+    """ReLU6 follows a widening and a depthwise convolution, nothing a projection."""
+    channels, out, size = shape["in_ch"], shape["out_ch"], shape["in_size"]
+    window = {"kernel": shape["kernel"], "stride": shape["stride"]}
+    if min(channels, out, size, *window.values()) < 1:
+        raise Unmappable("a shape of 0")
+    if shape["pad"] != shape["kernel"] // 2:
+        raise Unmappable(f"pad = {shape['pad']} is not half the kernel")
+    if shape["groups"] == channels == out and shape["groups"] > 1:
+        return depthwise(channels, size, **window, function="relu6")
+    if shape["groups"] != 1:
+        raise Unmappable(f"groups = {shape['groups']}; ours are 1 or one per channel")
+    function = "relu6" if out > channels else None
+    return convolution(channels, size, out, **window, function=function)
+
+
+def _contained(entries: list[Entry]) -> Iterator[Entry]:
+    """For bits that a kernel lacks and others have: the row of the next wider activations."""
+    by_kernel: dict[Kernel, dict[Bits, Entry]] = {}
+    for entry in entries:
+        by_kernel.setdefault(entry.kernel, {})[entry.bits] = entry
+    every = sorted({entry.bits for entry in entries})
+    for kernel, rows in by_kernel.items():
+        for bits in every:
+            wider = [b for b in rows if b.holds(bits) and b.weight == bits.weight]
+            if bits not in rows and wider:
+                held = rows[min(wider)]
+                where = f"{held.where} for {bits}"
+                yield Entry(where, kernel, bits, held.latency_ms, energy_mj=held.energy_mj)
+
+
+def _additions(entries: list[Entry]) -> Iterator[Entry]:
+    """A projection with a residual addition behind it costs what it costs alone."""
+    for entry in entries:
+        kernel = entry.kernel
+        if isinstance(kernel.op, Conv2d) and len(kernel.fused) == 1:
+            yield replace(entry, where=f"{entry.where} with an addition", kernel=added(kernel))

@@ -1,0 +1,48 @@
+"""Published rows about whole blocks: the kernel that our own builder makes of the same block."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from nas.targets.adapters.imported import Unmappable
+from nas.targets.adapters.reading import whole
+from search_spaces.graph import Graph
+from search_spaces.kernels import Fusion, Kernel, kernels
+from search_spaces.mobilenet import Block, inverted_residual
+from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Image, Nonlinearity
+from search_spaces.policy import Policy
+
+REGIONS = ("first", "stage*.block*")
+BLOCKS = Fusion(
+    chains=((Conv2d, BatchNorm2d, Activation), (Conv2d, Activation), (Conv2d, BatchNorm2d)),
+    regions=REGIONS,
+)
+FLOAT = Policy(weight_bits=(None,), activation_bits=(None,), edge_bits=None)
+_SHAPE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})")
+
+
+@functools.lru_cache(maxsize=4096)
+def block_kernel(channels: int, size: int, block: Block) -> Kernel:
+    """The one kernel that an inverted residual reading `(channels, size, size)` is."""
+    if block.kernel % 2 == 0:
+        raise Unmappable(f"kernel = {block.kernel} is even; our convolutions have a middle")
+    if block.residual and (block.stride != 1 or channels != block.width):
+        raise Unmappable("a shortcut between unlike shapes")
+    graph = Graph(Image(channels, size))
+    inverted_residual(graph, "input", block, FLOAT)
+    *_, (_, found) = kernels(graph, Fusion(regions=(block.address,)))
+    return found
+
+
+def mixed(channels: int, out: int, function: Nonlinearity) -> Kernel:
+    """A 1x1 convolution without norm of what a global pool leaves."""
+    return Kernel(Conv2d(out, 1), (Activation(function),), ((channels, 1, 1),))
+
+
+def square(text: str, name: str) -> tuple[int, int]:
+    """Size and channels of `HxWxC`."""
+    matched = _SHAPE.fullmatch(text)
+    if not matched or matched[1] != matched[2]:
+        raise Unmappable(f"{name} = {text[:40]!r} is no square image HxWxC")
+    return whole(matched[1], name), whole(matched[3], name)

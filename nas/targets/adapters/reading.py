@@ -1,0 +1,197 @@
+"""Reading files that strangers wrote: bounded, nothing in them is run, one error for all faults."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from nas.targets.adapters.imported import Unmappable, reject
+
+MAX_BYTES = 64 << 20
+MAX_LENGTH = 1 << 20
+_GZIP, _ZIP, _NUMPY = b"\x1f\x8b", b"PK\x03\x04", b"\x93NUMPY"
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+_UNPICKLE = (
+    "reading a pickle runs whatever code its author put into it; on a machine that you can lose, "
+    "load it and write the plain dictionary with json.dump, then import that file"
+)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, decompressed where it is gzip, at most `MAX_BYTES` of them."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+            file.seek(0)
+            stream = gzip.GzipFile(fileobj=file) if start == _GZIP else file
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise reject(path, f"cannot be read ({error})", "give a whole, readable file") from error
+    if len(data) > MAX_BYTES:
+        raise reject(path, f"holds more than {MAX_BYTES >> 20} MiB", "no public table is so large")
+    if path.suffix in _PICKLES or _is_pickle(data):
+        raise reject(path, "is a pickle, which is not read", _UNPICKLE)
+    if data.startswith(_ZIP):
+        raise reject(path, "is a zip archive", "unzip it and import the table in it")
+    return data
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether it starts as the binary pickle protocols do."""
+    return data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"
+
+
+def text(path: Path) -> str:
+    """The text of a UTF-8 file."""
+    try:
+        return content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise reject(path, f"is not UTF-8 text ({error})", "convert it") from error
+
+
+def _ended(path: Path, words: str) -> str:
+    """`words`, which must end with a line's end: else the last figure may lack digits."""
+    if words and not words.endswith("\n"):
+        raise reject(
+            path,
+            "stops in the middle of a line, so its last figure may be cut off",
+            "fetch it again, or end the last line if it is whole",
+        )
+    return words
+
+
+def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file with a header, each with its line; unnamed columns are kept too."""
+    lines = csv.reader(io.StringIO(_ended(path, text(path)), newline=""), strict=True)
+    try:
+        header = next(lines, [])
+        missing = [name for name in columns if name not in header]
+        if missing or len(set(header)) < len(header):
+            what = f"lacks the columns {', '.join(missing)}" if missing else "repeats a column"
+            raise reject(path, what, f"the header must name {', '.join(columns)}, each once")
+        for cells in lines:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                fault = f"line {lines.line_num} has {len(cells)} values for {len(header)} columns"
+                raise reject(path, fault, "the file may be cut off; fetch it again")
+            yield f"line {lines.line_num}", dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        fault = f"line {lines.line_num} is no CSV ({error})"
+        raise reject(path, fault, "fetch the file again") from error
+
+
+def headless(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a CSV file without a header, each with its line."""
+    for number, line in enumerate(_ended(path, text(path)).splitlines(), 1):
+        if line.strip():
+            cells = line.split(",")
+            if len(cells) != columns:
+                fault = f"line {number} has {len(cells)} values, not {columns}"
+                raise reject(path, fault, "the file may be cut off; fetch it again")
+            yield f"line {number}", cells
+
+
+def document(path: Path) -> Any:
+    """What a JSON file holds; a key that an object repeats is an error."""
+    try:
+        return json.loads(text(path), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise reject(path, f"is no usable JSON ({error})", "fetch the file again") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise ValueError(f"the key {shortened(repeated)} stands there twice")
+    return found
+
+
+class _Plain(yaml.SafeLoader):
+    """Safe YAML without aliases, which let a short file grow without bound, or repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it uses aliases, which no published table does")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) < len(node.value):
+            raise yaml.YAMLError(f"keys are repeated near line {node.start_mark.line + 1}")
+        return found
+
+
+def yaml_document(path: Path) -> Any:
+    """What a YAML file holds, by the safe loader; JSON is YAML too."""
+    words = text(path)
+    if words.lstrip().startswith(("{", "[")):
+        return document(path)
+    try:
+        return yaml.load(_ended(path, words), Loader=_Plain)  # a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        cause = " ".join(str(error).split())
+        raise reject(path, f"is no usable YAML ({cause})", "fetch the file again") from error
+
+
+def mapping(path: Path, loaded: Any) -> dict[str, Any]:
+    """`loaded` if it is an object with text keys."""
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise reject(path, "holds no map of names to figures", "is it of another format?")
+    return loaded
+
+
+def array(path: Path) -> NDArray[np.float64]:
+    """The numbers of a `.npy` file; one that holds pickled objects is refused."""
+    data = content(path)
+    if not data.startswith(_NUMPY):
+        raise reject(path, "is no .npy file", "give the published file")
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
+    except (ValueError, OSError, TypeError, EOFError, SyntaxError, MemoryError) as error:
+        raise reject(path, f"is no plain array ({error})", _UNPICKLE) from error
+
+
+def number(value: object, name: str) -> float:
+    """`value` as a float, which may be NaN or negative; `collect` judges that."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Unmappable(f"{name} = {shortened(value)} is not a number")
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        raise Unmappable(f"{name} = {shortened(value)} is not a number")
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise Unmappable(f"{name} = {shortened(value)} is not a number") from None
+
+
+def whole(value: object, name: str, *, least: int = 1) -> int:
+    """`value` as a whole number from `least` to a bound that no real shape exceeds."""
+    found = number(value, name)
+    if not (math.isfinite(found) and found == int(found) and least <= found <= MAX_LENGTH):
+        raise Unmappable(f"{name} = {shortened(value)} is not a whole number from {least}")
+    return int(found)
+
+
+def one_of(value: object, name: str, allowed: Mapping[str, Any]) -> Any:
+    """What `value` stands for in `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise Unmappable(f"{name} = {shortened(value)} is not one of {', '.join(allowed)}")
+    return allowed[value]
+
+
+def shortened(value: object) -> str:
+    """`repr` of something foreign, on one line and of bounded length."""
+    words = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+    return words if len(words) <= 60 else words[:57] + "..."

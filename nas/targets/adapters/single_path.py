@@ -1,0 +1,91 @@
+"""Single-Path NAS's block latencies on a Pixel 1.
+
+Stamoulis et al. 2019 (ECML); github.com/dstamoulis/single-path-nas. A JSON map from a block's
+number to the milliseconds of its four candidates; the blocks are those of its `supernet_macro.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import nas.targets.adapters.reading as reading
+from nas.targets.adapters.base import each
+from nas.targets.adapters.blocks import BLOCKS, block_kernel
+from nas.targets.adapters.collect import Item, collect
+from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
+from nas.targets.capability import Bits
+from search_spaces.mobilenet import Block
+
+# Candidate -> kernel, expansion.
+CANDIDATES = {"0": (3, 3), "1": (3, 6), "2": (5, 3), "3": (5, 6)}
+# Width and first stride of the five stages of four blocks; they read 16 channels at 112 x 112.
+STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
+BLOCKS_EACH = 4
+OUTSIDE = (
+    "the code adds 19.5999 ms for them in one sum, which it does not split; "
+    "profile them, or compare networks without them"
+)
+
+
+@dataclass(frozen=True)
+class SinglePath:
+    """The published map; its blocks 0 and 21 are not searched and left out."""
+
+    format: ClassVar[str] = "single-path"
+    units: ClassVar[str] = "ms, batch 1"
+    origin: ClassVar[Origin] = "measured"
+
+    def read(self, path: Path) -> Imported:
+        """Rows of the 20 searched blocks, each one kernel."""
+        found = collect(path, each(_records(path), _entry))
+        rest = Unmapped("stem, first and last block, head", OUTSIDE)
+        return Imported(
+            origin=self.origin,
+            device="Google Pixel 1",
+            runtime="TensorFlow Lite",
+            source="Stamoulis et al. 2019, github.com/dstamoulis/single-path-nas",
+            units=self.units,
+            notes={"batch": "1", "precision": "not in the format; taken as full precision"},
+            fusion=BLOCKS,
+            **{**vars(found), "unmapped": (rest, *found.unmapped)},
+        )
+
+
+def _records(path: Path) -> Iterator[tuple[str, tuple[str, str, object]]]:
+    for block, candidates in reading.mapping(path, reading.document(path)).items():
+        for candidate, figure in reading.mapping(path, candidates).items():
+            yield f"block {block[:20]}, candidate {candidate[:20]}", (block, candidate, figure)
+
+
+def _entry(where: str, record: tuple[str, str, object]) -> Item:
+    number = reading.whole(record[0], "block", least=0) - 1
+    kernel, expansion = reading.one_of(record[1], "candidate", CANDIDATES)
+    if not 0 <= number < len(STAGES) * BLOCKS_EACH:
+        raise Unmappable("a block that is not searched; it has no four candidates")
+    stage, block = divmod(number, BLOCKS_EACH)
+    channels, size = 16, 112
+    for before, stride in STAGES[:stage]:
+        channels, size = before, size // stride
+    width, stride = STAGES[stage]
+    if block:
+        channels, size, stride = width, size // stride, 1
+    made = block_kernel(
+        channels,
+        size,
+        Block(
+            "block",
+            width,
+            hidden=channels * expansion,
+            kernel=kernel,
+            stride=stride,
+            function="relu",
+            squeeze_excite=False,
+            residual=block > 0,
+        ),
+    )
+    latency_ms = reading.number(record[2], "latency")
+    axes = {"kernel": kernel, "expansion": expansion}
+    return Entry(where, made, Bits(32, 32), latency_ms, axes=axes, among=(number,))

@@ -1,0 +1,99 @@
+"""TF-NAS's latencies of inverted residuals for every hidden width: lines fitted to measurements.
+
+Hu et al. 2020 (ECCV); `latency_pkl` of github.com/AberHu/TF-NAS. Published as pickles; write the
+dictionary as JSON. A block whose hidden width does not exceed its input has no expansion there,
+whatever width the key says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nas.targets.adapters.reading as reading
+from nas.targets.adapters.base import each
+from nas.targets.adapters.blocks import BLOCKS, block_kernel
+from nas.targets.adapters.collect import Item, collect
+from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable
+from nas.targets.capability import Bits
+from search_spaces.mobilenet import Block
+
+COLUMNS = ("in_size", "in_ch", "se_ch", "out_ch", "kernel", "stride", "act", "mid_ch", "latency_ms")
+_KEY = re.compile(r"MBInvertedResBlock_(\d+)_(\d+)_(\d+)_(\d+)_k(\d+)_s(\d+)_(\w+)", re.ASCII)
+FUNCTIONS = {"relu": "relu", "relu6": "relu6"}
+
+
+@dataclass(frozen=True)
+class TfNas:
+    """The dictionary `{block: {hidden width: ms}}` as JSON, or the same figures as CSV.
+
+    Attributes:
+        device: The device, which the file does not tell.
+        batch: Images at once, by which the figures are divided: 32 in its GPU table, 1 for the CPU.
+    """
+
+    format: ClassVar[str] = "tf-nas"
+    units: ClassVar[str] = "ms for a whole batch, given here per image"
+    origin: ClassVar[Origin] = "predicted"
+    device: str = "not stated in the file; NVIDIA Titan RTX for latency_gpu"
+    batch: int = 32
+
+    def read(self, path: Path) -> Imported:
+        """Rows of the blocks with ReLU and without a gate; the others' functions are not ours."""
+        items = each(_records(path), self._entry)
+        return Imported(
+            origin=self.origin,
+            device=self.device,
+            runtime="PyTorch 1.1",
+            source="Hu et al. 2020, github.com/AberHu/TF-NAS, latency_pkl",
+            units=self.units,
+            notes={"batch": f"{self.batch}, figures are per image", "figures": "linear fits"},
+            fusion=BLOCKS,
+            **vars(collect(path, items)),
+        )
+
+    def _entry(self, where: str, record: Mapping[str, Any]) -> Item:
+        names = [name for name in COLUMNS[:-1] if name != "act"]
+        n = {name: reading.whole(record[name], name, least=0) for name in names}
+        function = reading.one_of(record["act"], "act", FUNCTIONS)
+        if n["se_ch"]:
+            raise Unmappable("gates with a sigmoid; ours have a hard sigmoid")
+        if n["mid_ch"] <= n["in_ch"]:
+            raise Unmappable(
+                "hidden width at most the input's, where TF-NAS leaves the expansion out"
+            )
+        kernel = block_kernel(
+            n["in_ch"],
+            n["in_size"],
+            Block(
+                "block",
+                n["out_ch"],
+                hidden=n["mid_ch"],
+                kernel=n["kernel"],
+                stride=n["stride"],
+                function=function,
+                squeeze_excite=False,
+                residual=n["stride"] == 1 and n["in_ch"] == n["out_ch"],
+            ),
+        )
+        latency_ms = reading.number(record["latency_ms"], "latency") / self.batch
+        axes = {"kernel": n["kernel"], "mid_ch": n["mid_ch"]}
+        return Entry(where, kernel, Bits(32, 32), latency_ms, axes=axes, among=(n["in_ch"],))
+
+
+def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not reading.text(path).lstrip().startswith("{"):
+        yield from reading.table(path, COLUMNS)
+        return
+    for key, widths in reading.mapping(path, reading.document(path)).items():
+        matched = _KEY.fullmatch(key)
+        for width, latency_ms in reading.mapping(path, widths).items():
+            named = dict(zip(COLUMNS, matched.groups(), strict=False)) if matched else {}
+            unread = dict.fromkeys(COLUMNS, key)
+            yield (
+                f"{key[:60]}, {width[:9]}",
+                {**unread, **named, "mid_ch": width, "latency_ms": latency_ms},
+            )

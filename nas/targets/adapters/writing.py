@@ -1,0 +1,138 @@
+"""An imported table as a target: in memory, or as a target file with its table beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from nas.targets.adapters.imported import Imported, plain
+from nas.targets.capability import Bits, Capability, Otherwise, Support
+from nas.targets.errors import TargetError
+from nas.targets.files import read_target_file
+from nas.targets.table import LatencyTable
+from nas.targets.target import HardwareTarget, Provenance
+from search_spaces.ops import Op
+from search_spaces.quant import FULL_PRECISION_BITS
+
+OTHERWISE: Otherwise = "refuse"  # what the table does not hold, nobody has measured
+
+
+def target(imported: Imported, name: str) -> HardwareTarget:
+    """The target that the rows make; bits that no row has are refused.
+
+    Raises:
+        TargetError: If there are no rows, as in a format about whole networks.
+    """
+    _require_rows(imported)
+    return HardwareTarget(
+        name=name,
+        device=imported.device,
+        runtime=imported.runtime,
+        provenance=provenance(imported),
+        capability=Capability(
+            {kind: Support(tuple(bits)) for kind, bits in _supported(imported).items()}, OTHERWISE
+        ),
+        fusion=imported.fusion,
+        model=LatencyTable(imported.rows, notes(imported), remedy="the published table ends here"),
+        source=imported.source,
+    )
+
+
+def write(imported: Imported, name: str, folder: Path) -> Path:
+    """Write `NAME.toml` and `NAME.csv` into `folder`, made if need be; the path of the first.
+
+    Raises:
+        TargetError: If there are no rows, a file is there already, or none can be written.
+    """
+    _require_rows(imported)
+    path = folder / f"{name}.toml"
+    if Path(name).name != name or name.startswith("."):
+        raise TargetError(f"name = {name!r} must be a plain file name; it names {path.name} too")
+    table = path.with_suffix(".csv")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write("\n".join([*_lines(imported, name), ""]))
+        LatencyTable(imported.rows, notes(imported)).write(table)
+    except FileExistsError as error:
+        raise TargetError(f"{error.filename} is there already; give another name") from error
+    except OSError as error:
+        raise TargetError(f"{path} cannot be written: {error}; give another folder") from error
+    read_target_file(path)
+    return path
+
+
+def provenance(imported: Imported) -> Provenance:
+    """What a report calls the figures; a prediction is imported, and `notes` say that it is one."""
+    return "simulated" if imported.origin == "simulated" else "imported"
+
+
+def notes(imported: Imported) -> dict[str, str]:
+    """The conditions for the head of the table."""
+    own = {"device": imported.device, "runtime": imported.runtime, "figures": imported.origin}
+    known = {**own, "source": imported.source, "units": imported.units, **imported.notes}
+    return {key: plain(value) for key, value in known.items()}
+
+
+def _require_rows(imported: Imported) -> None:
+    if not imported.rows:
+        raise TargetError(
+            f"the file holds {len(imported.samples)} whole networks and no kernels, so it makes no "
+            "target; fit a latency predictor to them instead"
+        )
+
+
+def _supported(imported: Imported) -> dict[str, list[Bits]]:
+    """By operator: the bits of the rows that it is in; without a weight, those that are read."""
+    found: dict[str, set[Bits]] = {}
+    for key, kernel in imported.kernels.items():
+        for op in kernel.ops:
+            weight = key.weight_bits if _weighted(op) else None
+            widths = {key.activation_bits} if weight else {key.activation_bits, FULL_PRECISION_BITS}
+            found.setdefault(type(op).__name__, set()).update(Bits(weight, a) for a in widths)
+    return {kind: sorted(bits, key=_order) for kind, bits in sorted(found.items())}
+
+
+def _order(bits: Bits) -> tuple[int, int]:
+    return bits.weight or 0, bits.activation
+
+
+def _weighted(op: Op) -> bool:
+    return any(field.name == "weight" for field in fields(op))
+
+
+def _lines(imported: Imported, name: str) -> Iterator[str]:
+    """The target file, line by line."""
+    words = {
+        "name": name,
+        "device": imported.device,
+        "runtime": imported.runtime,
+        "provenance": provenance(imported),
+        "source": imported.source,
+        "otherwise": OTHERWISE,
+        "table": f"{name}.csv",
+    }
+    for key, value in words.items():
+        yield f"{key} = {_text(value)}"
+    for key, lists in _fused(imported).items():
+        if lists:
+            yield f"{key} = {json.dumps(lists)}"
+    alike: dict[tuple[Bits, ...], list[str]] = {}
+    for kind, bits in _supported(imported).items():
+        alike.setdefault(tuple(bits), []).append(kind)
+    for bits, kinds in alike.items():
+        yield ""
+        yield "[[supports]]"
+        yield f"operators = {json.dumps(kinds)}"
+        yield f"bits = {json.dumps(list(map(str, bits)))}"
+
+
+def _fused(imported: Imported) -> Mapping[str, list[str] | list[list[str]]]:
+    chains = [[kind.__name__ for kind in chain] for chain in imported.fusion.chains]
+    return {"fusion": chains, "regions": list(imported.fusion.regions)}
+
+
+def _text(value: str) -> str:
+    return json.dumps(plain(value), ensure_ascii=False)
