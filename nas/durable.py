@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -29,9 +31,56 @@ def write_atomic(path: str | Path, content: bytes) -> None:
         except OSError:
             temporary.unlink()
             raise
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def require_parent(path: str | Path) -> None:
+    """Raise `WriteError` where the folder of `path` is absent, before anybody works for nothing."""
+    if not Path(path).parent.is_dir():
+        raise write_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
+def write_folder_atomic(path: str | Path, contents: Mapping[str, bytes]) -> None:
+    """Put a folder of files at `path`, in place of what is there, whole or not at all.
+
+    The files are made in a hidden folder beside it, which then takes the name. A crash between
+    the old folder's leaving and the new one's coming leaves no folder of that name, never a half.
+
+    Raises:
+        WriteError: With the reason and the remedy; what stood there before still stands.
+    """
+    path = Path(path)
+    mark = uuid.uuid4().hex
+    fresh, old = (path.with_name(f".{path.name}.{mark}{end}") for end in (".part", ".old.part"))
+    try:
+        try:
+            fresh.mkdir()
+            for name, content in contents.items():
+                (fresh / name).write_bytes(content)
+                _sync(fresh / name)
+            if path.exists():
+                path.rename(old)
+            fresh.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        remove(old)
+        _sync(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Away with a file or a folder; what is not there is no fault."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_error(path: str | Path, error: OSError) -> WriteError:
@@ -68,9 +117,9 @@ def _write_beside(path: Path, content: bytes) -> Path:
     return temporary
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

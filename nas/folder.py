@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.durable import write_atomic
+from nas.durable import remove, write_atomic
 from nas.recipe import Recipe
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
@@ -89,9 +89,9 @@ class RunFolder:
         """The Pareto table of a target, CSV."""
         return self.path / f"front-{target}.csv"
 
-    def exported(self, target: str) -> Path:
-        """The subnet chosen for a target, ONNX."""
-        return self.path / f"{target}.onnx"
+    def exported(self, target: str, suffix: str = ".onnx") -> Path:
+        """The subnet chosen for a target, in the form with that `suffix`."""
+        return self.path / f"{target}{suffix}"
 
     @contextlib.contextmanager
     def open(self, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]:
@@ -116,7 +116,7 @@ class RunFolder:
             self._claim(lock)
             self._check(content, resume=resume)
             for left in (found for name in _UNFINISHED for found in self.path.glob(name)):
-                left.unlink()
+                remove(left)
             write_atomic(self.recipe, json.dumps(content, indent=1).encode())
             yield self
         finally:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from nas.cluster import require_ray
+from nas.export import forms_for
 from nas.feasibility import ConstraintError, feasibility
 from nas.folder import RunFolder
 from nas.objectives import ArrayCost, Goal, Problem
@@ -105,6 +106,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     """Read data, space and targets; every error that can be found without work is raised here."""
     if recipe.compute.workers:
         require_ray()
+    forms_for(recipe.export.formats)
     targets = load_targets(recipe, files)
     task = recipe.task.load()
     try:

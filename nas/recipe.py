@@ -51,6 +51,12 @@ def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
     return options
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each once")
+    return names
+
+
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
         raise ValueError("must be odd, so that it has a centre")
@@ -65,6 +71,7 @@ Bits = Annotated[
     Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
 ]
 Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
+FormatName = Literal["onnx", "torch", "torch-export"]
 GranularityName = Literal["per-tensor", "per-channel"]
 _GRANULARITIES: dict[str, Granularity] = {
     "per-tensor": PerTensor(),
@@ -223,6 +230,14 @@ class ComputeSection(Section):
     ray_address: str | None = None
 
 
+class ExportSection(Section):
+    """How the chosen subnets leave."""
+
+    formats: Annotated[tuple[FormatName, ...], Field(min_length=1), AfterValidator(_distinct)] = (
+        "onnx",
+    )
+
+
 def _unseeded(settings: TrainingSettings) -> TrainingSettings:
     if settings.seed != TrainingSettings().seed:
         raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
@@ -239,6 +254,7 @@ class Recipe(Section):
     training: Annotated[TrainingSettings, AfterValidator(_unseeded)] = TrainingSettings()
     targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
     search: SearchSection = SearchSection()
+    export: ExportSection = ExportSection()
     compute: ComputeSection = ComputeSection()
 
 

@@ -49,6 +49,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "training": (TrainingSettings, None),
     "targets": (recipe.TargetSection, None),
     "search": (recipe.SearchSection, None),
+    "export": (recipe.ExportSection, None),
     "compute": (recipe.ComputeSection, None),
     "target": (schema.TargetFile, None),
     "target.supports": (schema.SupportsSection, None),

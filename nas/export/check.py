@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.export.containers import ExportError, container_for
+from nas.export.containers import ExportError
+from nas.export.form import Exporter, Held, HeldPrecision, Opened
+from nas.export.forms import form_of
 from nas.export.onnx import policy_json
-from nas.export.policy import (
-    WEIGHTED,
-    Held,
-    HeldPrecision,
-    bits_for,
-    load,
-    policy_of,
-    stated_policy,
-)
-from nas.export.runtime import file_logits
+from nas.export.policy import bits_for
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
 from supernets.integers import IntegerTensor
@@ -56,29 +48,27 @@ def verify(
     batch_size: int = 256,
     threads: int = 1,
 ) -> Verification:
-    """Run the file at `path` in onnxruntime beside `deployed` and hold it against its policy.
+    """Run the file at `path` in its runtime beside `deployed` and hold it against its policy.
 
     Args:
-        path: The exported file.
+        path: The exported file; its suffix tells its form.
         deployed: The network that it was made from.
         images: `(n, channels, height, width)` float32, normalised, in the size that the file reads.
         labels: `(n,)` classes.
         batch_size: Images per run.
-        threads: Threads of onnxruntime, pinned.
+        threads: Threads of the runtime, pinned where it has its own.
 
     Raises:
         ExportError: If the file cannot be run, or its bits or nodes are not those of the policy.
     """
-    model = load(path)
-    held = policy_of(model)
-    check_policy(held, deployed)
-    if stated_policy(model) != json.loads(policy_json(deployed.graph)):
-        raise ExportError(f"{path} states another policy than it was exported with; export again")
-    nodes = Counter(node.op_type for node in model.graph.node)
-    check_nodes(nodes, deployed)
+    form = form_of(path)
+    opened = form.open(Path(path), deployed.graph, threads=threads)
+    check_policy(opened.policy, deployed, form)
+    _check_statement(path, opened, deployed)
+    _check_counts(opened, deployed, form)
     batches = torch.split(images, batch_size)
     ours = np.concatenate([*_network_logits(deployed, batches)])
-    theirs = np.concatenate([*file_logits(path, batches, threads=threads)])
+    theirs = np.concatenate([opened.logits(batch) for batch in batches])
     answers, right = theirs.argmax(1), labels.numpy()
     return Verification(
         len(images),
@@ -86,8 +76,8 @@ def verify(
         _percent(answers == right),
         float(np.abs(ours - theirs).max()),
         _percent(answers == ours.argmax(1)),
-        dict(nodes),
-        held,
+        opened.nodes,
+        opened.policy,
     )
 
 
@@ -102,7 +92,7 @@ def _network_logits(deployed: Deployed, batches: tuple[Tensor, ...]) -> Iterator
             yield module(batch).numpy()
 
 
-def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed) -> None:
+def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Exporter) -> None:
     """Raise `ExportError` where the precision that a file holds is not the one of `deployed`."""
     for address, node in deployed.graph.nodes.items():
         layer = deployed.layers.get(address)
@@ -112,13 +102,15 @@ def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed) -> None:
         if address not in held:
             raise ExportError(f"the file has no node {address!r}; export the network again")
         integer = weight if isinstance(weight, IntegerTensor) else None
-        _check_weight(address, held[address].weight, integer)
+        _check_weight(address, held[address].weight, integer, form)
         for slot, found in enumerate(held[address].activations):
             scale = deployed.inputs.get((address, slot))
             _check_activation(f"{address}, input {slot}", found, scale and scale.quant)
 
 
-def _check_weight(where: str, found: Held | None, tensor: IntegerTensor | None) -> None:
+def _check_weight(
+    where: str, found: Held | None, tensor: IntegerTensor | None, form: Exporter
+) -> None:
     if tensor is None or found is None:
         if (tensor is None) != (found is None):
             raise _mismatch(where, "weight", found, tensor and tensor.quant)
@@ -126,14 +118,14 @@ def _check_weight(where: str, found: Held | None, tensor: IntegerTensor | None) 
     quant = tensor.quant
     # Codes may happen to need fewer bits than they are given; both sides must need the same.
     needed = bits_for(tensor.codes, symmetric=quant.symmetric)
-    wanted = Held(needed, quant.symmetric, container_for(quant).name, tensor.scale.size)
+    wanted = Held(needed, quant.symmetric, form.container(quant), tensor.scale.size)
     if found != wanted or needed > quant.bits:
         raise _mismatch(where, "weight", found, quant)
 
 
 def _check_activation(where: str, found: Held | None, quant: Quant | None) -> None:
-    wanted = None if quant is None else Held(quant.bits, quant.symmetric, "UINT8", 1)
-    if found != wanted:
+    wanted = None if quant is None else (quant.bits, quant.symmetric, 1)
+    if wanted != (found and (found.bits, found.symmetric, found.scales)):
         raise _mismatch(where, "activation", found, quant)
 
 
@@ -144,17 +136,25 @@ def _mismatch(where: str, what: str, found: Held | None, wanted: Quant | None) -
     )
 
 
-def check_nodes(nodes: Mapping[str, int], deployed: Deployed) -> None:
+def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> None:
+    """Raise `ExportError` where a file's metadata claims another policy than it was made with."""
+    stated = json.loads(opened.metadata.get("policy", "null"))
+    if stated != json.loads(policy_json(deployed.graph)):
+        raise ExportError(f"{path} states another policy than it was exported with; export again")
+
+
+def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
     """Raise `ExportError` where the number of operators or quantizers is not the policy's."""
     readings = {
         (deployed.graph.nodes[address].inputs[slot], scale)
         for (address, slot), scale in deployed.inputs.items()
     }
-    expected = {WEIGHTED: len(deployed.layers), ("QuantizeLinear",): len(readings)}
-    for op_types, count in expected.items():
-        found = sum(nodes.get(op_type, 0) for op_type in op_types)
-        if found != count:
+    quantizers = len(readings) if form.shares_quantizers else len(deployed.inputs)
+    for what, found, wanted in (
+        ("operators with a weight", opened.weighted, len(deployed.layers)),
+        ("quantizers", opened.quantizers, quantizers),
+    ):
+        if found != wanted:
             raise ExportError(
-                f"the file has {found} {' and '.join(op_types)} nodes, its policy needs {count}; "
-                "export the network again"
+                f"the file has {found} {what}, its policy needs {wanted}; export the network again"
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +11,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nas.export.containers import ExportError, IntegerArray
+from nas.export.form import Held, HeldPrecision
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
-_SIGNED_ZERO = 128
+SIGNED_ZERO = 128
 _ON_CODES = {"Cast", "Flatten"}
 WEIGHTED = ("Conv", "Gemm")  # nodes whose second input is a weight
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a file holds of one quantized tensor.
-
-    `bits` is the width of the narrowest grid with these codes: of a weight by the codes that occur,
-    of an activation by the codes that can. `container` is the ONNX type, `scales` their number.
-    """
-
-    bits: int
-    symmetric: bool
-    container: str
-    scales: int
-
-
-@dataclass(frozen=True)
-class HeldPrecision:
-    """What a file holds at one address; None is full precision."""
-
-    weight: Held | None
-    activations: tuple[Held | None, ...]
 
 
 def load(path: str | Path) -> onnx.ModelProto:
@@ -69,14 +46,6 @@ def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
     """`read_policy` of a model at hand."""
     file = _File(model)
     return {node.name: file.precision(node) for node in model.graph.node if node.name}
-
-
-def stated_policy(model: onnx.ModelProto) -> object:
-    """What the file's metadata claims, decoded; None where it claims nothing."""
-    for entry in model.metadata_props:
-        if entry.key == "elastic_nas.policy":
-            return json.loads(entry.value)
-    return None
 
 
 class _File:
@@ -118,7 +87,7 @@ class _File:
         bounds = (0, 255)
         if step.op_type == "Clip":
             bounds = (int(self._array(step.input[1])), int(self._array(step.input[2])))
-        bits, symmetric = _grid_between(bounds, int(zero))
+        bits, symmetric = grid_between(bounds, int(zero))
         return Held(bits, symmetric, str(zero.dtype).upper(), self._array(node.input[1]).size)
 
     def _array(self, name: str) -> NDArray[np.generic]:
@@ -134,16 +103,26 @@ def bits_for(codes: IntegerArray, *, symmetric: bool) -> int:
     raise ExportError(f"a code of {largest} is beyond {MAXIMUM_BITS} bits; export the file again")
 
 
-def _grid_between(bounds: tuple[int, int], zero_point: int) -> tuple[int, bool]:
+def grid_between(bounds: tuple[int, int], zero_point: int) -> tuple[int, bool]:
     """Bits and symmetry of the activation codes between inclusive `bounds`."""
     low, high = bounds
     for bits in range(MINIMUM_BITS, MAXIMUM_BITS + 1):
         half = 2 ** (bits - 1) - 1
         if bounds == (0, 2**bits - 1):
             return bits, False
-        if zero_point == _SIGNED_ZERO and bounds == (zero_point - half, zero_point + half):
+        if zero_point == SIGNED_ZERO and bounds == (zero_point - half, zero_point + half):
             return bits, True
     raise ExportError(
         f"codes {low}..{high} around {zero_point} are no grid of {MINIMUM_BITS} to {MAXIMUM_BITS} "
         "bits; export the file again"
     )
+
+
+def grid_of(low: int, high: int) -> tuple[int, bool]:
+    """Bits and symmetry of a grid from `low` to `high` steps around zero."""
+    bits = (high - low + 1).bit_length()
+    if low == -high and high == 2 ** (bits - 1) - 1:
+        return bits, True
+    if low <= 0 <= high and high - low == 2 ** (bits - 1) - 1:
+        return bits - 1, False
+    raise ExportError(f"{low}..{high} steps are no grid of whole bits; export the file again")

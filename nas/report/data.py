@@ -168,17 +168,21 @@ class ExportedFile:
     """The file that ships, as it was run.
 
     Attributes:
-        path: Where it lies, relative to the run folder.
+        form: What recipes call its form.
+        path: Where it lies, relative to the run folder; a folder in some forms.
         test_accuracy: Percent right on the test split, from this file.
         bytes: Its size, predicted and real.
         logit_difference: Largest absolute difference to the extracted module's logits.
+        agreement: Percent of the test split with the same answer as the extracted module.
         nodes: Operator type -> how many of them the file holds.
     """
 
+    form: str
     path: str
     test_accuracy: float | None = None
     bytes: Comparison = Comparison()
     logit_difference: float | None = None
+    agreement: float | None = None
     nodes: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -196,7 +200,12 @@ class Chosen:
     layers: tuple[LayerPolicy, ...] = ()
     description: Description = field(default_factory=dict)
     latency_ms: Comparison | None = None
-    file: ExportedFile | None = None
+    files: tuple[ExportedFile, ...] = ()
+
+    @property
+    def file(self) -> ExportedFile | None:
+        """The file in the first of the recipe's forms."""
+        return self.files[0] if self.files else None
 
 
 @dataclass(frozen=True)

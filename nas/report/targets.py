@@ -114,8 +114,10 @@ def _chosen(target: TargetResult, page: Page) -> Iterator[Markup]:
     rows = [*_facts(chosen)]
     yield tag("h3", "The chosen subnet, predicted and measured")
     yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
-    if chosen.file is not None:
-        yield tag("p", _file_line(chosen.file), class_="muted")
+    for file in chosen.files:
+        yield tag("p", _file_line(file), class_="muted")
+    if len(chosen.files) > 1:
+        yield details("Every exported form", _forms_table(chosen))
     if not chosen.layers:
         return
     caption = (
@@ -148,6 +150,22 @@ def _compared(name: str, heading: str, pair: Comparison) -> list[str]:
 def _file_line(file: ExportedFile) -> list[str]:
     counts = ", ".join(f"{count} {kind}" for kind, count in file.nodes.items())
     return ["Exported to ", tag("code", file.path), f" ({counts})." if counts else "."]
+
+
+def _forms_table(chosen: Chosen) -> Markup:
+    header = ["Form", "File", "Size, predicted", "Size", "Test accuracy", "Largest difference"]
+    rows = [
+        [
+            file.form,
+            tag("code", file.path),
+            text.estimate("model_bytes", file.bytes.predicted),
+            text.estimate("model_bytes", file.bytes.measured),
+            "—" if file.test_accuracy is None else f"{file.test_accuracy:.2f} %",
+            "—" if file.logit_difference is None else text.significant(file.logit_difference),
+        ]
+        for file in chosen.files
+    ]
+    return table(header, rows, numeric=(2, 3, 4, 5))
 
 
 def _layer_table(chosen: Chosen) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 
 from nas.display import Display
 from nas.evaluate import Evaluation
-from nas.export import Verification, export_onnx, verify
+from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
@@ -27,19 +27,34 @@ _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
 @dataclass(frozen=True, eq=False)
+class Export:
+    """A subnet in one form.
+
+    Attributes:
+        form: What recipes call the form.
+        path: Where it was put.
+        verification: The file held against the network, on the test split.
+        foretold_bytes: Its size, as it was predicted.
+    """
+
+    form: str
+    path: Path
+    verification: Verification
+    foretold_bytes: float
+
+
+@dataclass(frozen=True, eq=False)
 class Shipped:
     """One target's subnet as it leaves.
 
     Attributes:
         evaluation: What the search measured of it.
-        deployed: The network in the file.
-        verification: The file held against the network, on the test split.
+        exports: Every form that the recipe asks for, in its order.
         latency_ms: Measured end to end, where the target is this machine.
     """
 
     evaluation: Evaluation
-    deployed: Deployed
-    verification: Verification
+    exports: tuple[Export, ...]
     latency_ms: Estimate | None
 
 
@@ -77,14 +92,31 @@ def exported(
 
 
 def _ship(plan: Plan, supernet: Supernet, target: str, pick: Evaluation) -> Shipped:
-    path = plan.files.exported(target)
-    deployed = _write(plan, supernet, pick.genotype, path, {"target": target})
+    deployed = _deployed(plan, supernet, pick.genotype)
+    forms = forms_for(plan.recipe.export.formats)
+    exports = tuple(_export(plan, deployed, target, pick.genotype, form) for form in forms)
+    latency = _whole_latency(plan, deployed) if target == THIS_CPU else None
+    return Shipped(pick, exports, latency)
+
+
+def _export(
+    plan: Plan, deployed: Deployed, target: str, genotype: Genotype, form: Exporter
+) -> Export:
+    """Put the network where the run's folder has it in this form, and run it from there."""
+    path = plan.files.exported(target, form.suffix)
+    metadata = {
+        "run": plan.recipe.name,
+        "space": plan.space.fingerprint,
+        "genotype": ",".join(map(str, genotype)),
+        "target": target,
+    }
+    size = plan.task.image_size
+    foretold = form.foretold_bytes(plan.space.decode(genotype), metadata=metadata, source_size=size)
+    form.write(deployed, path, metadata=metadata, source_size=size)
     images, labels = (
         torch.cat(parts) for parts in zip(*plan.task.test_batches(_BATCH), strict=True)
     )
-    verification = verify(path, deployed, images, labels)
-    latency = _whole_latency(plan, path) if target == THIS_CPU else None
-    return Shipped(pick, deployed, verification, latency)
+    return Export(form.name, path, verify(path, deployed, images, labels), foretold)
 
 
 def checked_costs(
@@ -96,30 +128,22 @@ def checked_costs(
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
     picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
     checks: list[CostCheck] = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "subnet.onnx"
-        for genotype in (front[position].genotype for position in picked):
-            _write(plan, supernet, genotype, path, {})
-            predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
-            checks.append(CostCheck(genotype, predicted, _whole_latency(plan, path)))
+    for genotype in (front[position].genotype for position in picked):
+        predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
+        measured = _whole_latency(plan, _deployed(plan, supernet, genotype))
+        checks.append(CostCheck(genotype, predicted, measured))
     return tuple(checks)
 
 
-def _write(
-    plan: Plan, supernet: Supernet, genotype: Genotype, path: Path, more: Mapping[str, str]
-) -> Deployed:
-    """Export one subnet; gives what is in the file."""
+def _deployed(plan: Plan, supernet: Supernet, genotype: Genotype) -> Deployed:
+    """One subnet as it leaves."""
     calibration = plan.task.calibration(plan.recipe.search.calibration_images, _BATCH)
-    deployed = deploy(extract(supernet, genotype, calibration))
-    metadata = {
-        "run": plan.recipe.name,
-        "space": plan.space.fingerprint,
-        "genotype": ",".join(map(str, genotype)),
-        **more,
-    }
-    export_onnx(deployed, path, metadata=metadata, source_size=plan.task.image_size)
-    return deployed
+    return deploy(extract(supernet, genotype, calibration))
 
 
-def _whole_latency(plan: Plan, path: Path) -> Estimate:
-    return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))
+def _whole_latency(plan: Plan, deployed: Deployed) -> Estimate:
+    """Milliseconds of the whole network in onnxruntime, whatever the recipe's forms."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "subnet.onnx"
+        export_onnx(deployed, path, metadata={}, source_size=plan.task.image_size)
+        return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))

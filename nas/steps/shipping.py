@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.export import ONNX_FUSION, onnx_bytes
+from nas.export import bytes_of
 from nas.objectives import Goal
 from nas.plan import Plan
 from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, Point
 from nas.report.layers import layer_policies
-from nas.steps.exporting import Shipped
-from search_spaces.costs import total
+from nas.steps.exporting import Export, Shipped
 
 
 def described(plan: Plan, goal: Goal, shipped: Shipped, points: Sequence[Point]) -> Chosen:
@@ -23,7 +22,6 @@ def described(plan: Plan, goal: Goal, shipped: Shipped, points: Sequence[Point])
     predicted = next((p.predicted for p in points if p.genotype == genotype), None)
     error = Comparison(predicted, Estimate(shipped.evaluation.metrics["error"]))
     latency = Comparison(Estimate(known["latency_ms"]), shipped.latency_ms)
-    path = plan.files.exported(goal.name)
     graph = plan.space.decode(genotype)
     return Chosen(
         genotype=genotype,
@@ -32,13 +30,18 @@ def described(plan: Plan, goal: Goal, shipped: Shipped, points: Sequence[Point])
         layers=layer_policies(graph),
         description=plan.space.describe(genotype),
         latency_ms=latency,
-        file=ExportedFile(
-            path=path.name,
-            test_accuracy=shipped.verification.file_accuracy,
-            bytes=Comparison(
-                Estimate(total(onnx_bytes, graph, ONNX_FUSION)), Estimate(path.stat().st_size)
-            ),
-            logit_difference=shipped.verification.largest_difference,
-            nodes=shipped.verification.nodes,
-        ),
+        files=tuple(_described(export) for export in shipped.exports),
+    )
+
+
+def _described(export: Export) -> ExportedFile:
+    found = export.verification
+    return ExportedFile(
+        form=export.form,
+        path=export.path.name,
+        test_accuracy=found.file_accuracy,
+        bytes=Comparison(Estimate(export.foretold_bytes), Estimate(bytes_of(export.path))),
+        logit_difference=found.largest_difference,
+        agreement=found.agreement,
+        nodes=found.nodes,
     )

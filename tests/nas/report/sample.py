@@ -152,12 +152,18 @@ def _chosen(run: Invented, row: int, known: dict[str, float]) -> Chosen:
         layers=layer_policies(run.space.decode(genotype)),
         description=run.space.describe(genotype),
         latency_ms=Comparison(Estimate(latency), Estimate(latency * 1.05, latency * 0.02)),
-        file=ExportedFile(
-            path="this-cpu/chosen.onnx",
-            test_accuracy=100 - error - 0.4,
-            bytes=Comparison(Estimate(size), Estimate(size * 1.018)),
-            logit_difference=3.81e-6,
-            nodes={"QLinearConv": 31, "DequantizeLinear": 40, "Conv": 12, "Gemm": 1, "Add": 9},
+        files=(
+            ExportedFile(
+                form="onnx",
+                path="this-cpu/chosen.onnx",
+                test_accuracy=100 - error - 0.4,
+                bytes=Comparison(Estimate(size), Estimate(size * 1.018)),
+                logit_difference=3.81e-6,
+                nodes={"QLinearConv": 31, "DequantizeLinear": 40, "Conv": 12, "Gemm": 1, "Add": 9},
+            ),
+            ExportedFile(
+                form="torch", path="this-cpu/chosen.torch", test_accuracy=100 - error - 0.4
+            ),
         ),
     )
 

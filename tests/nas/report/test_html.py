@@ -97,7 +97,7 @@ def test_every_figure_has_its_place_and_its_data(results, page):
 def test_names_cannot_inject_markup(results):
     first = results.targets[0]
     layer = LayerPolicy(EVIL, EVIL, 8)
-    chosen = replace(first.chosen, layers=(layer,), file=replace(first.chosen.file, path=EVIL))
+    chosen = replace(first.chosen, layers=(layer,), files=(replace(first.chosen.file, path=EVIL),))
     references = tuple(replace(reference, name=EVIL) for reference in first.references)
     bad = replace(
         results,

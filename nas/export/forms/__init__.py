@@ -1,0 +1,35 @@
+"""The forms in which a chosen subnet can leave, by the names that recipes use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.export.containers import ExportError
+from nas.export.form import Exporter
+from nas.export.forms.onnx import OnnxForm
+from nas.export.forms.plain import PlainForm
+from nas.export.forms.program import ProgramForm
+
+FORMS: dict[str, Exporter] = {form.name: form for form in (OnnxForm(), PlainForm(), ProgramForm())}
+
+
+def forms_for(names: Sequence[str]) -> tuple[Exporter, ...]:
+    """The forms called `names`, their packages at hand; else an `ExportError` with the remedy."""
+    unknown = sorted(set(names) - set(FORMS))
+    if unknown:
+        raise ExportError(f"there is no export format {unknown[0]!r}; known are {', '.join(FORMS)}")
+    found = tuple(FORMS[name] for name in names)
+    for form in found:
+        form.require()
+    return found
+
+
+def form_of(path: str | Path) -> Exporter:
+    """The form that the end of a file's name tells."""
+    suffix = Path(path).suffix
+    for form in FORMS.values():
+        if form.suffix == suffix:
+            return form
+    known = ", ".join(form.suffix for form in FORMS.values())
+    raise ExportError(f"{path} ends in no suffix of an exported file; known are {known}")

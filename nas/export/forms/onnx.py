@@ -1,0 +1,69 @@
+"""The form `onnx`: a file that onnxruntime runs, on integers where it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from nas.export.containers import container_for
+from nas.export.form import Logits, Opened
+from nas.export.onnx import METADATA_PREFIX, export_onnx
+from nas.export.policy import WEIGHTED, load, policy_of
+from nas.export.runtime import file_logits
+from nas.export.size import ONNX_FUSION, onnx_bytes
+from search_spaces.costs import total
+from search_spaces.graph import Graph
+from search_spaces.quant import Quant
+from supernets.deploy import Deployed
+
+
+class OnnxForm:
+    """See `nas.export.onnx` for what is in the file."""
+
+    name = "onnx"
+    suffix = ".onnx"
+    shares_quantizers = True
+
+    def require(self) -> None:
+        """Nothing: onnx and onnxruntime come with the engine."""
+
+    def write(
+        self,
+        deployed: Deployed,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        source_size: int | None = None,
+    ) -> None:
+        """One `.onnx` file."""
+        export_onnx(deployed, path, metadata=metadata, source_size=source_size)
+
+    def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
+        """The file in onnxruntime, on the CPU."""
+        model = load(path)
+        nodes = Counter(node.op_type for node in model.graph.node)
+
+        def logits(images: Tensor) -> Logits:
+            return next(file_logits(path, [images], threads=threads))
+
+        return Opened(
+            logits,
+            policy_of(model),
+            {e.key.removeprefix(METADATA_PREFIX): e.value for e in model.metadata_props},
+            dict(nodes),
+            sum(nodes[op_type] for op_type in WEIGHTED),
+            nodes["QuantizeLinear"],
+        )
+
+    def container(self, quant: Quant) -> str:
+        """The narrowest type of 2, 4 or 8 bits, packed."""
+        return container_for(quant).name
+
+    def foretold_bytes(
+        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
+    ) -> float:
+        """The sum over kernels that a search can compile for every subnet at once."""
+        return total(onnx_bytes, graph, ONNX_FUSION)

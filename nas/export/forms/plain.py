@@ -1,0 +1,132 @@
+"""The form `torch`: a folder with a module's source and its integers, free of this engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
+from torch import Tensor, nn
+
+from nas.durable import write_folder_atomic
+from nas.export.form import Held, HeldPrecision, Logits, Opened
+from nas.export.onnx import METADATA_PREFIX, policy_json
+from nas.export.plain.blocks import Attributes
+from nas.export.plain.network import MODEL, WEIGHTS, Array, load_network, plain_network
+from nas.export.policy import bits_for, grid_of
+from nas.export.rehearsal import rehearsed_bytes
+from search_spaces.graph import Graph
+from search_spaces.quant import Quant
+from supernets.deploy import Deployed
+
+
+class PlainForm:
+    """`model.py`, which imports torch and safetensors only, and `weights.safetensors`."""
+
+    name = "torch"
+    suffix = ".torch"
+    shares_quantizers = False
+
+    def require(self) -> None:
+        """Nothing: torch and safetensors come with the engine."""
+
+    def write(
+        self,
+        deployed: Deployed,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        source_size: int | None = None,
+    ) -> None:
+        """A folder of two files."""
+        title = f"The network {metadata.get('run', 'subnet')!r}, exported by elastic-nas."
+        network = plain_network(deployed, title=title, source_size=source_size)
+        stated = {**metadata, "policy": policy_json(deployed.graph)}
+        header = {METADATA_PREFIX + key: stated[key] for key in sorted(stated)}
+        content = save(dict(network.tensors), header)
+        write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
+
+    def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
+        """The module, imported from the folder, with its weights."""
+        network = load_network(path)
+        stored, metadata = read_weights(path / WEIGHTS)
+
+        def logits(images: Tensor) -> Logits:
+            with torch.no_grad():
+                return network(images).numpy()
+
+        layers = [layer for layer in network.modules() if not list(layer.children())]
+        nodes = Counter(type(layer).__name__ for layer in layers)
+        held = _held(graph, network, stored)
+        return Opened(
+            logits,
+            held,
+            metadata,
+            dict(nodes),
+            sum("weight" in dict(layer.named_parameters()) for layer in layers),
+            nodes["Quantize"],
+        )
+
+    def container(self, quant: Quant) -> str:
+        """8 bits, whatever the policy's."""
+        return "INT8" if quant.symmetric else "UINT8"
+
+    def foretold_bytes(
+        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
+    ) -> float:
+        """The size of the same export with random numbers."""
+        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """The tensors of a weights file and its metadata, without the engine's prefix."""
+    with safe_open(path, "np") as file:
+        found = file.metadata() or {}
+    return load_file(path), {k.removeprefix(METADATA_PREFIX): v for k, v in found.items()}
+
+
+def _held(
+    graph: Graph, network: nn.Module, stored: Mapping[str, Array]
+) -> dict[str, HeldPrecision]:
+    """Weights judged by their stored codes, activations by what their quantizer does."""
+    paths = Attributes.of(graph)
+    return {
+        address: HeldPrecision(
+            _held_weight(paths.layers[address], stored),
+            tuple(
+                _held_activation(network, paths.quantizers.get((address, slot)))
+                for slot in range(node.op.arity)
+            ),
+        )
+        for address, node in graph.nodes.items()
+    }
+
+
+def _held_weight(path: str, stored: Mapping[str, Array]) -> Held | None:
+    codes = next((stored[n] for n in stored if n.startswith(path) and _is_weight(n, path)), None)
+    if codes is None or not np.issubdtype(codes.dtype, np.integer):
+        return None
+    symmetric = codes.dtype == np.int8
+    name = next(n for n in stored if stored[n] is codes)
+    bits = bits_for(codes.astype(np.int64), symmetric=symmetric)
+    return Held(bits, symmetric, codes.dtype.name.upper(), stored[f"{name}_scale"].size)
+
+
+def _is_weight(name: str, path: str) -> bool:
+    return name.startswith(f"{path}.") and name.rpartition(".")[2] == "weight"
+
+
+def _held_activation(network: nn.Module, path: str | None) -> Held | None:
+    """The grid that a `Quantize` puts a ramp on; None where there is no such quantizer."""
+    quantizer = dict(network.named_modules()).get(path or " ")
+    if quantizer is None:
+        return None
+    scale = quantizer.get_buffer("scale")
+    with torch.no_grad():
+        steps = torch.unique(quantizer(torch.arange(-512, 513) * scale) / scale).round().int()
+    bits, symmetric = grid_of(int(steps[0]), int(steps[-1]))
+    return Held(bits, symmetric, "FLOAT32", scale.numel())

@@ -1,0 +1,253 @@
+"""The Python source of a network as plain torch: one class per block, stock layers, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import torch
+from torch import fx, nn
+from torch.fx.node import map_arg
+from torch.fx.proxy import GraphAppendingTracer
+
+from nas.export.containers import ExportError
+from nas.export.plain.blocks import Attributes, Block, Leaf, Names, Slot, blocks_of
+from search_spaces.graph import Graph
+from search_spaces.ops import Image, Op
+from search_spaces.quant import Quant
+from supernets.assemble import module_name
+from supernets.elastic import compute
+from supernets.integers import ActivationScale
+
+_INDENT = " " * 8
+_USAGE = '''"""{title}
+
+The folder stands for itself: this file and `weights.safetensors`, no package but torch and
+safetensors.
+
+    from model import load
+
+    network = load()
+    logits = network(images)  # {reads} -> (batch, {classes})
+
+Norms are folded into the layers before them. Each layer's inputs pass a `Quantize`, which rounds
+them as integer hardware does; weights and biases are integers in the file and floats in the
+network, which trains like any other: rounding hands gradients on. A trained weight leaves its grid.
+"""
+'''
+
+
+_frame = files("nas.export.plain").joinpath("frame.py").read_text
+_PLACE = '''class Network(nn.Module):
+    """Stands where the exported network's classes go."""
+'''
+
+
+def source_of(
+    graph: Graph,
+    module: nn.Module,
+    scales: Mapping[Slot, ActivationScale],
+    *,
+    title: str,
+    source_size: int | None = None,
+) -> str:
+    """The source of the network that `module` computes, without its numbers.
+
+    Args:
+        graph: The resolved architecture.
+        module: The same as `supernets.assemble.assemble` made it.
+        scales: How each quantized input is quantized.
+        title: First line of the docstring.
+        source_size: Height and width of the images that will be fed, where the network resizes.
+    """
+    shapes = graph.shapes()
+    channels, size, _ = shapes["input"]
+    fed = size if source_size is None else source_size
+    printer = _Printer(graph, module, scales, Attributes.of(graph), resizes=fed != size)
+    classes = printer.classes(blocks_of(graph))
+    usage = _USAGE.format(
+        title=title,
+        reads=f"(batch, {channels}, {fed}, {fed}) float32, normalised",
+        classes=shapes[graph.output][0],
+    )
+    before, after = _frame().split(_PLACE)
+    return usage + before[before.index("\n") :] + "\n\n".join(classes) + after
+
+
+@dataclass(frozen=True)
+class _Printer:
+    graph: Graph
+    module: nn.Module
+    scales: Mapping[Slot, ActivationScale]
+    attributes: Attributes
+    resizes: bool
+
+    def classes(self, block: Block) -> list[str]:
+        """The classes of the blocks inside, then that of `block`."""
+        inner = [
+            text for item in block.items if isinstance(item, Block) for text in self.classes(item)
+        ]
+        return [*inner, _Class(self, block).text()]
+
+    def layer(self, address: str) -> nn.Module | None:
+        """The stock layer at an address, if it is one and does something."""
+        node = self.graph.nodes[address]
+        if isinstance(node.op, Image) and not self.resizes:
+            return None
+        return dict(self.module.named_children()).get(module_name(address))
+
+
+class _Class:
+    """One class: the lines of its `__init__` and of its `forward`."""
+
+    def __init__(self, printer: _Printer, block: Block) -> None:
+        self.printer, self.block = printer, block
+        self.variables = Names()
+        self.made: list[str] = []
+        self.lines: list[str] = []
+        self.values: dict[str, str] = {}
+        self.folded: dict[str, str] = {}
+        reads = block.reads or ("input",)
+        wanted = ["image"] if not block.reads else ["x"] * len(reads)
+        self.parameters = [self.variables.fresh(name) for name in wanted]
+        self.values.update(zip(reads, self.parameters, strict=True))
+
+    def text(self) -> str:
+        for position, item in enumerate(self.block.items):
+            if isinstance(item, Block):
+                self._block(item)
+            else:
+                self._leaf(item, self.block.items[position + 1 : position + 2])
+        given = ", ".join(f"{name}: Tensor" for name in self.parameters)
+        returned = self.values[self.block.output]
+        if self.lines and self.lines[-1].startswith(f"{returned} = "):
+            returned = self.lines.pop().removeprefix(f"{returned} = ")
+        lines = [
+            f"class {self.block.class_name}(nn.Module):",
+            "    def __init__(self) -> None:",
+            f"{_INDENT}super().__init__()",
+            *(_INDENT + line for line in self.made),
+            "",
+            f"    def forward(self, {given}) -> Tensor:",
+            *(_INDENT + line for line in self.lines),
+            f"{_INDENT}return {returned}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _block(self, block: Block) -> None:
+        self.made.append(f"self.{block.name} = {block.class_name}()")
+        given = ", ".join(self.values[read] for read in block.reads)
+        self._assign(block.output, block.name, f"self.{block.name}({given})")
+
+    def _leaf(self, leaf: Leaf, following: tuple[Leaf | Block, ...]) -> None:
+        printer, address = self.printer, leaf.address
+        node = printer.graph.nodes[address]
+        given = [
+            self._reading(leaf, slot, self.values[read])
+            for slot, read in enumerate(node.inputs or ("input",))
+        ]
+        layer = printer.layer(address)
+        if layer is not None:
+            made = constructor(layer, address)
+            self.made.append(f"self.{leaf.name} = {made}{_bits(node.op.weight)}")
+            expression = f"self.{leaf.name}({', '.join(given)})"
+        else:
+            expression = given[0] if isinstance(node.op, Image) else function(node.op, given)
+        name = self.folded.pop(given[0], leaf.name)
+        if self._folds(address, following):
+            self.values[address] = expression
+            self.folded[expression] = name
+        else:
+            self._assign(address, name, expression)
+
+    def _reading(self, leaf: Leaf, slot: int, value: str) -> str:
+        scale = self.printer.scales.get((leaf.address, slot))
+        if scale is None:
+            return value
+        path = self.printer.attributes.quantizers[leaf.address, slot]
+        name = path.rpartition(".")[2]
+        options = f"bits={scale.quant.bits}"
+        zero_point = f", zero_point={scale.zero_point}" if scale.zero_point else ""
+        options += ", symmetric=True" if scale.quant.symmetric else zero_point
+        self.made.append(f"self.{name} = Quantize({options})")
+        return f"self.{name}({value})"
+
+    def _folds(self, address: str, following: tuple[Leaf | Block, ...]) -> bool:
+        """Whether the only reader is the next line's, and does no more than call one layer."""
+        if not following or isinstance(following[0], Block):
+            return False
+        after = following[0].address
+        node = self.printer.graph.nodes[after]
+        alone = self.printer.graph.consumers()[address] == [after]
+        return alone and node.op.arity == 1 and (after, 0) not in self.printer.scales
+
+    def _assign(self, address: str, name: str, expression: str) -> None:
+        if expression.isidentifier():
+            self.values[address] = expression
+            return
+        variable = self.variables.fresh(name)
+        self.lines.append(f"{variable} = {expression}")
+        self.values[address] = variable
+
+
+# What a representation states though it is the default; a line is easier to read without.
+_DEFAULTS = {
+    "Conv2d": ", stride=(1, 1)",
+    "Linear": ", bias=True",
+    "Flatten": "start_dim=1, end_dim=-1",
+}
+
+
+def _bits(quant: Quant | None) -> str:
+    return "" if quant is None else f"  # weights: {quant.bits} bits"
+
+
+def constructor(layer: nn.Module, address: str) -> str:
+    """The call that makes a stock layer, read off its representation."""
+    kind = type(layer).__name__
+    if getattr(nn, kind, None) is not type(layer):
+        raise ExportError(
+            f"the layer {address!r} is a {kind}, which is none of torch.nn, so no file can hold it "
+            "without us; let `supernets.elastic.stock` give a layer of torch.nn"
+        )
+    if isinstance(layer, nn.Sequential):
+        return f"nn.Sequential({', '.join(constructor(inner, address) for inner in layer)})"
+    return f"nn.{layer!r}".replace(_DEFAULTS.get(kind, "\0"), "")
+
+
+class _Verbatim(str):
+    """A text that stands for itself where others are quoted."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def function(op: Op, given: list[str]) -> str:
+    """What an operator without a layer computes, as an expression over what it is given."""
+    graph = fx.Graph()
+    tracer = GraphAppendingTracer(graph)
+    read = [graph.placeholder(f"x{position}") for position in range(len(given))]
+    output = compute(op, {}, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
+    texts: dict[fx.Node, str] = dict(zip(read, given, strict=True))
+    for node in graph.nodes:
+        if node.op != "placeholder":
+            texts[node] = _call(node, texts)
+    return texts[output.node]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _call(node: fx.Node, texts: Mapping[fx.Node, str]) -> str:
+    def named(held: fx.Node) -> _Verbatim:
+        return _Verbatim(texts[held])
+
+    arguments = [repr(map_arg(value, named)) for value in node.args]
+    keywords = [f"{key}={map_arg(value, named)!r}" for key, value in node.kwargs.items()]
+    if node.op == "call_method":
+        return f"{arguments[0]}.{node.target}({', '.join([*arguments[1:], *keywords])})"
+    name = getattr(node.target, "__name__", "")
+    for place, holder in (("torch", torch), ("nn.functional", nn.functional)):
+        if getattr(holder, name, None) is node.target:
+            return f"{place}.{name}({', '.join([*arguments, *keywords])})"
+    raise ExportError(f"{node.target} is no function of torch, so plain torch cannot say it")

@@ -1,0 +1,192 @@
+"""What every form of exported network keeps."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+
+from nas.durable import WriteError
+from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
+from nas.export.onnx import policy_json
+from search_spaces.graph import Graph
+from supernets.deploy import Deployed
+from tests.nas.export.networks import (
+    FAMILIES,
+    IMAGES,
+    network,
+    space,
+    uniform,
+    uniform_network,
+)
+
+METADATA = {"run": "contract", "genotype": "1,2,3", "space": "0" * 16}
+SHOWN = IMAGES[:64]
+ALONE = """
+import sys
+
+class Closed:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"nas", "search_spaces", "supernets", "predictors"}:
+            raise ImportError(f"{name} is not there")
+
+sys.meta_path.insert(0, Closed())
+import numpy as np
+path, images, logits = sys.argv[1:]
+images = np.load(images)
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network with every precision in it, and where it was exported to."""
+
+    graph: Graph
+    deployed: Deployed
+    path: Path
+    folder: TemporaryDirectory[str]
+
+    def ours(self) -> np.ndarray:
+        with torch.no_grad():
+            return self.deployed.module()(SHOWN).numpy()
+
+
+@cache
+def _exported(form: str, family: str) -> Case:
+    """One export serves all tests: some forms take seconds."""
+    made = space(family)
+    sampled = made.sample_array(np.random.default_rng(4), 64).tolist()
+    genotype = tuple(min(sampled, key=lambda row: len(made.decode(row).nodes)))
+    deployed, folder = network(family, genotype), TemporaryDirectory()
+    path = Path(folder.name) / f"net{FORMS[form].suffix}"
+    FORMS[form].write(deployed, path, metadata=METADATA)
+    return Case(made.decode(genotype), deployed, path, folder)
+
+
+class ExporterContract:
+    """Inherit and give the fixture `exporter`.
+
+    `tolerance` is the largest difference of logits, as a share of their spread, that images without
+    a tie may have. `alone` is code that runs the file at `path` on the array `images` and gives
+    `found` without the engine.
+    """
+
+    tolerance = 0.0
+    alone = ""
+
+    @pytest.fixture(params=FAMILIES)
+    def case(self, exporter: Exporter, request: pytest.FixtureRequest) -> Case:
+        return _exported(exporter.name, request.param)
+
+    @pytest.fixture
+    def copied(self, case: Case, tmp_path: Path) -> Case:
+        """The same, free to be damaged."""
+        copy = shutil.copytree if case.path.is_dir() else shutil.copy
+        return replace(case, path=Path(copy(case.path, tmp_path / case.path.name)))
+
+    def test_the_file_answers_as_the_network_does(self, case: Case) -> None:
+        answers = torch.from_numpy(case.ours().argmax(1))
+        found = verify(case.path, case.deployed, SHOWN, answers)
+        assert (found.images, found.network_accuracy) == (len(SHOWN), 100.0)
+        assert found.file_accuracy == found.agreement >= 98.0
+
+    def test_logits_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
+        ours = case.ours()
+        difference = np.abs(exporter.open(case.path, case.graph).logits(SHOWN) - ours).max(1)
+        assert np.median(difference) <= self.tolerance * ours.std()
+        assert np.mean(difference <= self.tolerance * ours.std()) >= 0.9
+
+    def test_any_batch_is_read(self, exporter: Exporter, case: Case) -> None:
+        run = exporter.open(case.path, case.graph).logits
+        whole = run(SHOWN)
+        parts = np.concatenate([run(SHOWN[:1]), run(SHOWN[1:4]), run(SHOWN[4:])])
+        assert np.mean(np.abs(parts - whole).max(1) <= 1e-4 * whole.std()) >= 0.9
+
+    def test_the_file_holds_its_policy(self, exporter: Exporter, case: Case) -> None:
+        held = exporter.open(case.path, case.graph).policy
+        for address, node in case.deployed.graph.nodes.items():
+            quant = node.op.weight
+            if quant is not None:
+                found = held[address].weight
+                assert found is not None
+                assert (found.bits, found.symmetric) == (quant.bits, quant.symmetric), address
+                assert found.container == exporter.container(quant)
+
+    def test_another_policy_is_detected(self, case: Case) -> None:
+        other = uniform_network("residual", uniform(3))
+        with pytest.raises(ExportError):
+            verify(case.path, other, SHOWN, torch.zeros(len(SHOWN)))
+
+    def test_bytes_are_foretold(self, exporter: Exporter, case: Case) -> None:
+        foretold = exporter.foretold_bytes(case.graph, metadata=METADATA)
+        assert foretold == pytest.approx(bytes_of(case.path), rel=0.04)
+
+    def test_the_file_says_what_it_is(self, exporter: Exporter, case: Case) -> None:
+        metadata = exporter.open(case.path, case.graph).metadata
+        assert {key: metadata[key] for key in METADATA} == METADATA
+        assert json.loads(metadata["policy"]) == json.loads(policy_json(case.deployed.graph))
+
+    def test_it_is_written_over_its_former_self(self, exporter: Exporter, copied: Case) -> None:
+        before = bytes_of(copied.path)
+        exporter.write(copied.deployed, copied.path, metadata=METADATA)
+        assert bytes_of(copied.path) == before
+        assert [part.name for part in copied.path.parent.iterdir()] == [copied.path.name]
+
+    def test_a_missing_folder_is_named(
+        self, exporter: Exporter, case: Case, tmp_path: Path
+    ) -> None:
+        with pytest.raises(WriteError, match="create the folder first"):
+            exporter.write(case.deployed, tmp_path / "no" / "net", metadata={})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_leaves_what_was_there(
+        self, exporter: Exporter, copied: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = bytes_of(copied.path)
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(WriteError, match="free some space"):
+                exporter.write(copied.deployed, copied.path, metadata=METADATA)
+        assert bytes_of(copied.path) == before
+        assert [part.name for part in copied.path.parent.iterdir()] == [copied.path.name]
+
+    def test_a_file_that_is_not_there_is_named(self, exporter: Exporter, case: Case) -> None:
+        path = case.path.with_name(f"none{exporter.suffix}")
+        with pytest.raises(ExportError, match=f"none{exporter.suffix}"):
+            exporter.open(path, case.graph)
+
+    def test_damaged_files_are_named(self, exporter: Exporter, copied: Case) -> None:
+        parts = [p for p in copied.path.rglob("*") if p.is_file()] or [copied.path]
+        for part in parts:
+            content = part.read_bytes()
+            for length in (0, len(content) // 2):
+                part.write_bytes(content[:length])
+                with pytest.raises(ExportError, match=copied.path.name):
+                    exporter.open(copied.path, copied.graph).logits(SHOWN[:1])
+            part.write_bytes(content)
+
+    def test_it_runs_where_the_engine_is_not(self, exporter: Exporter, tmp_path: Path) -> None:
+        case = _exported(exporter.name, "mobilenet")
+        np.save(tmp_path / "images.npy", SHOWN.numpy())
+        code = f"{ALONE}{self.alone}\nnp.save(logits, found)"
+        files = [case.path, tmp_path / "images.npy", tmp_path / "logits.npy"]
+        command = [sys.executable, "-I", "-c", code, *map(str, files)]
+        subprocess.run(command, check=True, cwd=tmp_path, env={"OMP_NUM_THREADS": "1"})
+        ours, found = case.ours(), np.load(files[-1])
+        close = np.abs(ours - found).max(1) <= self.tolerance * ours.std()
+        assert np.mean(close) >= (1.0 if self.tolerance == 0 else 0.9)
