@@ -14,6 +14,7 @@ from rich.text import Text
 
 from nas.archive import ArchiveError
 from nas.cli_import import import_table
+from nas.cli_profile import profile_command
 from nas.cli_targets import targets_app
 from nas.display import Terminal
 from nas.durable import WriteError
@@ -91,6 +92,7 @@ def _step_command(step: Step) -> Callable[..., None]:
     return command
 
 
+app.command("profile")(profile_command)
 for _step in STEPS:
     app.command(_step.name)(_step_command(_step))
 

@@ -44,7 +44,6 @@ def _export(plan: Plan, display: Display) -> Results:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("profile", "Measure this machine's latency table for a recipe's space.", lambda *_: None),
     Step("train", "Train a recipe's supernet, or go on training it.", trained),
     Step("search", "Search with the trained supernet, up to the recipe's budget.", _search),
     Step("export", "Choose, export and check a subnet per target; write the report.", _export),

@@ -51,11 +51,15 @@ class Table:
         """The entry for every row of `genotypes` `(n, choices)`, as `(n,)`."""
         if not self.choices:
             return np.full(len(genotypes), self.values[()], dtype=self.values.dtype)
+        return self.values.ravel().take(self.index(genotypes, column))
+
+    def index(self, genotypes: NDArray[np.integer], column: Mapping[str, int]) -> NDArray[np.intp]:
+        """Where in the flattened values every row of `genotypes` finds its entry, as `(n,)`."""
         index = np.zeros(len(genotypes), dtype=np.intp)
         for name, count in zip(self.choices, self.values.shape, strict=True):
             index *= count
             index += genotypes[:, column[name]]
-        return self.values.ravel().take(index)
+        return index
 
 
 class _Unpicked(Exception):

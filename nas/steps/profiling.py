@@ -1,15 +1,30 @@
-"""Measuring this machine's latency table."""
+"""Measuring latency tables: this machine's for a run, or any other that is asked for."""
 
 from __future__ import annotations
 
 import functools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
 from nas.display import Display
 from nas.feasibility import feasibility
 from nas.plan import Plan
-from nas.targets.profiling import OnnxRuntime, profile
+from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.profiling import Backend, OnnxRuntime, profile
+from nas.targets.profiling.elsewhere import read_folder
+from nas.targets.profiling.loop import BUDGET_MS
+from nas.targets.profiling.target_file import Kernels, Refused, timed_by, write_target
+from nas.targets.rows import KernelKey
+from nas.targets.table import LatencyTable
+from search_spaces.space import SearchSpace
+
+_AROUND = 1.5  # loading models and timing empty ones, over timing kernels
 
 
 def profiled(plan: Plan, display: Display) -> Plan:
@@ -28,3 +43,102 @@ def profiled(plan: Plan, display: Display) -> Plan:
         share = feasibility(plan.goal(measured), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
     return plan
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """A table that is asked for.
+
+    Attributes:
+        space: What it must price.
+        base: Name or path of the target whose operators, bits and fusion it is for.
+        path: The table's file.
+        target_file: The target that goes with it; written where there is none.
+        budget_ms: Time spent on one kernel.
+    """
+
+    space: SearchSpace
+    base: str | Path
+    path: Path
+    target_file: Path
+    budget_ms: float = BUDGET_MS
+
+    def measure(self, backend: Backend, display: Display) -> HardwareTarget:
+        """Measure what the table lacks; gives the target with its table."""
+        kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
+        for (operator, bits), reason in refused.items():
+            if not self._is_new():
+                raise TargetError(f"{self.target_file} has {operator} at {bits} bits; {reason}")
+            display.say(f"left out: {operator} at {bits} bits; {reason}")
+        display.say(overview(kernels, self._rows(), budget_ms=self.budget_ms))
+        with display.stage("profile") as advance:
+            table = profile(
+                kernels,
+                path=self.path,
+                backend=backend,
+                budget_ms=self.budget_ms,
+                progress=functools.partial(advance, note=f"fused kernels through {backend.name}"),
+            )
+        return self._finished(refused, table, display)
+
+    def read(self, folder: Path, display: Display) -> HardwareTarget:
+        """Take what was measured elsewhere; gives the target with its table."""
+        kernels, refused = timed_by(OnnxRuntime(), kernels_of(self.space, self.base))
+        table = read_folder(folder, kernels, path=self.path)
+        return self._finished(refused, table, display)
+
+    def _is_new(self) -> bool:
+        return not self.target_file.exists()
+
+    def _rows(self) -> set[KernelKey]:
+        if not self.path.exists():
+            return set()
+        return set(LatencyTable.read(self.path, unfinished=True).rows)
+
+    def _finished(self, refused: Refused, table: LatencyTable, display: Display) -> HardwareTarget:
+        if self._is_new():
+            write_target(
+                self.target_file,
+                base=self.base,
+                refused=refused,
+                notes=table.notes,
+                source="nas profile: every fused kernel timed alone",
+            )
+        target = load_target(self.target_file)
+        display.say(summary(target, table.notes, self.space))
+        display.say(f"table: {self.path}\ntarget: {self.target_file}, in a recipe:")
+        display.say(f'  \\[\\[targets]]\n  name = "{self.target_file}"')
+        return target
+
+
+def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
+    """Every kernel of the space at every width that the target `base` has for it."""
+    found = load_target(base).natively(space)
+    if not found:
+        raise TargetError(f"target {str(base)!r} runs no kernel of {space.name!r}; name another")
+    return found
+
+
+def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Table:
+    """What a table will hold and how long it takes, before any work."""
+    keys = {KernelKey.of(kernel, bits): bits for kernel, bits in kernels}
+    wanted = Counter((key.operator, str(bits)) for key, bits in keys.items())
+    there = Counter((key.operator, str(bits)) for key, bits in keys.items() if key in rows)
+    left = wanted.total() - there.total()
+    seconds = left * budget_ms * _AROUND / 1e3
+    title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
+    table = Table("operator", "bits", "kernels", "measured", title=title, title_justify="left")
+    for (operator, bits), count in sorted(wanted.items()):
+        table.add_row(operator, bits, str(count), str(there[operator, bits]))
+    return table
+
+
+def summary(target: HardwareTarget, notes: Mapping[str, str], space: SearchSpace) -> str:
+    """What a finished table says of the space."""
+    ends = np.array([space.smallest, space.largest])
+    smallest, largest = target.compile(space)["latency_ms"](ends)
+    conditions = ", ".join(notes[name] for name in ("device", "runtime") if name in notes)
+    return (
+        f"{conditions}, {notes.get('threads', '?')} threads: smallest subnet {smallest:.4g} ms, "
+        f"largest {largest:.4g} ms"
+    )

@@ -29,6 +29,7 @@ from search_spaces.ops import (
 OPSET = 21
 IR_VERSION = 10
 INPUT_SCALE, WEIGHT_SCALE, OUTPUT_SCALE = 0.02, 0.005, 0.05
+LOWEST = float(np.finfo(np.float32).min)
 NEVER_NEGATIVE = ("relu", "relu6", "hardsigmoid")
 MEASURABLE = (
     Conv2d,
@@ -42,7 +43,9 @@ MEASURABLE = (
 )
 
 
-def kernel_model(kernel: Kernel, *, quantized: bool, copies: int = 1) -> bytes:
+def kernel_model(
+    kernel: Kernel, *, quantized: bool, rounded: bool = False, copies: int = 1
+) -> bytes:
     """A serialized ONNX model that runs `copies` of `kernel` side by side on the same inputs.
 
     Each copy has weights of its own. What a convolution gives is cut to one pixel per channel
@@ -53,6 +56,8 @@ def kernel_model(kernel: Kernel, *, quantized: bool, copies: int = 1) -> bytes:
         kernel: What to run; norms are folded into the weights before them.
         quantized: uint8 tensors around a quantize-dequantize graph with int8 weights (one scale
             per output channel) and int32 biases, in place of float32.
+        rounded: Whether a float32 kernel puts what it reads on a grid first, as where activations
+            are quantized and weights are not.
         copies: How many times the kernel is in the model.
 
     Raises:
@@ -63,12 +68,16 @@ def kernel_model(kernel: Kernel, *, quantized: bool, copies: int = 1) -> bytes:
     for _ in range(copies):
         flat = isinstance(kernel.op, Linear)
         reads = [model.read(name, flat=flat) for name in names]
+        if rounded:
+            reads = [model.kept_in_floats(model.on_grid(read)) for read in reads]
         value = model.emit(kernel.op, reads, kernel.inputs)
         shape = kernel.op.infer(*kernel.inputs)
         for op in kernel.fused:
             if not folds(kernel.op, op):
-                read = value if op.activation is None else model.rounded(value)
-                value = model.emit(op, [read], (shape,))
+                reads_integers = quantized and op.activation is not None
+                value = model.emit(
+                    op, [model.on_grid(value) if reads_integers else value], (shape,)
+                )
             shape = op.infer(shape)
         stored = model.written(value, signed=_signed(kernel))
         if is_cut(kernel):
@@ -147,12 +156,14 @@ class _Model:
             return name
         return self.node("QuantizeLinear", [name, *self._scale(OUTPUT_SCALE, 128 if signed else 0)])
 
-    def rounded(self, name: str) -> str:
-        """A float tensor within the kernel as the next operator reads it."""
-        if not self._quantized:
-            return name
+    def on_grid(self, name: str) -> str:
+        """A float tensor rounded to 8 bits."""
         scale = self._scale(OUTPUT_SCALE, 128)
         return self.node("DequantizeLinear", [self.node("QuantizeLinear", [name, *scale]), *scale])
+
+    def kept_in_floats(self, name: str) -> str:
+        """As the exporter keeps onnxruntime from rounding the weights that meet this tensor."""
+        return self.node("Max", [name, self.constant(np.array(LOWEST, np.float32))])
 
     def _scale(self, scale: float, zero_point: int) -> list[str]:
         return [

@@ -84,15 +84,15 @@ class HardwareTarget:
         return [(kernel, bits) for kernel, bits in contained if bits is not None]
 
     def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
-        """Every kernel of `space` at every width the target has for it: what a table should hold.
+        """Every kernel of `space` as it runs and at the widest it can: what a table should hold.
 
         This is more than the space needs, so that full precision can be quoted beside it.
         """
         kernels = space_kernels(space, self.fusion).distinct()
         return [
             (k, bits)
-            for k, _ in self.runs(kernels)
-            for bits in self.capability.native(deciding(k)[0])
+            for k, own in self.runs(kernels)
+            for bits in (own, max(self.capability.native(deciding(k)[0]), key=_width))
         ]
 
     def bits(self, kernel: Kernel) -> Bits | None:
@@ -104,7 +104,7 @@ class HardwareTarget:
         found = [bits for bits in contained if bits is not None]
         if len(found) < len(contained):
             return None
-        return max(found, key=lambda bits: (bits.product, bits.weight or 0))
+        return max(found, key=_width)
 
     def _priced(self, cost: Callable[[Kernel, Bits], float]) -> KernelCost:
         def price(kernel: Kernel) -> float:
@@ -120,6 +120,10 @@ def deciding(kernel: Kernel) -> tuple[Op, ...]:
     """The operators that decide in which bits a kernel computes: those with a weight, if any."""
     weighted = (op for op, reads in kernel.members() if op.weight_shape(*reads) is not None)
     return tuple(weighted) or (kernel.op,)
+
+
+def _width(bits: Bits) -> tuple[int, int]:
+    return bits.product, bits.weight or 0
 
 
 def _executes(kernel: Kernel) -> bool:

@@ -1,7 +1,7 @@
 """Measuring latency tables.
 
-Read in this order: `backend` (what times kernels), `loop`, `timing` (how something
-is timed), `onnx_runtime` (this machine), `rows_file` (a table that grows).
+Read in this order: `backend` (what times kernels), `loop`, `timing` (how something is timed),
+`onnx_runtime` (this machine), `rows_file` (a table that grows), `elsewhere` (other machines).
 """
 
 from nas.targets.profiling.backend import Backend, NetworkBackend

@@ -36,7 +36,7 @@ class NetworkBackend(Backend, Protocol):
     """A backend that also runs whole ONNX files."""
 
     def network(self, model: Path) -> tuple[float, float]:
-        """Median and spread in ms of one sample through a file, less what the call costs.
+        """Latency and spread in ms of one sample through a file, less what the call costs.
 
         Measured as the kernels are, so that it can be held against their sum.
         """

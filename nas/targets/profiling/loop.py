@@ -29,7 +29,7 @@ def profile(
     """Measure every kernel that the table at `path` has no row for, and give the whole table.
 
     Rows are appended as they are measured, so a run that was killed goes on where it stopped. A
-    kernel's latency is the median over interleaved repetitions, less what the call costs.
+    kernel's latency is the 10 % quantile over interleaved repetitions, less what the call costs.
 
     Args:
         kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those

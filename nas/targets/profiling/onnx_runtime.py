@@ -18,17 +18,18 @@ from nas.targets.profiling.timing import (
     time_kernels,
     time_networks,
 )
-from nas.targets.rows import Row
+from nas.targets.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
 COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays within the cache
+ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 on inputs that are rounded to a grid
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
 
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """onnxruntime's CPU provider: 8-bit kernels run as uint8 by int8, 32-bit ones as float32.
+    """onnxruntime's CPU provider: 8-bit kernels run as uint8 by int8, others as float32.
 
     Attributes:
         threads: Threads inside one kernel.
@@ -46,13 +47,13 @@ class OnnxRuntime:
         return refusal(kernel, bits)
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
-        """A row for each kernel, the median over runs of a model of four copies of it."""
+        """A row for each kernel: undisturbed runs of a model of four copies of it."""
         jobs = {str(number): job(kernel, bits) for number, (kernel, bits) in enumerate(kernels)}
         timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
 
     def network(self, model: Path) -> tuple[float, float]:
-        """Median and spread in ms of one sample through a whole model, less the call's cost."""
+        """Latency and spread in ms of one sample through a whole model, less the call's cost."""
         empty = empty_model(quantized=False, copies=1)
         found = time_networks(
             {"": str(model)}, empty=empty, start=self._start, budget_ms=_NETWORK_BUDGET_MS
@@ -65,12 +66,14 @@ class OnnxRuntime:
 
 def refusal(kernel: Kernel, bits: Bits) -> str | None:
     """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
-    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}):
+    if kernel.wiring:
+        return f"there is no ONNX form of a region, given {KernelKey.of(kernel, bits)}"
+    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits == ROUNDED:
         return None
     return (
         f"onnxruntime on this machine is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} "
-        f"bits, given {type(kernel.op).__name__} at {bits}; let the target's containers map it to "
-        "one of them"
+        f"bits and at {ROUNDED}, given {type(kernel.op).__name__} at {bits}; let the target's "
+        "containers map it to one of them"
     )
 
 
@@ -78,7 +81,7 @@ def job(kernel: Kernel, bits: Bits) -> Job:
     """What is timed for a row."""
     quantized = _widths(bits) == {MAXIMUM_BITS}
     return Job(
-        model=kernel_model(kernel, quantized=quantized, copies=COPIES),
+        model=kernel_model(kernel, quantized=quantized, rounded=bits == ROUNDED, copies=COPIES),
         copies=COPIES,
         empty=_empty(quantized=quantized),
         is_cut=is_cut(kernel),

@@ -23,7 +23,11 @@ def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if all(words.startswith(b"#") for words in whole.splitlines()):
-        notes = {**conditions, "date": datetime.now(UTC).date().isoformat(), "statistic": "median"}
+        notes = {
+            **conditions,
+            "date": datetime.now(UTC).date().isoformat(),
+            "statistic": "10 % quantile",
+        }
         write_atomic(path, heading(notes).encode())
         return LatencyTable({}, notes)
     if whole != content:

@@ -54,7 +54,9 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(TargetError, match=r"'pixel9' is not known; available are bit-serial, edge"):
+    with pytest.raises(
+        TargetError, match=r"'pixel9' is not known; available are bit-serial, datacentre"
+    ):
         load_target("pixel9")
 
 

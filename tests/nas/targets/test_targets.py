@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, available, load_target
@@ -13,7 +14,8 @@ from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d
+from search_spaces.mobilenet import mobilenet
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear
 from search_spaces.quant import PerTensor, Quant
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -54,7 +56,70 @@ class TestBitSerial(TargetContract):
         peaks = target.model.gmacs_per_s
         assert peaks[Bits(2, 4)] == pytest.approx(8 * peaks[Bits(8, 8)])
         assert target.model.energy is not None
-        assert target.model.energy.pj_per_mac[Bits(4, 4)] == pytest.approx(3.2 / 4)
+        assert target.model.energy.pj_per_mac[Bits(4, 4)] == pytest.approx(66.5 / 4)
+
+
+class TestMicrocontroller(TargetContract):
+    @pytest.fixture
+    def target(self) -> HardwareTarget:
+        return load_target("microcontroller")
+
+    def test_the_network_its_rate_comes_from_takes_as_long(self, target: HardwareTarget) -> None:
+        """CMSIS-NN (Lai et al. 2018), table 1: three convolutions and a linear layer, 99.1 ms."""
+        bits = {"weight": Quant(8), "activation": Quant(8, symmetric=False)}
+        layers = [
+            Kernel(Conv2d(32, 5, **bits), (), ((3, 32, 32),)),
+            Kernel(Conv2d(32, 5, **bits), (), ((32, 16, 16),)),
+            Kernel(Conv2d(64, 5, **bits), (), ((32, 8, 8),)),
+            Kernel(Linear(10, **bits), (), ((64, 4, 4),)),
+        ]
+        assert sum(map(target.kernel_cost, layers)) == pytest.approx(99.1, rel=0.02)
+
+    def test_limits_are_those_of_its_memories(self, target: HardwareTarget) -> None:
+        assert target.rules.memory.activation_bytes == 320 * 1024
+        assert target.rules.memory.total_bytes == (320 + 1024) * 1024
+        assert not target.rules.packed
+
+
+class TestMobileNpu(TargetContract):
+    @pytest.fixture
+    def target(self) -> HardwareTarget:
+        return load_target("mobile-npu")
+
+    def test_depthwise_convolutions_gain_little_from_fewer_macs(
+        self, target: HardwareTarget
+    ) -> None:
+        """A reason for the full convolutions of networks made for it (Xiong et al. 2021)."""
+        bits = {"weight": Quant(8), "activation": Quant(8, symmetric=False)}
+        reads = ((64, 56, 56),)
+        full = Kernel(Conv2d(64, 3, **bits), (), reads)
+        depthwise = Kernel(DepthwiseConv2d(3, **bits), (), reads)
+        assert full.macs == 64 * depthwise.macs
+        assert target.kernel_cost(full) < 10 * target.kernel_cost(depthwise)
+
+
+class TestDatacentreGpu(TargetContract):
+    @pytest.fixture
+    def target(self) -> HardwareTarget:
+        return load_target("datacentre-gpu")
+
+    def test_peaks_double_as_bits_halve(self, target: HardwareTarget) -> None:
+        assert isinstance(target.model, Roofline)
+        peaks = target.model.gmacs_per_s
+        assert peaks[Bits(4, 4)] == 2 * peaks[Bits(8, 8)] == 4 * peaks[Bits(32, 32)]
+
+    def test_small_kernels_cost_their_launch_at_any_bits(self, target: HardwareTarget) -> None:
+        latencies = [target.kernel_cost(_at(bits, bits)) for bits in (4, 8, None)]
+        assert latencies == pytest.approx([0.0034] * 3, rel=0.2)
+
+
+@pytest.mark.parametrize("name", [name for name in available() if name != "this-cpu"])
+def test_analytical_targets_run_mobilenets_too(name: str) -> None:
+    space = mobilenet(channels=3, classes=10, image_sizes=(32,))
+    rows = space.sample_array(np.random.default_rng(0), 20)
+    latency = load_target(name).compile(space)["latency_ms"](rows)
+    assert np.isfinite(latency).all()
+    assert len(set(latency.round(9))) > 10
 
 
 class TestThisCpu(TableTargetContract):
@@ -82,7 +147,14 @@ class TestThisCpu(TableTargetContract):
 
 
 def test_available_names_load() -> None:
-    assert available() == ["bit-serial", "edge-npu", "this-cpu"]
+    assert available() == [
+        "bit-serial",
+        "datacentre-gpu",
+        "edge-npu",
+        "microcontroller",
+        "mobile-npu",
+        "this-cpu",
+    ]
 
 
 def test_roofline_by_hand() -> None:

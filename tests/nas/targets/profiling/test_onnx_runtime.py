@@ -128,3 +128,14 @@ def test_every_kernel_runs_and_int8_is_fused(
 
 def _ms(table: LatencyTable, kernel: Kernel, bits: Bits) -> float:
     return table.rows[KernelKey.of(kernel, bits)].latency_ms
+
+
+def test_a_float_kernel_on_a_grid_rounds_what_it_reads_and_stays_in_floats(tmp_path: Path) -> None:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    model = kernel_model(SMALL, quantized=False, rounded=True)
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    kinds = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    assert "QLinearConv" not in kinds

@@ -1,0 +1,161 @@
+"""`nas profile`: latency tables, measured here or elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nas.display import Display, Terminal
+from nas.pipeline import run_steps
+from nas.recipe import RecipeError, load_recipe
+from nas.steps.profiling import Profiling, kernels_of
+from nas.targets import TargetError
+from nas.targets.files import read_target_file
+from nas.targets.profiling.backends import ELSEWHERE, backend_named
+from nas.targets.profiling.elsewhere import write_folder
+from nas.targets.profiling.loop import BUDGET_MS
+from nas.targets.profiling.onnx_runtime import OnnxRuntime
+from nas.targets.profiling.target_file import Kernels, timed_by
+from search_spaces.space import SearchSpace
+
+THIS_CPU = "this-cpu"
+TABLE = ".csv"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+console = Console()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for beyond a recipe; None where nothing is."""
+
+    target: str | None
+    backend: str | None
+    device: str | None
+    threads: int | None
+    budget_ms: float | None
+    read: Path | None
+
+
+def profile_command(
+    source: Annotated[
+        Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE over the recipe, such as space.kernels=[3]."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Whose operators, bits and fusion to measure: a name or a .toml file."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="onnxruntime, or elsewhere: a folder for another machine.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Inside one kernel.")] = None,
+    budget_ms: Annotated[float | None, typer.Option(min=0, help="Time for each kernel.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="TABLE.csv; a run folder; the folder to write for elsewhere."),
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")
+    ] = None,
+) -> None:
+    """Measure a latency table: for a recipe's run, or for any space, target and device.
+
+    Alone with a recipe it measures this machine into the run folder. Stop it and run it again
+    whenever you like: it goes on.
+    """
+    options = Options(target, backend, device, threads, budget_ms, read)
+    with Terminal(console) as display:
+        if not any(option is not None for option in astuple(options)) and not _is_table(out):
+            _for_run(source, set_ or [], out, display)
+        else:
+            _asked_for(source, set_ or [], out, options, display)
+
+
+def _for_run(source: Path, overrides: list[str], out: Path | None, display: Display) -> None:
+    """Measure what a run needs, into its folder."""
+    if source.suffix == ".json":
+        raise TargetError(f"{source} is a space, not a recipe; say where to: --out TABLE{TABLE}")
+    recipe = load_recipe(source, overrides)
+    run_steps(recipe, [], folder=out or source.parent / recipe.name, display=display)
+
+
+def _asked_for(
+    source: Path, overrides: list[str], out: Path | None, options: Options, display: Display
+) -> None:
+    """Measure a table of its own, or send kernels elsewhere."""
+    base = options.target or THIS_CPU
+    space, threads = _space(source, overrides)
+    if options.backend == ELSEWHERE and options.read is None:
+        _send(kernels_of(space, base), out, display)
+        return
+    table, described = _files(base, out)
+    asked = Profiling(space, base, table, described, options.budget_ms or BUDGET_MS)
+    if options.read is not None:
+        asked.read(options.read, display)
+        return
+    made = backend_named(
+        options.backend or "onnxruntime",
+        threads=options.threads or threads,
+        device=options.device or "cpu",
+    )
+    asked.measure(made, display)
+
+
+def _send(kernels: Kernels, folder: Path | None, display: Display) -> None:
+    """Write a folder for another machine."""
+    if folder is None:
+        raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
+    sent, refused = timed_by(OnnxRuntime(), kernels)
+    for (operator, bits), reason in refused.items():
+        display.say(f"left out: {operator} at {bits} bits; {reason}")
+    made = write_folder(sent, folder=folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    display.say(
+        f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "
+        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1\n"
+        f"Copy its results.csv back into {folder}, then run this command with "
+        f"--read {folder} --out TABLE{TABLE}"
+    )
+
+
+def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
+    """The space of a recipe or of a file, and how many threads the recipe profiles with."""
+    if source.suffix != ".json":
+        recipe = load_recipe(source, overrides)
+        return recipe.space.build(recipe.task.load()), recipe.compute.profile_threads
+    if overrides:
+        raise TargetError(f"--set changes a recipe, and {source} is a space; leave it out")
+    try:
+        return SearchSpace.from_json(source.read_text(encoding="utf-8")), 1
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RecipeError(
+            f"{source} holds no search space ({type(error).__name__}: {error}); give a file that "
+            "`to_json` wrote, such as space.json of a run folder"
+        ) from error
+
+
+def _files(base: str, out: Path | None) -> tuple[Path, Path]:
+    """The table and its target file: where it is asked to be, or where a target file says."""
+    if out is None:
+        described = read_target_file(Path(base)) if base.endswith(".toml") else None
+        if described is None or described.provenance != "measured" or described.table is None:
+            raise TargetError(f"say where the table goes: --out TABLE{TABLE}")
+        return Path(base).parent / described.table, Path(base)
+    if not _is_table(out) or not NAME.fullmatch(out.stem):
+        raise TargetError(
+            f"--out {out} must name a table NAME{TABLE}; the name is letters, digits, '.', '_', '-'"
+        )
+    return out, out.with_suffix(".toml")
+
+
+def _is_table(out: Path | None) -> bool:
+    return out is not None and out.suffix == TABLE

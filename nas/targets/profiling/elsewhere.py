@@ -1,0 +1,203 @@
+"""Measuring where the engine is not installed: a folder goes there, its results come back.
+
+The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
+onnxruntime only. It times as this machine is timed: both run the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.durable import write_atomic, write_error
+from nas.targets.capability import Bits
+from nas.targets.errors import TargetError
+from nas.targets.profiling.onnx_runtime import empties, job, refusal
+from nas.targets.profiling.results import read_results
+from nas.targets.profiling.rows_file import append, opened
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
+from search_spaces.kernels import Kernel
+
+HERE = Path(__file__).parent
+MODELS = "models"
+FORMAT = 1
+CONDITIONS = ("device", "runtime", "threads")
+_PACKAGE = "nas.targets.profiling.timing"
+
+
+def write_folder(
+    kernels: Iterable[tuple[Kernel, Bits]], *, folder: Path, networks: Mapping[str, bytes] = {}
+) -> Manifest:
+    """Write all that another machine needs to time `kernels`, and give what it is.
+
+    Args:
+        kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those
+            of a space.
+        folder: Where; made where it does not exist.
+        networks: Whole networks to be timed too, serialized ONNX models by any names.
+
+    Raises:
+        TargetError: If a kernel has no form in which it can be timed, or `folder` holds other
+            things.
+    """
+    wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
+    refused = [reason for k, bits in wanted.values() if (reason := refusal(k, bits)) is not None]
+    if refused:
+        raise TargetError(refused[0])
+    if not (folder / "manifest.json").exists() and folder.exists() and any(folder.iterdir()):
+        raise TargetError(f"{folder} holds other files; give a new folder, or an empty one")
+    try:
+        (folder / MODELS).mkdir(parents=True, exist_ok=True)
+        for name in ("timing.py", "measure.py"):
+            text = (HERE / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace(_PACKAGE, "timing"), encoding="utf-8")
+    except OSError as error:
+        raise write_error(folder, error) from error
+    _write_models(wanted, folder=folder, networks=networks)
+    return read_manifest(folder)
+
+
+def _write_models(
+    wanted: Mapping[KernelKey, tuple[Kernel, Bits]],
+    *,
+    folder: Path,
+    networks: Mapping[str, bytes],
+) -> None:
+    store = _Store(folder)
+    around = {
+        name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
+        for name, by_copies in empties().items()
+    }
+    entries: list[dict[str, Any]] = []
+    for number, (key, (kernel, bits)) in enumerate(wanted.items()):
+        made = job(kernel, bits)
+        name = f"kernel-{number:05d}"
+        entries.append(
+            {
+                "name": name,
+                "file": store.put(name, made.model),
+                "copies": made.copies,
+                "empty": made.empty,
+                "is_cut": made.is_cut,
+                "kernel": asdict(key),
+            }
+        )
+    manifest = {
+        "format": FORMAT,
+        "kernels": entries,
+        "networks": [{"name": n, "file": store.put(n, model)} for n, model in networks.items()],
+        "empties": around,
+        "sha256": store.digests,
+    }
+    whole = {"fingerprint": _fingerprint(manifest), **manifest}
+    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
+
+
+class _Store:
+    """The models of a folder, and what each is known by."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.digests: dict[str, str] = {}
+
+    def put(self, name: str, model: bytes | str) -> str:
+        """Write a model; gives its path within the folder."""
+        content = Path(model).read_bytes() if isinstance(model, str) else model
+        file = f"{MODELS}/{name}.onnx"
+        write_atomic(self._folder / file, content)
+        self.digests[file] = hashlib.sha256(content).hexdigest()
+        return file
+
+
+def read_folder(
+    folder: Path, kernels: Iterable[tuple[Kernel, Bits]], *, path: Path
+) -> LatencyTable:
+    """The table of the machine where `folder` was measured, written to `path`.
+
+    Args:
+        folder: What `write_folder` wrote, with the `results.csv` that its script made.
+        kernels: What the table must hold: as `write_folder` was given, or some of them.
+        path: The table's file; where there is one it must be of the same machine, and keeps what
+            it has.
+
+    Raises:
+        TargetError: If the folder is none of ours, its results are of another one, torn, mixed,
+            incomplete or wrong, or kernels are asked for that it does not hold.
+    """
+    manifest = read_manifest(folder)
+    wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
+    absent = [key for key in wanted if key not in set(manifest.keys.values())]
+    if absent:
+        raise TargetError(
+            f"{folder} was made for another space: it has no model for {len(absent)} of "
+            f"{len(wanted)} kernels, such as {absent[0]}; write a folder for this one with "
+            "`nas profile ... --backend elsewhere`"
+        )
+    notes, rows = _results(folder, manifest)
+    table = opened(path, notes)
+    found = {key: rows[name] for name, key in manifest.keys.items() if key in wanted}
+    new = {key: row for key, row in found.items() if key not in table.rows}
+    append(path, new)
+    return LatencyTable({**table.rows, **new}, table.notes)
+
+
+def read_networks(folder: Path) -> dict[str, Row]:
+    """What was measured of the whole networks of a folder, by the names they were given."""
+    manifest = read_manifest(folder)
+    _, rows = _results(folder, manifest)
+    return {name: rows[name] for name in manifest.networks}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds.
+
+    Attributes:
+        fingerprint: What tells it, and through digests all its models, from any other.
+        keys: The kernels by the names that results call them.
+        networks: The names of whole networks.
+    """
+
+    fingerprint: str
+    keys: Mapping[str, KernelKey]
+    networks: tuple[str, ...]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder holds; raises `TargetError` where it is none of ours, or was changed."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise TargetError(
+            f"{folder} holds no manifest.json; give a folder that "
+            "`nas profile ... --backend elsewhere --out FOLDER` has written"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        fingerprint = content.pop("fingerprint")
+        keys = {entry["name"]: KernelKey(**entry["kernel"]) for entry in content["kernels"]}
+        networks = tuple(entry["name"] for entry in content["networks"])
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise TargetError(f"{path} cannot be read: {error!r}; write the folder anew") from error
+    if fingerprint != _fingerprint(content) or content["format"] != FORMAT:
+        raise TargetError(f"{path} was changed, or is of another version; write the folder anew")
+    return Manifest(fingerprint, keys, networks)
+
+
+def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str, Row]]:
+    path = folder / "results.csv"
+    notes, rows = read_results(path, [*manifest.keys, *manifest.networks])
+    if notes.pop("manifest") != manifest.fingerprint:
+        raise TargetError(
+            f"{path} was measured with another folder's models; run the measure.py of {folder}"
+        )
+    return {name: text for name, text in notes.items() if name in CONDITIONS}, rows
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> str:
+    """What tells a manifest, and through its digests all models, from any other."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]

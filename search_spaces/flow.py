@@ -1,0 +1,269 @@
+"""What sums over kernels cannot tell: who reads whose result, in a whole population at once.
+
+Execution order is that of the graph. Every tensor that some network hands from one kernel to
+another is an edge between two fixed addresses; a small table says in which networks it is there.
+Costs of the flow are then a few vector operations per edge, with nothing in Python per network.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.costs import FloatArray, SpaceKernels
+from search_spaces.space import IntArray, SearchSpace
+from search_spaces.tables import Table
+
+BoolArray = NDArray[np.bool_]
+_CHUNK = 1 << 12  # a chunk's arrays, one row per address, then stay within the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """A tensor on its way from one kernel to another.
+
+    Attributes:
+        source: The place, in execution order, of the address whose result it is.
+        reader: The place of the address that reads it.
+        slot: Which input of the reader it is.
+        there: Whether the edge is there, over the choices that decide it.
+    """
+
+    source: int
+    reader: int
+    slot: int
+    there: Table
+
+
+class Flow:
+    """The addresses of a space that end a kernel, in execution order, and all edges among them.
+
+    Attributes:
+        kernels: The kernels of the space.
+        addresses: Where results come from, in execution order.
+        edges: Every edge that some network has, by reader.
+    """
+
+    def __init__(self, kernels: SpaceKernels) -> None:
+        self.kernels = kernels
+        self.addresses = tuple(kernels.tables)
+        place = {address: number for number, address in enumerate(self.addresses)}
+        self.edges = tuple(
+            Edge(place[source], place[reader], slot, there)
+            for reader in self.addresses
+            for slot, source, there in self._read_by(reader)
+        )
+
+    def tables(self, by_kernel: NDArray[np.generic]) -> list[Table]:
+        """For every address, the entry of `by_kernel` for the kernel there; entry 0 for none."""
+        return [
+            Table(table.choices, by_kernel[table.values]).minimal()
+            for table in self.kernels.tables.values()
+        ]
+
+    def _read_by(self, reader: str) -> Iterator[tuple[int, str, Table]]:
+        grouping = self.kernels.grouping[reader]
+        reads = defaultdict[tuple[int, str], list[int]](list)
+        for number in np.unique(grouping.values).tolist():
+            group = self.kernels.groups[number]
+            for slot, source in enumerate(group.reads if group is not None else ()):
+                reads[slot, source].append(number)
+        for (slot, source), numbers in reads.items():
+            there = np.isin(grouping.values, numbers)
+            yield slot, source, Table(grouping.choices, there).minimal()
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """What kernels write, by kernel number; entry 0 is none and all zeros.
+
+    Attributes:
+        elements: Per sample, `(kernels,)`.
+        bits: The format, `(kernels,)`: bits per element, 0 where it is whatever readers want, as of
+            the image.
+    """
+
+    elements: FloatArray
+    bits: FloatArray
+
+
+class Rows:
+    """A chunk of genotypes, `(n, choices)`, in which tables are looked up."""
+
+    def __init__(self, genotypes: IntArray, space: SearchSpace) -> None:
+        self.count = len(genotypes)
+        self._genotypes = np.asfortranarray(genotypes)
+        self._space = space
+        self._known: dict[tuple[str, ...], NDArray[np.intp]] = {}
+
+    def of(self, table: Table) -> NDArray[Any]:
+        """The entry of `table` for every row, `(n,)`; tables over the same choices share work."""
+        if table.choices not in self._known:
+            index = table.index(self._genotypes, self._space.column)
+            self._known[table.choices] = index
+        return table.values.ravel().take(self._known[table.choices])
+
+
+@dataclass(frozen=True, eq=False)
+class FlowCost:
+    """A cost of every genotype of a space: called with `(n, choices)`, gives `(n,)`.
+
+    Attributes:
+        space: The space.
+        of: The cost of every row of a chunk.
+    """
+
+    space: SearchSpace
+    of: Callable[[Rows], FloatArray]
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        result = np.empty(len(genotypes))
+        for start in range(0, len(genotypes), _CHUNK):
+            rows = Rows(genotypes[start : start + _CHUNK], self.space)
+            result[start : start + _CHUNK] = self.of(rows)
+        return result
+
+
+class PeakActivation:
+    """The most bytes of tensors alive at once, `(n,)`.
+
+    A tensor lives from the kernel that writes it to the last one that reads it; while a kernel
+    runs, what it reads and what it writes are both alive. One that its readers may have in any
+    format is held in the widest that one of them wants.
+    """
+
+    def __init__(self, flow: Flow, tensors: Tensors) -> None:
+        self._bits = flow.tables(tensors.bits)
+        self._elements = flow.tables(tensors.elements)
+        self._bytes = flow.tables(np.ceil(tensors.elements * tensors.bits / 8))
+        self._free = [bool((t.values == 0).all()) for t in self._bits]
+        self._read = defaultdict[int, list[Edge]](list)
+        for edge in flow.edges:
+            self._read[edge.source].append(edge)
+
+    def __call__(self, rows: Rows) -> FloatArray:
+        """The peak of every row of a chunk."""
+        live = np.zeros((len(self._bytes), rows.count))
+        for source in range(len(self._bytes)):
+            self._live_on(live, source, rows)
+        return live.max(axis=0)
+
+    def _live_on(self, live: FloatArray, source: int, rows: Rows) -> None:
+        """Add the tensor that `source` writes to every moment at which it is alive."""
+        size = self._sizes(source, rows)
+        live[source] += size
+        alive = np.zeros(rows.count, dtype=np.bool_)
+        edges = list(self._read[source])
+        for moment in range(edges[-1].reader if edges else source, source, -1):
+            while edges and edges[-1].reader == moment:
+                alive |= rows.of(edges.pop().there)
+            live[moment] += np.where(alive, size, 0.0)
+
+    def _sizes(self, source: int, rows: Rows) -> FloatArray:
+        if not self._free[source]:
+            return rows.of(self._bytes[source])
+        widest = np.zeros(rows.count)
+        for edge in self._read[source]:
+            wanted = rows.of(self._bits[edge.reader])
+            np.maximum(widest, np.where(rows.of(edge.there), wanted, 0.0), out=widest)
+        return np.ceil(rows.of(self._elements[source]) * widest / 8)
+
+
+Conversion = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+
+
+class Crossings:
+    """What it costs that a tensor is not in the format in which its reader computes.
+
+    Args:
+        flow: The edges.
+        tensors: What kernels write; a kernel reads in the format in which it writes.
+        convert: The cost of converting `elements` from one width to another; nothing if None.
+        strict: `(kernels, slots)`: whether the slot must be in the reader's format already; the
+            network is refused, at infinite cost, where it is not.
+    """
+
+    def __init__(
+        self, flow: Flow, tensors: Tensors, *, convert: Conversion | None, strict: BoolArray
+    ) -> None:
+        self._bits = flow.tables(tensors.bits)
+        self._elements = flow.tables(tensors.elements)
+        self._convert = convert
+        slots = [flow.tables(column) for column in strict.T]
+        self._strict = {edge: slots[edge.slot][edge.reader] for edge in flow.edges}
+        self.edges = [edge for edge in flow.edges if self._matters(edge)]
+
+    def _matters(self, edge: Edge) -> bool:
+        """Whether formats can differ, and whether that costs anything."""
+        written, wanted = self._bits[edge.source].values, self._bits[edge.reader].values
+        widths = set(written[written > 0].flat) | set(wanted[wanted > 0].flat)
+        costs = self._convert is not None or bool(self._strict[edge].values.any())
+        return costs and bool(written.any()) and len(widths) > 1
+
+    def delays(self, rows: Rows) -> Iterator[tuple[Edge, FloatArray, FloatArray, BoolArray]]:
+        """For every edge that matters: its cost, the format wanted, and where the two differ."""
+        for edge in self.edges:
+            written, wanted = (rows.of(self._bits[p]) for p in (edge.source, edge.reader))
+            unlike = rows.of(edge.there) & (written != wanted) & (written > 0)
+            cost = np.zeros(rows.count)
+            if self._convert is not None:
+                cost = self._convert(rows.of(self._elements[edge.source]), written, wanted)
+            refused = rows.of(self._strict[edge])
+            yield edge, np.where(unlike, np.where(refused, np.inf, cost), 0.0), wanted, unlike
+
+
+class Conversions:
+    """The summed cost of all `Crossings`, each tensor converted once to a format, `(n,)`."""
+
+    def __init__(self, crossings: Crossings) -> None:
+        self._crossings = crossings
+
+    def __call__(self, rows: Rows) -> FloatArray:
+        """The cost of every row of a chunk."""
+        total = np.zeros(rows.count)
+        done = defaultdict[int, list[tuple[FloatArray, BoolArray]]](list)
+        for edge, delay, wanted, unlike in self._crossings.delays(rows):
+            again = np.zeros(rows.count, dtype=np.bool_)
+            for other, converted in done[edge.source]:
+                again |= converted & (other == wanted)
+            done[edge.source].append((wanted, unlike))
+            total += np.where(again & np.isfinite(delay), 0.0, delay)
+        return total
+
+
+class LongestPath:
+    """When the last kernel ends if each starts as soon as what it reads is there, `(n,)`.
+
+    Args:
+        flow: The edges.
+        costs: Of every kernel, `(kernels,)`; entry 0 is 0.
+        crossings: What is spent on an edge between unlike kernels.
+    """
+
+    def __init__(self, flow: Flow, costs: FloatArray, crossings: Crossings | None = None) -> None:
+        self._costs = flow.tables(costs)
+        self._edges: Sequence[Edge] = flow.edges
+        self._crossings = crossings
+
+    def __call__(self, rows: Rows) -> FloatArray:
+        """The end of every row of a chunk."""
+        crossings = self._crossings.delays(rows) if self._crossings is not None else ()
+        delays = {edge: delay for edge, delay, *_ in crossings}
+        ends = np.zeros((len(self._costs), rows.count))
+        edges = iter(self._edges)
+        edge = next(edges, None)
+        for place, table in enumerate(self._costs):
+            while edge is not None and edge.reader == place:
+                arrival = ends[edge.source] + delays.get(edge, 0.0)
+                np.maximum(
+                    ends[place], np.where(rows.of(edge.there), arrival, 0.0), out=ends[place]
+                )
+                edge = next(edges, None)
+            ends[place] += rows.of(table)
+        return ends.max(axis=0)
