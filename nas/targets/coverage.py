@@ -1,0 +1,180 @@
+"""What a target's figures cover, of its table and of a search space, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from nas.targets.capability import Bits
+from nas.targets.capability import wanted as asks
+from nas.targets.legality import refused_options
+from nas.targets.nearest import nearest
+from nas.targets.operators import operator_types
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
+from nas.targets.target import HardwareTarget, space_kernels
+from search_spaces.ops import Activation, Image, Op
+from search_spaces.quant import Quant
+from search_spaces.space import SearchSpace
+
+WIDE_SPREAD = 0.25
+FASTER = 0.9  # of the narrower kernel's latency: beyond what noise explains
+_EQUAL_ROWS = 4
+_LONG_MS = 1000.0
+_CONDITIONS = ("device", "runtime", "threads", "date")
+Choices = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SpaceCoverage:
+    """How a target runs a space.
+
+    Attributes:
+        wanted: Number of kernels that it needs figures for.
+        missing: Those without a row, each with the nearest rows.
+        contained: (operator, bits that it computes in, or None where it is refused) -> the bits
+            that are asked for, where these differ.
+        refused: What an option is -> the choices in which no network with it runs.
+    """
+
+    wanted: int
+    missing: Mapping[KernelKey, Sequence[KernelKey]]
+    contained: Mapping[tuple[str, Bits | None], Sequence[Bits]]
+    refused: Mapping[str, Choices]
+
+
+def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> SpaceCoverage:
+    """How `target` runs `space`; `near` is how many rows to name beside a missing one.
+
+    Raises:
+        TargetError: If a row cannot tell an operator of the space from its like.
+    """
+    kernels = space_kernels(space, target.fusion).distinct()
+    runs = target.runs(kernels)
+    wanted: Collection[object] = set(runs)
+    missing: dict[KernelKey, list[KernelKey]] = {}
+    if isinstance(target.model, LatencyTable):
+        rows = target.model.rows
+        wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
+        missing = {key: nearest(key, rows, count=near) for key in keys if key not in rows}
+    ops = {op for kernel in kernels for op in kernel.ops if not isinstance(op, Image)}
+    return SpaceCoverage(
+        wanted=len(wanted),
+        missing=missing,
+        contained=_contained(target, ops),
+        refused=_refused(target, space),
+    )
+
+
+def _contained(
+    target: HardwareTarget, ops: Iterable[Op]
+) -> dict[tuple[str, Bits | None], list[Bits]]:
+    found: defaultdict[tuple[str, Bits | None], set[Bits]] = defaultdict(set)
+    for op in ops:
+        asked, given = asks(op), target.capability.container(op)
+        if asked != given:
+            found[type(op).__name__, given].add(asked)
+    return {key: sorted(asked, key=str) for key, asked in sorted(found.items(), key=str)}
+
+
+def _refused(target: HardwareTarget, space: SearchSpace) -> dict[str, Choices]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name, index in sorted(refused_options(space, target)):
+        found[_option(space.choices[space.column[name]].options[index])].append(name)
+    return {option: tuple(names) for option, names in found.items()}
+
+
+def _option(option: object) -> str:
+    if option is None:
+        return "full precision"
+    return f"{option.bits} bits" if isinstance(option, Quant) else str(option)
+
+
+def by_operator(table: LatencyTable) -> dict[str, Counter[Bits]]:
+    """Operator as rows call it -> number of rows at each pair of bits."""
+    found: defaultdict[str, Counter[Bits]] = defaultdict(Counter)
+    for key in table.rows:
+        found[key.operator][_bits(key)] += 1
+    return dict(found)
+
+
+def spread(table: LatencyTable) -> tuple[float, float] | None:
+    """Median and largest coefficient of variation of the rows; none where there are no rows."""
+    ratios = [_variation(row) for row in table.rows.values() if row.latency_ms]
+    return (median(ratios), max(ratios)) if ratios else None
+
+
+def findings(target: HardwareTarget) -> list[str]:
+    """What looks wrong in a target's table, in words; nothing of it makes the table unusable."""
+    if not isinstance(target.model, LatencyTable) or not target.model.rows:
+        return []
+    rows = target.model.rows
+    lacking = [name for name in _CONDITIONS if name not in target.notes]
+    unsaid = [f"nothing says its {', '.join(lacking)}; add notes"] if lacking else []
+    slow = median(row.latency_ms for row in rows.values())
+    if slow > _LONG_MS:
+        unsaid.append(f"half of the rows take more than {slow:,.0f} ms; are they milliseconds?")
+    groups = {
+        f"have a spread above {WIDE_SPREAD:.0%}": _unsteady(rows),
+        "take no time at all": [str(key) for key, row in rows.items() if not row.latency_ms],
+        "are faster than the same kernel at fewer bits": [*_faster(rows)],
+        "stand at bits that the target has no kernels for, and are never used": [
+            *_unused(target, rows)
+        ],
+    }
+    told = [
+        f"{len(found)} of {len(rows)} rows {what}, such as {found[0]}"
+        for what, found in groups.items()
+        if found
+    ]
+    return [*unsaid, *told, *_copies(rows)]
+
+
+def _unsteady(rows: Mapping[KernelKey, Row]) -> list[str]:
+    found = [(_variation(row), key) for key, row in rows.items() if row.latency_ms]
+    wide = sorted((ratio, key) for ratio, key in found if ratio > WIDE_SPREAD)
+    return [f"{key} ({ratio:.0%})" for ratio, key in reversed(wide)]
+
+
+def _faster(rows: Mapping[KernelKey, Row]) -> Iterator[str]:
+    """Rows that are faster than a row of the same kernel whose bits they hold."""
+    alike: defaultdict[KernelKey, list[KernelKey]] = defaultdict(list)
+    for key in rows:
+        alike[replace(key, weight_bits=0, activation_bits=0)].append(key)
+    for keys in alike.values():
+        for wide in keys:
+            narrower = [k for k in keys if k != wide and _bits(wide).holds(_bits(k))]
+            slowest = max((rows[key].latency_ms for key in narrower), default=0.0)
+            if rows[wide].latency_ms < FASTER * slowest:
+                yield f"{wide} ({rows[wide].latency_ms:.4g} against {slowest:.4g} ms)"
+
+
+def _unused(target: HardwareTarget, rows: Mapping[KernelKey, Row]) -> Iterator[str]:
+    for key in rows:
+        name = key.operator if key.operator in operator_types() else Activation.__name__
+        support = target.capability.supports.get(name)
+        if support is None or _bits(key) not in support.bits:
+            yield str(key)
+
+
+def _copies(rows: Mapping[KernelKey, Row]) -> list[str]:
+    """Latencies that many rows share to the last digit."""
+    counts = Counter(row.latency_ms for row in rows.values())
+    latency, count = counts.most_common(1)[0]
+    if count < max(_EQUAL_ROWS, len(rows) // 50):
+        return []
+    shared = sum(n for n in counts.values() if n >= _EQUAL_ROWS)
+    return [
+        f"{shared} of {len(rows)} rows share a latency with at least {_EQUAL_ROWS - 1} others, "
+        f"{count} of them {latency:g} ms: copies, or a coarse clock"
+    ]
+
+
+def _bits(key: KernelKey) -> Bits:
+    return Bits(key.weight_bits or None, key.activation_bits)
+
+
+def _variation(row: Row) -> float:
+    return row.spread_ms / row.latency_ms
