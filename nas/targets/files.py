@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from nas.targets.calibration import Latencies, calibration_path, read_calibration
 from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
 from nas.targets.errors import TargetError
 from nas.targets.operators import operator_types
@@ -44,7 +45,8 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
     Args:
         name_or_path: One of `available()`, or the path of a `.toml` file.
         table: A latency table to use in place of the one that the file names. A measured target
-            whose table does not exist yet has no rows: compiling it lists what to measure.
+            whose table does not exist yet has no rows: compiling it lists what to measure. A
+            calibration that lies beside the table is applied.
 
     Raises:
         TargetError: Naming the file, the key, the value and what is allowed.
@@ -54,6 +56,9 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
     source = table or (None if described.table is None else _beside(path, described.table))
     model = _roofline(described) if source is None else _table(described, source)
     measured = model.notes if isinstance(model, LatencyTable) else {}
+    if source is not None and calibration_path(source).exists():
+        calibration = read_calibration(calibration_path(source), conditions=measured)
+        model = Latencies(model, calibration)
     notes = {**described.notes, **measured}
     return HardwareTarget(
         name=described.name,
