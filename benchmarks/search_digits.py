@@ -27,7 +27,7 @@ from nas.objectives import Goal, Problem
 from nas.plan import Plan, prepare
 from nas.recipe import load_recipe
 from nas.search.base import Searcher
-from nas.search.evolution import Nsga2
+from nas.search.evolution import Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.random import RandomSearch
@@ -61,7 +61,7 @@ def searchers(plan: Plan, problem: Problem, probe: Probe) -> dict[str, Make]:
     """By name, how each is made from a seed."""
     return {
         "random": lambda seed: RandomSearch(plan.space, seed=seed),
-        "nsga2, population 16": lambda seed: Nsga2(problem, seed=seed, population=16),
+        "nsga2, population 16": lambda seed: Evolution(problem, seed=seed, population=16),
         "guided": lambda seed: Guided(problem, seed=seed),
         "guided, proxies": lambda seed: Guided(
             problem,

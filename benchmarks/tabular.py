@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.tables import NAMES, TableProblem, load
 from nas.search.base import Searcher
-from nas.search.evolution import Nsga2
+from nas.search.evolution import Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided
 from nas.search.random import RandomSearch
@@ -23,7 +23,7 @@ CHECKPOINTS = (50, 100, 250)
 
 SEARCHERS: dict[str, Callable[[TableProblem, int], Searcher]] = {
     "random": lambda table, seed: RandomSearch(table.problem.space, seed=seed),
-    "nsga2": lambda table, seed: Nsga2(table.problem, seed=seed, population=20),
+    "nsga2": lambda table, seed: Evolution(table.problem, seed=seed, population=20),
     "guided": lambda table, seed: Guided(table.problem, seed=seed),
 }
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from nas.recipe_problems import explained
+from nas.search.named import SEARCHERS
 from nas.tasks import Task, TaskSection
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
@@ -205,10 +206,19 @@ class TargetSection(Section):
     """How many points of error above the best a cheaper subnet may have to be chosen."""
 
 
+def _known(name: str) -> str:
+    if name not in SEARCHERS:
+        raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
+    return name
+
+
+SearcherName = Annotated[str, AfterValidator(_known)]
+
+
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
-    searcher: Literal["guided", "nsga2", "random"] = "guided"
+    searcher: SearcherName = "guided"
     budget: Annotated[int, Field(ge=1)] = 100
     batch: Annotated[int, Field(ge=1)] = 10
     proxies: Annotated[int, Field(ge=0)] = 32

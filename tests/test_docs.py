@@ -19,6 +19,7 @@ from nas.cli_targets import schema_text
 from nas.export.containers import container_for
 from nas.folder import RunFolder
 from nas.report import data
+from nas.search.named import SEARCHERS
 from nas.targets import schema
 from nas.targets.table_file import COLUMNS, parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
@@ -223,3 +224,8 @@ def test_commands_in_the_documents_exist() -> None:
 
 def _name(callback: Any) -> str:
     return callback.__name__
+
+
+def test_every_searcher_is_listed():
+    named = re.findall(r"`([a-z0-9-]+)`", section("Searchers").split("| --- |")[1])
+    assert set(SEARCHERS) <= set(named)

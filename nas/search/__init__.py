@@ -1,4 +1,5 @@
 """Searchers: who proposes which subnets to evaluate next.
 
-Read in this order: `base` (ask and tell), `random`, `evolution` (pymoo), `guided`, `loop`.
+Read in this order: `base` (ask and tell), `proposer`, `random`, `evolution` (pymoo), `guided`,
+`loop`; the peers `regularized`, `local`, `linas`, `boshnas`, `policy_gradient`, `samplers` (Optuna).
 """

@@ -1,48 +1,70 @@
-"""NSGA-II by true evaluations, through pymoo: the only file that knows pymoo."""
+"""Evolution by true evaluations, through pymoo: the only file that knows pymoo."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import binary_tournament
+from pymoo.algorithms.moo.nsga3 import ReferenceDirectionSurvival
+from pymoo.algorithms.moo.rnsga2 import RankAndModifiedCrowdingSurvival
+from pymoo.algorithms.moo.sms import LeastHypervolumeContributionSurvival
 from pymoo.core.infill import InfillCriterion
 from pymoo.core.mating import Mating
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem as PymooProblem
 from pymoo.core.repair import Repair
+from pymoo.core.survival import Survival
 from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+from pymoo.util.ref_dirs import get_reference_directions
 
 from nas.evaluate import Evaluation
 from nas.objectives import Problem
 from nas.search.ledger import Ledger
+from nas.search.points import excess, points
 from nas.search.random import draw_unseen
 from search_spaces.space import Genotype, IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 
-_UNREACHABLE = 1e12
 _MATINGS = 10
+_ASPIRATIONS = 5
 
 
-def front_ranks(points: FloatArray, *, until: int) -> list[NDArray[np.intp]]:
-    """Indices of `points` `(n, objectives)` front by front, till `until` of them are ranked.
+def front_ranks(found: FloatArray, *, until: int) -> list[NDArray[np.intp]]:
+    """Indices of points `(n, objectives)` front by front, till `until` of them are ranked.
 
     pymoo's compiled sort; a few tens of microseconds for 400 points.
     """
-    fronts: Any = NonDominatedSorting().do(points, n_stop_if_ranked=until)
+    fronts: Any = NonDominatedSorting().do(found, n_stop_if_ranked=until)
     return fronts
 
 
-class Nsga2:
-    """NSGA-II on the metric and every goal's cost objectives (Deb et al. 2002).
+@dataclass(frozen=True)
+class Method:
+    """What tells one evolutionary algorithm from another.
+
+    Attributes:
+        survival: Makes the survival from the first population's points `(n, objectives)`.
+        tournament: Who of two may have children, as pymoo compares them.
+    """
+
+    survival: Callable[[FloatArray, int], Survival]
+    tournament: Callable[..., Any]
+
+
+class Evolution:
+    """A genetic algorithm on the metric and every goal's cost objectives.
 
     Uniform crossover, one reset gene on average, duplicates never proposed again. The survivors are
     chosen among all that was told so far, so batches may have any size.
@@ -51,19 +73,31 @@ class Nsga2:
         problem: What to search, and for what.
         seed: Fixes the sequence.
         population: How many survive; as many random genotypes are proposed first.
+        method: Who survives: one of `METHODS`.
     """
 
-    def __init__(self, problem: Problem, *, seed: int, population: int = 50) -> None:
+    def __init__(
+        self, problem: Problem, *, seed: int, population: int = 50, method: str = "nsga2"
+    ) -> None:
         if population < 2:
-            raise ValueError(f"NSGA-II needs a population of at least 2, given {population}")
+            raise ValueError(f"evolution needs a population of at least 2, given {population}")
+        if method not in METHODS:
+            raise ValueError(f"no evolution {method!r}; there are {', '.join(METHODS)}")
         self._problem = problem
         self._ledger = Ledger(problem.space, problem.metric)
         self._seed = seed
         self._size = population
+        self._method = METHODS[method]
+        self._survival: Survival | None = None
         self._population = Population.create()
-        self._survival = RankAndCrowding()
-        self._pymoo_problem = PymooProblem(n_var=len(problem.space.choices), vtype=int)
-        self._mating = _mating(problem.space)
+        objectives = 1 + sum(len(goal.objectives) for goal in problem.goals)
+        self._pymoo_problem = PymooProblem(
+            n_var=len(problem.space.choices),
+            n_obj=objectives,
+            n_ieq_constr=len(problem.goals),
+            vtype=int,
+        )
+        self._mating = _mating(problem.space, self._method.tournament)
 
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` genotypes: random ones till the population is full, then offspring."""
@@ -86,15 +120,11 @@ class Nsga2:
             return
         self._ledger.record(evaluations)
         rows = np.array([evaluation.genotype for evaluation in evaluations])
-        losses = [self._ledger.losses[tuple(row)] for row in rows.tolist()]
-        costs = [goal.values(rows) for goal in self._problem.goals]
-        excess = np.stack([goal.violation(rows) for goal in self._problem.goals], axis=1)
-        F = np.column_stack([losses, *costs])
-        told = Population.new(
-            X=rows,
-            F=np.minimum(F, _UNREACHABLE),
-            G=np.minimum(excess, _UNREACHABLE),
-        )
+        losses = np.array([self._ledger.losses[tuple(row)] for row in rows.tolist()])
+        F = points(self._problem, rows, losses)
+        told = Population.new(X=rows, F=F, G=excess(self._problem, rows))
+        if self._survival is None:
+            self._survival = self._method.survival(F, self._size)
         self._population = self._survival.do(
             self._pymoo_problem,
             Population.merge(self._population, told),
@@ -111,6 +141,60 @@ class Nsga2:
             algorithm=SimpleNamespace(tournament_type="comp_by_dom_and_crowding", random_state=rng),
         )
         return made.get("X").astype(np.int64)
+
+
+def _by_rank(pop: Any, P: Any, *_args: Any, random_state: Any = None, **_: Any) -> Any:
+    """The one within the limits, else of the lower front, else either."""
+    beyond = pop.get("CV")[:, 0][P]
+    front = np.array([np.inf if (r := one.get("rank")) is None else r for one in pop])[P]
+    tie = random_state.random(P.shape)
+    best = [np.lexsort((t, f, b))[0] for b, f, t in zip(beyond, front, tie, strict=True)]
+    return np.take_along_axis(P, np.array(best)[:, None], axis=1)
+
+
+def _directions(found: FloatArray, size: int) -> Survival:
+    """NSGA-III's, with as many directions as survive."""
+    return ReferenceDirectionSurvival(_spread_directions(found.shape[1], size))
+
+
+@functools.lru_cache(maxsize=8)
+def _spread_directions(objectives: int, size: int) -> FloatArray:
+    """Even in a plane; else by Riesz s-energy (Blank et al. 2021), which takes seconds."""
+    if objectives == 2:
+        return get_reference_directions("das-dennis", 2, n_partitions=size - 1)
+    return get_reference_directions("energy", objectives, size, seed=1)
+
+
+def _aspirations(found: FloatArray, _size: int) -> Survival:
+    """R-NSGA-II's, around points halfway between the least seen at first and the median."""
+    low, middle = found.min(axis=0), np.median(found, axis=0)
+    share = np.linspace(0, 1, _ASPIRATIONS)[:, None]
+    near = np.column_stack([share, np.repeat(1 - share, found.shape[1] - 1, axis=1)])
+    wanted = low + near * (middle - low)
+    return RankAndModifiedCrowdingSurvival(wanted, 0.001, None, "front", False)  # noqa: FBT003
+
+
+def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
+    """AGE-MOEA's; pymoo compiles it with numba, and cannot be imported there without."""
+    if importlib.util.find_spec("numba") is None:
+        raise ImportError(
+            "age-moea needs numba, which is not installed; pip install 'elastic-nas[peers]', "
+            f"or take another method: {', '.join(m for m in METHODS if m != 'age-moea')}"
+        )
+    from pymoo.algorithms.moo.age import AGEMOEASurvival
+
+    return AGEMOEASurvival()
+
+
+METHODS = {
+    "nsga2": Method(lambda found, size: RankAndCrowding(), binary_tournament),
+    "nsga3": Method(_directions, _by_rank),
+    "sms-emoa": Method(lambda found, size: LeastHypervolumeContributionSurvival(), _by_rank),
+    "age-moea": Method(_adaptive_geometry, _by_rank),
+    "r-nsga2": Method(_aspirations, _by_rank),
+}
+"""By name: NSGA-II (Deb et al. 2002), NSGA-III (Deb and Jain 2014), SMS-EMOA (Beume et al. 2007),
+AGE-MOEA (Panichella 2019), R-NSGA-II (Deb and Sundar 2006)."""
 
 
 class _Reset(Mutation):
@@ -136,9 +220,9 @@ class _Canonical(Repair):
         return self._space.canonical_array(X.astype(np.int64))
 
 
-def _mating(space: SearchSpace) -> InfillCriterion:
+def _mating(space: SearchSpace, tournament: Callable[..., Any]) -> InfillCriterion:
     return Mating(
-        TournamentSelection(func_comp=binary_tournament),
+        TournamentSelection(func_comp=tournament),
         UniformCrossover(prob=0.9),
         _Reset(space),
         repair=_Canonical(space),

@@ -14,10 +14,9 @@ from nas.evaluate import Evaluation, Evaluator
 from nas.evaluators import SupernetEvaluator
 from nas.plan import Plan
 from nas.search.base import Searcher
-from nas.search.evolution import Nsga2
 from nas.search.guided import Guided, Settings, default_columns
 from nas.search.loop import search
-from nas.search.random import RandomSearch
+from nas.search.named import SEARCHERS
 from nas.steps.probing import Probe, probed
 from nas.steps.training import device_of
 from predictors.base import Predictor
@@ -59,16 +58,12 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
 
 def searcher_of(plan: Plan, probe: Probe | None) -> Searcher:
     """The searcher that the recipe names."""
-    settings, seed = plan.recipe.search, plan.recipe.seed
-    match settings.searcher:
-        case "random":
-            return RandomSearch(plan.space, seed=seed)
-        case "nsga2":
-            return Nsga2(plan.problem, seed=seed, population=2 * settings.batch)
-        case "guided":
-            initial = None if probe is None else probe.first(plan, Settings().initial)
-            predictor = predictor_of(plan, probe)
-            return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
+    name, seed = plan.recipe.search.searcher, plan.recipe.seed
+    if name != "guided":
+        return SEARCHERS[name](plan.problem, seed)
+    initial = None if probe is None else probe.first(plan, Settings().initial)
+    predictor = predictor_of(plan, probe)
+    return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
 
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 
 from nas.objectives import Goal, Problem
-from nas.search.evolution import Nsga2
+from nas.search.boshnas import Boshnas, GraphEmbedding
+from nas.search.evolution import METHODS, Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort
+from nas.search.linas import Linas
+from nas.search.local import LocalSearch
+from nas.search.points import Scalar
+from nas.search.policy_gradient import PolicyGradient
 from nas.search.random import RandomSearch
+from nas.search.regularized import RegularizedEvolution
+from nas.search.samplers import SAMPLERS, OptunaSearch
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.ridge import Ridge
@@ -31,10 +38,55 @@ class TestRandom(SearcherContract):
         return lambda problem, seed: RandomSearch(problem.space, seed=seed)
 
 
-class TestNsga2(SearcherContract):
+class TestEvolution(SearcherContract):
+    @pytest.fixture(params=METHODS)
+    def make(self, request):
+        return lambda problem, seed: Evolution(
+            problem, seed=seed, population=12, method=request.param
+        )
+
+
+class TestRegularizedEvolution(SearcherContract):
     @pytest.fixture
     def make(self):
-        return lambda problem, seed: Nsga2(problem, seed=seed, population=12)
+        return lambda problem, seed: RegularizedEvolution(
+            problem, seed=seed, population=12, sample=4
+        )
+
+
+class TestLocalSearch(SearcherContract):
+    @pytest.fixture
+    def make(self):
+        return lambda problem, seed: LocalSearch(problem, seed=seed)
+
+
+class TestLinas(SearcherContract):
+    @pytest.fixture
+    def make(self):
+        return lambda problem, seed: Linas(problem, seed=seed, population=12, candidates=500)
+
+
+class TestBoshnas(SearcherContract):
+    @pytest.fixture
+    def make(self):
+        return lambda problem, seed: Boshnas(problem, seed=seed, initial=8)
+
+
+class TestPolicyGradient(SearcherContract):
+    @pytest.fixture
+    def make(self):
+        return lambda problem, seed: PolicyGradient(problem, seed=seed, initial=10)
+
+
+class TestOptuna(SearcherContract):
+    @pytest.fixture(
+        params=[
+            name if name == "optuna-nsga2" else pytest.param(name, marks=pytest.mark.slow)
+            for name in SAMPLERS
+        ]
+    )
+    def make(self, request):
+        return lambda problem, seed: OptunaSearch(problem, seed=seed, sampler=request.param)
 
 
 class TestGuided(SearcherContract):
@@ -63,7 +115,7 @@ def test_guided_beats_nsga2_beats_random():
     shares = []
     for seed in range(3):
         random = run(RandomSearch(problem.space, seed=seed), *[10] * 8)
-        nsga2 = run(Nsga2(problem, seed=seed, population=20), *[10] * 8)
+        nsga2 = run(Evolution(problem, seed=seed, population=20), *[10] * 8)
         guided = run(Guided(problem, seed=seed, settings=QUICK), *[10] * 8)
         shares.append([area(problem, found) for found in (random, nsga2, guided)])
     random, nsga2, guided = np.mean(shares, axis=0)
@@ -73,7 +125,7 @@ def test_guided_beats_nsga2_beats_random():
 
 def test_limits_draw_nsga2_within():
     problem = problem_of(chain(depth=9), picks=9.0)
-    found = np.array(run(Nsga2(problem, seed=0, population=16), *[10] * 8))
+    found = np.array(run(Evolution(problem, seed=0, population=16), *[10] * 8))
     anyway = picked(problem.space.sample_array(np.random.default_rng(0), 1000)) > 9.0
     assert (picked(found)[40:] > 9.0).mean() < 0.8 * anyway.mean()
 
@@ -110,7 +162,7 @@ def test_several_goals_and_costs_share_one_search():
         Goal("b", {"picks": picked, "kernels": kernels}, ("picks", "kernels"), {"kernels": 6.0}),
     )
     problem = Problem(space, goals)
-    for searcher in (Guided(problem, seed=0, settings=QUICK), Nsga2(problem, seed=0)):
+    for searcher in (Guided(problem, seed=0, settings=QUICK), Evolution(problem, seed=0)):
         found = run(searcher, 10, 10, 10)
         assert len(set(found)) == 30
 
@@ -166,3 +218,56 @@ def test_a_device_that_runs_nothing_does_not_disturb_the_others():
     predictor = GaussianProcess(OneHot(problem.space))
     searcher = Guided(problem, seed=0, predictor=predictor, settings=QUICK)
     assert len(set(run(searcher, 10, 10, 10))) == 30
+
+
+def test_embedded_graphs_are_the_nearer_the_more_they_share():
+    space = chain(depth=6)
+    rng = np.random.default_rng(0)
+    embed = GraphEmbedding(space, size=16, rng=rng)
+    rows = [space.sample(rng) for _ in range(40)]
+    near = [space.canonical((*row[:1], (row[1] + 1) % 3, *row[2:])) for row in rows]
+    far = [space.sample(rng) for _ in rows]
+    here = embed(rows)
+    assert np.linalg.norm(embed(rows) - here) == 0
+    one = np.linalg.norm(embed(near) - here, axis=1)
+    other = np.linalg.norm(embed(far) - here, axis=1)
+    assert np.mean(one < other) > 0.8
+
+
+PEERS = {
+    "nsga3": lambda problem: Evolution(problem, seed=0, population=20, method="nsga3"),
+    "sms-emoa": lambda problem: Evolution(problem, seed=0, population=20, method="sms-emoa"),
+    "age-moea": lambda problem: Evolution(problem, seed=0, population=20, method="age-moea"),
+    "r-nsga2": lambda problem: Evolution(problem, seed=0, population=20, method="r-nsga2"),
+    "regularized": lambda problem: RegularizedEvolution(problem, seed=0, population=20),
+    "local": lambda problem: LocalSearch(problem, seed=0),
+    "linas": lambda problem: Linas(problem, seed=0, population=20, candidates=1000),
+    "policy": lambda problem: PolicyGradient(problem, seed=0),
+    "boshnas": lambda problem: Boshnas(problem, seed=0),
+    "tpe": lambda problem: OptunaSearch(problem, seed=0, sampler="optuna-tpe"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "tpe" else name for name in PEERS]
+)
+def test_what_is_proposed_later_is_dominated_by_fewer_random_networks(name):
+    problem = problem_of(chain(depth=9))
+    crowd = problem.space.sample_array(np.random.default_rng(1), 500)
+    others = np.column_stack([rugged(crowd), picked(crowd)])
+
+    def dominating(rows):
+        own = np.column_stack([rugged(rows), picked(rows)])
+        return (others[None] <= own[:, None]).all(axis=2).mean()
+
+    late = np.array(run(PEERS[name](problem), *[10] * 12)[80:])
+    assert dominating(late) < 0.8 * dominating(crowd)
+
+
+def test_a_weighted_sum_prefers_what_dominates_and_what_is_within():
+    rng = np.random.default_rng(0)
+    found = rng.random((50, 3))
+    worth = Scalar(found, rng)
+    better = found * 0.9
+    assert (worth(better, np.zeros((50, 1))) < worth(found, np.zeros((50, 1)))).all()
+    assert worth(better, np.ones((50, 1))).min() > worth(found, np.zeros((50, 1))).max()

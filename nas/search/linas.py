@@ -1,0 +1,65 @@
+"""LINAS: evolution on lightly trained predictors, its last population evaluated; a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.objectives import Goal, Problem
+from nas.search.inner import Effort, evolve, survivors
+from nas.search.points import points
+from nas.search.proposer import Proposer
+from predictors.features import OneHot
+from predictors.ridge import Ridge
+from search_spaces.space import IntArray
+
+FloatArray = NDArray[np.float64]
+
+
+class Linas(Proposer):
+    """The loop of DyNAS-T and SimQ-NAS (Cummings et al. 2022, section 3.2; Sridhar et al. 2023).
+
+    A round fits one ridge regression per objective, costs among them, to all that was evaluated,
+    runs NSGA-II on the predictions from a random population, and evaluates its last population.
+    Unlike theirs it proposes nothing twice.
+
+    Args:
+        problem: What to search, and for what.
+        seed: Fixes the sequence.
+        population: Networks per round.
+        candidates: Networks that a round's NSGA-II looks at; theirs are 5,000 to 20,000.
+    """
+
+    def __init__(
+        self, problem: Problem, *, seed: int, population: int = 50, candidates: int = 10_000
+    ) -> None:
+        super().__init__(problem, seed=seed, initial=population)
+        self._effort = Effort(population, max(1, candidates // population))
+        self._waiting = np.empty((0, len(problem.space.choices)), dtype=np.int64)
+
+    def ideas(
+        self, rng: np.random.Generator, rows: IntArray, losses: FloatArray, count: int
+    ) -> IntArray:
+        """What is left of the round's last population; a new round where nothing is."""
+        left = np.array(self._ledger.fresh(self._waiting), dtype=np.int64)
+        if len(left):
+            return left
+        measured = points(self.problem, rows, losses)
+        models = [self._model(rows, column) for column in measured.T]
+        goal = Goal(
+            "predicted",
+            {str(number): model for number, model in enumerate(models[1:])},
+            tuple(map(str, range(len(models) - 1))),
+        )
+        found, scores = evolve(
+            self.space, goal, models[0], seeds=rows[:0], effort=self._effort, rng=rng
+        )
+        self._waiting = found[survivors(scores, self._effort.population)[0]]
+        return self._waiting
+
+    def _model(self, rows: IntArray, values: FloatArray) -> Callable[[IntArray], FloatArray]:
+        model = Ridge(OneHot(self.space))
+        model.fit(rows, values)
+        return lambda asked: model.predict(asked)[0]

@@ -1,0 +1,50 @@
+"""Evaluated networks as points: the loss beside every goal's cost objectives, all minimised."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.objectives import Problem
+from search_spaces.space import IntArray
+
+FloatArray = NDArray[np.float64]
+
+UNREACHABLE = 1e12
+
+
+def points(problem: Problem, rows: IntArray, losses: FloatArray) -> FloatArray:
+    """`(n, 1 + cost objectives of all goals)`; what a device cannot run costs `UNREACHABLE`."""
+    costs = [goal.values(rows) for goal in problem.goals]
+    return np.minimum(np.column_stack([losses, *costs]), UNREACHABLE)
+
+
+def excess(problem: Problem, rows: IntArray) -> FloatArray:
+    """How far each network is beyond the limits of each goal, `(n, goals)`; 0 within."""
+    beyond = np.stack([goal.violation(rows) for goal in problem.goals], axis=1)
+    return np.minimum(beyond, UNREACHABLE)
+
+
+class Scalar:
+    """Points as one number: the augmented Tchebycheff norm under random weights.
+
+    Knowles 2006 (ParEGO), equation 2, on objectives scaled to their ranges; a violation of the
+    limits is added in full, so that any network within beats any beyond.
+
+    Args:
+        found: Points `(n, objectives)` that set the ranges.
+        rng: Draws the weights, uniformly from the simplex.
+    """
+
+    def __init__(self, found: FloatArray, rng: np.random.Generator) -> None:
+        reachable = np.where(found < UNREACHABLE, found, np.nan)
+        with np.errstate(all="ignore"):
+            low, high = np.nanmin(reachable, axis=0), np.nanmax(reachable, axis=0)
+        self._low = np.nan_to_num(low)
+        self._range = np.maximum(np.nan_to_num(high) - self._low, 1e-12)
+        self._weights = rng.dirichlet(np.ones(found.shape[1]))
+
+    def __call__(self, found: FloatArray, beyond: FloatArray) -> FloatArray:
+        """The number of every point `(n, objectives)` with its `excess` `(n, goals)`."""
+        weighted = self._weights * np.minimum((found - self._low) / self._range, 10.0)
+        return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1) + 10 * beyond.min(axis=1)

@@ -1,0 +1,107 @@
+"""Optuna's samplers behind ask and tell: peers that many people would reach for first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from nas.evaluate import Evaluation
+from nas.objectives import Problem
+from nas.search.ledger import Ledger
+from nas.search.points import excess, points
+from nas.search.random import draw_unseen
+from search_spaces.space import Genotype
+
+_TRIES = 20
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "optuna-tpe": lambda seed: TPESampler(seed=seed),
+    "optuna-tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
+    "optuna-nsga2": lambda seed: NSGAIISampler(seed=seed),
+}
+"""By name; every choice is an integer to them, as its options ascend."""
+
+
+class OptunaSearch:
+    """One of Optuna's samplers.
+
+    Samplers repeat themselves: what is known already is answered from memory, and after some
+    repeats a random network is proposed instead.
+
+    Args:
+        problem: What to search, and for what; networks beyond a limit are told with their excess
+            on top of every objective.
+        seed: Fixes the sequence.
+        sampler: One of `SAMPLERS`.
+    """
+
+    def __init__(self, problem: Problem, *, seed: int, sampler: str = "optuna-tpe") -> None:
+        if sampler not in SAMPLERS:
+            raise ValueError(f"no sampler {sampler!r}; there are {', '.join(SAMPLERS)}")
+        self._problem, self._space, self._seed = problem, problem.space, seed
+        self._ledger = Ledger(problem.space, problem.metric)
+        objectives = 1 + sum(len(goal.objectives) for goal in problem.goals)
+        with warnings.catch_warnings():  # `multivariate` is marked experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made = SAMPLERS[sampler](seed)
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            sampler=made, directions=[StudyDirection.MINIMIZE] * objectives
+        )
+        optuna.logging.set_verbosity(verbosity)
+        self._kinds: dict[str, BaseDistribution] = {
+            made.name: IntDistribution(0, len(made.options) - 1) for made in self._space.choices
+        }
+        self._asked: dict[Genotype, int] = {}
+
+    def ask(self, count: int) -> list[Genotype]:
+        """Up to `count` genotypes; fewer only where the space is exhausted."""
+        found: list[Genotype] = []
+        for _ in range(_TRIES * count):
+            if len(found) == count or self._ledger.seen >= self._space.size:
+                break
+            trial = self._study.ask(self._kinds)
+            picks = tuple(int(trial.params[made.name]) for made in self._space.choices)
+            genotype = self._space.canonical(picks)
+            if self._ledger.fresh(np.array([genotype])):
+                self._asked[genotype] = trial.number
+                found += self._ledger.propose([genotype])
+            elif genotype in self._ledger.losses:
+                self._study.tell(trial, self._values(genotype))
+            else:  # still being evaluated
+                self._study.tell(trial, state=TrialState.FAIL)
+        rng = np.random.default_rng([self._seed, self._ledger.seen])
+        return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))
+
+    def tell(self, evaluations: Sequence[Evaluation]) -> None:
+        """Hand the evaluations to the sampler, whoever proposed them."""
+        known = set(self._ledger.losses)
+        self._ledger.record(evaluations)
+        for evaluation in evaluations:
+            genotype = evaluation.genotype
+            if genotype in self._asked:
+                self._study.tell(self._asked.pop(genotype), self._values(genotype))
+            elif genotype not in known:
+                named = zip(self._space.choices, genotype, strict=True)
+                self._study.add_trial(
+                    optuna.trial.create_trial(
+                        params={made.name: pick for made, pick in named},
+                        distributions=self._kinds,
+                        values=self._values(genotype),
+                    )
+                )
+
+    def _values(self, genotype: Genotype) -> list[float]:
+        row = np.array([genotype])
+        losses = np.array([self._ledger.losses[genotype]])
+        found = points(self._problem, row, losses)[0]
+        beyond = float(excess(self._problem, row).min())
+        return [float(value) * (1 + beyond) for value in found]
