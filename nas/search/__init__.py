@@ -1,5 +1,5 @@
 """Searchers: who proposes which subnets to evaluate next.
 
 Read in this order: `base` (ask and tell), `proposer`, `random`, `evolution` (pymoo), `guided`,
-`loop`; the peers `regularized`, `local`, `linas`, `boshnas`, `policy_gradient`, `samplers` (Optuna).
+`loop`, `named`. Peers: `regularized`, `local`, `linas`, `boshnas`, `policy_gradient`, `samplers`.
 """

@@ -249,7 +249,8 @@ PEERS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "tpe" else name for name in PEERS]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "tpe" else name for name in PEERS],
 )
 def test_what_is_proposed_later_is_dominated_by_fewer_random_networks(name):
     problem = problem_of(chain(depth=9))
