@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     WithJsonSchema,
     model_validator,
 )
@@ -90,13 +89,14 @@ Note = Annotated[
 GranularityName = Literal["per-tensor", "per-channel"]
 SymmetryName = Literal["symmetric", "asymmetric"]
 Number = Annotated[float, Field(strict=True)]
-Share = Annotated[Number, Field(gt=0, le=1)]
-# The upper ends lie far above any device: what is beyond them is in another unit.
-Rate = Annotated[Number, Field(gt=0, le=1e9)]
-Bandwidth = Annotated[Number, Field(gt=0, le=1e6)]
+Share = Annotated[Number, Field(ge=1e-6, le=1)]
+# The ends lie far beyond any device: what is outside them is in another unit.
+Rate = Annotated[Number, Field(ge=1e-9, le=1e9)]
+Bandwidth = Annotated[Number, Field(ge=1e-9, le=1e6)]
 Microseconds = Annotated[Number, Field(ge=0, le=1e7)]
 Picojoules = Annotated[Number, Field(ge=0, le=1e9)]
 Bytes = Annotated[Number, Field(gt=0, le=1e15)]
+Multiple = Annotated[int, Field(strict=True, ge=1, le=4096)]
 PerBits = Annotated[dict[BitsText, Rate], Field(min_length=1), AfterValidator(_once)]
 
 
@@ -165,7 +165,7 @@ class RooflineSection(_Section):
     """One pair is given; other rates are in inverse proportion to weight x activation bits."""
     utilisation: dict[Operator, Share] = {}
     """Share of the peak that an operator reaches; 1 where it is not named."""
-    channel_multiple: Annotated[dict[BitsText, PositiveInt], AfterValidator(_once)] = {}
+    channel_multiple: Annotated[dict[BitsText, Multiple], AfterValidator(_once)] = {}
     """What channels are padded to a multiple of, by bits; 1 where they are not named."""
     on_chip_bytes: Bytes | None = None
     """A kernel whose tensors fit moves only its weights across the chip's border."""
