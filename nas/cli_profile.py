@@ -20,6 +20,7 @@ from nas.targets.profiling.backends import ELSEWHERE, backend_named
 from nas.targets.profiling.elsewhere import write_folder
 from nas.targets.profiling.loop import BUDGET_MS
 from nas.targets.profiling.onnx_runtime import OnnxRuntime
+from nas.targets.profiling.sampled import sample
 from nas.targets.profiling.target_file import Kernels, timed_by
 from search_spaces.space import SearchSpace
 
@@ -38,6 +39,7 @@ class Options:
     device: str | None
     threads: int | None
     budget_ms: float | None
+    sample: int | None
     read: Path | None
 
 
@@ -59,6 +61,9 @@ def profile_command(
     device: Annotated[str | None, typer.Option(help="cpu")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Inside one kernel.")] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Time for each kernel.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Measure so many kernels and predict the others.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="TABLE.csv; a run folder; the folder to write for elsewhere."),
@@ -72,15 +77,15 @@ def profile_command(
     Alone with a recipe it measures this machine into the run folder. Stop it and run it again
     whenever you like: it goes on.
     """
-    options = Options(target, backend, device, threads, budget_ms, read)
+    options = Options(target, backend, device, threads, budget_ms, sample, read)
     with Terminal(console) as display:
         if not any(option is not None for option in astuple(options)) and not _is_table(out):
-            _for_run(source, set_ or [], out, display)
+            _for_run(source, set_ or [], out=out, display=display)
         else:
-            _asked_for(source, set_ or [], out, options, display)
+            _asked_for(source, set_ or [], out=out, options=options, display=display)
 
 
-def _for_run(source: Path, overrides: list[str], out: Path | None, display: Display) -> None:
+def _for_run(source: Path, overrides: list[str], *, out: Path | None, display: Display) -> None:
     """Measure what a run needs, into its folder."""
     if source.suffix == ".json":
         raise TargetError(f"{source} is a space, not a recipe; say where to: --out TABLE{TABLE}")
@@ -89,16 +94,23 @@ def _for_run(source: Path, overrides: list[str], out: Path | None, display: Disp
 
 
 def _asked_for(
-    source: Path, overrides: list[str], out: Path | None, options: Options, display: Display
+    source: Path, overrides: list[str], *, out: Path | None, options: Options, display: Display
 ) -> None:
     """Measure a table of its own, or send kernels elsewhere."""
     base = options.target or THIS_CPU
     space, threads = _space(source, overrides)
     if options.backend == ELSEWHERE and options.read is None:
-        _send(kernels_of(space, base), out, display)
+        _send(kernels_of(space, base), display, folder=out, count=options.sample)
         return
     table, described = _files(base, out)
-    asked = Profiling(space, base, table, described, options.budget_ms or BUDGET_MS)
+    asked = Profiling(
+        space=space,
+        base=base,
+        path=table,
+        target_file=described,
+        budget_ms=options.budget_ms or BUDGET_MS,
+        sample=options.sample,
+    )
     if options.read is not None:
         asked.read(options.read, display)
         return
@@ -110,14 +122,14 @@ def _asked_for(
     asked.measure(made, display)
 
 
-def _send(kernels: Kernels, folder: Path | None, display: Display) -> None:
+def _send(kernels: Kernels, display: Display, *, folder: Path | None, count: int | None) -> None:
     """Write a folder for another machine."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
     sent, refused = timed_by(OnnxRuntime(), kernels)
     for (operator, bits), reason in refused.items():
         display.say(f"left out: {operator} at {bits} bits; {reason}")
-    made = write_folder(sent, folder=folder)
+    made = write_folder(sent if count is None else sample(sent, count), folder=folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(
         f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "

@@ -19,6 +19,8 @@ from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.profiling import Backend, OnnxRuntime, profile
 from nas.targets.profiling.elsewhere import read_folder
 from nas.targets.profiling.loop import BUDGET_MS
+from nas.targets.profiling.rows_file import PREDICTED
+from nas.targets.profiling.sampled import complete, sample
 from nas.targets.profiling.target_file import Kernels, Refused, timed_by, write_target
 from nas.targets.rows import KernelKey
 from nas.targets.table import LatencyTable
@@ -55,6 +57,7 @@ class Profiling:
         path: The table's file.
         target_file: The target that goes with it; written where there is none.
         budget_ms: Time spent on one kernel.
+        sample: How many kernels to measure, where the others are to be predicted.
     """
 
     space: SearchSpace
@@ -62,6 +65,7 @@ class Profiling:
     path: Path
     target_file: Path
     budget_ms: float = BUDGET_MS
+    sample: int | None = None
 
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
         """Measure what the table lacks; gives the target with its table."""
@@ -70,22 +74,24 @@ class Profiling:
             if not self._is_new():
                 raise TargetError(f"{self.target_file} has {operator} at {bits} bits; {reason}")
             display.say(f"left out: {operator} at {bits} bits; {reason}")
-        display.say(overview(kernels, self._rows(), budget_ms=self.budget_ms))
+        chosen = kernels if self.sample is None else sample(kernels, self.sample)
+        display.say(overview(chosen, self._rows(), budget_ms=self.budget_ms))
         with display.stage("profile") as advance:
-            table = profile(
-                kernels,
+            profile(
+                chosen,
                 path=self.path,
                 backend=backend,
                 budget_ms=self.budget_ms,
                 progress=functools.partial(advance, note=f"fused kernels through {backend.name}"),
             )
-        return self._finished(refused, table, display)
+        return self._finished(kernels, refused, display)
 
     def read(self, folder: Path, display: Display) -> HardwareTarget:
         """Take what was measured elsewhere; gives the target with its table."""
         kernels, refused = timed_by(OnnxRuntime(), kernels_of(self.space, self.base))
-        table = read_folder(folder, kernels, path=self.path)
-        return self._finished(refused, table, display)
+        chosen = kernels if self.sample is None else sample(kernels, self.sample)
+        read_folder(folder, chosen, path=self.path)
+        return self._finished(kernels, refused, display)
 
     def _is_new(self) -> bool:
         return not self.target_file.exists()
@@ -95,17 +101,22 @@ class Profiling:
             return set()
         return set(LatencyTable.read(self.path, unfinished=True).rows)
 
-    def _finished(self, refused: Refused, table: LatencyTable, display: Display) -> HardwareTarget:
+    def _finished(self, kernels: Kernels, refused: Refused, display: Display) -> HardwareTarget:
+        """Predict what was not to be measured, write the target, and say what there is."""
+        if self.sample is None:
+            notes = LatencyTable.read(self.path).notes
+        else:
+            notes = complete(self.path, kernels).notes
         if self._is_new():
             write_target(
                 self.target_file,
                 base=self.base,
                 refused=refused,
-                notes=table.notes,
+                notes=notes,
                 source="nas profile: every fused kernel timed alone",
             )
         target = load_target(self.target_file)
-        display.say(summary(target, table.notes, self.space))
+        display.say(summary(target, notes, self.space))
         display.say(f"table: {self.path}\ntarget: {self.target_file}, in a recipe:")
         display.say(f'  \\[\\[targets]]\n  name = "{self.target_file}"')
         return target
@@ -138,7 +149,8 @@ def summary(target: HardwareTarget, notes: Mapping[str, str], space: SearchSpace
     ends = np.array([space.smallest, space.largest])
     smallest, largest = target.compile(space)["latency_ms"](ends)
     conditions = ", ".join(notes[name] for name in ("device", "runtime") if name in notes)
+    predicted = f"\npredicted: {notes[PREDICTED]}" if PREDICTED in notes else ""
     return (
         f"{conditions}, {notes.get('threads', '?')} threads: smallest subnet {smallest:.4g} ms, "
-        f"largest {largest:.4g} ms"
+        f"largest {largest:.4g} ms{predicted}"
     )

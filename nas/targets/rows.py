@@ -76,7 +76,7 @@ class Row:
     Attributes:
         latency_ms: Of one run.
         spread_ms: Its standard deviation.
-        count: Repetitions.
+        count: Repetitions; 0 where the latency is predicted from other rows.
         energy_mj: Millijoules of one run, where they are known.
     """
 

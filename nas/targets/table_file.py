@@ -19,7 +19,7 @@ KEY_COLUMNS = tuple(f.name for f in fields(KernelKey))
 COLUMNS = (*KEY_COLUMNS, *(f.name for f in fields(Row)))
 ENERGY = "energy_mj"  # the one column that a table may lack
 REQUIRED_COLUMNS = tuple(name for name in COLUMNS if name != ENERGY)
-_MINIMUM = {"kernel": 1, "stride": 1, "out": 1, "activation_bits": 1, "batch": 1, "count": 1}
+_MINIMUM = {"kernel": 1, "stride": 1, "out": 1, "activation_bits": 1, "batch": 1}
 _LARGEST_WHOLE = 10**9
 _LARGEST_FIGURE = 1e7  # hours of one kernel, or kilojoules: such a figure is in another unit
 _UNITS = {"ms": "milliseconds", "mj": "millijoules"}

@@ -13,9 +13,13 @@ from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from nas.targets.table_file import heading, line
 
+PREDICTED = "predicted"  # the note on rows that were not measured
+
 
 def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
-    """The table at `path` without a torn last line; a new one where there is none.
+    """What was measured of the table at `path`; a new one where there is none.
+
+    A torn last line is cut off, and predicted rows are taken out: measuring goes on.
 
     Raises:
         TargetError: If the table cannot be read or was measured under other conditions.
@@ -39,7 +43,18 @@ def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
                 f"latency table {path} was measured with {name} = {table.notes.get(name)!r}, now "
                 f"it is {value!r}; delete the table to measure anew, or write to another file"
             )
-    return table
+    measured = {key: row for key, row in table.rows.items() if row.count}
+    if len(measured) == len(table.rows):
+        return table
+    notes = {name: text for name, text in table.notes.items() if name != PREDICTED}
+    write_table(path, measured, notes)
+    return LatencyTable(measured, notes)
+
+
+def write_table(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
+    """Put a whole table at `path`, at once."""
+    text = heading(notes) + "".join(line(key, row) for key, row in rows.items())
+    write_atomic(path, text.encode())
 
 
 def append(path: Path, measured: Mapping[KernelKey, Row]) -> None:
