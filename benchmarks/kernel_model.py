@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.targets import HardwareTarget, load_target
+from nas.targets import load_target
 from nas.targets.profiling import OnnxRuntime, profile
 from nas.targets.profiling.sampled import complete, sample
 from nas.targets.rows import KernelKey
@@ -48,54 +48,51 @@ def relative(predicted: np.ndarray, true: np.ndarray) -> str:
     return " | ".join(f"{value:.1%}" for value in np.quantile(errors, (0.5, 0.9)))
 
 
-def with_table(target: HardwareTarget, table: LatencyTable) -> HardwareTarget:
-    """The target with another table."""
-    return dataclasses.replace(target, model=table)
+def summed(table: LatencyTable, searched: SearchSpace) -> np.ndarray:
+    """The latencies of random subnets under a table."""
+    target = dataclasses.replace(load_target("this-cpu"), model=table)
+    rows = searched.sample_array(np.random.default_rng(0), SUBNETS)
+    return target.compile(searched)["latency_ms"](rows)
+
+
+def predicted(whole: LatencyTable, size: int, searched: SearchSpace) -> str:
+    """A row: what a sample of this size foretells of the others."""
+    kernels = load_target("this-cpu").natively(searched)
+    chosen = {KernelKey.of(*kernel) for kernel in sample(kernels, size)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.csv"
+        LatencyTable({key: whole.rows[key] for key in chosen}, whole.notes).write(path)
+        made = complete(path, kernels)
+    left = [key for key, row in made.rows.items() if not row.count]
+    errors = relative(latencies(made, left), latencies(whole, left))
+    subnets = relative(summed(made, searched), summed(whole, searched))
+    share = len(chosen) / len(made.rows)
+    return f"| {len(chosen)} | {share:.0%} | {errors} | {subnets} |"
 
 
 def main() -> None:
     """Print a row for every size of the sample."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget-ms", type=float, default=25.0)
-    parser.add_argument("--table", type=Path, help="a table measured before")
-    given = parser.parse_args()
-    searched, target = space(), load_target("this-cpu")
-    kernels = target.natively(searched)
-    backend = OnnxRuntime()
+    budget_ms = parser.parse_args().budget_ms
+    searched = space()
+    kernels = load_target("this-cpu").natively(searched)
     with tempfile.TemporaryDirectory() as folder:
-        path = given.table or Path(folder) / "whole.csv"
+        path = Path(folder) / "whole.csv"
         start = time.perf_counter()
-        whole = profile(kernels, path=path, backend=backend, budget_ms=given.budget_ms)
+        whole = profile(kernels, path=path, backend=OnnxRuntime(), budget_ms=budget_ms)
         seconds = time.perf_counter() - start
-        again = profile(
-            sample(kernels, REPEATED),
-            path=Path(folder) / "again.csv",
-            backend=backend,
-            budget_ms=given.budget_ms,
-        )
-        keys = list(dict.fromkeys(KernelKey.of(*kernel) for kernel in kernels))
-        rows = searched.sample_array(np.random.default_rng(0), SUBNETS)
-        true = with_table(target, whole).compile(searched)["latency_ms"](rows)
-        print(
-            f"{len(keys)} kernels, all measured in {seconds:.0f} s at {given.budget_ms:g} ms each.\n"
-        )
-        print("| measured | share | median error | 90th | subnets: median | 90th |")
-        print("| --- | --- | --- | --- | --- | --- |")
-        for size in SIZES:
-            chosen = {KernelKey.of(*kernel) for kernel in sample(kernels, size)}
-            part = LatencyTable({key: whole.rows[key] for key in chosen}, whole.notes)
-            part.write(Path(folder) / "part.csv")
-            made = complete(Path(folder) / "part.csv", kernels)
-            left = [key for key in keys if key not in chosen]
-            errors = relative(*(latencies(table, left) for table in (made, whole)))
-            summed = with_table(target, made).compile(searched)["latency_ms"](rows)
-            print(
-                f"| {len(chosen)} | {len(chosen) / len(keys):.0%} | {errors} "
-                f"| {relative(summed, true)} |"
-            )
-        twice = list(again.rows)
-        errors = relative(latencies(again, twice), latencies(whole, twice))
-        print(f"| measured twice | {len(twice)} kernels | {errors} | | |")
+        twice = sample(kernels, REPEATED)
+        path = Path(folder) / "again.csv"
+        again = profile(twice, path=path, backend=OnnxRuntime(), budget_ms=budget_ms)
+    print(f"{len(whole.rows)} kernels, measured in {seconds:.0f} s at {budget_ms:g} ms each.\n")
+    print("| measured | share | median error | 90 % | of subnets' sums: median | 90 % |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for size in SIZES:
+        print(predicted(whole, size, searched), flush=True)
+    keys = list(again.rows)
+    errors = relative(latencies(again, keys), latencies(whole, keys))
+    print(f"\n{len(keys)} kernels measured twice differ by {errors.replace(' | ', ' (90 %: ')}).")
 
 
 def latencies(table: LatencyTable, keys: list[KernelKey]) -> np.ndarray:

@@ -19,7 +19,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 FloatArray = NDArray[np.float64]
 FEWEST = 6  # kernels that a model is fitted to
-_FOLDS = 10
+_FOLDS = 5
 _SEED = 0
 
 
@@ -61,7 +61,7 @@ def fit(features: FloatArray, latency_ms: Sequence[float]) -> KernelLatency:
     """The regression that predicts best what it has not seen, fitted to all that is given.
 
     Ridge regression, a Gaussian process and gradient boosting are held against each other in
-    tenfold cross-validation of the logarithm of the latency; the least mean absolute error wins.
+    fivefold cross-validation of the logarithm of the latency; the least mean absolute error wins.
 
     Args:
         features: `(kernels, features)`, at least `FEWEST` kernels.

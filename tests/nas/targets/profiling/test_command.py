@@ -9,6 +9,8 @@ import pytest
 
 from nas.targets import load_target
 from nas.targets.table import LatencyTable
+from search_spaces.policy import Policy
+from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from tests.nas.runs import TINY, assert_refused, nas, settings, succeeded
 from tests.nas.spaces import tiny_space
@@ -120,3 +122,29 @@ def test_a_file_that_holds_no_space(space_file: Path, content: str) -> None:
     space_file.write_text(content)
     given = nas("profile", space_file, "--out", space_file.with_suffix(".csv"))
     assert_refused(given, "holds no search space", "to_json")
+
+
+def test_a_sample_is_measured_and_the_others_are_predicted(tmp_path: Path) -> None:
+    space = tmp_path / "space.json"
+    space.write_text(varied_space().to_json())
+    table = tmp_path / "mine.csv"
+    succeeded(given := nas("profile", space, "--out", table, "--sample", 64, *FAST))
+    assert "at the 90th percentile" in " ".join(given.out.split())
+    counts = [row.count for row in LatencyTable.read(table).rows.values()]
+    assert 0 in counts
+    assert load_target(tmp_path / "mine.toml").compile(varied_space())
+    refused = nas("profile", space, "--out", tmp_path / "b.csv", "--sample", 2, *FAST)
+    assert_refused(refused, "too small", "or more")
+
+
+def varied_space() -> SearchSpace:
+    """A space with more kernels than a test has time for."""
+    return residual(
+        channels=1,
+        classes=10,
+        image_sizes=(8,),
+        widths=((4, 8, 12, 16), (8, 16, 24, 32)),
+        depths=((1, 2),),
+        kernels=(1, 3, 5),
+        policy=Policy(weight_bits=(8,), activation_bits=(8,)),
+    )
