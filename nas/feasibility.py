@@ -13,6 +13,7 @@ from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 FloatArray = NDArray[np.float64]
 SAMPLES = 2000
+_SMALLER = "smaller options in the space"
 
 
 class ConstraintError(ValueError):
@@ -44,11 +45,7 @@ def feasibility(goal: Goal, space: SearchSpace, *, rng: np.random.Generator) -> 
     for name, limit in goal.limits.items():
         value, _ = lowest[name]
         if value > limit:
-            raise ConstraintError(
-                f"target {goal.name!r} limits {name} to {limit:g}, but no subnet of space "
-                f"{space.name!r} is below {value:.6g}; raise the limit to at least that, or offer "
-                "smaller options in the space"
-            )
+            raise ConstraintError(_unreachable(goal, space, name, value))
     violation, closest = least(goal.violation, space, sample)
     if violation > 0:
         raise ConstraintError(_unmet(goal, space, closest))
@@ -82,6 +79,17 @@ def _neighbours(genotype: IntArray, space: SearchSpace) -> IntArray:
     near = np.tile(genotype, (len(columns), 1))
     near[np.arange(len(columns)), columns] = np.concatenate([np.arange(n) for n in space.counts])
     return near
+
+
+def _unreachable(goal: Goal, space: SearchSpace, name: str, value: float) -> str:
+    origin, remedy = "", f"raise the limit to at least that, or offer {_SMALLER}"
+    if name in goal.origins:
+        origin = f" ({goal.origins[name]})"
+        remedy = f"offer {_SMALLER}, or name a target with more memory"
+    return (
+        f"target {goal.name!r} limits {name} to {goal.limits[name]:g}{origin}, but no subnet of "
+        f"space {space.name!r} is below {value:.6g}; {remedy}"
+    )
 
 
 def _unmet(goal: Goal, space: SearchSpace, closest: Genotype) -> str:

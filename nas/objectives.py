@@ -24,12 +24,14 @@ class Goal:
             `(n,)`; infinite where the target cannot run the network at all.
         objectives: The costs that span the front beside the metric.
         limits: Hard upper limits on costs, by name.
+        origins: What is told of a limit beside its value, by name: whose it is.
     """
 
     name: str
     costs: Mapping[str, ArrayCost]
     objectives: tuple[str, ...]
     limits: Mapping[str, float] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted({*self.objectives, *self.limits} - set(self.costs))

@@ -60,14 +60,15 @@ class Plan:
     def goal(self, target: HardwareTarget) -> Goal:
         """The front to find for `target`; raises `TargetError` where its table lacks rows."""
         section = self.section(target)
-        known = {**self.counts, **target.compile(self.space)}
+        known: dict[str, ArrayCost] = {**self.counts, **target.compile(self.space)}
         unknown = sorted({section.objective, *section.limits} - set(known))
         if unknown:
             raise RecipeError(
                 f"target {target.name!r} has no cost {', '.join(unknown)}; "
                 f"objective and limits may name {', '.join(known)}"
             )
-        return Goal(target.name, known, (section.objective,), section.limits)
+        limits, origins = _limits(section.limits, target)
+        return Goal(target.name, known, (section.objective,), limits, origins)
 
     def section(self, target: HardwareTarget) -> TargetSection:
         """What the recipe says of `target`."""
@@ -149,10 +150,26 @@ def overview(plan: Plan) -> list[Table]:
     unmeasured = plan.unmeasured()
     for target in plan.targets:
         section = plan.section(target)
-        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in section.limits.items())
+        limits, origins = _limits(section.limits, target)
+        told = ", ".join(
+            f"{name} ≤ {limit:g}" + (f" ({origins[name]})" if name in origins else "")
+            for name, limit in limits.items()
+        )
         share = "after profiling" if target in unmeasured else _share(plan, target)
-        targets.add_row(target.name, target.provenance, section.objective, limits or "none", share)
+        targets.add_row(target.name, target.provenance, section.objective, told or "none", share)
     return [space, targets]
+
+
+def _limits(
+    asked: Mapping[str, float], target: HardwareTarget
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The smaller of the recipe's and the device's limits, and what is told of the device's."""
+    limits, origins = dict(asked), dict[str, str]()
+    for name, held in target.limits.items():
+        limits[name] = min(held, asked.get(name, held))
+        allowed = f", the recipe allows {asked[name]:g}" if name in asked else ""
+        origins[name] = f"the device has {held:g}{allowed}"
+    return limits, origins
 
 
 def _share(plan: Plan, target: HardwareTarget) -> str:

@@ -132,8 +132,13 @@ class SpaceKernels:
 
     def compile(self, cost: KernelCost) -> CompiledCost:
         """`cost` summed over the kernels of every genotype."""
-        known = [0.0 if kernel is None else cost(kernel) for kernel in self.kernels]
-        return self._compiled(lambda _, number: known[number])
+        return self.summed(np.array([0.0, *map(cost, self.distinct())]))
+
+    def summed(self, by_kernel: FloatArray) -> CompiledCost:
+        """The sum of `by_kernel`, `(kernels,)` with 0 for none, over every genotype's kernels."""
+        tables = self.tables.values()
+        spread = [Table(table.choices, by_kernel[table.values]).minimal() for table in tables]
+        return CompiledCost(self.space, spread)
 
     def compile_by_address(self, cost: Callable[[str, Kernel], float]) -> CompiledCost:
         """`compile` for a cost that also depends on the address of a kernel's result."""
@@ -142,10 +147,6 @@ class SpaceKernels:
             kernel = self.kernels[number]
             return 0.0 if kernel is None else cost(address, kernel)
 
-        return self._compiled(known)
-
-    def _compiled(self, known: Callable[[str, int], float]) -> CompiledCost:
-        """The sum over addresses of `known(address, kernel number)`."""
         tables: list[Table] = []
         for address, table in self.tables.items():
             numbers, places = np.unique(table.values, return_inverse=True)

@@ -184,38 +184,45 @@ class Crossings:
     Args:
         flow: The edges.
         tensors: What kernels write; a kernel reads in the format in which it writes.
-        convert: The cost of converting `elements` from one width to another; nothing if None.
-        strict: `(kernels, slots)`: whether the slot must be in the reader's format already; the
-            network is refused, at infinite cost, where it is not.
+        convert: The cost of bringing `elements` from one width to another.
+        slots: `(kernels, slots)`: which inputs of a kernel are meant; all where left out.
     """
 
     def __init__(
-        self, flow: Flow, tensors: Tensors, *, convert: Conversion | None, strict: BoolArray
+        self,
+        flow: Flow,
+        tensors: Tensors,
+        *,
+        convert: Conversion,
+        slots: BoolArray | None = None,
     ) -> None:
         self._bits = flow.tables(tensors.bits)
         self._elements = flow.tables(tensors.elements)
         self._convert = convert
-        slots = [flow.tables(column) for column in strict.T]
-        self._strict = {edge: slots[edge.slot][edge.reader] for edge in flow.edges}
-        self.edges = [edge for edge in flow.edges if self._matters(edge)]
+        counted = [] if slots is None else [flow.tables(column) for column in slots.T]
+        self._counted = {e: counted[e.slot][e.reader] for e in flow.edges if counted}
+        self._edges = [edge for edge in flow.edges if self._matters(edge)]
 
     def _matters(self, edge: Edge) -> bool:
-        """Whether formats can differ, and whether that costs anything."""
+        """Whether formats can differ there, and whether the slot is meant at all."""
+        if edge in self._counted and not self._counted[edge].values.any():
+            return False
         written, wanted = self._bits[edge.source].values, self._bits[edge.reader].values
         widths = set(written[written > 0].flat) | set(wanted[wanted > 0].flat)
-        costs = self._convert is not None or bool(self._strict[edge].values.any())
-        return costs and bool(written.any()) and len(widths) > 1
+        return bool(written.any()) and len(widths) > 1
 
-    def delays(self, rows: Rows) -> Iterator[tuple[Edge, FloatArray, FloatArray, BoolArray]]:
-        """For every edge that matters: its cost, the format wanted, and where the two differ."""
-        for edge in self.edges:
+    def costs(self, rows: Rows) -> Iterator[tuple[Edge, FloatArray, FloatArray]]:
+        """For every edge where formats can differ: the cost, and the format wanted, each `(n,)`.
+
+        The format is 0 where the edge is not there or needs no conversion.
+        """
+        for edge in self._edges:
             written, wanted = (rows.of(self._bits[p]) for p in (edge.source, edge.reader))
             unlike = rows.of(edge.there) & (written != wanted) & (written > 0)
-            cost = np.zeros(rows.count)
-            if self._convert is not None:
-                cost = self._convert(rows.of(self._elements[edge.source]), written, wanted)
-            refused = rows.of(self._strict[edge])
-            yield edge, np.where(unlike, np.where(refused, np.inf, cost), 0.0), wanted, unlike
+            if edge in self._counted:
+                unlike &= rows.of(self._counted[edge])
+            cost = self._convert(rows.of(self._elements[edge.source]), written, wanted)
+            yield edge, np.where(unlike, cost, 0.0), np.where(unlike, wanted, 0.0)
 
 
 class Conversions:
@@ -227,13 +234,12 @@ class Conversions:
     def __call__(self, rows: Rows) -> FloatArray:
         """The cost of every row of a chunk."""
         total = np.zeros(rows.count)
-        done = defaultdict[int, list[tuple[FloatArray, BoolArray]]](list)
-        for edge, delay, wanted, unlike in self._crossings.delays(rows):
-            again = np.zeros(rows.count, dtype=np.bool_)
-            for other, converted in done[edge.source]:
-                again |= converted & (other == wanted)
-            done[edge.source].append((wanted, unlike))
-            total += np.where(again & np.isfinite(delay), 0.0, delay)
+        done = defaultdict[int, list[FloatArray]](list)
+        for edge, cost, wanted in self._crossings.costs(rows):
+            for earlier in done[edge.source]:
+                cost[earlier == wanted] = 0.0
+            done[edge.source].append(wanted)
+            total += cost
         return total
 
 
@@ -253,8 +259,8 @@ class LongestPath:
 
     def __call__(self, rows: Rows) -> FloatArray:
         """The end of every row of a chunk."""
-        crossings = self._crossings.delays(rows) if self._crossings is not None else ()
-        delays = {edge: delay for edge, delay, *_ in crossings}
+        crossings = () if self._crossings is None else self._crossings.costs(rows)
+        delays = {edge: cost for edge, cost, _ in crossings}
         ends = np.zeros((len(self._costs), rows.count))
         edges = iter(self._edges)
         edge = next(edges, None)

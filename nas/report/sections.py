@@ -9,7 +9,7 @@ from nas.report.data import Costs, Figure, Origin, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 
-_COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_bytes")
+_COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
 
 
 def summary(results: Results) -> Markup:

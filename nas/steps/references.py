@@ -33,10 +33,7 @@ class Yardstick:
     def on(self, target: HardwareTarget) -> Reference | None:
         """The yardstick on `target`, or None where it does not run or was not measured."""
         try:
-            known = {
-                name: costs.total(cost, self.graph, target.fusion)
-                for name, cost in target.kernel_costs.items()
-            }
+            known = target.costs(self.graph)
         except TargetError:
             return None
         if not all(map(math.isfinite, known.values())):

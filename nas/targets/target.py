@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from nas.targets.capability import Bits, Capability
+from nas.targets.network import Figure, NetworkCosts, PopulationCost, executes, priced
 from nas.targets.rules import Rules
-from search_spaces.costs import CompiledCost, KernelCost, SpaceKernels
+from search_spaces.costs import KernelCost, SpaceKernels
+from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel
-from search_spaces.ops import Image, Op
+from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
 Provenance = Literal["measured", "imported", "simulated", "analytical"]
@@ -62,25 +65,52 @@ class HardwareTarget:
     @property
     def kernel_costs(self) -> Mapping[str, KernelCost]:
         """Cost name -> the cost of one kernel; at least `latency_ms`."""
-        return {name: self._priced(cost) for name, cost in self.model.costs.items()}
+        return {name: self._of_kernel(figure) for name, figure in self.model.costs.items()}
 
     def kernel_cost(self, kernel: Kernel) -> float:
         """Latency of one kernel in ms: 0 for the input image, infinite where it is refused."""
         return self.kernel_costs["latency_ms"](kernel)
 
-    def compile(self, space: SearchSpace) -> dict[str, CompiledCost]:
+    def compile(self, space: SearchSpace) -> dict[str, PopulationCost]:
         """Every cost of every genotype of `space`, by name with its unit.
+
+        Those of its figures, such as `latency_ms`; `model_bytes` as this device stores it,
+        `peak_activation_bytes`, and `memory_bytes`, which is both together. All are infinite where
+        the device refuses the network.
 
         Raises:
             TargetError: If a kernel that the target would run has no figure.
         """
-        kernels = space_kernels(space, self.fusion)
-        self.model.require(self.runs(kernels.distinct()))
-        return {name: kernels.compile(cost) for name, cost in self.kernel_costs.items()}
+        return self._network_costs(space_kernels(space, self.fusion))
+
+    def costs(self, graph: Graph) -> dict[str, float]:
+        """Every cost of one resolved network, as `compile` has them.
+
+        Raises:
+            TargetError: If a kernel of it has no figure.
+        """
+        compiled = self._network_costs(SpaceKernels(SearchSpace(graph), self.fusion))
+        only = np.zeros((1, 0), dtype=np.int64)
+        return {name: float(cost(only)[0]) for name, cost in compiled.items()}
+
+    def _network_costs(self, kernels: SpaceKernels) -> dict[str, PopulationCost]:
+        network = NetworkCosts(kernels, self.bits, self.rules)
+        self.model.require(network.runs)
+        return network.all(self.model.costs)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Hard upper limits on costs that the device's memory sets, by cost name."""
+        memory = self.rules.memory
+        known = {
+            "memory_bytes": memory.total_bytes,
+            "peak_activation_bytes": memory.activation_bytes,
+        }
+        return {name: limit for name, limit in known.items() if limit is not None}
 
     def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
         """Those of `kernels` that the target runs, each with the bits that it computes in."""
-        contained = ((k, self.bits(k)) for k in kernels if _executes(k))
+        contained = ((k, self.bits(k)) for k in kernels if executes(k))
         return [(kernel, bits) for kernel, bits in contained if bits is not None]
 
     def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
@@ -106,14 +136,9 @@ class HardwareTarget:
             return None
         return max(found, key=_width)
 
-    def _priced(self, cost: Callable[[Kernel, Bits], float]) -> KernelCost:
-        def price(kernel: Kernel) -> float:
-            if not _executes(kernel):
-                return 0.0
-            bits = self.bits(kernel)
-            return math.inf if bits is None else cost(kernel, bits)
-
-        return price
+    def _of_kernel(self, figure: Figure) -> KernelCost:
+        price = priced(figure)
+        return lambda kernel: price(kernel, self.bits(kernel))
 
 
 def deciding(kernel: Kernel) -> tuple[Op, ...]:
@@ -124,11 +149,6 @@ def deciding(kernel: Kernel) -> tuple[Op, ...]:
 
 def _width(bits: Bits) -> tuple[int, int]:
     return bits.product, bits.weight or 0
-
-
-def _executes(kernel: Kernel) -> bool:
-    """Whether a device runs anything for it; the image is where the network's input comes in."""
-    return not isinstance(kernel.op, Image)
 
 
 @functools.lru_cache(maxsize=8)

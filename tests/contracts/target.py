@@ -10,14 +10,27 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from nas.targets.operators import operator_types
+from nas.targets.rules import Cast, Memory, Rules
 from nas.targets.target import HardwareTarget, Provenance
-from search_spaces.costs import total
+from search_spaces.costs import model_bytes, total
+from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import BatchNorm2d, Conv2d, Image
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace, as_genotypes
+from tests.contracts.network import SlowNetwork
+
+RULES: dict[str, Rules | None] = {
+    "own": None,
+    "branches": Rules(branches="max"),
+    "cast": Rules(cast=Cast(overhead_us=2.0, bandwidth_gb_per_s=0.01), packed=False),
+    "both": Rules(branches="max", cast=Cast(1.0, 0.05), full_precision_bits=16),
+    "same format": Rules(same_format=frozenset({"Add"})),
+    "all": Rules("max", Cast(1.0, 0.05), frozenset({"Add", "Conv2d"}), packed=False),
+}
 
 
 class TargetContract:
@@ -43,18 +56,50 @@ class TargetContract:
     def test_has_a_latency(self, target: HardwareTarget, space: SearchSpace) -> None:
         assert "latency_ms" in target.compile(space)
 
-    def test_compiled_costs_equal_the_sum_over_kernels(
+    @pytest.fixture(params=RULES.values(), ids=list(RULES))
+    def ruled(self, request: pytest.FixtureRequest, target: HardwareTarget) -> HardwareTarget:
+        """The target under its own rules, and under others that it might have had."""
+        return dataclasses.replace(target, rules=request.param or target.rules)
+
+    def test_compiled_costs_equal_each_network_walked_slowly(
+        self, ruled: HardwareTarget, space: SearchSpace
+    ) -> None:
+        genotypes = space.sample_array(np.random.default_rng(0), 30)
+        graphs = [space.decode(genotype) for genotype in as_genotypes(genotypes)]
+        compiled = ruled.compile(space)
+        assert {"latency_ms", "model_bytes", "peak_activation_bytes"} <= set(compiled)
+        walked = [_walked(ruled, graph) for graph in graphs]
+        for name, cost in compiled.items():
+            expected = [costs[name] for costs in walked]
+            np.testing.assert_allclose(cost(genotypes), expected, rtol=1e-12, err_msg=name)
+        assert ruled.costs(graphs[0]) == pytest.approx(walked[0], rel=1e-12)
+
+    def test_a_network_that_runs_has_a_latency(
         self, target: HardwareTarget, space: SearchSpace
     ) -> None:
         genotypes = space.sample_array(np.random.default_rng(0), 40)
-        graphs = [space.decode(genotype) for genotype in as_genotypes(genotypes)]
-        for name, compiled in target.compile(space).items():
-            cost = target.kernel_costs[name]
-            expected = [total(cost, graph, target.fusion) for graph in graphs]
-            np.testing.assert_allclose(compiled(genotypes), expected, rtol=1e-12)
-        latencies = [total(target.kernel_cost, graph, target.fusion) for graph in graphs]
+        latencies = target.compile(space)["latency_ms"](genotypes)
         assert np.isfinite(latencies).all()
-        assert min(latencies) > 0
+        assert latencies.min() > 0
+
+    def test_parallel_branches_take_no_longer_than_one_after_the_other(
+        self, target: HardwareTarget, space: SearchSpace
+    ) -> None:
+        genotypes = space.sample_array(np.random.default_rng(1), 20)
+        rules = [dataclasses.replace(target.rules, branches=how) for how in ("max", "sum")]
+        least, most = (
+            dataclasses.replace(target, rules=rule).compile(space)["latency_ms"](genotypes)
+            for rule in rules
+        )
+        assert (least <= most * (1 + 1e-12)).all()
+
+    def test_its_memory_limits_are_limits_on_costs_that_it_has(
+        self, target: HardwareTarget, space: SearchSpace
+    ) -> None:
+        limited = dataclasses.replace(target, rules=Rules(memory=Memory(1e6, 1e4)))
+        assert limited.limits == {"memory_bytes": 1e6, "peak_activation_bytes": 1e4}
+        assert set(limited.limits) <= set(limited.compile(space))
+        assert dataclasses.replace(target, rules=Rules()).limits == {}
 
     def test_the_image_costs_nothing(self, target: HardwareTarget) -> None:
         assert target.kernel_cost(Kernel(Image(3, 32), (), ())) == 0
@@ -84,6 +129,15 @@ class TargetContract:
         refusing = dataclasses.replace(target, capability=nothing)
         assert refusing.kernel_cost(Kernel(_convolution(8, 8), (), ((8, 8, 8),))) == math.inf
 
+    def test_a_refused_network_costs_infinity_whatever_is_asked(
+        self, target: HardwareTarget, space: SearchSpace
+    ) -> None:
+        nothing = dataclasses.replace(target.capability, supports={})
+        refusing = dataclasses.replace(target, capability=nothing)
+        rows = space.sample_array(np.random.default_rng(2), 3)
+        for cost in refusing.compile(space).values():
+            assert np.isinf(cost(rows)).all()
+
     def test_survives_pickling(self, target: HardwareTarget, space: SearchSpace) -> None:
         genotypes = space.sample_array(np.random.default_rng(1), 5)
         again = pickle.loads(pickle.dumps(target))
@@ -111,6 +165,49 @@ class TableTargetContract(TargetContract):
     ) -> None:
         with pytest.raises(ValueError, match="no row for 1 of 1"):
             empty.kernel_cost(Kernel(_convolution(8, 8), (BatchNorm2d(),), ((8, 8, 8),)))
+
+
+def _walked(target: HardwareTarget, graph: Graph) -> dict[str, float]:
+    """Every cost of a resolved network from the definitions of the rules, without any table."""
+    rules = target.rules
+
+    def width(kernel: Kernel) -> int:
+        bits = target.bits(kernel)
+        activation = 0 if bits is None else bits.activation
+        return rules.full_precision_bits if activation == 32 else activation
+
+    def stored(kernel: Kernel) -> float:
+        size = model_bytes(kernel)
+        bits = target.bits(kernel)
+        for op, reads in kernel.members():
+            elements = math.prod(op.weight_shape(*reads) or (0,))
+            own = 32 if op.weight is None else op.weight.bits
+            held = own if rules.packed or bits is None or bits.weight is None else bits.weight
+            held = rules.full_precision_bits if held == 32 else held
+            size += math.ceil(elements * held / 8) - math.ceil(elements * own / 8)
+        return size
+
+    def convert(elements: int, written: int, wanted: int) -> float:
+        if rules.cast is None:
+            return 1e-300  # counts as a conversion, and as nothing in any sum
+        moved = elements * (written + wanted) / 8
+        return rules.cast.overhead_us / 1e3 + moved / (rules.cast.bandwidth_gb_per_s * 1e6)
+
+    network = SlowNetwork(
+        graph, target.fusion, width=width, time=target.kernel_cost, convert=convert
+    )
+    costs = {name: total(cost, graph, target.fusion) for name, cost in target.kernel_costs.items()}
+    costs["latency_ms"] = (
+        network.summed() + network.conversions()
+        if rules.branches == "sum"
+        else network.longest(converting=rules.cast is not None)
+    )
+    costs["model_bytes"] = total(stored, graph, target.fusion)
+    costs["peak_activation_bytes"] = network.peak()
+    costs["memory_bytes"] = costs["model_bytes"] + costs["peak_activation_bytes"]
+    kinds = operator_types()
+    refused = network.conversions([kinds[name] for name in rules.same_format])
+    return {name: cost + refused if math.isinf(refused) else cost for name, cost in costs.items()}
 
 
 def _convolution(weight: int | None, activation: int | None) -> Conv2d:
