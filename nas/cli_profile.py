@@ -37,6 +37,7 @@ class Options:
     target: str | None
     backend: str | None
     device: str | None
+    dtype: str | None
     threads: int | None
     budget_ms: float | None
     sample: int | None
@@ -56,9 +57,13 @@ def profile_command(
         typer.Option(help="Whose operators, bits and fusion to measure: a name or a .toml file."),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="onnxruntime, or elsewhere: a folder for another machine.")
+        str | None,
+        typer.Option(help="onnxruntime, torch, torch-compiled, or elsewhere."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or for torch cuda.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="What 32 bits are: float32, or for torch bfloat16.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Inside one kernel.")] = None,
     budget_ms: Annotated[float | None, typer.Option(min=0, help="Time for each kernel.")] = None,
     sample: Annotated[
@@ -77,7 +82,7 @@ def profile_command(
     Alone with a recipe it measures this machine into the run folder. Stop it and run it again
     whenever you like: it goes on.
     """
-    options = Options(target, backend, device, threads, budget_ms, sample, read)
+    options = Options(target, backend, device, dtype, threads, budget_ms, sample, read)
     with Terminal(console) as display:
         if not any(option is not None for option in astuple(options)) and not _is_table(out):
             _for_run(source, set_ or [], out=out, display=display)
@@ -118,6 +123,7 @@ def _asked_for(
         options.backend or "onnxruntime",
         threads=options.threads or threads,
         device=options.device or "cpu",
+        dtype=options.dtype or "float32",
     )
     asked.measure(made, display)
 

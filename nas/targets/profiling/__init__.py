@@ -1,7 +1,8 @@
 """Measuring latency tables.
 
 Read in this order: `backend` (what times kernels), `loop`, `timing` (how something is timed),
-`onnx_runtime` (this machine), `rows_file` (a table that grows), `elsewhere` (other machines).
+`onnx_runtime` and `torch_runtime` (this machine), `rows_file` (a table that grows), `elsewhere`
+(other machines), `sampled` (large spaces).
 """
 
 from nas.targets.profiling.backend import Backend, NetworkBackend

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import torch
+
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import Backend
 from nas.targets.profiling.onnx_runtime import OnnxRuntime
+from nas.targets.profiling.torch_runtime import Torch
 
 ELSEWHERE = "elsewhere"  # writes a folder for another machine in place of measuring
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "torch", "torch-compiled")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def backend_named(name: str, *, threads: int, device: str = "cpu") -> Backend:
+def backend_named(
+    name: str, *, threads: int, device: str = "cpu", dtype: str = "float32"
+) -> Backend:
     """The backend of this name.
 
     Args:
         name: One of `BACKENDS`.
         threads: Threads inside one kernel, where it runs on a processor.
-        device: `cpu`, or `cuda` for torch.
+        device: `cpu`, or for torch `cuda` or `cuda:0`.
+        dtype: What full precision is: `float32`, or for torch `bfloat16`.
 
     Raises:
-        TargetError: If there is none of that name, or it does not run on that device here.
+        TargetError: If there is none of that name, or it does not run like that here.
     """
     if name not in BACKENDS:
+        known = ", ".join((*BACKENDS, ELSEWHERE))
+        raise TargetError(f"backend {name!r} is not known; known are {known}")
+    if dtype not in DTYPES:
+        raise TargetError(f"dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}")
+    if name != "onnxruntime":
+        _require_device(device)
+        return Torch(threads, device, name == "torch-compiled", DTYPES[dtype])
+    if (device, dtype) != ("cpu", "float32"):
         raise TargetError(
-            f"backend {name!r} is not known; known are {', '.join((*BACKENDS, ELSEWHERE))}"
+            f"backend {name!r} runs in float32 on cpu here, given {dtype} on {device!r}; use "
+            "--backend torch, or --backend elsewhere, whose script takes other providers"
         )
-    if device != "cpu":
-        raise TargetError(f"backend {name!r} runs on cpu here, given device {device!r}")
     return OnnxRuntime(threads)
+
+
+def _require_device(device: str) -> None:
+    kind, _, place = device.partition(":")
+    if kind not in ("cpu", "cuda") or (place and (kind == "cpu" or not place.isdecimal())):
+        raise TargetError(f"device {device!r} is not known; give cpu, cuda or cuda:0")
+    if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
+        raise TargetError(
+            f"device {device!r} is asked for, and torch sees {torch.cuda.device_count()} CUDA "
+            "devices here; give cpu, or run this where there is one"
+        )
