@@ -95,7 +95,7 @@ def load_network(path: Path) -> nn.Module:
     """The network in the folder at `path`, by the folder's own code and nothing of ours."""
     try:
         code = path / MODEL
-        return executed(code.read_text(), code).load()
+        return executed(code.read_text(encoding="utf-8"), code).load()
     except (*_UNREADABLE, *_BROKEN) as error:
         raise ExportError(
             f"{path} holds no network that can be loaded ({type(error).__name__}: {error}); export "
