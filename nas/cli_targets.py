@@ -17,8 +17,9 @@ from rich.text import Text
 from nas.plan import THIS_CPU
 from nas.recipe import RecipeError, load_recipe
 from nas.targets import HardwareTarget, available, load_target
+from nas.targets.calibration import calibration_of
 from nas.targets.capability import Bits
-from nas.targets.coverage import SpaceCoverage, by_operator, findings, of_space, spread
+from nas.targets.coverage import SpaceCoverage, by_operator, findings, of_space, spread, table_of
 from nas.targets.rules import Rules
 from nas.targets.schema import TargetFile
 from nas.targets.table import LatencyTable
@@ -128,8 +129,10 @@ def _about(target: HardwareTarget) -> Iterator[str]:
         yield f"runs {', '.join(names)} at {_listed(bits)} bits"
     yield OTHERWISE[target.capability.otherwise]
     yield from _rules(target.rules)
-    if isinstance(target.model, LatencyTable):
-        yield from _about_table(target.model)
+    if (table := table_of(target)) is not None:
+        yield from _about_table(table)
+    if (calibration := calibration_of(target)) is not None:
+        yield f"calibrated on {calibration.error.networks} networks: {calibration.error}"
     problems = findings(target)
     yield from (f"look at this: {problem}" for problem in problems)
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from nas.targets.calibration import uncalibrated
 from nas.targets.capability import Bits
 from nas.targets.capability import wanted as asks
 from nas.targets.legality import refused_options
@@ -45,6 +46,12 @@ class SpaceCoverage:
     refused: Mapping[str, Choices]
 
 
+def table_of(target: HardwareTarget) -> LatencyTable | None:
+    """The latency table behind a target's figures, calibrated or not; none where there is none."""
+    model = uncalibrated(target).model
+    return model if isinstance(model, LatencyTable) else None
+
+
 def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> SpaceCoverage:
     """How `target` runs `space`; `near` is how many rows to name beside a missing one.
 
@@ -55,8 +62,8 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
     runs = target.runs(kernels)
     wanted: Collection[object] = set(runs)
     missing: dict[KernelKey, list[KernelKey]] = {}
-    if isinstance(target.model, LatencyTable):
-        rows = target.model.rows
+    if (table := table_of(target)) is not None:
+        rows = table.rows
         wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
         missing = {key: nearest(key, rows, count=near) for key in keys if key not in rows}
     ops = {op for kernel in kernels for op in kernel.ops if not isinstance(op, Image)}
@@ -108,10 +115,12 @@ def spread(table: LatencyTable) -> tuple[float, float] | None:
 
 def findings(target: HardwareTarget) -> list[str]:
     """What looks wrong in a target's table, in words; nothing of it makes the table unusable."""
-    if not isinstance(target.model, LatencyTable) or not target.model.rows:
+    table = table_of(target)
+    if table is None or not table.rows:
         return []
-    rows = target.model.rows
-    lacking = [name for name in _CONDITIONS if name not in target.notes]
+    rows = table.rows
+    timed = target.provenance != "simulated"
+    lacking = [name for name in _CONDITIONS if timed and name not in target.notes]
     unsaid = [f"nothing says its {', '.join(lacking)}; add notes"] if lacking else []
     slow = median(row.latency_ms for row in rows.values())
     if slow > _LONG_MS:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.calibration import Calibration, Latencies, PredictionError
 from nas.targets.capability import Bits
 from nas.targets.coverage import by_operator, findings, of_space, spread
 from nas.targets.nearest import distance, nearest
@@ -117,6 +118,20 @@ def test_a_sound_table_has_no_findings() -> None:
 )
 def test_what_looks_wrong_is_told(rows: dict[KernelKey, Row], expected: str) -> None:
     assert re.search(expected, "\n".join(findings(measured(rows))))
+
+
+def test_what_is_simulated_has_no_conditions() -> None:
+    found = dataclasses.replace(measured({KEY: Row(1.0, 0.0, 9)}, {}), provenance="simulated")
+    assert findings(found) == []
+
+
+def test_a_calibrated_table_is_looked_at_too(space: SearchSpace) -> None:
+    plain = measured({KEY: Row(1.0, 0.9, 9)})
+    error = PredictionError(0.01, 0.02, 1.0, 1.0, 10)
+    calibrated = Latencies(plain.model, Calibration(1.0, {}, 0.0, error, error))
+    target = dataclasses.replace(plain, model=calibrated)
+    assert findings(target) == findings(plain) != []
+    assert of_space(target, space).missing == of_space(plain, space).missing != {}
 
 
 def test_conditions_that_nothing_says_are_told() -> None:
