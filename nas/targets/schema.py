@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import PurePosixPath, PureWindowsPath
@@ -23,6 +24,7 @@ from nas.targets.target import Provenance
 
 Figure = TypeVar("Figure")
 TABLE_SUFFIXES = (".csv", ".parquet")
+MOST = 64  # texts about bits, each of which may stand for a thousand pairs
 FULL_PRECISION = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 
@@ -48,8 +50,8 @@ def _bits(text: str) -> str:
 
 
 def _once(figures: dict[str, Figure]) -> dict[str, Figure]:
-    given = bits_in(figures)
-    if repeated := sorted({str(bits) for bits in given if given.count(bits) > 1}):
+    given = Counter(bits_in(figures))
+    if repeated := [str(bits) for bits, count in given.items() if count > 1]:
         raise ValueError(f"gives {', '.join(repeated)} more than once; keep one")
     return figures
 
@@ -97,7 +99,9 @@ Microseconds = Annotated[Number, Field(ge=0, le=1e7)]
 Picojoules = Annotated[Number, Field(ge=0, le=1e9)]
 Bytes = Annotated[Number, Field(gt=0, le=1e15)]
 Multiple = Annotated[int, Field(strict=True, ge=1, le=4096)]
-PerBits = Annotated[dict[BitsText, Rate], Field(min_length=1), AfterValidator(_once)]
+PerBits = Annotated[
+    dict[BitsText, Rate], Field(min_length=1, max_length=MOST), AfterValidator(_once)
+]
 
 
 class _Section(BaseModel):
@@ -111,7 +115,7 @@ class SupportsSection(_Section):
 
     operators: Annotated[list[Operator], Field(min_length=1)]
     """Those that this section is about, by class name; each in one section only."""
-    bits: Annotated[list[BitsText], Field(min_length=1)]
+    bits: Annotated[list[BitsText], Field(min_length=1, max_length=MOST)]
     """Native widths: '4x8' is weight x activation, '8' for no weight, '2..8x8' a range."""
     weight_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
     """What may share a weight's scale."""
@@ -165,7 +169,9 @@ class RooflineSection(_Section):
     """One pair is given; other rates are in inverse proportion to weight x activation bits."""
     utilisation: dict[Operator, Share] = {}
     """Share of the peak that an operator reaches; 1 where it is not named."""
-    channel_multiple: Annotated[dict[BitsText, Multiple], AfterValidator(_once)] = {}
+    channel_multiple: Annotated[
+        dict[BitsText, Multiple], Field(max_length=MOST), AfterValidator(_once)
+    ] = {}
     """What channels are padded to a multiple of, by bits; 1 where they are not named."""
     on_chip_bytes: Bytes | None = None
     """A kernel whose tensors fit moves only its weights across the chip's border."""
@@ -207,7 +213,7 @@ class TargetFile(_Section):
     """Parallel branches run one after the other, or at once: the longest path counts."""
     same_format: list[Operator] = []
     """Operators all of whose operands must arrive in the format that the operator reads."""
-    supports: Annotated[list[SupportsSection], Field(min_length=1)]
+    supports: Annotated[list[SupportsSection], Field(min_length=1, max_length=MOST)]
     """What operators run natively; an operator that is not listed does not run."""
     fusion: list[Annotated[list[Operator], Field(min_length=2)]] = []
     """Chains that run as one kernel; the longest that matches is taken."""
@@ -230,8 +236,8 @@ class TargetFile(_Section):
             raise ValueError("an analytical target has a roofline section, and only that one has")
         if (self.roofline is None) != (self.table is not None):
             raise ValueError("a target that is not analytical names its table, and only those do")
-        named = [name for section in self.supports for name in section.operators]
-        if repeated := sorted({name for name in named if named.count(name) > 1}):
+        named = Counter(name for section in self.supports for name in section.operators)
+        if repeated := sorted(name for name, count in named.items() if count > 1):
             raise ValueError(f"supports names {', '.join(repeated)} more than once; keep one")
         for section in self.supports:
             _check_weights(section)

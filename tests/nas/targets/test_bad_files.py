@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.targets import HardwareTarget, TargetError, load_target, table
@@ -50,16 +50,19 @@ def read_or_refused(read: Callable[[Path], object], content: bytes | str, suffix
         return None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_no_target_file(content: bytes) -> None:
     assert read_or_refused(load_target, content, ".toml") is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(GPU) - 1))
 def test_a_truncated_target_file_is_read_or_refused(end: int) -> None:
     read_or_refused(load_target, GPU[:end], ".toml")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ASSIGNMENTS), st.sampled_from(VALUES))
 def test_any_value_is_used_or_refused(assignment: str, value: str) -> None:
     key = assignment.partition(" = ")[0]
@@ -86,6 +89,7 @@ def test_any_value_is_used_or_refused(assignment: str, value: str) -> None:
         (GPU.replace('"4x4" = 0.54', '"4..4x4" = 1, "4x4" = 0.5'), "gives 4x4 more than once"),
         (GPU.replace("on_chip_bytes = 4_194_304", ""), "on_chip_gb_per_s needs on_chip_bytes"),
         (GPU.replace("overhead_us = 3.4", 'overhead_us = "3.4"', 1), "cast.overhead_us = '3.4'"),
+        (GPU.replace('"8x8", "32x32"]', '"8x8", ' * 80 + '"32x32"]', 1), "supports.0.bits: .*64"),
         (GPU.replace("[cast]", "[casts]"), "casts: no such key"),
         (GPU.replace("[cast]", "same_format = ['Adds']"), "[Nn]o such|no such key"),
     ],
@@ -147,6 +151,7 @@ def _csv() -> str:
 CSV = _csv()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_table_is_read_whole_or_refused(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(CSV)))
@@ -198,6 +203,7 @@ def test_a_table_that_is_too_large_is_not_read(
         LatencyTable.read(tmp_path / "t.csv")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*"=+-@,; '\t\n", "1+1", "cmd|'/C calc'!A0"])).map("".join))
 def test_no_note_holds_a_cell_that_a_spreadsheet_would_run(note: str) -> None:
     written = heading({"note": note, "device": note})
@@ -243,6 +249,7 @@ def _parquet() -> bytes:
 PARQUET = _parquet()
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(PARQUET)), st.binary(max_size=8), st.integers(0, 64))
 def test_a_damaged_parquet_file_is_read_or_refused(at: int, patch: bytes, dropped: int) -> None:
     content = PARQUET[:at] + patch + PARQUET[at + dropped :]

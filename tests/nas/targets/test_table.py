@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.targets.capability import Bits
@@ -58,12 +58,14 @@ GOOD = line(KEY, Row(0.5, 0.01, 20))
 CELLS = GOOD.rstrip("\n").split(",")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, rows, max_size=6), notes)
 def test_round_trip(content: dict[KernelKey, Row], said: dict[str, str]) -> None:
     text = heading(said) + "".join(line(key, row) for key, row in content.items())
     assert parse(text) == (content, said, [])
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     found, _, problems = parse(text)
@@ -71,6 +73,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert found == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.just(GOOD.rstrip("\n")) | st.text(max_size=40), max_size=5))
 def test_any_lines_below_the_header_are_rows_or_problems(lines: list[str]) -> None:
     text = heading({}) + "".join(f"{words}\n" for words in lines)
@@ -78,6 +81,7 @@ def test_any_lines_below_the_header_are_rows_or_problems(lines: list[str]) -> No
     assert len(found) + len(problems) == text.count("\n") - 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(CELLS) - 1), st.sampled_from(["nan", "-1", "inf", "x", "1_0", "1e400"]))
 def test_a_wrong_cell_is_named(position: int, text: str) -> None:
     if COLUMNS[position] in {"operator", "inputs", "fused"}:
