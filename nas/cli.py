@@ -15,6 +15,7 @@ from rich.text import Text
 from nas.archive import ArchiveError
 from nas.cli_import import import_table
 from nas.cli_profile import profile_command
+from nas.cli_search import search_command
 from nas.cli_targets import targets_app
 from nas.display import Terminal
 from nas.durable import WriteError
@@ -93,8 +94,10 @@ def _step_command(step: Step) -> Callable[..., None]:
 
 
 app.command("profile")(profile_command)
+app.command("search")(search_command)
 for _step in STEPS:
-    app.command(_step.name)(_step_command(_step))
+    if _step.name != "search":
+        app.command(_step.name)(_step_command(_step))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.durable import remove, write_atomic
 from nas.recipe import Recipe
+from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
 _MAKES_SUPERNET = ("seed", "task", "space", "training")
@@ -84,6 +85,12 @@ class RunFolder:
     def report(self) -> Path:
         """The same to look at, HTML."""
         return self.path / "report.html"
+
+    def trained_space(self) -> SearchSpace | None:
+        """The space of the supernet that was trained here, if one was."""
+        if not (self.supernet.exists() and self.space.exists()):
+            return None
+        return SearchSpace.from_json(self.space.read_text(encoding="utf-8"))
 
     def front(self, target: str) -> Path:
         """The Pareto table of a target, CSV."""

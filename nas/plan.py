@@ -120,7 +120,9 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
         schedule(recipe.training, len(task.train))
     except ValueError as error:
         raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
-    plan = Plan(recipe, files, task, legal(space, targets), targets)
+    # A trained supernet keeps its space, whatever the targets of a later search could run.
+    space = files.trained_space() or legal(space, targets)
+    plan = Plan(recipe, files, task, space, targets)
     for target in targets:
         if target not in plan.unmeasured():
             feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))

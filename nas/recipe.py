@@ -219,7 +219,9 @@ class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
     searcher: SearcherName = "guided"
-    budget: Annotated[int, Field(ge=1)] = 100
+    budget: Annotated[int, Field(ge=0)] = 100
+    known: Annotated[int, Field(ge=0)] = 0
+    """How many evaluations stood in the archive before this search: told, not in the budget."""
     batch: Annotated[int, Field(ge=1)] = 10
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
@@ -283,7 +285,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} is not a TOML file: {error}") from error
     content.setdefault("name", path.stem)
     for override in overrides:
-        _apply(content, override)
+        apply_override(content, override)
     return validate_recipe(content, source=str(path))
 
 
@@ -296,7 +298,8 @@ def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Re
         raise RecipeError(f"{source} cannot be run:\n{problems}") from error
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set what `KEY=VALUE` says in the content of a recipe; `RecipeError` if it cannot be."""
     key, separator, text = override.partition("=")
     steps = key.strip().split(".")
     if not separator or not all(steps):

@@ -37,6 +37,9 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     archive, settings = archive_of(plan), plan.recipe.search
     probe = probed(plan, supernet, display) if settings.proxies else None
     searcher = searcher_of(plan, probe)
+    searcher.tell(archive.evaluations()[: settings.known])
+    if not settings.budget:
+        return archive
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
         best = min((e.metrics["error"] for e in archive.evaluations()), default=100.0)
 
@@ -62,6 +65,8 @@ def searcher_of(plan: Plan, probe: Probe | None) -> Searcher:
     if name != "guided":
         return SEARCHERS[name](plan.problem, seed)
     initial = None if probe is None else probe.first(plan, Settings().initial)
+    if plan.recipe.search.known:  # what is known already tells more than any first batch
+        initial = ()
     predictor = predictor_of(plan, probe)
     return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
 

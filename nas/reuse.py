@@ -1,0 +1,82 @@
+"""Another device from a finished run: its supernet, its archive, and few or no new evaluations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.archive import Archive
+from nas.display import Display
+from nas.durable import write_atomic
+from nas.folder import RunFolder, RunFolderError
+from nas.pipeline import run
+from nas.recipe import Recipe, apply_override, validate_recipe
+from nas.report.data import Results
+from search_spaces.space import SearchSpace
+
+
+def reused(
+    source: Path,
+    targets: Sequence[str],
+    *,
+    folder: Path,
+    evaluations: int = 0,
+    overrides: Sequence[str] = (),
+    display: Display | None = None,
+) -> Results:
+    """Fronts, exported subnets and a report for `targets`, in `folder`, out of another run.
+
+    What the other run evaluated counts for every device, so none is evaluated anew; `evaluations`
+    more may be, chosen for these targets in the knowledge of all others. Called again for the same
+    folder it goes on where it was stopped.
+
+    Args:
+        source: The folder of a run whose search is done, or its `archive.journal`.
+        targets: Names of shipped targets or target files.
+        folder: The new run folder.
+        evaluations: How many new ones are allowed.
+        overrides: `KEY=VALUE` over the recipe, such as `targets.0.limits.latency_ms=2`.
+        display: Where to show progress; nowhere by default.
+
+    Raises:
+        RunFolderError: `source` is not the folder of a searched run.
+        RecipeError: The recipe is not valid with these targets and overrides.
+    """
+    found = RunFolder(source.parent if source.is_file() else source)
+    kept = (found.recipe, found.space, found.supernet, found.history, found.archive)
+    missing = [path.name for path in kept if not path.exists()]
+    if missing:
+        raise RunFolderError(
+            f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
+            "give one in which `nas run` or `nas search` has ended"
+        )
+    content: dict[str, Any] = json.loads(found.recipe.read_bytes())
+    if not RunFolder(folder).archive.exists():
+        known = _evaluated(found, content)
+    else:
+        known = json.loads(RunFolder(folder).recipe.read_bytes())["search"]["known"]
+    content["targets"] = [{"name": name} for name in targets]
+    content["search"] |= {"known": known, "budget": evaluations}
+    for override in overrides:
+        apply_override(content, override)
+    recipe = validate_recipe(content, source=f"{found.recipe} with other targets")
+    if not RunFolder(folder).archive.exists():
+        _copied(found, RunFolder(folder), recipe)
+    return run(recipe, folder=folder, resume=True, display=display)
+
+
+def _evaluated(found: RunFolder, content: Mapping[str, Any]) -> int:
+    space = SearchSpace.from_json(found.space.read_text(encoding="utf-8"))
+    return len(Archive(found.archive, space, study=content["name"]))
+
+
+def _copied(found: RunFolder, new: RunFolder, recipe: Recipe) -> None:
+    """What the new run starts from; the archive last, since it says that all is there."""
+    with new.open(recipe, resume=False):
+        for path in (found.space, found.supernet, found.history, found.probe, found.table):
+            if path.exists():
+                shutil.copyfile(path, new.path / path.name)
+        write_atomic(new.archive, found.archive.read_bytes())
