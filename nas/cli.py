@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nas.archive import ArchiveError
+from nas.cli_archive import archive_app
 from nas.cli_import import import_table
 from nas.cli_profile import profile_command
 from nas.cli_search import search_command
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 targets_app.command("import")(import_table)
 app.add_typer(targets_app, name="targets")
+app.add_typer(archive_app, name="archive")
 console = Console()
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]

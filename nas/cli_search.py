@@ -37,9 +37,7 @@ def search_command(
 ) -> None:
     """Search with a trained supernet; with --from, for other devices out of a finished run."""
     console = Console()
-    if (recipe is None) == (source is None):
-        raise RecipeError("give either a recipe or --from RUN, for example `nas search mine.toml`")
-    if recipe is not None:
+    if recipe is not None and source is None:
         if targets or evaluations:
             raise RecipeError("--target and --evaluations go with --from; a recipe names its own")
         made = load_recipe(recipe, set_ or ())
@@ -47,6 +45,8 @@ def search_command(
         with Terminal(console) as display:
             run_steps(made, [step], folder=out or recipe.parent / made.name, display=display)
         return
+    if source is None or recipe is not None:
+        raise RecipeError("give either a recipe or --from RUN, for example `nas search mine.toml`")
     if not targets:
         raise RecipeError("--from needs --target, a shipped target (`nas targets`) or a file")
     origin = source.parent if source.is_file() else source

@@ -9,6 +9,7 @@ import pytest
 
 from nas.folder import RunFolder
 from nas.plan import prepare
+from nas.recipe import validate_recipe
 from nas.report.store import load
 from nas.search.front import measured_front
 from nas.targets.files import DEVICES

@@ -1,0 +1,66 @@
+"""`nas archive`: what was evaluated, as a table or from several runs in one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nas.archive import Archive
+from nas.archive_files import export_archive, merge_archives
+from nas.folder import RunFolder, RunFolderError
+from search_spaces.space import SearchSpace
+
+archive_app = typer.Typer(help="What was evaluated: export it, merge it.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+@archive_app.command()
+def export(
+    folder: Folder, file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")]
+) -> None:
+    """Write every evaluation of a run as a row of a CSV or Parquet file."""
+    count = export_archive(archive_in(folder), file)
+    Console().print(f"{count} evaluations in {file}")
+
+
+@archive_app.command()
+def merge(
+    folder: Folder,
+    others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
+) -> None:
+    """Append to a run's archive what others evaluated with the same supernet."""
+    for other in others:
+        _require_same_supernet(folder, other)
+    count = merge_archives(archive_in(folder), [archive_in(other) for other in others])
+    Console().print(f"{count} evaluations added to {folder}")
+
+
+def archive_in(folder: Path) -> Archive:
+    """The archive of a run folder.
+
+    Raises:
+        RunFolderError: If the folder holds none.
+    """
+    files = RunFolder(folder)
+    if not (files.archive.exists() and files.space.exists() and files.recipe.exists()):
+        raise RunFolderError(
+            f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
+            "search has begun"
+        )
+    space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
+    return Archive(files.archive, space, study=json.loads(files.recipe.read_bytes())["name"])
+
+
+def _require_same_supernet(folder: Path, other: Path) -> None:
+    """Evaluations mean the same only where the weights and what they were measured on are equal."""
+    paths = [RunFolder(path).supernet for path in (folder, other)]
+    if not all(path.exists() for path in paths) or paths[0].read_bytes() != paths[1].read_bytes():
+        raise RunFolderError(
+            f"{folder} and {other} do not hold the same trained supernet, so their errors cannot "
+            "be compared; merge runs that share one, such as those of `nas search --from`"
+        )
