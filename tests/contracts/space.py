@@ -8,8 +8,11 @@ import pytest
 
 from search_spaces import costs
 from search_spaces.choice import choices_in
-from search_spaces.kernels import kernels
+from search_spaces.kernels import Fusion, kernels
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d
 from search_spaces.space import InvalidGenotype, SearchSpace, as_genotypes
+
+CHAINS = Fusion(((Conv2d, BatchNorm2d, Activation), (Conv2d, BatchNorm2d, Add)))
 
 
 class SpaceContract:
@@ -66,6 +69,18 @@ class SpaceContract:
     def test_compiled_cost_equals_the_sum_over_each_network(self, space, genotypes, cost):
         compiled = costs.compile_cost(space, cost)(genotypes)
         walked = [costs.total(cost, space.decode(g)) for g in as_genotypes(genotypes)]
+        assert compiled.tolist() == walked
+
+    def test_a_population_has_the_fused_kernels_of_each_network(self, space, genotypes):
+        made = costs.SpaceKernels(space, CHAINS)
+        number = {kernel: float(place) for place, kernel in enumerate(made.distinct(), 1)}
+        compiled = made.compile(lambda kernel: number[kernel] * costs.bitops(kernel))(
+            genotypes[:40]
+        )
+        walked = [
+            costs.total(lambda k: number[k] * costs.bitops(k), space.decode(g), CHAINS)
+            for g in as_genotypes(genotypes[:40])
+        ]
         assert compiled.tolist() == walked
 
     def test_every_kernel_of_a_network_is_a_kernel_of_the_space(self, space, genotypes):

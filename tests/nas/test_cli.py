@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nas.cli import app
 from nas.targets import available
+from nas.targets.files import DEVICES
 from tests.nas.runs import assert_refused, nas, settings, succeeded
 
 
@@ -26,6 +29,36 @@ def test_spaces_shows_size_costs_and_feasibility_and_writes_nothing(recipe, tmp_
     assert "model_bytes ≤ 700" in given.out
     assert "100%" in given.out
     assert not (tmp_path / "run").exists()
+
+
+def limited(tmp_path: Path, **memory: float) -> str:
+    """The path of a target file like edge-npu's whose memory is limited."""
+    path = tmp_path / "small.toml"
+    section = "".join(f"{key} = {value}\n" for key, value in memory.items())
+    path.write_text((DEVICES / "edge-npu.toml").read_text() + f"\n[memory]\n{section}")
+    return str(path)
+
+
+@pytest.mark.parametrize(("held", "allowed"), [(10, 20), (20, 10)])
+def test_the_smaller_limit_of_device_and_recipe_counts(recipe, tmp_path, held, allowed):
+    name = limited(tmp_path, total_bytes=held)
+    asked = f"targets.0.limits.memory_bytes={allowed}"
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}", asked))
+    both = f"memory_bytes to 10 (the device has {held}, the recipe allows {allowed})"
+    assert_refused(given, both, "no subnet", "more memory")
+
+
+def test_spaces_shows_whose_limit_it_is(recipe, tmp_path):
+    name = limited(tmp_path, total_bytes=1e6)
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
+    succeeded(given)
+    assert all(word in given.out for word in ("memory_bytes", "1e+06", "device"))
+
+
+def test_a_device_without_enough_memory_is_told_at_once(recipe, tmp_path):
+    name = limited(tmp_path, activation_bytes=10)
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
+    assert_refused(given, "peak_activation_bytes to 10", "the device has 10", "more memory")
 
 
 def test_report_is_rendered_from_the_results_alone(finished, tmp_path):
