@@ -201,7 +201,7 @@ def _ofa() -> Parts:
         picked = table[np.arange(20), rows[:, kernel], rows[:, expand]]
         return fixed + (picked * space.active_array(rows)[:, kernel]).sum(axis=1)
 
-    return space, _ofa_loss(space, kernel, expand), cost
+    return space, ofa_loss(space), cost
 
 
 def _note10() -> tuple[float, FloatArray]:
@@ -227,9 +227,16 @@ def _note10() -> tuple[float, FloatArray]:
     return fixed, table
 
 
-def _ofa_loss(
-    space: SearchSpace, kernel: IntArray, expand: IntArray
-) -> Callable[[IntArray], FloatArray]:
+def ofa_loss(space: SearchSpace, *, expansion: str = "expand") -> Callable[[IntArray], FloatArray]:
+    """The error in percent that Once-for-All's predictor gives networks of its space.
+
+    Args:
+        space: Its choices are named `stage0.block0.kernel` and so on.
+        expansion: What it calls the choice of a block's expansion.
+    """
+    blocks = [f"stage{s}.block{b}" for s in range(5) for b in range(4)]
+    kernel = np.array([space.column[f"{block}.kernel"] for block in blocks])
+    expand = np.array([space.column[f"{block}.{expansion}"] for block in blocks])
     weights = dict(np.load(ROOT / "ofa_mbv3/acc_predictor_mbv3.npz").items())
 
     def loss(rows: IntArray) -> FloatArray:

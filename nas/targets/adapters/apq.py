@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import CONVOLUTIONS, added, convolution, depthwise, each
+from nas.targets.adapters.base import (
+    CONVOLUTIONS,
+    added,
+    classifier,
+    convolution,
+    depthwise,
+    each,
+    pooling,
+)
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
 from nas.targets.capability import Bits
@@ -22,6 +30,21 @@ from search_spaces.ops import Conv2d
 SHAPE = ("in_ch", "out_ch", "in_size", "kernel", "stride", "pad", "groups")
 BITS = ("w_bits", "a_bits")
 COLUMNS = (*SHAPE, *BITS, "latency_ms", "energy_mj")
+EDGE_BITS = Bits(8, 8)
+# What the published head and tail stand for; the first kernel carries the cost.
+EDGES = {
+    "head": (
+        convolution(32, 112, 16, kernel=1, stride=1, function=None),
+        convolution(3, 224, 32, kernel=3, stride=2, function="relu6"),
+        depthwise(32, 112, kernel=3, stride=1, function="relu6"),
+    ),
+    "tail": (
+        convolution(320, 7, 1280, kernel=1, stride=1, function="relu6"),
+        pooling(1280, 7),
+        classifier(1280, 1000),
+    ),
+}
+OUTSIDE = "the layers around the table; their cost is published in one figure, see option fixed"
 _KEY = re.compile(rf"\({', '.join([r'([0-9]{1,6})'] * len(SHAPE))}\)-W([0-9]+)A([0-9]+)")
 
 
@@ -32,18 +55,26 @@ class Apq:
     Attributes:
         absent: What becomes of the 7x7 depthwise kernels at 4-bit activations, which the table
             lacks: without rows they are refused, or they run in the next wider activations.
+        fixed: Where the table is CSV, a JSON file with the costs of `head` and `tail`.
     """
 
     format: ClassVar[str] = "apq"
     units: ClassVar[str] = "ms and mJ, batch 1"
     origin: ClassVar[Origin] = "simulated"
     absent: Literal["refuse", "container"] = "refuse"
+    fixed: Path | None = None
 
     def read(self, path: Path) -> Imported:
         """Rows for every convolution; additions behind one are free, as APQ counts them."""
-        items = list(each(self._records(path), _entry))
+        records = dict(self._records(path))
+        if self.fixed is not None:
+            records |= dict(self._records(self.fixed))
+        around = {name: records.pop(name) for name in EDGES if name in records}
+        items = [*each(records.items(), _entry)]
         if self.absent == "container":
             items += _contained([item for item in items if isinstance(item, Entry)])
+        items += each(_booked(around), _edge)
+        items += [Unmapped(name, OUTSIDE) for name in EDGES if name not in around]
         entries = [item for item in items if isinstance(item, Entry)]
         found = collect(path, [*items, *_additions(entries)])
         return Imported(
@@ -56,6 +87,7 @@ class Apq:
             notes={
                 "batch": "1",
                 "additions": "within the convolution before them, at no cost of their own",
+                "edges": "head and tail, one figure each, are booked on one kernel of each",
             },
             **vars(found),
         )
@@ -70,8 +102,6 @@ class Apq:
 
 def _entry(where: str, record: Mapping[str, Any]) -> Item:
     fields = _parsed(record) if "key" in record else record
-    if isinstance(fields, Unmapped):
-        return fields
     shape = {name: reading.whole(fields[name], name, least=0) for name in SHAPE}
     bits = {name: reading.whole(fields[name], name) for name in BITS}
     kernel = _kernel(shape)
@@ -86,13 +116,34 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
     )
 
 
-def _parsed(record: Mapping[str, Any]) -> Mapping[str, Any] | Unmapped:
-    """The columns that a published key stands for."""
-    key, figures = record["key"], record["figures"]
-    if not isinstance(figures, dict) or not {"latency", "energy"} <= figures.keys():
+def _booked(around: Mapping[str, Any]) -> Iterator[tuple[str, tuple[object, Kernel, int]]]:
+    """Place -> what head or tail cost, one of its kernels, and the share that it carries."""
+    for name, record in around.items():
+        for place, kernel in enumerate(EDGES[name]):
+            yield f"{name}, kernel {place}", (record.get("figures"), kernel, int(place == 0))
+
+
+def _edge(where: str, booked: tuple[object, Kernel, int]) -> Item:
+    figures, kernel, share = booked
+    known = _figures(figures)
+    return Entry(
+        where,
+        kernel,
+        EDGE_BITS if kernel.macs else Bits(None, EDGE_BITS.activation),
+        latency_ms=share * reading.number(known["latency"], "latency"),
+        energy_mj=share * reading.number(known["energy"], "energy"),
+    )
+
+
+def _figures(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict) or not {"latency", "energy"} <= value.keys():
         raise Unmappable("no latency and energy")
-    if key in ("head", "tail"):
-        return Unmapped(key, "the cost of several layers together, which the table does not name")
+    return value
+
+
+def _parsed(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns that a published key stands for."""
+    key, figures = record["key"], _figures(record["figures"])
     matched = _KEY.fullmatch(key)
     if not matched:
         raise Unmappable("the key is not '(in, out, size, kernel, stride, pad, groups)-WwAa'")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import nas.targets.adapters.reading as reading
 from nas.targets.adapters.base import classifier, convolution, each, pooling
@@ -45,16 +45,19 @@ class DpuBlocks:
 
     Attributes:
         pool_ms: What the average pool costs, which the profiles leave out.
+        stem: The nonlinearity to book the first convolution under: it was profiled with ReLU, while
+            Once-for-All's has hard-swish.
     """
 
     format: ClassVar[str] = "dpu-blocks"
     units: ClassVar[str] = "ms, int8, batch 1"
     origin: ClassVar[Origin] = "measured"
     pool_ms: float | None = None
+    stem: Literal["relu", "hardswish"] = "relu"
 
     def read(self, path: Path) -> Imported:
         """Rows of blocks, each one kernel, and of the single layers around them."""
-        items = [*each(reading.table(path, COLUMNS), _entry)]
+        items = [*each(reading.table(path, COLUMNS), self._entry)]
         if self.pool_ms is None:
             items.append(Unmapped("average pool", UNTIMED))
         else:
@@ -71,22 +74,21 @@ class DpuBlocks:
             **vars(collect(path, items)),
         )
 
-
-def _entry(where: str, record: Mapping[str, str]) -> Item:
-    name = record["name"]
-    for pattern, build in _KERNELS:
-        if matched := pattern.fullmatch(name):
-            kernel, axes = build(matched.groupdict())
-            figure, count = reading.number(record["avg_ms"], "avg_ms"), record["runs"]
-            return Entry(
-                f"{where}: {name[:80]}",
-                kernel,
-                Bits(8, 8),
-                latency_ms=figure,
-                count=reading.whole(count, "runs"),
-                axes=axes,
-            )
-    raise Unmappable(f"{reading.shortened(name)} is not a name of this format")
+    def _entry(self, where: str, record: Mapping[str, str]) -> Item:
+        name = record["name"]
+        for pattern, build in _KERNELS:
+            if matched := pattern.fullmatch(name):
+                kernel, axes = build({**matched.groupdict(), "stem": self.stem})
+                figure, count = reading.number(record["avg_ms"], "avg_ms"), record["runs"]
+                return Entry(
+                    f"{where}: {name[:80]}",
+                    kernel,
+                    Bits(8, 8),
+                    latency_ms=figure,
+                    count=reading.whole(count, "runs"),
+                    axes=axes,
+                )
+        raise Unmappable(f"{reading.shortened(name)} is not a name of this format")
 
 
 Built = tuple[Kernel, Mapping[str, int]]
@@ -116,7 +118,8 @@ def _conv(n: Mapping[str, str]) -> Built:
     channels, size, out, kernel = (reading.whole(n[name], name) for name in "csok")
     function = FUNCTIONS[n["act"]]
     if channels == 3:  # the name leaves the stem's stride out; Once-for-All's is 2
-        return convolution(channels, size, out, kernel=kernel, stride=2, function=function), {}
+        stem = {"kernel": kernel, "stride": 2, "function": n["stem"]}
+        return convolution(channels, size, out, **stem), {}
     if size == 1:
         return mixed(channels, out, function), {}
     return convolution(channels, size, out, kernel=kernel, stride=1, function=function), {}
