@@ -166,18 +166,19 @@ def searched(seeds: int) -> None:
         name: [_front(whole, name, cost, seed) for seed in range(seeds)]
         for name, cost in costs.items()
     }
-    print("\n| searched for | front | still nondominated on the other | latency lost there |")
-    print("| --- | --- | --- | --- |")
-    names = list(costs)
-    for name, other in (names, names[::-1]):
-        pairs = zip(fronts[name], fronts[other], strict=True)
-        kept = [_kept(whole, mine, theirs, costs[other]) for mine, theirs in pairs]
-        sizes = np.mean([len(front) for front in fronts[name]])
-        share, lost = np.array(kept).T
-        print(
-            f"| {name} | {sizes:.0f} networks | {share.mean():.0%} ± {share.std():.0%} of them "
-            f"({other}) | {lost.mean():+.1%} ± {lost.std():.1%} |"
-        )
+    print("\n| front searched for | beside that searched for | priced on | nondominated | slower |")
+    print("| --- | --- | --- | --- | --- |")
+    for name in costs:
+        for other in costs:
+            # On its own device a front meets that of the next seed: what chance alone takes away.
+            theirs = fronts[other] if other != name else [*fronts[name][1:], fronts[name][0]]
+            pairs = zip(fronts[name], theirs, strict=True)
+            share, lost = np.array([_kept(whole, *pair, costs[other]) for pair in pairs]).T
+            beside = f"{other}, another seed" if other == name else other
+            print(
+                f"| {name} | {beside} | {other} | {share.mean():.0%} ± {share.std():.0%} | "
+                f"{lost.mean():+.1%} ± {lost.std():.1%} |"
+            )
 
 
 def _read(adapter: Adapter, path: Path) -> Any:
