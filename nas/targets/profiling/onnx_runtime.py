@@ -18,6 +18,7 @@ from nas.targets.profiling.timing import (
     time_kernels,
     time_networks,
 )
+from nas.targets.profiling.weight_only import is_weight_only, weight_only_model
 from nas.targets.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
@@ -30,6 +31,8 @@ _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
 @dataclass(frozen=True)
 class OnnxRuntime:
     """onnxruntime's CPU provider: 8-bit kernels run as uint8 by int8, others as float32.
+
+    Fully connected layers also run with weights of 2, 4 or 8 bits on float activations.
 
     Attributes:
         threads: Threads inside one kernel.
@@ -68,6 +71,8 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
     """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
     if kernel.wiring:
         return f"there is no ONNX form of a region, given {KernelKey.of(kernel, bits)}"
+    if is_weight_only(kernel, bits):
+        return None
     if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits == ROUNDED:
         return None
     return (
@@ -80,8 +85,12 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
 def job(kernel: Kernel, bits: Bits) -> Job:
     """What is timed for a row."""
     quantized = _widths(bits) == {MAXIMUM_BITS}
+    if is_weight_only(kernel, bits):
+        model = weight_only_model(kernel, bits, copies=COPIES)
+    else:
+        model = kernel_model(kernel, quantized=quantized, rounded=bits == ROUNDED, copies=COPIES)
     return Job(
-        model=kernel_model(kernel, quantized=quantized, rounded=bits == ROUNDED, copies=COPIES),
+        model=model,
         copies=COPIES,
         empty=_empty(quantized=quantized),
         is_cut=is_cut(kernel),

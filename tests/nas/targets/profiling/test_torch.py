@@ -97,6 +97,7 @@ def test_what_torch_does_not_run_natively_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_times_more_kernels_than_one_code_object_keeps(tmp_path: Path) -> None:
     kernels = [(Kernel(Conv2d(8 + n, 1), (RELU,), ((8, 4, 4),)), FLOAT) for n in range(6)]
     backend = Torch(compiled=True)
