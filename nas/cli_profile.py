@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from nas.pipeline import run_steps
 from nas.recipe import RecipeError, load_recipe
 from nas.steps.profiling import Profiling, kernels_of
 from nas.targets import TargetError
+from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.targets.files import read_target_file
 from nas.targets.profiling.backends import ELSEWHERE, backend_named
 from nas.targets.profiling.elsewhere import write_folder
@@ -42,6 +43,7 @@ class Options:
     budget_ms: float | None
     sample: int | None
     read: Path | None
+    networks: int | None
 
 
 def profile_command(
@@ -76,16 +78,24 @@ def profile_command(
     read: Annotated[
         Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")
     ] = None,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(min=LEAST_NETWORKS, help="Whole networks to correct sums of kernels with."),
+    ] = None,
 ) -> None:
     """Measure a latency table: for a recipe's run, or for any space, target and device.
 
     Alone with a recipe it measures this machine into the run folder. Stop it and run it again
     whenever you like: it goes on.
     """
-    options = Options(target, backend, device, dtype, threads, budget_ms, sample, read)
+    options = Options(
+        target, backend, device, dtype, threads, budget_ms, sample, read, networks=calibrate
+    )
     with Terminal(console) as display:
-        if not any(option is not None for option in astuple(options)) and not _is_table(out):
-            _for_run(source, set_ or [], out=out, display=display)
+        others = astuple(replace(options, networks=None))
+        if not any(option is not None for option in others) and not _is_table(out):
+            more = [] if calibrate is None else [f"compute.profile_networks={calibrate}"]
+            _for_run(source, [*(set_ or []), *more], out=out, display=display)
         else:
             _asked_for(source, set_ or [], out=out, options=options, display=display)
 
@@ -115,6 +125,7 @@ def _asked_for(
         target_file=described,
         budget_ms=options.budget_ms or BUDGET_MS,
         sample=options.sample,
+        networks=options.networks or 0,
     )
     if options.read is not None:
         asked.read(options.read, display)

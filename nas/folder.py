@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.durable import remove, write_atomic
 from nas.recipe import Recipe
+from nas.targets.calibration import calibration_path
 from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
@@ -65,6 +66,11 @@ class RunFolder:
     def table(self) -> Path:
         """The latency table measured on this machine, CSV."""
         return self.path / "this-cpu.csv"
+
+    @property
+    def calibration(self) -> Path:
+        """What whole networks showed of that table, JSON."""
+        return calibration_path(self.table)
 
     @property
     def probe(self) -> Path:

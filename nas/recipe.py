@@ -20,6 +20,7 @@ from pydantic import (
 
 from nas.recipe_problems import explained
 from nas.search.named import SEARCHERS
+from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
@@ -229,12 +230,20 @@ class SearchSection(Section):
     validation_images: Annotated[int, Field(ge=1)] | None = None
 
 
+def _enough_networks(count: int) -> int:
+    if count and count < LEAST_NETWORKS:
+        raise ValueError(f"must be 0, or at least {LEAST_NETWORKS} to fit anything")
+    return count
+
+
 class ComputeSection(Section):
     """Where it runs."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     profile_threads: Annotated[int, Field(ge=1)] = 1
+    profile_networks: Annotated[int, AfterValidator(_enough_networks)] = 10
+    """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Ray actors that evaluate; 0 evaluates in this process."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0

@@ -15,8 +15,9 @@ from rich.table import Table
 from nas.display import Display
 from nas.feasibility import feasibility
 from nas.plan import Plan
+from nas.steps.calibrating import calibrated, measured
 from nas.targets import HardwareTarget, TargetError, load_target
-from nas.targets.profiling import Backend, OnnxRuntime, profile
+from nas.targets.profiling import Backend, NetworkBackend, OnnxRuntime, profile
 from nas.targets.profiling.elsewhere import read_folder
 from nas.targets.profiling.loop import BUDGET_MS
 from nas.targets.profiling.rows_file import PREDICTED
@@ -39,12 +40,12 @@ def profiled(plan: Plan, display: Display) -> Plan:
                 backend=OnnxRuntime(plan.recipe.compute.profile_threads),
                 progress=functools.partial(advance, note="fused kernels through onnxruntime"),
             )
-        plan = plan.reloaded()
+        plan = calibrated(plan.reloaded(), display)
         measured = next(t for t in plan.targets if t.name == target.name)
         rng = np.random.default_rng(plan.recipe.seed)
         share = feasibility(plan.goal(measured), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
-    return plan
+    return calibrated(plan, display)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Profiling:
         target_file: The target that goes with it; written where there is none.
         budget_ms: Time spent on one kernel.
         sample: How many kernels to measure, where the others are to be predicted.
+        networks: How many whole networks calibrate it; 0 leaves that out.
     """
 
     space: SearchSpace
@@ -66,9 +68,11 @@ class Profiling:
     target_file: Path
     budget_ms: float = BUDGET_MS
     sample: int | None = None
+    networks: int = 0
 
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
         """Measure what the table lacks; gives the target with its table."""
+        whole = self._whole(backend)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
         for (operator, bits), reason in refused.items():
             if not self._is_new():
@@ -84,7 +88,24 @@ class Profiling:
                 budget_ms=self.budget_ms,
                 progress=functools.partial(advance, note=f"fused kernels through {backend.name}"),
             )
-        return self._finished(kernels, refused, display)
+        target = self._finished(kernels, refused, display)
+        if whole is None:
+            return target
+        measured(
+            target, self.space, self.path, backend=whole, networks=self.networks, display=display
+        )
+        return load_target(self.target_file)
+
+    def _whole(self, backend: Backend) -> NetworkBackend | None:
+        """What measures whole networks, where that is asked for."""
+        if not self.networks:
+            return None
+        if not isinstance(backend, NetworkBackend):
+            raise TargetError(
+                f"backend {backend.name!r} runs no whole networks, so it cannot calibrate; leave "
+                "--calibrate out or use --backend onnxruntime"
+            )
+        return backend
 
     def read(self, folder: Path, display: Display) -> HardwareTarget:
         """Take what was measured elsewhere; gives the target with its table."""

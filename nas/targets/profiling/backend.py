@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nas.targets.capability import Bits
 from nas.targets.rows import Row
@@ -32,6 +32,7 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
 class NetworkBackend(Backend, Protocol):
     """A backend that also runs whole ONNX files."""
 

@@ -10,6 +10,7 @@ from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import Backend
 from nas.targets.profiling.rows_file import append, opened
 from nas.targets.profiling.timing import GROUP
+from nas.targets.profiling.watched import Watched
 from nas.targets.rows import KernelKey
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
@@ -50,9 +51,12 @@ def profile(
     left = [key for key in wanted if key not in rows]
     report = progress or (lambda *_: None)
     report(len(wanted) - len(left), len(wanted))
+    if not left:
+        return LatencyTable(rows, table.notes)
+    watched = Watched(backend, wanted[left[0]])
     for start in range(0, len(left), GROUP):
         group = left[start : start + GROUP]
-        found = backend.measure([wanted[key] for key in group], budget_ms=budget_ms)
+        found = watched.measure([wanted[key] for key in group], budget_ms=budget_ms)
         measured = dict(zip(group, found, strict=True))
         append(path, measured)
         rows |= measured

@@ -23,7 +23,7 @@ from nas.targets.calibration import (
     uncalibrated,
 )
 from nas.targets.calibration_fit import Sums, fit
-from nas.targets.profiling.whole import calibrate, stratified
+from nas.targets.profiling.whole import calibrate, measure, stratified
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.costs import total
@@ -178,8 +178,9 @@ class Board:
 
     name = "board"
 
-    def __init__(self, latencies: list[float]) -> None:
+    def __init__(self, latencies: list[float], *, slow: int = 0) -> None:
         self._latencies = latencies
+        self._slow = slow
         self.asked = 0
 
     def conditions(self) -> dict[str, str]:
@@ -188,7 +189,16 @@ class Board:
     def network(self, model: Path) -> tuple[float, float]:
         assert model.stat().st_size > 0
         self.asked += 1
-        return self._latencies[(self.asked - 1) % len(self._latencies)], 0.0
+        spell = 3.0 if self.asked <= self._slow else 1.0
+        return spell * self._latencies[(self.asked - 1) % len(self._latencies)], 0.0
+
+
+def test_a_slow_spell_is_waited_out(small: SearchSpace) -> None:
+    genotypes = [small.smallest, small.largest]
+    board = Board([1.0, 2.0], slow=2)
+    found = measure(small, genotypes, backend=board)  # pyright: ignore[reportArgumentType]
+    assert found.tolist() == [1.0, 2.0]
+    assert board.asked == 6
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +227,7 @@ def test_a_target_is_calibrated_from_whole_networks_and_keeps_it(
     picked = stratified(small, predict, 8, seed=0)
     board = Board([1.5 * float(ms) for ms in predict(np.array(picked))])
     found = calibrate(target, small, backend=board, networks=8)  # pyright: ignore[reportArgumentType]
-    assert board.asked == 16
+    assert board.asked == 16  # two passes that agree
     assert [network.genotype for network in found.networks] == picked
     found.write(calibration_path(table))
     again = load_target("this-cpu", table=table)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.targets import load_target
+from nas.targets.calibration import calibration_of
 from nas.targets.table import LatencyTable
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
@@ -59,6 +60,15 @@ def test_a_second_call_measures_nothing_anew_and_keeps_the_target(
     assert "0 to measure" in given.out
     assert table.read_bytes() == kept
     assert load_target(target).source.startswith("my board")
+
+
+def test_a_table_is_calibrated_with_whole_networks(recipe: Path, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    succeeded(given := nas("profile", recipe, "--out", table, *FAST, "--calibrate", 5))
+    assert "5 whole networks" in given.out
+    found = calibration_of(load_target(tmp_path / "mine.toml"))
+    assert found is not None
+    assert found.error.networks == len(found.networks) == 5
 
 
 def test_a_target_file_says_where_its_table_is(space_file: Path, tmp_path: Path) -> None:
