@@ -18,6 +18,7 @@ from nas.cli_import import import_table
 from nas.cli_profile import profile_command
 from nas.cli_search import search_command
 from nas.cli_targets import targets_app
+from nas.cli_transfer import transfer
 from nas.display import Terminal
 from nas.durable import WriteError
 from nas.evaluate import EvaluationError
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 targets_app.command("import")(import_table)
+targets_app.command("transfer")(transfer)
 app.add_typer(targets_app, name="targets")
 app.add_typer(archive_app, name="archive")
 console = Console()

@@ -56,6 +56,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "target.supports": (schema.SupportsSection, None),
     "target.cast": (schema.CastSection, None),
     "target.memory": (schema.MemorySection, None),
+    "target.transfer": (schema.TransferSection, None),
     "target.roofline": (schema.RooflineSection, None),
     "target.roofline.energy": (schema.EnergySection, None),
 }

@@ -14,6 +14,7 @@ from nas.targets.calibration import Latencies, calibration_path, read_calibratio
 from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
 from nas.targets.errors import TargetError
 from nas.targets.operators import operator_types
+from nas.targets.predicted import predicted_target, read_networks, read_space
 from nas.targets.reading import read_text
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rules import Cast, Memory, Rules
@@ -23,6 +24,7 @@ from nas.targets.schema import (
     RooflineSection,
     SupportsSection,
     TargetFile,
+    TransferSection,
     bits_in,
     by_bits,
 )
@@ -51,15 +53,42 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
     Raises:
         TargetError: Naming the file, the key, the value and what is allowed.
     """
-    path = _located(name_or_path)
+    path = target_path(name_or_path)
     described = read_target_file(path)
+    if described.transfer is not None:
+        return _predicted(described, path, described.transfer)
     source = table or (None if described.table is None else _beside(path, described.table))
     model = _roofline(described) if source is None else _table(described, source)
     measured = model.notes if isinstance(model, LatencyTable) else {}
     if source is not None and calibration_path(source).exists():
         calibration = read_calibration(calibration_path(source), conditions=measured)
         model = Latencies(model, calibration)
-    notes = {**described.notes, **measured}
+    return _assembled(described, model, measured)
+
+
+def _predicted(described: TargetFile, path: Path, section: TransferSection) -> HardwareTarget:
+    """A target whose figures follow from known targets and measured networks."""
+    known = [path.parent / name if name.endswith(".toml") else name for name in section.known]
+    if any(read_target_file(target_path(name)).transfer is not None for name in known):
+        raise TargetError(
+            f"target {described.name!r} follows from a target that is predicted itself; name "
+            "measured, imported, simulated or analytical ones"
+        )
+    space = read_space(_beside(path, section.space))
+    networks, latency_ms = read_networks(_beside(path, section.measured), space)
+    return predicted_target(
+        _assembled(described, LatencyTable({}), {}),
+        [load_target(name) for name in known],
+        space=space,
+        networks=networks,
+        latency_ms=latency_ms,
+    )
+
+
+def _assembled(
+    described: TargetFile, model: CostModel, measured: Mapping[str, str]
+) -> HardwareTarget:
+    """The target around `model`, whose own notes are `measured`."""
     return HardwareTarget(
         name=described.name,
         device=measured.get("device", described.device),
@@ -70,7 +99,7 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
         model=model,
         source=described.source,
         rules=_rules(described),
-        notes=notes,
+        notes={**described.notes, **measured},
     )
 
 
@@ -90,7 +119,8 @@ def read_target_file(path: Path) -> TargetFile:
         ) from error
 
 
-def _located(name_or_path: str | Path) -> Path:
+def target_path(name_or_path: str | Path) -> Path:
+    """The file of a shipped target, or the path itself; raises `TargetError` for other names."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return path
@@ -103,11 +133,11 @@ def _located(name_or_path: str | Path) -> Path:
 
 
 def _beside(path: Path, table: str) -> Path:
-    """The table's path; refused where a link leads out of the target file's folder."""
+    """The file's path; refused where a link leads out of the target file's folder."""
     if not (path.parent / table).resolve().is_relative_to(path.parent.resolve()):
         raise TargetError(
-            f"target file {path} names the table {table!r}, which leads out of its folder; copy "
-            "the table there, or give it to load_target as `table`"
+            f"target file {path} names {table!r}, which leads out of its folder; copy "
+            "the file there"
         )
     return path.parent / table
 

@@ -46,6 +46,17 @@ class Sum:
         return functools.reduce(np.add, (part(genotypes) for part in self.parts))
 
 
+@dataclass(frozen=True)
+class Constant:
+    """The same cost for every network."""
+
+    value: float
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        return np.full(len(genotypes), self.value)
+
+
 class NetworkCosts:
     """The costs of every network of a space under a device's rules.
 
@@ -75,7 +86,9 @@ class NetworkCosts:
         """Every cost by name: the `figures` of kernels, and what they need in memory."""
         each = {name: self._each(priced(figure)) for name, figure in figures.items()}
         costs: dict[str, PopulationCost] = {n: self._kernels.summed(v) for n, v in each.items()}
-        costs["latency_ms"] = self._latency(costs["latency_ms"], each["latency_ms"])
+        latency = self._latency(costs["latency_ms"], each["latency_ms"])
+        overhead_ms = self._rules.overhead_ms
+        costs["latency_ms"] = Sum([latency, Constant(overhead_ms)]) if overhead_ms else latency
         costs["model_bytes"] = self._kernels.summed(self._each(priced(self._stored_bytes)))
         costs["peak_activation_bytes"] = self._peak_activation()
         costs["memory_bytes"] = Sum([costs["model_bytes"], costs["peak_activation_bytes"]])

@@ -49,6 +49,8 @@ class Rules:
         memory: Hard limits.
         full_precision_bits: Bits of an element in full precision: 16 on a device that runs it as
             half floats.
+        overhead_ms: Added to the latency of every network; below zero where kernels take less time
+            together than alone.
     """
 
     branches: Literal["sum", "max"] = "sum"
@@ -57,3 +59,4 @@ class Rules:
     packed: bool = True
     memory: Memory = Memory()
     full_precision_bits: int = FULL_PRECISION_BITS
+    overhead_ms: float = 0.0

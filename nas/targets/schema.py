@@ -67,14 +67,18 @@ def _as_words(value: Any) -> Any:
     return str(value) if type(value) in (int, float, bool) or isinstance(value, date) else value
 
 
-def _beside(path: str) -> str:
+def _below(path: str) -> str:
     forms = (PurePosixPath(path), PureWindowsPath(path))
     if any(form.drive or form.root or ".." in form.parts for form in forms) or "\0" in path:
         raise ValueError(
-            "a table lies beside its target file or in a folder below; move it there and name it "
-            "relative to the file, without '..'"
+            "a file lies beside its target file or in a folder below; move it there and name it "
+            "relative to the target file, without '..'"
         )
-    if forms[0].suffix not in TABLE_SUFFIXES:
+    return path
+
+
+def _beside(path: str) -> str:
+    if PurePosixPath(_below(path)).suffix not in TABLE_SUFFIXES:
         raise ValueError(f"a table ends in {' or '.join(TABLE_SUFFIXES)}")
     return path
 
@@ -190,6 +194,17 @@ class RooflineSection(_Section):
         return self
 
 
+class TransferSection(_Section):
+    """What a predicted target's figures follow from; docs/formats.md describes the two files."""
+
+    known: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    """Shipped targets by name, or target files, relative to this file."""
+    space: Annotated[str, AfterValidator(_below)]
+    """The search space of the measured networks, beside this file or below."""
+    measured: Annotated[str, AfterValidator(_below)]
+    """The measured networks, a CSV file beside this file or below."""
+
+
 class TargetFile(_Section):
     """A whole target file: milliseconds, millijoules and bytes wherever no key says otherwise."""
 
@@ -226,7 +241,9 @@ class TargetFile(_Section):
     roofline: RooflineSection | None = None
     """Figures of an analytical target, and only of that."""
     table: Annotated[str, AfterValidator(_beside)] | None = None
-    """Latency table of any other target, beside this file or below."""
+    """Latency table of a measured, imported or simulated target, beside this file or below."""
+    transfer: TransferSection | None = None
+    """What a predicted target follows from, and only that."""
     notes: dict[NoteName, Note] = {}
     """How the figures came about: runtime version, threads, batch, date, clock and the like."""
 
@@ -234,8 +251,15 @@ class TargetFile(_Section):
     def _complete(self) -> TargetFile:
         if (self.provenance == "analytical") != (self.roofline is not None):
             raise ValueError("an analytical target has a roofline section, and only that one has")
-        if (self.roofline is None) != (self.table is not None):
-            raise ValueError("a target that is not analytical names its table, and only those do")
+        if (self.provenance == "predicted") != (self.transfer is not None):
+            raise ValueError("a predicted target has a transfer section, and only that one has")
+        if (self.roofline is None and self.transfer is None) != (self.table is not None):
+            raise ValueError(
+                "a target that is neither analytical nor predicted names its table, and only "
+                "those do"
+            )
+        if self.transfer is not None and (self.branches != "sum" or self.cast is not None):
+            raise ValueError("a predicted target adds up kernels; leave out branches and cast")
         named = Counter(name for section in self.supports for name in section.operators)
         if repeated := sorted(name for name, count in named.items() if count > 1):
             raise ValueError(f"supports names {', '.join(repeated)} more than once; keep one")

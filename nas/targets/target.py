@@ -18,7 +18,7 @@ from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
-Provenance = Literal["measured", "imported", "simulated", "analytical"]
+Provenance = Literal["measured", "imported", "simulated", "predicted", "analytical"]
 
 
 class CostModel(Protocol):

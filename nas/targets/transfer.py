@@ -5,7 +5,7 @@
     latency = transfer.fit(transfer.choose(10), milliseconds)    # measure these, in this order
     Goal("new-phone", {"latency_ms": latency}, ("latency_ms",))
 
-What is predicted is whole networks. `predicted_target` makes a target of it, kernel by kernel.
+What is predicted is whole networks; `nas.targets.predicted` makes a target of it, kernel by kernel.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class KnownTargets:
         self.sample = _distinct(space.sample_array(np.random.default_rng(seed), POOL))
         if not targets:
             raise TargetError("a transfer needs at least one known target, given none")
-        kinds = {_kind(k) for t in targets for k in space_kernels(space, t.fusion).distinct()}
+        kinds = {kind_of(k) for t in targets for k in space_kernels(space, t.fusion).distinct()}
         self.classes = tuple(sorted(kinds))
         self._costs = [_by_class(target, space, self.classes) for target in targets]
         runs = np.isfinite(self.parts(self.sample)).all(axis=(0, 2))
@@ -246,7 +246,7 @@ def _by_class(
     kernels = space_kernels(space, target.fusion)
     price = target.kernel_cost
     compiled = [
-        kernels.compile(lambda kernel, kind=kind: price(kernel) if _kind(kernel) == kind else 0.0)
+        kernels.compile(lambda kernel, kind=kind: price(kernel) if kind_of(kernel) == kind else 0.0)
         for kind in classes
     ]
 
@@ -259,7 +259,8 @@ def _by_class(
     return [*compiled, rest]
 
 
-def _kind(kernel: Kernel) -> str:
+def kind_of(kernel: Kernel) -> str:
+    """The class of operator that a kernel counts as: that of its anchor."""
     return type(kernel.op).__name__
 
 

@@ -29,6 +29,7 @@ RULES: dict[str, Rules | None] = {
     "cast": Rules(cast=Cast(overhead_us=2.0, bandwidth_gb_per_s=0.01), packed=False),
     "both": Rules(branches="max", cast=Cast(1.0, 0.05), full_precision_bits=16),
     "same format": Rules(same_format=frozenset({"Add"})),
+    "overhead": Rules(overhead_ms=0.25),
     "all": Rules("max", Cast(1.0, 0.05), frozenset({"Add", "Conv2d"}), packed=False),
 }
 
@@ -202,6 +203,7 @@ def _walked(target: HardwareTarget, graph: Graph) -> dict[str, float]:
         if rules.branches == "sum"
         else network.longest(converting=rules.cast is not None)
     )
+    costs["latency_ms"] += rules.overhead_ms
     costs["model_bytes"] = total(stored, graph, target.fusion)
     costs["peak_activation_bytes"] = network.peak()
     costs["memory_bytes"] = costs["model_bytes"] + costs["peak_activation_bytes"]
