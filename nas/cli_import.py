@@ -46,7 +46,7 @@ def import_table(
     for line in told(found):
         console.print(Text(line), soft_wrap=True)
     if found.rows:
-        called = name or file.name.split(".")[0]
+        called = file.name.split(".")[0] if name is None else name
         console.print(Text(f"target: {write(found, called, out)}"), soft_wrap=True)
 
 

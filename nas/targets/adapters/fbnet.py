@@ -22,7 +22,7 @@ from nas.targets.adapters.base import (
     pooling,
 )
 from nas.targets.adapters.collect import Item, collect
-from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, reject
+from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, plain, reject
 from nas.targets.capability import Bits
 from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import Add, Nonlinearity
@@ -53,7 +53,7 @@ class FbNet:
         found = collect(path, each(records, _entry))
         return Imported(
             origin=self.origin,
-            device=next(iter(devices), "") or "not stated in the file",
+            device=plain(next(iter(devices), "")) or "not stated in the file",
             runtime="Caffe2 with QNNPACK, int8",
             source="github.com/facebookresearch/mobile-vision, runtime_lut (CC BY-NC)",
             units=self.units,

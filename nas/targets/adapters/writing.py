@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from nas.targets.target import HardwareTarget, Provenance
 from search_spaces.ops import Op
 from search_spaces.quant import FULL_PRECISION_BITS
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OTHERWISE: Otherwise = "refuse"  # what the table does not hold, nobody has measured
 
 
@@ -48,8 +50,11 @@ def write(imported: Imported, name: str, folder: Path) -> Path:
     """
     _require_rows(imported)
     path = folder / f"{name}.toml"
-    if Path(name).name != name or name.startswith("."):
-        raise TargetError(f"name = {name!r} must be a plain file name; it names {path.name} too")
+    if not _NAME.fullmatch(name):
+        raise TargetError(
+            f"name = {name!r} names files too: letters, digits, '.', '_' and '-', the first a "
+            "letter or digit"
+        )
     table = path.with_suffix(".csv")
     try:
         folder.mkdir(parents=True, exist_ok=True)
