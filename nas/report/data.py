@@ -17,6 +17,7 @@ from search_spaces.space import Genotype
 
 Costs = Mapping[str, float]
 Description = Mapping[str, JsonValue]
+NORMAL_90 = 1.645  # standard deviations that hold 90 % of a normal distribution
 Origin = Literal["measured", "imported", "simulated", "analytical", "predicted", "counted"]
 
 
@@ -148,6 +149,29 @@ class CostCheck:
 
 
 @dataclass(frozen=True)
+class LatencyBand:
+    """How far predicted latencies are from whole networks measured on the device.
+
+    Attributes:
+        median: Half of the networks were closer than this share of the measured latency.
+        tail: 90 % were.
+        within_5: Share of networks within 5 %.
+        within_10: Share within 10 %.
+        networks: How many were measured, each predicted from the others.
+    """
+
+    median: float
+    tail: float
+    within_5: float
+    within_10: float
+    networks: int
+
+    def estimate(self, latency_ms: float) -> Estimate:
+        """A predicted latency with the standard deviation that puts 90 % within the tail."""
+        return Estimate(latency_ms, latency_ms * self.tail / NORMAL_90)
+
+
+@dataclass(frozen=True)
 class LayerPolicy:
     """What the chosen subnet does in one layer; bits are `None` at full precision.
 
@@ -225,6 +249,7 @@ class TargetResult:
         hypervolume: Its growth over the true evaluations.
         cost_checks: Predicted and measured values of the first objective.
         chosen: The subnet picked; `None` if none is yet or none meets the limits.
+        latency_band: How good predicted latencies are; `None` where nobody measured it.
         notes: Sentences that a reader must know.
     """
 
@@ -240,6 +265,7 @@ class TargetResult:
     hypervolume: tuple[HypervolumePoint, ...] = ()
     cost_checks: tuple[CostCheck, ...] = ()
     chosen: Chosen | None = None
+    latency_band: LatencyBand | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

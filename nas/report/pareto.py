@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nas.report import style, text
-from nas.report.data import PredictedPoint, Results, TargetResult
+from nas.report.data import LatencyBand, PredictedPoint, Results, TargetResult
 from nas.search.front import nondominated
 
 _HOVER = "%{customdata}<extra></extra>"
@@ -45,7 +45,8 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
     figure.add_trace(_points("evaluated subnets", evaluated, style.FAINT, size=6))
     for trace in _prediction(predicted, objective, floor=_floor(marks, errors)):
         figure.add_trace(trace)
-    figure.add_trace(_line("measured front", front))
+    band = target.latency_band if objective == "latency_ms" else None
+    figure.add_trace(_line("measured front", front, band))
     figure.add_trace(_named("references", references))
     figure.add_trace(_points("chosen subnet", chosen, style.CHOSEN, size=17, symbol="star"))
     costs = style.axis_type(mark.cost for mark in marks)
@@ -123,9 +124,11 @@ def _points(
     )
 
 
-def _line(name: str, marks: Sequence[_Mark]) -> go.Scatter:
+def _line(name: str, marks: Sequence[_Mark], band: LatencyBand | None) -> go.Scatter:
+    spread = [0.0 if band is None else band.estimate(mark.cost).std for mark in marks]
     return go.Scatter(
         **_data(name, marks),
+        error_x={"array": spread, "color": style.FAINT, "width": 0, "visible": band is not None},
         mode="lines+markers",
         line={"color": style.MEASURED, "width": 2, "shape": "hv"},
         marker={"size": 8},

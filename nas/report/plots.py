@@ -42,7 +42,11 @@ def predicted_errors(results: Results) -> list[Pair]:
 
 def predicted_costs(target: TargetResult) -> list[Pair]:
     """Predicted and measured first objective of every subnet that was run as a whole."""
-    return [(Estimate(check.predicted), check.measured) for check in target.cost_checks]
+    band = target.latency_band
+    return [
+        (Estimate(c.predicted) if band is None else band.estimate(c.predicted), c.measured)
+        for c in target.cost_checks
+    ]
 
 
 def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:

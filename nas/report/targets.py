@@ -20,6 +20,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         tag("h2", heading, id=anchor(target)),
         tag("p", where(target), class_="muted"),
         tag("p", statement(target), class_="lead"),
+        *_band(target),
         *(tag("p", note, class_="notice") for note in target.notes),
         _comparison(target),
         *_fronts(results, target, page),
@@ -28,6 +29,20 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         _front_table(target),
     ]
     return tag("section", parts)
+
+
+def _band(target: TargetResult) -> Iterator[Markup]:
+    """How much a predicted latency is to be trusted."""
+    band = target.latency_band
+    if band is not None:
+        yield tag(
+            "p",
+            f"Predicted latencies are sums of kernels, calibrated on {band.networks} whole "
+            f"networks: half of these were within {band.median:.1%} of their prediction, 90 % "
+            f"within {band.tail:.1%}; {band.within_5:.0%} within 5 %, {band.within_10:.0%} within "
+            "10 %. Each was left out of the fit that predicted it.",
+            class_="muted",
+        )
 
 
 def statement(target: TargetResult) -> str:
@@ -88,6 +103,8 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
             "Every dot is a subnet that was extracted, recalibrated and measured. "
             f"{text.title(objective)} is {origin_of(target, objective)}; errors are on validation."
         )
+        if objective == "latency_ms" and target.latency_band is not None:
+            caption += " Bars on the measured front: one standard deviation of a prediction."
         yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
 
 
@@ -100,7 +117,7 @@ def _growth(target: TargetResult, page: Page) -> Markup:
     if target.cost_checks:
         objective = target.objectives[0]
         shown = plots.agreement(objective, plots.predicted_costs(target))
-        caption = f"{len(target.cost_checks)} subnets run as a whole against the sum of kernels."
+        caption = f"{len(target.cost_checks)} subnets run as a whole against their prediction."
         blocks.append(
             page.figure(f"Predicted and measured {text.title(objective).lower()}", shown, caption)
         )

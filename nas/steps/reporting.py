@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,6 +19,7 @@ from nas.report.data import (
     Figure,
     FrontPoint,
     HypervolumePoint,
+    LatencyBand,
     Point,
     PredictedPoint,
     Provenance,
@@ -39,6 +40,7 @@ from nas.steps.searching import predictor_of
 from nas.steps.shipping import described
 from nas.steps.training import training_summary
 from nas.targets import HardwareTarget
+from nas.targets.calibration import calibration_of
 from predictors.base import Predictor
 from predictors.proxies.ranking import LARGER_IS_BETTER, proxy_report
 from search_spaces.space import IntArray
@@ -146,6 +148,12 @@ def _proxies(probe: Probe, rows: IntArray, errors: FloatArray) -> dict[str, Prox
     }
 
 
+def latency_band(target: HardwareTarget) -> LatencyBand | None:
+    """How good the target's predicted latencies are, where it is calibrated."""
+    calibration = calibration_of(target)
+    return calibration and LatencyBand(**asdict(calibration.error))
+
+
 class Measured:
     """The evaluations of a run, seen from one target after the other."""
 
@@ -168,6 +176,7 @@ class Measured:
         known = {name: cost(self._rows) for name, cost in goal.costs.items()}
         reference, growth = self._hypervolume(goal)
         on_target = (yardstick.on(target) for yardstick in compared)
+        band = latency_band(target)
         notes = () if shipped else ("No evaluated subnet is within the limits.",)
         return TargetResult(
             name=target.name,
@@ -180,7 +189,8 @@ class Measured:
             references=tuple(found for found in on_target if found is not None),
             reference_point=reference,
             hypervolume=growth,
-            chosen=shipped and described(self._plan, goal, shipped, points),
+            chosen=shipped and described(self._plan, goal, shipped, points, band=band),
+            latency_band=band,
             notes=notes,
         )
 

@@ -9,19 +9,28 @@ import numpy as np
 from nas.export import bytes_of
 from nas.objectives import Goal
 from nas.plan import Plan
-from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, Point
+from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, LatencyBand, Point
 from nas.report.layers import layer_policies
 from nas.steps.exporting import Export, Shipped
 
 
-def described(plan: Plan, goal: Goal, shipped: Shipped, points: Sequence[Point]) -> Chosen:
+def described(
+    plan: Plan,
+    goal: Goal,
+    shipped: Shipped,
+    points: Sequence[Point],
+    *,
+    band: LatencyBand | None,
+) -> Chosen:
     """What the report says of a target's subnet."""
     genotype = shipped.evaluation.genotype
     row = np.array([genotype])
     known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}
     predicted = next((p.predicted for p in points if p.genotype == genotype), None)
     error = Comparison(predicted, Estimate(shipped.evaluation.metrics["error"]))
-    latency = Comparison(Estimate(known["latency_ms"]), shipped.latency_ms)
+    foretold = known["latency_ms"]
+    predicted_ms = Estimate(foretold) if band is None else band.estimate(foretold)
+    latency = Comparison(predicted_ms, shipped.latency_ms)
     graph = plan.space.decode(genotype)
     return Chosen(
         genotype=genotype,

@@ -18,6 +18,7 @@ from nas.report.data import (
     Figure,
     FrontPoint,
     HypervolumePoint,
+    LatencyBand,
     LossPoint,
     Point,
     PredictedPoint,
@@ -130,6 +131,7 @@ def _target(
             for r in measured[::2]
         ),
         chosen=_chosen(run, int(within[-1]), costs_of(int(within[-1]))) if len(within) else None,
+        latency_band=LatencyBand(0.012, 0.034, 0.9, 1.0, 10),
     )
 
 

@@ -147,6 +147,14 @@ def test_a_limit_that_nothing_met_is_told(results):
     assert "No subnet is chosen within latency ≤ 0.00100 ms; the front has" in text
 
 
+def test_predicted_latencies_come_with_their_error(results, page):
+    assert "90 % within 3.4%" in page
+    without = replace(
+        results, targets=tuple(replace(t, latency_band=None) for t in results.targets)
+    )
+    assert "calibrated on" not in html(without)
+
+
 def test_origins_are_told(results, page):
     text = " ".join(Reader(page).text)
     for word in ("measured", "imported", "analytical", "2.13.0+cpu", "seed 7"):
