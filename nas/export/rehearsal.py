@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.export.form import Exporter, bytes_of
 from search_spaces.graph import Graph
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Activation, GlobalPool, Op, Shape
 from search_spaces.quant import PerChannel, Quant
 from supernets.deploy import Deployed, Layer, Weight, without_norms
 from supernets.integers import ActivationScale, IntegerTensor
@@ -47,7 +47,8 @@ def stand_in(graph: Graph) -> Deployed:
             layers[address] = Layer(_weight(node.op, shape, rng), bias)
         if node.op.activation is not None:
             for slot in range(node.op.arity):
-                inputs[address, slot] = _scale(node.op.activation, rng)
+                signed = not _non_negative(bare, node.inputs[slot])
+                inputs[address, slot] = _scale(node.op.activation, rng, signed=signed)
     return Deployed(bare, layers, inputs)
 
 
@@ -65,6 +66,14 @@ def _weight(op: Op, shape: Shape, rng: np.random.Generator) -> Weight:
     )
 
 
-def _scale(quant: Quant, rng: np.random.Generator) -> ActivationScale:
-    zero = 0 if quant.symmetric else sum(quant.code_range) // 2
+def _non_negative(graph: Graph, address: str) -> bool:
+    """Whether a tensor has no value below zero, so that its zero point is 0."""
+    op = graph.nodes[address].op
+    if isinstance(op, GlobalPool):
+        return _non_negative(graph, graph.nodes[address].inputs[0])
+    return isinstance(op, Activation) and op.function != "hardswish"
+
+
+def _scale(quant: Quant, rng: np.random.Generator, *, signed: bool) -> ActivationScale:
+    zero = sum(quant.code_range) // 2 if signed and not quant.symmetric else 0
     return ActivationScale(float(np.float32(rng.uniform(0.01, 0.02))), zero, quant)

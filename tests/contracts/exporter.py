@@ -78,11 +78,15 @@ class ExporterContract:
     """Inherit and give the fixture `exporter`.
 
     `tolerance` is the largest difference of logits, as a share of their spread, that images without
-    a tie may have. `alone` is code that runs the file at `path` on the array `images` and gives
-    `found` without the engine.
+    a tie may have; `agreement` the least percent of equal answers on an untrained network, where
+    many are close; `size_error` the largest share by which the size may be foretold wrongly.
+    `alone` is code that runs the file at `path` on the array `images` and gives `found` without
+    the engine.
     """
 
     tolerance = 0.0
+    agreement = 98.0
+    size_error = 0.03
     alone = ""
 
     @pytest.fixture(params=FAMILIES)
@@ -99,7 +103,7 @@ class ExporterContract:
         answers = torch.from_numpy(case.ours().argmax(1))
         found = verify(case.path, case.deployed, SHOWN, answers)
         assert (found.images, found.network_accuracy) == (len(SHOWN), 100.0)
-        assert found.file_accuracy == found.agreement >= 98.0
+        assert found.file_accuracy == found.agreement >= self.agreement
 
     def test_logits_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
         ours = case.ours()
@@ -130,7 +134,7 @@ class ExporterContract:
 
     def test_bytes_are_foretold(self, exporter: Exporter, case: Case) -> None:
         foretold = exporter.foretold_bytes(case.graph, metadata=METADATA)
-        assert foretold == pytest.approx(bytes_of(case.path), rel=0.04)
+        assert foretold == pytest.approx(bytes_of(case.path), rel=self.size_error)
 
     def test_the_file_says_what_it_is(self, exporter: Exporter, case: Case) -> None:
         metadata = exporter.open(case.path, case.graph).metadata
@@ -140,7 +144,7 @@ class ExporterContract:
     def test_it_is_written_over_its_former_self(self, exporter: Exporter, copied: Case) -> None:
         before = bytes_of(copied.path)
         exporter.write(copied.deployed, copied.path, metadata=METADATA)
-        assert bytes_of(copied.path) == before
+        assert bytes_of(copied.path) == pytest.approx(before, rel=0.01)  # names may be counted up
         assert [part.name for part in copied.path.parent.iterdir()] == [copied.path.name]
 
     def test_a_missing_folder_is_named(

@@ -1,3 +1,4 @@
+import importlib.util
 from typing import get_args
 
 import pytest
@@ -48,6 +49,31 @@ with torch.no_grad():
     @pytest.fixture
     def exporter(self) -> Exporter:
         return FORMS["torch-export"]
+
+
+class TestOpenVino(ExporterContract):
+    """It rounds between integer layers by a rule of its own, so logits move by a code or so."""
+
+    tolerance = 0.5
+    agreement = 90.0
+    size_error = 0.06
+    alone = """
+import openvino
+model = openvino.Core().read_model(path + "/model.xml")
+options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+found = openvino.Core().compile_model(model, "CPU", options)(images)[0]
+"""
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        pytest.importorskip("openvino")
+        return FORMS["openvino"]
+
+
+def test_an_absent_package_is_told_with_its_extra(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ExportError, match=r"pip install 'elastic-nas\[openvino\]'"):
+        forms_for(["onnx", "openvino"])
 
 
 def test_recipes_name_the_forms():

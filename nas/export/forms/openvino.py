@@ -1,0 +1,169 @@
+"""The form `openvino`: the ONNX file as OpenVINO's intermediate representation, in a folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from torch import Tensor
+
+from nas.durable import require_parent, write_folder_atomic
+from nas.export.containers import ExportError
+from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
+from nas.export.onnx import BASE_OPSET, METADATA_PREFIX, export_onnx
+from nas.export.policy import bits_for, grid_between
+from nas.export.rehearsal import rehearsed_bytes
+from search_spaces.graph import Graph
+from search_spaces.quant import Quant
+from supernets.deploy import Deployed
+
+MODEL, WEIGHTS = "model.xml", "model.bin"
+_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
+_NARROW: dict[int, type[np.integer]] = {
+    **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.INT4), np.int8),
+    **dict.fromkeys((onnx.TensorProto.UINT2, onnx.TensorProto.UINT4), np.uint8),
+}
+_CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
+_SECTION = "elastic_nas"
+
+
+class OpenVinoForm:
+    """`model.xml` and `model.bin`, which `openvino.Core().read_model` reads."""
+
+    name = "openvino"
+    suffix = ".openvino"
+    shares_quantizers = True
+
+    def require(self) -> None:
+        """The package openvino."""
+        Requirement("openvino", "openvino").check(self.name)
+
+    def write(
+        self,
+        deployed: Deployed,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        source_size: int | None = None,
+    ) -> None:
+        """A folder of two files."""
+        self.require()
+        require_parent(path)
+        import openvino
+
+        with tempfile.TemporaryDirectory() as place:
+            file = Path(place) / "subnet.onnx"
+            export_onnx(deployed, file, metadata=metadata, source_size=source_size)
+            _in_8_bits(file)
+            model = openvino.convert_model(file)
+            for entry in onnx.load(file).metadata_props:
+                key = entry.key.removeprefix(METADATA_PREFIX)
+                model.set_rt_info(entry.value, [_SECTION, key])
+            openvino.save_model(model, Path(place) / MODEL, compress_to_fp16=False)
+            contents = {name: (Path(place) / name).read_bytes() for name in (MODEL, WEIGHTS)}
+        write_folder_atomic(path, contents)
+
+    def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
+        """The folder in OpenVINO, on the CPU, in float32 where it does not run on integers."""
+        self.require()
+        import openvino
+
+        core = openvino.Core()
+        options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        try:
+            model = core.read_model(path / MODEL, path / WEIGHTS)
+            compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise ExportError(f"OpenVINO cannot read {path}: {error}; export it again") from error
+
+        def logits(images: Tensor) -> Logits:
+            return np.array(compiled(images.numpy())[0])
+
+        operators = model.get_ordered_ops()
+        nodes = Counter(op.get_type_name() for op in operators)
+        named = {op.get_friendly_name(): op for op in operators}
+        # Of a convolution and the addition of its bias, the second bears the name.
+        found = {a: named.get(f"{a}/WithoutBiases", named.get(a)) for a in graph.nodes}
+        policy = {address: _precision(op) for address, op in found.items() if op is not None}
+        stated = model.get_rt_info([_SECTION]).astype(dict) if model.has_rt_info([_SECTION]) else {}
+        return Opened(
+            logits,
+            policy,
+            {key: value.astype(str) for key, value in stated.items()},
+            dict(nodes),
+            sum(nodes[kind] for kind in _WEIGHTED),
+            nodes["FakeQuantize"],
+        )
+
+    def container(self, quant: Quant) -> str:
+        """8 bits, whatever the policy's."""
+        return "INT8" if quant.symmetric else "UINT8"
+
+    def foretold_bytes(
+        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
+    ) -> float:
+        """The size of the same export with random numbers."""
+        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+def _in_8_bits(path: Path) -> None:
+    """Every weight's codes in 8 bits: OpenVINO (2026.4) reads no 2, and widens some of the 4."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        narrow = _NARROW.get(tensor.data_type)
+        if narrow is not None:
+            values = numpy_helper.to_array(tensor).astype(narrow)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    model.opset_import[0].version = BASE_OPSET
+    onnx.save(model, path)
+
+
+def _precision(op: Any) -> HeldPrecision:
+    sources = [value.get_node() for value in op.input_values()]
+    if op.get_type_name() in _WEIGHTED:
+        return HeldPrecision(_weight(sources[1]), (_activation(sources[0]),))
+    return HeldPrecision(None, tuple(_activation(source) for source in sources))
+
+
+def _below(op: Any, *kinds: str) -> Any:
+    """The operator that `op` is made from, past those of these kinds."""
+    while op.get_type_name() in kinds:
+        op = op.input_value(0).get_node()
+    return op
+
+
+def _weight(op: Any) -> Held | None:
+    constant = _below(op, "Reshape", "Multiply", "Subtract", "Convert")
+    container = _CONTAINERS.get(constant.get_element_type().to_string())
+    if container is None:
+        return None
+    scale = _below(op, "Reshape").input_value(1).get_node()
+    symmetric = not container.startswith("U")
+    codes = constant.data.astype(np.int64)
+    return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scale.data.size)
+
+
+def _activation(op: Any) -> Held | None:
+    """What puts a tensor on a grid: one FakeQuantize, or codes that are cut and scaled back."""
+    op = _below(op, "Reshape", "Maximum")
+    whole = Held(8, symmetric=False, container="UINT8", scales=1)
+    if op.get_type_name() == "FakeQuantize":
+        return whole
+    by_constant = [value.get_node().get_type_name() for value in op.input_values()[1:]]
+    if (op.get_type_name(), by_constant) != ("Multiply", ["Constant"]):
+        return None
+    steps, zero = op.input_value(0).get_node(), 0
+    if steps.get_type_name() == "Subtract":
+        zero = int(_below(steps.input_value(1).get_node(), "Convert").data)
+    cut = _below(steps, "Subtract", "Convert", "Reshape")
+    if cut.get_type_name() != "Clamp":
+        return whole if cut.get_type_name() == "FakeQuantize" else None
+    bounds = cut.get_attributes()
+    bits, symmetric = grid_between((int(bounds["min"]), int(bounds["max"])), zero)
+    return Held(bits, symmetric, "UINT8", 1)
