@@ -17,6 +17,7 @@ from nas.cli_archive import archive_app
 from nas.cli_import import import_table
 from nas.cli_profile import profile_command
 from nas.cli_search import search_command
+from nas.cli_sweep import sweep_command
 from nas.cli_targets import targets_app
 from nas.cli_transfer import transfer
 from nas.display import Terminal
@@ -99,6 +100,7 @@ def _step_command(step: Step) -> Callable[..., None]:
 
 app.command("profile")(profile_command)
 app.command("search")(search_command)
+app.command("sweep")(sweep_command)
 for _step in STEPS:
     if _step.name != "search":
         app.command(_step.name)(_step_command(_step))

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any
@@ -72,9 +72,9 @@ class RayEvaluator:
         self._stack = ExitStack()
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._connect(address or "local")
+            self._stack.enter_context(connected(address))
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
-            _check_room(self._ray.nodes(), workers, resources)
+            check_room(workers, resources)
             # Goes with every call, since a worker that was restarted has to build anew; inside a
             # list, since Ray would unpack a bare reference each time.
             self._factory = [self._ray.put(factory)]
@@ -109,22 +109,6 @@ class RayEvaluator:
         chunks = [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
         dispatch = _Dispatch(self._ray, self._workers, self._factory, self._deadline_s)
         return dispatch.run(chunks)
-
-    def _connect(self, address: str) -> None:
-        if self._ray.is_initialized():
-            return
-        local = {"include_dashboard": False} if address == "local" else {}
-        try:
-            _check_reachable(address)
-            self._ray.init(
-                address=address, logging_level=logging.ERROR, log_to_driver=False, **local
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ClusterError(
-                f"no Ray cluster can be reached at {address!r}: {error}; start one with "
-                "`ray start --head`, or leave out the address to use this machine"
-            ) from error
-        self._stack.callback(self._ray.shutdown)
 
     def _worker(self, resources: Mapping[str, float]) -> Any:
         threads = str(max(1, int(resources["CPU"])))
@@ -307,6 +291,33 @@ def require_ray() -> ModuleType:
     return ray
 
 
+@contextmanager
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Ray with a cluster: that of this process, that at `address`, or a new one of this machine.
+
+    Raises:
+        ClusterError: Ray is not installed, or no cluster can be reached at `address`.
+    """
+    ray = require_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or "local"
+    local = {"include_dashboard": False} if address == "local" else {}
+    try:
+        _check_reachable(address)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"no Ray cluster can be reached at {address!r}: {error}; start one with "
+            "`ray start --head`, or leave out the address to use this machine"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
 def _check_reachable(address: str) -> None:
     """Try the address once: Ray itself tries for many minutes."""
     host, separator, port = address.rpartition("//")[2].rpartition(":")
@@ -314,11 +325,17 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
-def _check_room(
-    nodes: Sequence[Mapping[str, Any]], workers: int, each: Mapping[str, float]
-) -> None:
-    """Refuse what would wait for ever: a worker that fits on no machine is never started."""
-    machines = [node["Resources"] for node in nodes if node["Alive"]]
+def check_room(workers: int, each: Mapping[str, float]) -> None:
+    """Refuse what would wait for ever: a worker that fits on no machine is never started.
+
+    Args:
+        workers: How many must fit at the same time.
+        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
+
+    Raises:
+        ClusterError: Saying what the cluster has.
+    """
+    machines = [node["Resources"] for node in require_ray().nodes() if node["Alive"]]
     asked = {kind: amount for kind, amount in each.items() if amount}
     room = sum(
         min(math.floor(has.get(kind, 0.0) / amount + 1e-6) for kind, amount in asked.items())
