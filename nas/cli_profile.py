@@ -30,6 +30,36 @@ TABLE = ".csv"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 console = Console()
 
+Source = Annotated[Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the recipe, such as space.kernels=[3]."),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(help="Whose operators, bits and fusion to measure: a name or a .toml file."),
+]
+BackendName = Annotated[
+    str | None, typer.Option(help="onnxruntime, torch, torch-compiled, or elsewhere.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, or for torch cuda.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="What 32 bits are: float32, or for torch bfloat16.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Inside one kernel.")]
+Budget = Annotated[float | None, typer.Option(min=0, help="Time for each kernel.")]
+Sample = Annotated[
+    int | None, typer.Option(min=1, help="Measure so many kernels and predict the others.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="TABLE.csv; a run folder; the folder to write for elsewhere.")
+]
+Read = Annotated[Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")]
+Calibrate = Annotated[
+    int | None,
+    typer.Option(min=LEAST_NETWORKS, help="Whole networks to correct sums of kernels with."),
+]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -47,41 +77,18 @@ class Options:
 
 
 def profile_command(
-    source: Annotated[
-        Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")
-    ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE over the recipe, such as space.kernels=[3]."),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(help="Whose operators, bits and fusion to measure: a name or a .toml file."),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="onnxruntime, torch, torch-compiled, or elsewhere."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, or for torch cuda.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="What 32 bits are: float32, or for torch bfloat16.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Inside one kernel.")] = None,
-    budget_ms: Annotated[float | None, typer.Option(min=0, help="Time for each kernel.")] = None,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="Measure so many kernels and predict the others.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="TABLE.csv; a run folder; the folder to write for elsewhere."),
-    ] = None,
-    read: Annotated[
-        Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")
-    ] = None,
-    calibrate: Annotated[
-        int | None,
-        typer.Option(min=LEAST_NETWORKS, help="Whole networks to correct sums of kernels with."),
-    ] = None,
+    source: Source,
+    set_: Overrides = None,
+    target: Base = None,
+    backend: BackendName = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    budget_ms: Budget = None,
+    sample: Sample = None,
+    out: Out = None,
+    read: Read = None,
+    calibrate: Calibrate = None,
 ) -> None:
     """Measure a latency table: for a recipe's run, or for any space, target and device.
 
