@@ -11,14 +11,14 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluate import Evaluation
-from nas.objectives import Goal, Problem
+from nas.objectives import Goal, Measured, Problem
 from search_spaces.choice import Spec, choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Image, Op, Shape, deeper_than
@@ -68,21 +68,41 @@ class Block(Spec):
 
 @dataclass(frozen=True)
 class TableProblem:
-    """A search problem, the loss of every network and the exact hypervolume."""
+    """A search problem, the loss and cost of every network and the exact hypervolumes.
+
+    Attributes:
+        name: One of `NAMES`.
+        problem: One goal, the loss against the cost.
+        loss: 100 less the accuracy in percent, of `(n, choices)` rows.
+        cost: In ms, MB or millions of operations.
+        reference: The tight reference point (loss, cost).
+        exact: The hypervolume of the exact front within it.
+        corner: The worst loss and cost of the table, as reference point.
+        exact_corner: The hypervolume within that.
+    """
 
     name: str
     problem: Problem
     loss: Callable[[IntArray], FloatArray]
+    cost: Callable[[IntArray], FloatArray]
     reference: FloatArray
     exact: float
+    corner: FloatArray
+    exact_corner: float
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """Looks the genotypes up."""
-        losses = self.loss(np.array(genotypes))
+        rows = np.array(genotypes)
+        found = zip(genotypes, self.loss(rows), self.cost(rows), strict=True)
         return [
-            Evaluation(genotype, {"error": float(loss)}, seed=0, seconds=0.0, where="table")
-            for genotype, loss in zip(genotypes, losses, strict=True)
+            Evaluation(genotype, {"error": float(loss), "cost": float(cost)}, 0, 0.0, "table")
+            for genotype, loss, cost in found
         ]
+
+    def with_unknown_cost(self) -> TableProblem:
+        """The same problem for a searcher that sees the costs of evaluated networks alone."""
+        goal = Goal(self.name, {"cost": Measured("cost")}, ("cost",))
+        return replace(self, problem=replace(self.problem, goals=(goal,)))
 
 
 def load(name: str) -> TableProblem:
@@ -95,8 +115,16 @@ def load(name: str) -> TableProblem:
     else:
         space, loss, cost = builders[name]()
     goal = Goal(name, {"cost": cost}, ("cost",))
-    point = np.array(reference["tight_reference"])
-    return TableProblem(name, Problem(space, (goal,)), loss, point, reference["exact_area_tight"])
+    return TableProblem(
+        name,
+        Problem(space, (goal,)),
+        loss,
+        cost,
+        np.array(reference["tight_reference"]),
+        reference["exact_area_tight"],
+        np.array(reference["corner_reference"]),
+        reference["exact_area_corner"],
+    )
 
 
 Parts = tuple[SearchSpace, Callable[[IntArray], FloatArray], Callable[[IntArray], FloatArray]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,31 @@ FloatArray = NDArray[np.float64]
 ArrayCost = Callable[[IntArray], FloatArray]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A cost that no one can compute: the evaluator measures it, beside the loss.
+
+    Stands for a cost of a `Goal`. A searcher that can learns it from what it evaluates; to all
+    others it is an error.
+
+    Attributes:
+        metric: Its name in `Evaluation.metrics`.
+    """
+
+    metric: str
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """Raises `TypeError`: only an evaluation can tell."""
+        raise TypeError(
+            f"cost {self.metric!r} is measured, so it is not known of {len(genotypes)} networks "
+            "before their evaluation; search with 'guided', which learns it, or give the goal a "
+            "cost that can be computed"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """One front to find: a measured metric against costs that are known before evaluation.
+    """One front to find: a measured metric against costs, known before evaluation or `Measured`.
 
     Attributes:
         name: The hardware target's name.
@@ -40,6 +62,20 @@ class Goal:
                 f"goal {self.name!r} needs objectives and limits among its costs "
                 f"{sorted(self.costs)}, given {list(self.objectives)} and {dict(self.limits)}"
             )
+
+    def answered(self, genotypes: IntArray, metrics: Sequence[Mapping[str, float]]) -> Goal:
+        """The goal with every `Measured` cost looked up, for these evaluated networks alone."""
+        rows = [tuple(row) for row in genotypes.tolist()]
+
+        def known(metric: str) -> ArrayCost:
+            told = {row: given[metric] for row, given in zip(rows, metrics, strict=True)}
+            return lambda asked: np.array([told[tuple(row)] for row in asked.tolist()])
+
+        costs = {
+            name: known(cost.metric) if isinstance(cost, Measured) else cost
+            for name, cost in self.costs.items()
+        }
+        return replace(self, costs=costs)
 
     def values(self, genotypes: IntArray) -> FloatArray:
         """The cost objectives as `(n, objectives)`."""

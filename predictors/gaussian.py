@@ -29,8 +29,10 @@ class Prior:
         reach: Mean of the summed weights of one-hot, ordinal and standardised columns.
         reach_spread: Standard deviation of those sums.
         relevance_spread: Standard deviation of single weights around their share of the sum.
-        noise: Mean of the noise variance as a share of the signal's.
+        noise: Mean of the noise variance as a share of the signal's, trend included.
         noise_spread: Its standard deviation.
+        trend: Mean of t.
+        trend_spread: Its standard deviation.
     """
 
     reach: tuple[float, float, float] = (-2.0, -2.0, -1.0)
@@ -38,15 +40,19 @@ class Prior:
     relevance_spread: float = 1.0
     noise: float = -4.6
     noise_spread: float = 1.5
+    trend: float = 0.0
+    trend_spread: float = 2.0
 
 
 class GaussianProcess:
-    """Regression with the kernel exp(-d), d a weighted sum of squared differences of features.
+    """Regression with the kernel exp(-d) + t p, of a weighted distance d and scalar product p.
 
-    A choice adds one weight for *another option* and one for *how far off in order*; a standardised
-    column adds one. Over one-hot columns exp(-d) is the product kernel of categorical data. Weights
-    and noise maximise their posterior; signal variance and mean are profiled out (Rasmussen and
-    Williams 2006, chapter 5).
+    d is the sum of weighted squared differences of features, p their scalar product under the same
+    weights, about the mean of the measured: detail on a trend that goes on where nothing was
+    measured. A choice adds one weight for *another option* and one for *how far off in order*; a
+    standardised column adds one. Over one-hot columns exp(-d) is the product kernel of categorical
+    data. Weights, t and noise maximise their posterior; signal variance and mean are profiled out
+    (Rasmussen and Williams 2006, chapter 5).
 
     Args:
         features: The features of the space.
@@ -69,9 +75,11 @@ class GaussianProcess:
         y = (losses - self._center) / self._spread
         self._X = self.features(genotypes)
         evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
-        start = np.zeros(3 + len(self._part) + 1)
-        start[-1] = self.prior.noise
-        bounds = [(-_FARTHEST, _FARTHEST)] * (len(start) - 1) + [_NOISE_RANGE]
+        start = np.zeros(3 + len(self._part) + 2)
+        start[-2:] = self.prior.trend, self.prior.noise
+        bounds = (
+            [(-_FARTHEST, _FARTHEST)] * (len(start) - 2) + [(-20.0, _FARTHEST)] + [_NOISE_RANGE]
+        )
         found = minimize(
             evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
         )
@@ -82,30 +90,41 @@ class GaussianProcess:
         choices = len(self.features.space.choices)
         scale = np.concatenate([weights[self.features.one_hot_choice] / 2, weights[choices:]])
         self._scale = np.sqrt(scale).astype(np.float32)
-        self._points = self._X * self._scale
+        self._middle = self._X.mean(axis=0)
+        self._points = (self._X - self._middle) * self._scale
         self._norms = (self._points**2).sum(axis=1)
+        self._trend = np.float32(np.exp(parameters[-2]))
         self._whiten, self._dual, self._level, self._variance = evidence.solution(parameters)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
         """The kernel's weight per choice (other option), choice (order) and extra column."""
-        return np.exp(self._mean + parameters[3:-1] + parameters[:3][self._part])
+        return np.exp(self._mean + parameters[3:-2] + parameters[:3][self._part])
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean and the standard deviation of the loss without noise, each `(n,)`."""
         mean, spread = np.empty(len(genotypes)), np.empty(len(genotypes))
         for start in range(0, len(genotypes), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            kernel = self._kernel(self.features(genotypes[rows]) * self._scale)
+            points = (self.features(genotypes[rows]) - self._middle) * self._scale
+            norms = (points**2).sum(axis=1)
+            kernel = self._kernel(points, norms)
             mean[rows] = self._level + kernel @ self._dual
             explained = ((kernel @ self._whiten) ** 2).sum(axis=1)
-            spread[rows] = np.sqrt(self._variance * np.maximum(1.0 - explained, 1e-6))
+            left = 1.0 + self._trend * norms - explained
+            spread[rows] = np.sqrt(self._variance * np.maximum(left, 1e-6))
         return mean * self._spread + self._center, spread * self._spread
 
-    def _kernel(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        near = points @ (2 * self._points.T)
+    def _kernel(
+        self, points: NDArray[np.float32], norms: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        shared = points @ self._points.T
+        near = 2 * shared
         near -= self._norms
-        near -= (points**2).sum(axis=1)[:, None]
-        return np.exp(np.minimum(near, 0, out=near), out=near)
+        near -= norms[:, None]
+        np.exp(np.minimum(near, 0, out=near), out=near)
+        shared *= self._trend
+        near += shared
+        return near
 
 
 class _Evidence:
@@ -118,16 +137,24 @@ class _Evidence:
         self._upper = np.triu_indices(len(y), 1)
 
     def _decompose(self, parameters: FloatArray) -> tuple[FloatArray, ...]:
-        weights, noise = self._owner.weights(parameters), np.exp(parameters[-1])
-        near = np.exp(-(weights.astype(np.float32) @ self._distances).astype(np.float64))
-        covariance = np.empty((len(self._y), len(self._y)))
+        weights = self._owner.weights(parameters)
+        trend, noise = np.exp(parameters[-2:])
+        far = (weights.astype(np.float32) @ self._distances).astype(np.float64)
+        near = np.exp(-far)
+        covariance, apart = np.ones((2, len(self._y), len(self._y)))
         covariance[self._upper] = near
         covariance.T[self._upper] = near
-        np.fill_diagonal(covariance, 1.0 + noise)
+        apart[self._upper] = far
+        apart.T[self._upper] = far
+        np.fill_diagonal(apart, 0.0)
+        linear = -0.5 * _centered(apart)
+        covariance += trend * linear
+        # A share of the whole signal's variance, else it would vanish beside a dominant trend.
+        covariance.flat[:: len(self._y) + 1] += noise * (1.0 + trend * _mean_square(linear))
         factor, failed = dpotrf(covariance, lower=1)
         if failed:
             raise FloatingPointError("the kernel matrix is not positive definite")
-        return weights, near, factor
+        return weights, near, linear, factor
 
     def _profiled(self, factor: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
         """Inverse covariance, dual weights, mean level and signal variance."""
@@ -143,31 +170,49 @@ class _Evidence:
         self, parameters: FloatArray
     ) -> tuple[NDArray[np.float32], FloatArray, float, float]:
         """The map that whitens a row of the kernel, dual weights, mean level, signal variance."""
-        factor = self._decompose(parameters)[2]
+        factor = self._decompose(parameters)[3]
         whiten, _ = dtrtri(factor, lower=1)
         return np.tril(whiten).T.astype(np.float32), *self._profiled(factor)[1:]
 
     def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
         prior, n = self._owner.prior, len(self._y)
-        weights, near, factor = self._decompose(parameters)
+        weights, near, linear, factor = self._decompose(parameters)
+        trend, noise = np.exp(parameters[-2:])
         inverse, dual, _, variance = self._profiled(factor)
         slope = 0.5 * (inverse - np.outer(dual, dual) / variance)
-        pull = (slope[self._upper] * near).astype(np.float32)
+        trace, size = float(np.trace(slope)), _mean_square(linear)
+        by_trend = 0.5 * trend * (_centered(slope)[self._upper] - noise * trace / n**2)
+        pull = (slope[self._upper] * near + by_trend).astype(np.float32)
         by_weight = -2.0 * weights * (self._distances @ pull)
         spread = np.concatenate(
             [
                 np.full(3, prior.reach_spread),
                 np.full(len(weights), prior.relevance_spread),
-                [prior.noise_spread],
+                [prior.trend_spread, prior.noise_spread],
             ]
         )
         offset = parameters.copy()
-        offset[-1] -= prior.noise
+        offset[-2:] -= prior.trend, prior.noise
         by_part = np.bincount(self._owner._part, by_weight, minlength=3)
-        gradient = np.concatenate([by_part, by_weight, [np.exp(parameters[-1]) * np.trace(slope)]])
+        last = [
+            trend * (float((slope * linear).sum()) + noise * size * trace),
+            noise * (1.0 + trend * size) * trace,
+        ]
+        gradient = np.concatenate([by_part, by_weight, last])
         loss = 0.5 * (n * np.log(variance) + ((offset / spread) ** 2).sum())
         loss += float(np.log(np.diag(factor)).sum())
         return loss, gradient + offset / spread**2
+
+
+def _mean_square(linear: FloatArray) -> float:
+    """The mean of a kernel's diagonal."""
+    return float(np.trace(linear)) / len(linear)
+
+
+def _centered(matrix: FloatArray) -> FloatArray:
+    """A symmetric matrix whose rows and columns are shifted to sum to zero."""
+    means = matrix.mean(axis=0)
+    return matrix - means - means[:, None] + means.mean()
 
 
 def _pair_distances(features: OneHot, X: NDArray[np.float32]) -> NDArray[np.float32]:

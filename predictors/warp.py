@@ -8,67 +8,90 @@ from scipy.special import ndtr
 
 FloatArray = NDArray[np.float64]
 
+_KNEE = 0.15  # the share of the losses below which the warp is linear
 _SOFTNESS = (0.1, 0.3, 1.0, 3.0, np.inf)
 
 
 class Warp:
-    """log(loss - least + softness), standardised; the softness by likelihood, linear included.
+    """Linear for the lowest losses, logarithmic beyond; how soon it bends, by likelihood.
 
-    Losses of a space have a long tail of broken networks. Under the warp they weigh less, as in
-    Box and Cox 1964.
+    Losses of a space have a long tail of broken networks, which weigh less under the warp, as in
+    Box and Cox 1964. The lowest stay linear: a logarithm of the distance to the least one would put
+    what is better than everything measured infinitely far off.
 
     Args:
         losses: Finite losses `(n,)` to fit to.
     """
 
     def __init__(self, losses: FloatArray) -> None:
-        self._least = float(losses.min())
-        spread = float(np.median(losses) - self._least) or float(np.ptp(losses)) or 1.0
+        self._knee = float(np.quantile(losses, _KNEE))
+        spread = float(np.median(losses) - losses.min()) or float(np.ptp(losses)) or 1.0
         options = [softness * spread for softness in _SOFTNESS]
-        self._softness = min(options, key=lambda softness: _misfit(losses, self._least, softness))
+        self._softness = min(options, key=lambda softness: _misfit(losses - self._knee, softness))
         raw = self._raw(losses)
         self._center, self._scale = float(raw.mean()), float(raw.std()) or 1.0
 
     def _raw(self, losses: FloatArray) -> FloatArray:
-        return _warped(losses, self._least, self._softness)
+        return _bent(losses - self._knee, self._softness)
 
     def __call__(self, losses: FloatArray) -> FloatArray:
-        """The warped losses, `(n,)`; for losses as large as the least of those fitted to."""
+        """The warped losses, `(n,)`."""
         return (self._raw(losses) - self._center) / self._scale
 
     def back(self, mean: FloatArray, spread: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The median loss, and how far below it one standard deviation of the warped loss lies."""
         mean, spread = mean * self._scale + self._center, spread * self._scale
+        median = self._unbent(mean)
+        return median + self._knee, median - self._unbent(mean - spread)
+
+    def _unbent(self, raw: FloatArray) -> FloatArray:
         if np.isinf(self._softness):
-            return mean + self._least, spread
-        median = np.exp(mean)
-        return median + self._least - self._softness, -median * np.expm1(-spread)
+            return raw
+        return np.where(
+            raw > 0, self._softness * np.expm1(np.maximum(raw, 0) / self._softness), raw
+        )
 
     def improvement(self, best: FloatArray, mean: FloatArray, spread: FloatArray) -> FloatArray:
         """E[max(best - loss, 0)] in units of the loss, `(n, m)` for `n` predictions, `m` losses.
 
-        Expected improvement (Jones et al. 1998, eq. 15) where the warp is linear, else that of a
-        shifted log-normal loss.
+        Expected improvement (Jones et al. 1998, eq. 15) up to the knee; beyond it, the integral of
+        the probability of a smaller loss, which is that of a log-normal law.
         """
         mean, spread = mean * self._scale + self._center, np.maximum(spread * self._scale, 1e-9)
         center, scale = mean[:, None].astype(np.float32), spread[:, None].astype(np.float32)
-        if np.isinf(self._softness):
-            z = ((best - self._least).astype(np.float32) - center) / scale
-            density = np.exp(-0.5 * z * z) * np.float32(1 / np.sqrt(2 * np.pi))
-            return scale * (z * ndtr(z) + density)
-        # A best loss below the range of the warp cannot be improved upon.
-        room = np.maximum(best - self._least + self._softness, 1e-12).astype(np.float32)
-        z = (np.log(room) - center) / scale
-        level = np.exp(center + scale**2 / 2)
-        return np.maximum(room * ndtr(z) - level * ndtr(z - scale), 0.0)
+        room = (best - self._knee).astype(np.float32)
+        straight = room if np.isinf(self._softness) else np.minimum(room, 0)
+        z = (straight - center) / scale
+        density = np.exp(-0.5 * z * z) * np.float32(1 / np.sqrt(2 * np.pi))
+        expected = scale * (z * ndtr(z) + density)
+        beyond = room > straight
+        if beyond.any():
+            expected[:, beyond] += self._bent_part(room[beyond], center, scale)
+        return expected
+
+    def _bent_part(
+        self, room: NDArray[np.float32], center: NDArray[np.float32], scale: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The integral of P(loss < u) over u from the knee to the knee plus `room`, `(n, m)`."""
+        softness = np.float32(self._softness)
+        center, scale = center / softness, scale / softness
+        high = (np.log1p(room / softness) - center) / scale
+        low = -center / scale
+        level = np.exp(np.minimum(center + scale**2 / 2, 40))
+        whole = (1 + room / softness) * ndtr(high) - ndtr(low)
+        return softness * np.maximum(whole - level * (ndtr(high - scale) - ndtr(low - scale)), 0)
 
 
-def _warped(losses: FloatArray, least: float, softness: float) -> FloatArray:
-    return losses - least if np.isinf(softness) else np.log(losses - least + softness)
+def _bent(excess: FloatArray, softness: float) -> FloatArray:
+    """The part above zero as softness * log(1 + excess / softness)."""
+    if np.isinf(softness):
+        return excess
+    return np.where(excess > 0, softness * np.log1p(np.maximum(excess, 0) / softness), excess)
 
 
-def _misfit(losses: FloatArray, least: float, softness: float) -> float:
+def _misfit(excess: FloatArray, softness: float) -> float:
     """Negative log likelihood of a normal law for the warped losses."""
-    warped = _warped(losses, least, softness)
-    slopes = 0.0 if np.isinf(softness) else -float(warped.mean())
-    return float(np.log(max(float(warped.std()), 1e-12))) - slopes
+    slopes = 0.0
+    if not np.isinf(softness):
+        slopes = -float(np.log1p(np.maximum(excess, 0) / softness).mean())
+    return float(np.log(max(float(_bent(excess, softness).std()), 1e-12))) - slopes

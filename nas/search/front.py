@@ -86,6 +86,7 @@ def measured_front(
         return []
     rows = np.array([evaluation.genotype for evaluation in evaluations])
     losses = np.array([evaluation.metrics[metric] for evaluation in evaluations])
+    goal = goal.answered(rows, [evaluation.metrics for evaluation in evaluations])
     points = np.column_stack([losses, goal.values(rows)])
     feasible = np.flatnonzero(goal.violation(rows) == 0)
     front = feasible[nondominated(points[feasible])]

@@ -1,26 +1,27 @@
 """Predictor-guided search: learn from every measurement, evolve on predictions, ask for the gain.
 
-Costs are known before evaluation, so a round fits the predictor to everything told, evolves
-networks on predicted loss and exact costs, and proposes those with the largest expected gain in
-hypervolume, summed over all goals.
+A round fits the predictor to everything told, evolves networks on predicted loss and costs, and
+proposes those with the largest expected gain in hypervolume, summed over all goals. Costs are
+exact where they are known before evaluation; those that are measured are predicted as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nas.evaluate import Evaluation
-from nas.objectives import Goal, Problem
+from nas.objectives import Goal, Measured, Problem
 from nas.search.evolution import front_ranks
 from nas.search.front import nondominated
 from nas.search.gain import Landscape, bounding_box
 from nas.search.initial import spread_over_costs
-from nas.search.inner import Effort, evolve, mutants, survivors, with_neighbours
+from nas.search.inner import Effort, evolve, mutants, polish, survivors
+from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.random import draw_unseen, every_row
 from predictors.base import Predictor
@@ -50,8 +51,8 @@ class Settings:
     """
 
     initial: int = 12
-    optimism: float = 0.25
-    exploration: float = 0.25
+    optimism: float = 0.5
+    exploration: float = 0.5
     ceiling: float = 0.75
     effort: Effort = field(default_factory=Effort)
 
@@ -78,6 +79,8 @@ class Guided:
         initial: Sequence[Genotype] | None = None,
         settings: Settings = Settings(),  # frozen
     ) -> None:
+        goals, self._learned = with_learned_costs(problem.goals, problem.space)
+        problem = replace(problem, goals=goals)
         self._problem = problem
         self._space = problem.space
         self._ledger = Ledger(problem.space, problem.metric)
@@ -119,6 +122,8 @@ class Guided:
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn the evaluations, whoever proposed them."""
         self._ledger.record(evaluations)
+        for cost in self._learned.values():
+            cost.record(evaluations)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The median loss as predicted at the last ask, and its standard deviation downwards."""
@@ -129,6 +134,8 @@ class Guided:
         rows, losses = self._ledger.told()
         self._warp = Warp(losses)
         self._predictor.fit(rows, self._warp(losses))
+        for cost in self._learned.values():
+            cost.fit()
         pool = self._candidates(rng, rows, losses)
         if not len(pool):
             return pool
@@ -183,7 +190,9 @@ class Guided:
             pool, scores = evolve(
                 self._space, goal, self._promise, seeds=seeds, effort=share, rng=rng
             )
-            pool, scores = with_neighbours(self._space, goal, self._promise, pool, scores)
+            pool, scores = polish(
+                self._space, goal, self._promise, rows=pool, scores=scores, rng=rng
+            )
             self._carried[goal.name] = pool[survivors(scores, 3 * effort.population // 4)[0]]
             best = np.concatenate(front_ranks(scores, until=min(len(pool), _POOL // len(goals))))
             found.append(pool[best])
@@ -217,12 +226,11 @@ class View:
 
     def gains(self, rows: IntArray, prediction: tuple[FloatArray, FloatArray]) -> FloatArray:
         """The expected gain of each row, none beyond the goal's limits, `(n,)`."""
-        within = self.goal.violation(rows) == 0
+        costs, excess = self.goal.assess(rows)
+        within = excess == 0
         gains = np.zeros(len(rows))
         mean, spread = prediction
-        gains[within] = self.landscape.gains(
-            self.goal.values(rows[within]), mean[within], spread[within]
-        )
+        gains[within] = self.landscape.gains(costs[within], mean[within], spread[within])
         return gains
 
     def add(self, rows: IntArray, losses: FloatArray) -> None:
@@ -238,8 +246,13 @@ def default_predictor(problem: Problem) -> Predictor:
 
 
 def default_columns(problem: Problem) -> list[Column]:
-    """The logarithm of every goal's cost objectives, as feature columns."""
-    return [_log(goal, name) for goal in problem.goals for name in goal.objectives]
+    """The logarithm of every goal's cost objectives that are known, as feature columns."""
+    return [
+        _log(goal, name)
+        for goal in problem.goals
+        for name in goal.objectives
+        if not isinstance(goal.costs[name], Measured | LearnedCost)
+    ]
 
 
 def _log(goal: Goal, name: str) -> Column:

@@ -47,10 +47,12 @@ def problem_of(space: SearchSpace, **limits: float) -> Problem:
 
 
 def evaluated(genotypes: Sequence[Genotype]) -> list[Evaluation]:
-    losses = rugged(np.array(genotypes)) if genotypes else []
+    if not genotypes:
+        return []
+    rows = np.array(genotypes)
     return [
-        Evaluation(genotype, {"error": float(loss)}, seed=0, seconds=0.0, where="here")
-        for genotype, loss in zip(genotypes, losses, strict=True)
+        Evaluation(genotype, {"error": float(loss), "picks": float(cost)}, 0, 0.0, "here")
+        for genotype, loss, cost in zip(genotypes, rugged(rows), picked(rows), strict=True)
     ]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from predictors.ensemble import Ensemble
 from predictors.features import OneHot
-from predictors.gaussian import GaussianProcess
+from predictors.gaussian import GaussianProcess, Prior
 from predictors.rank import kendall_tau, tau_within_budgets
 from predictors.ridge import Ridge
 from predictors.warp import Warp
@@ -114,13 +114,35 @@ def test_the_kernels_gradient_is_that_of_its_evidence():
     y = loss_of(rows)
     distances = _pair_distances(process.features, process.features(rows))
     evidence = _Evidence(distances, (y - y.mean()) / y.std(), process)
-    at = np.random.default_rng(1).normal(0, 0.3, 3 + len(distances) + 1)
+    at = np.random.default_rng(1).normal(0, 0.3, 3 + len(distances) + 2)
     _, gradient = evidence(at)
     for i in range(len(at)):
         step = np.zeros(len(at))
         step[i] = 1e-2
         slope = (evidence(at + step)[0] - evidence(at - step)[0]) / 2e-2
         assert gradient[i] == pytest.approx(slope, abs=1e-2 + 2e-2 * abs(slope))
+
+
+def test_a_trend_goes_on_beyond_what_was_measured():
+    space = chain(depth=6)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 400), axis=0)
+    rows = rows[np.argsort(picked(rows))]
+    few, many = rows[:150], rows[-50:]
+    with_trend = GaussianProcess(OneHot(space))
+    without = GaussianProcess(OneHot(space), prior=Prior(trend=-8.0, trend_spread=0.01))
+    errors = []
+    for process in (with_trend, without):
+        process.fit(few, loss_of(few))
+        errors.append(np.abs(process.predict(many)[0] - loss_of(many)).mean())
+    assert errors[0] < errors[1]
+
+
+def test_what_is_better_than_all_that_was_measured_stays_within_reach():
+    losses = 5 + np.exp(2.0 * np.random.default_rng(0).normal(size=200))
+    warp = Warp(losses)
+    least = losses.min()
+    steps = np.diff(warp(least - np.array([0.0, 1.0, 2.0, 3.0])))
+    np.testing.assert_allclose(steps, steps[0])
 
 
 @pytest.mark.parametrize("tail", [0.0, 1.0, 3.0])

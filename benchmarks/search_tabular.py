@@ -1,0 +1,222 @@
+"""How much of an exact Pareto front searchers find per evaluation, beside published peers.
+
+    python -m benchmarks.search_tabular --tables nbmacro --searchers guided random --seeds 10
+    python -m benchmarks.search_tabular --show
+
+Prints shares of the exact hypervolume after so many evaluations, and how many a share takes. In
+the track *known* the cost of every network is free, as with a target's table; in *unknown* a
+searcher sees the costs of what it evaluated alone, which is the peers' situation.
+
+Every finished run is a line of `--results`, and is not run again: a long comparison can be stopped,
+split over tables or seeds, and shown at any time. Delete the file when a searcher has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from benchmarks.tables import NAMES, TableProblem, load
+from nas.search.base import Searcher
+from nas.search.front import hypervolume
+from nas.search.named import SEARCHERS
+
+CHECKPOINTS = (50, 100, 250, 400)
+SHARES = (0.90, 0.95, 0.98, 0.99)
+TRACKS = ("known", "unknown")
+PEERS = Path(__file__).parent / "search_peers.csv"
+RESULTS = Path("runs/search_tabular/results.jsonl")
+KEY = ("table", "track", "searcher", "seed", "batch", "budget")
+Run = dict[str, Any]
+
+
+def evaluated(table: TableProblem, searcher: Searcher, *, budget: int, batch: int) -> np.ndarray:
+    """The (loss, cost) of everything a searcher asks for, in order, `(budget, 2)`."""
+    points: list[tuple[float, float]] = []
+    while len(points) < budget and (asked := searcher.ask(min(batch, budget - len(points)))):
+        told = table.evaluate(asked)
+        searcher.tell(told)
+        points += [(one.metrics["error"], one.metrics["cost"]) for one in told]
+    return np.array(points)
+
+
+def curve(points: np.ndarray, reference: np.ndarray, exact: float) -> list[float]:
+    """The share of the exact hypervolume after every evaluation."""
+    return [
+        round(hypervolume(points[: count + 1], reference) / exact, 5)
+        for count in range(len(points))
+    ]
+
+
+def done(path: Path) -> list[Run]:
+    """The runs on disk."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def measured(options: argparse.Namespace) -> None:
+    """Run what is missing, seed by seed, and note each on disk."""
+    known = {tuple(run[key] for key in KEY) for run in done(options.results)}
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for name in options.tables:
+            for track in options.tracks:
+                for searcher in options.searchers:
+                    key = (name, track, searcher, seed, options.batch, options.budget)
+                    if key in known:
+                        continue
+                    run = dict(zip(KEY, key, strict=True)) | one_run(*key)
+                    with options.results.open("a") as file:
+                        file.write(json.dumps(run) + "\n")
+
+
+def one_run(name: str, track: str, searcher: str, seed: int, batch: int, budget: int) -> Run:
+    """Its curves by both reference points, and the processor's seconds."""
+    table = load(name)
+    problem = (table if track == "known" else table.with_unknown_cost()).problem
+    start = time.process_time()
+    points = evaluated(table, SEARCHERS[searcher](problem, seed), budget=budget, batch=batch)
+    seconds = time.process_time() - start
+    return {
+        "tight": curve(points, table.reference, table.exact),
+        "corner": curve(points, table.corner, table.exact_corner),
+        "seconds": round(seconds, 2),
+    }
+
+
+def peers() -> list[dict[str, str]]:
+    """Measured curves of published searchers on the same tables, cost unknown to them."""
+    with PEERS.open() as file:
+        return list(csv.DictReader(file))
+
+
+def at(run: Run, count: int, kind: str) -> float:
+    """The run's share after `count` evaluations, NaN beyond its budget."""
+    return run[kind][count - 1] if count <= run["budget"] else float("nan")
+
+
+def shares(runs: Sequence[Run], kind: str) -> list[list[str]]:
+    """A line per table, track and searcher: mean ± standard deviation over seeds."""
+    lines: list[list[str]] = []
+    for (name, track, searcher), group in grouped(runs, "table", "track", "searcher"):
+        cells = [
+            f"{np.mean(found):.3f}" + (f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else "")
+            if np.isfinite(found).all()
+            else ""
+            for found in ([at(run, count, kind) for run in group] for count in CHECKPOINTS)
+        ]
+        seconds = f"{np.mean([run['seconds'] for run in group]):.0f}"
+        lines.append([name, f"{searcher}, cost {track}", str(len(group)), *cells, seconds])
+    if kind == "tight":
+        named = {run["table"] for run in runs}
+        for peer in peers():
+            if peer["table"] in named:
+                cells = [peer[f"after_{count}"] for count in CHECKPOINTS]
+                lines.append([peer["table"], peer["searcher"], "published", *cells, ""])
+        lines.sort(key=lambda line: NAMES.index(line[0]))
+    return lines
+
+
+def means(runs: Sequence[Run]) -> list[list[str]]:
+    """A line per track and searcher: the mean over tables, those with every table alone."""
+    lines: list[list[str]] = []
+    for (track, searcher), group in grouped(runs, "track", "searcher"):
+        tables = [one for _, one in grouped(group, "table")]
+        if len(tables) == len(NAMES):
+            found = [
+                np.mean([np.mean([at(run, count, "tight") for run in one]) for one in tables])
+                for count in CHECKPOINTS
+            ]
+            lines.append([f"{searcher}, cost {track}", *(_plain(float(value)) for value in found)])
+    for name in dict.fromkeys(peer["searcher"] for peer in peers()):
+        rows = [peer for peer in peers() if peer["searcher"] == name]
+        found = [
+            np.mean([float(row[f"after_{count}"] or "nan") for row in rows])
+            for count in CHECKPOINTS
+        ]
+        lines.append([f"{name}, published", *(_plain(float(value)) for value in found)])
+    return lines
+
+
+def takes(runs: Sequence[Run]) -> list[list[str]]:
+    """A line per table, track and searcher: median evaluations to a share, and who reached it."""
+    lines: list[list[str]] = []
+    for (name, track, searcher), group in grouped(runs, "table", "track", "searcher"):
+        cells: list[str] = []
+        for share in SHARES:
+            first = [
+                int(hit[0]) + 1
+                for run in group
+                if len(hit := np.flatnonzero(np.array(run["tight"]) >= share))
+            ]
+            missing = [np.inf] * (len(group) - len(first))
+            middle = float(np.median([*first, *missing]))
+            count = f"{middle:.0f}" if np.isfinite(middle) else "more"
+            cells.append(f"{count} ({len(first)} of {len(group)})")
+        lines.append([name, f"{searcher}, cost {track}", *cells])
+    return lines
+
+
+def grouped(runs: Iterable[Run], *keys: str) -> list[tuple[tuple[str, ...], list[Run]]]:
+    """The runs by these keys; tables in the order of `NAMES`."""
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: NAMES.index(run["table"])):
+        found.setdefault(tuple(run[key] for key in keys), []).append(run)
+    return list(found.items())
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else ""
+
+
+def show(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table."""
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+    print()
+
+
+def report(runs: Sequence[Run]) -> None:
+    """Print all tables."""
+    after = [f"after {count}" for count in CHECKPOINTS]
+    print("Mean over the tables, tight reference point:\n")
+    show(["searcher", *after], means(runs))
+    print("Table by table, tight reference point; seconds of one core per run:\n")
+    show(["table", "searcher", "seeds", *after, "s"], shares(runs, "tight"))
+    print("Median evaluations to a share of the exact hypervolume:\n")
+    show(["table", "searcher", *(f"{share:.0%}" for share in SHARES)], takes(runs))
+    print("With the worst corner as reference point:\n")
+    show(["table", "searcher", "seeds", *after, "s"], shares(runs, "corner"))
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--tracks", nargs="+", default=TRACKS, choices=TRACKS)
+    parser.add_argument("--searchers", nargs="+", default=["guided"], choices=SEARCHERS)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--show", action="store_true", help="print what is on disk, run nothing")
+    options = parser.parse_args()
+    if not options.show:
+        measured(options)
+    report(done(options.results))
+
+
+if __name__ == "__main__":
+    main()

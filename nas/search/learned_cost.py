@@ -1,0 +1,94 @@
+"""A cost that is known only of evaluated networks, predicted for all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.evaluate import Evaluation
+from nas.objectives import Goal, Measured
+from predictors.base import Predictor
+from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess
+from search_spaces.space import Genotype, IntArray, SearchSpace
+
+FloatArray = NDArray[np.float64]
+
+
+class LearnedCost:
+    """Stands for a `Measured` cost within one search; belongs to one searcher.
+
+    Before anything is told it is the share of the options that a network picks, since options
+    ascend in cost; then the predicted cost, and of evaluated networks the measured one.
+
+    Args:
+        space: The space of the networks.
+        metric: The cost's name in `Evaluation.metrics`.
+        predictor: Learns the cost; by default a Gaussian process.
+    """
+
+    def __init__(
+        self, space: SearchSpace, metric: str, *, predictor: Predictor | None = None
+    ) -> None:
+        self._space = space
+        self._metric = metric
+        self._predictor = predictor or GaussianProcess(OneHot(space))
+        self._told: dict[Genotype, float] = {}
+        self._fitted = 0
+        draws = np.random.default_rng(0).integers(1, 1 << 62, size=len(space.choices))
+        self._key = draws | 1  # rows are told apart by a 62-bit hash
+
+    def record(self, evaluations: Sequence[Evaluation]) -> None:
+        """Note what was measured; raises `ValueError` where the cost is missing or infinite."""
+        for evaluation in evaluations:
+            cost = float(evaluation.metrics.get(self._metric, math.nan))
+            if not math.isfinite(cost):
+                raise ValueError(
+                    f"cost {self._metric!r} is to be learned, but the evaluation of "
+                    f"{evaluation.genotype} gives {evaluation.metrics.get(self._metric)}; let the "
+                    "evaluator measure it, or give the goal a cost that can be computed"
+                )
+            self._told[evaluation.genotype] = cost
+
+    def fit(self) -> None:
+        """Learn from everything recorded; nothing to do where nothing is new."""
+        if self._fitted < len(self._told):
+            rows, costs = np.array(list(self._told)), np.array(list(self._told.values()))
+            self._predictor.fit(rows, costs)
+            hashes = rows @ self._key
+            order = np.argsort(hashes)
+            self._hashes, self._costs = hashes[order], costs[order]
+            self._fitted = len(self._told)
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The cost of `(n, choices)` genotypes as `(n,)`, never negative."""
+        if not self._fitted:
+            picked = (genotypes + 1) * self._space.active_array(genotypes) / self._space.counts
+            return picked.mean(axis=1)
+        costs = np.maximum(self._predictor.predict(genotypes)[0], 0.0)
+        hashes = genotypes @ self._key
+        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        return np.where(self._hashes[place] == hashes, self._costs[place], costs)
+
+
+def with_learned_costs(
+    goals: Sequence[Goal], space: SearchSpace
+) -> tuple[tuple[Goal, ...], Mapping[str, LearnedCost]]:
+    """The goals with every `Measured` cost learned, and those costs by metric, shared by goals."""
+    names = {
+        cost.metric for goal in goals for cost in goal.costs.values() if isinstance(cost, Measured)
+    }
+    learned = {name: LearnedCost(space, name) for name in sorted(names)}
+    known = [
+        {
+            name: learned[cost.metric] if isinstance(cost, Measured) else cost
+            for name, cost in goal.costs.items()
+        }
+        for goal in goals
+    ]
+    replaced = (replace(goal, costs=costs) for goal, costs in zip(goals, known, strict=True))
+    return tuple(replaced), learned
