@@ -1,39 +1,41 @@
 """Exported files against their networks, per family and policy, as a Markdown table.
 
 Trains one small supernet per family on digits, with every precision of every layer open, then
-exports random architectures under each policy and runs the files on the test images. Takes a few
-minutes: `python -m benchmarks.export`.
+exports random architectures under each policy in every form and runs the files on the test images.
+`torch.export` takes seconds per network, so it gets one network a line. Takes some ten minutes:
+`python -m benchmarks.export`.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nas.export.check import Verification, verify
-from nas.export.onnx import export_onnx
+from nas.export import FORMS, Exporter, Verification, bytes_of, forms_for, verify
 from nas.export.runtime import kernels_run
-from nas.export.size import ONNX_FUSION, onnx_bytes
 from nas.tasks.digits import DigitsTask
 from nas.tasks.task import Task
-from search_spaces.costs import total
+from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace
-from supernets.deploy import deploy
+from supernets.deploy import Deployed, deploy
 from supernets.extract import extract
 from supernets.supernet import Supernet
 from supernets.train import TrainingSettings, train
 
-BITS = (2, 3, 4, 6, 8, None)
+BITS = (2, 3, 4, 5, 6, 8, None)
+ALWAYS = ("onnx", "torch", "torch-export")
+INTEGER, FLOAT = ("QLinearConv", "QGemm"), ("Conv", "FusedConv", "Gemm", "FusedGemm")
+SLOW = ("torch-export", "openvino")
 OPEN = Policy(
     weight_bits=BITS,
     activation_bits=BITS,
@@ -99,47 +101,75 @@ def genotype_of(space: SearchSpace, row: Row, rng: np.random.Generator) -> Genot
 
 @dataclass(frozen=True)
 class Measured:
-    """One exported file."""
+    """One network in one form; `integer` is the share of its kernels with weights that ran so."""
 
     verification: Verification
-    integer: int
-    convolutions: int
     size_error: float
+    integer: float = 0.0
 
 
-def measure(supernet: Supernet, genotype: Genotype, task: Task, path: Path) -> Measured:
+def measure(
+    form: Exporter, deployed: Deployed, graph: Graph, task: Task, folder: Path, genotype: Genotype
+) -> Measured:
     """Export one subnet, run it on the test images, and hold its size against the foretold one."""
-    space = supernet.space
-    deployed = deploy(extract(supernet, genotype, task.calibration(256, 64)))
-    metadata = {"genotype": str(genotype), "space": space.fingerprint, "version": "0.1.0"}
-    report = export_onnx(deployed, path, metadata=metadata)
+    path = folder / f"subnet{form.suffix}"
+    metadata = {"genotype": str(genotype), "run": "benchmark"}
+    form.write(deployed, path, metadata=metadata)
     images, labels = (torch.cat(part) for part in zip(*task.test_batches(256), strict=True))
     verification = verify(path, deployed, images, labels)
-    integer = kernels_run(path).get("QLinearConv", 0)
-    foretold = total(onnx_bytes, space.decode(genotype), ONNX_FUSION)
-    error = 100 * (foretold / report.file_bytes - 1)
-    return Measured(verification, integer, verification.nodes["Conv"], error)
+    foretold = form.foretold_bytes(graph, metadata=metadata)
+    error = 100 * (foretold / bytes_of(path) - 1)
+    return Measured(verification, error, integer_share(path) if form.name == "onnx" else 0.0)
 
 
-def line(family: str, row: Row, files: list[Measured]) -> str:
+def integer_share(path: Path) -> float:
+    """Percent of the convolutions and products that onnxruntime computes on integers."""
+    kernels = kernels_run(path)
+    integer = sum(kernels.get(name, 0) for name in INTEGER)
+    return 100 * integer / (integer + sum(kernels.get(name, 0) for name in FLOAT))
+
+
+def measured(
+    supernet: Supernet,
+    row: Row,
+    task: Task,
+    folder: Path,
+    *,
+    count: int,
+    forms: Sequence[Exporter],
+) -> dict[str, list[Measured]]:
+    """By form, `count` random subnets under the policy of `row`; one where the form is slow."""
+    space, rng = supernet.space, np.random.default_rng(0)
+    found: dict[str, list[Measured]] = {form.name: [] for form in forms}
+    for position in range(count):
+        genotype = genotype_of(space, row, rng)
+        deployed = deploy(extract(supernet, genotype, task.calibration(256, 64)))
+        for form in forms:
+            if position == 0 or form.name not in SLOW:
+                graph = space.decode(genotype)
+                found[form.name].append(measure(form, deployed, graph, task, folder, genotype))
+    return found
+
+
+def line(family: str, row: Row, found: dict[str, list[Measured]]) -> str:
     """One line of the table."""
-    checks = [file.verification for file in files]
+    onnx = found["onnx"]
+    checks = [file.verification for file in onnx]
 
-    def mean(value: Callable[[Verification], float]) -> float:
-        return float(np.mean([value(check) for check in checks]))
+    def mean(values: Iterable[float]) -> str:
+        return f"{float(np.mean([*values])):.2f}"
 
-    gap = max(abs(check.network_accuracy - check.file_accuracy) for check in checks)
-    integer = 100 * sum(f.integer for f in files) / sum(f.convolutions for f in files)
+    gap = max(abs(c.network_accuracy - c.file_accuracy) for c in checks)
     cells = [
         family,
         row.name,
-        str(len(files)),
-        f"{mean(lambda check: check.file_accuracy):.2f}",
+        str(len(onnx)),
+        mean(check.file_accuracy for check in checks),
         f"{gap:.2f}",
-        f"{max(check.largest_difference for check in checks):.2g}",
-        f"{mean(lambda check: check.agreement):.3f}",
-        f"{integer:.0f}",
-        f"{max((file.size_error for file in files), key=abs):+.2f}",
+        mean(check.agreement for check in checks),
+        *(f"{max(f.verification.largest_difference for f in fs):.2g}" for fs in found.values()),
+        mean(file.integer for file in onnx),
+        *(f"{max((f.size_error for f in fs), key=abs):+.2f}" for fs in found.values()),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -147,24 +177,27 @@ def line(family: str, row: Row, files: list[Measured]) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=10, help="exported subnets per line")
+    parser.add_argument("--files", type=int, default=4, help="exported subnets per line")
     parser.add_argument("--epochs", type=int, default=40, help="epochs of supernet training")
+    extra = [name for name in FORMS if name not in ALWAYS]
+    parser.add_argument("--also", nargs="*", default=[], choices=extra, help="forms of extras")
     arguments = parser.parse_args()
+    forms = forms_for([*ALWAYS, *arguments.also])
     torch.set_num_threads(1)
     task = DigitsTask().load()
-    titles = "family|policy|files|test accuracy of the file, %|largest accuracy gap, points"
-    titles += "|largest logit difference|same answer, %|convolutions on integers, %"
-    titles += "|largest size error, %"
-    print(f"| {titles.replace('|', ' | ')} |\n|{'---|' * 9}")
-    with tempfile.TemporaryDirectory() as folder:
+    names = [form.name for form in forms]
+    titles = ["family", "policy", "networks", "onnx: test accuracy, %", "largest gap, points"]
+    titles += ["same answer, %", *(f"{name}: largest logit difference" for name in names)]
+    titles += ["onnx: on integers, %", *(f"{name}: largest size error, %" for name in names)]
+    print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+    with tempfile.TemporaryDirectory() as place:
         for space in spaces(task):
-            supernet = trained(space, task, arguments.epochs, Path(folder))
+            supernet = trained(space, task, arguments.epochs, Path(place))
             for row in rows():
-                rng = np.random.default_rng(0)
-                picked = [genotype_of(space, row, rng) for _ in range(arguments.files)]
-                path = Path(folder) / "subnet.onnx"
-                files = [measure(supernet, genotype, task, path) for genotype in picked]
-                print(line(space.name, row, files), flush=True)
+                found = measured(
+                    supernet, row, task, Path(place), count=arguments.files, forms=forms
+                )
+                print(line(space.name, row, found), flush=True)
 
 
 if __name__ == "__main__":
