@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
 )
 
 from nas.recipe_problems import explained
@@ -216,13 +217,19 @@ def _known(name: str) -> str:
 SearcherName = Annotated[str, AfterValidator(_known)]
 
 
+def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
+    if not budget and not info.data.get("known"):
+        raise ValueError("must be at least 1 where no evaluation is known")
+    return budget
+
+
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
     searcher: SearcherName = "guided"
-    budget: Annotated[int, Field(ge=0)] = 100
     known: Annotated[int, Field(ge=0)] = 0
     """How many evaluations stood in the archive before this search: told, not in the budget."""
+    budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100
     batch: Annotated[int, Field(ge=1)] = 10
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
