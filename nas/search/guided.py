@@ -7,6 +7,7 @@ exact where they are known before evaluation; those that are measured are predic
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -34,7 +35,7 @@ FloatArray = NDArray[np.float64]
 
 _ENUMERABLE = 20_000
 _POOL = 2_000
-_SHORTLIST = 300
+_SHORTLIST = 200
 _TYPICAL = 1_000
 
 
@@ -44,17 +45,23 @@ class Settings:
 
     Attributes:
         initial: Networks of the first batch, before anything is predicted.
-        optimism: Standard deviations below the mean that the inner evolution hopes for.
-        exploration: Share of the predicted standard deviation that expected gains believe in.
+        exploration: Least and largest share of the predicted standard deviation that is believed
+            in. Every pick and every inner evolution draws its own, so that a batch hedges.
         ceiling: Share of the space's networks whose loss is low enough to count.
         effort: The inner evolution's size, shared by the goals.
     """
 
     initial: int = 12
-    optimism: float = 0.5
-    exploration: float = 0.5
+    exploration: tuple[float, float] = (0.25, 1.5)
     ceiling: float = 0.75
     effort: Effort = field(default_factory=Effort)
+
+    def __post_init__(self) -> None:
+        least, largest = self.exploration
+        if not 0 < least <= largest:
+            raise ValueError(
+                f"exploration is a least and a largest share above 0, given {self.exploration}"
+            )
 
 
 class Guided:
@@ -140,18 +147,22 @@ class Guided:
         if not len(pool):
             return pool
         views = self._views(rows, losses)
-        prediction = self._believed(pool)
-        gains = sum(view.gains(pool, prediction) for view in views)
-        short = np.argsort(-gains, kind="stable")[:_SHORTLIST]
-        return self._greedily(pool[short], views, count)
+        mean, spread = self._predictor.predict(pool)
+        short = [
+            np.argsort(-_total(views, pool, (mean, share * spread)), kind="stable")[:_SHORTLIST]
+            for share in self._settings.exploration
+        ]
+        return self._greedily(rng, pool[np.unique(np.concatenate(short))], views, count)
 
-    def _greedily(self, pool: IntArray, views: list[View], count: int) -> IntArray:
+    def _greedily(
+        self, rng: np.random.Generator, pool: IntArray, views: list[View], count: int
+    ) -> IntArray:
         """Rows of the pool, each chosen as if those before had come out as predicted."""
-        prediction = self._believed(pool)
-        medians, _ = self._warp.back(*prediction)
+        mean, spread = self._predictor.predict(pool)
+        medians, _ = self._warp.back(mean, spread)
         chosen: list[int] = []
         while len(chosen) < min(count, len(pool)):
-            gains = np.sum([view.gains(pool, prediction) for view in views], axis=0)
+            gains = _total(views, pool, (mean, self._share(rng) * spread))
             gains[chosen] = -np.inf
             best = int(gains.argmax())
             if gains[best] <= 0:
@@ -160,10 +171,6 @@ class Guided:
             for view in views:
                 view.add(pool[[best]], medians[[best]])
         return pool[chosen]
-
-    def _believed(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        mean, spread = self._predictor.predict(rows)
-        return mean, self._settings.exploration * spread
 
     def _views(self, rows: IntArray, losses: FloatArray) -> list[View]:
         """Every goal's front as of now, pending evaluations counted as predicted."""
@@ -179,28 +186,29 @@ class Guided:
         """Unseen rows worth a closer look: all of a small space, else those found by evolution."""
         if self._all is not None:
             return self._unseen(self._all)
-        goals, effort = self._problem.goals, self._settings.effort
-        share = Effort(effort.population, max(4, effort.generations // len(goals)))
+        goals, whole = self._problem.goals, self._settings.effort
+        effort = Effort(whole.population, max(4, whole.generations // len(goals)))
         found: list[IntArray] = []
         for goal in goals:
             front = rows[nondominated(np.column_stack([losses, goal.values(rows)]))]
             near = mutants(front, self._space)
             carried = self._carried.get(goal.name, front[:0])
             seeds = np.concatenate([front, carried, near[rng.permutation(len(near))]])
-            pool, scores = evolve(
-                self._space, goal, self._promise, seeds=seeds, effort=share, rng=rng
-            )
-            pool, scores = polish(
-                self._space, goal, self._promise, rows=pool, scores=scores, rng=rng
-            )
+            promise = functools.partial(self._promise, share=self._share(rng))
+            pool, scores = evolve(self._space, goal, promise, seeds=seeds, effort=effort, rng=rng)
+            pool, scores = polish(self._space, goal, promise, rows=pool, scores=scores, rng=rng)
             self._carried[goal.name] = pool[survivors(scores, 3 * effort.population // 4)[0]]
             best = np.concatenate(front_ranks(scores, until=min(len(pool), _POOL // len(goals))))
             found.append(pool[best])
         return self._unseen(np.unique(np.concatenate(found), axis=0))
 
-    def _promise(self, rows: IntArray) -> FloatArray:
+    def _promise(self, rows: IntArray, *, share: float) -> FloatArray:
+        """The loss that rows promise, `share` standard deviations below what is predicted."""
         mean, spread = self._predictor.predict(rows)
-        return mean - self._settings.optimism * spread
+        return mean - share * spread
+
+    def _share(self, rng: np.random.Generator) -> float:
+        return float(np.exp(rng.uniform(*np.log(self._settings.exploration))))
 
     def _unseen(self, rows: IntArray) -> IntArray:
         fresh = self._ledger.fresh(rows)
@@ -238,6 +246,13 @@ class View:
         within = self.goal.violation(rows) == 0
         for cost, loss in zip(self.goal.values(rows[within]), losses[within], strict=True):
             self.landscape.add(cost, float(loss))
+
+
+def _total(
+    views: Sequence[View], rows: IntArray, prediction: tuple[FloatArray, FloatArray]
+) -> FloatArray:
+    """The expected gain of each row over all goals, `(n,)`."""
+    return np.sum([view.gains(rows, prediction) for view in views], axis=0)
 
 
 def default_predictor(problem: Problem) -> Predictor:

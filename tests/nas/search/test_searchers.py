@@ -1,16 +1,14 @@
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from nas.objectives import Goal, Measured, Problem
+from nas.objectives import Goal, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
 from nas.search.evolution import METHODS, Evolution
-from nas.search.front import hypervolume, measured_front
+from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort, polish, score
-from nas.search.learned_cost import with_learned_costs
 from nas.search.linas import Linas
 from nas.search.local import LocalSearch
 from nas.search.points import Scalar
@@ -105,17 +103,6 @@ class TestGuidedByRidge(SearcherContract):
         )
 
 
-def with_unknown_cost(problem):
-    goal = Goal("device", {"picks": Measured("picks")}, ("picks",), problem.goals[0].limits)
-    return replace(problem, goals=(goal,))
-
-
-class TestGuidedLearnsCosts(SearcherContract):
-    @pytest.fixture
-    def make(self):
-        return lambda problem, seed: Guided(with_unknown_cost(problem), seed=seed, settings=QUICK)
-
-
 def area(problem, found):
     rows = np.array(found)
     rows = rows[problem.goals[0].violation(rows) == 0]
@@ -134,45 +121,6 @@ def test_guided_beats_nsga2_beats_random():
     random, nsga2, guided = np.mean(shares, axis=0)
     assert random < nsga2 < guided
     assert guided > 1.08 * random
-
-
-def test_a_cost_that_is_learned_serves_almost_as_well_as_one_that_is_known():
-    problem = problem_of(chain(depth=9))
-    known = run(Guided(problem, seed=0, settings=QUICK), *[10] * 8)
-    learned = run(Guided(with_unknown_cost(problem), seed=0, settings=QUICK), *[10] * 8)
-    random = run(RandomSearch(problem.space, seed=0), *[10] * 8)
-    assert area(problem, random) < area(problem, learned)
-    assert area(problem, learned) > 0.95 * area(problem, known)
-
-
-def test_a_learned_cost_is_exact_where_measured_and_close_elsewhere():
-    space = chain(depth=6)
-    goals, learned = with_learned_costs(with_unknown_cost(problem_of(space)).goals, space)
-    cost = learned["picks"]
-    told = evaluated(list({space.sample(np.random.default_rng(seed)) for seed in range(80)}))
-    cost.record(told)
-    cost.fit()
-    rows = np.array([one.genotype for one in told])
-    np.testing.assert_array_equal(goals[0].values(rows)[:, 0], picked(rows))
-    others = space.sample_array(np.random.default_rng(1), 500)
-    assert np.abs(cost(others) - picked(others)).mean() < 0.1 * np.std(picked(others))
-
-
-def test_a_learned_cost_that_was_not_measured_is_refused():
-    searcher = Guided(with_unknown_cost(problem_of(chain(depth=5))), seed=0, settings=QUICK)
-    one = evaluated(searcher.ask(1))[0]
-    with pytest.raises(ValueError, match="'picks' is to be learned"):
-        searcher.tell([replace(one, metrics={"error": 1.0})])
-
-
-def test_who_cannot_learn_a_cost_says_so_and_the_front_is_of_measured_ones():
-    problem = with_unknown_cost(problem_of(chain(depth=5)))
-    searcher = Evolution(problem, seed=0)
-    told = evaluated(searcher.ask(12))
-    with pytest.raises(TypeError, match="guided"):
-        searcher.tell(told)
-    known = problem_of(problem.space).goals[0]
-    assert measured_front(problem.goals[0], told) == measured_front(known, told)
 
 
 def test_local_steps_find_the_best_of_an_additive_space_at_every_cost():
@@ -255,6 +203,12 @@ def test_the_first_batch_spans_the_costs():
     assert costs.min() == 1.0
     assert costs.max() == picked(np.array([problem.space.largest]))[0]
     assert np.diff(np.sort(costs)).max() < 0.3 * np.ptp(costs)
+
+
+def test_exploration_is_a_range_above_zero():
+    for given in ((0.0, 1.0), (1.0, 0.5)):
+        with pytest.raises(ValueError, match="largest share above 0"):
+            Settings(exploration=given)
 
 
 def test_guided_survives_constant_losses():
