@@ -73,7 +73,7 @@ class Guided:
         predictor: Learns the warped metric; by default a Gaussian process over the picks and the
             logarithms of the goals' costs.
         initial: Genotypes to begin with, such as the best by zero-cost proxies; by default spread
-            over the goals' costs.
+            over the goals' costs, half random where those are still to be learned.
         settings: Sizes of batches and inner search.
     """
 
@@ -97,7 +97,7 @@ class Guided:
         rng = np.random.default_rng([seed, 0])
         self._typical = self._space.sample_array(rng, _TYPICAL)
         self._initial = (
-            spread_over_costs(problem, rng, settings.initial)
+            self._first(rng)
             if initial is None
             else np.array([self._space.canonical(genotype) for genotype in initial])
         )
@@ -116,6 +116,15 @@ class Guided:
                 rows = self._choose(rng, count - len(found))
             found += self._ledger.propose(self._ledger.fresh(rows))
         return found + self._ledger.propose(self._fill(rng, count - len(found)))
+
+    def _first(self, rng: np.random.Generator) -> IntArray:
+        """The first batch: spread over the costs, half random where those are to be learned."""
+        count = self._settings.initial
+        if not self._learned:
+            return spread_over_costs(self._problem, rng, count)
+        # As if options ascended in cost; the random half is for spaces where they do not.
+        spread = spread_over_costs(self._problem, rng, max(2, count // 2))
+        return np.concatenate([spread, self._typical[: count - len(spread)]])
 
     def _fill(self, rng: np.random.Generator, count: int) -> list[Genotype]:
         """Random unseen genotypes for what is still missing, those within limits first."""
