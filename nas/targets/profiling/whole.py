@@ -102,17 +102,24 @@ def measure(
     progress: Progress | None = None,
 ) -> FloatArray:
     """Latencies in ms `(n,)` of whole subnets with random weights, as exported files."""
-    report = progress or (lambda *_: None)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
         for genotype, path in zip(genotypes, paths, strict=True):
             export_onnx(stand_in(space.decode(genotype)), path, metadata={})
-        times: list[list[float]] = [[] for _ in paths]
-        for _ in range(_MOST_PASSES):
-            for path, known in zip(paths, times, strict=True):
-                if not _settled(known):
-                    known.append(backend.network(path)[0])
-                report(sum(map(_settled, times)), len(paths))
+        return in_turns(paths, backend=backend, progress=progress)
+
+
+def in_turns(
+    paths: Sequence[Path], *, backend: NetworkBackend, progress: Progress | None = None
+) -> FloatArray:
+    """Latencies in ms `(n,)` of whole files, pass after pass until each one's fastest two agree."""
+    report = progress or (lambda *_: None)
+    times: list[list[float]] = [[] for _ in paths]
+    for _ in range(_MOST_PASSES):
+        for path, known in zip(paths, times, strict=True):
+            if not _settled(known):
+                known.append(backend.network(path)[0])
+            report(sum(map(_settled, times)), len(paths))
     return np.array([min(known) for known in times])
 
 
