@@ -360,7 +360,10 @@ TABLES: dict[str, tuple[Callable[[list[str]], list[str]], tuple[str, ...]]] = {
     "missing rows": (lambda rows: rows[:-3], ("no row for", "Linear", "add them to")),
     "negative": (lambda rows: [*rows[:-1], rows[-1].replace("0.01,", "-0.01,")], ("'-0.01'",)),
     "no number": (lambda rows: [*rows[:-1], rows[-1].replace("0.01,", "fast,")], ("'fast'",)),
-    "nan": (lambda rows: [*rows[:-1], rows[-1].replace("0.01,", "nan,")], ("'nan'", "must be a number")),
+    "nan": (
+        lambda rows: [*rows[:-1], rows[-1].replace("0.01,", "nan,")],
+        ("'nan'", "must be a number"),
+    ),
     "short": (lambda rows: [*rows[:-1], rows[-1][:12]], ("values for", "columns")),
     "repeated": (lambda rows: [*rows, rows[-1]], ("repeats the kernel of line",)),
     "headless": (lambda rows: [row for row in rows if "latency_ms" not in row], ("columns",)),
