@@ -35,7 +35,10 @@ def backend_named(
         raise TargetError(f"dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}")
     if name != "onnxruntime":
         _require_device(device)
-        return Torch(threads, device, name == "torch-compiled", DTYPES[dtype])
+        compiled = name == "torch-compiled"
+        if compiled and device == "cpu":
+            _require_compiler()
+        return Torch(threads, device, compiled, DTYPES[dtype])
     if (device, dtype) != ("cpu", "float32"):
         raise TargetError(
             f"backend {name!r} runs in float32 on cpu here, given {dtype} on {device!r}; use "
@@ -53,3 +56,16 @@ def _require_device(device: str) -> None:
             f"device {device!r} is asked for, and torch sees {torch.cuda.device_count()} CUDA "
             "devices here; give cpu, or run this where there is one"
         )
+
+
+def _require_compiler() -> None:
+    """`torch.compile` writes C++ for a processor, and finds out late that nothing can build it."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise TargetError(
+            "backend 'torch-compiled' needs a C++ compiler, and torch finds none here; install g++ "
+            "or name one in the environment variable CXX, or use --backend torch"
+        ) from error

@@ -73,6 +73,8 @@ class Torch:
         with _threads(self.threads), torch.inference_mode(), warnings.catch_warnings():
             # Since torch 2.13 its quantized tensors announce that they will go.
             warnings.filterwarnings("ignore", message=".*quantized tensor creation")
+            # Its own compiler still goes by what torch.jit says will go.
+            warnings.filterwarnings("ignore", message="`torch.jit.*deprecated")
             once, often = (
                 [Timed(self._timer(self._copies(k, bits, n))) for k, bits in kernels]
                 for n in (1, COPIES)

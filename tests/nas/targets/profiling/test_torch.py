@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
+import torch._inductor.config
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from nas.targets import TargetError
 from nas.targets.capability import Bits
 from nas.targets.profiling import profile
+from nas.targets.profiling.backends import backend_named
 from nas.targets.profiling.torch_programs import FloatOperators, Int8Operators, program
 from nas.targets.profiling.torch_runtime import Torch
 from nas.targets.table import LatencyTable
@@ -96,14 +101,37 @@ def test_what_torch_does_not_run_natively_is_refused(
     assert said in str(backend.refusal(SMALL, bits))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_compiled_times_more_kernels_than_one_code_object_keeps(tmp_path: Path) -> None:
-    kernels = [(Kernel(Conv2d(8 + n, 1), (RELU,), ((8, 4, 4),)), FLOAT) for n in range(6)]
-    backend = Torch(compiled=True)
+def _compiled(path: Path) -> LatencyTable:
+    """Two kernels of one form and two sizes, which share no compiled code."""
+    kernels = [(Kernel(Conv2d(8 + n, 1), (RELU,), ((8, 4, 4),)), FLOAT) for n in range(2)]
+    backend = backend_named("torch-compiled", threads=1)
     with torch._dynamo.config.patch(error_on_recompile=True):
-        table = profile(kernels, path=tmp_path / "t.csv", backend=backend, budget_ms=FAST)
-    assert len(table.rows) == 6
+        return profile(kernels, path=path, backend=backend, budget_ms=FAST)
+
+
+def test_every_kernel_is_compiled_as_a_code_object_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    table = _compiled(tmp_path / "t.csv")
+    assert len(table.rows) == 2
+    assert "compiled" in table.notes["runtime"]
+
+
+@pytest.mark.slow
+def test_inductor_compiles_what_is_timed(tmp_path: Path) -> None:  # 20 s on one idle core
+    counters.clear()
+    table = _compiled(tmp_path / "t.csv")
+    assert all(row.latency_ms > 0 for row in table.rows.values())
+    assert counters["inductor"]
+
+
+def test_compiling_without_a_compiler_is_refused_before_any_work() -> None:
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "/no/such/g++")}),
+        pytest.raises(TargetError, match=r"needs a C\+\+ compiler.* CXX, or use --backend torch"),
+    ):
+        backend_named("torch-compiled", threads=1)
 
 
 @pytest.mark.gpu
