@@ -6,25 +6,18 @@ import logging
 import math
 import socket
 import sys
-import time
 import traceback
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any
 
+from nas.dispatch import RETRIES, ClusterError, Dispatch, Failure, told
 from nas.evaluate import Evaluation, EvaluationError, Evaluator, EvaluatorFactory
 from search_spaces.space import Genotype
 
 _START_S = 300.0
 _CONNECT_S = 10.0
-_RETRIES = 3
-
-
-class ClusterError(EvaluationError):
-    """A cluster that is missing, too small or lost its workers."""
 
 
 class RayEvaluator:
@@ -107,7 +100,7 @@ class RayEvaluator:
                 worker again and again.
         """
         chunks = [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
-        dispatch = _Dispatch(self._ray, self._workers, self._factory, self._deadline_s)
+        dispatch = Dispatch(self._ray, self._workers, self._factory, self._deadline_s)
         return dispatch.run(chunks)
 
     def _worker(self, resources: Mapping[str, float]) -> Any:
@@ -116,7 +109,7 @@ class RayEvaluator:
             num_cpus=resources["CPU"],
             num_gpus=resources["GPU"],
             max_restarts=-1,
-            max_task_retries=_RETRIES,
+            max_task_retries=RETRIES,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
         worker = made.remote(int(threads))
@@ -137,24 +130,10 @@ class RayEvaluator:
         except self._ray.exceptions.RayError as error:
             raise ClusterError(f"a worker died when it was started: {error}") from error
         if failures:
-            raise _told(ClusterError, failures[0], "building the evaluator in a worker failed")
+            raise told(ClusterError, failures[0], "building the evaluator in a worker failed")
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An exception in words, since not every exception can travel."""
-
-    message: str
-    trace: str
-
-
-def _told(kind: type[EvaluationError], failure: _Failure, what: str) -> EvaluationError:
-    error = kind(f"{what}: {failure.message}")
-    error.add_note(failure.trace)
-    return error
 
 
 class _Worker:
@@ -166,7 +145,7 @@ class _Worker:
 
     def evaluate(
         self, factory: Sequence[Any], genotypes: Sequence[Genotype]
-    ) -> tuple[list[Evaluation], _Failure | None]:
+    ) -> tuple[list[Evaluation], Failure | None]:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
         done: list[Evaluation] = []
         try:
@@ -185,97 +164,9 @@ class _Worker:
         return self._evaluator
 
 
-def _failure(error: Exception) -> _Failure:
+def _failure(error: Exception) -> Failure:
     named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
-    return _Failure(f"{named}{error}", traceback.format_exc())
-
-
-@dataclass(frozen=True)
-class _Call:
-    worker: Any
-    genotypes: Sequence[Genotype]
-    deadline: float
-
-
-class _Dispatch:
-    """One batch on its way: every worker has at most one call, the next goes to who is free."""
-
-    def __init__(
-        self, ray: ModuleType, workers: list[Any], factory: Sequence[Any], deadline_s: float
-    ) -> None:
-        self._ray, self._workers = ray, workers
-        self._factory, self._deadline_s = factory, deadline_s
-        self._calls: dict[Any, _Call] = {}
-        self._failure: EvaluationError | None = None
-
-    def run(self, chunks: Sequence[Sequence[Genotype]]) -> Iterator[Evaluation]:
-        """The evaluations as they arrive; raises the first failure when all calls have ended."""
-        waiting, idle = deque(chunks), deque(self._workers)
-        while True:
-            while waiting and idle and self._failure is None:
-                self._submit(idle.popleft(), waiting.popleft())
-            if not self._calls:
-                break
-            nearest = min(call.deadline for call in self._calls.values())
-            timeout = max(0.0, nearest - time.monotonic())
-            done, _ = self._ray.wait(list(self._calls), timeout=timeout)
-            arrived = []
-            for reference in done:
-                call = self._calls.pop(reference)
-                arrived = self._result(reference, call)
-                idle.append(call.worker)
-                if waiting and self._failure is None:  # before the caller is busy with results
-                    self._submit(idle.popleft(), waiting.popleft())
-            self._drop_overdue()
-            yield from arrived
-        if self._failure is None and waiting:
-            raise ClusterError("no worker is left; build a new RayEvaluator")
-        if self._failure is not None:
-            raise self._failure
-
-    def _submit(self, worker: Any, genotypes: Sequence[Genotype]) -> None:
-        deadline = time.monotonic() + self._deadline_s
-        reference = worker.evaluate.remote(self._factory, genotypes)
-        self._calls[reference] = _Call(worker, genotypes, deadline)
-
-    def _result(self, reference: Any, call: _Call) -> list[Evaluation]:
-        try:
-            evaluations, failure = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            self._fail(
-                ClusterError(
-                    f"the worker evaluating {_named(call.genotypes)} died {_RETRIES + 1} times: "
-                    f"{error}; look for a lack of memory on its machine"
-                )
-            )
-            return []
-        if failure is not None:
-            self._fail(
-                _told(EvaluationError, failure, f"a worker failed on {_named(call.genotypes)}")
-            )
-        return evaluations
-
-    def _drop_overdue(self) -> None:
-        now = time.monotonic()
-        for reference, call in list(self._calls.items()):
-            if call.deadline <= now:
-                del self._calls[reference]
-                self._workers.remove(call.worker)
-                self._ray.kill(call.worker)
-                self._fail(
-                    ClusterError(
-                        f"evaluating {_named(call.genotypes)} took longer than the deadline of "
-                        f"{self._deadline_s:g} s; raise deadline_s, or look whether the evaluator "
-                        "hangs or its machine is lost"
-                    )
-                )
-
-    def _fail(self, error: EvaluationError) -> None:
-        self._failure = self._failure or error
-
-
-def _named(genotypes: Sequence[Genotype]) -> str:
-    return f"genotype{'s' * (len(genotypes) > 1)} {', '.join(map(str, genotypes))}"
+    return Failure(f"{named}{error}", traceback.format_exc())
 
 
 def require_ray() -> ModuleType:

@@ -105,9 +105,8 @@ def test_help_names_every_command():
         str(command.name or getattr(command.callback, "__name__", ""))
         for command in app.registered_commands
     ] + [str(group.name) for group in app.registered_groups]
-    assert {"run", "train", "search", "export", "profile", "report", "spaces", "targets"} == {
-        *names
-    }
+    steps = {"run", "profile", "train", "search", "export", "report"}
+    assert {*steps, "spaces", "targets", "archive", "sweep"} == {*names}
     assert all(name in given.out for name in names)
 
 
