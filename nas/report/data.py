@@ -141,7 +141,7 @@ class HypervolumePoint:
 
 @dataclass(frozen=True)
 class CostCheck:
-    """The whole network's cost on the device against the sum of its kernels."""
+    """The whole network's latency on the device against the sum of its kernels, in ms."""
 
     genotype: Genotype
     predicted: float
@@ -247,7 +247,7 @@ class TargetResult:
         references: Networks to compare with.
         reference_point: The worst corner of the box that hypervolume is a share of.
         hypervolume: Its growth over the true evaluations.
-        cost_checks: Predicted and measured values of the first objective.
+        cost_checks: Predicted and measured latencies of some of the front.
         chosen: The subnet picked; `None` if none is yet or none meets the limits.
         latency_band: How good predicted latencies are; `None` where nobody measured it.
         notes: Sentences that a reader must know.
@@ -271,6 +271,15 @@ class TargetResult:
     def __post_init__(self) -> None:
         if not self.objectives:
             raise ValueError(f"target {self.name!r} needs at least one objective, given none")
+
+    @property
+    def measured_latency_ms(self) -> dict[Genotype, Estimate]:
+        """The latency of every subnet that was run as a whole on the device."""
+        found = {check.genotype: check.measured for check in self.cost_checks}
+        chosen = self.chosen
+        if chosen is not None and chosen.latency_ms is not None and chosen.latency_ms.measured:
+            found[chosen.genotype] = chosen.latency_ms.measured
+        return found
 
 
 @dataclass(frozen=True)

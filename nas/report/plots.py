@@ -41,7 +41,7 @@ def predicted_errors(results: Results) -> list[Pair]:
 
 
 def predicted_costs(target: TargetResult) -> list[Pair]:
-    """Predicted and measured first objective of every subnet that was run as a whole."""
+    """Predicted and measured latency of the checked subnets of the front."""
     band = target.latency_band
     return [
         (Estimate(c.predicted) if band is None else band.estimate(c.predicted), c.measured)

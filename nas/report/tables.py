@@ -15,6 +15,7 @@ from nas.report import text
 from nas.report.data import FrontPoint, Results, TargetResult
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
+_LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
 
 
 def write_front_csv(target: TargetResult, path: Path) -> None:
@@ -22,8 +23,10 @@ def write_front_csv(target: TargetResult, path: Path) -> None:
 
     The columns are `rank` (cheapest first), `chosen` (yes or no), `error` (validation, percent),
     the objectives, the other costs by name, `genotype` (option indices joined by spaces) and
-    `description` (what was picked). Texts are on one line, and those that a spreadsheet would run
-    as a formula get a leading apostrophe.
+    `description` (what was picked). Before the last two, where they are known, come
+    `latency_std_ms` of the prediction, and `measured_latency_ms` with `measured_latency_std_ms` of
+    those that were run as a whole; the others' are empty. Texts are on one line, and those that a
+    spreadsheet would run as a formula get a leading apostrophe.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -32,19 +35,31 @@ def write_front_csv(target: TargetResult, path: Path) -> None:
     costs = [*target.objectives, *(name for name in known if name not in target.objectives)]
     text_out = io.StringIO()
     writer = csv.writer(text_out, lineterminator="\n")
-    header = ["rank", "chosen", "error", *costs, "genotype", "description"]
+    latencies = [_latencies(target, point) for point in target.front]
+    seen = [name for name in _LATENCIES if any(name in found for found in latencies)]
+    header = ["rank", "chosen", "error", *costs, *seen, "genotype", "description"]
     writer.writerow([_inert(name) for name in header])
-    for rank, point in enumerate(target.front, start=1):
-        writer.writerow([rank, *_row(target, point, costs)])
+    for rank, (point, found) in enumerate(zip(target.front, latencies, strict=True), start=1):
+        figures = {**point.costs, **found}
+        writer.writerow([rank, *_row(target, point, [figures.get(n, "") for n in costs + seen])])
     write_atomic(path, text_out.getvalue().encode())
 
 
-def _row(target: TargetResult, point: FrontPoint, costs: list[str]) -> list[object]:
+def _latencies(target: TargetResult, point: FrontPoint) -> dict[str, float]:
+    """How sure the predicted latency is, and the measured one, as far as they are known."""
+    measured = target.measured_latency_ms.get(point.genotype)
+    predicted, band = point.costs.get("latency_ms"), target.latency_band
+    sure = None if predicted is None or band is None else band.estimate(predicted).std
+    figures = (sure, measured and measured.mean, measured and measured.std)
+    return {n: value for n, value in zip(_LATENCIES, figures, strict=True) if value is not None}
+
+
+def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list[object]:
     chosen = target.chosen is not None and target.chosen.genotype == point.genotype
     return [
         "yes" if chosen else "no",
         point.error,
-        *(point.costs.get(name, "") for name in costs),
+        *figures,
         _inert(" ".join(map(str, point.genotype))),
         _inert("; ".join(f"{name}={_brief(pick)}" for name, pick in point.description.items())),
     ]

@@ -26,7 +26,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         *_fronts(results, target, page),
         _growth(target, page),
         *_chosen(target, page),
-        _front_table(target),
+        front_table(target),
     ]
     return tag("section", parts)
 
@@ -115,12 +115,9 @@ def _growth(target: TargetResult, page: Page) -> Markup:
         caption = f"Share of the box that the front dominates; reference point: {corner or 'n/a'}."
         blocks.append(page.figure("Growth of the front", plots.hypervolume(target), caption))
     if target.cost_checks:
-        objective = target.objectives[0]
-        shown = plots.agreement(objective, plots.predicted_costs(target))
+        shown = plots.agreement("latency_ms", plots.predicted_costs(target))
         caption = f"{len(target.cost_checks)} subnets run as a whole against their prediction."
-        blocks.append(
-            page.figure(f"Predicted and measured {text.title(objective).lower()}", shown, caption)
-        )
+        blocks.append(page.figure("Predicted and measured latency", shown, caption))
     return tag("div", blocks, class_="columns") if blocks else Markup()
 
 
@@ -202,17 +199,30 @@ def _layer_table(chosen: Chosen) -> Markup:
     return table(header, rows, numeric=range(2, 7))
 
 
-def _front_table(target: TargetResult) -> Markup:
+def front_table(target: TargetResult) -> Markup:
+    """The measured front, predicted costs beside latencies measured end to end."""
     if not target.front:
         return Markup()
     names = [*dict.fromkeys(name for point in target.front for name in point.costs)]
+    measured = target.measured_latency_ms
     rows = [
         [
             text.quantity("error", point.error),
-            *(text.quantity(n, point.costs[n]) if n in point.costs else "—" for n in names),
+            *([text.estimate("latency_ms", measured.get(point.genotype))] if measured else []),
+            *(_cost(target, name, point.costs.get(name)) for name in names),
         ]
         for point in target.front
     ]
-    header = ["Validation error", *map(text.title, names)]
+    column = ["Latency, measured"] if measured else []
+    header = ["Validation error", *column, *map(text.title, names)]
     shown = table(header, rows, numeric=range(len(header)))
     return details(f"The measured front as a table ({len(rows)} subnets)", shown)
+
+
+def _cost(target: TargetResult, name: str, value: float | None) -> str:
+    """A cost as text; a predicted latency with the standard deviation of its band."""
+    if value is None:
+        return "—"
+    if name == "latency_ms" and target.latency_band is not None:
+        return text.estimate(name, target.latency_band.estimate(value))
+    return text.quantity(name, value)
