@@ -35,7 +35,7 @@ from supernets.train import TrainingSettings, train
 BITS = (2, 3, 4, 5, 6, 8, None)
 ALWAYS = ("onnx", "torch", "torch-export")
 INTEGER, FLOAT = ("QLinearConv", "QGemm"), ("Conv", "FusedConv", "Gemm", "FusedGemm")
-SLOW = ("torch-export", "openvino")
+SLOW = ("torch-export", "openvino", "executorch")
 OPEN = Policy(
     weight_bits=BITS,
     activation_bits=BITS,

@@ -74,7 +74,7 @@ Bits = Annotated[
     Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
 ]
 Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
-FormatName = Literal["onnx", "torch", "torch-export", "openvino"]
+FormatName = Literal["onnx", "torch", "torch-export", "openvino", "executorch"]
 GranularityName = Literal["per-tensor", "per-channel"]
 _GRANULARITIES: dict[str, Granularity] = {
     "per-tensor": PerTensor(),

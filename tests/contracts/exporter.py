@@ -63,7 +63,7 @@ class Case:
 
 
 @cache
-def _exported(form: str, family: str) -> Case:
+def exported(form: str, family: str) -> Case:
     """One export serves all tests: some forms take seconds."""
     made = space(family)
     sampled = made.sample_array(np.random.default_rng(4), 64).tolist()
@@ -81,17 +81,18 @@ class ExporterContract:
     a tie may have; `agreement` the least percent of equal answers on an untrained network, where
     many are close; `size_error` the largest share by which the size may be foretold wrongly.
     `alone` is code that runs the file at `path` on the array `images` and gives `found` without
-    the engine.
+    the engine, shown on a network of `alone_family`.
     """
 
     tolerance = 0.0
     agreement = 98.0
     size_error = 0.03
     alone = ""
+    alone_family = "mobilenet"
 
     @pytest.fixture(params=FAMILIES)
     def case(self, exporter: Exporter, request: pytest.FixtureRequest) -> Case:
-        return _exported(exporter.name, request.param)
+        return exported(exporter.name, request.param)
 
     @pytest.fixture
     def copied(self, case: Case, tmp_path: Path) -> Case:
@@ -185,7 +186,7 @@ class ExporterContract:
             part.write_bytes(content)
 
     def test_it_runs_where_the_engine_is_not(self, exporter: Exporter, tmp_path: Path) -> None:
-        case = _exported(exporter.name, "mobilenet")
+        case = exported(exporter.name, self.alone_family)
         np.save(tmp_path / "images.npy", SHOWN.numpy())
         code = f"{ALONE}{self.alone}\nnp.save(logits, found)"
         files = [case.path, tmp_path / "images.npy", tmp_path / "logits.npy"]

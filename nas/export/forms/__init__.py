@@ -7,13 +7,15 @@ from pathlib import Path
 
 from nas.export.containers import ExportError
 from nas.export.form import Exporter
+from nas.export.forms.executorch import ExecuTorchForm
 from nas.export.forms.onnx import OnnxForm
 from nas.export.forms.openvino import OpenVinoForm
 from nas.export.forms.plain import PlainForm
 from nas.export.forms.program import ProgramForm
 
 FORMS: dict[str, Exporter] = {
-    form.name: form for form in (OnnxForm(), PlainForm(), ProgramForm(), OpenVinoForm())
+    form.name: form
+    for form in (OnnxForm(), PlainForm(), ProgramForm(), OpenVinoForm(), ExecuTorchForm())
 }
 
 

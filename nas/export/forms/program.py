@@ -98,8 +98,13 @@ class ProgramForm:
         return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
 
 
-def program_of(deployed: Deployed, *, source_size: int | None = None) -> ExportedProgram:
-    """The plain module as a program over batches of any size, its weights held as integers."""
+def program_of(
+    deployed: Deployed, *, source_size: int | None = None, largest_batch: int | None = None
+) -> ExportedProgram:
+    """The plain module as a program, its weights held as integers.
+
+    Over batches of any size, or of up to `largest_batch` images.
+    """
     plain = plain_network(deployed, title="", source_size=source_size)
     model = executed(plain.source, Path(MODEL))
     stored = {name: torch.from_numpy(np.array(values)) for name, values in plain.tensors.items()}
@@ -111,7 +116,9 @@ def program_of(deployed: Deployed, *, source_size: int | None = None) -> Exporte
     fed = size if source_size is None else source_size
     with torch.no_grad():
         program = torch.export.export(
-            network, (torch.zeros(2, channels, fed, fed),), dynamic_shapes=({0: Dim("batch")},)
+            network,
+            (torch.zeros(2, channels, fed, fed),),
+            dynamic_shapes=({0: Dim("batch", min=1, max=largest_batch)},),
         )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines of this machine's files, most of the bytes

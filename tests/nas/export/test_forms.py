@@ -2,10 +2,11 @@ import importlib.util
 from typing import get_args
 
 import pytest
+import torch
 
-from nas.export import FORMS, Exporter, ExportError, form_of, forms_for
+from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
 from nas.recipe import FormatName
-from tests.contracts.exporter import ExporterContract
+from tests.contracts.exporter import SHOWN, Case, ExporterContract, exported
 
 TOLERANCE = 1e-4
 
@@ -70,10 +71,41 @@ found = openvino.Core().compile_model(model, "CPU", options)(images)[0]
         return FORMS["openvino"]
 
 
-def test_an_absent_package_is_told_with_its_extra(monkeypatch):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # its own
+class TestExecuTorch(ExporterContract):
+    """On one family only: lowering a MobileNet takes many seconds."""
+
+    tolerance = TOLERANCE
+    alone_family = "residual"
+    alone = """
+import torch
+from executorch.runtime import Runtime
+method = Runtime.get().load_program(path).load_method("forward")
+batches = torch.from_numpy(images).split(8)
+found = np.concatenate([method.execute([batch])[0].numpy() for batch in batches])
+"""
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        pytest.importorskip("executorch")
+        return FORMS["executorch"]
+
+    @pytest.fixture
+    def case(self, exporter: Exporter) -> Case:
+        return exported(exporter.name, "residual")
+
+    @pytest.mark.slow
+    def test_a_mobilenet_passes_its_check(self, exporter: Exporter) -> None:
+        case = exported(exporter.name, "mobilenet")
+        answers = torch.from_numpy(case.ours().argmax(1))
+        assert verify(case.path, case.deployed, SHOWN, answers).agreement == 100.0
+
+
+@pytest.mark.parametrize("form", ["openvino", "executorch"])
+def test_an_absent_package_is_told_with_its_extra(form, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ExportError, match=r"pip install 'elastic-nas\[openvino\]'"):
-        forms_for(["onnx", "openvino"])
+    with pytest.raises(ExportError, match=rf"pip install 'elastic-nas\[{form}\]'"):
+        forms_for(["onnx", form])
 
 
 def test_recipes_name_the_forms():

@@ -1,0 +1,183 @@
+"""The form `executorch`: the `torch.export` program lowered to a file for ExecuTorch's runtime."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from nas.durable import require_parent, write_atomic
+from nas.export.containers import ExportError
+from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
+from nas.export.forms.program import program_of
+from nas.export.onnx import policy_json
+from nas.export.plain.blocks import Attributes
+from nas.export.policy import bits_for, grid_of
+from nas.export.rehearsal import rehearsed_bytes
+from search_spaces.graph import Graph
+from search_spaces.quant import Quant
+from supernets.deploy import Deployed, without_norms
+
+LARGEST_BATCH = 8  # the runtime plans its memory for this many images
+METADATA = "elastic_nas"
+_WEIGHTED = {"convolution": 1, "addmm": 2}  # operators with a weight, and where they read it
+_ON_WEIGHTS = ("permute_copy", "sub", "_to_dim_order_copy")
+_CODES = {"CHAR": np.int8, "BYTE": np.uint8}
+
+
+class ExecuTorchForm:
+    """A `.pte` file that `executorch.runtime` reads, for batches of up to `LARGEST_BATCH`."""
+
+    name = "executorch"
+    suffix = ".pte"
+    shares_quantizers = False
+
+    def require(self) -> None:
+        """The package executorch."""
+        Requirement("executorch", "executorch").check(self.name)
+
+    def write(
+        self,
+        deployed: Deployed,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        source_size: int | None = None,
+    ) -> None:
+        """One `.pte` file, of portable operators: a backend would hide its part of the network."""
+        self.require()
+        require_parent(path)
+        from executorch.exir import (  # pyright: ignore[reportMissingImports]
+            EdgeCompileConfig,
+            to_edge,
+        )
+
+        program = program_of(deployed, source_size=source_size, largest_batch=LARGEST_BATCH)
+        stated = json.dumps({**metadata, "policy": policy_json(deployed.graph)}, sort_keys=True)
+        edge = to_edge(
+            program,
+            constant_methods={METADATA: stated},
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),  # a third of its time
+        )
+        write_atomic(path, bytes(edge.to_executorch().buffer))
+
+    def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
+        """The program in ExecuTorch's runtime, on the CPU."""
+        self.require()
+        from executorch.exir._serialize._program import (  # pyright: ignore[reportMissingImports]
+            deserialize_pte_binary,
+        )
+        from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
+
+        try:
+            content = path.read_bytes()
+            program: Any = Runtime.get().load_program(content)
+            program.load_method("forward")
+            (stated,) = program.load_method(METADATA).execute([])
+        except (OSError, RuntimeError, LookupError) as error:
+            raise ExportError(
+                f"{path} is no program that ExecuTorch can load ({error}); export it again"
+            ) from error
+        read = _Reading(deserialize_pte_binary(content).program)
+
+        def logits(images: Tensor) -> Logits:
+            method = program.load_method("forward")  # by itself it would not outlive its program
+            batches = images.split(LARGEST_BATCH)
+            return np.concatenate([method.execute([b.contiguous()])[0].numpy() for b in batches])
+
+        return Opened(
+            logits,
+            read.policy(graph),
+            json.loads(stated),
+            dict(read.nodes),
+            len(read.weights),
+            read.nodes["round"],
+        )
+
+    def container(self, quant: Quant) -> str:
+        """8 bits, whatever the policy's."""
+        return "INT8" if quant.symmetric else "UINT8"
+
+    def foretold_bytes(
+        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
+    ) -> float:
+        """The size of the same export with random numbers."""
+        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+class _Reading:
+    """What a program holds, found by walking its instructions; they bear no names."""
+
+    def __init__(self, program: Any) -> None:
+        plan = next(plan for plan in program.execution_plan if plan.name == "forward")
+        self._values = [value.val for value in plan.values]
+        self._buffers = program.constant_buffer
+        kinds = [operator.name.partition("::")[2] for operator in plan.operators]
+        calls = [step.instr_args for chain in plan.chains for step in chain.instructions]
+        self._calls = [(kinds[call.op_index], call.args) for call in calls]
+        self._made_by = {args[-1]: (kind, args) for kind, args in self._calls}
+        self.nodes = Counter(kind for kind, _ in self._calls)
+
+    def policy(self, graph: Graph) -> dict[str, HeldPrecision]:
+        """Weights judged by type and codes of the constants they come from, activations by clamps.
+
+        Weights and quantizers are told apart by their order, which is the graph's.
+        """
+        bare, _ = without_norms(graph)
+        shapes = bare.shapes()
+        weighted = [
+            address
+            for address, node in bare.nodes.items()
+            if node.op.weight_shape(*(shapes[read] for read in node.inputs)) is not None
+        ]
+        weights = dict(zip_longest(weighted, self.weights))
+        quantizers = dict(zip_longest(Attributes.of(bare).quantizers, self._quantizers()))
+        return {
+            address: HeldPrecision(
+                weights.get(address),
+                tuple(quantizers.get((address, slot)) for slot in range(node.op.arity)),
+            )
+            for address, node in bare.nodes.items()
+        }
+
+    @property
+    def weights(self) -> list[Held | None]:
+        """Of every operator with a weight, as they are run."""
+        found = [args[_WEIGHTED[kind]] for kind, args in self._calls if kind in _WEIGHTED]
+        return [self._weight(value) for value in found]
+
+    def _weight(self, value: int) -> Held | None:
+        """Follow a weight back to the constant that it is made from."""
+        value = self._below(value, "permute_copy")
+        kind, args = self._made_by.get(value, ("", ()))
+        if kind != "mul":
+            return None
+        tensor = self._values[self._below(args[0], *_ON_WEIGHTS)]
+        code_type = np.dtype(_CODES[tensor.scalar_type.name])
+        codes = np.frombuffer(self._buffers[tensor.data_buffer_idx].storage, code_type)
+        codes = codes[: int(np.prod(tensor.sizes))].astype(np.int64)
+        symmetric = code_type == np.int8
+        scales = int(np.prod(self._values[args[1]].sizes))
+        bits = bits_for(codes, symmetric=symmetric)
+        return Held(bits, symmetric, code_type.name.upper(), scales)
+
+    def _below(self, value: int, *kinds: str) -> int:
+        """The value that `value` is made from, past operators of these kinds."""
+        while value in self._made_by and self._made_by[value][0] in kinds:
+            value = self._made_by[value][1][0]
+        return value
+
+    def _quantizers(self) -> list[Held]:
+        """Of every rounding, as they are run."""
+        return [self._grid(args[0]) for kind, args in self._calls if kind == "round"]
+
+    def _grid(self, steps: int) -> Held:
+        _, (_, low, high, *_) = self._made_by[steps]
+        bits, symmetric = grid_of(*(int(self._values[bound].int_val) for bound in (low, high)))
+        return Held(bits, symmetric, "FLOAT32", 1)
