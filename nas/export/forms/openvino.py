@@ -62,6 +62,7 @@ class OpenVinoForm:
             export_onnx(deployed, file, metadata=metadata, source_size=source_size)
             _in_8_bits(file)
             model = openvino.convert_model(file)
+            _keep_roundings(model)
             for entry in onnx.load(file).metadata_props:
                 key = entry.key.removeprefix(METADATA_PREFIX)
                 model.set_rt_info(entry.value, [_SECTION, key])
@@ -122,6 +123,21 @@ def _in_8_bits(path: Path) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     model.opset_import[0].version = BASE_OPSET
     onnx.save(model, path)
+
+
+def _keep_roundings(model: Any) -> None:
+    """Put a maximum that changes no number between an addition and what it reads rounded.
+
+    OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
+    """
+    from openvino import opset13
+
+    for op in model.get_ordered_ops():
+        for slot in op.inputs() if op.get_type_name() == "Add" else ():
+            read = slot.get_source_output()
+            if read.get_node().get_type_name() == "FakeQuantize":
+                lowest = opset13.constant(np.finfo(np.float32).min, np.float32)
+                slot.replace_source_output(opset13.maximum(read, lowest).output(0))
 
 
 def _precision(op: Any) -> HeldPrecision:

@@ -1,12 +1,15 @@
 import importlib.util
+from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
 from nas.recipe import FormatName
 from tests.contracts.exporter import SHOWN, Case, ExporterContract, exported
+from tests.nas.export.networks import uniform, uniform_network
 
 TOLERANCE = 1e-4
 
@@ -53,10 +56,7 @@ with torch.no_grad():
 
 
 class TestOpenVino(ExporterContract):
-    """It rounds between integer layers by a rule of its own, so logits move by a code or so."""
-
-    tolerance = 0.5
-    agreement = 90.0
+    tolerance = TOLERANCE
     size_error = 0.06
     alone = """
 import openvino
@@ -69,6 +69,14 @@ found = openvino.Core().compile_model(model, "CPU", options)(images)[0]
     def exporter(self) -> Exporter:
         pytest.importorskip("openvino")
         return FORMS["openvino"]
+
+    def test_additions_read_rounded_numbers(self, exporter: Exporter, tmp_path: Path) -> None:
+        deployed = uniform_network("residual", uniform(8))
+        with torch.no_grad():
+            ours = deployed.module()(SHOWN).numpy()
+        exporter.write(deployed, tmp_path / "net.openvino", metadata={})
+        found = exporter.open(tmp_path / "net.openvino", deployed.graph).logits(SHOWN)
+        assert np.median(np.abs(found - ours).max(1)) <= TOLERANCE * ours.std()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # its own
