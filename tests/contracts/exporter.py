@@ -95,8 +95,9 @@ class ExporterContract:
         return exported(exporter.name, request.param)
 
     @pytest.fixture
-    def copied(self, case: Case, tmp_path: Path) -> Case:
-        """The same, free to be damaged."""
+    def copied(self, exporter: Exporter, tmp_path: Path) -> Case:
+        """One of them, free to be damaged: how a file is written tells no family from another."""
+        case = exported(exporter.name, FAMILIES[0])
         copy = shutil.copytree if case.path.is_dir() else shutil.copy
         return replace(case, path=Path(copy(case.path, tmp_path / case.path.name)))
 

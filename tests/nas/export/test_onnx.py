@@ -54,7 +54,7 @@ def share_equal(ours, theirs):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_file_computes_what_the_network_computes(family, tmp_path):
     same, agree = [], []
-    for deployed in random_networks(family, 10):
+    for deployed in random_networks(family, 6):
         ours, theirs = network_logits(deployed), exported_logits(deployed, tmp_path / "net.onnx")
         same.append(share_equal(ours, theirs))
         agree.append(ours.argmax(1) == theirs.argmax(1))
