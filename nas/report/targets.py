@@ -203,7 +203,8 @@ def front_table(target: TargetResult) -> Markup:
     """The measured front, predicted costs beside latencies measured end to end."""
     if not target.front:
         return Markup()
-    names = [*dict.fromkeys(name for point in target.front for name in point.costs)]
+    known = dict.fromkeys(name for point in target.front for name in point.costs)
+    names = sorted(known, key=lambda name: name not in target.objectives)  # the others as they are
     measured = target.measured_latency_ms
     rows = [
         [
