@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nas.export.containers import ExportError
 from nas.export.form import Exporter
-from nas.export.forms.executorch import ExecuTorchForm
+from nas.export.forms.executorch_pte import ExecuTorchForm
 from nas.export.forms.onnx import OnnxForm
-from nas.export.forms.openvino import OpenVinoForm
+from nas.export.forms.openvino_ir import OpenVinoForm
 from nas.export.forms.plain import PlainForm
 from nas.export.forms.program import ProgramForm
 

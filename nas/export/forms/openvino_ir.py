@@ -55,7 +55,7 @@ class OpenVinoForm:
         """A folder of two files."""
         self.require()
         require_parent(path)
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports]
 
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
@@ -73,7 +73,7 @@ class OpenVinoForm:
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The folder in OpenVINO, on the CPU, in float32 where it does not run on integers."""
         self.require()
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports]
 
         core = openvino.Core()
         options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -130,7 +130,7 @@ def _keep_roundings(model: Any) -> None:
 
     OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
     """
-    from openvino import opset13
+    from openvino import opset13  # pyright: ignore[reportMissingImports]
 
     for op in model.get_ordered_ops():
         for slot in op.inputs() if op.get_type_name() == "Add" else ():
