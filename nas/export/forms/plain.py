@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,8 +47,8 @@ class PlainForm:
         title = f"The network {metadata.get('run', 'subnet')!r}, exported by elastic-nas."
         network = plain_network(deployed, title=title, source_size=source_size)
         stated = {**metadata, "policy": policy_json(deployed.graph)}
-        header = {METADATA_PREFIX + key: stated[key] for key in sorted(stated)}
-        content = save(dict(network.tensors), header)
+        header = {METADATA_PREFIX + key: text for key, text in stated.items()}
+        content = _in_order(save(dict(network.tensors), header))
         write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
@@ -80,6 +81,14 @@ class PlainForm:
     ) -> float:
         """The size of the same export with random numbers."""
         return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header sorted, since the library's order is another each time."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    sorted_ = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":"))
+    header = sorted_.encode().ljust(-(-len(sorted_) // 8) * 8)  # the numbers behind stay aligned
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
