@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.objectives import Problem
-from nas.search.inner import mutants
 from nas.search.points import Scalar, excess, points
+from nas.search.polish import mutants
 from nas.search.proposer import Proposer
 from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 

@@ -21,9 +21,10 @@ from nas.search.evolution import front_ranks
 from nas.search.front import nondominated
 from nas.search.gain import Landscape, bounding_box
 from nas.search.initial import spread_over_costs
-from nas.search.inner import Effort, evolve, mutants, polish, survivors
+from nas.search.inner import Effort, evolve, survivors
 from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
+from nas.search.polish import mutants, polish
 from nas.search.random import draw_unseen, every_row
 from predictors.base import Predictor
 from predictors.features import Column, OneHot

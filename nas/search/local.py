@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from nas.objectives import Problem
 from nas.search.front import nondominated
-from nas.search.inner import mutants
 from nas.search.points import excess, points
+from nas.search.polish import mutants
 from nas.search.proposer import Proposer
 from search_spaces.space import IntArray
 

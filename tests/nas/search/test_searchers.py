@@ -8,11 +8,12 @@ from nas.search.boshnas import Boshnas, GraphEmbedding
 from nas.search.evolution import METHODS, Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
-from nas.search.inner import Effort, polish, score
+from nas.search.inner import Effort, score
 from nas.search.linas import Linas
 from nas.search.local import LocalSearch
 from nas.search.points import Scalar
 from nas.search.policy_gradient import PolicyGradient
+from nas.search.polish import polish
 from nas.search.random import RandomSearch
 from nas.search.regularized import RegularizedEvolution
 from nas.search.samplers import SAMPLERS, OptunaSearch
