@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.choice import Choice, choices_in, parts, resolve
 from search_spaces.graph import Graph
-from search_spaces.tables import Table, tabulate
+from search_spaces.tables import Lookup, Table, tabulate
 
 Guard = tuple[Choice[Any], int]
 
@@ -54,6 +55,35 @@ def activity_tables(graph: Graph) -> dict[str, list[Table]]:
             continue
         rules[name] = [_guard_table(name, *place) for place in sorted(places, key=repr)]
     return {name: tables for name, tables in rules.items() if not any(map(_always, tables))}
+
+
+class Openings:
+    """Whether choices are open in whole populations; those that always open together share a rule.
+
+    Args:
+        column: Choice name -> its column in an array of genotypes.
+        tables: Those of `activity_tables`.
+
+    Attributes:
+        rule: Which rule opens each choice, `(choices,)`; number 0 is always true.
+    """
+
+    def __init__(self, column: Mapping[str, int], tables: Mapping[str, Sequence[Table]]) -> None:
+        rules: list[Sequence[Table]] = [[Table((), np.array(True))]]  # noqa: FBT003
+        numbers: dict[tuple[Any, ...], int] = {}
+        self.rule = np.zeros(len(column), dtype=np.intp)
+        for name, needed in tables.items():
+            content = tuple((table.choices, table.values.tobytes()) for table in needed)
+            if content not in numbers:
+                numbers[content] = len(rules)
+                rules.append(needed)
+            self.rule[column[name]] = numbers[content]
+        self._lookup = Lookup([table for needed in rules for table in needed], column)
+        self._starts = np.cumsum([0, *map(len, rules[:-1])])
+
+    def __call__(self, genotypes: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Whether each rule holds in every row of `genotypes` `(n, choices)`, `(rules, n)`."""
+        return np.logical_or.reduceat(self._lookup(genotypes), self._starts, axis=0)
 
 
 def _always(table: Table) -> bool:

@@ -20,7 +20,7 @@ from search_spaces.kernels import Kernel, kernels
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import PerChannel, bits_of
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tables import Table, merged, tabulate
+from search_spaces.tables import Lookup, Table, merged, tabulate
 
 T = TypeVar("T", bound=Hashable)
 FloatArray = NDArray[np.float64]
@@ -28,7 +28,7 @@ KernelCost = Callable[[Kernel], float]
 
 BIAS_BYTES = 4
 SCALE_BYTES = 4
-_CHUNK = 1 << 14
+_CHUNK = 1 << 13
 
 
 def macs(kernel: Kernel) -> float:
@@ -81,23 +81,16 @@ def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:
 class CompiledCost:
     """A cost of every genotype of a space: called with `(n, choices)`, gives `(n,)`."""
 
-    def __init__(
-        self, space: SearchSpace, tables: Sequence[Table], combine: np.ufunc = np.add
-    ) -> None:
-        self.tables = merged(tables, combine)
-        self._column = space.column
-        self._combine = combine
+    def __init__(self, space: SearchSpace, tables: Sequence[Table]) -> None:
+        self.tables = merged(tables)
+        self._entries = Lookup(self.tables, space.column)
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
         """The cost of every row of `(n, choices)`, as `(n,)`."""
         result = np.empty(len(genotypes))
         for start in range(0, len(genotypes), _CHUNK):
-            # Columns contiguous and the chunk small: every gather then works within the cache.
-            rows = np.asfortranarray(genotypes[start : start + _CHUNK])
-            out = result[start : start + _CHUNK]
-            out[:] = self._combine.identity if self._combine.identity is not None else -np.inf
-            for table in self.tables:
-                self._combine(out, table.gather(rows, self._column), out=out)
+            rows = slice(start, start + _CHUNK)
+            self._entries(genotypes[rows]).sum(axis=0, out=result[rows])
         return result
 
 

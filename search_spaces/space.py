@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces import serialize
-from search_spaces.activity import activity_tables, count_networks
+from search_spaces.activity import Openings, activity_tables, count_networks
 from search_spaces.choice import Choice, choice, is_open, rebuild
 from search_spaces.graph import Graph, Node
 
@@ -42,6 +42,7 @@ class SearchSpace:
         self.counts = np.array([len(c.options) for c in self.choices], dtype=np.int64)
         self.column = {c.name: position for position, c in enumerate(self.choices)}
         self._rules = activity_tables(graph)
+        self.openings = Openings(self.column, self._rules)
 
     @property
     def smallest(self) -> Genotype:
@@ -79,10 +80,7 @@ class SearchSpace:
 
     def canonical_array(self, genotypes: IntArray) -> IntArray:
         """`canonical` for every row of `(n, choices)`."""
-        result = genotypes.copy()
-        for name, open_ in self._open_columns(genotypes).items():
-            result[:, self.column[name]] *= open_
-        return result
+        return genotypes * self.active_array(genotypes)
 
     def active(self, genotype: Sequence[int]) -> NDArray[np.bool_]:
         """Which choices are open under `genotype`, as `(choices,)`."""
@@ -90,16 +88,7 @@ class SearchSpace:
 
     def active_array(self, genotypes: IntArray) -> NDArray[np.bool_]:
         """`active` for every row of `(n, choices)`, in the same shape."""
-        mask = np.ones(genotypes.shape, dtype=np.bool_)
-        for name, open_ in self._open_columns(genotypes).items():
-            mask[:, self.column[name]] = open_
-        return mask
-
-    def _open_columns(self, genotypes: IntArray) -> dict[str, NDArray[np.bool_]]:
-        return {
-            name: np.logical_or.reduce([table.gather(genotypes, self.column) for table in tables])
-            for name, tables in self._rules.items()
-        }
+        return self.openings(genotypes)[self.openings.rule].T
 
     def validate(self, genotype: Sequence[int]) -> Genotype:
         """The genotype as a tuple of ints; raises `InvalidGenotype` naming what is out of range."""

@@ -47,12 +47,6 @@ class Table:
             shape[choices.index(name)] = self.values.shape[axis]
         return self.values.transpose(order).reshape(shape)
 
-    def gather(self, genotypes: NDArray[np.integer], column: Mapping[str, int]) -> NDArray[Any]:
-        """The entry for every row of `genotypes` `(n, choices)`, as `(n,)`."""
-        if not self.choices:
-            return np.full(len(genotypes), self.values[()], dtype=self.values.dtype)
-        return self.values.ravel().take(self.index(genotypes, column))
-
     def index(self, genotypes: NDArray[np.integer], column: Mapping[str, int]) -> NDArray[np.intp]:
         """Where in the flattened values every row of `genotypes` finds its entry, as `(n,)`."""
         index = np.zeros(len(genotypes), dtype=np.intp)
@@ -60,6 +54,33 @@ class Table:
             index *= count
             index += genotypes[:, column[name]]
         return index
+
+
+class Lookup:
+    """The entries of many tables for whole populations: one matrix product says where they stand.
+
+    Args:
+        tables: At least one.
+        column: Choice name -> its column in an array of genotypes.
+    """
+
+    def __init__(self, tables: Sequence[Table], column: Mapping[str, int]) -> None:
+        self._values = np.concatenate([table.values.ravel() for table in tables])
+        sizes = [table.values.size for table in tables]
+        self._starts = np.cumsum([0, *sizes[:-1]])[:, None]
+        # In float64, which BLAS multiplies and which is exact far beyond any table's size.
+        self._strides = np.zeros((len(tables), len(column)))
+        for strides, table in zip(self._strides, tables, strict=True):
+            reach = table.values.size
+            for name, count in zip(table.choices, table.values.shape, strict=True):
+                reach //= count
+                strides[column[name]] = reach
+
+    def __call__(self, genotypes: NDArray[np.integer]) -> NDArray[Any]:
+        """The entry of each table for every row of `genotypes` `(n, choices)`, `(tables, n)`."""
+        place = (self._strides @ genotypes.T.astype(np.float64)).astype(np.intp)
+        place += self._starts
+        return self._values.take(place)
 
 
 class _Unpicked(Exception):
@@ -114,12 +135,12 @@ def _require_small(what: str, met: Mapping[str, int]) -> None:
         )
 
 
-def merged(tables: Sequence[Table], combine: np.ufunc) -> list[Table]:
-    """Fewer tables with the same combined value: each joins the first that stays small with it."""
+def merged(tables: Sequence[Table]) -> list[Table]:
+    """Fewer tables with the same sum: each joins the first that stays small with it."""
     result: list[Table] = []
     for table in sorted(tables, key=lambda t: -t.values.size):
         for position, host in enumerate(result):
-            joined = _joined(host, table, combine)
+            joined = _joined(host, table)
             if joined is not None:
                 result[position] = joined
                 break
@@ -128,11 +149,11 @@ def merged(tables: Sequence[Table], combine: np.ufunc) -> list[Table]:
     return result
 
 
-def _joined(host: Table, table: Table, combine: np.ufunc) -> Table | None:
+def _joined(host: Table, table: Table) -> Table | None:
     """Both as one table, or None where that would be larger than the cache likes."""
     names = (*host.choices, *(name for name in table.choices if name not in host.choices))
     spread = [one.spread(names) for one in (host, table)]
     size = math.prod(np.broadcast_shapes(*(values.shape for values in spread)))
     if size > max(LARGEST_JOINED, host.values.size):
         return None
-    return Table(names, combine(*spread))
+    return Table(names, spread[0] + spread[1])
