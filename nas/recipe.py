@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from nas.recipe_problems import explained
+from nas.recipe_file import RecipeError, read_recipe, validated
 from nas.search.named import SEARCHERS
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
@@ -30,10 +21,6 @@ from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from supernets.train import TrainingSettings
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be run; the message names file, key, value and what is allowed."""
 
 
 class Section(BaseModel):
@@ -293,53 +280,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: The file cannot be read or says something that is not allowed; every problem
             is listed.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file: {error}") from error
-    content.setdefault("name", path.stem)
-    for override in overrides:
-        apply_override(content, override)
-    return validate_recipe(content, source=str(path))
+    return validate_recipe(read_recipe(path, overrides), source=str(path))
 
 
 def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Recipe:
     """The recipe that `content` holds; `source` names it in errors."""
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        problems = "\n".join(f"  {line}" for line in explained(error, Recipe))
-        raise RecipeError(f"{source} cannot be run:\n{problems}") from error
-
-
-def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set what `KEY=VALUE` says in the content of a recipe; `RecipeError` if it cannot be."""
-    key, separator, text = override.partition("=")
-    steps = key.strip().split(".")
-    if not separator or not all(steps):
-        raise RecipeError(f"--set {override!r} is not KEY=VALUE, for example search.budget=400")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    place: Any = content
-    for step in steps[:-1]:
-        where = _index(place, step, key)
-        place = place.setdefault(step, {}) if isinstance(place, dict) else place[where]
-        if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, which has no parts to set")
-    place[_index(place, steps[-1], key)] = value
-
-
-def _index(place: dict[str, Any] | list[Any], step: str, key: str) -> Any:
-    """What `step` is called in `place`: a key, or a number from 0 where there is a list."""
-    if isinstance(place, dict):
-        return step
-    if not (step.isascii() and step.isdecimal() and int(step) < len(place)):
-        raise RecipeError(
-            f"--set {key}: {step!r} names none of {len(place)} entries; give a number from 0 to "
-            f"{len(place) - 1}, for example targets.0.name=edge-npu"
-        )
-    return int(step)
+    return validated(Recipe, content, source=source)

@@ -13,7 +13,8 @@ from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import run
-from nas.recipe import Recipe, apply_override, validate_recipe
+from nas.recipe import Recipe, validate_recipe
+from nas.recipe_file import apply_override
 from nas.report.data import Results
 from search_spaces.space import SearchSpace
 
