@@ -12,20 +12,21 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType, TracebackType
 from typing import Any
 
-from nas.dispatch import RETRIES, ClusterError, Dispatch, Failure, told
+from nas.dispatch import RETRIES, ClusterError, Crew, Dispatch, Failure, told
 from nas.evaluate import Evaluation, EvaluationError, Evaluator, EvaluatorFactory
 from search_spaces.space import Genotype
 
-_START_S = 300.0
+_START_S = 300.0  # for workers to start, or for one to come back when none is left
 _CONNECT_S = 10.0
 
 
 class RayEvaluator:
     """Evaluates on the actors of a Ray cluster; equal to evaluating in this process.
 
-    Use it as a context manager: it stops the workers, and the cluster if it started one. A worker
-    that is killed is started again and its genotypes are evaluated again; the caller notices
-    nothing. Inside a process that has called `ray.init` that cluster is used.
+    Use it as a context manager: it stops the workers, and the cluster if it started one. What a
+    worker had that dies, or is lost with its machine, another one evaluates; a warning says so. The
+    lost worker is started anew as soon as the cluster has room for it. Inside a process that has
+    called `ray.init` that cluster is used.
 
     Args:
         factory: Builds the evaluator in each worker; its arrays are put into the cluster once and
@@ -36,7 +37,7 @@ class RayEvaluator:
         address: The cluster's; "local" starts one on this machine.
         chunk: Genotypes per call. One gives the best balance; more save the 1 ms that a call takes
             where an evaluation is not much longer.
-        deadline_s: Seconds a call may take, restarts of its worker included.
+        deadline_s: Seconds a call may take; then its worker is killed and started anew.
 
     Raises:
         ClusterError: Ray is not installed, the cluster cannot be reached or has no room for the
@@ -70,9 +71,10 @@ class RayEvaluator:
             check_room(workers, resources)
             # Goes with every call, since a worker that was restarted has to build anew; inside a
             # list, since Ray would unpack a bare reference each time.
-            self._factory = [self._ray.put(factory)]
-            self._workers = [self._worker(resources) for _ in range(workers)]
-            self._await_workers()
+            shared = [self._ray.put(factory)]
+            made = [self._worker(resources) for _ in range(workers)]
+            self._await_workers(made, shared)
+            self._crew = Crew(self._ray, made, shared)
             undo.pop_all()
 
     def __enter__(self) -> RayEvaluator:
@@ -96,11 +98,11 @@ class RayEvaluator:
         After a failure nothing new is started, what is under way is still given, then it is raised.
 
         Raises:
-            EvaluationError: An evaluation raised, took longer than the deadline, or killed its
-                worker again and again.
+            EvaluationError: An evaluation raised, took longer than the deadline, or killed one
+                worker after the other; or no worker is left and none comes back.
         """
         chunks = [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
-        dispatch = Dispatch(self._ray, self._workers, self._factory, self._deadline_s)
+        dispatch = Dispatch(self._ray, self._crew, deadline_s=self._deadline_s, patience_s=_START_S)
         return dispatch.run(chunks)
 
     def _worker(self, resources: Mapping[str, float]) -> Any:
@@ -109,15 +111,17 @@ class RayEvaluator:
             num_cpus=resources["CPU"],
             num_gpus=resources["GPU"],
             max_restarts=-1,
-            max_task_retries=RETRIES,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
         worker = made.remote(int(threads))
         self._stack.callback(self._ray.kill, worker)
         return worker
 
-    def _await_workers(self) -> None:
-        calls = [worker.evaluate.remote(self._factory, []) for worker in self._workers]
+    def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+        calls = [
+            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [])
+            for worker in workers
+        ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
             raise ClusterError(
@@ -150,7 +154,7 @@ class _Worker:
         done: list[Evaluation] = []
         try:
             done.extend(self._built(*factory)(genotypes))
-        except Exception as error:  # noqa: BLE001  # raised by the driver
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
             return done, _failure(error)
         return done, None
 
@@ -164,7 +168,7 @@ class _Worker:
         return self._evaluator
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: BaseException) -> Failure:
     named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
     return Failure(f"{named}{error}", traceback.format_exc())
 

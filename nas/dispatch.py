@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ from nas.evaluate import Evaluation, EvaluationError
 from search_spaces.space import Genotype
 
 RETRIES = 3
-_PATIENCE = 60  # seconds for a worker that cannot be reached to start on another node
+_LOG = logging.getLogger(__name__)
 
 
 class ClusterError(EvaluationError):
@@ -35,97 +36,161 @@ def told(kind: type[EvaluationError], failure: Failure, what: str) -> Evaluation
     return error
 
 
+class Crew:
+    """The workers, of whom some may be away: dead, and started anew by Ray once there is room."""
+
+    def __init__(self, ray: ModuleType, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+        self.factory = factory
+        self.away: dict[Any, Any] = {}
+        self._ray, self._workers = ray, list(workers)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def present(self) -> list[Any]:
+        """Those that may be given work."""
+        away = list(self.away.values())
+        return [worker for worker in self._workers if worker not in away]
+
+    def lost(self, worker: Any) -> None:
+        """Await a worker that died; it answers when it and its evaluator are there again."""
+        again = worker.evaluate.options(max_task_retries=-1).remote(self.factory, [])
+        self.away[again] = worker
+
+    def returned(self, answer: Any) -> list[Any]:
+        """The worker that answered, or nothing if it never comes back."""
+        worker = self.away.pop(answer)
+        try:
+            _, failure = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            failure = Failure(str(error), "")
+        if failure is None:
+            return [worker]
+        self._workers.remove(worker)
+        _LOG.warning("a worker is given up, it cannot be started anew: %s", failure.message)
+        return []
+
+
 @dataclass(frozen=True)
 class _Call:
     worker: Any
     genotypes: Sequence[Genotype]
     deadline: float
-    attempts: int = 0
 
 
 class Dispatch:
-    """One batch on its way: every worker has at most one call, the next goes to who is free."""
+    """One batch on its way: every worker has at most one call, the next goes to who is free.
+
+    What a worker had when it died goes to another. Ray repeats no call by itself, so nothing is
+    answered twice.
+    """
 
     def __init__(
-        self, ray: ModuleType, workers: list[Any], factory: Sequence[Any], deadline_s: float
+        self, ray: ModuleType, crew: Crew, *, deadline_s: float, patience_s: float
     ) -> None:
-        self._ray, self._workers = ray, workers
-        self._factory, self._deadline_s = factory, deadline_s
+        self._ray, self._crew = ray, crew
+        self._deadline_s, self._patience_s = deadline_s, patience_s
+        self._idle = deque(crew.present)
+        self._waiting: deque[Sequence[Genotype]] = deque()
         self._calls: dict[Any, _Call] = {}
+        self._deaths: Counter[tuple[Genotype, ...]] = Counter()
         self._failure: EvaluationError | None = None
 
     def run(self, chunks: Sequence[Sequence[Genotype]]) -> Iterator[Evaluation]:
         """The evaluations as they arrive; raises the first failure when all calls have ended."""
-        waiting, idle = deque(chunks), deque(self._workers)
-        while True:
-            while waiting and idle and self._failure is None:
-                self._submit(idle.popleft(), waiting.popleft())
-            if not self._calls:
-                break
-            nearest = min(call.deadline for call in self._calls.values())
-            timeout = max(0.0, nearest - time.monotonic())
-            done, _ = self._ray.wait(list(self._calls), timeout=timeout)
-            arrived: list[Evaluation] = []
-            for reference in done:
-                call = self._calls.pop(reference)
-                arrived = self._result(reference, call)
-                idle.extend(self._free(call.worker))
-                if waiting and idle and self._failure is None:  # before the caller is busy
-                    self._submit(idle.popleft(), waiting.popleft())
-            self._drop_overdue()
+        self._waiting.extend(chunks)
+        self._submit()
+        while self._calls or (self._waiting and self._failure is None):
+            arrived = self._next()
+            self._submit()  # before the caller is busy
             yield from arrived
-        if self._failure is None and waiting:
-            raise ClusterError("no worker is left; build a new RayEvaluator")
         if self._failure is not None:
             raise self._failure
 
-    def _submit(self, worker: Any, genotypes: Sequence[Genotype]) -> None:
-        self._make(_Call(worker, genotypes, time.monotonic() + self._deadline_s))
+    def _submit(self) -> None:
+        while self._waiting and self._idle and self._failure is None:
+            worker, genotypes = self._idle.popleft(), self._waiting.popleft()
+            reference = worker.evaluate.remote(self._crew.factory, genotypes)
+            deadline = time.monotonic() + self._deadline_s
+            self._calls[reference] = _Call(worker, genotypes, deadline)
 
-    def _make(self, call: _Call) -> None:
-        self._calls[call.worker.evaluate.remote(self._factory, call.genotypes)] = call
+    def _next(self) -> list[Evaluation]:
+        """Wait until something happens; what it gave."""
+        patience = self._deadline() if self._calls else self._patience_s
+        awaited = [*self._calls, *self._crew.away]
+        done, _ = self._ray.wait(awaited, timeout=patience) if awaited else ([], [])
+        for reference in done:
+            if reference not in self._calls:
+                self._idle.extend(self._crew.returned(reference))
+                return []
+            return self._result(self._calls.pop(reference), reference)
+        if self._calls:
+            self._drop_overdue()
+        else:
+            self._fail(self._nobody_left())
+        return []
 
-    def _free(self, worker: Any) -> list[Any]:
-        """The worker, unless its call was made anew."""
-        return [] if any(call.worker is worker for call in self._calls.values()) else [worker]
+    def _deadline(self) -> float:
+        """Seconds until the first call is overdue."""
+        return max(0.0, min(call.deadline for call in self._calls.values()) - time.monotonic())
 
-    def _result(self, reference: Any, call: _Call) -> list[Evaluation]:
-        """What a call gave; nothing where its worker went with a node and it was made anew."""
+    def _result(self, call: _Call, reference: Any) -> list[Evaluation]:
+        """What a call gave; nothing where its worker died and another does it again."""
         try:
             evaluations, failure = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # such as an answer that cannot travel
+            evaluations, failure = [], Failure(str(error.cause), str(error))
         except self._ray.exceptions.RayError as error:
-            gone = isinstance(error, self._ray.exceptions.ActorUnavailableError)
-            if gone and call.attempts < _PATIENCE:
-                time.sleep(1)  # till its node is known to be lost, and it starts on another
-                self._make(replace(call, attempts=call.attempts + 1))
-                return []
+            self._repeat(call, error)
+            return []
+        self._idle.append(call.worker)
+        if failure is not None:
+            named = _named(call.genotypes)
+            self._fail(told(EvaluationError, failure, f"a worker failed on {named}"))
+        return evaluations
+
+    def _repeat(self, call: _Call, error: Exception) -> None:
+        """Let another worker do what a dead one had, unless it kills every one."""
+        self._crew.lost(call.worker)
+        genotypes, named = tuple(call.genotypes), _named(call.genotypes)
+        self._deaths[genotypes] += 1
+        if self._deaths[genotypes] > RETRIES:
             self._fail(
                 ClusterError(
-                    f"the worker evaluating {_named(call.genotypes)} died {RETRIES + 1} times: "
-                    f"{error}; look for a lack of memory on its machine"
+                    f"the worker evaluating {named} died {RETRIES + 1} times: {error}; "
+                    "look for a lack of memory on its machine"
                 )
             )
-            return []
-        if failure is not None:
-            self._fail(
-                told(EvaluationError, failure, f"a worker failed on {_named(call.genotypes)}")
-            )
-        return evaluations
+            return
+        self._waiting.appendleft(call.genotypes)
+        _LOG.warning(
+            "the worker evaluating %s died or its machine is lost; another one takes over "
+            "(%d of %d workers are left)",
+            *(named, len(self._crew.present), len(self._crew)),
+        )
 
     def _drop_overdue(self) -> None:
         now = time.monotonic()
         for reference, call in list(self._calls.items()):
             if call.deadline <= now:
-                del self._calls[reference]
-                self._workers.remove(call.worker)
-                self._ray.kill(call.worker)
+                del self._calls[reference]  # a late answer is nobody's
+                self._ray.kill(call.worker, no_restart=False)
+                self._crew.lost(call.worker)
                 self._fail(
                     ClusterError(
                         f"evaluating {_named(call.genotypes)} took longer than the deadline of "
-                        f"{self._deadline_s:g} s; raise deadline_s, or look whether the evaluator "
-                        "hangs or its machine is lost"
+                        f"{self._deadline_s:g} s and was stopped; raise "
+                        "`compute.deadline_seconds`, or look why the evaluator hangs"
                     )
                 )
+
+    def _nobody_left(self) -> ClusterError:
+        return ClusterError(
+            "no worker is left: all died or were lost with their machines and none could be "
+            "started again; what was evaluated before is archived, so search again when the "
+            "cluster has room for workers"
+        )
 
     def _fail(self, error: EvaluationError) -> None:
         self._failure = self._failure or error

@@ -104,6 +104,7 @@ def evaluator_of(plan: Plan, supernet: Supernet) -> Iterator[Evaluator]:
         cpus_per_worker=compute.cpus_per_worker,
         gpus_per_worker=compute.gpus_per_worker,
         address=compute.ray_address,
+        deadline_s=compute.deadline_seconds,
     ) as remote:
         yield remote
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ class Synthetic:
         folder: Where each genotype leaves a file when it is first evaluated.
     """
 
-    ANSWER, WAIT, DIE_ONCE, DIE, RAISE, HANG, FOLLOW = range(7)
+    ANSWER, WAIT, DIE_ONCE, DIE, RAISE, HANG, FOLLOW, EXIT = range(8)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -43,14 +44,14 @@ class Synthetic:
             case self.FOLLOW:
                 while not (self._folder / f"{self.ANSWER}-{genotype[1]}").exists():
                     time.sleep(0.01)
-            case self.DIE_ONCE if not again:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case self.DIE:
+            case kind if kind == self.DIE or (kind == self.DIE_ONCE and not again):
                 os.kill(os.getpid(), signal.SIGKILL)
             case self.RAISE:
                 raise FloatingPointError(f"step size of {genotype[1]} is zero")
             case self.HANG:
                 time.sleep(60)
+            case self.EXIT:
+                sys.exit("the licence server does not answer")
 
 
 def factory(folder: Path, **arrays: np.ndarray) -> EvaluatorFactory:
@@ -60,6 +61,8 @@ def factory(folder: Path, **arrays: np.ndarray) -> EvaluatorFactory:
 def _build(arrays: Arrays, *, folder: Path) -> Synthetic:
     if "broken" in arrays:
         raise OSError("the data are not on this machine")
+    if "built once" in arrays:
+        (folder / "built").touch(exist_ok=False)
     return Synthetic(folder)
 
 

@@ -177,12 +177,31 @@ class TestOwnWorkers:
             assert len(list(evaluate([(Synthetic.ANSWER, 1)]))) == 1, "the other worker goes on"
 
     @pytest.mark.slow
-    def test_when_no_worker_is_left_that_is_told(self, tmp_path: Path) -> None:
+    def test_a_worker_whose_evaluation_hangs_is_started_anew(self, tmp_path: Path) -> None:
         with RayEvaluator(factory(tmp_path), workers=1, deadline_s=1.0) as evaluate:
             with pytest.raises(ClusterError, match="took longer"):
                 list(evaluate([(Synthetic.HANG, 0)]))
-            with pytest.raises(ClusterError, match="no worker is left"):
-                list(evaluate([(Synthetic.ANSWER, 1)]))
+            assert len(list(evaluate([(Synthetic.ANSWER, 1)]))) == 1
+
+    @pytest.mark.slow
+    def test_a_worker_that_cannot_be_started_anew_is_given_up(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        once = factory(tmp_path, **{"built once": np.zeros(1)})
+        with RayEvaluator(once, workers=1) as evaluate:
+            stream = evaluate([(Synthetic.ANSWER, 0), (Synthetic.DIE_ONCE, 0)])
+            assert next(stream).genotype == (Synthetic.ANSWER, 0)
+            with pytest.raises(ClusterError, match=r"no worker is left.* search again"):
+                next(stream)
+        took_over, given_up = (record.getMessage() for record in caplog.records)
+        assert "genotype (2, 0) died" in took_over
+        assert "(0 of 1 workers are left)" in took_over
+        assert "FileExistsError" in given_up
+
+    def test_an_evaluator_that_leaves_its_process_is_told(self, evaluate: RayEvaluator) -> None:
+        with pytest.raises(EvaluationError, match=r"SystemExit: the licence server"):
+            list(evaluate([(Synthetic.EXIT, 0)]))
+        assert len(list(evaluate([(Synthetic.ANSWER, 24)]))) == 1, "the workers are still there"
 
     @pytest.mark.slow
     def test_workers_may_share_a_cpu(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A cluster of several Ray nodes on this machine, one of which is lost."""
+"""A cluster of several Ray nodes on this machine, some of which are lost."""
 
 from __future__ import annotations
 
@@ -9,42 +9,77 @@ from typing import Any
 
 import pytest
 
+from nas import cluster as engine
 from nas.cluster import ClusterError, RayEvaluator
 from tests.nas.synthetic import Synthetic, factory
 
 NODE_CPUS = 2
+NODES = 2
 
 
-@pytest.fixture
-def nodes() -> Iterator[Any]:
-    """A head without room for workers, and two nodes with room for two each."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without room for workers."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=NODE_CPUS, object_store_memory=100 << 20)
     ray.init(address=cluster.address, log_to_driver=False)
-    cluster.wait_for_nodes()
     yield cluster
     ray.shutdown()
     cluster.shutdown()
 
 
-def test_a_lost_node_costs_no_evaluation(nodes, tmp_path):
+@pytest.fixture
+def nodes(cluster: Any) -> Any:
+    """The head and two nodes with room for two workers each."""
+    while len(cluster.worker_nodes) < NODES:
+        add(cluster)
+    cluster.wait_for_nodes()
+    return cluster
+
+
+def add(nodes: Any) -> None:
+    nodes.add_node(num_cpus=NODE_CPUS, object_store_memory=100 << 20)
+
+
+def lose(nodes: Any) -> None:
+    nodes.remove_node([*nodes.worker_nodes][-1], allow_graceful=False)
+
+
+def test_workers_must_fit_on_single_nodes(nodes: Any, tmp_path: Any) -> None:
+    with pytest.raises(ClusterError, match="room for 0 of the 1"):
+        RayEvaluator(factory(tmp_path), workers=1, cpus_per_worker=NODE_CPUS + 1)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_lost_node_costs_no_evaluation(
+    nodes: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture, *, replaced: bool
+) -> None:
     wanted = [(Synthetic.WAIT, number) for number in range(24)]
-    with RayEvaluator(factory(tmp_path), workers=2 * NODE_CPUS, cpus_per_worker=1) as evaluate:
+    with RayEvaluator(factory(tmp_path), workers=NODES * NODE_CPUS) as evaluate:
         arrived = []
         for evaluation in evaluate(wanted):
             arrived.append(evaluation.genotype)
             if len(arrived) == 5:
-                nodes.remove_node([*nodes.worker_nodes][-1], allow_graceful=False)
-                # Room for the workers that lost theirs.
-                nodes.add_node(num_cpus=NODE_CPUS, object_store_memory=100 << 20)
+                lose(nodes)
+                if replaced:
+                    add(nodes)
+        again = (Synthetic.ANSWER, 0)
+        assert [evaluation.genotype for evaluation in evaluate([again])] == [again]
     assert Counter(arrived) == Counter(wanted)
+    assert "another one takes over" in caplog.text
 
 
-def test_workers_must_fit_on_single_nodes(nodes, tmp_path):
-    with pytest.raises(ClusterError, match="room for 0 of the 1"):
-        RayEvaluator(factory(tmp_path), workers=1, cpus_per_worker=NODE_CPUS + 1)
+def test_when_all_nodes_are_lost_that_is_told(
+    nodes: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RayEvaluator(factory(tmp_path), workers=NODES * NODE_CPUS) as evaluate:
+        monkeypatch.setattr(engine, "_START_S", 1.0)
+        stream = evaluate([(Synthetic.ANSWER, 0), *((Synthetic.WAIT, n) for n in range(12))])
+        assert next(stream).genotype == (Synthetic.ANSWER, 0)
+        for _ in range(NODES):
+            lose(nodes)
+        with pytest.raises(ClusterError, match="no worker is left"):
+            list(stream)
