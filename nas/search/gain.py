@@ -8,19 +8,18 @@ adds the integral over u >= c of the expected improvement on best(u), which has 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from nas.search.front import nondominated
-from predictors.warp import Warp
 
 FloatArray = NDArray[np.float64]
 
-_CELLS = 128
+_POINTS = 1024
 _MARGIN = 0.1
-_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -48,56 +47,98 @@ def bounding_box(costs: FloatArray, losses: FloatArray, ceiling: float) -> Box:
     return Box(low, high + _MARGIN * (high - low), ceiling)
 
 
-class Landscape:
-    """The best loss within each cost budget, over a fixed set of budgets.
+class Landscape(Protocol):
+    """The best loss within each cost budget of a box.
 
-    With one cost the budgets are intervals, covered in part by a candidate within; with more they
-    are quasi-random points of the box.
-
-    Args:
-        box: The region whose volume counts.
-        warp: The map under which predicted losses are normal.
+    Attributes:
+        ceiling: The loss above which nothing counts.
+        levels: The distinct best losses, `(levels,)`, ascending.
     """
 
-    def __init__(self, box: Box, warp: Warp) -> None:
-        self._warp = warp
-        size = box.high - box.low
-        if len(size) == 1:
-            self._budgets = box.low + size * np.arange(_CELLS)[:, None] / _CELLS
-            self._width = float(size[0]) / _CELLS
-        else:
-            unit = qmc.Sobol(len(size), rng=0).random(8 * _CELLS)
-            self._budgets = box.low + size * unit
-            self._width = 0.0
-        self._ceiling = box.loss
-        self.best = np.full(len(self._budgets), box.loss)
+    ceiling: float
+    levels: FloatArray
 
     def add(self, cost: FloatArray, loss: float) -> None:
         """Count a network of this cost `(objectives,)` and loss as evaluated."""
-        share = self._cover(cost[None])[0]
-        self.best -= share * np.maximum(self.best - loss, 0.0)
+        ...
 
-    def gains(self, costs: FloatArray, mean: FloatArray, spread: FloatArray) -> FloatArray:
-        """The expected gain of each candidate alone, `(n,)`, as a share of the box.
+    def volumes(self, costs: FloatArray) -> FloatArray:
+        """The share of the box that budgets within reach of `costs` have at every level.
 
-        Args:
-            costs: Exact costs, `(n, objectives)`.
-            mean: Predicted mean of the warped loss, `(n,)`.
-            spread: Its standard deviation, `(n,)`.
+        `(n, objectives)` to `(n, levels)`.
         """
-        gains = np.empty(len(mean))
-        height = max(self._ceiling - float(self.best.min()), 1e-12)
-        for start in range(0, len(mean), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            expected = self._warp.improvement(self.best, mean[part], spread[part])
-            volume = np.einsum("ij,ij->i", self._cover(costs[part]), expected)
-            gains[part] = volume / (height * len(self.best))
-        return gains
+        ...
 
-    def _cover(self, costs: FloatArray) -> NDArray[np.float32]:
-        """The share of each budget cell within reach of the costs, `(n, cells)`."""
-        if self._width > 0:
-            reach: FloatArray = (self._budgets[:, 0] + self._width - costs) / self._width
-            return reach.clip(0, 1).astype(np.float32)
+
+def landscape(box: Box) -> Landscape:
+    """The empty landscape of `box`: exact for one cost, quasi-random budgets for more."""
+    size = box.high - box.low
+    return Staircase(box) if len(size) == 1 and size[0] > 0 else Points(box)
+
+
+def gains(land: Landscape, costs: FloatArray, expected: FloatArray) -> FloatArray:
+    """The expected gain of each candidate alone, `(n,)`, as a share of the box.
+
+    Args:
+        land: The landscape to gain on.
+        costs: Exact costs, `(n, objectives)`.
+        expected: By how much each candidate can be expected to lower every level of the landscape,
+            `(n, levels)`.
+    """
+    height = max(land.ceiling - float(land.levels[0]), 1e-12)
+    return np.einsum("ij,ij->i", land.volumes(costs), expected) / height
+
+
+class Staircase:
+    """One cost: the budgets are the intervals between the costs of the front."""
+
+    def __init__(self, box: Box) -> None:
+        self._edges = np.array([box.low[0], box.high[0]])
+        self._best = np.array([box.loss])
+        self.levels = self._best
+        self.ceiling = box.loss
+
+    def add(self, cost: FloatArray, loss: float) -> None:
+        """Count a network of this cost `(1,)` and loss as evaluated."""
+        edges, best = self._edges, self._best
+        position = int(np.searchsorted(edges, cost[0]))
+        if position == len(edges) or loss >= best[max(position - 1, 0)]:
+            return
+        if position > 0 and edges[position] > cost[0]:
+            edges = np.insert(edges, position, cost[0])
+            best = np.insert(best, position, best[position - 1])
+        best[position:] = np.minimum(best[position:], loss)
+        # The best loss falls along the budgets, so equal levels are neighbours.
+        kept = np.diff(best, prepend=np.inf) < 0
+        self._edges, self._best = edges[np.append(kept, True)], best[kept]
+        self.levels = self._best[::-1]
+
+    def volumes(self, costs: FloatArray) -> FloatArray:
+        """The share of the box within reach of the costs, `(n, 1)` to `(n, levels)`."""
+        reach = np.clip(self._edges[1:] - costs, 0, np.diff(self._edges))
+        return reach[:, ::-1] / (self._edges[-1] - self._edges[0])
+
+
+class Points:
+    """Several costs: the budgets are quasi-random points of the box."""
+
+    def __init__(self, box: Box) -> None:
+        size = box.high - box.low
+        self._budgets = box.low + size * qmc.Sobol(len(size), rng=0).random(_POINTS)
+        self._settle(np.full(_POINTS, box.loss))
+        self.ceiling = box.loss
+
+    def _settle(self, best: FloatArray) -> None:
+        self._best = best
+        self.levels, level = np.unique(best, return_inverse=True)
+        self._member = np.eye(len(self.levels), dtype=np.float32)[level] / _POINTS
+
+    def add(self, cost: FloatArray, loss: float) -> None:
+        """Count a network of this cost `(objectives,)` and loss as evaluated."""
+        within = np.all(cost <= self._budgets, axis=1)
+        self._settle(np.where(within, np.minimum(self._best, loss), self._best))
+
+    def volumes(self, costs: FloatArray) -> FloatArray:
+        """The share of the budgets within reach, `(n, objectives)` to `(n, levels)`."""
         within = np.all(costs[:, None] <= self._budgets, axis=2)
-        return np.asarray(within, dtype=np.float32)
+        return (within.astype(np.float32) @ self._member).astype(np.float64)

@@ -19,7 +19,7 @@ from nas.evaluate import Evaluation
 from nas.objectives import Goal, Measured, Problem
 from nas.search.evolution import front_ranks
 from nas.search.front import nondominated
-from nas.search.gain import Landscape, bounding_box
+from nas.search.gain import Landscape, bounding_box, gains, landscape
 from nas.search.initial import spread_over_costs
 from nas.search.inner import Effort, evolve, survivors
 from nas.search.learned_cost import LearnedCost, with_learned_costs
@@ -38,6 +38,7 @@ _ENUMERABLE = 20_000
 _POOL = 2_000
 _SHORTLIST = 200
 _TYPICAL = 1_000
+_BLOCK = 2_048
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,9 @@ class Guided:
         views = self._views(rows, losses)
         mean, spread = self._predictor.predict(pool)
         short = [
-            np.argsort(-_total(views, pool, (mean, share * spread)), kind="stable")[:_SHORTLIST]
+            np.argsort(-self._total(views, pool, (mean, share * spread)), kind="stable")[
+                :_SHORTLIST
+            ]
             for share in self._settings.exploration
         ]
         return self._greedily(rng, pool[np.unique(np.concatenate(short))], views, count)
@@ -172,10 +175,10 @@ class Guided:
         medians, _ = self._warp.back(mean, spread)
         chosen: list[int] = []
         while len(chosen) < min(count, len(pool)):
-            gains = _total(views, pool, (mean, self._share(rng) * spread))
-            gains[chosen] = -np.inf
-            best = int(gains.argmax())
-            if gains[best] <= 0:
+            gain = self._total(views, pool, (mean, self._share(rng) * spread))
+            gain[chosen] = -np.inf
+            best = int(gain.argmax())
+            if gain[best] <= 0:
                 break
             chosen.append(best)
             for view in views:
@@ -185,7 +188,7 @@ class Guided:
     def _views(self, rows: IntArray, losses: FloatArray) -> list[View]:
         """Every goal's front as of now, pending evaluations counted as predicted."""
         ceiling = float(np.quantile(self.predict(self._typical)[0], self._settings.ceiling))
-        views = [View.of(goal, rows, losses, ceiling, self._warp) for goal in self._problem.goals]
+        views = [View.of(goal, rows, losses, ceiling) for goal in self._problem.goals]
         if pending := self._ledger.pending:
             waiting = np.array(pending)
             for view in views:
@@ -212,6 +215,21 @@ class Guided:
             found.append(pool[best])
         return self._unseen(np.unique(np.concatenate(found), axis=0))
 
+    def _total(
+        self, views: Sequence[View], rows: IntArray, prediction: tuple[FloatArray, FloatArray]
+    ) -> FloatArray:
+        """The expected gain of each row over all goals, `(n,)`."""
+        levels = np.unique(np.concatenate([view.landscape.levels for view in views]))
+        places = [np.searchsorted(levels, view.landscape.levels) for view in views]
+        total = np.zeros(len(rows))
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            mean, spread = (values[part] for values in prediction)
+            expected = self._warp.improvement(levels, mean, spread)
+            for view, place in zip(views, places, strict=True):
+                total[part] += view.gains(rows[part], expected[:, place])
+        return total
+
     def _promise(self, rows: IntArray, *, share: float) -> FloatArray:
         """The loss that rows promise, `share` standard deviations below what is predicted."""
         mean, spread = self._predictor.predict(rows)
@@ -233,36 +251,29 @@ class View:
     landscape: Landscape
 
     @classmethod
-    def of(cls, goal: Goal, rows: IntArray, losses: FloatArray, ceiling: float, warp: Warp) -> View:
+    def of(cls, goal: Goal, rows: IntArray, losses: FloatArray, ceiling: float) -> View:
         """The front of the told `rows`, those within the goal's limits."""
         within = goal.violation(rows) == 0
-        costs, losses = goal.values(rows[within]), losses[within]
-        landscape = Landscape(bounding_box(costs, losses, ceiling), warp)
-        for cost, loss in zip(costs, losses, strict=True):
-            landscape.add(cost, float(loss))
-        return cls(goal, landscape)
+        box = bounding_box(goal.values(rows[within]), losses[within], ceiling)
+        view = cls(goal, landscape(box))
+        view.add(rows, losses)
+        return view
 
-    def gains(self, rows: IntArray, prediction: tuple[FloatArray, FloatArray]) -> FloatArray:
-        """The expected gain of each row, none beyond the goal's limits, `(n,)`."""
+    def gains(self, rows: IntArray, expected: FloatArray) -> FloatArray:
+        """The expected gain of each row, none beyond the goal's limits, `(n,)`.
+
+        Args:
+            rows: The candidates, `(n, choices)`.
+            expected: By how much they lower each level of the landscape, `(n, levels)`.
+        """
         costs, excess = self.goal.assess(rows)
-        within = excess == 0
-        gains = np.zeros(len(rows))
-        mean, spread = prediction
-        gains[within] = self.landscape.gains(costs[within], mean[within], spread[within])
-        return gains
+        return np.where(excess == 0, gains(self.landscape, costs, expected), 0.0)
 
     def add(self, rows: IntArray, losses: FloatArray) -> None:
         """Count `rows` as evaluated with these losses."""
         within = self.goal.violation(rows) == 0
         for cost, loss in zip(self.goal.values(rows[within]), losses[within], strict=True):
             self.landscape.add(cost, float(loss))
-
-
-def _total(
-    views: Sequence[View], rows: IntArray, prediction: tuple[FloatArray, FloatArray]
-) -> FloatArray:
-    """The expected gain of each row over all goals, `(n,)`."""
-    return np.sum([view.gains(rows, prediction) for view in views], axis=0)
 
 
 def default_predictor(problem: Problem) -> Predictor:
