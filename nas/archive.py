@@ -33,7 +33,7 @@ class Archive:
     """The evaluations of one search space, each on the disk before it counts.
 
     A genotype is kept once: the first evaluation of it stands. Several processes may append to the
-    same archive; each sees the others' evaluations from its next append on.
+    same archive; each sees the others' evaluations from its next append or refresh on.
 
     Args:
         location: The path of a journal file, created if missing (its folder is not), or a
@@ -55,7 +55,7 @@ class Archive:
         with self._written():
             self._study = _open(_storage(str(location)), study)
         self._claim()
-        self._refresh()
+        self.refresh()
 
     def append(self, evaluation: Evaluation) -> None:
         """Put `evaluation` on the disk; nothing happens if its genotype is there already.
@@ -67,11 +67,21 @@ class Archive:
                 holds what was appended before.
         """
         trial = self._trial(evaluation)
-        with self._written():
-            self._refresh()
-            if evaluation.genotype not in self._kept:
+        self.refresh()
+        if evaluation.genotype not in self._kept:
+            with self._written():
                 self._study.add_trial(trial)
-                self._refresh()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was written since the last look, by whomever."""
+        with self._written():
+            trials = self._study.get_trials(deepcopy=False)
+        for trial in trials[self._read :]:
+            if trial.state == TrialState.COMPLETE:
+                evaluation = self._evaluation(trial)
+                self._kept.setdefault(evaluation.genotype, evaluation)
+        self._read = len(trials)
 
     def evaluations(self) -> list[Evaluation]:
         """All evaluations, in the order they were appended."""
@@ -96,15 +106,6 @@ class Archive:
                 f"the space {known or 'of another program'}, given space {self.space.name!r} "
                 f"({self.space.fingerprint}); give the space it was made with, or another archive"
             )
-
-    def _refresh(self) -> None:
-        """Take in the trials that were written since the last look."""
-        trials = self._study.get_trials(deepcopy=False)
-        for trial in trials[self._read :]:
-            if trial.state == TrialState.COMPLETE:
-                evaluation = self._evaluation(trial)
-                self._kept.setdefault(evaluation.genotype, evaluation)
-        self._read = len(trials)
 
     def _trial(self, evaluation: Evaluation) -> FrozenTrial:
         genotype, metrics = self._checked(evaluation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,11 +39,12 @@ class EvaluationError(RuntimeError):
 class Evaluator(Protocol):
     """Measures subnets; a pure function of the genotype, whatever the order or the place."""
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterable[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Evaluation]:
         """One evaluation per genotype, each as soon as it is there, in any order.
 
         The caller archives each before it takes the next, so that a kill loses what is under way
-        and nothing else.
+        and nothing else. A genotype is to be taken only when someone can begin with it: an
+        asynchronous search chooses it then, by all that has been measured till then.
 
         Raises:
             EvaluationError: While iterating; names the genotype that could not be evaluated.

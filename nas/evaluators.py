@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -60,7 +60,7 @@ class SupernetEvaluator:
         self._device = torch.device(device)
         self._threads = threads
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
         """One evaluation per genotype, in their order, each when it is asked for."""
         for genotype in genotypes:
             start = time.perf_counter()

@@ -218,6 +218,8 @@ class SearchSection(Section):
     """How many evaluations stood in the archive before this search: told, not in the budget."""
     budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100
     batch: Annotated[int, Field(ge=1)] = 10
+    asynchronous: bool | None = None
+    """Whether a worker gets its next subnet at once; with several workers, where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
     calibration_images: Annotated[int, Field(ge=1)] = 512
@@ -273,6 +275,12 @@ class Recipe(Section):
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()
     compute: ComputeSection = ComputeSection()
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the search goes on with every single evaluation rather than in batches."""
+        asked = self.search.asynchronous
+        return self.compute.workers > 1 if asked is None else asked
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -19,10 +19,12 @@ class Searcher(Protocol):
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` canonical genotypes, none evaluated or proposed before.
 
-        Fewer only where the space has no more to offer; an empty list ends the search.
+        Those that were proposed and not told yet may be many: an asynchronous search asks for one
+        while others are under way. Fewer only where the space has no more to offer; an empty list
+        ends the search.
         """
         ...
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn the evaluations of the genotypes asked last, in any order."""
+        """Learn evaluations, in any order; those of others, which were never asked for, too."""
         ...

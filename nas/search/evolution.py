@@ -123,11 +123,13 @@ class Evolution:
         losses = np.array([self._ledger.losses[tuple(row)] for row in rows.tolist()])
         F = points(self._problem, rows, losses)
         told = Population.new(X=rows, F=F, G=excess(self._problem, rows))
-        if self._survival is None:
-            self._survival = self._method.survival(F, self._size)
+        merged = Population.merge(self._population, told)
+        if self._survival is None or len(self._ledger.losses) <= self._size:
+            # Anew till the first population is complete, however few are told at once.
+            self._survival = self._method.survival(merged.get("F"), self._size)
         self._population = self._survival.do(
             self._pymoo_problem,
-            Population.merge(self._population, told),
+            merged,
             n_survive=self._size,
             random_state=np.random.default_rng([self._seed, len(self._ledger.losses)]),
         )

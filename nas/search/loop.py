@@ -1,9 +1,9 @@
-"""The search loop: ask, evaluate what the archive does not know, archive, tell."""
+"""The search loops: ask, evaluate what the archive does not know, archive, tell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from nas.archive import OBJECTIVE, Archive
 from nas.evaluate import Evaluation as Evaluation  # what `Progress` is given
@@ -56,7 +56,8 @@ def search(
         done = len(told) + len(found)
         if found:
             progress(done, budget, list(found.values()))
-        for evaluation in _measured([g for g in proposed if g not in found], evaluate):
+        missing = [genotype for genotype in proposed if genotype not in found]
+        for evaluation in _measured(missing, evaluate, pending=set(missing)) if missing else ():
             archive.append(evaluation)
             found[evaluation.genotype] = evaluation
             done += 1
@@ -68,9 +69,82 @@ def search(
     return list(told.values())
 
 
-def _proposed(searcher: Searcher, count: int, told: dict[Genotype, Evaluation]) -> list[Genotype]:
+def search_asynchronously(
+    searcher: Searcher,
+    evaluate: Evaluator,
+    archive: Archive,
+    *,
+    budget: int,
+    known: int = 0,
+    progress: Progress = lambda done, budget, latest: None,
+) -> None:
+    """Ask whenever the evaluator takes a genotype, tell whatever arrives, till `budget` is spent.
+
+    Nobody waits for a slow worker. What the searcher proposes follows from the order of arrival,
+    so no two searches are alike. A killed search is resumed by the same call with a new searcher:
+    it is told all that the archive holds and goes on from there. What other searches put into the
+    archive meanwhile is told as well, and counts.
+
+    Args:
+        searcher: Who proposes; new.
+        evaluate: Who measures; it decides how many evaluations are under way.
+        archive: Where evaluations go, each on the disk before it counts.
+        budget: Evaluations that the archive holds in the end, beyond those `known`.
+        known: How many it held before the search.
+        progress: Called as `(done, budget, latest)` once for what the archive holds already and
+            once for every new evaluation.
+
+    Raises:
+        EvaluationError: As `search`; what is under way is archived before.
+    """
+    if budget < 1:
+        raise ValueError(f"a search needs a budget of at least 1, not {budget}")
+    proposals = _Proposals(searcher, archive, total=known + budget)
+    if len(archive) > known:
+        progress(len(archive) - known, budget, archive.evaluations()[known:])
+    for evaluation in _measured(proposals, evaluate, pending=proposals.pending):
+        archive.append(evaluation)
+        progress(len(archive) - known, budget, [evaluation])
+    if proposals.failure is not None:
+        raise proposals.failure
+
+
+class _Proposals:
+    """Genotypes, each asked for when it is taken, till the archive will hold `total`.
+
+    Attributes:
+        pending: What was taken and is not answered yet.
+        failure: Why there are no more, if that was an exception.
+    """
+
+    def __init__(self, searcher: Searcher, archive: Archive, *, total: int) -> None:
+        self.pending: set[Genotype] = set()
+        self.failure: Exception | None = None
+        self._searcher, self._archive, self._total = searcher, archive, total
+        self._told: set[Genotype] = set()
+
+    def __iter__(self) -> Iterator[Genotype]:
+        while proposed := self._next():
+            self.pending.update(proposed)
+            yield from proposed
+
+    def _next(self) -> list[Genotype]:
+        """One proposal, from all that is known by now; nothing at the end of the search."""
+        try:
+            self._archive.refresh()
+            new = self._archive.evaluations()[len(self._told) :]
+            self._searcher.tell(new)
+            self._told.update(evaluation.genotype for evaluation in new)
+            seen = self._told | self.pending
+            return _proposed(self._searcher, 1, seen) if len(seen) < self._total else []
+        except Exception as error:  # noqa: BLE001  # raised when what is under way has been archived
+            self.failure = error
+            return []
+
+
+def _proposed(searcher: Searcher, count: int, seen: Container[Genotype]) -> list[Genotype]:
     proposed = searcher.ask(count)
-    repeated = [g for i, g in enumerate(proposed) if g in told or g in proposed[:i]]
+    repeated = [g for i, g in enumerate(proposed) if g in seen or g in proposed[:i]]
     if repeated:
         raise ValueError(
             f"searcher {type(searcher).__name__} proposed {repeated[0]} again, so the search "
@@ -79,11 +153,10 @@ def _proposed(searcher: Searcher, count: int, told: dict[Genotype, Evaluation]) 
     return proposed
 
 
-def _measured(genotypes: Sequence[Genotype], evaluate: Evaluator) -> Iterator[Evaluation]:
-    """One sound evaluation per genotype, as they arrive."""
-    pending = set(genotypes)
-    if not pending:
-        return
+def _measured(
+    genotypes: Iterable[Genotype], evaluate: Evaluator, *, pending: set[Genotype]
+) -> Iterator[Evaluation]:
+    """One sound evaluation per genotype, as they arrive; what arrived is not `pending` any more."""
     for evaluation in _guarded(evaluate, genotypes, pending):
         if evaluation.genotype not in pending:
             raise EvaluationError(
@@ -101,7 +174,7 @@ def _measured(genotypes: Sequence[Genotype], evaluate: Evaluator) -> Iterator[Ev
 
 
 def _guarded(
-    evaluate: Evaluator, genotypes: Sequence[Genotype], pending: set[Genotype]
+    evaluate: Evaluator, genotypes: Iterable[Genotype], pending: set[Genotype]
 ) -> Iterator[Evaluation]:
     """What the evaluator gives; its exceptions become an `EvaluationError` that names genotypes."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,7 +16,7 @@ from nas.evaluators import SupernetEvaluator
 from nas.plan import Plan
 from nas.search.base import Searcher
 from nas.search.guided import Guided, Settings, default_columns
-from nas.search.loop import search
+from nas.search.loop import search, search_asynchronously
 from nas.search.named import SEARCHERS
 from nas.steps.probing import Probe, probed
 from nas.steps.training import device_of
@@ -37,7 +38,6 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     archive, settings = archive_of(plan), plan.recipe.search
     probe = probed(plan, supernet, display) if settings.proxies else None
     searcher = searcher_of(plan, probe)
-    searcher.tell(archive.evaluations()[: settings.known])
     if not settings.budget:
         return archive
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
@@ -48,14 +48,12 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
             best = min([best, *(evaluation.metrics["error"] for evaluation in latest)])
             advance(done, budget, f"lowest validation error {best:.2f} %")
 
-        search(
-            searcher,
-            evaluate,
-            archive,
-            budget=settings.budget,
-            batch=settings.batch,
-            progress=progress,
-        )
+        if plan.recipe.asynchronous:
+            how = functools.partial(search_asynchronously, known=settings.known)
+        else:
+            searcher.tell(archive.evaluations()[: settings.known])
+            how = functools.partial(search, batch=settings.batch)
+        how(searcher, evaluate, archive, budget=settings.budget, progress=progress)
     return archive
 
 

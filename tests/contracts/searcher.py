@@ -66,6 +66,21 @@ def run(searcher: Searcher, *batches: int) -> list[Genotype]:
     return found
 
 
+def asynchronously(searcher: Searcher, *, evaluations: int, workers: int) -> list[Genotype]:
+    """Everything proposed one by one, `workers` under way, of which a random one ends next."""
+    rng = np.random.default_rng(0)
+    found: list[Genotype] = []
+    pending: list[Genotype] = []
+    while len(found) < evaluations:
+        asked = searcher.ask(1) if len(pending) < workers else []
+        found, pending = found + asked, pending + asked
+        if not asked:
+            if not pending:
+                break
+            searcher.tell(evaluated([pending.pop(rng.integers(len(pending)))]))
+    return found
+
+
 class SearcherContract:
     """What every searcher promises."""
 
@@ -95,6 +110,18 @@ class SearcherContract:
         searcher.tell(evaluated(first))
         waiting = [*searcher.ask(10), *searcher.ask(10), *searcher.ask(10)]
         assert len({*first, *waiting}) == 40
+
+    def test_told_one_by_one_in_any_order_it_proposes_nothing_that_is_under_way(
+        self, make, problem
+    ):
+        found = asynchronously(make(problem, 0), evaluations=18, workers=5)
+        assert len(found) == len(set(found)) == 18
+        assert all(problem.space.canonical(genotype) == genotype for genotype in found)
+
+    def test_one_by_one_an_exhausted_space_ends_the_search(self, make):
+        space = chain(depth=2, widths=(4,))
+        found = asynchronously(make(problem_of(space), 0), evaluations=20, workers=5)
+        assert len(found) == len(set(found)) == space.size == 12
 
     def test_what_others_evaluated_is_not_proposed(self, make, problem):
         searcher = make(problem, 0)

@@ -82,3 +82,4 @@ class Wanderer:
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         self._history += [evaluation.metrics["loss"] for evaluation in evaluations]
+        self._proposed.update((evaluation.genotype, None) for evaluation in evaluations)

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from predictors.gaussian import GaussianProcess
 from predictors.ridge import Ridge
 from tests.contracts.searcher import (
     SearcherContract,
+    asynchronously,
     chain,
     evaluated,
     picked,
@@ -283,14 +285,33 @@ PEERS = {
 def test_what_is_proposed_later_is_dominated_by_fewer_random_networks(name):
     problem = problem_of(chain(depth=9))
     crowd = problem.space.sample_array(np.random.default_rng(1), 500)
+    late = run(PEERS[name](problem), *[10] * 12)[80:]
+    assert dominating(crowd, late) < 0.8 * dominating(crowd, crowd)
+
+
+def test_the_first_population_sets_up_who_survives_however_few_are_told_at_once(monkeypatch):
+    problem = problem_of(chain(depth=9))
+    seen = []
+
+    def survival(found, size):
+        seen.append(len(found))
+        return METHODS["nsga2"].survival(found, size)
+
+    monkeypatch.setitem(METHODS, "noting", replace(METHODS["nsga2"], survival=survival))
+    run(Evolution(problem, seed=0, population=12, method="noting"), 12, 12)
+    assert seen == [12]
+    asynchronously(
+        Evolution(problem, seed=0, population=12, method="noting"), evaluations=40, workers=4
+    )
+    assert seen == [12, *range(1, 13)]
+
+
+def dominating(crowd, rows):
+    """The share of pairs in which one of the crowd is no worse than one of the rows."""
     others = np.column_stack([rugged(crowd), picked(crowd)])
-
-    def dominating(rows):
-        own = np.column_stack([rugged(rows), picked(rows)])
-        return (others[None] <= own[:, None]).all(axis=2).mean()
-
-    late = np.array(run(PEERS[name](problem), *[10] * 12)[80:])
-    assert dominating(late) < 0.8 * dominating(crowd)
+    rows = np.array(rows)
+    own = np.column_stack([rugged(rows), picked(rows)])
+    return (others[None] <= own[:, None]).all(axis=2).mean()
 
 
 def test_a_weighted_sum_prefers_what_dominates_and_what_is_within():
