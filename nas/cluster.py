@@ -7,8 +7,9 @@ import math
 import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -92,8 +93,8 @@ class RayEvaluator:
         """Stop the workers, and the cluster if this started it."""
         self._stack.close()
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
-        """One evaluation per genotype, as they finish.
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+        """One evaluation per genotype, as they finish; genotypes are taken as workers are free.
 
         After a failure nothing new is started, what is under way is still given, then it is raised.
 
@@ -101,7 +102,8 @@ class RayEvaluator:
             EvaluationError: An evaluation raised, took longer than the deadline, or killed one
                 worker after the other; or no worker is left and none comes back.
         """
-        chunks = [genotypes[i : i + self._chunk] for i in range(0, len(genotypes), self._chunk)]
+        remaining = iter(genotypes)
+        chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
         dispatch = Dispatch(self._ray, self._crew, deadline_s=self._deadline_s, patience_s=_START_S)
         return dispatch.run(chunks)
 

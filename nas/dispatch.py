@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -92,21 +92,33 @@ class Dispatch:
         self._ray, self._crew = ray, crew
         self._deadline_s, self._patience_s = deadline_s, patience_s
         self._idle = deque(crew.present)
+        self._chunks: Iterator[Sequence[Genotype]] = iter(())
         self._waiting: deque[Sequence[Genotype]] = deque()
         self._calls: dict[Any, _Call] = {}
         self._deaths: Counter[tuple[Genotype, ...]] = Counter()
         self._failure: EvaluationError | None = None
 
-    def run(self, chunks: Sequence[Sequence[Genotype]]) -> Iterator[Evaluation]:
-        """The evaluations as they arrive; raises the first failure when all calls have ended."""
-        self._waiting.extend(chunks)
-        self._submit()
+    def run(self, chunks: Iterable[Sequence[Genotype]]) -> Iterator[Evaluation]:
+        """The evaluations as they arrive; raises the first failure when all calls have ended.
+
+        Takes one chunk more than there are workers, so that none waits while the next is chosen.
+        """
+        self._chunks = iter(chunks)
+        self._fill()
         while self._calls or (self._waiting and self._failure is None):
             arrived = self._next()
             self._submit()  # before the caller is busy
             yield from arrived
+            self._fill()
         if self._failure is not None:
             raise self._failure
+
+    def _fill(self) -> None:
+        """Keep every worker busy and one more chunk ready."""
+        self._submit()
+        while not self._waiting and self._failure is None and (chunk := next(self._chunks, None)):
+            self._waiting.append(chunk)
+            self._submit()
 
     def _submit(self) -> None:
         while self._waiting and self._idle and self._failure is None:

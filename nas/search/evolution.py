@@ -123,7 +123,7 @@ class Evolution:
         losses = np.array([self._ledger.losses[tuple(row)] for row in rows.tolist()])
         F = points(self._problem, rows, losses)
         told = Population.new(X=rows, F=F, G=excess(self._problem, rows))
-        merged = Population.merge(self._population, told)
+        merged: Any = Population.merge(self._population, told)
         if self._survival is None or len(self._ledger.losses) <= self._size:
             # Anew till the first population is complete, however few are told at once.
             self._survival = self._method.survival(merged.get("F"), self._size)

@@ -80,6 +80,24 @@ class TestTwoWorkers:
         assert len({evaluation.where for evaluation in found}) == 2
         assert list(evaluate([])) == []
 
+    def test_a_slow_worker_holds_nobody_up_and_no_more_is_taken_than_is_needed(
+        self, evaluate: RayEvaluator
+    ) -> None:
+        arrived: list[Genotype] = []
+        ahead: list[int] = []
+
+        def taken() -> Iterator[Genotype]:
+            # The first ends once the last has begun.
+            genotypes = [(Synthetic.ANSWER, 30 + i) for i in range(12)]
+            for count, genotype in enumerate([(Synthetic.FOLLOW, 41), *genotypes], start=1):
+                ahead.append(count - len(arrived))
+                yield genotype
+
+        for evaluation in evaluate(taken()):
+            arrived.append(evaluation.genotype)
+        assert arrived.index((Synthetic.FOLLOW, 41)) >= 11, "all others ended meanwhile"
+        assert max(ahead) == 3, "two under way and one ready"
+
     def test_a_worker_that_dies_loses_nothing(self, evaluate: RayEvaluator) -> None:
         genotypes = [(kind, i) for i in range(2) for kind in (Synthetic.DIE_ONCE, Synthetic.ANSWER)]
         assert same(list(evaluate(genotypes))) == expected(genotypes)
