@@ -132,7 +132,7 @@ def main() -> None:
     losses = 50 - rows @ np.sin(np.arange(rows.shape[1])) ** 2
     predictors: dict[str, Predictor] = {
         "Gaussian process": default_predictor(problem),
-        "ridge": Ridge(OneHot(problem.space)),
+        "ridge": Ridge(OneHot(problem.space).compact),
     }
     many = problem.space.sample_array(np.random.default_rng(3), 20_000)
     print(f"{len(problem.space.choices)} choices, population {POPULATION}, one core\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,17 +39,20 @@ class OneHot:
     def __init__(self, space: SearchSpace, extra: Sequence[Column] = ()) -> None:
         self.space = space
         self._extra = tuple(extra)
-        self._offsets = np.concatenate([[0], np.cumsum(space.counts)[:-1]]).astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(space.counts)[:-1]]).astype(np.int64)
         self._options = int(space.counts.sum())
         self.one_hot_choice = np.repeat(np.arange(len(space.choices)), space.counts)
-        self._sums = _sums_over_kinds(space, self._offsets)
+        option = np.arange(self._options) - offsets[self.one_hot_choice]
+        self._later = np.flatnonzero(option)
+        self._later_choice = self.one_hot_choice[self._later]
+        self._later_option = option[self._later].astype(np.int16)
+        self._rules = int(space.openings.rule.max()) + 1
+        sums = _sums_over_kinds(space, offsets)
         self._picks = self._options + len(space.choices)
-        self.columns = self._picks + self._sums.shape[1] + len(self._extra)
+        self.columns = self._picks + sums.shape[1] + len(self._extra)
         rows = space.sample_array(np.random.default_rng(0), _REFERENCE_ROWS)
-        sums = self._encode(rows)[:, : self._picks] @ self._sums
-        self._center = sums.mean(axis=0)
-        self._spread = np.where(np.ptp(sums, axis=0) > 0, sums.std(axis=0), 1)
         self._scales = [_scale(column(rows)) for column in self._extra]
+        self.expansion = self._expansion(offsets, sums, self.dummies(rows))
 
     @property
     def parts(self) -> tuple[slice, slice, slice]:
@@ -60,25 +65,58 @@ class OneHot:
 
     def __call__(self, genotypes: IntArray) -> NDArray[np.float32]:
         """The features of `genotypes`, which must be canonical."""
-        result = self._encode(genotypes)
-        first = self._picks + self._sums.shape[1]
-        sums = result[:, : self._picks] @ self._sums
-        result[:, self._picks : first] = (sums - self._center) / self._spread
-        for position, (column, scale) in enumerate(
-            zip(self._extra, self._scales, strict=True), start=first
-        ):
-            low, mean, high, spread = scale
-            result[:, position] = (np.clip(column(genotypes), low, high) - mean) / spread
-        return result
+        return self.dummies(genotypes) @ self.expansion
 
-    def _encode(self, genotypes: IntArray) -> NDArray[np.float32]:
-        """One-hot and ordinal columns, the others still zero."""
-        result = np.zeros((len(genotypes), self.columns), dtype=np.float32)
-        is_open = self.space.active_array(genotypes)
-        index = genotypes + self._offsets + (np.arange(len(genotypes)) * self.columns)[:, None]
-        np.put(result, index, is_open)
-        result[:, self._options : self._picks] = (genotypes + 1) * is_open / self.space.counts
-        return result
+    def compact(self, genotypes: IntArray) -> NDArray[np.float32]:
+        """The features turned into fewer columns; scalar products of rows stay the same."""
+        return self.dummies(genotypes) @ self._turned
+
+    @cached_property
+    def _turned(self) -> NDArray[np.float32]:
+        return rotated(self.expansion)
+
+    def dummies(self, genotypes: IntArray) -> NDArray[np.float32]:
+        """All that features are sums of, `(n, dummies)`; `dummies @ expansion` are the features.
+
+        The rules that open choices, the first of them always true; every option but a choice's
+        first; the extra columns, standardised.
+        """
+        picks = genotypes.T.astype(np.int16)
+        first = self._rules + len(self._later)
+        result = np.empty((first + len(self._extra), len(genotypes)), dtype=np.float32)
+        result[: self._rules] = self.space.openings(genotypes)
+        result[self._rules : first] = picks[self._later_choice] == self._later_option[:, None]
+        for row, column, scale in zip(result[first:], self._extra, self._scales, strict=True):
+            low, mean, high, spread = scale
+            row[:] = (np.clip(column(genotypes), low, high) - mean) / spread
+        return result.T
+
+    def _expansion(
+        self, offsets: IntArray, sums: NDArray[np.float32], dummies: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The features of every dummy alone, sums standardised over the rows of `dummies`."""
+        counts, rule = self.space.counts, self.space.openings.rule
+        later = self._rules + np.arange(len(self._later))
+        result = np.zeros((dummies.shape[1], self.columns))
+        result[rule, offsets] = 1
+        result[later, offsets[self._later_choice]] = -1
+        result[later, self._later] = 1
+        result[rule, self._options + np.arange(len(counts))] = 1 / counts
+        more = self._later_option / counts[self._later_choice]
+        result[later, self._options + self._later_choice] = more
+        first, last = self._picks, self.columns - len(self._extra)
+        summed = result[:, :first] @ sums
+        found = dummies @ summed
+        summed[0] -= found.mean(axis=0)
+        result[:, first:last] = summed / np.where(np.ptp(found, axis=0) > 0, found.std(axis=0), 1)
+        result[later[-1] + 1 :, last:] = np.eye(len(self._extra))
+        return result.astype(np.float32)
+
+
+def rotated(matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+    """As few columns as will do for rows whose scalar products are those of `matrix`."""
+    triangle: Any = np.linalg.qr(matrix.T.astype(np.float64), mode="r")
+    return triangle.T.astype(np.float32)
 
 
 def _sums_over_kinds(space: SearchSpace, offsets: IntArray) -> NDArray[np.float32]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import strmm  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtri  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import minimize
 
-from predictors.features import OneHot, checked
+from predictors.features import OneHot, checked, rotated
 from search_spaces.space import IntArray
 
 FloatArray = NDArray[np.float64]
@@ -73,7 +74,8 @@ class GaussianProcess:
         losses = checked(genotypes, losses)
         self._center, self._spread = float(losses.mean()), float(losses.std()) or 1.0
         y = (losses - self._center) / self._spread
-        self._X = self.features(genotypes)
+        self._dummies = self.features.dummies(genotypes)
+        self._X = self._dummies @ self.features.expansion
         evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
         start = np.zeros(3 + len(self._part) + 2)
         start[-2:] = self.prior.trend, self.prior.noise
@@ -89,12 +91,15 @@ class GaussianProcess:
         weights = self.weights(parameters)
         choices = len(self.features.space.choices)
         scale = np.concatenate([weights[self.features.one_hot_choice] / 2, weights[choices:]])
-        self._scale = np.sqrt(scale).astype(np.float32)
-        self._middle = self._X.mean(axis=0)
-        self._points = (self._X - self._middle) * self._scale
-        self._norms = (self._points**2).sum(axis=1)
-        self._trend = np.float32(np.exp(parameters[-2]))
-        self._whiten, self._dual, self._level, self._variance = evidence.solution(parameters)
+        # Shifted to the middle, scaled, and turned into few columns, which leaves products alone;
+        # twice the products, so that halves of the squares complete them to distances.
+        expansion = self.features.expansion.astype(np.float64)
+        expansion[0] -= self._X.mean(axis=0)
+        self._turned = rotated(expansion * np.sqrt(2 * scale))
+        self._points: NDArray[np.float32] = self._dummies @ self._turned
+        self._halves = _half_squares(self._points)
+        self._trend = float(np.exp(parameters[-2]))
+        self._whiten, self._target, self._level, self._variance = evidence.solution(parameters)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
         """The kernel's weight per choice (other option), choice (order) and extra column."""
@@ -102,29 +107,36 @@ class GaussianProcess:
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean and the standard deviation of the loss without noise, each `(n,)`."""
-        mean, spread = np.empty(len(genotypes)), np.empty(len(genotypes))
+        mean, left = np.empty((2, len(genotypes)))
         for start in range(0, len(genotypes), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            points = (self.features(genotypes[rows]) - self._middle) * self._scale
-            norms = (points**2).sum(axis=1)
-            kernel = self._kernel(points, norms)
-            mean[rows] = self._level + kernel @ self._dual
-            explained = ((kernel @ self._whiten) ** 2).sum(axis=1)
-            left = 1.0 + self._trend * norms - explained
-            spread[rows] = np.sqrt(self._variance * np.maximum(left, 1e-6))
+            points = self.features.dummies(genotypes[rows]) @ self._turned
+            halves = _half_squares(points)
+            kernel = self._kernel(points, halves)
+            whitened = strmm(1.0, self._whiten, kernel.T, lower=1, overwrite_b=1).T
+            mean[rows] = whitened @ self._target
+            left[rows] = 1.0 + self._trend * halves - 2 * _half_squares(whitened)
+        mean += self._level
+        spread = np.sqrt(self._variance * np.maximum(left, 1e-6))
         return mean * self._spread + self._center, spread * self._spread
 
     def _kernel(
-        self, points: NDArray[np.float32], norms: NDArray[np.float32]
+        self, points: NDArray[np.float32], halves: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         shared = points @ self._points.T
-        near = 2 * shared
-        near -= self._norms
-        near -= norms[:, None]
-        np.exp(np.minimum(near, 0, out=near), out=near)
-        shared *= self._trend
-        near += shared
-        return near
+        kernel = shared - self._halves
+        kernel -= halves[:, None]
+        np.exp(kernel, out=kernel)
+        shared *= self._trend / 2
+        kernel += shared
+        return kernel
+
+
+def _half_squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Half the squared length of every row."""
+    halves: NDArray[np.float32] = np.einsum("nc,nc->n", points, points)
+    halves /= 2
+    return halves
 
 
 class _Evidence:
@@ -168,11 +180,13 @@ class _Evidence:
 
     def solution(
         self, parameters: FloatArray
-    ) -> tuple[NDArray[np.float32], FloatArray, float, float]:
-        """The map that whitens a row of the kernel, dual weights, mean level, signal variance."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
+        """The map that whitens the kernel, the whitened losses, mean level, signal variance."""
         factor = self._decompose(parameters)[3]
-        whiten, _ = dtrtri(factor, lower=1)
-        return np.tril(whiten).T.astype(np.float32), *self._profiled(factor)[1:]
+        whiten = np.tril(dtrtri(factor, lower=1)[0])
+        _, _, level, variance = self._profiled(factor)
+        target = whiten @ (self._y - level)
+        return np.asfortranarray(whiten, np.float32), target.astype(np.float32), level, variance
 
     def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
         prior, n = self._owner.prior, len(self._y)

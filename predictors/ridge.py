@@ -23,7 +23,8 @@ class Ridge:
     included (Bishop 2006, section 3.3).
 
     Args:
-        features: `(n, choices)` to `(n, columns)`, such as `OneHot(space)`.
+        features: `(n, choices)` to `(n, columns)`, such as `OneHot(space)`; only their
+            scalar products count, so its `compact` does as well and is faster.
         penalties: Candidates for the penalty, in units of the squared features.
     """
 
@@ -44,15 +45,17 @@ class Ridge:
         self.penalty = float(self.penalties[int(np.argmin(errors))])
         self.leave_one_out_error = float(np.sqrt(np.min(errors)))
         self._weights = Vt.T @ (s / (s**2 + self.penalty) * Uy)
-        # Prior covariance minus what the data explains, both in units of the noise variance.
-        self._explained = Vt.T * np.sqrt(s**2 / (s**2 + self.penalty) / self.penalty)
+        # The posterior's precision, in units of the noise's; its inverse is the covariance.
+        precision = (Vt.T * s**2) @ Vt + self.penalty * np.eye(X.shape[1])
+        self._whiten = np.linalg.inv(np.linalg.cholesky(precision)).T.astype(np.float32)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean and the standard deviation of the loss, each `(n,)`."""
         X = self.features(genotypes) - self._center
         mean = self._mean + X @ self._weights
-        spread = (X**2).sum(axis=1) / self.penalty - ((X @ self._explained) ** 2).sum(axis=1)
-        return mean, self.leave_one_out_error * np.sqrt(1.0 + np.maximum(spread, 0.0))
+        whitened = X.astype(np.float32) @ self._whiten
+        spread = np.einsum("nc,nc->n", whitened, whitened)
+        return mean, self.leave_one_out_error * np.sqrt(1.0 + spread, dtype=np.float64)
 
 
 def _leave_one_out(

@@ -60,6 +60,6 @@ class Linas(Proposer):
         return self._waiting
 
     def _model(self, rows: IntArray, values: FloatArray) -> Callable[[IntArray], FloatArray]:
-        model = Ridge(OneHot(self.space))
+        model = Ridge(OneHot(self.space).compact)
         model.fit(rows, values)
         return lambda asked: model.predict(asked)[0]

@@ -80,6 +80,15 @@ def test_one_hot_is_zero_where_a_choice_is_closed():
     assert abs(made[:, extra].mean()) < 1
 
 
+def test_compact_features_have_the_same_scalar_products():
+    space = chain(depth=3)
+    features = OneHot(space, extra=[picked])
+    rows = space.sample_array(np.random.default_rng(0), 64)
+    full, few = features(rows), features.compact(rows)
+    assert few.shape[1] < full.shape[1]
+    np.testing.assert_allclose(few @ few.T, full @ full.T, atol=1e-5)
+
+
 def test_an_extra_column_may_be_infinite_somewhere_but_not_everywhere():
     space = chain(depth=3)
     rows = space.sample_array(np.random.default_rng(0), 64)
@@ -103,6 +112,69 @@ def test_ridge_chooses_its_penalty_by_leave_one_out():
         again.fit(rows[kept], losses[kept])
         errors.append(again.predict(rows[[left_out]])[0][0] - losses[left_out])
     assert ridge.leave_one_out_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+
+
+def measured_and_others(space):
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 90), axis=0)
+    return np.split(np.random.default_rng(1).permutation(rows), [40])
+
+
+def test_ridge_predicts_the_posterior_of_its_penalty():
+    space = chain(depth=4)
+    rows, others = measured_and_others(space)
+    losses = loss_of(rows)
+    features = OneHot(space)
+    ridge = Ridge(features)
+    ridge.fit(rows, losses)
+    mean, spread = ridge.predict(others)
+    X, x = (
+        features(some) - features(rows).astype(np.float64).mean(axis=0) for some in (rows, others)
+    )
+    covariance = np.linalg.inv(X.T @ X + ridge.penalty * np.eye(X.shape[1]))
+    expected = losses.mean() + x @ covariance @ X.T @ (losses - losses.mean())
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    variance = 1 + np.einsum("nc,cd,nd->n", x, covariance, x)
+    np.testing.assert_allclose(spread, ridge.leave_one_out_error * np.sqrt(variance), rtol=1e-4)
+    compact = Ridge(features.compact)
+    compact.fit(rows, losses)
+    np.testing.assert_allclose(compact.predict(others), (mean, spread), rtol=1e-4)
+
+
+def test_the_process_predicts_as_its_kernel_says():
+    from predictors.gaussian import _Evidence, _pair_distances
+
+    space = chain(depth=3)
+    rows, others = measured_and_others(space)
+    features = OneHot(space, extra=[picked])
+    process = GaussianProcess(features)
+    process.fit(rows, loss_of(rows))
+    y = (loss_of(rows) - loss_of(rows).mean()) / loss_of(rows).std()
+    evidence = _Evidence(_pair_distances(features, features(rows)), y, process)
+    at = np.random.default_rng(1).normal(0, 0.3, 3 + len(evidence._distances) + 2)
+    at[-2:] = np.log([0.7, 0.05])
+    process._settle(at, evidence)
+
+    weights, choices = process.weights(at), len(space.choices)
+    scale = np.concatenate([weights[features.one_hot_choice] / 2, weights[choices:]])
+    X, x = (
+        features(some) - features(rows).astype(np.float64).mean(axis=0) for some in (rows, others)
+    )
+
+    def kernel(one, other):
+        distance = (scale * (one[:, None] - other) ** 2).sum(axis=2)
+        return np.exp(-distance) + 0.7 * (one * scale) @ other.T
+
+    known, across = kernel(X, X), kernel(x, X)
+    inverse = np.linalg.inv(
+        known + 0.05 * (1 + 0.7 * (scale * X**2).sum(axis=1).mean()) * np.eye(40)
+    )
+    level = (inverse @ y).sum() / inverse.sum()
+    mean = level + across @ inverse @ (y - level)
+    variance = (y - level) @ inverse @ (y - level) / len(y)
+    explained = np.einsum("nm,mk,nk->n", across, inverse, across)
+    spread = np.sqrt(variance * (np.diag(kernel(x, x)) - explained))
+    expected = np.array([mean, spread]) * loss_of(rows).std() + [[loss_of(rows).mean()], [0]]
+    np.testing.assert_allclose(process.predict(others), expected, rtol=1e-3)
 
 
 def test_the_kernels_gradient_is_that_of_its_evidence():
