@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.answers import Answers
 from nas.durable import WriteError, write_error
 from nas.evaluate import Evaluation
 from nas.journal import DamagedJournal, JournalLock, repair, sealed
@@ -32,8 +34,9 @@ class ArchiveError(ValueError):
 class Archive:
     """The evaluations of one search space, each on the disk before it counts.
 
-    A genotype is kept once: the first evaluation of it stands. Several processes may append to the
-    same archive; each sees the others' evaluations from its next append or refresh on.
+    A genotype is evaluated once, but one that saw more images may follow: what a search was told is
+    the first, what is reported the one that saw most. Several processes may append to the same
+    archive; each sees the others' evaluations from its next append or refresh on.
 
     Args:
         location: The path of a journal file, created if missing (its folder is not), or a
@@ -50,7 +53,8 @@ class Archive:
         self.location = re.sub("//[^/@]*@", "//", str(location))  # no password in a message
         self.space = space
         self._distributions = {c.name: _distribution(c) for c in space.choices}
-        self._kept: dict[Genotype, Evaluation] = {}
+        self._first: dict[Genotype, Evaluation] = {}
+        self._best: dict[Genotype, Evaluation] = {}
         self._read = 0
         with self._written():
             self._study = _open(_storage(str(location)), study)
@@ -58,7 +62,7 @@ class Archive:
         self.refresh()
 
     def append(self, evaluation: Evaluation) -> None:
-        """Put `evaluation` on the disk; nothing happens if its genotype is there already.
+        """Put `evaluation` on the disk, unless one of its genotype that saw as much is there.
 
         Raises:
             ArchiveError: The genotype is not a canonical one of the space, the metrics lack
@@ -68,7 +72,7 @@ class Archive:
         """
         trial = self._trial(evaluation)
         self.refresh()
-        if evaluation.genotype not in self._kept:
+        if _tells_more(evaluation, self._best.get(evaluation.genotype)):
             with self._written():
                 self._study.add_trial(trial)
             self.refresh()
@@ -80,19 +84,25 @@ class Archive:
         for trial in trials[self._read :]:
             if trial.state == TrialState.COMPLETE:
                 evaluation = self._evaluation(trial)
-                self._kept.setdefault(evaluation.genotype, evaluation)
+                self._first.setdefault(evaluation.genotype, evaluation)
+                if _tells_more(evaluation, self._best.get(evaluation.genotype)):
+                    self._best[evaluation.genotype] = evaluation
         self._read = len(trials)
 
     def evaluations(self) -> list[Evaluation]:
-        """All evaluations, in the order they were appended."""
-        return list(self._kept.values())
+        """Of every genotype the evaluation that saw most images, in the order they came first."""
+        return [self._best[genotype] for genotype in self._first]
+
+    def told(self) -> list[Evaluation]:
+        """Of every genotype the first evaluation, which is the one that a search was told."""
+        return list(self._first.values())
 
     def get(self, genotype: Genotype) -> Evaluation | None:
-        """The evaluation of `genotype`, or `None`."""
-        return self._kept.get(genotype)
+        """The first evaluation of `genotype`, or `None`."""
+        return self._first.get(genotype)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._first)
 
     def _claim(self) -> None:
         """Mark a new study with the space; refuse one of another space."""
@@ -119,6 +129,7 @@ class Archive:
                 "seed": int(evaluation.seed),
                 "seconds": float(evaluation.seconds),
                 "where": evaluation.where,
+                **_written_answers(evaluation.answers),
             },
         )
 
@@ -151,6 +162,7 @@ class Archive:
             seed=attributes["seed"],
             seconds=attributes["seconds"],
             where=attributes["where"],
+            answers=_read_answers(attributes),
         )
 
     @contextmanager
@@ -163,6 +175,26 @@ class Archive:
             raise
         except OSError as error:
             raise write_error(self.location, error) from error
+
+
+def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
+    """Whether it saw more images than what is known of its genotype."""
+    seen, before = (one and one.answers and one.answers.seen for one in (evaluation, known))
+    return known is None or (seen or 0) > (before or 0)
+
+
+def _written_answers(answers: Answers | None) -> dict[str, Any]:
+    if answers is None:
+        return {}
+    text = base64.b64encode(answers.bits).decode()
+    return {"answers": {"wrong": text, "seen": answers.seen, "whole": answers.whole}}
+
+
+def _read_answers(attributes: Mapping[str, Any]) -> Answers | None:
+    if "answers" not in attributes:
+        return None
+    held = attributes["answers"]
+    return Answers(base64.b64decode(held["wrong"]), held["seen"], held["whole"])
 
 
 def _distribution(made: Choice[Any]) -> CategoricalDistribution:

@@ -20,7 +20,8 @@ def export_archive(archive: Archive, path: Path) -> int:
     """Write every evaluation as a row of a CSV or Parquet file, by suffix; gives how many.
 
     Columns: one per choice with the option as text, `genotype` (option indices joined by spaces),
-    every metric, then `seed`, `seconds` and `where`. A metric that an evaluation lacks is empty.
+    every metric, `images` seen of the validation split and whether it was `stopped` early, then
+    `seed`, `seconds` and `where`. What an evaluation lacks is empty.
 
     Raises:
         ArchiveError: For another suffix, or where Parquet is asked for without pyarrow.
@@ -64,6 +65,8 @@ def _columns(space: SearchSpace, evaluations: Sequence[Evaluation]) -> dict[str,
     columns["genotype"] = [" ".join(map(str, e.genotype)) for e in evaluations]
     for metric in sorted({name for e in evaluations for name in e.metrics}):
         columns[metric] = [e.metrics.get(metric) for e in evaluations]
+    columns["images"] = [e.answers and e.answers.seen for e in evaluations]
+    columns["stopped"] = ["no" if e.complete else "yes" for e in evaluations]
     columns["seed"] = [e.seed for e in evaluations]
     columns["seconds"] = [e.seconds for e in evaluations]
     columns["where"] = [e.where for e in evaluations]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import socket
@@ -11,10 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, cast
 
+from nas.answers import Answers
 from nas.dispatch import RETRIES, ClusterError, Crew, Dispatch, Failure, told
-from nas.evaluate import Evaluation, EvaluationError, Evaluator, EvaluatorFactory
+from nas.evaluate import (
+    Evaluation,
+    EvaluationError,
+    Evaluator,
+    EvaluatorFactory,
+    RivalOf,
+    StoppingEvaluator,
+    no_rival,
+)
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
@@ -93,8 +103,12 @@ class RayEvaluator:
         """Stop the workers, and the cluster if this started it."""
         self._stack.close()
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[Evaluation]:
         """One evaluation per genotype, as they finish; genotypes are taken as workers are free.
+
+        Rivals are for evaluators that stop.
 
         After a failure nothing new is started, what is under way is still given, then it is raised.
 
@@ -105,7 +119,7 @@ class RayEvaluator:
         remaining = iter(genotypes)
         chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
         dispatch = Dispatch(self._ray, self._crew, deadline_s=self._deadline_s, patience_s=_START_S)
-        return dispatch.run(chunks)
+        return dispatch.run(chunks, rival_of)
 
     def _worker(self, resources: Mapping[str, float]) -> Any:
         threads = str(max(1, int(resources["CPU"])))
@@ -121,7 +135,7 @@ class RayEvaluator:
 
     def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
         calls = [
-            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [])
+            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [], {})
             for worker in workers
         ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
@@ -150,12 +164,20 @@ class _Worker:
         self._evaluator: Evaluator | None = None
 
     def evaluate(
-        self, factory: Sequence[Any], genotypes: Sequence[Genotype]
+        self,
+        factory: Sequence[Any],
+        genotypes: Sequence[Genotype],
+        rivals: Mapping[Genotype, Answers],
     ) -> tuple[list[Evaluation], Failure | None]:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
         done: list[Evaluation] = []
         try:
-            done.extend(self._built(*factory)(genotypes))
+            evaluate = self._built(*factory)
+            if rivals:
+                evaluate = functools.partial(
+                    cast("StoppingEvaluator", evaluate), rival_of=rivals.get
+                )
+            done.extend(evaluate(genotypes))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
             return done, _failure(error)
         return done, None

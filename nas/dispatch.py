@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from nas.evaluate import Evaluation, EvaluationError
+from nas.evaluate import Evaluation, EvaluationError, RivalOf, no_rival
 from search_spaces.space import Genotype
 
 RETRIES = 3
@@ -55,7 +55,7 @@ class Crew:
 
     def lost(self, worker: Any) -> None:
         """Await a worker that died; it answers when it and its evaluator are there again."""
-        again = worker.evaluate.options(max_task_retries=-1).remote(self.factory, [])
+        again = worker.evaluate.options(max_task_retries=-1).remote(self.factory, [], {})
         self.away[again] = worker
 
     def returned(self, answer: Any) -> list[Any]:
@@ -93,17 +93,18 @@ class Dispatch:
         self._deadline_s, self._patience_s = deadline_s, patience_s
         self._idle = deque(crew.present)
         self._chunks: Iterator[Sequence[Genotype]] = iter(())
+        self._rival_of: RivalOf = no_rival
         self._waiting: deque[Sequence[Genotype]] = deque()
         self._calls: dict[Any, _Call] = {}
         self._deaths: Counter[tuple[Genotype, ...]] = Counter()
         self._failure: EvaluationError | None = None
 
-    def run(self, chunks: Iterable[Sequence[Genotype]]) -> Iterator[Evaluation]:
+    def run(self, chunks: Iterable[Sequence[Genotype]], rival_of: RivalOf) -> Iterator[Evaluation]:
         """The evaluations as they arrive; raises the first failure when all calls have ended.
 
         Takes one chunk more than there are workers, so that none waits while the next is chosen.
         """
-        self._chunks = iter(chunks)
+        self._chunks, self._rival_of = iter(chunks), rival_of
         self._fill()
         while self._calls or (self._waiting and self._failure is None):
             arrived = self._next()
@@ -123,7 +124,8 @@ class Dispatch:
     def _submit(self) -> None:
         while self._waiting and self._idle and self._failure is None:
             worker, genotypes = self._idle.popleft(), self._waiting.popleft()
-            reference = worker.evaluate.remote(self._crew.factory, genotypes)
+            rivals = {one: rival for one in genotypes if (rival := self._rival_of(one))}
+            reference = worker.evaluate.remote(self._crew.factory, genotypes, rivals)
             deadline = time.monotonic() + self._deadline_s
             self._calls[reference] = _Call(worker, genotypes, deadline)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from nas.answers import Answers
 from search_spaces.space import Genotype
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -23,6 +24,7 @@ class Evaluation:
         seed: The seed of the run it was measured in.
         seconds: Wall time it took.
         where: Host, process and device that measured it.
+        answers: Which validation images it got wrong, where the evaluator tells.
     """
 
     genotype: Genotype
@@ -30,6 +32,12 @@ class Evaluation:
     seed: int
     seconds: float
     where: str
+    answers: Answers | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it saw all images, so that its `error` is no estimate."""
+        return self.answers is None or self.answers.complete
 
 
 class EvaluationError(RuntimeError):
@@ -48,6 +56,29 @@ class Evaluator(Protocol):
 
         Raises:
             EvaluationError: While iterating; names the genotype that could not be evaluated.
+        """
+        ...
+
+
+RivalOf = Callable[[Genotype], Answers | None]
+"""The answers of the subnet that a genotype must beat to be of use; None where there is none."""
+
+
+def no_rival(genotype: Genotype) -> None:
+    """Nothing to beat, so nothing is stopped."""
+
+
+class StoppingEvaluator(Evaluator, Protocol):
+    """Measures subnets, and stops early where one is far behind its rival."""
+
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterable[Evaluation]:
+        """As an `Evaluator`; of what is stopped, `error` is an estimate.
+
+        Args:
+            genotypes: What to measure.
+            rival_of: Asked for every genotype when its evaluation begins.
         """
         ...
 

@@ -11,12 +11,22 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.evaluate import Arrays, Evaluation, EvaluationError, EvaluatorFactory
+from nas.answers import Answers
+from nas.early_stop import estimated_error, hopeless
+from nas.evaluate import (
+    Arrays,
+    Evaluation,
+    EvaluationError,
+    EvaluatorFactory,
+    RivalOf,
+    no_rival,
+)
 from search_spaces.space import Genotype, SearchSpace
 from supernets.deploy import deploy
 from supernets.extract import extract
@@ -32,10 +42,12 @@ class SupernetEvaluator:
     Args:
         supernet: The trained weights; moved to `device`, else never modified.
         calibration: Batches of images, `(n, c, h, w)`, for statistics and ranges.
-        validation: Batches of images and labels, `(n,)`; search sees no other data.
+        validation: Batches of images and labels, `(n,)`; search sees no other data. A subnet may
+            be stopped between two batches.
         seed: The run's seed, noted in every evaluation.
         device: Where to compute.
         threads: Of torch, while measuring; `None` leaves the process as it is.
+        whole: How many of the images the search shows; the others were held back from it.
     """
 
     def __init__(
@@ -47,6 +59,7 @@ class SupernetEvaluator:
         seed: int,
         device: torch.device | str = "cpu",
         threads: int | None = None,
+        whole: int | None = None,
     ) -> None:
         if not calibration or not sum(len(labels) for _, labels in validation):
             raise ValueError(
@@ -59,32 +72,46 @@ class SupernetEvaluator:
         self._seed = seed
         self._device = torch.device(device)
         self._threads = threads
+        self._whole = whole or sum(len(labels) for _, labels in validation)
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
-        """One evaluation per genotype, in their order, each when it is asked for."""
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[Evaluation]:
+        """One evaluation per genotype, in their order, each when it is asked for.
+
+        One that is stopped against its rival has as `error` the rival's, more by how far behind it
+        was on the images that both saw, and as `loss` that of the images seen.
+        """
         for genotype in genotypes:
             start = time.perf_counter()
             try:
                 with _pinned(self._threads):
-                    metrics = self._metrics(genotype)
+                    metrics, answers = self._measured(genotype, rival_of(genotype))
             except Exception as error:
                 raise EvaluationError(
                     f"evaluating genotype {genotype} failed: {type(error).__name__}: {error}"
                 ) from error
             seconds = time.perf_counter() - start
-            yield Evaluation(genotype, metrics, self._seed, seconds, place(self._device))
+            where = place(self._device)
+            yield Evaluation(genotype, metrics, self._seed, seconds, where, answers)
 
-    def _metrics(self, genotype: Genotype) -> dict[str, float]:
+    def _measured(
+        self, genotype: Genotype, rival: Answers | None
+    ) -> tuple[dict[str, float], Answers]:
         extracted = extract(self._supernet, genotype, self._calibration)
         module = deploy(extracted).module().to(self._device)
-        wrong, loss, count = 0, 0.0, 0
+        wrong, loss = np.zeros(0, dtype=np.bool_), 0.0
         with torch.inference_mode():
             for images, labels in self._validation:
                 logits = module(images)
-                wrong += int((logits.argmax(dim=1) != labels).sum())
+                missed = (logits.argmax(dim=1) != labels).cpu().numpy()
+                wrong = np.concatenate([wrong, missed])
                 loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-                count += len(labels)
-        return {"error": 100.0 * wrong / count, "loss": loss / count}
+                if rival is not None and rival.whole == self._whole and hopeless(wrong, rival):
+                    break
+        answers = Answers.of(wrong, self._whole)
+        metrics = {"error": estimated_error(answers, rival), "loss": loss / len(wrong)}
+        return metrics, answers
 
     def factory(self) -> EvaluatorFactory:
         """Builds this evaluator in another process."""
@@ -100,6 +127,7 @@ class SupernetEvaluator:
             seed=self._seed,
             device=str(self._device),
             threads=self._threads,
+            whole=self._whole,
         )
         return EvaluatorFactory(build, arrays)
 
@@ -120,9 +148,7 @@ def _pinned(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _rebuilt(
-    arrays: Arrays, *, space: SearchSpace, seed: int, device: str, threads: int | None
-) -> SupernetEvaluator:
+def _rebuilt(arrays: Arrays, *, space: SearchSpace, seed: int, **options: Any) -> SupernetEvaluator:
     tensors = {name: _shared(array) for name, array in arrays.items()}
 
     def part(kind: str) -> list[Tensor]:
@@ -134,9 +160,7 @@ def _rebuilt(
     supernet.load_state_dict(state, assign=True)
     validation = list(zip(part("validation."), part("labels."), strict=True))
     calibration = part("calibration.")
-    return SupernetEvaluator(
-        supernet, calibration, validation, seed=seed, device=device, threads=threads
-    )
+    return SupernetEvaluator(supernet, calibration, validation, seed=seed, **options)
 
 
 def _shared(array: NDArray[Any]) -> Tensor:

@@ -110,6 +110,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     forms_for(recipe.export.formats)
     targets = load_targets(recipe, files)
     task = recipe.task.load()
+    _check_held_back(recipe, len(task.validation))
     try:
         space = recipe.space.build(task)
     except ValueError as error:
@@ -127,6 +128,16 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
         if target not in plan.unmeasured():
             feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))
     return plan
+
+
+def _check_held_back(recipe: Recipe, images: int) -> None:
+    search = recipe.search
+    left = max(0, images - (search.validation_images or images))
+    if search.confirm_images > left:
+        raise RecipeError(
+            f"search.confirm_images = {search.confirm_images}: the search leaves {left} of the "
+            f"{images} validation images; give fewer, or a smaller search.validation_images"
+        )
 
 
 def cost_ranges(plan: Plan) -> dict[str, CostRange]:

@@ -224,6 +224,10 @@ class SearchSection(Section):
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
     calibration_images: Annotated[int, Field(ge=1)] = 512
     validation_images: Annotated[int, Field(ge=1)] | None = None
+    early_stop: bool = False
+    """Whether an evaluation ends when it is unlikely to reach a front."""
+    confirm_images: Annotated[int, Field(ge=0)] = 0
+    """Validation images beyond `validation_images` that front members are shown at the end."""
 
 
 def _enough_networks(count: int) -> int:

@@ -95,12 +95,16 @@ class TrainingSummary:
 
 @dataclass(frozen=True)
 class Point:
-    """One true evaluation; `predicted` is the error as predicted before it was measured."""
+    """One true evaluation; `predicted` is the error as predicted before it was measured.
+
+    Where it was `stopped` early, its error is an estimate.
+    """
 
     genotype: Genotype
     order: int
     metrics: Mapping[str, float]
     predicted: Estimate | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,14 @@ def _volume(front: FloatArray, reference: FloatArray) -> float:
 
 
 def measured_front(
-    goal: Goal, evaluations: Sequence[Evaluation], *, metric: str = "error"
+    goal: Goal, evaluations: Sequence[Evaluation], *, metric: str = "error", stopped: bool = False
 ) -> list[Evaluation]:
     """The evaluations within the limits of `goal` that no other one beats, cheapest first.
 
-    Of those that are equal in loss and costs, the first evaluated stands for all.
+    Of those that are equal in loss and costs, the first evaluated stands for all. Those that were
+    stopped early are left out, unless `stopped` lets their estimates count.
     """
+    evaluations = [one for one in evaluations if stopped or one.complete]
     if not evaluations:
         return []
     rows = np.array([evaluation.genotype for evaluation in evaluations])

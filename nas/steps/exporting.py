@@ -61,7 +61,11 @@ class Shipped:
 def chosen(
     goal: Goal, evaluations: Sequence[Evaluation], *, tolerance: float = 0.0
 ) -> Evaluation | None:
-    """The cheapest subnet within the limits, at most `tolerance` points worse than the best."""
+    """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
+
+    One whose evaluation was stopped early is never chosen.
+    """
+    evaluations = [one for one in evaluations if one.complete]
     if not evaluations:
         return None
     rows = np.array([evaluation.genotype for evaluation in evaluations])

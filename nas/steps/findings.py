@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,8 @@ def points_of(
             guesses = [Estimate(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
         for order, evaluation in enumerate(evaluations[start : start + batch], start=start):
             guess = guesses[order - start]
-            points.append(Point(evaluation.genotype, order, evaluation.metrics, guess))
+            point = Point(evaluation.genotype, order, evaluation.metrics, guess)
+            points.append(replace(point, stopped=not evaluation.complete))
     return tuple(points)
 
 
@@ -66,6 +68,7 @@ class Findings:
     ) -> None:
         self.rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
         self.errors = np.array([e.metrics["error"] for e in evaluations])
+        self._complete = np.array([e.complete for e in evaluations], dtype=np.bool_)
         predictor.fit(self.rows, self.errors)
         self._space = space
         self._evaluations = evaluations
@@ -86,7 +89,17 @@ class Findings:
             predicted_front=self._predicted_front(goal),
             reference_point=reference,
             hypervolume=growth,
+            notes=self._stopped(),
         )
+
+    def _stopped(self) -> tuple[str, ...]:
+        """A note on evaluations that were stopped early, if there are any."""
+        stopped, count = int((~self._complete).sum()), len(self._complete)
+        told = (
+            f"{stopped} of {count} evaluations were stopped early: their errors are estimates, "
+            "and they are on no front."
+        )
+        return (told,) if stopped else ()
 
     def _front(self, goal: Goal) -> tuple[FrontPoint, ...]:
         """The measured front within the limits, cheapest first."""
@@ -129,11 +142,11 @@ class Findings:
     def _hypervolume(self, goal: Goal) -> tuple[dict[str, float], tuple[HypervolumePoint, ...]]:
         """The reference point, and the dominated share of its box after every evaluation.
 
-        The reference is the 75 % quantile of the errors and the dearest evaluated cost; infeasible
-        subnets dominate nothing.
+        The reference is the 75 % quantile of the errors and the dearest evaluated cost; subnets
+        that are infeasible or were stopped early dominate nothing.
         """
         points = np.column_stack([self.errors, goal.values(self.rows)])
-        feasible = goal.violation(self.rows) == 0
+        feasible = self._complete & (goal.violation(self.rows) == 0)
         if not feasible.any():
             return {}, ()
         worst = points[feasible].max(axis=0)

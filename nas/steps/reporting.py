@@ -147,7 +147,7 @@ def _target(
     """What was found for a device, with what ships there."""
     band = latency_band(target)
     if target.name not in shipped:
-        return replace(found, latency_band=band, notes=(NONE_WITHIN,))
+        return replace(found, latency_band=band, notes=(NONE_WITHIN, *found.notes))
     goal = plan.problem.goals[plan.targets.index(target)]
     chosen = described(plan, goal, shipped[target.name], points, band=band)
     return replace(found, latency_band=band, chosen=chosen)

@@ -6,12 +6,14 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 from nas.archive import Archive
 from nas.cluster import RayEvaluator
 from nas.display import Display
-from nas.evaluate import Evaluation, Evaluator
+from nas.early_stop import STEPS, EarlyStopping, unsettled
+from nas.evaluate import Evaluation, StoppingEvaluator
 from nas.evaluators import SupernetEvaluator
 from nas.plan import Plan
 from nas.search.base import Searcher
@@ -48,13 +50,39 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
             best = min([best, *(evaluation.metrics["error"] for evaluation in latest)])
             advance(done, budget, f"lowest validation error {best:.2f} %")
 
+        proposing, measuring = searcher, evaluate
+        if settings.early_stop:
+            proposing = measuring = EarlyStopping(plan.problem, searcher, evaluate)
         if plan.recipe.asynchronous:
             how = functools.partial(search_asynchronously, known=settings.known)
         else:
-            searcher.tell(archive.evaluations()[: settings.known])
+            proposing.tell(archive.told()[: settings.known])
             how = functools.partial(search, batch=settings.batch)
-        how(searcher, evaluate, archive, budget=settings.budget, progress=progress)
+        how(proposing, measuring, archive, budget=settings.budget, progress=progress)
+    _settle(plan, supernet, archive, display)
     return archive
+
+
+def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) -> None:
+    """Show the front's members all images, those held back from the search included.
+
+    The best of many noisy errors are lucky ones. As theirs rise others come onto the front, so
+    this goes on until nobody there is left.
+    """
+    images = _whole(plan) + plan.recipe.search.confirm_images
+    if not unsettled(plan.problem, archive.evaluations(), images):
+        return
+    with (
+        evaluator_of(plan, supernet, more=plan.recipe.search.confirm_images) as evaluate,
+        display.stage("confirm") as advance,
+    ):
+        done = 0
+        while left := unsettled(plan.problem, archive.evaluations(), images):
+            total = done + len(left)
+            for evaluation in evaluate(left):
+                archive.append(evaluation)
+                done += 1
+                advance(done, total, f"front members on {images} images")
 
 
 def searcher_of(plan: Plan, probe: Probe | None) -> Searcher:
@@ -77,13 +105,24 @@ def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
     return GaussianProcess(OneHot(plan.space, extra=columns))
 
 
+def _whole(plan: Plan) -> int:
+    """How many validation images the search shows a subnet."""
+    images = len(plan.task.validation)
+    return min(plan.recipe.search.validation_images or images, images)
+
+
 @contextlib.contextmanager
-def evaluator_of(plan: Plan, supernet: Supernet) -> Iterator[Evaluator]:
-    """Evaluates on the validation split: in this process, or on as many Ray workers as asked."""
-    compute, settings = plan.recipe.compute, plan.recipe.search
-    count = settings.validation_images or len(plan.task.validation)
-    images, labels = plan.task.validation.images[:count], plan.task.validation.labels[:count]
-    batches = list(zip(images.split(_BATCH), labels.split(_BATCH), strict=True))
+def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[StoppingEvaluator]:
+    """Evaluates on the validation split: in this process, or on as many Ray workers as asked.
+
+    `more` images that the search does not see come on top.
+    """
+    compute, settings, whole = plan.recipe.compute, plan.recipe.search, _whole(plan)
+    # The first images stand for all, also where a task's are in the order of their classes.
+    order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
+    images, labels = plan.task.validation.images[order], plan.task.validation.labels[order]
+    size = min(_BATCH, -(-whole // STEPS)) if settings.early_stop else _BATCH
+    batches = list(zip(images.split(size), labels.split(size), strict=True))
     calibration = plan.task.calibration(settings.calibration_images, _BATCH)
     local = SupernetEvaluator(
         supernet,
@@ -92,6 +131,7 @@ def evaluator_of(plan: Plan, supernet: Supernet) -> Iterator[Evaluator]:
         seed=plan.recipe.seed,
         device=device_of(plan),
         threads=compute.threads,
+        whole=whole,
     )
     if not compute.workers:
         yield local

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nas.answers import Answers
 from nas.archive import Archive, ArchiveError
 from nas.evaluate import Evaluation
 from search_spaces.space import Genotype, SearchSpace
@@ -81,6 +82,22 @@ class ArchiveContract:
             archive.append(again)
         assert archive.evaluations() == [first]
         assert Archive(location, archive.space, study="net").evaluations() == [first]
+
+    def test_answers_come_back_and_the_evaluation_that_saw_more_is_reported(
+        self, location: str, archive: Archive, evaluations: list[Evaluation]
+    ) -> None:
+        wrong = np.random.default_rng(0).random(100) < 0.3
+        stopped, whole, more = (
+            replace(evaluations[0], metrics={"error": seen}, answers=Answers.of(wrong[:seen], 80))
+            for seen in (10, 80, 100)
+        )
+        for one in (stopped, evaluations[1], whole, stopped, more, whole):
+            archive.append(one)
+        for kept in (archive, Archive(location, archive.space, study="net")):
+            assert kept.evaluations() == [more, evaluations[1]]
+            assert kept.told() == [stopped, evaluations[1]]
+            assert kept.get(stopped.genotype) == stopped
+            assert len(kept) == 2
 
     def test_two_writers_see_each_other_and_keep_a_genotype_once(
         self, location: str, archive: Archive, evaluations: list[Evaluation]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from nas.answers import Answers
 from nas.archive import Archive
 from nas.cluster import ClusterError, RayEvaluator
 from nas.evaluate import Evaluation, EvaluationError, EvaluatorFactory
@@ -154,14 +155,18 @@ class TestOwnWorkers:
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(40, 1, 8, 8, generator=generator)
         labels = torch.randint(10, (40,), generator=generator)
-        local = SupernetEvaluator(
-            Supernet(space, seed=0), [images[:16]], [(images, labels)], seed=3, threads=1
-        )
+        batches = list(zip(images.split(10), labels.split(10), strict=True))
+        supernet = Supernet(space, seed=0)
+        local = SupernetEvaluator(supernet, [images[:16]], batches, seed=3, threads=1)
         rng = np.random.default_rng(0)
         genotypes = sorted({space.sample(rng) for _ in range(6)})
+        flawless = Answers.of(np.zeros(40, dtype=bool), 40)
+        rivals = dict.fromkeys(genotypes[::2], flawless)
         with RayEvaluator(local.factory(), workers=1, chunk=4) as remote:
-            found = list(remote(genotypes))
+            found, stopped = list(remote(genotypes)), list(remote(genotypes, rivals.get))
         assert same(found) == same(list(local(genotypes)))
+        assert same(stopped) == same(list(local(genotypes, rivals.get)))
+        assert [one.genotype for one in stopped if not one.complete] == genotypes[::2]
         assert str(os.getpid()) not in {evaluation.where.split(":")[1] for evaluation in found}
 
     def test_more_workers_than_fit_are_refused_at_once(self, tmp_path: Path) -> None:

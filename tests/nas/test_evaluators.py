@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nas.answers import Answers
 from nas.evaluate import Evaluation, EvaluationError
 from nas.evaluators import SupernetEvaluator
 from search_spaces.space import Genotype
@@ -68,6 +69,31 @@ def test_it_measures_the_deployed_subnet_on_all_of_the_validation_split(
     assert evaluation.seed == 7
     assert evaluation.seconds > 0
     assert evaluation.where.endswith(":cpu")
+
+
+def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) -> None:
+    genotype = evaluator._supernet.space.largest
+    (whole,) = evaluator([genotype])
+    assert whole.complete
+    assert whole.answers is not None
+    assert whole.answers.error == whole.metrics["error"]
+    flawless = Answers.of(np.zeros(50, dtype=bool), 50)
+    (stopped,) = evaluator([genotype], {genotype: flawless}.get)
+    assert not stopped.complete
+    assert stopped.answers == Answers.of(whole.answers.wrong[:20], 50)
+    assert stopped.metrics["error"] == pytest.approx(stopped.answers.error)  # behind none by all
+    for harmless in (whole.answers, Answers.of(np.zeros(40, dtype=bool), 40)):
+        assert timeless([*evaluator([genotype], {genotype: harmless}.get)]) == timeless([whole])
+
+
+def test_images_held_back_from_the_search_are_told_apart(
+    supernet: Supernet, evaluator: SupernetEvaluator
+) -> None:
+    more = SupernetEvaluator(supernet, calibration(), validation(), seed=7, threads=1, whole=40)
+    (again,), (one,) = more([supernet.space.largest]), evaluator([supernet.space.largest])
+    assert again.metrics == one.metrics
+    assert again.answers == replace(one.answers, whole=40)
+    assert timeless([*more.factory()()([supernet.space.largest])]) == timeless([again])
 
 
 def test_the_order_of_evaluation_changes_nothing(

@@ -20,7 +20,7 @@ from nas.report.data import Results, TargetResult
 from nas.report.store import load
 from nas.steps.exporting import chosen
 from search_spaces.space import IntArray, SearchSpace
-from tests.nas.runs import measured, nas, settings, succeeded
+from tests.nas.runs import assert_refused, evaluations, measured, nas, settings, succeeded
 
 TARGETS = ("edge-npu", "bit-serial")
 LIMIT_BYTES = 1200
@@ -169,6 +169,46 @@ def test_every_searcher_goes_on_from_half_an_archive(recipe, folder, searcher):
     journal.write_bytes(b"".join(lines[:-9]))
     succeeded(nas("search", recipe, "--out", folder, *options))
     assert measured(folder) == whole
+
+
+def test_a_run_with_early_stopping_is_honest_and_goes_on_as_it_would_have(recipe, folder):
+    options = list(settings("search.early_stop=true", "search.budget=24", "search.batch=6"))
+    journal = folder / "archive.journal"
+    journal.unlink()
+    succeeded(nas("run", recipe, "--out", folder, "--resume", *options))
+    whole, lines = evaluations(folder), journal.read_bytes().splitlines(keepends=True)
+    stopped = {one.genotype for one in whole if not one.complete}
+    assert stopped
+    results = load(folder / "results.json")
+    assert {point.genotype for point in results.evaluated if point.stopped} == stopped
+    for target in results.targets:
+        assert stopped.isdisjoint(point.genotype for point in target.front)
+        assert f"{len(stopped)} of 24 evaluations were stopped early" in " ".join(target.notes)
+    journal.write_bytes(b"".join(lines[:-9]))
+    succeeded(nas("search", recipe, "--out", folder, *options))
+    assert [(one.genotype, one.answers) for one in evaluations(folder)] == [
+        (one.genotype, one.answers) for one in whole
+    ]
+
+
+def test_front_members_are_shown_the_images_held_back(recipe, folder):
+    options = list(settings("search.validation_images=100", "search.confirm_images=150"))
+    (folder / "archive.journal").unlink()
+    succeeded(nas("run", recipe, "--out", folder, "--resume", *options))
+    found = {one.genotype: one for one in evaluations(folder)}
+    assert {one.answers.seen for one in found.values()} == {100, 250}
+    for target in load(folder / "results.json").targets:
+        for point in target.front:
+            answers = found[point.genotype].answers
+            assert (answers.seen, point.error) == (250, answers.error)
+    before = (folder / "archive.journal").read_bytes()
+    succeeded(nas("run", recipe, "--out", folder, "--resume", *options))
+    assert (folder / "archive.journal").read_bytes() == before
+
+
+def test_more_images_than_are_held_back_are_refused(recipe, tmp_path):
+    refused = nas("run", recipe, "--out", tmp_path, *settings("search.confirm_images=1"))
+    assert_refused(refused, "search.confirm_images = 1", "leaves 0 of")
 
 
 def test_the_steps_one_by_one_make_what_a_run_makes(recipe, finished, tmp_path):

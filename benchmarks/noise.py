@@ -1,0 +1,233 @@
+"""Noisy evaluations: early stopping, and measuring the front on images that were held back.
+
+    python -m benchmarks.noise [--seeds 5] [--run FOLDER]
+
+Tables whose true losses are known, with drawn answers: an image is hard or easy for all networks
+alike to a degree, and a network gets as many of endless images wrong as its table says. Every row
+of a table may show equally many images. Then the supernet of `runs/digits.toml`, trained in FOLDER
+if it is not there: what early stopping saves at equal evaluations. Prints tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from benchmarks.tables import TableProblem, load
+from nas.answers import Answers, Wrong
+from nas.display import Silent
+from nas.early_stop import STEPS, EarlyStopping, estimated_error, hopeless, unsettled
+from nas.evaluate import Evaluation, RivalOf, StoppingEvaluator, no_rival
+from nas.folder import RunFolder
+from nas.objectives import Problem
+from nas.plan import prepare
+from nas.recipe import load_recipe
+from nas.search.front import hypervolume, measured_front
+from nas.search.named import SEARCHERS
+from nas.steps.searching import evaluator_of
+from nas.steps.training import trained
+from search_spaces.space import Genotype
+
+FloatArray = NDArray[np.float64]
+
+TABLES = ("nb201_1080ti_1", "nbmacro")
+WHOLE = 1000
+ALIKE = 0.85  # tetrachoric correlation of answers: median .84 on digits' supernet, .91 on MNIST's
+BATCH = 10
+EVALUATIONS = 100
+
+
+class Shown:
+    """Evaluates by showing images whose answers are known.
+
+    Args:
+        answers: Which images a genotype gets wrong.
+        whole: Images of an evaluation of the search.
+        more: Images held back, shown on top.
+    """
+
+    def __init__(self, answers: Callable[[Genotype], Wrong], whole: int, more: int = 0) -> None:
+        self._answers, self._whole, self._shown = answers, whole, whole + more
+        self.images = 0
+
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[Evaluation]:
+        """One evaluation per genotype, in their order."""
+        for genotype in genotypes:
+            wrong = self._answers(genotype)[: self._shown]
+            rival = rival_of(genotype)
+            if rival is not None:
+                wrong = next(filter(lambda part: hopeless(part, rival), self._parts(wrong)), wrong)
+            self.images += len(wrong)
+            answers = Answers.of(wrong, self._whole)
+            error = {"error": estimated_error(answers, rival)}
+            yield Evaluation(genotype, error, 0, 0.0, "", answers)
+
+    def _parts(self, wrong: Wrong) -> Iterator[Wrong]:
+        size = -(-self._whole // STEPS)
+        return (wrong[:end] for end in range(size, self._whole, size))
+
+
+def drawn(table: TableProblem, seed: int) -> Callable[[Genotype], Wrong]:
+    """Answers of the networks of a table to `2 * WHOLE` images."""
+    hardness = np.random.default_rng([seed, 0]).standard_normal(2 * WHOLE)
+
+    def answers(genotype: Genotype) -> Wrong:
+        own = np.random.default_rng([seed, 1, *genotype]).standard_normal(2 * WHOLE)
+        trouble = np.sqrt(ALIKE) * hardness + np.sqrt(1 - ALIKE) * own
+        return trouble > norm.isf(float(table.loss(np.array([genotype]))[0]) / 100)
+
+    return answers
+
+
+def searched(
+    problem: Problem, name: str, seed: int, evaluate: StoppingEvaluator, *, stop: bool
+) -> Iterator[Evaluation]:
+    """What a searcher evaluates, for as long as anybody asks."""
+    searcher = SEARCHERS[name](problem, seed)
+    stopping = EarlyStopping(problem, searcher, evaluate)
+    while asked := stopping.ask(BATCH):
+        told = list(stopping(asked) if stop else evaluate(asked))
+        stopping.tell(told)
+        yield from told
+
+
+@dataclass(frozen=True)
+class Way:
+    """How images are spent: on whole evaluations or parts, all of them on the search or not."""
+
+    name: str
+    stop: bool
+    search: float = 1.0
+
+
+WAYS = (
+    Way("all images", stop=False),
+    Way("early stop", stop=True),
+    Way("early stop, then the front again", stop=True, search=0.8),
+)
+
+
+def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...]:
+    """Evaluations, images in evaluations' worth, attained share of the exact hypervolume, optimism.
+
+    Attained is what somebody gets who picks, for every limit on the cost, the subnet of the front
+    with the least error as measured. Optimism is how much larger the front's true errors are.
+    """
+    answers = drawn(table, seed)
+    evaluate, again = Shown(answers, WHOLE), Shown(answers, WHOLE, WHOLE)
+    found: dict[Genotype, Evaluation] = {}
+    for evaluation in searched(table.problem, name, seed, evaluate, stop=way.stop):
+        found[evaluation.genotype] = evaluation
+        if len(found) % BATCH == 0 and evaluate.images >= way.search * EVALUATIONS * WHOLE:
+            break
+    evaluated = len(found)
+    while way.search < 1.0 and (fresh := unsettled(table.problem, list(found.values()), 2 * WHOLE)):
+        found |= {evaluation.genotype: evaluation for evaluation in again(fresh)}
+    front = measured_front(table.problem.goals[0], list(found.values()))
+    rows = np.array([evaluation.genotype for evaluation in front])
+    true, believed = table.loss(rows), np.array([one.metrics["error"] for one in front])
+    share = attained(true, table.cost(rows), table.reference) / table.exact
+    images = (evaluate.images + again.images) / WHOLE
+    return evaluated, images, share, float(np.mean(true - believed))
+
+
+def attained(losses: FloatArray, costs: FloatArray, reference: FloatArray) -> float:
+    """The volume below `reference` of a front's true losses; its costs ascend."""
+    reach = np.minimum(np.append(costs, reference[1]), reference[1])
+    return float(np.diff(reach) @ np.maximum(reference[0] - losses, 0.0))
+
+
+def on_tables(seeds: int, names: Sequence[str]) -> None:
+    """Print what the ways to spend images bring."""
+    print(f"Tables, {WHOLE} images an evaluation, as many held back, {seeds} seeds:\n")
+    print("| table | searcher | way | evaluations | images / 1,000 | attained | optimism, points |")
+    print("|---|---|---|---|---|---|---|")
+    for table in map(load, TABLES):
+        for name in names:
+            for way in WAYS:
+                each = np.array([run(table, name, seed, way) for seed in range(seeds)])
+                (count, images, share, optimism), spread = each.mean(axis=0), each.std(axis=0)[2]
+                print(
+                    f"| {table.name} | {name} | {way.name} | {count:.0f} | {images:.0f} | "
+                    f"{share:.3f} ± {spread:.3f} | {optimism:+.2f} |"
+                )
+
+
+def on_digits(seeds: int, names: Sequence[str], folder: Path) -> None:
+    """Print what early stopping saves on a trained supernet, at equal evaluations."""
+    keep = ['targets=[{name="edge-npu"},{name="bit-serial"}]', "compute.threads=1"]
+    recipe = load_recipe(Path("runs/digits.toml"), keep)
+    with RunFolder(folder).open(recipe, resume=True) as files:
+        plan = prepare(recipe, files)
+        with evaluator_of(plan, trained(plan, Silent())) as measured:
+
+            @cache
+            def answers(genotype: Genotype) -> Wrong:
+                (evaluation,) = measured([genotype])
+                assert evaluation.answers is not None
+                return evaluation.answers.wrong
+
+            print(f"\nSupernet of runs/digits.toml, {EVALUATIONS} evaluations, {seeds} seeds:\n")
+            print("| searcher | images shown | stopped | hypervolume, of that with all images |")
+            print("|---|---|---|---|")
+            for name in names:
+                each = [saved(plan.problem, name, seed, answers) for seed in range(seeds)]
+                images, stopped, volume = np.mean(each, axis=0)
+                spread = np.std(each, axis=0)[2]
+                print(f"| {name} | {images:.0%} | {stopped:.0%} | {volume:.3f} ± {spread:.3f} |")
+
+
+def saved(
+    problem: Problem, name: str, seed: int, answers: Callable[[Genotype], Wrong]
+) -> tuple[float, float, float]:
+    """Shares of images and of evaluations stopped, and the hypervolume against that without."""
+    whole = len(answers(problem.space.largest))
+    found: list[list[Evaluation]] = []
+    for stop in (False, True):
+        evaluate = Shown(answers, whole)
+        stream = searched(problem, name, seed, evaluate, stop=stop)
+        found.append(list(islice(stream, EVALUATIONS)))
+    stopped = float(np.mean([not one.complete for one in found[1]]))
+    volumes = [volume(problem, each) for each in found]
+    ratio = float(np.mean([mine / other for other, mine in zip(*volumes, strict=True)]))
+    return evaluate.images / (whole * EVALUATIONS), stopped, ratio
+
+
+def volume(problem: Problem, evaluations: Sequence[Evaluation]) -> list[float]:
+    """The hypervolume on every goal, below 10 % error and the cost of the largest network."""
+    largest = np.array([problem.space.largest])
+    result: list[float] = []
+    for goal in problem.goals:
+        front = measured_front(goal, evaluations)
+        rows = np.array([one.genotype for one in front])
+        points = np.column_stack([[one.metrics["error"] for one in front], goal.values(rows)])
+        result.append(hypervolume(points, np.array([10.0, *goal.values(largest)[0]])))
+    return result
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--on-tables", nargs="+", default=["random", "nsga2", "guided"])
+    parser.add_argument("--on-digits", nargs="+", default=["random", "nsga2", "guided"])
+    parser.add_argument("--run", type=Path, default=Path("runs/search-benchmark"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    on_tables(options.seeds, options.on_tables)
+    on_digits(options.seeds, options.on_digits, options.run)
+
+
+if __name__ == "__main__":
+    main()
