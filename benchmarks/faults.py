@@ -1,17 +1,27 @@
-"""Faults: what a search loses when its process, its workers, its disk or its evaluator fail.
+"""Faults: what a search loses when its process, workers, machines, disk or evaluator fail.
 
-    python -m benchmarks.faults [--rounds 20] [--ray]
+    python -m benchmarks.faults [--rounds 20] [--only worker]    # rows whose name holds "worker"
 
-Every round runs a search into the fault at a random instant and resumes it. The table says, over
-all rounds: in how many the fault struck, the evaluations that the finished archive lacks, those
-measured again although the archive held them after the fault, those that differ from the
-uninterrupted search's, and the distinct errors that a user met. Rounds and instants are seeded.
+Every round runs a search into a fault at a random instant, then resumes it without one and looks
+at the archive. Rounds and instants are seeded. The columns, over all rounds:
+
+- struck: rounds in which the fault came before the search's end;
+- lost: evaluations that the finished archive lacks;
+- duplicated: records of a genotype that has one already, and evaluations that the resumed search
+  measured although the archive held them;
+- wrong: evaluations that differ from those of a search without faults, or are not among them;
+- again: evaluations that the search had told as archived and the resumed one had to measure again;
+- ends: how the searches ended before they were resumed: complete in spite of the fault, with an
+  error, or cut short by it.
+
+The Ray rows share one cluster of three Ray nodes on this machine, one of them the driver's, and
+four workers.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import logging
 import os
 import resource
 import signal
@@ -20,101 +30,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nas.archive import Archive, ArchiveError
+from benchmarks import sleeper
+from benchmarks.fault_rounds import BUDGET, SECONDS, Fault, Round, compared
 from nas.cluster import RayEvaluator
-from nas.durable import WriteError
-from nas.evaluate import Arrays, Evaluation, EvaluationError, Evaluator, EvaluatorFactory
-from nas.search.loop import search
-from nas.search.random import RandomSearch
-from search_spaces.residual import residual
-from search_spaces.space import Genotype, SearchSpace
+from nas.evaluate import Evaluation
+from search_spaces.space import Genotype
 
-BUDGET, BATCH, WORKERS = 40, 8, 4
-SECONDS = 0.02
-
-
-def small_space() -> SearchSpace:
-    """Some ten thousand residual networks."""
-    widths = ((4, 8), (8, 16), (16, 32))
-    return residual(
-        channels=1, classes=10, image_sizes=(8,), widths=widths, depths=((1, 2), (1, 2))
-    )
-
-
-class Sleeper:
-    """Waits, notes that it measured and answers with a pure function of the genotype."""
-
-    def __init__(self, log: Path, *, act: Callable[[int], float | None] = lambda index: None):
-        self._log, self._act, self._count = log, act, 0
-
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
-        """One evaluation per genotype."""
-        for genotype in genotypes:
-            time.sleep(SECONDS)
-            changed, self._count = self._act(self._count), self._count + 1
-            with self._log.open("a") as file:
-                file.write(f"{os.getpid()} {genotype}\n")
-            error = float(np.random.default_rng(genotype).uniform(0, 100))
-            metrics = {"error": error if changed is None else changed}
-            yield Evaluation(genotype, metrics, 0, SECONDS, "here")
-
-
-def sleeper(arrays: Arrays) -> Sleeper:
-    """The one of a Ray worker."""
-    return Sleeper(Path(bytes(arrays["log"]).decode()))
-
-
-@dataclass
-class Round:
-    """A search's folder and its random instant."""
-
-    folder: Path
-    rng: np.random.Generator
-    space: SearchSpace = field(default_factory=small_space)
-
-    @property
-    def journal(self) -> Path:
-        """The archive's file."""
-        return self.folder / "archive.journal"
-
-    @property
-    def log(self) -> Path:
-        """What was measured."""
-        return self.folder / "log"
-
-    def archive(self) -> Archive:
-        """The archive as it is on the disk."""
-        return Archive(self.journal, self.space, study="net")
-
-    def search(self, evaluate: Evaluator | None = None, *, budget: int = BUDGET) -> None:
-        """Search, or resume."""
-        measure = evaluate or Sleeper(self.log)
-        searcher = RandomSearch(self.space, seed=0)
-        search(searcher, measure, self.archive(), budget=budget, batch=BATCH)
-
-    def instant(self) -> int:
-        """An evaluation at which something happens."""
-        return int(self.rng.integers(1, BUDGET))
+WORKERS, NODES, DEADLINE_S = 4, 2, 10.0
 
 
 def driver_killed(round_: Round) -> None:
     """Kill -9 at any time after the first evaluation."""
     child = subprocess.Popen([sys.executable, "-m", "benchmarks.faults", "--in", round_.folder])
-    while not round_.log.exists():
+    while not round_.told:
         time.sleep(0.01)
-    time.sleep(float(round_.rng.uniform(0, 1.5 * BUDGET * SECONDS)))
+    time.sleep(float(round_.rng.uniform(0, 1.2 * BUDGET * SECONDS)))
     child.send_signal(signal.SIGKILL)
     child.wait()
 
 
 def disk_full(round_: Round) -> None:
-    """No more bytes after a random number of them."""
+    """No more bytes in any file after a random number of them."""
     round_.search(budget=2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     limit = round_.journal.stat().st_size + int(round_.rng.integers(1, 60_000))
@@ -127,69 +69,18 @@ def disk_full(round_: Round) -> None:
 
 def last_line_torn(round_: Round) -> None:
     """The journal ends in the midst of its last record."""
-    round_.search(budget=round_.instant())
+    round_.search(budget=int(round_.rng.integers(1, BUDGET)))
     size, last = _last_line(round_.journal)
     os.truncate(round_.journal, int(round_.rng.integers(last + 1, size)))
 
 
 def last_line_corrupted(round_: Round) -> None:
     """A changed byte in the last record."""
-    round_.search(budget=round_.instant())
+    round_.search(budget=int(round_.rng.integers(1, BUDGET)))
     size, last = _last_line(round_.journal)
     with round_.journal.open("r+b") as file:
         file.seek(int(round_.rng.integers(last, size - 1)))
         file.write(bytes(round_.rng.integers(128, 255, size=1, dtype=np.uint8)))
-
-
-def evaluator_raises(round_: Round) -> None:
-    """Out of memory at one evaluation."""
-
-    def act(index: int, instant: int = round_.instant()) -> None:
-        if index == instant:
-            raise MemoryError("no memory left for the activations")
-
-    round_.search(Sleeper(round_.log, act=act))
-
-
-def evaluator_gives_nan(round_: Round) -> None:
-    """A subnet that diverges."""
-    instant = round_.instant()
-    act = lambda index: math.nan if index == instant else None  # noqa: E731
-    round_.search(Sleeper(round_.log, act=act))
-
-
-def workers_killed(round_: Round, *, count: int = 1) -> None:
-    """Kill -9 of `count` of four Ray workers at a random evaluation."""
-    arrays = {"log": np.frombuffer(str(round_.log).encode(), dtype=np.uint8)}
-    instant = round_.instant()
-    with RayEvaluator(EvaluatorFactory(sleeper, arrays), workers=WORKERS) as remote:
-
-        def measure(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
-            for evaluation in remote(genotypes):
-                yield evaluation
-                lines = round_.log.read_text().splitlines()
-                if len(lines) >= instant and not (round_.folder / "killed").exists():
-                    (round_.folder / "killed").touch()
-                    for pid in sorted({line.split()[0] for line in lines})[:count]:
-                        os.kill(int(pid), signal.SIGKILL)
-
-        round_.search(measure)
-
-
-def half_of_the_workers_killed(round_: Round) -> None:
-    """Kill -9 of two of four Ray workers at once."""
-    workers_killed(round_, count=WORKERS // 2)
-
-
-LOCAL = (
-    driver_killed,
-    disk_full,
-    last_line_torn,
-    last_line_corrupted,
-    evaluator_raises,
-    evaluator_gives_nan,
-)
-REMOTE = (workers_killed, half_of_the_workers_killed)
 
 
 def _last_line(path: Path) -> tuple[int, int]:
@@ -197,52 +88,151 @@ def _last_line(path: Path) -> tuple[int, int]:
     return len(content), content.rfind(b"\n", 0, len(content) - 1) + 1
 
 
-def compared(fault: Callable[[Round], None], rounds: int, expected: list[Evaluation]) -> str:
-    """A row of the table."""
-    struck = lost = again = wrong = 0
-    errors: set[str] = set()
-    for seed in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            round_ = Round(Path(folder), np.random.default_rng(seed))
-            try:
-                fault(round_)
-            except (EvaluationError, WriteError, ArchiveError) as error:
-                errors.add(type(error).__name__)
-            before = {e.genotype for e in round_.archive().evaluations()}
-            struck += len(before) < BUDGET or (round_.folder / "killed").exists()
-            measured = len(round_.log.read_text().splitlines())
-            round_.search()
-            resumed = round_.log.read_text().splitlines()[measured:]
-            again += sum(line.split(" ", 1)[1] in map(str, before) for line in resumed)
-            found = {e.genotype: e for e in round_.archive().evaluations()}
-            lost += sum(e.genotype not in found for e in expected)
-            wrong += sum(found.get(e.genotype, e) != e for e in expected)
-            wrong += len(found) - len(expected)
-    name = fault.__name__.replace("_", " ")
-    return (
-        f"| {name} | {struck}/{rounds} | {lost} | {again} | {wrong} | {', '.join(errors) or '-'} |"
-    )
+def evaluator(fault: str) -> Fault:
+    """The evaluator of this process fails."""
+
+    def strike(round_: Round) -> None:
+        round_.plan(fault)
+        round_.search()
+
+    return strike
+
+
+LOCAL: dict[str, Fault] = {
+    "driver killed": driver_killed,
+    "disk full": disk_full,
+    "last line of the journal torn": last_line_torn,
+    "last line of the journal corrupted": last_line_corrupted,
+    "evaluator raises": evaluator("raises"),
+    "evaluator gives NaN": evaluator("nan"),
+    "evaluator out of memory (`MemoryError`)": evaluator("memory-refused"),
+}
+
+
+class Cluster:
+    """Three Ray nodes and four workers that outlive the rounds.
+
+    Args:
+        root: The workers' folder; `round` in it leads to the folder of the present round.
+    """
+
+    def __init__(self, root: Path) -> None:
+        from ray.cluster_utils import Cluster as Nodes
+
+        self.root = root
+        (root / "workers").mkdir()
+        self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(NODES):
+            self.add_node()
+
+    @property
+    def address(self) -> str:
+        """The cluster's."""
+        return self._nodes.address
+
+    def add_node(self) -> None:
+        """A node with room for its share of the workers."""
+        self._nodes.add_node(num_cpus=WORKERS // NODES, object_store_memory=100 * sleeper.MEBIBYTE)
+
+    def lose_node(self) -> None:
+        """The end of a node's processes and of its workers'."""
+        self._nodes.remove_node([*self._nodes.worker_nodes][-1], allow_graceful=False)
+
+    def workers(self) -> list[int]:
+        """The processes of the workers that live."""
+        pids = [int(path.name) for path in (self.root / "workers").iterdir()]
+        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+    def restore(self) -> None:
+        """Wait till all nodes and workers are there again."""
+        while len(self._nodes.worker_nodes) < NODES:
+            self.add_node()
+        while len(self.workers()) < WORKERS:
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Stop the nodes."""
+        self._nodes.shutdown()
+
+    def kill(self, count: int) -> None:
+        """Kill -9 of so many workers at once."""
+        for pid in sorted(self.workers())[-count:]:
+            os.kill(pid, signal.SIGKILL)
+
+    def replace_node(self) -> None:
+        """Lose one, and get another."""
+        self.lose_node()
+        self.add_node()
+
+
+def on_workers(
+    fault: str, remote: RayEvaluator, cluster: Cluster, *, act: Callable[[], None] | None = None
+) -> Fault:
+    """The evaluator of a Ray worker fails, or `act` happens to the cluster."""
+
+    def measure(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        for evaluation in remote(genotypes):
+            yield evaluation
+            if act is not None and sleeper.due(cluster.root / "round", [fault]):
+                act()
+
+    def strike(round_: Round) -> None:
+        cluster.restore()
+        link = cluster.root / "round"
+        link.unlink(missing_ok=True)
+        link.symlink_to(round_.folder)
+        round_.plan(fault)
+        round_.search(measure)
+
+    return strike
+
+
+def remote_faults(remote: RayEvaluator, cluster: Cluster) -> dict[str, Fault]:
+    """What happens to workers and nodes."""
+    acts: dict[str, Callable[[], None]] = {
+        "one of four workers killed": lambda: cluster.kill(1),
+        "half of the workers killed": lambda: cluster.kill(WORKERS // 2),
+        "a node lost, another added": cluster.replace_node,
+        "a node lost for good": cluster.lose_node,
+    }
+    faults = {
+        "a worker's evaluator raises": "raises",
+        "a worker's evaluator gives NaN": "nan",
+        "a worker out of memory (`MemoryError`)": "memory-refused",
+        "a worker out of memory (killed)": "memory-killed",
+        "a worker's evaluator hangs": "hangs",
+    }
+    return {name: on_workers(fault, remote, cluster) for name, fault in faults.items()} | {
+        name: on_workers(name.replace(" ", "-"), remote, cluster, act=act)
+        for name, act in acts.items()
+    }
 
 
 @contextmanager
-def cluster() -> Iterator[None]:
-    """One cluster for all rounds, started as `ray start --head` would."""
-    import ray
-
-    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def four_workers() -> Iterator[tuple[RayEvaluator, Cluster]]:
+    """The cluster and its evaluator; a node's end says nothing here."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = Cluster(Path(folder))
+        made = sleeper.factory(SECONDS, cluster.root / "round")
+        try:
+            with RayEvaluator(
+                made, workers=WORKERS, address=cluster.address, deadline_s=DEADLINE_S
+            ) as remote:
+                yield remote, cluster
+        finally:
+            cluster.close()
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--ray", action="store_true", help="kill Ray workers too")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--verbose", action="store_true", help="print errors and warnings too")
     parser.add_argument("--in", type=Path, dest="folder", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options: Any = parser.parse_args()
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR)
     if options.folder is not None:
         Round(options.folder, np.random.default_rng()).search()
         return
@@ -251,14 +241,19 @@ def main() -> None:
         whole.search()
         expected = whole.archive().evaluations()
     print(f"{options.rounds} rounds each, {BUDGET} evaluations of {SECONDS * 1e3:g} ms a search\n")
-    print("| fault | struck | lost | measured again | wrong | error |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for fault in LOCAL:
-        print(compared(fault, options.rounds, expected), flush=True)
-    if options.ray:
-        with cluster():
-            for fault in REMOTE:
-                print(compared(fault, options.rounds, expected), flush=True)
+    print("| fault | struck | lost | duplicated | wrong | again | ends |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+
+    out = sys.stdout
+
+    def rows(faults: dict[str, Fault]) -> None:
+        for name, fault in faults.items():
+            if options.only in name:
+                print(compared(name, fault, options.rounds, expected), file=out, flush=True)
+
+    rows(LOCAL)
+    with redirect_stdout(sys.stderr), four_workers() as (remote, cluster):  # Ray prints much
+        rows(remote_faults(remote, cluster))
 
 
 if __name__ == "__main__":

@@ -226,10 +226,11 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     try:
         _check_reachable(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise ClusterError(
             f"no Ray cluster can be reached at {address!r}: {error}; start one with "
-            "`ray start --head`, or leave out the address to use this machine"
+            "`ray start --head`, or leave out the address to use this machine; if one runs there, "
+            "RAY_AUTH_MODE and the token must be the same here (docs/cluster.md)"
         ) from error
     try:
         yield ray

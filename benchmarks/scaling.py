@@ -1,0 +1,128 @@
+"""Scaling on Ray: evaluations per second by workers, bare and within a search with its archive.
+
+    python -m benchmarks.scaling [--workers 1,2,4,8,16] [--each 40] [--supernet-workers 1,2]
+
+Every row evaluates `--each` genotypes a worker; workers share this machine's CPUs in fractions.
+
+- synthetic: an evaluator that sleeps 50 ms. Efficiency is its rate against that of as many workers
+  which do nothing but sleep.
+- digits: the supernet of `runs/digits.toml`, untrained (that does not change what an evaluation
+  costs). Efficiency is the rate per worker against that of the first row of its kind.
+
+Overhead is the time that a worker spends per evaluation beyond evaluating. `evaluator` takes a
+list of genotypes; `search` is random search in batches of four per worker, its evaluations archived
+on the disk; `asynchronous` is the same without batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import sleeper
+from benchmarks.fault_rounds import SPACE
+from nas.archive import Archive
+from nas.cluster import RayEvaluator, connected
+from nas.evaluate import Evaluation, Evaluator
+from nas.folder import RunFolder
+from nas.plan import prepare
+from nas.recipe import load_recipe
+from nas.search.loop import search, search_asynchronously
+from nas.search.random import RandomSearch
+from nas.steps.searching import evaluator_of
+from search_spaces.space import SearchSpace
+from supernets.supernet import Supernet
+
+RECIPE = Path(__file__).parent.parent / "runs" / "digits.toml"
+SLEEP_S, BATCHES, FRACTION = 0.05, 4, 1 / 16
+WAYS = ("evaluator", "search", "asynchronous")
+
+
+def evaluated(
+    way: str, evaluate: Evaluator, space: SearchSpace, *, count: int, workers: int
+) -> Sequence[Evaluation]:
+    """So many evaluations, made in this way."""
+    searcher = RandomSearch(space, seed=0)
+    if way == "evaluator":
+        return list(evaluate(searcher.ask(count)))
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive(Path(folder) / "archive.journal", space, study="net")
+        if way == "search":
+            return search(searcher, evaluate, archive, budget=count, batch=BATCHES * workers)
+        search_asynchronously(searcher, evaluate, archive, budget=count)
+        return archive.evaluations()
+
+
+def rows(
+    name: str, evaluate: Evaluator, space: SearchSpace, *, each: int, workers: int
+) -> Iterator[tuple[str, float, float, int]]:
+    """Kind, seconds per evaluation and worker, those of them spent evaluating, count; by way."""
+    for _ in evaluate(RandomSearch(space, seed=1).ask(4 * workers)):
+        pass  # every worker has loaded what it needs
+    for way in WAYS:
+        start = time.perf_counter()
+        found = evaluated(way, evaluate, space, count=each * workers, workers=workers)
+        taken = (time.perf_counter() - start) * workers / len(found)
+        alone = float(np.mean([evaluation.seconds for evaluation in found]))
+        yield f"{name}, {way}", taken, alone, len(found)
+
+
+@contextmanager
+def sleeping(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
+    """Workers that sleep."""
+    made = sleeper.factory(SLEEP_S)
+    with RayEvaluator(made, workers=workers, cpus_per_worker=FRACTION) as evaluate:
+        yield evaluate, SPACE
+
+
+@contextmanager
+def digits(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
+    """Workers with the digits supernet, as a recipe makes them."""
+    settings = [f"compute.workers={workers}", f"compute.cpus_per_worker={FRACTION}"]
+    recipe = load_recipe(RECIPE, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = prepare(recipe, RunFolder(Path(folder)))
+        with evaluator_of(plan, Supernet(plan.space, seed=0)) as evaluate:
+            yield evaluate, plan.space
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
+    parser.add_argument("--workers", type=numbers, default=[1, 2, 4, 8, 16])
+    parser.add_argument("--supernet-workers", type=numbers, default=[1, 2])
+    parser.add_argument("--each", type=int, default=40, help="evaluations per worker")
+    options = parser.parse_args()
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    print(f"Seed 0; {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores used.\n")
+    print("| evaluator, way | workers | evaluations | per second | efficiency | overhead, ms |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with connected(None):
+        for name, kind, counts in (
+            ("synthetic", sleeping, options.workers),
+            ("digits", digits, options.supernet_workers),
+        ):
+            ideal: dict[str, float] = {}
+            for workers in counts:
+                with kind(workers) as (evaluate, space):
+                    for way, taken, alone, count in rows(
+                        name, evaluate, space, each=options.each, workers=workers
+                    ):
+                        best = SLEEP_S if kind is sleeping else ideal.setdefault(way, taken)
+                        print(
+                            f"| {way} | {workers} | {count} | {workers / taken:.1f} | "
+                            f"{best / taken:.2f} | {(taken - alone) * 1e3:.1f} |",
+                            flush=True,
+                        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""An evaluator that sleeps instead of measuring and fails when told to; it loads fast."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nas.evaluate import Arrays, Evaluation, EvaluatorFactory
+from search_spaces.space import Genotype
+
+MEBIBYTE = 1 << 20
+
+
+class Sleeper:
+    """Sleeps, then answers with a pure function of the genotype.
+
+    Args:
+        seconds: Of an evaluation.
+        folder: Where it notes what it measured, and finds the fault that is planned.
+    """
+
+    def __init__(self, seconds: float, folder: Path | None = None) -> None:
+        self._seconds, self._folder = seconds, folder
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        """One evaluation per genotype."""
+        for genotype in genotypes:
+            time.sleep(self._seconds)
+            error = float(np.random.default_rng(genotype).uniform(0, 100))
+            if self._folder is not None:
+                fault = due(self._folder, FAULTS)
+                error = error if fault is None else FAULTS[fault]()
+                with (self._folder / "log").open("a") as file:
+                    file.write(f"{genotype}\n")
+            yield Evaluation(genotype, {"error": error}, 0, self._seconds, "here")
+
+
+def factory(seconds: float, folder: Path | None = None) -> EvaluatorFactory:
+    """Builds a sleeper in another process; each notes its number in the folder `workers`."""
+    return EvaluatorFactory(partial(_built, seconds=seconds, folder=folder), {})
+
+
+def _built(_arrays: Arrays, *, seconds: float, folder: Path | None) -> Sleeper:
+    if folder is not None:
+        (folder.parent / "workers" / str(os.getpid())).touch()
+    return Sleeper(seconds, folder)
+
+
+def plan(folder: Path, fault: str, instant: int) -> None:
+    """Let `fault` happen once, when `instant` evaluations have been measured."""
+    (folder / "plan").write_text(f"{fault} {instant}")
+
+
+def due(folder: Path, faults: Sequence[str] | dict[str, Callable[[], float]]) -> str | None:
+    """The planned fault if it is one of these and its time has come; told to one caller only."""
+    if not (folder / "plan").exists() or (folder / "struck").exists():
+        return None
+    fault, instant = (folder / "plan").read_text().split()
+    if fault not in faults or measured(folder) < int(instant):
+        return None
+    try:
+        (folder / "struck").touch(exist_ok=False)
+    except FileExistsError:
+        return None
+    return fault
+
+
+def measured(folder: Path) -> int:
+    """How many evaluations were measured."""
+    log = folder / "log"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def _raises() -> float:
+    raise FloatingPointError("the step size of a quantizer is zero")
+
+
+def _hangs() -> float:
+    time.sleep(3600)
+    return math.nan
+
+
+def _memory_refused() -> float:
+    """An allocation beyond a limit on the process's address space."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 64 * MEBIBYTE, hard))
+    try:
+        return float(np.ones(1024 * MEBIBYTE, np.uint8)[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _killed_for_memory() -> float:
+    """What the kernel does to a process that took too much."""
+    taken = np.ones(256 * MEBIBYTE, np.uint8)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return float(taken[0])
+
+
+FAULTS: dict[str, Callable[[], float]] = {
+    "raises": _raises,
+    "nan": lambda: math.nan,
+    "hangs": _hangs,
+    "memory-refused": _memory_refused,
+    "memory-killed": _killed_for_memory,
+}
