@@ -43,6 +43,8 @@ from nas.evaluate import Evaluation
 from search_spaces.space import Genotype
 
 WORKERS, NODES, DEADLINE_S = 4, 2, 10.0
+# Without what takes long to start; a port that no other cluster on this machine has.
+HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_agent_listen_port": 0}
 
 
 def driver_killed(round_: Round) -> None:
@@ -121,7 +123,7 @@ class Cluster:
 
         self.root = root
         (root / "workers").mkdir()
-        self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
+        self._nodes = Nodes(initialize_head=True, head_node_args=HEAD)
         for _ in range(NODES):
             self.add_node()
 

@@ -15,6 +15,8 @@ from tests.nas.synthetic import Synthetic, factory
 
 NODE_CPUS = 2
 NODES = 2
+# Without what takes long to start; a port that no other cluster on this machine has.
+HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_agent_listen_port": 0}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
