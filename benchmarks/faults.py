@@ -145,12 +145,19 @@ class Cluster:
         pids = [int(path.name) for path in (self.root / "workers").iterdir()]
         return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
-    def restore(self) -> None:
-        """Wait till all nodes and workers are there again."""
+    def restore(self, remote: RayEvaluator) -> None:
+        """Have all nodes and workers again, each with its evaluator."""
         while len(self._nodes.worker_nodes) < NODES:
             self.add_node()
+        self.lead_to(self.root / "between")
         while len(self.workers()) < WORKERS:
-            time.sleep(0.1)
+            list(remote([(number,) for number in range(2 * WORKERS)]))
+
+    def lead_to(self, folder: Path) -> None:
+        """Let the workers find what to do in `folder`."""
+        folder.mkdir(exist_ok=True)
+        (self.root / "round").unlink(missing_ok=True)
+        (self.root / "round").symlink_to(folder)
 
     def close(self) -> None:
         """Stop the nodes."""
@@ -179,10 +186,8 @@ def on_workers(
                 act()
 
     def strike(round_: Round) -> None:
-        cluster.restore()
-        link = cluster.root / "round"
-        link.unlink(missing_ok=True)
-        link.symlink_to(round_.folder)
+        cluster.restore(remote)
+        cluster.lead_to(round_.folder)
         round_.plan(fault)
         round_.search(measure)
 
