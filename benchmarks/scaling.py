@@ -4,12 +4,12 @@
 
 Every row evaluates `--each` genotypes a worker; workers share this machine's CPUs in fractions.
 
-- synthetic: an evaluator that sleeps 50 ms. Efficiency is its rate against that of as many workers
-  which do nothing but sleep.
+- synthetic: an evaluator that sleeps 50 ms;
 - digits: the supernet of `runs/digits.toml`, untrained (that does not change what an evaluation
-  costs). Efficiency is the rate per worker against that of the first row of its kind.
+  costs).
 
-Overhead is the time that a worker spends per evaluation beyond evaluating. `evaluator` takes a
+Efficiency is the rate per worker against that of the first row of its kind; busy is the share of a
+worker's time in which it evaluates, overhead what is left, per evaluation. `evaluator` takes a
 list of genotypes; `search` is random search in batches of four per worker, its evaluations archived
 on the disk; `asynchronous` is the same without batches. An evaluation is archived by one process
 which waits for the disk each time, so the line below the table says how long the disk takes.
@@ -110,14 +110,14 @@ def disk_ms(times: int = 200) -> float:
 
 def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int) -> None:
     """The rows of one evaluator."""
-    ideal: dict[str, float] = {}
+    first: dict[str, float] = {}
     for workers in counts:
         with kind(workers) as (evaluate, space):
             for way, taken, alone, count in rows(name, evaluate, space, each=each, workers=workers):
-                best = SLEEP_S if kind is sleeping else ideal.setdefault(way, taken)
+                efficiency = first.setdefault(way, taken) / taken
                 print(
-                    f"| {way} | {workers} | {count} | {workers / taken:.1f} | "
-                    f"{best / taken:.2f} | {(taken - alone) * 1e3:.1f} |",
+                    f"| {way} | {workers} | {count} | {workers / taken:.1f} | {efficiency:.2f} | "
+                    f"{alone / taken:.2f} | {(taken - alone) * 1e3:.1f} |",
                     flush=True,
                 )
 
@@ -132,8 +132,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     before = disk_ms()
-    print("| evaluator, way | workers | evaluations | per second | efficiency | overhead, ms |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| evaluator, way | workers | evaluations | a second | efficiency | busy | overhead, ms |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     with connected(None):
         print_rows("synthetic", sleeping, options.workers, each=options.each)
         print_rows("digits", digits, options.supernet_workers, each=options.each)
