@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class Cluster:
     @property
     def address(self) -> str:
         """The cluster's."""
-        return self._nodes.address
+        return str(self._nodes.address)
 
     def add_node(self) -> None:
         """A node with room for its share of the workers."""
@@ -179,7 +179,7 @@ def on_workers(
 ) -> Fault:
     """The evaluator of a Ray worker fails, or `act` happens to the cluster."""
 
-    def measure(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def measure(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
         for evaluation in remote(genotypes):
             yield evaluation
             if act is not None and sleeper.due(cluster.root / "round", [fault]):

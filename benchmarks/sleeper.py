@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Sleeper:
     def __init__(self, seconds: float, folder: Path | None = None) -> None:
         self._seconds, self._folder = seconds, folder
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
         """One evaluation per genotype."""
         for genotype in genotypes:
             time.sleep(self._seconds)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Synthetic:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
         for genotype in genotypes:
             self._act(genotype)
             yield measured(genotype, where=str(os.getpid()))
@@ -74,7 +74,7 @@ def writes_its_arrays(arrays: Arrays) -> Synthetic:
 class Threads:
     """Answers with the threads of its process."""
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
         import torch
 
         metrics = {
