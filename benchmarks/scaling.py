@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -108,7 +110,7 @@ def disk_ms(times: int = 200) -> float:
     return float(np.median(taken)) * 1e3
 
 
-def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int) -> None:
+def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int, out: TextIO) -> None:
     """The rows of one evaluator."""
     first: dict[str, float] = {}
     for workers in counts:
@@ -118,6 +120,7 @@ def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int) -> No
                 print(
                     f"| {way} | {workers} | {count} | {workers / taken:.1f} | {efficiency:.2f} | "
                     f"{alone / taken:.2f} | {(taken - alone) * 1e3:.1f} |",
+                    file=out,
                     flush=True,
                 )
 
@@ -136,9 +139,10 @@ def main() -> None:
         "| evaluator, way | workers | evaluations | a second | efficiency | busy | overhead, ms |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    with connected(None):
-        print_rows("synthetic", sleeping, options.workers, each=options.each)
-        print_rows("digits", digits, options.supernet_workers, each=options.each)
+    each, out = options.each, sys.stdout
+    with redirect_stdout(sys.stderr), connected(None):  # Ray prints warnings
+        print_rows("synthetic", sleeping, options.workers, each=each, out=out)
+        print_rows("digits", digits, options.supernet_workers, each=each, out=out)
     print(
         f"\nSeed 0; {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores. Flushing a record to "
         f"the disk took {before:.1f} ms before and {disk_ms():.1f} ms after (median of 200)."
