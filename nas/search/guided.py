@@ -75,7 +75,7 @@ class Guided:
         predictor: Learns the warped metric; by default a Gaussian process over the picks and the
             logarithms of the goals' costs.
         initial: Genotypes to begin with, such as the best by zero-cost proxies; by default spread
-            over the goals' costs, half random where those are still to be learned.
+            over the goals' costs, or mostly random where those are still to be learned.
         settings: Sizes of batches and inner search.
     """
 
@@ -120,13 +120,13 @@ class Guided:
         return found + self._ledger.propose(self._fill(rng, count - len(found)))
 
     def _first(self, rng: np.random.Generator) -> IntArray:
-        """The first batch: spread over the costs, half random where those are to be learned."""
+        """The first batch: spread over the costs; where those are to be learned, mostly random."""
         count = self._settings.initial
         if not self._learned:
             return spread_over_costs(self._problem, rng, count)
-        # As if options ascended in cost; the random half is for spaces where they do not.
-        spread = spread_over_costs(self._problem, rng, max(2, count // 2))
-        return np.concatenate([spread, self._typical[: count - len(spread)]])
+        # The two ends as if options ascended in cost; a spread would lean on that too much.
+        ends = spread_over_costs(self._problem, rng, min(2, count))
+        return np.concatenate([ends, self._typical[: count - len(ends)]])
 
     def _fill(self, rng: np.random.Generator, count: int) -> list[Genotype]:
         """Random unseen genotypes for what is still missing, those within limits first."""
