@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterator, Mapping
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +15,12 @@ from typing import Any, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from nas.answers import Answers
 from nas.durable import WriteError, write_error
@@ -40,16 +45,21 @@ class Archive:
 
     Args:
         location: The path of a journal file, created if missing (its folder is not), or a
-            database URL such as `postgresql://user@host/database`.
+            database URL such as `postgresql://user@host/database`, whose password is best left to
+            PGPASSWORD or `~/.pgpass`.
         space: The space that the genotypes belong to.
         study: The name of the study in that file, such as a supernet's.
+        supernet: What tells the measured weights from others, where runs share the study.
 
     Raises:
-        ArchiveError: The study belongs to another space or the file is damaged before its end.
-        WriteError: The file cannot be written.
+        ArchiveError: The study belongs to another space or supernet, or the file is damaged before
+            its end.
+        WriteError: The file cannot be written or the database not be used.
     """
 
-    def __init__(self, location: str | Path, space: SearchSpace, *, study: str) -> None:
+    def __init__(
+        self, location: str | Path, space: SearchSpace, *, study: str, supernet: str | None = None
+    ) -> None:
         self.location = re.sub("//[^/@]*@", "//", str(location))  # no password in a message
         self.space = space
         self._distributions = {c.name: _distribution(c) for c in space.choices}
@@ -58,7 +68,10 @@ class Archive:
         self._read = 0
         with self._written():
             self._study = _open(_storage(str(location)), study)
-        self._claim()
+        self._claim("space", space.fingerprint)
+        self._name_objective()
+        if supernet is not None:
+            self._claim("supernet", supernet)
         self.refresh()
 
     def append(self, evaluation: Evaluation) -> None:
@@ -67,7 +80,7 @@ class Archive:
         Raises:
             ArchiveError: The genotype is not a canonical one of the space, the metrics lack
                 `error` or are not finite.
-            WriteError: The disk is full or the file not writable; the archive stays readable and
+            WriteError: The disk is full, the file not writable or the database away; the archive
                 holds what was appended before.
         """
         trial = self._trial(evaluation)
@@ -104,18 +117,27 @@ class Archive:
     def __len__(self) -> int:
         return len(self._first)
 
-    def _claim(self) -> None:
-        """Mark a new study with the space; refuse one of another space."""
-        known = self._study.user_attrs.get("space")
-        if known is None and not self._study.get_trials(deepcopy=False):
-            with self._written():
-                self._study.set_user_attr("space", self.space.fingerprint)
-        elif known != self.space.fingerprint:
+    def _claim(self, kind: str, mine: str) -> None:
+        """Mark a new study with the `kind` of what it is of; refuse one of another."""
+        with self._written():
+            known = self._study.user_attrs.get(kind)
+            if known is None and not self._study.get_trials(deepcopy=False):
+                self._study.set_user_attr(kind, mine)
+                known = self._study.user_attrs[kind]  # another process may have been faster
+        if known != mine:
             raise ArchiveError(
                 f"study {self._study.study_name!r} of archive {self.location} holds evaluations of "
-                f"the space {known or 'of another program'}, given space {self.space.name!r} "
-                f"({self.space.fingerprint}); give the space it was made with, or another archive"
+                f"the {kind} {known or 'of another program'}, given {kind} {mine} of space "
+                f"{self.space.name!r}; give the {kind} it was made with, or another archive"
             )
+
+    def _name_objective(self) -> None:
+        """What a dashboard calls the value of a trial, in a new study."""
+        if self._study.get_trials(deepcopy=False) or self._study.metric_names:
+            return
+        with self._written(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names([f"{OBJECTIVE}, %"])
 
     def _trial(self, evaluation: Evaluation) -> FrozenTrial:
         genotype, metrics = self._checked(evaluation)
@@ -125,6 +147,7 @@ class Archive:
             distributions=dict(self._distributions),
             value=metrics[OBJECTIVE],
             user_attrs={
+                **{n: value for n, value in metrics.items() if n != OBJECTIVE},  # to sort by
                 "metrics": metrics,
                 "seed": int(evaluation.seed),
                 "seconds": float(evaluation.seconds),
@@ -175,6 +198,13 @@ class Archive:
             raise
         except OSError as error:
             raise write_error(self.location, error) from error
+        except (SQLAlchemyError, StorageInternalError) as error:
+            cause = error.__cause__ or error
+            raise WriteError(
+                f"the database {self.location} cannot be used: {getattr(cause, 'orig', cause)}; "
+                "look whether its server runs and the URL, user and password are right; what was "
+                "evaluated before is archived"
+            ) from error
 
 
 def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
@@ -199,10 +229,25 @@ def _read_answers(attributes: Mapping[str, Any]) -> Answers | None:
 
 def _distribution(made: Choice[Any]) -> CategoricalDistribution:
     """The options as a dashboard shows them; the trial holds an index into them."""
-    labels = [_label(option) for option in made.options]
+    labels = _labels(made.options)
     return CategoricalDistribution(
         labels if len(set(labels)) == len(labels) else list(map(repr, made.options))
     )
+
+
+def _labels(options: Sequence[Any]) -> list[bool | int | float | str | None]:
+    """Plain options as they are, specs by the fields that tell them apart: `bits=4`."""
+    specs = [option for option in options if isinstance(option, Spec)]
+    if len({type(option) for option in specs}) != 1 or len(specs) == 1:
+        return [_label(option) for option in options]
+    shown = [dict(_shown(option)) for option in specs]
+    apart = [name for name in shown[0] if len({one.get(name) for one in shown}) > 1]
+    return [
+        ", ".join(f"{name}={dict(_shown(option)).get(name)}" for name in apart)
+        if isinstance(option, Spec)
+        else _label(option)
+        for option in options
+    ]
 
 
 def _label(option: Any) -> bool | int | float | str | None:
@@ -211,9 +256,13 @@ def _label(option: Any) -> bool | int | float | str | None:
         return option
     if not isinstance(option, Spec):
         return repr(option)
-    held = {field.name: getattr(option, field.name) for field in fields(option)}
-    shown = (f"{name}={_label(value)}" for name, value in held.items() if not is_open(value))
+    shown = (f"{name}={value}" for name, value in _shown(option))
     return f"{type(option).__name__}({', '.join(shown)})"
+
+
+def _shown(option: Spec) -> Iterator[tuple[str, bool | int | float | str | None]]:
+    held = ((field.name, getattr(option, field.name)) for field in fields(option))
+    return ((name, _label(value)) for name, value in held if not is_open(value))
 
 
 class _Journal(JournalFileBackend):
@@ -232,10 +281,27 @@ class _Journal(JournalFileBackend):
 
 def _storage(location: str) -> BaseStorage:
     if "://" in location:
-        return RDBStorage(location)
+        return _database(re.sub("^postgres(ql)?://", "postgresql+psycopg://", location))
     path = Path(location)
     repair(path)
     return JournalStorage(_Journal(path))
+
+
+def _database(url: str, *, attempts: int = 5) -> RDBStorage:
+    """The database with Optuna's tables, which others may be making at this moment."""
+    try:
+        # A connection per use: none is left open, and a server may be restarted in between.
+        return RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    except ImportError as error:
+        raise ArchiveError(
+            f"the driver of this database is not installed: {error.__cause__}; for PostgreSQL "
+            "run: pip install 'elastic-nas[postgres]'"
+        ) from error
+    except (IntegrityError, ProgrammingError):
+        if attempts == 1:
+            raise
+    time.sleep(0.2)
+    return _database(url, attempts=attempts - 1)
 
 
 def _open(storage: BaseStorage, name: str) -> optuna.Study:

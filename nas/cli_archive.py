@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nas.archive import Archive
 from nas.archive_files import export_archive, merge_archives
 from nas.folder import RunFolder, RunFolderError
-from search_spaces.space import SearchSpace
+from nas.run_archive import archive_in
 
 archive_app = typer.Typer(help="What was evaluated: export it, merge it.", no_args_is_help=True)
 
@@ -34,26 +33,11 @@ def merge(
     others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
 ) -> None:
     """Append to a run's archive what others evaluated with the same supernet."""
+    into, found = archive_in(folder), [archive_in(other) for other in others]
     for other in others:
         _require_same_supernet(folder, other)
-    count = merge_archives(archive_in(folder), [archive_in(other) for other in others])
+    count = merge_archives(into, found)
     Console().print(f"{count} evaluations added to {folder}")
-
-
-def archive_in(folder: Path) -> Archive:
-    """The archive of a run folder.
-
-    Raises:
-        RunFolderError: If the folder holds none.
-    """
-    files = RunFolder(folder)
-    if not (files.archive.exists() and files.space.exists() and files.recipe.exists()):
-        raise RunFolderError(
-            f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
-            "search has begun"
-        )
-    space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
-    return Archive(files.archive, space, study=json.loads(files.recipe.read_bytes())["name"])
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:
@@ -63,4 +47,9 @@ def _require_same_supernet(folder: Path, other: Path) -> None:
         raise RunFolderError(
             f"{folder} and {other} do not hold the same trained supernet, so their errors cannot "
             "be compared; merge runs that share one, such as those of `nas search --from`"
+        )
+    if changed := RunFolder(folder).differing(json.loads(RunFolder(other).recipe.read_bytes())):
+        raise RunFolderError(
+            f"{folder} and {other} were measured with another {' and '.join(changed)}, so their "
+            "errors cannot be compared; merge runs in which these are equal"
         )

@@ -18,7 +18,7 @@ from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
 _MAKES_SUPERNET = ("seed", "task", "space", "training")
-_MAKES_EVALUATIONS = ("calibration_images", "validation_images")
+MAKES_EVALUATIONS = ("calibration_images", "validation_images")
 _MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
 _UNFINISHED = (".*.part", ".*.partial")  # what a killed writer leaves of a file
 
@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def archive(self) -> Path:
-        """Every true evaluation, an Optuna journal."""
+        """Every true evaluation, an Optuna journal; with a database, what was there before."""
         return self.path / "archive.journal"
 
     @property
@@ -149,6 +149,15 @@ class RunFolder:
                 f"the run folder {self.path} already holds a run; "
                 "continue it with --resume or choose another with --out"
             )
+        if changed := self.differing(content):
+            raise RunFolderError(
+                f"the run in {self.path} has another {' and '.join(changed)}, so what it trained "
+                f"and measured does not fit this recipe; restore {' and '.join(changed)}, remove "
+                "the folder, or choose another with --out"
+            )
+
+    def differing(self, content: dict[str, Any]) -> list[str]:
+        """The keys in which a recipe would train or measure otherwise than the run here."""
         try:
             before = self._fixed(json.loads(self.recipe.read_bytes()))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -158,13 +167,7 @@ class RunFolder:
                 "another with --out"
             ) from error
         now = self._fixed(content)
-        changed = [key for key in now if before[key] != now[key]]
-        if changed:
-            raise RunFolderError(
-                f"the run in {self.path} has another {' and '.join(changed)}, so what it trained "
-                f"and measured does not fit this recipe; restore {' and '.join(changed)}, remove "
-                "the folder, or choose another with --out"
-            )
+        return [key for key in now if before[key] != now[key]]
 
     def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The parts of a recipe that must stay as they are."""
@@ -172,7 +175,7 @@ class RunFolder:
         fixed["training"] = {k: v for k, v in content["training"].items() if k != _MAY_CHANGE}
         if self.archive.exists():
             search = content["search"]
-            fixed |= {f"search.{key}": search[key] for key in _MAKES_EVALUATIONS}
+            fixed |= {f"search.{key}": search[key] for key in MAKES_EVALUATIONS}
         return fixed
 
     def _claim(self, lock: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -210,6 +211,15 @@ def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
     return budget
 
 
+def _database(url: str) -> str:
+    found = urlsplit(url)
+    if "://" not in url or not found.scheme:
+        raise ValueError("must be a database URL such as postgresql://user@host/database")
+    if found.password is not None:
+        raise ValueError("must have no password, since recipes are kept; set PGPASSWORD instead")
+    return url
+
+
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
@@ -219,7 +229,12 @@ class SearchSection(Section):
     budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100
     batch: Annotated[int, Field(ge=1)] = 10
     asynchronous: bool | None = None
-    """Whether a worker gets its next subnet at once; with several workers, where left out."""
+    """Whether a worker gets its next subnet at once; where left out, with several workers or a
+    shared archive."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the searcher alone; the recipe's where left out."""
+    archive: Annotated[str, AfterValidator(_database)] | None = None
+    """A database that several runs share; the run folder's journal where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
     calibration_images: Annotated[int, Field(ge=1)] = 512
@@ -228,6 +243,10 @@ class SearchSection(Section):
     """Whether an evaluation ends when it is unlikely to reach a front."""
     confirm_images: Annotated[int, Field(ge=0)] = 0
     """Validation images beyond `validation_images` that front members are shown at the end."""
+
+    def seed_or(self, seed: int) -> int:
+        """The searcher's own seed, else the one given."""
+        return seed if self.seed is None else self.seed
 
 
 def _enough_networks(count: int) -> int:
@@ -283,8 +302,9 @@ class Recipe(Section):
     @property
     def asynchronous(self) -> bool:
         """Whether the search goes on with every single evaluation rather than in batches."""
-        asked = self.search.asynchronous
-        return self.compute.workers > 1 if asked is None else asked
+        if self.search.asynchronous is not None:
+            return self.search.asynchronous
+        return self.compute.workers > 1 or self.search.archive is not None
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

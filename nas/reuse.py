@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nas.archive import Archive
+from nas.archive_files import merge_archives
 from nas.display import Display
-from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import run
 from nas.recipe import Recipe, validate_recipe
 from nas.recipe_file import apply_override
 from nas.report.data import Results
-from search_spaces.space import SearchSpace
+from nas.run_archive import archive_in
 
 
 def reused(
@@ -47,7 +47,7 @@ def reused(
         RecipeError: The recipe is not valid with these targets and overrides.
     """
     found = RunFolder(source.parent if source.is_file() else source)
-    kept = (found.recipe, found.space, found.supernet, found.history, found.archive)
+    kept = (found.recipe, found.space, found.supernet, found.history)
     missing = [path.name for path in kept if not path.exists()]
     if missing:
         raise RunFolderError(
@@ -55,8 +55,9 @@ def reused(
             "give one in which `nas run` or `nas search` has ended"
         )
     content: dict[str, Any] = json.loads(found.recipe.read_bytes())
+    archive = archive_in(found.path)
     if not RunFolder(folder).archive.exists():
-        known = _evaluated(found, content)
+        known = len(archive)
     else:
         known = json.loads(RunFolder(folder).recipe.read_bytes())["search"]["known"]
     content["targets"] = [{"name": name} for name in targets]
@@ -64,20 +65,22 @@ def reused(
     for override in overrides:
         apply_override(content, override)
     recipe = validate_recipe(content, source=f"{found.recipe} with other targets")
+    if changed := found.differing(recipe.model_dump(mode="json")):
+        raise RunFolderError(
+            f"{found.path} was trained and measured with another {' and '.join(changed)}, so its "
+            f"evaluations are not worth the same; leave {' and '.join(changed)} as it is"
+        )
     if not RunFolder(folder).archive.exists():
-        _copied(found, RunFolder(folder), recipe)
+        _copied(found, archive, RunFolder(folder), recipe)
     return run(recipe, folder=folder, resume=True, display=display)
 
 
-def _evaluated(found: RunFolder, content: Mapping[str, Any]) -> int:
-    space = SearchSpace.from_json(found.space.read_text(encoding="utf-8"))
-    return len(Archive(found.archive, space, study=content["name"]))
-
-
-def _copied(found: RunFolder, new: RunFolder, recipe: Recipe) -> None:
+def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) -> None:
     """What the new run starts from; the archive last, since it says that all is there."""
     with new.open(recipe, resume=False):
         for path in (found.space, found.supernet, found.history, found.probe, found.table):
             if path.exists():
                 shutil.copyfile(path, new.path / path.name)
-        write_atomic(new.archive, found.archive.read_bytes())
+        part = new.path / f".{new.archive.name}.part"
+        merge_archives(Archive(part, archive.space, study=recipe.name), [archive])
+        part.replace(new.archive)

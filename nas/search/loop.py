@@ -101,7 +101,7 @@ def search_asynchronously(
         raise ValueError(f"a search needs a budget of at least 1, not {budget}")
     proposals = _Proposals(searcher, archive, total=known + budget)
     if len(archive) > known:
-        progress(len(archive) - known, budget, archive.evaluations()[known:])
+        progress(len(archive) - known, budget, archive.told()[known:])
     for evaluation in _measured(proposals, evaluate, pending=proposals.pending):
         archive.append(evaluation)
         progress(len(archive) - known, budget, [evaluation])
@@ -132,7 +132,7 @@ class _Proposals:
         """One proposal, from all that is known by now; nothing at the end of the search."""
         try:
             self._archive.refresh()
-            new = self._archive.evaluations()[len(self._told) :]
+            new = self._archive.told()[len(self._told) :]
             self._searcher.tell(new)
             self._told.update(evaluation.genotype for evaluation in new)
             seen = self._told | self.pending

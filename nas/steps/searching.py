@@ -16,6 +16,7 @@ from nas.early_stop import STEPS, EarlyStopping, unsettled
 from nas.evaluate import Evaluation, StoppingEvaluator
 from nas.evaluators import SupernetEvaluator
 from nas.plan import Plan
+from nas.run_archive import run_archive
 from nas.search.base import Searcher
 from nas.search.guided import Guided, Settings, default_columns
 from nas.search.loop import search, search_asynchronously
@@ -32,7 +33,7 @@ _BATCH = 512
 
 def archive_of(plan: Plan) -> Archive:
     """The run's archive, made if missing."""
-    return Archive(plan.files.archive, plan.space, study=plan.recipe.name)
+    return run_archive(plan.files, plan.space, plan.recipe.model_dump(mode="json"))
 
 
 def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
@@ -89,11 +90,12 @@ def searcher_of(plan: Plan, probe: Probe | None) -> Searcher:
     """The searcher that the recipe names."""
     name, seed = plan.recipe.search.searcher, plan.recipe.seed
     if name != "guided":
-        return SEARCHERS[name](plan.problem, seed)
+        return SEARCHERS[name](plan.problem, plan.recipe.search.seed_or(seed))
     initial = None if probe is None else probe.first(plan, Settings().initial)
     if plan.recipe.search.known:  # what is known already tells more than any first batch
         initial = ()
     predictor = predictor_of(plan, probe)
+    seed = plan.recipe.search.seed_or(seed)
     return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -184,9 +185,28 @@ def test_optuna_reads_it_with_the_options_as_a_user_wrote_them(
     picked = {c.name: c.options[i] for c, i in zip(space.choices, first.genotype, strict=True)}
     assert study.best_params["stem.width"] == picked["stem.width"]
     bits = picked["stage0.block0.weight.bits"].bits
-    assert study.best_params["stage0.block0.weight.bits"] == f"Quant(bits={bits}, symmetric=True)"
+    assert study.best_params["stage0.block0.weight.bits"] == f"bits={bits}"
     granularity = picked["stage0.block0.weight.granularity"]
     assert study.best_params["stage0.block0.weight.granularity"] == repr(granularity)
+    assert study.metric_names == ["error, %"]
+    attributes = study.trials[0].user_attrs
+    assert attributes["loss"] == first.metrics["loss"], "a number can be sorted by"
+    assert (attributes["seed"], attributes["seconds"]) == (first.seed, first.seconds)
+
+
+def test_an_archive_with_the_labels_of_an_earlier_version_goes_on(
+    path: Path, space: SearchSpace
+) -> None:
+    evaluations = filled(path, space, 2)
+    lines = path.read_text().splitlines(keepends=True)
+    older = [re.sub(r"bits=(\d)", r"Quant(bits=\1, symmetric=True)", one) for one in lines]
+    older = [re.sub(r',"digest":"\w+"', "", one) for one in older]
+    assert "Quant(bits" in older[-1]
+    path.write_text("".join(older))
+    archive = Archive(path, space, study="net")
+    assert archive.evaluations() == evaluations
+    archive.append(evaluated(space, 3)[2])
+    assert Archive(path, space, study="net").evaluations() == evaluated(space, 3)
 
 
 def test_optuna_says_nothing(

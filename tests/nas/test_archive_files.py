@@ -1,6 +1,7 @@
 """Archives as tables, and several as one."""
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -87,3 +88,14 @@ def test_runs_of_another_supernet_are_not_merged(finished, folder, tmp_path):
     RunFolder(folder).supernet.write_bytes(b"other")
     assert_refused(nas("archive", "merge", finished, folder), "supernet")
     assert_refused(nas("archive", "export", tmp_path, tmp_path / "a.csv"), "no archive")
+
+
+def test_runs_measured_on_other_images_are_not_merged(finished, folder):
+    recipe = RunFolder(folder).recipe
+    content = json.loads(recipe.read_text())
+    content["search"]["validation_images"] = 20
+    recipe.write_text(json.dumps(content))
+    before = evaluations(finished)
+    outcome = nas("archive", "merge", finished, folder)
+    assert_refused(outcome, "another search.validation_images")
+    assert evaluations(finished) == before

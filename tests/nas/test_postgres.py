@@ -1,0 +1,156 @@
+"""The archive in a real PostgreSQL server, with several processes at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nas.archive import Archive
+from nas.durable import WriteError
+from search_spaces.space import SearchSpace
+from tests.contracts.archive import ArchiveContract, evaluated
+from tests.nas.postgres import Server, started
+from tests.nas.spaces import measured, small_space
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with started() as server:
+        yield server
+
+
+@pytest.fixture
+def location(server: Server) -> str:
+    """A new database."""
+    name = f"nas{next(NUMBERS)}"
+    server.run("createdb", "-h", str(server.folder), "-U", "nas", name)
+    return server.url(name)
+
+
+@pytest.fixture(scope="module")
+def space() -> SearchSpace:
+    return small_space()
+
+
+@pytest.fixture(scope="module")
+def other_space() -> SearchSpace:
+    return small_space(channels=3)
+
+
+class TestPostgresArchive(ArchiveContract):
+    pass
+
+
+DRIVER = """
+import json, sys, time
+from nas.archive import Archive
+from nas.search.loop import search_asynchronously
+from nas.search.random import RandomSearch
+from tests.nas.spaces import measured, small_space
+
+url, name, budget = sys.argv[1], sys.argv[2], int(sys.argv[3])
+space = small_space()
+archive = Archive(url, space, study="net")
+told = []
+
+class Told(RandomSearch):
+    def tell(self, evaluations):
+        super().tell(evaluations)
+        told.extend(evaluation.where for evaluation in evaluations)
+
+def others():
+    archive.refresh()
+    return [e for e in archive.evaluations() if e.where != name]
+
+def measure(genotypes):
+    for count, genotype in enumerate(genotypes):
+        while count == 3 and len(others()) < 3:  # so that both are at work
+            time.sleep(0.01)
+        yield measured(genotype, where=name)
+
+def progress(done, budget, latest):
+    for evaluation in latest:
+        if evaluation.where == name:
+            print(json.dumps(evaluation.genotype), flush=True)
+
+searcher = Told(space, seed=len(name))
+search_asynchronously(searcher, measure, archive, budget=budget, progress=progress)
+print(json.dumps({"told": {where: told.count(where) for where in sorted(set(told))}}))
+"""
+
+
+def driver(location: str, name: str, budget: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", DRIVER, location, name, str(budget)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_drivers_at_once_lose_nothing_keep_nothing_twice_and_use_each_other_s(
+    location: str, space: SearchSpace
+) -> None:
+    drivers = [driver(location, name, 20) for name in ("a", "bb")]
+    answers = [one.communicate(timeout=300)[0].splitlines() for one in drivers]
+    assert [one.returncode for one in drivers] == [0, 0]
+    archived = Archive(location, space, study="net").evaluations()
+    assert len({e.genotype for e in archived}) == len(archived)
+    assert 20 <= len(archived) <= 21, "one more may be under way when the budget is spent"
+    own = [{tuple(json.loads(line)) for line in lines[:-1]} for lines in answers]
+    assert own[0] | own[1] == {e.genotype for e in archived}
+    assert all(e == measured(e.genotype, where=e.where) for e in archived)
+    for name, other, lines in (("a", "bb", answers[0]), ("bb", "a", answers[1])):
+        told = json.loads(lines[-1])["told"]
+        assert told[other] >= 3
+        assert told[name] >= 3
+
+
+def test_what_a_killed_driver_archived_stays_and_the_other_goes_on(
+    location: str, space: SearchSpace
+) -> None:
+    killed, other = driver(location, "a", 10_000), driver(location, "bb", 24)
+    assert killed.stdout is not None
+    acknowledged = [tuple(json.loads(killed.stdout.readline())) for _ in range(6)]
+    killed.kill()
+    rest, _ = killed.communicate()
+    acknowledged += [tuple(json.loads(line)) for line in rest.splitlines()]
+    other.communicate(timeout=300)
+    assert (killed.returncode, other.returncode) == (-9, 0)
+    archive = Archive(location, space, study="net")
+    assert len(archive) >= 24
+    assert all(archive.get(genotype) is not None for genotype in acknowledged)
+
+
+def test_a_restarted_server_has_everything_and_the_archive_goes_on(
+    server: Server, location: str, space: SearchSpace
+) -> None:
+    archive, evaluations = Archive(location, space, study="net"), evaluated(space, 4)
+    for evaluation in evaluations[:2]:
+        archive.append(evaluation)
+    server.control("-m", "fast", "stop")
+    try:
+        with pytest.raises(WriteError, match=r"database .* cannot be used"):
+            archive.append(evaluations[2])
+        with pytest.raises(WriteError, match="cannot be used"):
+            Archive(location, space, study="net")
+    finally:
+        server.start()
+    for evaluation in evaluations[2:]:
+        archive.append(evaluation)
+    assert Archive(location, space, study="net").evaluations() == evaluations
+
+
+def test_a_database_that_is_missing_is_named_without_a_password(
+    server: Server, space: SearchSpace
+) -> None:
+    location = server.url("missing").replace("nas@", "nas:secret@")
+    with pytest.raises(WriteError, match='"missing" does not exist') as caught:
+        Archive(location, space, study="net")
+    assert "secret" not in str(caught.value)
