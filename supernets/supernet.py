@@ -66,6 +66,13 @@ class SharedNode(nn.Module):
             tensors["weight"] = self.weight(tensors["weight"], step.op.weight)
         return tensors
 
+    def compute(self, step: Step, read: Sequence[Tensor], *, quantize: bool = True) -> Tensor:
+        """The output of this node in the subnet of `step` for the inputs `read`."""
+        if quantize and step.op.activation is not None:
+            quant = step.op.activation
+            read = [q(value, quant) for q, value in zip(self.inputs, read, strict=True)]
+        return compute(step.op, self.subnet(step, quantize=quantize), *read)
+
     def parameters_by_name(self) -> dict[str, Tensor]:
         """The largest parameters."""
         return {name: self.tensors[name] for name in self.tensors}
@@ -142,11 +149,7 @@ class Supernet(nn.Module):
             if observe is not None:
                 for slot in range(len(shared.inputs)):
                     observe(step.address, slot, read[slot])
-            if quantize and step.op.activation is not None:
-                quant = step.op.activation
-                read = [q(value, quant) for q, value in zip(shared.inputs, read, strict=True)]
-            tensors = shared.subnet(step, quantize=quantize)
-            values[step.address] = compute(step.op, tensors, *read)
+            values[step.address] = shared.compute(step, read, quantize=quantize)
         return values[current.graph.output]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -30,6 +30,13 @@ def _optuna(problem: Problem, seed: int, *, sampler: str) -> Searcher:
     return OptunaSearch(problem, seed=seed, sampler=sampler)
 
 
+def _differentiable(problem: Problem, seed: int) -> Searcher:
+    raise ValueError(
+        f"searcher 'differentiable', asked for {problem.space.name!r} and seed {seed}, follows the "
+        "gradient of a trained supernet; name it in a recipe, or take another searcher here"
+    )
+
+
 SEARCHERS: dict[str, Make] = {
     "guided": lambda problem, seed: Guided(problem, seed=seed),
     "random": lambda problem, seed: RandomSearch(problem.space, seed=seed, metric=problem.metric),
@@ -39,6 +46,10 @@ SEARCHERS: dict[str, Make] = {
     "linas": lambda problem, seed: Linas(problem, seed=seed),
     "boshnas": lambda problem, seed: Boshnas(problem, seed=seed),
     "policy-gradient": lambda problem, seed: PolicyGradient(problem, seed=seed),
+    "differentiable": _differentiable,
     **{sampler: functools.partial(_optuna, sampler=sampler) for sampler in SAMPLERS},
 }
-"""Name -> a new searcher for a problem and a seed, all at their defaults."""
+"""Name -> a new searcher for a problem and a seed, all at their defaults.
+
+`differentiable` raises `ValueError`: only the steps of a run can give it a supernet.
+"""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from nas.archive import Archive
 from nas.cluster import RayEvaluator
@@ -18,6 +20,7 @@ from nas.evaluators import SupernetEvaluator
 from nas.plan import Plan
 from nas.run_archive import run_archive
 from nas.search.base import Searcher
+from nas.search.differentiable import Differentiable, Exchange
 from nas.search.guided import Guided, Settings, default_columns
 from nas.search.loop import search, search_asynchronously
 from nas.search.named import SEARCHERS
@@ -26,9 +29,12 @@ from nas.steps.training import device_of
 from predictors.base import Predictor
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
+from search_spaces.space import Genotype
+from supernets.exchange import exchanged
 from supernets.supernet import Supernet
 
 _BATCH = 512
+_DRAWN = 128
 
 
 def archive_of(plan: Plan) -> Archive:
@@ -40,7 +46,7 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     """The archive with as many evaluations as the recipe's budget allows."""
     archive, settings = archive_of(plan), plan.recipe.search
     probe = probed(plan, supernet, display) if settings.proxies else None
-    searcher = searcher_of(plan, probe)
+    searcher = searcher_of(plan, supernet, probe)
     if not settings.budget:
         return archive
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
@@ -86,9 +92,11 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
                 advance(done, total, f"front members on {images} images")
 
 
-def searcher_of(plan: Plan, probe: Probe | None) -> Searcher:
+def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher:
     """The searcher that the recipe names."""
     name, seed = plan.recipe.search.searcher, plan.recipe.seed
+    if name == "differentiable":
+        return Differentiable(plan.problem, seed=seed, exchange=exchange_of(plan, supernet))
     if name != "guided":
         return SEARCHERS[name](plan.problem, plan.recipe.search.seed_or(seed))
     initial = None if probe is None else probe.first(plan, Settings().initial)
@@ -105,6 +113,24 @@ def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
     if probe is not None:
         columns = [*columns, *probe.columns(plan)]
     return GaussianProcess(OneHot(plan.space, extra=columns))
+
+
+def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
+    """What picks do to the supernet's loss, each time on other images of the validation split."""
+    device = device_of(plan)
+    supernet.to(device)
+    whole = _whole(plan)
+    images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
+
+    def exchange(
+        genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
+        loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
+        batch = images[drawn].to(device)
+        return exchanged(supernet, batch, loss, genotype=genotype, others=others)[1]
+
+    return exchange
 
 
 def _whole(plan: Plan) -> int:

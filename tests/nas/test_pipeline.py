@@ -158,7 +158,7 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_given_at_first(
     assert measured(folder) == measured(tmp_path / "new")
 
 
-@pytest.mark.parametrize("searcher", ["random", "nsga2", "guided"])
+@pytest.mark.parametrize("searcher", ["random", "nsga2", "guided", "differentiable"])
 def test_every_searcher_goes_on_from_half_an_archive(recipe, folder, searcher):
     options = list(settings(f"search.searcher={searcher}", "search.budget=24", "search.batch=6"))
     journal = folder / "archive.journal"

@@ -6,16 +6,18 @@ import pytest
 
 from nas.objectives import Goal, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
+from nas.search.differentiable import Differentiable
 from nas.search.evolution import METHODS, Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort, score
 from nas.search.linas import Linas
 from nas.search.local import LocalSearch
+from nas.search.named import SEARCHERS
 from nas.search.points import Scalar
 from nas.search.policy_gradient import PolicyGradient
 from nas.search.polish import polish
-from nas.search.random import RandomSearch
+from nas.search.random import RandomSearch, every_row
 from nas.search.regularized import RegularizedEvolution
 from nas.search.samplers import SAMPLERS, OptunaSearch
 from predictors.features import OneHot
@@ -79,6 +81,17 @@ class TestPolicyGradient(SearcherContract):
     @pytest.fixture
     def make(self):
         return lambda problem, seed: PolicyGradient(problem, seed=seed, initial=10)
+
+
+def true_change(genotype, others, rng):
+    """What a supernet would say, did its first order tell everything."""
+    return 0.02 * (rugged(np.array(others)) - rugged(np.array([genotype])))
+
+
+class TestDifferentiable(SearcherContract):
+    @pytest.fixture
+    def make(self):
+        return lambda problem, seed: Differentiable(problem, seed=seed, exchange=true_change)
 
 
 class TestOptuna(SearcherContract):
@@ -250,6 +263,34 @@ def test_a_device_that_runs_nothing_does_not_disturb_the_others():
     assert len(set(run(searcher, 10, 10, 10))) == 30
 
 
+def test_a_table_has_no_gradient_to_follow():
+    with pytest.raises(ValueError, match=r"'differentiable'.*'chain'.*trained supernet"):
+        SEARCHERS["differentiable"](problem_of(chain(depth=2)), 0)
+
+
+def test_distributions_settle_on_the_best_of_every_budget():
+    space = chain(depth=4)
+    problem = problem_of(space)
+    searcher = Differentiable(problem, seed=0, exchange=true_change)
+    found = run(searcher, *[10] * 20)
+    rows = every_row(space)
+    whole = np.column_stack([rugged(rows), picked(rows)])
+    reference = np.array([60.0, 18.0])
+    own = np.array(found)
+    share = hypervolume(np.column_stack([rugged(own), picked(own)]), reference)
+    assert share > 0.97 * hypervolume(whole, reference)
+
+
+def test_a_device_that_cannot_run_most_networks_still_has_budgets():
+    def cost(rows):
+        return np.where(rows[:, 1] == 0, picked(rows), np.inf)
+
+    problem = Problem(chain(depth=5), (Goal("device", {"ms": cost}, ("ms",)),))
+    searcher = Differentiable(problem, seed=0, exchange=true_change)
+    found = np.array(run(searcher, *[10] * 12))
+    assert np.isfinite(cost(found[60:])).mean() > 0.6
+
+
 def test_embedded_graphs_are_the_nearer_the_more_they_share():
     space = chain(depth=6)
     rng = np.random.default_rng(0)
@@ -274,6 +315,7 @@ PEERS = {
     "linas": lambda problem: Linas(problem, seed=0, population=20, candidates=1000),
     "policy": lambda problem: PolicyGradient(problem, seed=0),
     "boshnas": lambda problem: Boshnas(problem, seed=0),
+    "differentiable": lambda problem: Differentiable(problem, seed=0, exchange=true_change),
     "tpe": lambda problem: OptunaSearch(problem, seed=0, sampler="optuna-tpe"),
 }
 
