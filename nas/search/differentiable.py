@@ -54,7 +54,8 @@ class Differentiable(Proposer):
         seed: Fixes the sequence.
         exchange: The gradient of the loss; a trained supernet has one.
         weight: Nats that a factor of e in cost above the budget is worth.
-        steps: Gradient steps per proposal.
+        warmup: Gradient steps of each distribution before its first proposal.
+        steps: Those before each further one.
         rate: Adam's learning rate for the logits.
     """
 
@@ -65,11 +66,12 @@ class Differentiable(Proposer):
         seed: int,
         exchange: Exchange,
         weight: float = 2.0,
-        steps: int = 4,
+        warmup: int = 30,
+        steps: int = 3,
         rate: float = 0.2,
     ) -> None:
         super().__init__(problem, seed=seed, initial=2)
-        self._exchange, self._steps = exchange, steps
+        self._exchange, self._warmup, self._steps = exchange, warmup, steps
         self._policies = [
             _Policy(problem.space, Above(goal, budget, weight), rate)
             for levels in zip(*(_budgets(problem.space, g) for g in problem.goals), strict=True)
@@ -84,8 +86,9 @@ class Differentiable(Proposer):
         found: list[IntArray] = []
         for _ in range(count):
             policy = self._policies[self._turn % len(self._policies)]
+            steps = self._steps if self._turn >= len(self._policies) else self._warmup
             self._turn += 1
-            for _ in range(self._steps):
+            for _ in range(steps):
                 policy.step(self._exchange, rng)
             found.append(np.stack([policy.mode(), *(policy.sample(rng) for _ in range(_TRIES))]))
         return self.space.canonical_array(np.concatenate(np.stack(found, axis=1)))

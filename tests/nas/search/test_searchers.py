@@ -17,7 +17,7 @@ from nas.search.named import SEARCHERS
 from nas.search.points import Scalar
 from nas.search.policy_gradient import PolicyGradient
 from nas.search.polish import polish
-from nas.search.random import RandomSearch, every_row
+from nas.search.random import RandomSearch
 from nas.search.regularized import RegularizedEvolution
 from nas.search.samplers import SAMPLERS, OptunaSearch
 from predictors.features import OneHot
@@ -268,17 +268,24 @@ def test_a_table_has_no_gradient_to_follow():
         SEARCHERS["differentiable"](problem_of(chain(depth=2)), 0)
 
 
-def test_distributions_settle_on_the_best_of_every_budget():
-    space = chain(depth=4)
-    problem = problem_of(space)
-    searcher = Differentiable(problem, seed=0, exchange=true_change)
-    found = run(searcher, *[10] * 20)
-    rows = every_row(space)
-    whole = np.column_stack([rugged(rows), picked(rows)])
-    reference = np.array([60.0, 18.0])
-    own = np.array(found)
-    share = hypervolume(np.column_stack([rugged(own), picked(own)]), reference)
-    assert share > 0.97 * hypervolume(whole, reference)
+def test_an_option_that_is_better_at_no_cost_is_what_gradients_lead_to():
+    space = chain(depth=5)
+    kernels = [space.column[f"layer{layer}.kernel"] for layer in range(5)]
+    widths = [space.column[f"layer{layer}.width"] for layer in range(5)]
+
+    def loss(rows):
+        is_off = (rows[:, kernels] != 1) & space.active_array(rows)[:, kernels]
+        return 0.1 * is_off.sum(axis=1) - 0.05 * rows[:, widths].sum(axis=1)
+
+    goal = Goal("device", {"width": lambda rows: 1.0 + rows[:, widths].sum(axis=1)}, ("width",))
+    searcher = Differentiable(
+        Problem(space, (goal,)),
+        seed=0,
+        exchange=lambda genotype, others, _: loss(np.array(others)) - loss(np.array([genotype])),
+    )
+    found = np.array(run(searcher, *[10] * 3)[10:])  # the first batch is random
+    is_open = space.active_array(found)[:, kernels]
+    assert (found[:, kernels] == 1)[is_open].mean() > 0.75
 
 
 def test_a_device_that_cannot_run_most_networks_still_has_budgets():
