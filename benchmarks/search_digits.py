@@ -27,12 +27,13 @@ from nas.objectives import Goal, Problem
 from nas.plan import Plan, prepare
 from nas.recipe import load_recipe
 from nas.search.base import Searcher
+from nas.search.differentiable import Differentiable, Exchange
 from nas.search.evolution import Evolution
 from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.random import RandomSearch
 from nas.steps.probing import Probe, probed
-from nas.steps.searching import evaluator_of, predictor_of
+from nas.steps.searching import evaluator_of, exchange_of, predictor_of
 from nas.steps.training import trained
 from search_spaces.space import Genotype
 
@@ -57,18 +58,21 @@ class Remembering:
             yield self.known[genotype]
 
 
-def searchers(plan: Plan, problem: Problem, probe: Probe) -> dict[str, Make]:
+def searchers(plan: Plan, problem: Problem, probe: Probe, exchange: Exchange) -> dict[str, Make]:
     """By name, how each is made from a seed."""
+
+    def guided(initial: Sequence[Genotype]) -> Make:
+        predictor = predictor_of(plan, probe)
+        return lambda seed: Guided(problem, seed=seed, predictor=predictor, initial=initial)
+
+    count = Settings().initial
     return {
         "random": lambda seed: RandomSearch(plan.space, seed=seed),
         "nsga2, population 16": lambda seed: Evolution(problem, seed=seed, population=16),
         "guided": lambda seed: Guided(problem, seed=seed),
-        "guided, proxies": lambda seed: Guided(
-            problem,
-            seed=seed,
-            predictor=predictor_of(plan, probe),
-            initial=probe.first(plan, Settings().initial),
-        ),
+        "guided, proxies": guided(probe.ranked(plan, count)),
+        "guided, proxies, allocation": guided(probe.first(plan, count)),
+        "differentiable": lambda seed: Differentiable(problem, seed=seed, exchange=exchange),
     }
 
 
@@ -137,13 +141,14 @@ def main() -> None:
         plan = prepare(recipe, files)
         supernet = trained(plan, Silent())
         probe, problem = probed(plan, supernet), plan.problem
+        made = searchers(plan, problem, probe, exchange_of(plan, supernet))
         with evaluator_of(plan, supernet) as measured:
             evaluate = Remembering(measured)
             runs = {
                 name: [
                     sequence(make(seed), evaluate, options.budget) for seed in range(options.seeds)
                 ]
-                for name, make in searchers(plan, problem, probe).items()
+                for name, make in made.items()
             }
     everything = list(evaluate.known.values())
     curves = {

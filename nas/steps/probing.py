@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from scipy.stats import rankdata
 from nas.display import Display, Silent
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
+from nas.objectives import Goal
 from nas.plan import Plan
+from nas.search.allocation import reallocated
 from nas.search.initial import spread_over_costs
 from predictors.features import Column, OneHot
 from predictors.proxies import scores
@@ -30,6 +33,7 @@ from predictors.proxies.sensitivity import (
     sensitivity,
     weight_forward,
 )
+from search_spaces.choice import Choice
 from search_spaces.costs import SpaceKernels
 from search_spaces.quant import Quant
 from search_spaces.serialize import decode, encode
@@ -63,7 +67,19 @@ class Probe:
         return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
 
     def first(self, plan: Plan, count: int) -> list[Genotype]:
-        """The probed subnets to evaluate first: in every band of cost, the one ranked best.
+        """The subnets to evaluate first: the `ranked` ones in the precisions that suit them best.
+
+        Each costs what it did, on one target after the other.
+        """
+        rows = np.array(self.ranked(plan, count))
+        for row, goal in zip(rows, itertools.cycle(plan.problem.goals), strict=False):
+            spent = goal.values(row[None])[:, 0]
+            if np.isfinite(spent).all():
+                row[:] = self.precisions(plan, tuple(row.tolist()), goal, budgets=spent)[0]
+        return as_genotypes(rows)
+
+    def ranked(self, plan: Plan, count: int) -> list[Genotype]:
+        """Of the probed subnets, the one ranked best in every band of cost.
 
         The best ranked of all would be alike, and a predictor learns little from them.
         """
@@ -73,6 +89,32 @@ class Probe:
         bands = np.array_split(np.argsort(level, kind="stable"), min(count, len(level)))
         best = [int(band[ranks[band].argmin()]) for band in bands]
         return as_genotypes(self.genotypes[best])
+
+    def precisions(
+        self, plan: Plan, genotype: Genotype, goal: Goal, *, budgets: FloatArray
+    ) -> IntArray:
+        """A subnet in the precisions of least summed sensitivity within each budget.
+
+        Args:
+            plan: The run.
+            genotype: The architecture; its precisions are where the search for others begins.
+            goal: Whose first cost objective the budgets are of.
+            budgets: `(n,)`.
+
+        Returns:
+            `(n, choices)`.
+
+        Raises:
+            ValueError: No precisions that were found are within a budget.
+        """
+        return reallocated(
+            plan.space,
+            genotype,
+            loss=SpaceKernels(plan.space).compile_by_address(self.sensitivity),
+            cost=goal.costs[goal.objectives[0]],
+            budgets=budgets,
+            choices=[made.name for made in plan.space.choices if _is_precision(made)],
+        )
 
 
 def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Probe:
@@ -98,6 +140,10 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
     module = extract(supernet, genotype, [images], quantize=False).module
     return scores(module, (images, labels), F.cross_entropy)
+
+
+def _is_precision(made: Choice[Any]) -> bool:
+    return any(isinstance(option, Quant) for option in made.options)
 
 
 def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,19 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from nas.display import Silent
 from nas.evaluate import Evaluation
 from nas.folder import RunFolder
 from nas.objectives import Goal
 from nas.pipeline import run
+from nas.plan import prepare
 from nas.recipe import Recipe, load_recipe
 from nas.report.data import Results, TargetResult
 from nas.report.store import load
 from nas.steps.exporting import chosen
+from nas.steps.probing import probed
+from nas.steps.training import trained
+from search_spaces.costs import SpaceKernels
 from search_spaces.space import IntArray, SearchSpace
 from tests.nas.runs import assert_refused, evaluations, measured, nas, settings, succeeded
 
@@ -70,6 +76,23 @@ def test_errors_are_predicted_before_they_are_measured(made):
     _, results = made
     assert all(point.predicted is None for point in results.evaluated[:8])
     assert all(point.predicted is not None for point in results.evaluated[8:])
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_precisions_for_a_budget_are_those_of_least_summed_sensitivity(made, guided, name):
+    files, _ = made
+    plan = prepare(guided, files)
+    probe = probed(plan, trained(plan, Silent()))
+    (goal,) = (goal for goal in plan.problem.goals if goal.name == name)
+    bits = [column for choice, column in plan.space.column.items() if choice.endswith(".bits")]
+    every = np.array([plan.space.largest] * int(np.prod(plan.space.counts[bits])))
+    every[:, bits] = list(itertools.product(*(range(plan.space.counts[b]) for b in bits)))
+    loss = SpaceKernels(plan.space).compile_by_address(probe.sensitivity)(every)
+    cost = goal.values(every)[:, 0]
+    budgets = np.quantile(cost, [0.0, 0.5, 1.0])
+    found = probe.precisions(plan, plan.space.largest, goal, budgets=budgets)
+    best = [every[np.where(cost <= budget, loss, np.inf).argmin()] for budget in budgets]
+    np.testing.assert_array_equal(found, best)
 
 
 @pytest.mark.parametrize("name", TARGETS)
