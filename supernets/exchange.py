@@ -2,7 +2,7 @@
 
 One subnet runs forward and backward. Wherever another one computes something else, from the same
 inputs, the difference of the two outputs times the loss's gradient there says by how much the loss
-would change: the gradient of a binary gate in ProxylessNAS (Cai et al. 2019, equation 4). Every
+would change: the gradient of a binary gate in ProxylessNAS (Cai et al. 2019, section 3.2). Every
 layer computes all its channels and takes the first ones of its input, so that more channels are
 compared like fewer (Single-Path NAS, Stamoulis et al. 2019: options are parts of one kernel).
 """

@@ -43,7 +43,7 @@ class Exchange(Protocol):
 class Differentiable(Proposer):
     """Gradient descent on one categorical per choice, by what picks do to the supernet's loss.
 
-    As in ProxylessNAS (Cai et al. 2019) and Single-Path NAS (Stamoulis et al. 2020), the loss is
+    As in ProxylessNAS (Cai et al. 2019) and Single-Path NAS (Stamoulis et al. 2019), the loss is
     cross entropy plus a weight times the logarithm of the cost, here of what it is above a budget,
     since a plain weight finds only the convex part of a front. A network is drawn; the gradient of
     a choice's probabilities is what each of its options would change: of the loss to first order,
