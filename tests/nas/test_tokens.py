@@ -88,9 +88,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         text=True,
     )
     assert head.stdout is not None
-    for line in head.stdout:
-        if "runtime started" in line:
-            break
+    assert any("runtime started" in line for line in head.stdout), "the head did not start"
     yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}"
     head.send_signal(signal.SIGTERM)
     head.communicate(timeout=60)
