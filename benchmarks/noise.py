@@ -3,8 +3,8 @@
     python -m benchmarks.noise [--seeds 5] [--run FOLDER]
 
 Tables whose true losses are known, with drawn answers: an image is hard or easy for all networks
-alike to a degree, and a network gets as many of endless images wrong as its table says. Every row
-of a table may show equally many images. Then the supernet of `runs/digits.toml`, trained in FOLDER
+alike to a degree, and a network gets as many of endless images wrong as its table says. Every
+search may show equally many images. Then the supernet of `runs/digits.toml`, trained in FOLDER
 if it is not there: what early stopping saves at equal evaluations. Prints tables.
 """
 
@@ -104,17 +104,17 @@ def searched(
 
 @dataclass(frozen=True)
 class Way:
-    """How images are spent: on whole evaluations or parts, all of them on the search or not."""
+    """How images are spent: on whole evaluations or parts, and on the front once more or not."""
 
     name: str
     stop: bool
-    search: float = 1.0
+    again: bool = False
 
 
 WAYS = (
     Way("all images", stop=False),
     Way("early stop", stop=True),
-    Way("early stop, then the front again", stop=True, search=0.8),
+    Way("early stop, then the front again", stop=True, again=True),
 )
 
 
@@ -129,10 +129,10 @@ def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...
     found: dict[Genotype, Evaluation] = {}
     for evaluation in searched(table.problem, name, seed, evaluate, stop=way.stop):
         found[evaluation.genotype] = evaluation
-        if len(found) % BATCH == 0 and evaluate.images >= way.search * EVALUATIONS * WHOLE:
+        if len(found) % BATCH == 0 and evaluate.images >= EVALUATIONS * WHOLE:
             break
     evaluated = len(found)
-    while way.search < 1.0 and (fresh := unsettled(table.problem, list(found.values()), 2 * WHOLE)):
+    while way.again and (fresh := unsettled(table.problem, list(found.values()), 2 * WHOLE)):
         found |= {evaluation.genotype: evaluation for evaluation in again(fresh)}
     front = measured_front(table.problem.goals[0], list(found.values()))
     rows = np.array([evaluation.genotype for evaluation in front])
