@@ -55,12 +55,6 @@ class Answers:
         """Wrong answers in percent of the images shown."""
         return 100.0 * float(self.wrong.mean())
 
-    @property
-    def error_std(self) -> float:
-        """The binomial standard error of `error`, in points."""
-        share = self.error / 100.0
-        return 100.0 * math.sqrt(share * (1.0 - share) / self.seen)
-
 
 @dataclass(frozen=True)
 class Duel:
