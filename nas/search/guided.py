@@ -50,13 +50,13 @@ class Settings:
         exploration: Least and largest share of the predicted standard deviation that is believed
             in. Every pick and every inner evolution draws its own, so that a batch hedges.
         ceiling: Share of the space's networks whose loss is low enough to count.
-        effort: The inner evolution's size, shared by the goals.
+        effort: The inner evolution, its size shared by the goals; NSGA-II's brood and tournaments.
     """
 
     initial: int = 12
     exploration: tuple[float, float] = (0.25, 1.5)
     ceiling: float = 0.75
-    effort: Effort = field(default_factory=Effort)
+    effort: Effort = field(default_factory=lambda: Effort(brood=1, tournament=2))
 
     def __post_init__(self) -> None:
         least, largest = self.exploration
@@ -200,7 +200,7 @@ class Guided:
         if self._all is not None:
             return self._unseen(self._all)
         goals, whole = self._problem.goals, self._settings.effort
-        effort = Effort(whole.population, max(4, whole.generations // len(goals)))
+        effort = replace(whole, generations=max(4, whole.generations // len(goals)))
         found: list[IntArray] = []
         for goal in goals:
             front = rows[nondominated(np.column_stack([losses, goal.values(rows)]))]
@@ -210,7 +210,7 @@ class Guided:
             promise = functools.partial(self._promise, share=self._share(rng))
             pool, scores = evolve(self._space, goal, promise, seeds=seeds, effort=effort, rng=rng)
             pool, scores = polish(self._space, goal, promise, rows=pool, scores=scores, rng=rng)
-            self._carried[goal.name] = pool[survivors(scores, 3 * effort.population // 4)[0]]
+            self._carried[goal.name] = pool[survivors(scores, 3 * effort.population // 4)]
             best = np.concatenate(front_ranks(scores, until=min(len(pool), _POOL // len(goals))))
             found.append(pool[best])
         return self._unseen(np.unique(np.concatenate(found), axis=0))

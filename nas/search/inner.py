@@ -6,6 +6,7 @@ way is kept, since a batch is later chosen from all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,14 +21,32 @@ FloatArray = NDArray[np.float64]
 Promise = Callable[[IntArray], FloatArray]
 
 UNREACHABLE = 1e12
+# Children made for each that is wanted: some repeat what is known.
+_SPARE = 1.1
+# The share of children with two parents, and of changed picks that may become any option.
+_CROSSED, _RESET = 0.9, 0.5
+# How many picks of a child change on average: one of these.
+_CHANGES = np.array([1, 2, 4], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much an inner search may spend: rows per generation, and generations over all goals."""
+    """How much an inner search may spend, and how greedy it is.
+
+    NSGA-II has a brood of 1 and tournaments of 2. A larger brood is faster, as every array is
+    longer; larger tournaments make up for the fewer selections.
+
+    Attributes:
+        population: Rows that survive a selection.
+        generations: Rows to score, in populations.
+        brood: Rows scored between two selections, in populations.
+        tournament: Rows drawn for every parent, which is the best of them.
+    """
 
     population: int = 200
     generations: int = 20
+    brood: int = 2
+    tournament: int = 6
 
 
 def evolve(
@@ -41,7 +60,7 @@ def evolve(
 ) -> tuple[IntArray, FloatArray]:
     """The distinct rows scored and their scores `(n, 1 + cost objectives)`.
 
-    NSGA-II's survival and tournament, uniform crossover, mutation by resets and single steps.
+    NSGA-II's survival, tournaments, uniform crossover, mutation by resets and single steps.
 
     Args:
         space: The space searched.
@@ -52,26 +71,26 @@ def evolve(
         rng: Drives every draw.
     """
     size = effort.population
+    brood = effort.brood * size
     rows = np.concatenate(
         [seeds[:size], space.sample_array(rng, max(size - len(seeds), size // 4))]
     )
     key = rng.integers(1, 1 << 62, size=len(space.choices)) | 1
-    rows, known = _unseen(rows, key, np.empty(0, dtype=np.int64))
+    rows, known = _unseen(rows, key, np.array([np.iinfo(np.int64).max]), at_most=len(rows))
     scores = score(goal, promise, rows)
     every_row, every_score = [rows], [scores]
-    kept, fitness = survivors(scores, size)
-    rows, scores = rows[kept], scores[kept]
-    for _ in range(effort.generations):
-        offspring = space.canonical_array(vary(rows, fitness, space.counts, size=size, rng=rng))
-        offspring, known = _unseen(offspring, key, known)
-        if not len(offspring):
-            continue
-        new = score(goal, promise, offspring)
-        every_row.append(offspring)
-        every_score.append(new)
-        rows, scores = np.concatenate([rows, offspring]), np.concatenate([scores, new])
-        kept, fitness = survivors(scores, size)
+    for _ in range(math.ceil(effort.generations / effort.brood)):
+        kept = survivors(scores, size)
         rows, scores = rows[kept], scores[kept]
+        made = vary(
+            rows, space.counts, size=int(_SPARE * brood), tournament=effort.tournament, rng=rng
+        )
+        children, known = _unseen(space.canonical_array(made), key, known, at_most=brood)
+        if len(children):
+            every_row.append(children)
+            every_score.append(score(goal, promise, children))
+            rows = np.concatenate([rows, children])
+            scores = np.concatenate([scores, every_score[-1]])
     return np.concatenate(every_row), np.concatenate(every_score)
 
 
@@ -84,76 +103,80 @@ def score(goal: Goal, promise: Promise, rows: IntArray) -> FloatArray:
     )
 
 
-def survivors(scores: FloatArray, size: int) -> tuple[NDArray[np.intp], FloatArray]:
-    """Indices of the `size` best and their fitness: front number less crowding, small is good."""
-    rank = np.full(len(scores), len(scores))
-    for number, front in enumerate(front_ranks(scores, until=size)):
-        rank[front] = number
-    fitness = rank - _crowding(scores, rank)
-    kept = np.argsort(fitness, kind="stable")[:size]
-    return kept, fitness[kept]
+def survivors(scores: FloatArray, size: int) -> NDArray[np.intp]:
+    """Indices of the `size` best, best first: by front, then by how far apart they are."""
+    fronts = front_ranks(scores, until=size)
+    ranked = np.concatenate(fronts)
+    rank = np.repeat(np.arange(len(fronts), dtype=np.int16), [len(front) for front in fronts])
+    fitness = rank - _crowding(scores[ranked], rank)
+    return ranked[np.argsort(fitness)[:size]]
 
 
-def _crowding(scores: FloatArray, rank: NDArray[np.intp]) -> FloatArray:
-    """NSGA-II's crowding distance within each front, squeezed into [0, 1)."""
-    distance = np.zeros(len(scores))
-    for column in scores.T:
-        order = np.lexsort((column, rank))
-        ordered, fronts = column[order], rank[order]
-        starts = np.concatenate([[True], fronts[1:] != fronts[:-1]])
-        ends = np.concatenate([starts[1:], [True]])
-        group = np.cumsum(starts) - 1
-        span = ordered[ends] - ordered[starts]
-        gap = np.empty(len(ordered))
-        gap[1:-1] = ordered[2:] - ordered[:-2]
-        gap[[0, -1]] = 0.0
-        share = gap / np.where(span > 0, span, 1.0)[group]
-        distance[order] += np.where(starts | ends, np.inf, share)
-    distance = np.minimum(distance, 1e6)
-    return distance / (1 + distance)
+def _crowding(scores: FloatArray, rank: NDArray[np.int16]) -> FloatArray:
+    """NSGA-II's crowding distance within each front, squeezed into [0, 1); `rank` ascends."""
+    columns = np.ascontiguousarray(scores.T)
+    order = np.argsort(columns, axis=1)
+    # Two fast sorts, by value and by small integers, instead of one by both.
+    by_rank = np.argsort(rank[order], axis=1, kind="stable")
+    order = np.take_along_axis(order, by_rank, axis=1)
+    ordered = np.take_along_axis(columns, order, axis=1)
+    ends = np.flatnonzero(np.diff(rank, append=-1))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    span = ordered[:, ends] - ordered[:, starts]
+    gap = np.empty_like(ordered)
+    gap[:, 1:-1] = ordered[:, 2:] - ordered[:, :-2]
+    gap[:, starts] = gap[:, ends] = np.inf
+    gap /= np.where(span > 0, span, 1.0)[:, rank]
+    distance = np.empty_like(gap)
+    np.put_along_axis(distance, order, gap, axis=1)
+    total = np.minimum(distance.sum(axis=0), 1e6)
+    return total / (1 + total)
 
 
 def vary(
     rows: IntArray,
-    fitness: FloatArray,
     counts: NDArray[np.int64],
     *,
     size: int,
+    tournament: int,
     rng: np.random.Generator,
 ) -> IntArray:
-    """`size` children: tournament, uniform crossover, then resets and steps of single picks."""
-    entrants = rng.integers(0, len(rows), size=(2, 2, size))
-    first, second = np.where(fitness[entrants[0]] <= fitness[entrants[1]], entrants[0], entrants[1])
-    shape = (size, rows.shape[1])
-    crossed = rng.random((size, 1), dtype=np.float32) * (rng.random((size, 1)) < 0.9)
-    take = rng.random(shape, dtype=np.float32) < crossed
-    children = np.where(take, rows[second], rows[first])
-    return mutate(children, counts, rate=rng.choice([1.0, 2.0, 4.0], size=(size, 1)), rng=rng)
+    """`size` children of `rows`, best first: tournaments, uniform crossover, changed picks.
+
+    One draw per pick decides: the lowest come from the second parent, the highest change.
+    """
+    first, second = rng.integers(0, len(rows), size=(tournament, 2, size)).min(axis=0)
+    draw = rng.random((size, rows.shape[1]), dtype=np.float32)
+    crossed = rng.random((size, 1), dtype=np.float32) * (rng.random((size, 1)) < _CROSSED)
+    children = np.where(draw < crossed, rows[second], rows[first])
+    changes = _CHANGES[rng.integers(0, len(_CHANGES), size=(size, 1))]
+    place = np.flatnonzero(draw > 1 - changes / rows.shape[1])
+    picks = children.ravel()
+    picks[place] = _changed(picks[place], counts[place % rows.shape[1]], rng)
+    return children
 
 
-def mutate(
-    rows: IntArray, counts: NDArray[np.int64], *, rate: FloatArray, rng: np.random.Generator
-) -> IntArray:
-    """`rows` with about `rate` picks of each changed, half to a neighbour, half to any option."""
-    shape = rows.shape
-    hit = rng.random(shape, dtype=np.float32) < rate / shape[1]
-    place = np.nonzero(hit)
-    result = rows.copy()
-    limit = counts[place[1]]
-    drawn = (rng.random(len(limit)) * limit).astype(np.int64)
-    step = np.clip(rows[place] + rng.choice([-1, 1], size=len(limit)), 0, limit - 1)
-    result[place] = np.where(rng.random(len(limit)) < 0.5, drawn, step)
-    return result
+def _changed(picks: IntArray, limit: IntArray, rng: np.random.Generator) -> IntArray:
+    """New picks below `limit`: for half of them a neighbour, for half any option."""
+    resets = (rng.random(len(picks)) * limit).astype(np.int64)
+    steps = picks + 2 * rng.integers(0, 2, size=len(picks)) - 1
+    steps = np.minimum(np.maximum(steps, 0), limit - 1)
+    return np.where(rng.random(len(picks)) < _RESET, resets, steps)
 
 
 def _unseen(
-    rows: IntArray, key: IntArray, known: NDArray[np.int64]
+    rows: IntArray, key: IntArray, known: NDArray[np.int64], *, at_most: int
 ) -> tuple[IntArray, NDArray[np.int64]]:
-    """The rows not met before, by a 62-bit hash, and the hashes known afterwards (sorted)."""
-    hashes = (rows * key).sum(axis=1)
-    _, first = np.unique(hashes, return_index=True)
-    place = np.searchsorted(known, hashes[first])
-    is_new = known[np.minimum(place, len(known) - 1)] != hashes[first] if len(known) else True
-    first = first[np.broadcast_to(is_new, first.shape)]
-    first.sort()
-    return rows[first], np.sort(np.concatenate([known, hashes[first]]))
+    """Distinct rows not met before, by hash, and the hashes known afterwards, sorted.
+
+    The largest integer ends `known`, so that every hash has its place in it.
+    """
+    hashes = rows @ key
+    order = np.argsort(hashes)
+    hashes = hashes[order]
+    new = known[np.searchsorted(known, hashes)] != hashes
+    new[1:] &= hashes[1:] != hashes[:-1]
+    kept = np.flatnonzero(new)[:at_most]
+    # Two sorted runs, which a stable sort merges.
+    known = np.sort(np.concatenate([known, hashes[kept]]), kind="stable")
+    return rows[order[kept]], known

@@ -36,7 +36,8 @@ class Linas(Proposer):
         self, problem: Problem, *, seed: int, population: int = 50, candidates: int = 10_000
     ) -> None:
         super().__init__(problem, seed=seed, initial=population)
-        self._effort = Effort(population, max(1, candidates // population))
+        rounds = max(1, candidates // population)
+        self._effort = Effort(population, rounds, brood=1, tournament=2)
         self._waiting = np.empty((0, len(problem.space.choices)), dtype=np.int64)
 
     def ideas(
@@ -56,7 +57,7 @@ class Linas(Proposer):
         found, scores = evolve(
             self.space, goal, models[0], seeds=rows[:0], effort=self._effort, rng=rng
         )
-        self._waiting = found[survivors(scores, self._effort.population)[0]]
+        self._waiting = found[survivors(scores, self._effort.population)]
         return self._waiting
 
     def _model(self, rows: IntArray, values: FloatArray) -> Callable[[IntArray], FloatArray]:

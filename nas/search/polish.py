@@ -36,7 +36,7 @@ def polish(
     """
     every_row, every_score = [rows], [scores]
     for _ in range(_SWEEPS):
-        kept, _ = survivors(scores, _ANCHORS)
+        kept = survivors(scores, _ANCHORS)
         anchors, at = rows[kept], scores[kept]
         near = mutants(anchors, space)
         new = score(goal, promise, near)

@@ -63,7 +63,7 @@ class Probe:
     def columns(self, plan: Plan) -> list[Column]:
         """Features of whole populations: summed sensitivity and the proxies, estimated."""
         additive = SpaceKernels(plan.space).compile_by_address(self.sensitivity)
-        estimate = ProxyEstimate(OneHot(plan.space)).fit(self.genotypes, self.scores)
+        estimate = ProxyEstimate(OneHot(plan.space).compact).fit(self.genotypes, self.scores)
         return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
 
     def first(self, plan: Plan, count: int) -> list[Genotype]:
