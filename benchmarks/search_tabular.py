@@ -37,6 +37,7 @@ SHARES = (0.90, 0.95, 0.98, 0.99)
 TRACKS = ("known", "unknown")
 PEERS = Path(__file__).parent / "search_peers.csv"
 RESULTS = Path("runs/search_tabular/results.jsonl")
+FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "search_tabular.svg"
 KEY = ("table", "track", "searcher", "seed", "batch", "budget")
 Run = dict[str, Any]
 
@@ -109,12 +110,7 @@ def shares(runs: Sequence[Run], kind: str) -> list[list[str]]:
     """A line per table, track and searcher: mean ± standard deviation over seeds."""
     lines: list[list[str]] = []
     for (name, track, searcher), group in grouped(runs, "table", "track", "searcher"):
-        cells = [
-            f"{np.mean(found):.3f}" + (f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else "")
-            if np.isfinite(found).all()
-            else ""
-            for found in ([at(run, count, kind) for run in group] for count in CHECKPOINTS)
-        ]
+        cells = [_spread([at(run, count, kind) for run in group]) for count in CHECKPOINTS]
         seconds = f"{np.mean([run['seconds'] for run in group]):.0f}"
         lines.append([name, f"{searcher}, cost {track}", str(len(group)), *cells, seconds])
     if kind == "tight":
@@ -134,7 +130,7 @@ def means(runs: Sequence[Run]) -> list[list[str]]:
         tables = [one for _, one in grouped(group, "table")]
         if len(tables) == len(NAMES):
             found = [
-                np.mean([np.mean([at(run, count, "tight") for run in one]) for one in tables])
+                np.mean([_mean([at(run, count, "tight") for run in one]) for one in tables])
                 for count in CHECKPOINTS
             ]
             lines.append([f"{searcher}, cost {track}", *(_plain(float(value)) for value in found)])
@@ -146,6 +142,12 @@ def means(runs: Sequence[Run]) -> list[list[str]]:
         ]
         lines.append([f"{name}, published", *(_plain(float(value)) for value in found)])
     return lines
+
+
+def _mean(found: Sequence[float]) -> float:
+    """The mean of the runs that went so far, NaN where none did."""
+    there = [value for value in found if np.isfinite(value)]
+    return float(np.mean(there)) if there else float("nan")
 
 
 def takes(runs: Sequence[Run]) -> list[list[str]]:
@@ -173,6 +175,38 @@ def grouped(runs: Iterable[Run], *keys: str) -> list[tuple[tuple[str, ...], list
     for run in sorted(runs, key=lambda run: NAMES.index(run["table"])):
         found.setdefault(tuple(run[key] for key in keys), []).append(run)
     return list(found.items())
+
+
+def _spread(found: Sequence[float]) -> str:
+    """Mean ± standard deviation of the runs that went so far, and how many if not all did."""
+    there = [value for value in found if np.isfinite(value)]
+    if not there:
+        return ""
+    apart = f" ± {np.std(there, ddof=1):.3f}" if len(there) > 1 else ""
+    return f"{np.mean(there):.3f}{apart}" + (f" ({len(there)})" if len(there) < len(found) else "")
+
+
+def plot(runs: Sequence[Run]) -> None:
+    """Draw the mean share over all tables against evaluations, the best searchers and random."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "search_tabular"
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for (searcher, track), group in grouped(runs, "searcher", "track"):
+        tables = [one for _, one in grouped(group, "table")]
+        if len(tables) == len(NAMES):
+            length = min(len(run["tight"]) for run in group)
+            share = np.mean(
+                [np.mean([run["tight"][:length] for run in one], axis=0) for one in tables], axis=0
+            )
+            label = searcher if track == "known" else f"{searcher}, cost unknown"
+            thick = 2.5 if searcher == "guided" else 1
+            axes.plot(np.arange(1, length + 1), share, label=label, linewidth=thick)
+    axes.set(xlabel="evaluations", ylabel="share of the exact hypervolume, mean of the tables")
+    axes.set(xlim=(10, None), ylim=(0.5, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, ncols=2)
+    figure.savefig(FIGURE, metadata={"Date": None})
 
 
 def _plain(value: float) -> str:
@@ -212,10 +246,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--show", action="store_true", help="print what is on disk, run nothing")
+    parser.add_argument("--plot", action="store_true", help="draw the figure of the docs, too")
     options = parser.parse_args()
     if not options.show:
         measured(options)
-    report(done(options.results))
+    runs = done(options.results)
+    report(runs)
+    if options.plot:
+        plot(runs)
 
 
 if __name__ == "__main__":
