@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.tables import ROOT, ofa_loss
+from benchmarks.tables import ROOT
 from nas.evaluate import Evaluation
 from nas.objectives import ArrayCost, Goal, Problem
 from nas.search.evolution import Evolution
 from nas.search.front import nondominated
+from nas.tabular.published import ofa_predictor
 from nas.targets import HardwareTarget, TargetError
 from nas.targets.adapters import Adapter, target
 from nas.targets.adapters.blocks import BLOCKS
@@ -200,7 +201,7 @@ def _front(whole: SearchSpace, name: str, cost: ArrayCost, seed: int) -> NDArray
     """The front that NSGA-II finds for one device."""
     problem = Problem(whole, (Goal(name, {"latency_ms": cost}, ("latency_ms",)),))
     searcher = Evolution(problem, seed=seed, population=POPULATION)
-    loss = ofa_loss(whole, expansion="expansion")
+    loss = ofa_predictor(whole, ROOT, expansion="expansion")
     told: list[Evaluation] = []
     for _ in range(GENERATIONS):
         asked = searcher.ask(POPULATION)
@@ -220,7 +221,7 @@ def _kept(
     whole: SearchSpace, mine: NDArray[np.int64], theirs: NDArray[np.int64], cost: ArrayCost
 ) -> tuple[float, float]:
     """Share of `mine` that no network of `theirs` beats at `cost`, and its median extra latency."""
-    loss = ofa_loss(whole, expansion="expansion")
+    loss = ofa_predictor(whole, ROOT, expansion="expansion")
     errors, latencies = (np.concatenate([f(mine), f(theirs)]) for f in (loss, cost))
     alive = nondominated(np.column_stack([errors, latencies]))
     kept = np.mean(np.isin(np.arange(len(mine)), np.arange(len(errors))[alive]))

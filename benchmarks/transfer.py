@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from benchmarks.tables import ROOT, Block, Pick
+from benchmarks.tables import ROOT
+from nas.tabular.published import Block
 from nas.targets.transfer import KnownTable, Transfer
 from predictors.rank import kendall_tau
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Image, deeper_than
 from search_spaces.space import IntArray, SearchSpace
+from search_spaces.tabular import Pick
 
 FloatArray = NDArray[np.float64]
 Predict = Callable[[IntArray, FloatArray], FloatArray]

@@ -28,10 +28,13 @@ from nas.feasibility import ConstraintError
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import STEPS, Step, run, run_steps
 from nas.plan import overview, prepare
-from nas.recipe import Recipe, RecipeError, load_recipe
+from nas.recipe import RecipeError, load_recipe
 from nas.report.html import render
 from nas.report.store import UnreadableResults, load
 from nas.report.tables import summary_table
+from nas.steps.tabulating import prepare_table, table_overview
+from nas.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
+from nas.tabular import TableError
 from nas.targets import TargetError
 from nas.tasks import TaskError
 from supernets.checkpoint import CheckpointError
@@ -40,7 +43,7 @@ from supernets.train import TrainingDiverged
 # What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
 EXPECTED = (
     *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
-    *(UnreadableResults, EvaluationError, TargetError, TaskError, CheckpointError),
+    *(UnreadableResults, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
     TrainingDiverged,
 )
 _INTERRUPTED = 130
@@ -68,7 +71,7 @@ Out = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, if any.")]
 
 
-def _folder(path: Path, recipe: Recipe, out: Path | None) -> Path:
+def _folder(path: Path, recipe: AnyRecipe, out: Path | None) -> Path:
     return out or path.parent / recipe.name
 
 
@@ -79,8 +82,8 @@ def run_command(
     out: Out = None,
     resume: Resume = False,
 ) -> None:
-    """Do everything: profile, train, search, export, report."""
-    made = load_recipe(recipe, set_ or ())
+    """Do everything: profile, train, search, export, report; of a table, search and report."""
+    made = load_any_recipe(recipe, set_ or ())
     folder = _folder(recipe, made, out)
     with Terminal(console) as display:
         results = run(made, folder=folder, resume=resume, display=display)
@@ -121,8 +124,14 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 @app.command()
 def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
     """Show what a recipe would search, before any work."""
-    made = load_recipe(recipe, set_ or ())
-    for table in overview(prepare(made, RunFolder(_folder(recipe, made, out)))):
+    made = load_any_recipe(recipe, set_ or ())
+    files = RunFolder(_folder(recipe, made, out))
+    shown = (
+        table_overview(prepare_table(made, files))
+        if isinstance(made, TableRecipe)
+        else overview(prepare(made, files))
+    )
+    for table in shown:
         console.print(table)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.durable import remove, write_atomic
-from nas.recipe import Recipe
+from nas.table_recipe import AnyRecipe
 from nas.targets.calibration import calibration_path
 from search_spaces.space import SearchSpace
 
@@ -107,7 +107,7 @@ class RunFolder:
         return self.path / f"{target}{suffix}"
 
     @contextlib.contextmanager
-    def open(self, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]:
+    def open(self, recipe: AnyRecipe, *, resume: bool) -> Iterator[RunFolder]:
         """Claim the folder for one process and `recipe`, or say why that cannot be.
 
         A folder in which nothing was trained yet belongs to no recipe.
@@ -167,10 +167,12 @@ class RunFolder:
                 "another with --out"
             ) from error
         now = self._fixed(content)
-        return [key for key in now if before[key] != now[key]]
+        return [key for key in now if before.get(key) != now[key]]
 
     def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The parts of a recipe that must stay as they are."""
+        if "table" in content:
+            return {"table": content["table"]}
         fixed: dict[str, Any] = {key: content[key] for key in _MAKES_SUPERNET}
         fixed["training"] = {k: v for k, v in content["training"].items() if k != _MAY_CHANGE}
         if self.archive.exists():

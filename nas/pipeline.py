@@ -17,7 +17,9 @@ from nas.steps.exporting import exported
 from nas.steps.profiling import profiled
 from nas.steps.reporting import reported
 from nas.steps.searching import archive_of, searched, use_threads
+from nas.steps.tabulating import searched_table
 from nas.steps.training import supernet_of, trained
+from nas.table_recipe import AnyRecipe, TableRecipe
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def run(
-    recipe: Recipe, *, folder: Path, resume: bool = False, display: Display | None = None
+    recipe: AnyRecipe, *, folder: Path, resume: bool = False, display: Display | None = None
 ) -> Results:
     """Do everything that `recipe` asks for, in `folder`, and give what was found.
 
@@ -63,6 +65,8 @@ def run(
     """
     shown = display or Silent()
     with RunFolder(folder).open(recipe, resume=resume) as files:
+        if isinstance(recipe, TableRecipe):
+            return searched_table(recipe, files, shown)
         plan = _prepared(recipe, files, shown)
         supernet = trained(plan, shown)
         evaluations = searched(plan, supernet, shown).evaluations()

@@ -54,6 +54,7 @@ def _odd(kernel: int) -> int:
     return kernel
 
 
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 Sizes = Annotated[tuple[Size, ...], AfterValidator(_ascending)]
 Kernels = Annotated[tuple[Annotated[Size, AfterValidator(_odd)], ...], AfterValidator(_ascending)]
@@ -289,7 +290,7 @@ def _unseeded(settings: TrainingSettings) -> TrainingSettings:
 class Recipe(Section):
     """Everything that one run needs."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: RunName
     seed: Annotated[int, Field(ge=0)] = 0
     task: TaskSection
     space: SpaceSection
@@ -319,4 +320,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Recipe:
     """The recipe that `content` holds; `source` names it in errors."""
+    if "table" in content:
+        raise RecipeError(
+            f"{source} searches a table, so there is nothing to train, profile or export; use "
+            "`nas run`, `nas sweep` or `nas spaces`"
+        )
     return validated(Recipe, content, source=source)

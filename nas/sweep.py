@@ -17,9 +17,9 @@ from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import run
-from nas.recipe import Recipe, load_recipe, validate_recipe
 from nas.report.data import Results
 from nas.report.store import UnreadableResults, load
+from nas.table_recipe import AnyRecipe, load_any_recipe, validate_any_recipe
 
 COLUMNS = (
     *("run", "seed", "target", "state", "evaluations", "front", "hypervolume"),
@@ -32,7 +32,7 @@ _RETRIES = 3
 class Job:
     """One run of a sweep: what to do, and where."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     folder: Path
 
     @property
@@ -72,12 +72,12 @@ def jobs(
     """
     made: list[Job] = []
     for path, seed in itertools.product(recipes, seeds or (None,)):
-        content = load_recipe(path, overrides).model_dump(mode="json")
+        content = load_any_recipe(path, overrides).model_dump(mode="json")
         if seed is not None:
             content["seed"] = seed
         if targets:
             content["targets"] = [{"name": name} for name in targets]
-        recipe = validate_recipe(content, source=str(path))
+        recipe = validate_any_recipe(content, source=str(path))
         made.append(Job(recipe, (out / f"{recipe.name}-seed{recipe.seed}").resolve()))
     folders = [job.folder for job in made]
     if repeated := sorted({folder.name for folder in folders if folders.count(folder) > 1}):

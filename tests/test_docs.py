@@ -13,13 +13,15 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from nas import recipe
+from nas import recipe, table_recipe
 from nas.cli import app
 from nas.cli_targets import schema_text
 from nas.export.containers import container_for
 from nas.folder import RunFolder
 from nas.report import data
 from nas.search.named import SEARCHERS
+from nas.tabular import published
+from nas.tabular.description import ChoiceSection, Description, Metric
 from nas.targets import schema
 from nas.targets.table_file import COLUMNS, parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
@@ -31,6 +33,7 @@ from supernets.train import TrainingSettings
 
 ROOT = Path(__file__).parent.parent
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
+TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 REQUIRED = object()
 
@@ -52,6 +55,13 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "search": (recipe.SearchSection, None),
     "export": (recipe.ExportSection, None),
     "compute": (recipe.ComputeSection, None),
+    "table recipe": (table_recipe.TableRecipe, None),
+    "table recipe: table": (table_recipe.TableSection, None),
+    "table recipe: targets": (table_recipe.TableTargetSection, None),
+    "table recipe: search": (table_recipe.TableSearchSection, None),
+    "networks": (Description, None),
+    "networks.choices": (ChoiceSection, None),
+    "networks: figures": (Metric, None),
     "target": (schema.TargetFile, None),
     "target.supports": (schema.SupportsSection, None),
     "target.cast": (schema.CastSection, None),
@@ -204,13 +214,19 @@ def test_every_toml_example_is_allowed(document: str, block: str) -> None:
     if "supports" in content:
         assert schema.TargetFile.model_validate(content).name == content["name"]
         return
+    if "choices" in content:
+        assert Description.model_validate({"name": "nets", **content}).by_device()
+        return
+    if "table" in content:
+        assert table_recipe.validate_any_recipe({"name": "nets", **content}).name == "nets"
+        return
     whole = tomllib.loads((ROOT / "runs" / "digits.toml").read_text())
     assert recipe.validate_recipe({"name": "digits", **whole, **content}).name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runs").glob("*.toml")), ids=lambda path: path.name)
 def test_every_recipe_of_ours_is_allowed(path: Path) -> None:
-    assert recipe.load_recipe(path).name == path.stem
+    assert table_recipe.load_any_recipe(path).name == path.stem
 
 
 def test_commands_in_the_documents_exist() -> None:
@@ -230,3 +246,9 @@ def _name(callback: Any) -> str:
 def test_every_searcher_is_listed():
     named = re.findall(r"`([a-z0-9-]+)`", section("Searchers").split("| --- |")[1])
     assert set(SEARCHERS) <= set(named)
+
+
+def test_every_published_table_is_listed():
+    listed = set(rows(TABLES_PAGE.split("## Published tables")[1]))
+    named = re.findall(r"`([a-z0-9-]+)`", rows(section("table recipe: table"))["description"][-1])
+    assert listed == set(published()) == set(named)

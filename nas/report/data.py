@@ -302,6 +302,15 @@ class ProxyRank:
 
 
 @dataclass(frozen=True)
+class TableSummary:
+    """The table that was searched; 0 rows where a formula gives the figures."""
+
+    rows: int
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Results:
     """What a run found so far.
 
@@ -315,6 +324,7 @@ class Results:
         date: When these results were written, ISO 8601.
         budget: True evaluations that the recipe allows.
         training: `None` until the supernet is trained.
+        table: The table that was searched in place of a supernet, if one was.
         evaluated: Every true evaluation, in order.
         targets: One result per device.
         proxies: Proxy name -> how well it ranked.
@@ -330,6 +340,7 @@ class Results:
     date: str = ""
     budget: int | None = None
     training: TrainingSummary | None = None
+    table: TableSummary | None = None
     evaluated: tuple[Point, ...] = ()
     targets: tuple[TargetResult, ...] = ()
     proxies: Mapping[str, ProxyRank] = field(default_factory=dict)

@@ -14,7 +14,8 @@ _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_byte
 
 def summary(results: Results) -> Markup:
     """What a reader in a hurry needs: the size of the matter, and one line per target."""
-    parts = [tag("h2", "Summary", id="summary"), *map(_notice, unfinished(results))]
+    notes = () if results.table is None else results.table.notes
+    parts = [tag("h2", "Summary", id="summary"), *map(_notice, [*unfinished(results), *notes])]
     return tag("section", [*parts, _tiles(results), _targets_table(results)])
 
 
@@ -22,7 +23,7 @@ def unfinished(results: Results) -> list[str]:
     """One sentence for everything that the run has not come to yet."""
     sentences = []
     done, budget = len(results.evaluated), results.budget
-    if results.training is None:
+    if results.training is None and results.table is None:
         sentences.append("This run is unfinished: the supernet is not trained yet.")
     elif budget is not None and done < budget:
         sentences.append(f"This run is unfinished: {done:,} of {budget:,} subnets are evaluated.")
@@ -36,18 +37,26 @@ def _notice(sentence: str) -> Markup:
 
 
 def _tiles(results: Results) -> Markup:
-    space, training, done = results.space, results.training, len(results.evaluated)
+    space, done = results.space, len(results.evaluated)
     tiles = [
         ("Networks in the space", text.networks(space.networks), f"{space.choices} choices"),
         ("Truly evaluated", f"{done:,}", _budget(results)),
-        (
-            "Supernet trained in",
-            "not yet" if training is None else text.duration(training.seconds),
-            "" if training is None else f"{text.significant(training.epochs)} epochs, once",
-        ),
+        _made(results),
         ("Targets", str(len(results.targets)), "served by one set of evaluations"),
     ]
     return tag("div", [_tile(*tile) for tile in tiles], class_="tiles")
+
+
+def _made(results: Results) -> tuple[str, str, str]:
+    """What the evaluations come from."""
+    training, table = results.training, results.table
+    if table is not None:
+        rows = f"{table.rows:,} rows" if table.rows else "a formula"
+        return "Looked up in", results.space.name, f"{rows}; nothing was trained"
+    if training is None:
+        return "Supernet trained in", "not yet", ""
+    epochs = f"{text.significant(training.epochs)} epochs, once"
+    return "Supernet trained in", text.duration(training.seconds), epochs
 
 
 def _budget(results: Results) -> str:
@@ -156,11 +165,14 @@ def origins(results: Results) -> Markup:
 
 
 def _figures(results: Results) -> list[Figure]:
-    known = [
-        Figure("Number of networks", "counted", "Exact: equal networks are counted once."),
-        Figure("MACs, BitOPs, model bytes", "counted", "Sums over the subnet's operators."),
-    ]
-    if results.evaluated:
+    known = [Figure("Number of networks", "counted", "Exact: equal networks are counted once.")]
+    if results.table is not None:
+        how = " ".join([f"Looked up: {results.table.source or 'a table'}.", *results.table.notes])
+        known.append(Figure("Validation error", "imported", how))
+    else:
+        how = "Sums over the subnet's operators."
+        known.append(Figure("MACs, BitOPs, model bytes", "counted", how))
+    if results.evaluated and results.table is None:
         how = f"The extracted, recalibrated subnet on the validation split; seed {results.seed}."
         known.append(Figure("Validation error", "measured", how))
     if any(target.predicted_front for target in results.targets):

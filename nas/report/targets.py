@@ -99,8 +99,11 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
         return
     for objective in target.objectives:
         heading = f"Error against {text.title(objective).lower()}"
+        dots = (
+            "was extracted, recalibrated and measured" if results.table is None else "was looked up"
+        )
         caption = (
-            "Every dot is a subnet that was extracted, recalibrated and measured. "
+            f"Every dot is a subnet that {dots}. "
             f"{text.title(objective)} is {origin_of(target, objective)}; errors are on validation."
         )
         if objective == "latency_ms" and target.latency_band is not None:

@@ -22,10 +22,12 @@ from nas.cluster import ClusterError, RayEvaluator
 from nas.evaluate import Evaluation, EvaluationError, EvaluatorFactory
 from nas.evaluators import SupernetEvaluator
 from nas.search.loop import search
+from nas.tabular import load_table
 from search_spaces.space import Genotype
 from supernets.supernet import Supernet
 from tests.nas.spaces import Recorder, Wanderer, measured, small_space
 from tests.nas.synthetic import Synthetic, factory, threads, writes_its_arrays
+from tests.nas.tabular.made import EXAMPLE
 
 CPUS = 6
 
@@ -145,6 +147,15 @@ class TestTwoWorkers:
             found.append(search(Wanderer(space), measure, archive, budget=12, batch=4))
         remote, local = ([replace(e, where="") for e in evaluations] for evaluations in found)
         assert remote == local
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray")
+def test_workers_look_up_in_a_table_what_this_process_does() -> None:
+    table = load_table(EXAMPLE)
+    genotypes = [table.space.smallest, table.space.largest]
+    with RayEvaluator(table.evaluator().factory(), workers=1) as remote:
+        assert same(list(remote(genotypes))) == same(list(table.evaluator()(genotypes)))
 
 
 @pytest.mark.ray

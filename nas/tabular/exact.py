@@ -1,0 +1,105 @@
+"""Exact fronts of spaces small enough to list, and what share of one a search has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.objectives import ArrayCost, Goal
+from nas.search.front import hypervolume, nondominated
+from search_spaces.space import IntArray, SearchSpace
+
+FloatArray = NDArray[np.float64]
+LARGEST_LISTED = 1 << 24
+_BLOCK = 1 << 19
+_QUANTILE = 0.75
+_MARGIN = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ExactFront:
+    """The best that any search can find.
+
+    Attributes:
+        genotypes: The networks that no other one beats, `(n, choices)`, cheapest first.
+        points: Their loss and cost objectives, `(n, 1 + objectives)`.
+        reference: The tight reference point: the loss at the 75 % quantile of all networks, and
+            the cost of the dearest network of the front below it plus a tenth of those's range.
+        volume: The hypervolume of the front within it.
+        corner: The worst loss and costs of all networks, as a loose reference point.
+        corner_volume: The hypervolume of the front within that.
+    """
+
+    genotypes: IntArray
+    points: FloatArray
+    reference: FloatArray
+    volume: float
+    corner: FloatArray
+    corner_volume: float
+
+    def share(self, points: FloatArray) -> float:
+        """The share of the hypervolume that `points` `(n, 1 + objectives)` dominate, 0 to 1."""
+        return hypervolume(points, self.reference) / self.volume if self.volume else 1.0
+
+
+def is_listable(space: SearchSpace) -> bool:
+    """Whether all combinations of options are few enough to go through."""
+    return float(np.prod(space.counts.astype(np.float64))) <= LARGEST_LISTED
+
+
+def exact_front(space: SearchSpace, goal: Goal, loss: ArrayCost) -> ExactFront:
+    """The front of every network of `space` within the limits of `goal`, and its hypervolume.
+
+    Raises:
+        ValueError: There are too many networks to list, or none is within the limits.
+    """
+    if not is_listable(space):
+        raise ValueError(
+            f"space {space.name!r} has {space.size:.3g} networks; an exact front needs them "
+            f"listed, which is done up to {LARGEST_LISTED:,} combinations of options"
+        )
+    front, points, losses = np.empty((0, len(space.counts)), dtype=np.int64), None, []
+    corner = np.full(1 + len(goal.objectives), -np.inf)
+    for rows in _blocks(space):
+        values, excess = goal.assess(rows)
+        found = np.column_stack([loss(rows), values])
+        losses.append(found[:, 0])
+        corner = np.maximum(corner, found.max(axis=0))
+        within = excess == 0
+        front = np.concatenate([front, rows[within]])
+        points = found[within] if points is None else np.concatenate([points, found[within]])
+        kept = nondominated(points)
+        front, points = front[kept], points[kept]
+    if points is None or not len(points):
+        raise ValueError(f"no network of space {space.name!r} is within {dict(goal.limits)}")
+    order = np.argsort(points[:, 1], kind="stable")
+    front, points = front[order], points[order]
+    reference = _tight(points, float(np.quantile(np.concatenate(losses), _QUANTILE)))
+    return ExactFront(
+        front,
+        points,
+        reference,
+        hypervolume(points, reference),
+        corner,
+        hypervolume(points, corner),
+    )
+
+
+def _tight(points: FloatArray, loss: float) -> FloatArray:
+    good = points[:, 0] < loss
+    costs = points[good if good.any() else slice(None), 1:]
+    return np.concatenate([[loss], costs.max(axis=0) + _MARGIN * np.ptp(costs, axis=0)])
+
+
+def _blocks(space: SearchSpace) -> Iterator[IntArray]:
+    """Every network once, block by block, in lexicographic order."""
+    shape = tuple(space.counts.tolist())
+    for start in range(0, int(np.prod(space.counts)), _BLOCK):
+        flat = np.arange(start, min(start + _BLOCK, int(np.prod(space.counts))))
+        rows = np.stack(np.unravel_index(flat, shape), axis=1)
+        rows = rows[(space.canonical_array(rows) == rows).all(axis=1)]
+        if len(rows):
+            yield rows

@@ -1,0 +1,147 @@
+"""`nas run` on a table: archive, fronts and report as of any run, and nothing trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas.report.store import load
+from nas.tabular import load_table
+from tests.nas.runs import assert_refused, evaluations, nas, settings, succeeded
+from tests.nas.tabular.made import EXAMPLE
+
+RECIPE = EXAMPLE.parents[2] / "runs" / "table.toml"
+
+
+@pytest.fixture(scope="module")
+def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(EXAMPLE.parent, tmp_path_factory.mktemp("t") / "t")) / "nets.toml"
+
+
+def arguments(description: Path, *overrides: str) -> list[str]:
+    table = f"table.description={description}"
+    return [str(RECIPE), *settings(table, *overrides)]
+
+
+@pytest.fixture(scope="module")
+def folder(description: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    succeeded(nas("run", *arguments(description), "--out", folder))
+    return folder
+
+
+def test_it_leaves_what_a_run_leaves_and_no_supernet(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir() if path.name != ".lock"} == {
+        *("recipe.json", "space.json", "archive.journal", "results.json", "report.html"),
+        *("front-one_image.csv", "front-many_images.csv"),
+    }
+
+
+def test_its_fronts_are_those_of_what_was_looked_up(folder: Path) -> None:
+    table, known = load_table(EXAMPLE), evaluations(folder, study="table")
+    assert len(known) == 20
+    for target in load(folder / "results.json").targets:
+        rows = list(csv.DictReader((folder / f"front-{target.name}.csv").read_text().splitlines()))
+        assert len(rows) == len(target.front) > 1
+        assert [r["chosen"] for r in rows].count("yes") == 1
+        for point in target.front:
+            (one,) = table.evaluator()([point.genotype])
+            assert one.metrics["error"] == point.error
+            for name, cost in point.costs.items():
+                assert one.metrics[f"{target.name}.{name}"] == cost
+
+
+def test_limits_hold_in_what_is_returned(folder: Path) -> None:
+    _, limited = load(folder / "results.json").targets
+    assert limited.limits == {"weights": 2000}
+    assert all(point.costs["weights"] <= 2000 for point in limited.front)
+    assert limited.chosen is not None
+    assert limited.chosen.costs["weights"] <= 2000
+
+
+def test_the_report_tells_a_table_from_a_supernet(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    for said in ("Looked up in", "nothing was trained", "of the exact front", "40 rows"):
+        assert said in page, said
+    for unsaid in ("unfinished", "Supernet trained in", "recalibrated"):
+        assert unsaid not in page, unsaid
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
+    folder: Path, description: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    succeeded(nas("run", *arguments(description, "search.budget=10"), "--out", out))
+    assert_refused(nas("run", *arguments(description), "--out", out), "--resume")
+    succeeded(nas("run", *arguments(description), "--out", out, "--resume"))
+    assert evaluations(out, study="table") == evaluations(folder, study="table")
+
+
+def test_a_table_that_was_changed_is_not_gone_on_with(folder: Path, description: Path) -> None:
+    held = (description.parent / "nets.csv").read_text()
+    try:
+        (description.parent / "nets.csv").write_text(held.replace(",0.", ",0.0"))
+        outcome = nas("run", *arguments(description), "--out", folder, "--resume")
+    finally:
+        (description.parent / "nets.csv").write_text(held)
+    assert_refused(outcome, "table 'nets' is another one", "20 of 20", "--out")
+
+
+def test_every_device_is_searched_where_none_is_named(description: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "all.toml"
+    recipe.write_text(f'table = {{ description = "{description}" }}\nsearch = {{ budget = 5 }}\n')
+    succeeded(nas("run", recipe))
+    results = load(tmp_path / "all" / "results.json")
+    assert [target.name for target in results.targets] == ["one_image", "many_images"]
+    assert [target.objectives for target in results.targets] == [("latency_ms",)] * 2
+
+
+def test_it_can_be_shown_exported_and_reported_again(folder: Path, tmp_path: Path) -> None:
+    outcome = nas("spaces", RECIPE, *settings(f"table.description={EXAMPLE}"))
+    assert outcome.code == 0
+    assert "weights ≤ 2000" in outcome.out
+    succeeded(nas("archive", "export", folder, tmp_path / "all.csv"))
+    header = (tmp_path / "all.csv").read_text().splitlines()[0].split(",")
+    assert {"layers", "error", "one_image.latency_ms"} <= set(header)
+    succeeded(nas("report", folder))
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("targets.0.name=watch", ("no device 'watch'", "one_image, many_images")),
+        ("targets.0.objective=energy_mj", ("no cost energy_mj", "latency_ms, weights")),
+        ("targets.1.name=one_image", ("distinct names",)),
+        ("targets.1.limits={weights = 1}", ("limits weights to 1", "below 310")),
+        ("table.description=nasbench101", ("no table 'nasbench101'",)),
+        ("search.searcher=best", ("no such searcher",)),
+        ("search.proxies=4", ("search.proxies: unknown key",)),
+        ("search.budget=0", ("search.budget = 0",)),
+        ("training.float_epochs=3", ("training: unknown key",)),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_written(
+    description: Path, tmp_path: Path, override: str, parts: tuple[str, ...]
+) -> None:
+    outcome = nas("run", *arguments(description, override), "--out", tmp_path / "run")
+    assert_refused(outcome, *parts)
+    assert not (tmp_path / "run" / "archive.journal").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "search", "export", "profile"])
+def test_steps_that_a_table_does_not_have_say_so(command: str, tmp_path: Path) -> None:
+    outcome = nas(command, RECIPE, "--out", tmp_path / "run")
+    assert_refused(outcome, "searches a table", "nas run")
+
+
+def test_a_folder_of_another_kind_of_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    content = json.loads((other / "recipe.json").read_text())
+    content["table"] = {"description": "nasbench201", "data": None}
+    (other / "recipe.json").write_text(json.dumps(content))
+    outcome = nas("run", RECIPE, "--out", other, "--resume")
+    assert_refused(outcome, "another table")
