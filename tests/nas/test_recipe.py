@@ -16,6 +16,7 @@ from nas.recipe import (
     load_recipe,
     validate_recipe,
 )
+from nas.table_recipe import load_any_recipe
 from search_spaces.mobilenet import Stage
 from search_spaces.quant import PerChannel, PerTensor
 from tests.nas.runs import TINY
@@ -29,7 +30,7 @@ def made(**changes: object) -> Recipe:
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_after_their_files(path):
-    recipe = load_recipe(path)
+    recipe = load_any_recipe(path)
     assert recipe.name == path.stem
     assert recipe.targets
 
