@@ -61,14 +61,14 @@ class Plan:
         """The front to find for `target`; raises `TargetError` where its table lacks rows."""
         section = self.section(target)
         known: dict[str, ArrayCost] = {**self.counts, **target.compile(self.space)}
-        unknown = sorted({section.objective, *section.limits} - set(known))
+        unknown = sorted({*section.objective, *section.limits} - set(known))
         if unknown:
             raise RecipeError(
                 f"target {target.name!r} has no cost {', '.join(unknown)}; "
                 f"objective and limits may name {', '.join(known)}"
             )
         limits, origins = _limits(section.limits, target)
-        return Goal(target.name, known, (section.objective,), limits, origins)
+        return Goal(target.name, known, section.objective, limits, origins)
 
     def section(self, target: HardwareTarget) -> TargetSection:
         """What the recipe says of `target`."""
@@ -169,7 +169,9 @@ def overview(plan: Plan) -> list[Table]:
             for name, limit in limits.items()
         )
         share = "after profiling" if target in unmeasured else _share(plan, target)
-        targets.add_row(target.name, target.provenance, section.objective, told or "none", share)
+        targets.add_row(
+            target.name, target.provenance, ", ".join(section.objective), told or "none", share
+        )
     return [space, targets]
 
 

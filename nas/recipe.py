@@ -187,11 +187,21 @@ SpaceSection = Annotated[
 ]
 
 
+def _several(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+Objectives = Annotated[
+    tuple[str, ...], BeforeValidator(_several), AfterValidator(_distinct), Field(min_length=1)
+]
+
+
 class TargetSection(Section):
     """A device to search for, by shipped name or file, with hard limits on its costs."""
 
     name: str
-    objective: str = "latency_ms"
+    objective: Objectives = ("latency_ms",)
+    """The costs that span the front beside the error; one may be given without brackets."""
     limits: dict[str, Positive] = {}
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """How many points of error above the best a cheaper subnet may have to be chosen."""

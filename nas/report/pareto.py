@@ -60,6 +60,35 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
     return figure
 
 
+def plane(target: TargetResult, first: str, second: str) -> go.Figure:
+    """The measured front of three objectives: two costs as axes, the error as colour."""
+    points = [p for p in target.front if math.isfinite(p.costs[first] + p.costs[second])]
+    marks = [_mark("on the measured front", first, point.error, point.costs) for point in points]
+    axes = [[point.costs[name] for point in points] for name in (first, second)]
+    kinds = [style.axis_type(values) for values in axes]
+    figure = style.figure(height=480, showlegend=False)
+    figure.add_trace(
+        go.Scatter(
+            name="measured front",
+            x=axes[0],
+            y=axes[1],
+            mode="markers",
+            marker={
+                "color": [mark.error for mark in marks],
+                "colorscale": style.ERRORS,
+                "colorbar": {"title": text.axis_title("error"), "thickness": 14},
+                "size": 11,
+                "line": {"color": style.NEUTRAL, "width": 1},
+            },
+            customdata=[mark.facts for mark in marks],
+            hovertemplate=_HOVER,
+        )
+    )
+    figure.update_xaxes(title=style.label(text.axis_title(first)), **style.scale(kinds[0], first))
+    figure.update_yaxes(title=style.label(text.axis_title(second)), **style.scale(kinds[1], second))
+    return figure
+
+
 def staircase(marks: Sequence[_Mark]) -> list[_Mark]:
     """The marks that no other one beats in this plane, cheapest first."""
     if not marks:

@@ -17,6 +17,7 @@ MEASURED = "#3b82d6"
 PREDICTED = "#dd8a2e"
 PREDICTED_BAND = "rgba(221, 138, 46, 0.16)"
 CHOSEN = "#d6336c"
+ERRORS = [[0.0, "#12355b"], [0.5, MEASURED], [1.0, "#d7e6f8"]]  # dark is low
 FAINT = "rgba(128, 138, 156, 0.38)"
 NEUTRAL = "#7d8799"
 PHASES = ("#8a93a6", "#3b82d6", "#dd8a2e", "#3f9f7f", "#9a6fd0")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from nas.report import plots, text
 from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
-from nas.report.pareto import pareto
+from nas.report.pareto import pareto, plane
 from nas.report.policy import policy
 from nas.report.sections import anchor, origin_of, where
 
@@ -109,6 +110,10 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
         if objective == "latency_ms" and target.latency_band is not None:
             caption += " Bars on the measured front: one standard deviation of a prediction."
         yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
+    for pair in combinations(target.objectives, 2):
+        first, second = (text.title(objective).lower() for objective in pair)
+        caption = "The measured front; the darker, the lower the validation error."
+        yield page.figure(f"Error over {first} and {second}", plane(target, *pair), caption)
 
 
 def _growth(target: TargetResult, page: Page) -> Markup:

@@ -47,6 +47,11 @@ def test_a_recipe_comes_back_from_its_json():
         (" search.budget = 400 ", lambda r: r.search.budget == 400),
         ("search.searcher=nsga2", lambda r: r.search.searcher == "nsga2"),
         ('search.searcher="nsga2"', lambda r: r.search.searcher == "nsga2"),
+        ("targets.0.objective=macs", lambda r: r.targets[0].objective == ("macs",)),
+        (
+            'targets.0.objective=["latency_ms", "model_bytes"]',
+            lambda r: r.targets[0].objective == ("latency_ms", "model_bytes"),
+        ),
         ("targets.1.limits.macs=1e5", lambda r: r.targets[1].limits == {"macs": 1e5}),
         ("targets=[{name='a.toml'}]", lambda r: [t.name for t in r.targets] == ["a.toml"]),
         ("compute.ray_address=auto", lambda r: r.compute.ray_address == "auto"),

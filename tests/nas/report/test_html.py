@@ -55,6 +55,14 @@ def test_the_report_speaks_of_every_target(results, page):
     assert results.targets[1].notes[0] in text
 
 
+def test_every_pair_of_costs_has_a_figure_of_its_own(results):
+    first = replace(results.targets[0], objectives=("latency_ms", "model_bytes", "macs"))
+    text = " ".join(Reader(html(replace(results, targets=(first,)))).text)
+    for name in ("model size", "macs"):
+        assert f"Error over latency and {name}" in text
+    assert "Error over model size and macs" in text
+
+
 def test_the_summary_comes_first(page):
     assert next(a["id"] for t, a in Reader(page).tags if t == "h2") == "summary"
 

@@ -5,7 +5,7 @@ import pytest
 
 from nas.report import plots
 from nas.report.data import Estimate, LayerPolicy, LossPoint, Point, ProxyRank, TrainingSummary
-from nas.report.pareto import pareto
+from nas.report.pareto import pareto, plane
 from nas.report.policy import groups, policy
 from nas.report.style import axis_type, bits_colour
 
@@ -74,6 +74,16 @@ def test_a_front_of_several_objectives_draws_only_what_leads_in_this_plane(resul
     far = replace(target.front[0], error=99.0, costs={"latency_ms": 1e3, "model_bytes": 1.0})
     shown = traces(pareto(results, replace(target, front=(*target.front, far)), "latency_ms"))
     assert 99.0 not in shown["measured front"]["y"]
+
+
+def test_three_objectives_are_two_axes_and_a_colour(target):
+    endless = replace(target.front[0], costs={"latency_ms": math.inf, "model_bytes": 1.0})
+    shown = traces(
+        plane(replace(target, front=(*target.front, endless)), "latency_ms", "model_bytes")
+    )
+    front = shown["measured front"]
+    expected = [(p.costs["latency_ms"], p.costs["model_bytes"], p.error) for p in target.front]
+    assert [*zip(front["x"], front["y"], front["marker"]["color"], strict=True)] == expected
 
 
 def test_pareto_of_nothing_is_empty(results, target):

@@ -8,7 +8,7 @@ from nas.objectives import Goal, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
 from nas.search.differentiable import Differentiable
 from nas.search.evolution import METHODS, Evolution
-from nas.search.front import hypervolume
+from nas.search.front import hypervolume, measured_front
 from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort, score
 from nas.search.linas import Linas
@@ -202,6 +202,27 @@ def test_several_goals_and_costs_share_one_search():
     for searcher in (Guided(problem, seed=0, settings=QUICK), Evolution(problem, seed=0)):
         found = run(searcher, 10, 10, 10)
         assert len(set(found)) == 30
+
+
+def test_limits_on_several_devices_are_kept_by_what_is_proposed_and_by_every_front():
+    def kernels(rows):
+        return 1.0 + rows[:, 2::2].sum(axis=1)
+
+    costs = {"picks": picked, "kernels": kernels}
+    goals = (
+        Goal("a", costs, ("picks",), {"picks": 12.0, "kernels": 4.0}),
+        Goal("b", costs, ("picks", "kernels"), {"kernels": 2.0}),
+    )
+    problem = Problem(chain(depth=9), goals)
+    searcher = Guided(problem, seed=0, settings=QUICK)
+    found = np.array(run(searcher, *[10] * 6))
+    allowed = [(picked(found) <= 12.0) & (kernels(found) <= 4.0), kernels(found) <= 2.0]
+    assert np.any(allowed, axis=0).all()
+    for goal, within in zip(goals, allowed, strict=True):
+        front = measured_front(goal, evaluated([tuple(row) for row in found.tolist()]))
+        kept = {tuple(row) for row in found[within].tolist()}
+        assert front
+        assert {evaluation.genotype for evaluation in front} <= kept
 
 
 def test_guided_begins_with_what_it_is_given():
