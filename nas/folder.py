@@ -83,6 +83,11 @@ class RunFolder:
         return self.path / "archive.journal"
 
     @property
+    def transfer(self) -> Path:
+        """The evaluations of another space that this run's search learns from, JSON."""
+        return self.path / "transfer.json"
+
+    @property
     def results(self) -> Path:
         """What the run found, JSON."""
         return self.path / "results.json"

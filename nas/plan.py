@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from nas.cluster import require_ray
+from nas.experience import Experience, experience_of, kept
 from nas.export import forms_for
 from nas.feasibility import ConstraintError, feasibility
 from nas.folder import RunFolder
@@ -83,6 +84,14 @@ class Plan:
         return [t for t in self.targets if t.name == THIS_CPU and not _complete(t, self.space)]
 
     @cached_property
+    def experience(self) -> Experience | None:
+        """What the recipe's search is to learn from another run; from the folder once kept."""
+        source = self.recipe.search.transfer
+        if source is None:
+            return None
+        return kept(self.files.transfer) if self.files.transfer.exists() else experience_of(source)
+
+    @cached_property
     def problem(self) -> Problem:
         """The fronts to find, over one archive of accuracies."""
         return Problem(self.space, tuple(self.goal(target) for target in self.targets))
@@ -124,6 +133,11 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     # A trained supernet keeps its space, whatever the targets of a later search could run.
     space = files.trained_space() or legal(space, targets)
     plan = Plan(recipe, files, task, space, targets)
+    if plan.experience is not None:
+        try:
+            plan.experience.column(space)
+        except ValueError as error:
+            raise RecipeError(f"search.transfer = {recipe.search.transfer}: {error}") from error
     for target in targets:
         if target not in plan.unmeasured():
             feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))

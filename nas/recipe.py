@@ -216,6 +216,12 @@ def _known(name: str) -> str:
 SearcherName = Annotated[str, AfterValidator(_known)]
 
 
+def _learned_from(folder: Path | None, info: ValidationInfo) -> Path | None:
+    if folder is not None and info.data.get("searcher") != "guided":
+        raise ValueError("only the searcher 'guided' learns from another run; leave this out")
+    return folder
+
+
 def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
     if not budget and not info.data.get("known"):
         raise ValueError("must be at least 1 where no evaluation is known")
@@ -235,6 +241,8 @@ class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
     searcher: SearcherName = "guided"
+    transfer: Annotated[Path | None, AfterValidator(_learned_from)] = None
+    """The folder of a run that searched a related space, for `guided` to learn from."""
     known: Annotated[int, Field(ge=0)] = 0
     """How many evaluations stood in the archive before this search: told, not in the budget."""
     budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100

@@ -78,7 +78,14 @@ def reused(
 def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) -> None:
     """What the new run starts from; the archive last, since it says that all is there."""
     with new.open(recipe, resume=False):
-        for path in (found.space, found.supernet, found.history, found.probe, found.table):
+        for path in (
+            found.space,
+            found.supernet,
+            found.history,
+            found.probe,
+            found.table,
+            found.transfer,
+        ):
             if path.exists():
                 shutil.copyfile(path, new.path / path.name)
         part = new.path / f".{new.archive.name}.part"

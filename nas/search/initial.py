@@ -11,13 +11,21 @@ from search_spaces.space import IntArray, SearchSpace
 _POOL = 4096
 
 
-def spread_over_costs(problem: Problem, rng: np.random.Generator, count: int) -> IntArray:
+def spread_over_costs(
+    problem: Problem, rng: np.random.Generator, count: int, *, rows: IntArray | None = None
+) -> IntArray:
     """Up to `count` distinct feasible rows, evenly spread over costs, different in their options.
 
     The pool is cut into strata of rising cost; each gives the row that differs most from those
     taken before. Begins with the dearest and the cheapest.
+
+    Args:
+        problem: The space, and the goals whose costs and limits count.
+        rng: Draws the pool and the order of its strata.
+        count: How many.
+        rows: The pool, `(n, choices)`; by default random rows of the space.
     """
-    rows = _pool(problem.space, rng)
+    rows = _pool(problem.space, rng) if rows is None else rows
     allowed = np.any([goal.violation(rows) == 0 for goal in problem.goals], axis=0)
     rows = rows[allowed] if allowed.any() else rows
     level = _level(np.column_stack([goal.values(rows) for goal in problem.goals]))

@@ -29,7 +29,7 @@ from nas.steps.training import device_of
 from predictors.base import Predictor
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
-from search_spaces.space import Genotype
+from search_spaces.space import Genotype, as_genotypes
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
 
@@ -46,6 +46,8 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     """The archive with as many evaluations as the recipe's budget allows."""
     archive, settings = archive_of(plan), plan.recipe.search
     probe = probed(plan, supernet, display) if settings.proxies else None
+    if plan.experience is not None:
+        plan.experience.keep(plan.files.transfer)
     searcher = searcher_of(plan, supernet, probe)
     if not settings.budget:
         return archive
@@ -100,6 +102,9 @@ def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher
     if name != "guided":
         return SEARCHERS[name](plan.problem, plan.recipe.search.seed_or(seed))
     initial = None if probe is None else probe.first(plan, Settings().initial)
+    if plan.experience is not None:
+        rng = np.random.default_rng([seed, 2])
+        initial = as_genotypes(plan.experience.first(plan.problem, Settings().initial, rng=rng))
     if plan.recipe.search.known:  # what is known already tells more than any first batch
         initial = ()
     predictor = predictor_of(plan, probe)
@@ -108,10 +113,12 @@ def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher
 
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
-    """What `guided` predicts errors with: picks, costs and, where probed, zero-cost features."""
+    """What `guided` predicts errors with: picks, costs, and what a probe or another run tell."""
     columns = default_columns(plan.problem)
     if probe is not None:
         columns = [*columns, *probe.columns(plan)]
+    if plan.experience is not None:
+        columns = [*columns, plan.experience.column(plan.space)]
     return GaussianProcess(OneHot(plan.space, extra=columns))
 
 

@@ -1,0 +1,104 @@
+"""What another run evaluated in a space of its own, for a search of a related one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.archive import Archive
+from nas.durable import write_atomic
+from nas.folder import RunFolder, RunFolderError
+from nas.objectives import Problem
+from nas.search.front import nondominated
+from nas.search.initial import spread_over_costs
+from predictors.related import Related, Translation
+from search_spaces.space import IntArray, SearchSpace
+
+FloatArray = NDArray[np.float64]
+_FIRST = 4  # of a first batch; the rest has to tell where the spaces differ
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """The evaluations of another space.
+
+    Attributes:
+        space: The other space.
+        genotypes: What was evaluated there, `(n, choices)`.
+        errors: Their validation errors in percent, `(n,)`.
+    """
+
+    space: SearchSpace
+    genotypes: IntArray
+    errors: FloatArray
+
+    def column(self, space: SearchSpace) -> Related:
+        """The error that it predicts for networks of `space`, as a feature column.
+
+        Raises:
+            ValueError: The spaces have no decision in common.
+        """
+        return Related(space, self.space, genotypes=self.genotypes, losses=self.errors)
+
+    def first(self, problem: Problem, count: int, *, rng: np.random.Generator) -> IntArray:
+        """Up to `count` networks to begin with: a third like the best of the other space.
+
+        Those that nothing evaluated there beats, under the costs that they have here; the others
+        are spread over the costs of the whole space.
+        """
+        largest = np.array(problem.space.largest)
+        translate = Translation(self.space, problem.space, otherwise=largest)
+        rows, place = np.unique(translate(self.genotypes), axis=0, return_index=True)
+        leading = np.zeros(len(rows), dtype=np.bool_)
+        for goal in problem.goals:
+            leading |= nondominated(np.column_stack([self.errors[place], goal.values(rows)]))
+        found = spread_over_costs(problem, rng, min(_FIRST, count), rows=rows[leading])
+        rest = spread_over_costs(problem, rng, count - len(found))
+        return np.concatenate([found, rest])
+
+    def keep(self, path: Path) -> None:
+        """Write it to a JSON file, so that a run depends on no other folder."""
+        content = {
+            "space": json.loads(self.space.to_json()),
+            "genotypes": self.genotypes.tolist(),
+            "errors": self.errors.tolist(),
+        }
+        write_atomic(path, json.dumps(content).encode())
+
+
+def kept(path: Path) -> Experience:
+    """What `Experience.keep` wrote."""
+    content = json.loads(path.read_bytes())
+    space = SearchSpace.from_json(json.dumps(content["space"]))
+    return Experience(space, np.array(content["genotypes"]), np.array(content["errors"]))
+
+
+def experience_of(folder: Path) -> Experience:
+    """The evaluations in the folder of a run.
+
+    Raises:
+        RunFolderError: It is not the folder of a run that searched.
+    """
+    files = RunFolder(folder)
+    missing = [
+        path.name for path in (files.recipe, files.space, files.archive) if not path.exists()
+    ]
+    if missing:
+        raise RunFolderError(
+            f"search.transfer = {folder} lacks {', '.join(missing)}, so it is not the folder of a "
+            "searched run; give one in which `nas run` or `nas search` has ended"
+        )
+    space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
+    name = json.loads(files.recipe.read_bytes())["name"]
+    found = Archive(files.archive, space, study=name).evaluations()
+    if len(found) < 2:
+        raise RunFolderError(
+            f"search.transfer = {folder} holds {len(found)} evaluations, which tell nothing; give "
+            "the folder of a longer run"
+        )
+    rows = np.array([evaluation.genotype for evaluation in found])
+    return Experience(space, rows, np.array([evaluation.metrics["error"] for evaluation in found]))
