@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.archive import Archive
 from nas.durable import write_atomic
-from nas.folder import RunFolder, RunFolderError
+from nas.folder import RunFolderError
 from nas.objectives import Problem
+from nas.run_archive import archive_in
 from nas.search.front import nondominated
 from nas.search.initial import spread_over_costs
 from predictors.related import Related, Translation
@@ -83,22 +83,17 @@ def experience_of(folder: Path) -> Experience:
     Raises:
         RunFolderError: It is not the folder of a run that searched.
     """
-    files = RunFolder(folder)
-    missing = [
-        path.name for path in (files.recipe, files.space, files.archive) if not path.exists()
-    ]
-    if missing:
-        raise RunFolderError(
-            f"search.transfer = {folder} lacks {', '.join(missing)}, so it is not the folder of a "
-            "searched run; give one in which `nas run` or `nas search` has ended"
-        )
-    space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
-    name = json.loads(files.recipe.read_bytes())["name"]
-    found = Archive(files.archive, space, study=name).evaluations()
+    try:
+        archive = archive_in(folder)
+    except RunFolderError as error:
+        raise RunFolderError(f"search.transfer: {error}") from error
+    found = archive.evaluations()
     if len(found) < 2:
         raise RunFolderError(
             f"search.transfer = {folder} holds {len(found)} evaluations, which tell nothing; give "
             "the folder of a longer run"
         )
     rows = np.array([evaluation.genotype for evaluation in found])
-    return Experience(space, rows, np.array([evaluation.metrics["error"] for evaluation in found]))
+    return Experience(
+        archive.space, rows, np.array([evaluation.metrics["error"] for evaluation in found])
+    )

@@ -66,7 +66,7 @@ def test_what_cannot_be_learned_from_is_refused(finished, recipe, tmp_path):
         return nas("spaces", recipe, "--out", tmp_path / "new", *settings(*overrides))
 
     there = f"search.transfer={finished}"
-    assert_refused(outcome(*OTHER_SPACE, f"search.transfer={tmp_path}"), "lacks", "archive.journal")
+    assert_refused(outcome(*OTHER_SPACE, f"search.transfer={tmp_path}"), "holds no archive")
     assert_refused(outcome(there), "search.transfer", "only the searcher 'guided'")
     mobile = '{family="mobilenet", stages=[{width=8, stride=1}]}'
     assert_refused(
