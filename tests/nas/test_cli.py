@@ -114,7 +114,7 @@ def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.cli.load_recipe", interrupted)
+    monkeypatch.setattr("nas.cli.load_any_recipe", interrupted)
     given = nas("run", recipe)
     assert given.code == 130
     assert "--resume" in given.err
