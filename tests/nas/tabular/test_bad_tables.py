@@ -11,11 +11,11 @@ from nas.tabular.published import VARIABLE
 from tests.nas.tabular.made import DESCRIPTION, networks, write
 
 
-def refused(path: Path, *parts: str) -> None:
+def untold(path: Path, *parts: str) -> list[str]:
+    """The parts that the refusal's message lacks."""
     with pytest.raises(TableError) as caught:
         load_table(path)
-    for part in parts:
-        assert part in str(caught.value), (part, str(caught.value))
+    return [part for part in parts if part not in str(caught.value)]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def refused(path: Path, *parts: str) -> None:
 def test_a_cell_that_cannot_be_is_named(tmp_path, column: str, value: object, parts) -> None:
     rows = list(networks())
     rows[1][column] = value
-    refused(write(tmp_path, rows), *parts)
+    assert untold(write(tmp_path, rows), *parts) == []
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_description_that_does_not_fit_is_told(tmp_path, old: str, new: str, p
     assert old in DESCRIPTION
     path = write(tmp_path, list(networks()), DESCRIPTION.replace(old, new))
     (tmp_path / "nets.txt").touch()
-    refused(path, *parts)
+    assert untold(path, *parts) == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_description_that_does_not_fit_is_told(tmp_path, old: str, new: str, p
 def test_a_file_that_is_no_table_is_told(tmp_path, content: bytes, parts) -> None:
     path = write(tmp_path, list(networks()))
     (tmp_path / "nets.csv").write_bytes(content)
-    refused(path, *parts)
+    assert untold(path, *parts) == []
 
 
 def test_a_parquet_file_that_is_none_and_a_broken_archive_are_told(tmp_path) -> None:
@@ -85,7 +85,7 @@ def test_a_parquet_file_that_is_none_and_a_broken_archive_are_told(tmp_path) -> 
     for name in ("nets.parquet", "nets.csv.gz"):
         path = write(tmp_path, list(networks()), DESCRIPTION.replace("nets.csv", name))
         (tmp_path / name).write_bytes(b"\x1f\x8b\x08 this is neither")
-        refused(path, name)
+        assert untold(path, name) == []
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,15 @@ def test_files_that_do_not_join_are_told(tmp_path, ids, parts) -> None:
     (tmp_path / "nets.csv").rename(tmp_path / "more.csv")
     rows = [{"id": number, **row} for number, row in enumerate(networks())]
     files = 'files = ["nets.csv", "more.csv"]\njoin = "id"'
-    refused(write(tmp_path, rows, DESCRIPTION.replace('files = ["nets.csv"]', files)), *parts)
+    assert (
+        untold(write(tmp_path, rows, DESCRIPTION.replace('files = ["nets.csv"]', files)), *parts)
+        == []
+    )
 
 
 def test_shares_of_one_are_not_taken_for_percent(tmp_path) -> None:
     rows = [{**row, "accuracy": float(str(row["accuracy"])) / 100} for row in networks()]
-    refused(write(tmp_path, rows), "shares of 1", "unit = 0.01")
+    assert untold(write(tmp_path, rows), "shares of 1", "unit = 0.01") == []
 
 
 def test_a_name_that_is_not_known_and_a_folder_that_is_not_given(monkeypatch, tmp_path) -> None:
