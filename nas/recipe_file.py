@@ -19,19 +19,25 @@ class RecipeError(ValueError):
 Whole = TypeVar("Whole", bound=BaseModel)
 
 
+def named_toml(path: Path, what: str, error: type[ValueError]) -> dict[str, Any]:
+    """What the TOML file at `path` holds, named after it; raises `error` where it is none."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise error(f"cannot read the {what} {path}: {failure.strerror}") from failure
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise error(f"{path} is not a TOML file: {failure}") from failure
+    content.setdefault("name", path.stem)
+    return content
+
+
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """What the TOML file at `path` holds, named after it, with `key.path=value` overrides applied.
 
     Raises:
         RecipeError: The file cannot be read, or an override has no place in it.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file: {error}") from error
-    content.setdefault("name", path.stem)
+    content = named_toml(path, "recipe", RecipeError)
     for override in overrides:
         apply_override(content, override)
     return content

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from nas.recipe_file import named_toml
 from nas.recipe_problems import explained
 from search_spaces.tabular import Option
 
@@ -95,13 +95,7 @@ def read_description(path: Path) -> Description:
     Raises:
         TableError: It cannot be read or says something that is not allowed; lists every problem.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"cannot read the table description {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TableError(f"{path} is not a TOML file: {error}") from error
-    content.setdefault("name", path.stem)
+    content = named_toml(path, "table description", TableError)
     try:
         made = Description.model_validate(content)
     except ValidationError as error:
