@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictors.ways import Ways
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -24,7 +25,8 @@ class OneHot:
     Three parts. One column per option of each choice, all zero where the choice is closed. One
     ordinal column per choice: the option's index plus one over the number of options, zero where
     closed; options ascend in cost, so it says how much of the choice is picked. Then standardised
-    columns: sums over choices of one kind, and whatever else is given.
+    columns: sums over choices of one kind, what lies on the `Ways` through the network, and
+    whatever else is given.
 
     Kinds are read off names: `stage1.block0.kernel` is one of `stage1.block#.kernel` and of
     `stage#.block#.kernel`. Each kind adds the sum of its ordinal columns, the widest kinds also
@@ -38,7 +40,9 @@ class OneHot:
 
     def __init__(self, space: SearchSpace, extra: Sequence[Column] = ()) -> None:
         self.space = space
+        self._ways = Ways(space)
         self._extra = tuple(extra)
+        self._added = self._ways.columns + len(self._extra)
         offsets = np.concatenate([[0], np.cumsum(space.counts)[:-1]]).astype(np.int64)
         self._options = int(space.counts.sum())
         self.one_hot_choice = np.repeat(np.arange(len(space.choices)), space.counts)
@@ -49,9 +53,9 @@ class OneHot:
         self._rules = int(space.openings.rule.max()) + 1
         sums = _sums_over_kinds(space, offsets)
         self._picks = self._options + len(space.choices)
-        self.columns = self._picks + sums.shape[1] + len(self._extra)
+        self.columns = self._picks + sums.shape[1] + self._added
         rows = space.sample_array(np.random.default_rng(0), _REFERENCE_ROWS)
-        self._scales = [_scale(column(rows)) for column in self._extra]
+        self._scales = [_scale(values) for values in self._more(rows)]
         self.expansion = self._expansion(offsets, sums, self.dummies(rows))
 
     @property
@@ -79,17 +83,23 @@ class OneHot:
         """All that features are sums of, `(n, dummies)`; `dummies @ expansion` are the features.
 
         The rules that open choices, the first of them always true; every option but a choice's
-        first; the extra columns, standardised.
+        first; the ways' and the extra columns, standardised.
         """
         picks = genotypes.T.astype(np.int16)
         first = self._rules + len(self._later)
-        result = np.empty((first + len(self._extra), len(genotypes)), dtype=np.float32)
+        result = np.empty((first + self._added, len(genotypes)), dtype=np.float32)
         result[: self._rules] = self.space.openings(genotypes)
         result[self._rules : first] = picks[self._later_choice] == self._later_option[:, None]
-        for row, column, scale in zip(result[first:], self._extra, self._scales, strict=True):
-            low, mean, high, spread = scale
-            row[:] = (np.clip(column(genotypes), low, high) - mean) / spread
+        scaled = zip(result[first:], self._more(genotypes), self._scales, strict=True)
+        for row, values, (low, mean, high, spread) in scaled:
+            row[:] = (np.clip(values, low, high) - mean) / spread
         return result.T
+
+    def _more(self, genotypes: IntArray) -> Iterator[FloatArray]:
+        """What is no sum of picks, a column after the other, `(n,)`."""
+        yield from self._ways(genotypes).T
+        for column in self._extra:
+            yield column(genotypes)
 
     def _expansion(
         self, offsets: IntArray, sums: NDArray[np.float32], dummies: NDArray[np.float32]
@@ -104,12 +114,12 @@ class OneHot:
         result[rule, self._options + np.arange(len(counts))] = 1 / counts
         more = self._later_option / counts[self._later_choice]
         result[later, self._options + self._later_choice] = more
-        first, last = self._picks, self.columns - len(self._extra)
+        first, last = self._picks, self.columns - self._added
         summed = result[:, :first] @ sums
         found = dummies @ summed
         summed[0] -= found.mean(axis=0)
         result[:, first:last] = summed / np.where(np.ptp(found, axis=0) > 0, found.std(axis=0), 1)
-        result[later[-1] + 1 :, last:] = np.eye(len(self._extra))
+        result[later[-1] + 1 :, last:] = np.eye(self._added)
         return result.astype(np.float32)
 
 

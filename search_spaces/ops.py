@@ -27,6 +27,11 @@ class Op(Spec):
     arity: ClassVar[int] = 1
 
     @property
+    def passes(self) -> bool:
+        """Whether what it reads changes what it gives; one that always gives zeros cuts its way."""
+        return True
+
+    @property
     def weight(self) -> Quant | None:
         """The precision of the weight; operators that have one redefine this as a field."""
         return None

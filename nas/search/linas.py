@@ -38,6 +38,7 @@ class Linas(Proposer):
         super().__init__(problem, seed=seed, initial=population)
         rounds = max(1, candidates // population)
         self._effort = Effort(population, rounds, brood=1, tournament=2)
+        self._features = OneHot(problem.space)  # of which theirs is the one-hot part alone
         self._waiting = np.empty((0, len(problem.space.choices)), dtype=np.int64)
 
     def ideas(
@@ -61,6 +62,6 @@ class Linas(Proposer):
         return self._waiting
 
     def _model(self, rows: IntArray, values: FloatArray) -> Callable[[IntArray], FloatArray]:
-        model = Ridge(OneHot(self.space).compact)
+        model = Ridge(lambda asked: self._features(asked)[:, self._features.parts[0]])
         model.fit(rows, values)
         return lambda asked: model.predict(asked)[0]

@@ -19,7 +19,7 @@ from nas.search.points import excess, points
 from nas.search.random import draw_unseen
 from search_spaces.space import Genotype
 
-_TRIES = 20
+_TRIES = 5
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "optuna-tpe": lambda seed: TPESampler(seed=seed),

@@ -57,6 +57,10 @@ class ChoiceSection(_Section):
     """Without it, what the column holds: numbers ascending, then texts."""
     when: Mapping[str, tuple[Option, ...]] = {}
     """An earlier choice -> its options under which this one matters."""
+    edge: tuple[int, int] | None = None
+    """The nodes of a cell that it connects; node 0 is the input, every other one a sum."""
+    cut: tuple[Option, ...] = ()
+    """The options of an edge that connect nothing."""
 
 
 def _options(given: Any) -> Any:

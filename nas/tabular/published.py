@@ -22,13 +22,14 @@ from search_spaces.choice import Spec, choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Image, deeper_than
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tabular import Pick
+from search_spaces.tabular import Pick, add_cell
 
 FloatArray = NDArray[np.float64]
 
 VARIABLE = "ELASTIC_NAS_TABLES"
 _SHIPPED = Path(__file__).parent / "shipped"
 _BITS = (2, 4, 8)
+_CELL = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 _STAGES = ((24, 32, 112, 2), (32, 48, 56, 2), (48, 96, 28, 2), (96, 136, 14, 1), (136, 192, 14, 2))
 _KERNELS, _EXPANSIONS, _DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
 _BLOCKS = tuple(f"stage{stage}.block{block}" for stage in range(5) for block in range(4))
@@ -118,22 +119,24 @@ class EdgeStates:
 
 def _mp_nasbench201(data: Path) -> Tabular:
     """Cells whose convolutions have 2, 4 or 8 bits each: a surrogate's accuracy, exact bytes."""
-    graph = Graph(Image(3, 32))
-    for edge in range(6):
+    graph, edges = Graph(Image(3, 32)), []
+    for edge, ends in enumerate(_CELL):
         bits = choice(f"edge{edge}.bits", _BITS)
         options = (
             Edge("none"),
             Edge("skip"),
+            Edge("pool"),
             Edge("conv1x1", bits),
             Edge("conv3x3", bits),
-            Edge("pool"),
         )
-        graph.add(f"edge{edge}", Pick(choice(f"edge{edge}.operation", options)))
+        made = Pick(choice(f"edge{edge}.operation", options), cut=options[:1])
+        edges.append((ends, made))
+    add_cell(graph, edges)
     space = SearchSpace(graph, name="mp201")
     with np.load(data / "search_tables/mp201_joint.npz") as table:
         loss, size = (table[name].astype(np.float64) for name in ("loss", "weight_mb"))
     # Position of each (operation, bits) among an edge's nine states in the table's order.
-    state = np.array([[0] * 3, [1] * 3, [3, 4, 5], [6, 7, 8], [2] * 3])
+    state = np.array([[0] * 3, [1] * 3, [2] * 3, [3, 4, 5], [6, 7, 8]])
     operations = tuple(space.column[f"edge{edge}.operation"] for edge in range(6))
     columns = tuple(space.column[f"edge{edge}.bits"] for edge in range(6))
     note = "all are predicted by 100 extra-trees fitted on trained networks, Kendall tau .735"

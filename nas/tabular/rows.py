@@ -95,8 +95,11 @@ def _genotypes(description: Description, columns: Columns) -> tuple[SearchSpace,
             is_open &= opened[parent] & np.isin(picks[parent], indices)
         options, picks[name] = _picks(name, section, columns, is_open, description.name)
         opened[name] = is_open
-        decisions.append(Decision(name, options, section.when))
-    space = tabular_space(decisions, name=description.name)
+        decisions.append(Decision(name, options, section.when, section.edge, section.cut))
+    try:
+        space = tabular_space(decisions, name=description.name)
+    except ValueError as error:
+        raise TableError(f"table {description.name!r}: {error}") from error
     return space, np.stack([picks[made.name] for made in space.choices], axis=1)
 
 

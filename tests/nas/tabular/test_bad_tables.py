@@ -55,6 +55,9 @@ def test_a_cell_that_cannot_be_is_named(tmp_path, column: str, value: object, pa
         ("nets.csv", "other.csv", ("cannot read the table", "other.csv")),
         ('reading = "rate", unit = 1000', "unit = 0", ("unit = 0: ",)),
         ("[loss]", "[loss", ("is not a TOML file",)),
+        ("width = [8, 16, 32]", "width = { edge = [1, 2] }", ("table 'nets'", "make no cell")),
+        ("width = [8, 16, 32]", "width = { edge = [0, 1], cut = [7] }", ("among its options", "7")),
+        ("when = { depth = [2] }", "edge = [0, 1], when = { depth = [2] }", ("is always open",)),
     ],
 )
 def test_a_description_that_does_not_fit_is_told(tmp_path, old: str, new: str, parts) -> None:

@@ -39,7 +39,8 @@ def test_nasbench201_has_its_published_example(cells: Tabular) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     accuracy = parquet.read_table(ROOT / "nasbench201/accuracy.parquet").to_pylist()
     (first,) = (row for row in accuracy if row["arch_idx"] == 0)
-    genotype = np.array([[first[f"op{edge}"] for edge in range(6)]])
+    picks = {f"pick{edge}": first[f"op{edge}"] for edge in range(6)}
+    genotype = np.array([cells.space.genotype(picks)])
     assert cells.devices["pixel3"]["latency_ms"](genotype) == pytest.approx(3.60585, abs=1e-5)
     assert cells.loss(genotype) == 100 - first["e200_cifar10_test_mean"]
 
