@@ -28,6 +28,7 @@ from predictors.ensemble import Ensemble
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.ridge import Ridge
+from predictors.ways import Ways
 from search_spaces.space import IntArray
 
 TABLES = ("nb201_1080ti_256", "nb201_pixel3", "mp201_joint", "nbmacro", "channel_resnet")
@@ -69,6 +70,14 @@ def unordered(problem: Problem) -> Predictor:
     return GaussianProcess(seen)
 
 
+def shapeless(problem: Problem) -> Predictor:
+    """The process without what lies on the ways through a cell."""
+    seen = features(problem)
+    last = seen.columns - len(default_columns(problem))
+    seen.expansion[:, last - Ways(problem.space).columns : last] = 0
+    return GaussianProcess(seen)
+
+
 def bake_off(problem: Problem) -> Predictor:
     """Process, ridge and forest, weighted by cross-validation every round."""
     seen = features(problem)
@@ -97,6 +106,7 @@ VARIANTS: dict[str, Callable[[Problem, int], Searcher]] = {
     "surrogate: forest": _with(lambda problem: Forest(features(problem))),
     "surrogate: bake-off of the three": _with(bake_off),
     "no order of options": _with(unordered),
+    "no ways through cells": _with(shapeless),
     "no cost column": _with(lambda problem: GaussianProcess(OneHot(problem.space))),
     "hardly any uncertainty": _set(exploration=(0.01, 0.01)),
     "one share of the uncertainty, 0.6": _set(exploration=(0.6, 0.6)),
