@@ -30,6 +30,7 @@ from nas.evaluate import Evaluation
 from nas.objectives import Goal, Problem
 from nas.search.front import hypervolume, nondominated
 from nas.search.guided import Guided
+from nas.tabular import open_table
 from search_spaces.space import Genotype, IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -84,19 +85,9 @@ def losses() -> FloatArray:
 @functools.cache
 def devices() -> dict[str, Device]:
     """All 18 settings by name."""
-    from pyarrow import parquet
-
-    cells = parquet.read_table(ROOT / "nasbench201/accuracy.parquet").to_pydict()
-    latency = parquet.read_table(ROOT / "nasbench201/help_latency_ms.parquet").to_pydict()
-    place = position(np.array([cells[f"op{edge}"] for edge in range(6)]).T)
-    order = place[np.argsort(cells["arch_idx"])]
-    values = np.argsort(latency.pop("arch_idx"))
-    found: dict[str, Device] = {}
-    for name, column in latency.items():
-        table = np.empty(len(order))
-        table[order] = np.array(column)[values]
-        found[name] = device(name, table)
-    return found
+    every = np.indices(SHAPE).reshape(6, -1).T
+    table = open_table("nasbench201", data=ROOT)
+    return {name: device(name, costs["latency_ms"](every)) for name, costs in table.devices.items()}
 
 
 def device(name: str, latency_ms: FloatArray, *, error: FloatArray | None = None) -> Device:

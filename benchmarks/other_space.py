@@ -63,7 +63,8 @@ def other_task() -> Case:
     known = load("nb201_pixel3")
     cells = parquet.read_table(ROOT / "nasbench201/accuracy.parquet").to_pydict()
     error = np.empty_like(losses())
-    place = position(np.array([cells[f"op{edge}"] for edge in range(6)]).T)
+    rank = np.argsort(known.problem.space.choices[0].options)  # of every operator, 0 to 4
+    place = position(rank[[cells[f"op{edge}"] for edge in range(6)]].T)
     error[place] = 100 - np.array(cells["e200_cifar100_test"])
     every = np.indices((5,) * 6).reshape(6, -1).T
     made = device("pixel3", known.cost(every), error=error)
