@@ -45,11 +45,11 @@ def seconds(genotype: Genotype) -> float:
     return MEDIAN_S * float(np.random.default_rng(genotype).lognormal(sigma=SIGMA))
 
 
-def sleep(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+def sleep(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
     """Takes its time and answers."""
     for genotype in genotypes:
         time.sleep(seconds(genotype))
-        yield Evaluation(genotype, {"error": 1.0}, 0, seconds(genotype), "there")
+        yield [Evaluation(genotype, {"error": 1.0}, 0, seconds(genotype), "there")]
 
 
 def sleeper(_: Arrays) -> Evaluator:

@@ -26,7 +26,7 @@ from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.search_digits import Remembering, points, sequence
 from benchmarks.tables import ROOT
 from nas.display import Silent
-from nas.evaluate import Evaluation
+from nas.evaluate import Evaluation, flat
 from nas.folder import RunFolder
 from nas.objectives import Goal, Problem
 from nas.plan import prepare
@@ -202,7 +202,7 @@ def compare(case: Case, options: argparse.Namespace) -> tuple[list[str], list[st
         with evaluator_of(plan, supernet) as measured:
             evaluate = Remembering(measured)
             picked = (uniform(plan.space, bits, plan.space.smallest) for bits in reversed(BITS))
-            fixed = list(evaluate([genotype for genotype in picked if genotype is not None]))
+            fixed = flat(evaluate([genotype for genotype in picked if genotype is not None]))
             runs = [
                 sequence(Guided(problem, seed=seed), evaluate, options.budget)
                 for seed in range(options.seeds)

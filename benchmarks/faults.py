@@ -179,9 +179,9 @@ def on_workers(
 ) -> Fault:
     """The evaluator of a Ray worker fails, or `act` happens to the cluster."""
 
-    def measure(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
-        for evaluation in remote(genotypes):
-            yield evaluation
+    def measure(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+        for arrived in remote(genotypes):
+            yield arrived
             if act is not None and sleeper.due(cluster.root / "round", [fault]):
                 act()
 

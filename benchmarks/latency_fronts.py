@@ -28,7 +28,7 @@ from benchmarks.fronts import beaten, corner_of, share, slower
 from benchmarks.latency import POLICIES, spaces
 from benchmarks.tables import ROOT
 from nas.display import Silent
-from nas.evaluate import Evaluation
+from nas.evaluate import Evaluation, flat
 from nas.evaluators import SupernetEvaluator
 from nas.export import export_onnx
 from nas.folder import RunFolder
@@ -211,7 +211,7 @@ def tested(
         [*plan.task.test_batches(512)],
         seed=plan.recipe.seed,
     )
-    return {one.genotype: one for one in evaluate(picked)}
+    return {one.genotype: one for one in flat(evaluate(picked))}
 
 
 def precisions(space: SearchSpace, genotype: Genotype) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from benchmarks.tables import TableProblem, load
 from nas.answers import Answers, Wrong
 from nas.display import Silent
 from nas.early_stop import STEPS, EarlyStopping, estimated_error, hopeless, unsettled
-from nas.evaluate import Evaluation, RivalOf, StoppingEvaluator, no_rival
+from nas.evaluate import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
 from nas.folder import RunFolder
 from nas.objectives import Problem
 from nas.plan import prepare
@@ -61,7 +61,7 @@ class Shown:
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
-    ) -> Iterator[Evaluation]:
+    ) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in their order."""
         for genotype in genotypes:
             wrong = self._answers(genotype)[: self._shown]
@@ -71,7 +71,7 @@ class Shown:
             self.images += len(wrong)
             answers = Answers.of(wrong, self._whole)
             error = {"error": estimated_error(answers, rival)}
-            yield Evaluation(genotype, error, 0, 0.0, "", answers)
+            yield [Evaluation(genotype, error, 0, 0.0, "", answers)]
 
     def _parts(self, wrong: Wrong) -> Iterator[Wrong]:
         size = -(-self._whole // STEPS)
@@ -97,7 +97,7 @@ def searched(
     searcher = SEARCHERS[name](problem, seed)
     stopping = EarlyStopping(problem, searcher, evaluate)
     while asked := stopping.ask(BATCH):
-        told = list(stopping(asked) if stop else evaluate(asked))
+        told = flat(stopping(asked) if stop else evaluate(asked))
         stopping.tell(told)
         yield from told
 
@@ -133,7 +133,7 @@ def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...
             break
     evaluated = len(found)
     while way.again and (fresh := unsettled(table.problem, list(found.values()), 2 * WHOLE)):
-        found |= {evaluation.genotype: evaluation for evaluation in again(fresh)}
+        found |= {evaluation.genotype: evaluation for evaluation in flat(again(fresh))}
     front = measured_front(table.problem.goals[0], list(found.values()))
     rows = np.array([evaluation.genotype for evaluation in front])
     true, believed = table.loss(rows), np.array([one.metrics["error"] for one in front])

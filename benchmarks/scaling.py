@@ -33,7 +33,7 @@ from benchmarks import sleeper
 from benchmarks.fault_rounds import SPACE
 from nas.archive import Archive
 from nas.cluster import RayEvaluator, connected
-from nas.evaluate import Evaluation, Evaluator
+from nas.evaluate import Evaluation, Evaluator, flat
 from nas.folder import RunFolder
 from nas.plan import prepare
 from nas.recipe import load_recipe
@@ -55,7 +55,7 @@ def evaluated(
     """So many evaluations, made in this way."""
     searcher = RandomSearch(space, seed=0)
     if way == "evaluator":
-        return list(evaluate(searcher.ask(count)))
+        return flat(evaluate(searcher.ask(count)))
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder) / "archive.journal", space, study="net")
         if way == "search":

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.display import Silent
-from nas.evaluate import Evaluation, Evaluator
+from nas.evaluate import Evaluation, Evaluator, flat
 from nas.folder import RunFolder
 from nas.objectives import Goal, Problem
 from nas.plan import Plan, prepare
@@ -50,12 +50,12 @@ class Remembering:
         self._evaluate = evaluate
         self.known: dict[Genotype, Evaluation] = {}
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in their order."""
         for genotype in genotypes:
             if genotype not in self.known:
-                (self.known[genotype],) = self._evaluate([genotype])
-            yield self.known[genotype]
+                ((self.known[genotype],),) = self._evaluate([genotype])
+            yield [self.known[genotype]]
 
 
 def searchers(plan: Plan, problem: Problem, probe: Probe, exchange: Exchange) -> dict[str, Make]:
@@ -80,7 +80,7 @@ def sequence(searcher: Searcher, evaluate: Evaluator, budget: int) -> list[Evalu
     """What a searcher evaluates, in order."""
     done: list[Evaluation] = []
     while len(done) < budget and (asked := searcher.ask(BATCH)):
-        told = list(evaluate(asked))
+        told = flat(evaluate(asked))
         searcher.tell(told)
         done += told
     return done[:budget]

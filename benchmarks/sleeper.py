@@ -30,7 +30,7 @@ class Sleeper:
     def __init__(self, seconds: float, folder: Path | None = None) -> None:
         self._seconds, self._folder = seconds, folder
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype."""
         for genotype in genotypes:
             time.sleep(self._seconds)
@@ -40,7 +40,7 @@ class Sleeper:
                 error = error if fault is None else FAULTS[fault]()
                 with (self._folder / "log").open("a") as file:
                     file.write(f"{genotype}\n")
-            yield Evaluation(genotype, {"error": error}, 0, self._seconds, "here")
+            yield [Evaluation(genotype, {"error": error}, 0, self._seconds, "here")]
 
 
 def factory(seconds: float, folder: Path | None = None) -> EvaluatorFactory:

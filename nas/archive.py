@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -22,14 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from nas.answers import Answers
 from nas.durable import WriteError, write_error
 from nas.evaluate import Evaluation
 from nas.journal import DamagedJournal, JournalLock, repair, sealed
+from nas.trials import OBJECTIVE, JournalTrials, Trials, attributes, restored
 from search_spaces.choice import Choice, Spec, is_open
 from search_spaces.space import Genotype, InvalidGenotype, SearchSpace
-
-OBJECTIVE = "error"
 
 
 class ArchiveError(ValueError):
@@ -62,45 +59,48 @@ class Archive:
     ) -> None:
         self.location = re.sub("//[^/@]*@", "//", str(location))  # no password in a message
         self.space = space
-        self._distributions = {c.name: _distribution(c) for c in space.choices}
         self._first: dict[Genotype, Evaluation] = {}
         self._best: dict[Genotype, Evaluation] = {}
-        self._read = 0
         with self._written():
-            self._study = _open(_storage(str(location)), study)
+            self._study, self._trials = _opened(str(location), study, space)
         self._claim("space", space.fingerprint)
         self._name_objective()
         if supernet is not None:
             self._claim("supernet", supernet)
         self.refresh()
 
-    def append(self, evaluation: Evaluation) -> None:
-        """Put `evaluation` on the disk, unless one of its genotype that saw as much is there.
+    def append(self, *evaluations: Evaluation) -> None:
+        """Put `evaluations` on the disk, each unless one of its genotype that saw as much is there.
+
+        However many they are, a journal waits for the disk once. After a kill or on a full disk
+        the first of them may be there and the others not; none counts before all are there.
 
         Raises:
-            ArchiveError: The genotype is not a canonical one of the space, the metrics lack
-                `error` or are not finite.
+            ArchiveError: A genotype is not a canonical one of the space, or metrics lack `error`
+                or are not finite; nothing is appended.
             WriteError: The disk is full, the file not writable or the database away; the archive
                 holds what was appended before.
         """
-        trial = self._trial(evaluation)
+        checked = [self._checked(evaluation) for evaluation in evaluations]
         self.refresh()
-        if _tells_more(evaluation, self._best.get(evaluation.genotype)):
+        known, new = dict(self._best), []
+        for evaluation in checked:
+            if _tells_more(evaluation, known.get(evaluation.genotype)):
+                known[evaluation.genotype] = evaluation
+                new.append(evaluation)
+        if new:
             with self._written():
-                self._study.add_trial(trial)
+                self._trials.add(new)
             self.refresh()
 
     def refresh(self) -> None:
         """Take in what was written since the last look, by whomever."""
         with self._written():
-            trials = self._study.get_trials(deepcopy=False)
-        for trial in trials[self._read :]:
-            if trial.state == TrialState.COMPLETE:
-                evaluation = self._evaluation(trial)
-                self._first.setdefault(evaluation.genotype, evaluation)
-                if _tells_more(evaluation, self._best.get(evaluation.genotype)):
-                    self._best[evaluation.genotype] = evaluation
-        self._read = len(trials)
+            new = self._trials.new()
+        for evaluation in new:
+            self._first.setdefault(evaluation.genotype, evaluation)
+            if _tells_more(evaluation, self._best.get(evaluation.genotype)):
+                self._best[evaluation.genotype] = evaluation
 
     def evaluations(self) -> list[Evaluation]:
         """Of every genotype the evaluation that saw most images, in the order they came first."""
@@ -139,24 +139,7 @@ class Archive:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names([f"{OBJECTIVE}, %"])
 
-    def _trial(self, evaluation: Evaluation) -> FrozenTrial:
-        genotype, metrics = self._checked(evaluation)
-        picked = zip(self._distributions.items(), genotype, strict=True)
-        return optuna.trial.create_trial(
-            params={name: kind.choices[index] for (name, kind), index in picked},
-            distributions=dict(self._distributions),
-            value=metrics[OBJECTIVE],
-            user_attrs={
-                **{n: value for n, value in metrics.items() if n != OBJECTIVE},  # to sort by
-                "metrics": metrics,
-                "seed": int(evaluation.seed),
-                "seconds": float(evaluation.seconds),
-                "where": evaluation.where,
-                **_written_answers(evaluation.answers),
-            },
-        )
-
-    def _checked(self, evaluation: Evaluation) -> tuple[Genotype, dict[str, float]]:
+    def _checked(self, evaluation: Evaluation) -> Evaluation:
         metrics = {name: float(value) for name, value in evaluation.metrics.items()}
         if OBJECTIVE not in metrics or not all(map(math.isfinite, metrics.values())):
             raise ArchiveError(
@@ -172,21 +155,8 @@ class Archive:
                 f"genotype {evaluation.genotype} is not canonical; evaluate and archive "
                 f"{canonical}, which is the same network"
             )
-        return canonical, metrics
-
-    def _evaluation(self, trial: FrozenTrial) -> Evaluation:
-        indices = (
-            trial.distributions[n].to_internal_repr(trial.params[n]) for n in self.space.column
-        )
-        attributes = trial.user_attrs
-        return Evaluation(
-            genotype=tuple(int(index) for index in indices),
-            metrics=attributes["metrics"],
-            seed=attributes["seed"],
-            seconds=attributes["seconds"],
-            where=attributes["where"],
-            answers=_read_answers(attributes),
-        )
+        seed, seconds = int(evaluation.seed), float(evaluation.seconds)
+        return replace(evaluation, genotype=canonical, metrics=metrics, seed=seed, seconds=seconds)
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -211,20 +181,6 @@ def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
     """Whether it saw more images than what is known of its genotype."""
     seen, before = (one and one.answers and one.answers.seen for one in (evaluation, known))
     return known is None or (seen or 0) > (before or 0)
-
-
-def _written_answers(answers: Answers | None) -> dict[str, Any]:
-    if answers is None:
-        return {}
-    text = base64.b64encode(answers.bits).decode()
-    return {"answers": {"wrong": text, "seen": answers.seen, "whole": answers.whole}}
-
-
-def _read_answers(attributes: Mapping[str, Any]) -> Answers | None:
-    if "answers" not in attributes:
-        return None
-    held = attributes["answers"]
-    return Answers(base64.b64decode(held["wrong"]), held["seen"], held["whole"])
 
 
 def _distribution(made: Choice[Any]) -> CategoricalDistribution:
@@ -276,15 +232,56 @@ class _Journal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Put the records on the disk."""
-        super().append_logs([sealed(log) for log in logs])
+        super().append_logs(sealed(logs))
 
 
-def _storage(location: str) -> BaseStorage:
+class _DatabaseTrials:
+    """Trials in a database, which Optuna writes one by one."""
+
+    def __init__(
+        self, study: optuna.Study, distributions: Mapping[str, CategoricalDistribution]
+    ) -> None:
+        self._study, self._distributions = study, dict(distributions)
+        self._read = 0
+
+    def add(self, evaluations: Sequence[Evaluation]) -> None:
+        """Put them on the disk, in this order."""
+        for evaluation in evaluations:
+            picked = zip(self._distributions.items(), evaluation.genotype, strict=True)
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: kind.choices[index] for (name, kind), index in picked},
+                    distributions=dict(self._distributions),
+                    value=evaluation.metrics[OBJECTIVE],
+                    user_attrs=attributes(evaluation),
+                )
+            )
+
+    def new(self) -> list[Evaluation]:
+        """What was added since the last call, by whomever, in order."""
+        trials = self._study.get_trials(deepcopy=False)
+        new = [trial for trial in trials[self._read :] if trial.state == TrialState.COMPLETE]
+        self._read = len(trials)
+        return [restored(self._genotype(trial), trial.user_attrs) for trial in new]
+
+    def _genotype(self, trial: FrozenTrial) -> Genotype:
+        kinds, picked = trial.distributions, trial.params
+        return tuple(int(kinds[n].to_internal_repr(picked[n])) for n in self._distributions)
+
+
+def _opened(location: str, study: str, space: SearchSpace) -> tuple[optuna.Study, Trials]:
+    distributions = {c.name: _distribution(c) for c in space.choices}
     if "://" in location:
-        return _database(re.sub("^postgres(ql)?://", "postgresql+psycopg://", location))
+        url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", location)
+        opened = _open(_database(url), study)
+        return opened, _DatabaseTrials(opened, distributions)
     path = Path(location)
     repair(path)
-    return JournalStorage(_Journal(path))
+    journal = _Journal(path)
+    storage = JournalStorage(journal)
+    opened = _open(storage, study)
+    written = {name: distribution_to_json(kind) for name, kind in distributions.items()}
+    return opened, JournalTrials(journal, storage.get_study_id_from_name(study), written)
 
 
 def _database(url: str, *, attempts: int = 5) -> RDBStorage:

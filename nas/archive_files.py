@@ -53,8 +53,7 @@ def merge_archives(into: Archive, others: Sequence[Archive]) -> int:
             )
     before = len(into)
     for other in others:
-        for evaluation in (*other.told(), *other.evaluations()):  # the first and the fullest
-            into.append(evaluation)
+        into.append(*other.told(), *other.evaluations())  # the first and the fullest
     return len(into) - before
 
 

@@ -80,12 +80,11 @@ class RayEvaluator:
             self._stack.enter_context(connected(address))
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
             check_room(workers, resources)
-            # Goes with every call, since a worker that was restarted has to build anew; inside a
-            # list, since Ray would unpack a bare reference each time.
-            shared = [self._ray.put(factory)]
+            # Inside a list, since a worker could not say what is wrong with a bare reference.
+            self._shared = [self._ray.put(factory)]
             made = [self._worker(resources) for _ in range(workers)]
-            self._await_workers(made, shared)
-            self._crew = Crew(self._ray, made, shared)
+            self._await_workers(made)
+            self._crew = Crew(self._ray, made)
             undo.pop_all()
 
     def __enter__(self) -> RayEvaluator:
@@ -105,7 +104,7 @@ class RayEvaluator:
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
-    ) -> Iterator[Evaluation]:
+    ) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, as they finish; genotypes are taken as workers are free.
 
         Rivals are for evaluators that stop.
@@ -129,14 +128,13 @@ class RayEvaluator:
             max_restarts=-1,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        worker = made.remote(int(threads))
+        worker = made.remote(self._shared, int(threads))
         self._stack.callback(self._ray.kill, worker)
         return worker
 
-    def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+    def _await_workers(self, workers: Sequence[Any]) -> None:
         calls = [
-            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [], {})
-            for worker in workers
+            worker.evaluate.options(max_task_retries=RETRIES).remote([], {}) for worker in workers
         ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
@@ -159,25 +157,23 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 class _Worker:
     """What runs in an actor: the evaluator, built when first used (again after a restart)."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, factory: Sequence[Any], threads: int) -> None:
+        self._factory, self._threads = factory, threads
         self._evaluator: Evaluator | None = None
 
     def evaluate(
-        self,
-        factory: Sequence[Any],
-        genotypes: Sequence[Genotype],
-        rivals: Mapping[Genotype, Answers],
+        self, genotypes: Sequence[Genotype], rivals: Mapping[Genotype, Answers]
     ) -> tuple[list[Evaluation], Failure | None]:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
         done: list[Evaluation] = []
         try:
-            evaluate = self._built(*factory)
+            evaluate = self._built(*self._factory)
             if rivals:
                 evaluate = functools.partial(
                     cast("StoppingEvaluator", evaluate), rival_of=rivals.get
                 )
-            done.extend(evaluate(genotypes))
+            for arrived in evaluate(genotypes):
+                done.extend(arrived)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
             return done, _failure(error)
         return done, None

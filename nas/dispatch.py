@@ -14,6 +14,7 @@ from nas.evaluate import Evaluation, EvaluationError, RivalOf, no_rival
 from search_spaces.space import Genotype
 
 RETRIES = 3
+_FILL_S = 0.05  # what arrives while a slow searcher chooses for many is not left lying for long
 _LOG = logging.getLogger(__name__)
 
 
@@ -39,8 +40,7 @@ def told(kind: type[EvaluationError], failure: Failure, what: str) -> Evaluation
 class Crew:
     """The workers, of whom some may be away: dead, and started anew by Ray once there is room."""
 
-    def __init__(self, ray: ModuleType, workers: Sequence[Any], factory: Sequence[Any]) -> None:
-        self.factory = factory
+    def __init__(self, ray: ModuleType, workers: Sequence[Any]) -> None:
         self.away: dict[Any, Any] = {}
         self._ray, self._workers = ray, list(workers)
 
@@ -55,7 +55,7 @@ class Crew:
 
     def lost(self, worker: Any) -> None:
         """Await a worker that died; it answers when it and its evaluator are there again."""
-        again = worker.evaluate.options(max_task_retries=-1).remote(self.factory, [], {})
+        again = worker.evaluate.options(max_task_retries=-1).remote([], {})
         self.away[again] = worker
 
     def returned(self, answer: Any) -> list[Any]:
@@ -95,55 +95,75 @@ class Dispatch:
         self._chunks: Iterator[Sequence[Genotype]] = iter(())
         self._rival_of: RivalOf = no_rival
         self._waiting: deque[Sequence[Genotype]] = deque()
+        self._ahead = 1
         self._calls: dict[Any, _Call] = {}
         self._deaths: Counter[tuple[Genotype, ...]] = Counter()
         self._failure: EvaluationError | None = None
 
-    def run(self, chunks: Iterable[Sequence[Genotype]], rival_of: RivalOf) -> Iterator[Evaluation]:
+    def run(
+        self, chunks: Iterable[Sequence[Genotype]], rival_of: RivalOf
+    ) -> Iterator[list[Evaluation]]:
         """The evaluations as they arrive; raises the first failure when all calls have ended.
 
-        Takes one chunk more than there are workers, so that none waits while the next is chosen.
+        As many chunks are ready as last arrived together, one at least, so that no worker waits
+        while the caller is busy with what arrived or with choosing the next.
         """
         self._chunks, self._rival_of = iter(chunks), rival_of
-        self._fill()
-        while self._calls or (self._waiting and self._failure is None):
-            arrived = self._next()
+        more = self._fill()
+        while self._calls or self._waiting or more:
+            arrived = self._arrived(wait=not more)
             self._submit()  # before the caller is busy
-            yield from arrived
-            self._fill()
-        if self._failure is not None:
-            raise self._failure
+            if arrived:
+                yield arrived
+            more = self._fill()
+            if self._failure is not None and not self._calls:
+                raise self._failure
 
-    def _fill(self) -> None:
-        """Keep every worker busy and one more chunk ready."""
-        self._submit()
-        while not self._waiting and self._failure is None and (chunk := next(self._chunks, None)):
+    def _fill(self) -> bool:
+        """Keep workers busy and chunks ready; whether to go on after a look at what arrived."""
+        until = time.monotonic() + _FILL_S
+        while len(self._waiting) < self._ahead and self._failure is None:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
             self._waiting.append(chunk)
             self._submit()
+            if time.monotonic() > until:
+                return True
+        self._submit()
+        return False
 
     def _submit(self) -> None:
         while self._waiting and self._idle and self._failure is None:
             worker, genotypes = self._idle.popleft(), self._waiting.popleft()
             rivals = {one: rival for one in genotypes if (rival := self._rival_of(one))}
-            reference = worker.evaluate.remote(self._crew.factory, genotypes, rivals)
+            reference = worker.evaluate.remote(genotypes, rivals)
             deadline = time.monotonic() + self._deadline_s
             self._calls[reference] = _Call(worker, genotypes, deadline)
 
-    def _next(self) -> list[Evaluation]:
-        """Wait until something happens; what it gave."""
-        patience = self._deadline() if self._calls else self._patience_s
-        awaited = [*self._calls, *self._crew.away]
-        done, _ = self._ray.wait(awaited, timeout=patience) if awaited else ([], [])
+    def _arrived(self, *, wait: bool) -> list[Evaluation]:
+        """What came since the last look; where there is nothing, may wait until something does."""
+        done = self._done(0.0)
+        if wait and not done:
+            done = self._done(self._deadline() if self._calls else self._patience_s)
+            if not done and not self._calls:
+                self._fail(self._nobody_left())
+        answers = [reference for reference in done if reference in self._calls]
         for reference in done:
             if reference not in self._calls:
                 self._idle.extend(self._crew.returned(reference))
-                return []
-            return self._result(self._calls.pop(reference), reference)
-        if self._calls:
-            self._drop_overdue()
-        else:
-            self._fail(self._nobody_left())
-        return []
+        self._ahead = len(answers) or self._ahead
+        given = [self._result(self._calls.pop(reference), reference) for reference in answers]
+        self._drop_overdue()
+        return [evaluation for evaluations in given for evaluation in evaluations]
+
+    def _done(self, timeout_s: float) -> list[Any]:
+        """Calls that have ended: all where it need not wait, else the first."""
+        awaited = [*self._calls, *self._crew.away]
+        if not awaited:
+            return []
+        count = 1 if timeout_s else len(awaited)
+        return self._ray.wait(awaited, num_returns=count, timeout=timeout_s)[0]
 
     def _deadline(self) -> float:
         """Seconds until the first call is overdue."""

@@ -65,7 +65,7 @@ class EarlyStopping:
         self._told += evaluations
         self._searcher.tell(evaluations)
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Sequence[Evaluation]]:
         """One evaluation per genotype, some of them stopped."""
         return self._evaluate(genotypes, lambda one: rival(self._problem, self._told, one))
 

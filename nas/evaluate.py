@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,17 +47,24 @@ class EvaluationError(RuntimeError):
 class Evaluator(Protocol):
     """Measures subnets; a pure function of the genotype, whatever the order or the place."""
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Evaluation]:
-        """One evaluation per genotype, each as soon as it is there, in any order.
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Sequence[Evaluation]]:
+        """One evaluation per genotype, as soon as it is there, in any order.
 
-        The caller archives each before it takes the next, so that a kill loses what is under way
-        and nothing else. A genotype is to be taken only when someone can begin with it: an
-        asynchronous search chooses it then, by all that has been measured till then.
+        What is there at the same time comes together and is archived by one write, before the
+        caller takes more, so that a kill loses what is under way and nothing else. Who measures
+        one after the other gives groups of one. A genotype is to be taken only when someone can
+        begin with it: an asynchronous search chooses it then, by all that has been measured till
+        then.
 
         Raises:
             EvaluationError: While iterating; names the genotype that could not be evaluated.
         """
         ...
+
+
+def flat(groups: Iterable[Sequence[Evaluation]]) -> list[Evaluation]:
+    """What an evaluator gives, without its groups."""
+    return [evaluation for group in groups for evaluation in group]
 
 
 RivalOf = Callable[[Genotype], Answers | None]
@@ -73,7 +80,7 @@ class StoppingEvaluator(Evaluator, Protocol):
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
-    ) -> Iterable[Evaluation]:
+    ) -> Iterable[Sequence[Evaluation]]:
         """As an `Evaluator`; of what is stopped, `error` is an estimate.
 
         Args:

@@ -76,7 +76,7 @@ class SupernetEvaluator:
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
-    ) -> Iterator[Evaluation]:
+    ) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in their order, each when it is asked for.
 
         One that is stopped against its rival has as `error` the rival's, more by how far behind it
@@ -93,7 +93,7 @@ class SupernetEvaluator:
                 ) from error
             seconds = time.perf_counter() - start
             where = place(self._device)
-            yield Evaluation(genotype, metrics, self._seed, seconds, where, answers)
+            yield [Evaluation(genotype, metrics, self._seed, seconds, where, answers)]
 
     def _measured(
         self, genotype: Genotype, rival: Answers | None

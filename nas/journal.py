@@ -1,8 +1,8 @@
 """The archive's journal file: one writer at a time, a torn end is cut, damage is located.
 
 The file is Optuna's journal: one JSON record a line, appended and flushed to the disk. A record
-written by the archive carries a digest of itself, so that a changed digit is damage too; Optuna
-and its dashboard pass over that field.
+written by the archive carries its place among those of the same write and a digest of itself, so
+that a changed digit is damage too; Optuna and its dashboard pass over these fields.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nas.durable import write_error
 
-_DIGEST = "digest"
+_DIGEST, _PLACE = "digest", "place"
 _START = b'{"op_code":'
 _LOG = logging.getLogger(__name__)
 
@@ -55,9 +55,10 @@ class JournalLock:
         self._files.pop().close()
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with a digest that changes with anything in it."""
-    return {**record, _DIGEST: _digest(record)}
+def sealed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The records of one write, each with its place in it and a digest of all that it holds."""
+    placed = [{**record, _PLACE: place} for place, record in enumerate(records)]
+    return [{**record, _DIGEST: _digest(record)} for record in placed]
 
 
 def _digest(record: Mapping[str, Any]) -> str:
@@ -66,13 +67,13 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 
 def repair(path: Path) -> None:
-    """Make the journal readable: cut its last line if that is torn or damaged, with a warning.
+    """Make the journal readable: cut what is torn or damaged of its last write, with a warning.
 
     A file that does not exist yet, or is empty, is fine. What is cut was never acknowledged by
     `append` or cannot be read any more; the search measures it again.
 
     Raises:
-        DamagedJournal: A line before the last cannot be read, or the file is no journal.
+        DamagedJournal: A line before the last write cannot be read, or the file is no journal.
         WriteError: The file may not be written.
     """
     if not path.exists():
@@ -102,13 +103,19 @@ def _cut_unfinished(path: Path, file: BinaryIO) -> None:
 
 
 def _cut_damaged_end(path: Path) -> None:
+    """Cut from the first damaged line on, if all that follows is of the same write.
+
+    Then the write was the last and may never have reached the disk as a whole: after a loss of
+    power a later line of it can be there and an earlier one not.
+    """
     with path.open("r+b") as file:
         damaged: tuple[int, int, str] | None = None
         for number, start, line in _lines(file):
-            if damaged is not None:
-                raise DamagedJournal(_located(path, damaged[0], damaged[2]))
             reason = _damage(line)
-            damaged = None if reason is None else (number, start, reason)
+            if reason is not None:
+                damaged = damaged or (number, start, reason)
+            elif damaged is not None and json.loads(line).get(_PLACE, 0) < number - damaged[0]:
+                raise DamagedJournal(_located(path, damaged[0], damaged[2]))
         if damaged is not None:
             _cut(path, file, damaged[1])
 
@@ -161,7 +168,7 @@ def _cut(path: Path, file: BinaryIO, start: int) -> None:
     os.fsync(file.fileno())
     _LOG.warning(
         "archive %s ended in a damaged record, as after a kill in the midst of writing; dropped "
-        "its last %d bytes, which start with %r; that evaluation is measured again",
+        "its last %d bytes, which start with %r; what they held is measured again",
         path,
         len(dropped),
         dropped[:80],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-from nas.archive import OBJECTIVE, Archive
+from nas.archive import Archive
 from nas.evaluate import Evaluation as Evaluation  # what `Progress` is given
 from nas.evaluate import EvaluationError, Evaluator
 from nas.search.base import Searcher
+from nas.trials import OBJECTIVE
 from search_spaces.space import Genotype
 
 Progress = Callable[[int, int, Sequence[Evaluation]], None]
@@ -37,7 +38,7 @@ def search(
         batch: Subnets per round; always this many are asked for, so that where a search stops
             does not change what it proposes.
         progress: Called as `(done, budget, latest)` once for what a round found in the archive
-            and once for every new evaluation.
+            and once for all new evaluations that arrived together.
 
     Returns:
         The evaluations in the order in which they were proposed.
@@ -57,11 +58,11 @@ def search(
         if found:
             progress(done, budget, list(found.values()))
         missing = [genotype for genotype in proposed if genotype not in found]
-        for evaluation in _measured(missing, evaluate, pending=set(missing)) if missing else ():
-            archive.append(evaluation)
-            found[evaluation.genotype] = evaluation
-            done += 1
-            progress(done, budget, [evaluation])
+        for arrived in _measured(missing, evaluate, pending=set(missing)) if missing else ():
+            archive.append(*arrived)
+            found.update((evaluation.genotype, evaluation) for evaluation in arrived)
+            done += len(arrived)
+            progress(done, budget, arrived)
         # In the order of the proposals: a searcher may depend on it, and workers finish in any.
         answers = [found[genotype] for genotype in proposed]
         searcher.tell(answers)
@@ -92,7 +93,7 @@ def search_asynchronously(
         budget: Evaluations that the archive holds in the end, beyond those `known`.
         known: How many it held before the search.
         progress: Called as `(done, budget, latest)` once for what the archive holds already and
-            once for every new evaluation.
+            once for all new evaluations that arrived together.
 
     Raises:
         EvaluationError: As `search`; what is under way is archived before.
@@ -102,9 +103,9 @@ def search_asynchronously(
     proposals = _Proposals(searcher, archive, total=known + budget)
     if len(archive) > known:
         progress(len(archive) - known, budget, archive.told()[known:])
-    for evaluation in _measured(proposals, evaluate, pending=proposals.pending):
-        archive.append(evaluation)
-        progress(len(archive) - known, budget, [evaluation])
+    for arrived in _measured(proposals, evaluate, pending=proposals.pending):
+        archive.append(*arrived)
+        progress(len(archive) - known, budget, arrived)
     if proposals.failure is not None:
         raise proposals.failure
 
@@ -121,7 +122,8 @@ class _Proposals:
         self.pending: set[Genotype] = set()
         self.failure: Exception | None = None
         self._searcher, self._archive, self._total = searcher, archive, total
-        self._told: set[Genotype] = set()
+        self._told = 0
+        self._seen: set[Genotype] = set()
 
     def __iter__(self) -> Iterator[Genotype]:
         while proposed := self._next():
@@ -131,12 +133,15 @@ class _Proposals:
     def _next(self) -> list[Genotype]:
         """One proposal, from all that is known by now; nothing at the end of the search."""
         try:
-            self._archive.refresh()
-            new = self._archive.told()[len(self._told) :]
+            new = self._archive.told()[self._told :]
             self._searcher.tell(new)
-            self._told.update(evaluation.genotype for evaluation in new)
-            seen = self._told | self.pending
-            return _proposed(self._searcher, 1, seen) if len(seen) < self._total else []
+            self._told += len(new)
+            self._seen.update(evaluation.genotype for evaluation in new)
+            if len(self._seen) >= self._total:
+                return []
+            proposed = _proposed(self._searcher, 1, self._seen)
+            self._seen.update(proposed)
+            return proposed
         except Exception as error:  # noqa: BLE001  # raised when what is under way has been archived
             self.failure = error
             return []
@@ -155,17 +160,21 @@ def _proposed(searcher: Searcher, count: int, seen: Container[Genotype]) -> list
 
 def _measured(
     genotypes: Iterable[Genotype], evaluate: Evaluator, *, pending: set[Genotype]
-) -> Iterator[Evaluation]:
+) -> Iterator[list[Evaluation]]:
     """One sound evaluation per genotype, as they arrive; what arrived is not `pending` any more."""
-    for evaluation in _guarded(evaluate, genotypes, pending):
-        if evaluation.genotype not in pending:
-            raise EvaluationError(
-                f"the evaluator answered with {evaluation.genotype}, which it was not asked for "
-                "or has answered before; it must give one evaluation per genotype"
-            )
-        _check_metrics(evaluation)
-        pending.remove(evaluation.genotype)
-        yield evaluation
+    for arrived in _guarded(evaluate, genotypes, pending):
+        sound, unsound = [], []
+        for evaluation in arrived:
+            problem = _problem(evaluation, pending)
+            if problem is None:
+                pending.remove(evaluation.genotype)
+                sound.append(evaluation)
+            else:
+                unsound.append(problem)
+        if sound:
+            yield sound
+        if unsound:
+            raise EvaluationError(unsound[0])
     if pending:
         raise EvaluationError(
             f"the evaluator ended without answering for {_named(pending)}; it must give one "
@@ -175,7 +184,7 @@ def _measured(
 
 def _guarded(
     evaluate: Evaluator, genotypes: Iterable[Genotype], pending: set[Genotype]
-) -> Iterator[Evaluation]:
+) -> Iterator[Sequence[Evaluation]]:
     """What the evaluator gives; its exceptions become an `EvaluationError` that names genotypes."""
     try:
         yield from evaluate(genotypes)
@@ -188,18 +197,26 @@ def _guarded(
         ) from error
 
 
-def _check_metrics(evaluation: Evaluation) -> None:
-    broken = {n: value for n, value in evaluation.metrics.items() if not math.isfinite(value)}
+def _problem(evaluation: Evaluation, pending: Container[Genotype]) -> str | None:
+    """Why an evaluation cannot be archived, or `None`."""
+    genotype, metrics = evaluation.genotype, evaluation.metrics
+    if genotype not in pending:
+        return (
+            f"the evaluator answered with {genotype}, which it was not asked for or has answered "
+            "before; it must give one evaluation per genotype"
+        )
+    broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
     if broken:
-        raise EvaluationError(
-            f"evaluating genotype {evaluation.genotype} gave {broken}; check the supernet's "
-            "training for divergence (a lower learning rate helps) and the validation data"
+        return (
+            f"evaluating genotype {genotype} gave {broken}; check the supernet's training for "
+            "divergence (a lower learning rate helps) and the validation data"
         )
-    if OBJECTIVE not in evaluation.metrics:
-        raise EvaluationError(
-            f"evaluating genotype {evaluation.genotype} gave the metrics "
-            f"{sorted(evaluation.metrics)}; an evaluator must give {OBJECTIVE!r}"
+    if OBJECTIVE not in metrics:
+        return (
+            f"evaluating genotype {genotype} gave the metrics {sorted(metrics)}; an evaluator must "
+            f"give {OBJECTIVE!r}"
         )
+    return None
 
 
 def _named(pending: Iterable[Genotype]) -> str:

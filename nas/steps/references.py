@@ -47,7 +47,7 @@ def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
     genotype = uniform(plan.space, _BITS, plan.space.largest)
     if genotype is not None:
         with evaluator_of(plan, supernet) as evaluate:
-            (evaluation,) = evaluate([genotype])
+            ((evaluation,),) = evaluate([genotype])
         name = f"uniform {_BITS}-bit, largest"
         found.append(Yardstick(name, plan.space.decode(genotype), evaluation.metrics["error"]))
     return found

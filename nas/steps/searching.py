@@ -88,9 +88,9 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
         done = 0
         while left := unsettled(plan.problem, archive.evaluations(), images):
             total = done + len(left)
-            for evaluation in evaluate(left):
-                archive.append(evaluation)
-                done += 1
+            for arrived in evaluate(left):
+                archive.append(*arrived)
+                done += len(arrived)
                 advance(done, total, f"front members on {images} images")
 
 

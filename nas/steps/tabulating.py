@@ -12,7 +12,7 @@ from rich.table import Table
 from nas.archive import Archive
 from nas.display import Display
 from nas.durable import write_atomic
-from nas.evaluate import Evaluation
+from nas.evaluate import Evaluation, flat
 from nas.feasibility import feasibility
 from nas.folder import RunFolder
 from nas.objectives import Goal, Problem
@@ -121,7 +121,7 @@ def _require_same_figures(table: Tabular, archive: Archive) -> None:
     known = archive.evaluations()
     if not known:
         return
-    again = table.evaluator()([evaluation.genotype for evaluation in known])
+    again = flat(table.evaluator()([evaluation.genotype for evaluation in known]))
     changed = [
         now.genotype
         for now, before in zip(again, known, strict=True)

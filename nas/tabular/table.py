@@ -174,7 +174,7 @@ class TableEvaluator:
         self._table = table
         self._seed = seed
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in their order, each when it is asked for."""
         table = self._table
         for genotype in genotypes:
@@ -183,7 +183,7 @@ class TableEvaluator:
             for device, costs in table.devices.items():
                 for name, cost in costs.items():
                     metrics[f"{device}.{name}"] = float(cost(row)[0])
-            yield Evaluation(genotype, metrics, self._seed, 0.0, f"table {table.name}")
+            yield [Evaluation(genotype, metrics, self._seed, 0.0, f"table {table.name}")]
 
     def factory(self) -> EvaluatorFactory:
         """Builds this evaluator in another process."""

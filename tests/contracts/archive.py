@@ -83,6 +83,25 @@ class ArchiveContract:
         assert archive.evaluations() == [first]
         assert Archive(location, archive.space, study="net").evaluations() == [first]
 
+    def test_what_is_appended_together_is_as_if_it_were_one_by_one(
+        self, location: str, archive: Archive, evaluations: list[Evaluation]
+    ) -> None:
+        seen = [replace(evaluations[0], answers=Answers.of(np.ones(n, bool), 3)) for n in (1, 3)]
+        archive.append(evaluations[1], seen[0], evaluations[2], *seen, evaluations[1])
+        archive.append()
+        for kept in (archive, Archive(location, archive.space, study="net")):
+            assert kept.told() == [evaluations[1], seen[0], evaluations[2]]
+            assert kept.evaluations() == [evaluations[1], seen[1], evaluations[2]]
+
+    def test_of_a_group_with_one_that_is_refused_nothing_is_appended(
+        self, archive: Archive, evaluations: list[Evaluation]
+    ) -> None:
+        broken = replace(evaluations[1], metrics={"error": math.nan})
+        with pytest.raises(ArchiveError, match="finite"):
+            archive.append(evaluations[0], broken, evaluations[2])
+        archive.refresh()
+        assert len(archive) == 0
+
     def test_answers_come_back_and_the_evaluation_that_saw_more_is_reported(
         self, location: str, archive: Archive, evaluations: list[Evaluation]
     ) -> None:

@@ -53,12 +53,12 @@ class Recorder:
         self._fail_at = fail_at
         self._error = error or KeyboardInterrupt()
 
-    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
         for genotype in genotypes:
             if len(self.asked) == self._fail_at:
                 raise self._error
             self.asked.append(genotype)
-            yield measured(genotype)
+            yield [measured(genotype)]
 
 
 class Wanderer:

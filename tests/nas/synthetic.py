@@ -29,10 +29,10 @@ class Synthetic:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         for genotype in genotypes:
             self._act(genotype)
-            yield measured(genotype, where=str(os.getpid()))
+            yield [measured(genotype, where=str(os.getpid()))]
 
     def _act(self, genotype: Genotype) -> None:
         trace = self._folder / "-".join(map(str, genotype))
@@ -74,7 +74,7 @@ def writes_its_arrays(arrays: Arrays) -> Synthetic:
 class Threads:
     """Answers with the threads of its process."""
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         import torch
 
         metrics = {
@@ -82,7 +82,7 @@ class Threads:
             "omp": float(os.environ["OMP_NUM_THREADS"]),
         }
         for genotype in genotypes:
-            yield Evaluation(genotype, metrics, 0, 0.0, "")
+            yield [Evaluation(genotype, metrics, 0, 0.0, "")]
 
 
 def threads(arrays: Arrays) -> Threads:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -9,12 +10,17 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from optuna.storages.journal import JournalFileBackend
 
+from nas.answers import Answers
 from nas.archive import Archive, ArchiveError
 from nas.durable import WriteError
 from nas.evaluate import Evaluation
@@ -23,6 +29,8 @@ from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from tests.contracts.archive import ArchiveContract, evaluated
 from tests.nas import spaces
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,92 @@ def test_a_last_line_torn_at_any_byte_is_cut_with_a_warning_and_written_anew(
             assert f"its last {end - before} bytes" in caplog.text
         archive.append(evaluations[2])
         assert archive.evaluations() == evaluations
+
+
+def test_a_group_is_one_write_and_waits_for_the_disk_once(
+    path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, sizes = Archive(path, space, study="net"), [path.stat().st_size]
+    monkeypatch.setattr(os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+    archive.append(*evaluated(space, 5))
+    assert sizes[1:] == [path.stat().st_size]
+    assert archive.evaluations() == evaluated(space, 5)
+    archive.append(*evaluated(space, 5))
+    archive.append()
+    assert len(sizes) == 2, "what is known is not written again"
+
+
+@pytest.mark.usefixtures("no_fsync")
+@given(lengths=st.lists(st.integers(0, 5), max_size=8), data=st.data())
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_however_it_is_split_into_groups_the_archive_is_the_same(
+    tmp_path: Path, tiny_space: SearchSpace, lengths: list[int], data: st.DataObject
+) -> None:
+    known = data.draw(st.lists(st.sampled_from(evaluated(tiny_space, 4)), max_size=12))
+    seen = [Answers.of(np.zeros(data.draw(st.integers(1, 3)), bool), 3) for _ in known]
+    appended = [replace(one, answers=shown) for one, shown in zip(known, seen, strict=True)]
+    paths = [tmp_path / f"{next(NUMBERS)}.journal" for _ in range(2)]
+    singly, grouped = (Archive(path, tiny_space, study="net") for path in paths)
+    for evaluation in appended:
+        singly.append(evaluation)
+    rest = iter(appended)
+    for length in lengths:
+        grouped.append(*itertools.islice(rest, length))
+    grouped.append(*rest)
+    for archive in (grouped, Archive(paths[1], tiny_space, study="net")):
+        assert archive.told() == singly.told()
+        assert archive.evaluations() == singly.evaluations()
+    assert len({path.read_bytes().count(b"\n") for path in paths}) == 1
+
+
+@pytest.mark.usefixtures("no_fsync")
+def test_a_group_torn_at_any_byte_keeps_its_whole_lines(
+    path: Path, tiny_space: SearchSpace
+) -> None:
+    archive, evaluations = Archive(path, tiny_space, study="net"), evaluated(tiny_space, 4)
+    archive.append(evaluations[0])
+    before = path.stat().st_size
+    archive.append(*evaluations[1:])
+    whole = path.read_bytes()
+    for end in range(before, len(whole), 5):
+        path.write_bytes(whole[:end])
+        kept = 1 + whole[before:end].count(b"\n")
+        torn = Archive(path, tiny_space, study="net")
+        assert torn.evaluations() == evaluations[:kept]
+        torn.append(*evaluations)
+        assert Archive(path, tiny_space, study="net").evaluations() == evaluations
+
+
+@pytest.mark.usefixtures("no_fsync")
+@pytest.mark.parametrize("lines", [slice(4, 5), slice(4, 6), slice(5, 7), slice(4, 7)])
+def test_a_group_that_reached_the_disk_in_parts_is_cut_where_they_begin(
+    path: Path, tiny_space: SearchSpace, lines: slice
+) -> None:
+    # After a loss of power, a page of the last write may be on the disk and an earlier one not.
+    archive, evaluations = Archive(path, tiny_space, study="net"), evaluated(tiny_space, 4)
+    archive.append(evaluations[0])
+    archive.append(*evaluations[1:])
+    kept = path.read_bytes().splitlines(keepends=True)
+    missing = bytes(sum(map(len, kept[lines])))
+    path.write_bytes(b"".join([*kept[: lines.start], missing, *kept[lines.stop :]]))
+    archive = Archive(path, tiny_space, study="net")
+    assert archive.evaluations() == evaluations[: lines.start - 3]
+    archive.append(*evaluations)
+    assert Archive(path, tiny_space, study="net").evaluations() == evaluations
+
+
+def test_a_group_before_the_last_that_is_damaged_needs_a_human(
+    path: Path, space: SearchSpace
+) -> None:
+    archive, evaluations = Archive(path, space, study="net"), evaluated(space, 6)
+    archive.append(*evaluations[:3])
+    archive.append(*evaluations[3:])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:4], b"{]\n", *lines[5:]]))
+    with pytest.raises(ArchiveError, match="damaged in line 5"):
+        Archive(path, space, study="net")
 
 
 @pytest.mark.usefixtures("no_fsync")
@@ -194,6 +288,24 @@ def test_optuna_reads_it_with_the_options_as_a_user_wrote_them(
     assert (attributes["seed"], attributes["seconds"]) == (first.seed, first.seconds)
 
 
+def test_the_records_are_those_that_optuna_writes(
+    path: Path, tmp_path: Path, space: SearchSpace
+) -> None:
+    (evaluation,) = filled(path, space, 1)
+    backend = JournalFileBackend(str(path))
+    study = optuna.load_study(study_name="net", storage=optuna.storages.JournalStorage(backend))
+    copy = JournalFileBackend(str(tmp_path / "copy.journal"))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    again = optuna.create_study(storage=optuna.storages.JournalStorage(copy))
+    again.add_trial(study.trials[0])
+    (ours,) = (log for log in backend.read_logs(0) if log["op_code"] == 4)
+    (theirs,) = (log for log in copy.read_logs(0) if log["op_code"] == 4)
+    assert set(ours) - set(theirs) == {"digest", "place"}
+    apart = {key for key, value in theirs.items() if ours[key] != value}
+    assert apart == {"worker_id"}
+    assert ours["value"] == evaluation.metrics["error"]
+
+
 def test_an_archive_with_the_labels_of_an_earlier_version_goes_on(
     path: Path, space: SearchSpace
 ) -> None:
@@ -237,6 +349,30 @@ def test_a_disk_that_fills_in_the_midst_of_a_write_loses_nothing(
     assert Archive(path, space, study="net").evaluations() == [*evaluations, later]
 
 
+def test_a_disk_that_fills_in_the_midst_of_a_group_loses_only_what_did_not_count(
+    path: Path, space: SearchSpace
+) -> None:
+    evaluations = evaluated(space, 10)
+    filled(path, space, 2)
+    archive = Archive(path, space, study="net")
+    size = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + size // 2, hard))
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*archive\.journal"):
+            archive.append(*evaluations[2:])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(archive) == 2, "nothing counts before all are there"
+    kept = Archive(path, space, study="net").evaluations()
+    assert 2 <= len(kept) < 10
+    assert kept == evaluations[: len(kept)]
+    archive.append(*evaluations[2:])
+    assert archive.evaluations() == evaluations
+    assert Archive(path, space, study="net").evaluations() == evaluations
+    assert path.read_bytes().count(b'{"op_code":4,') == 10, "what was there is not written again"
+
+
 def test_a_full_disk_is_one_sentence(
     path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,16 +396,19 @@ def test_a_missing_folder_and_a_folder_in_its_place_are_named(
 
 
 WRITER = """
-import sys
+import itertools, sys
 from nas.archive import Archive
 from tests.contracts.archive import evaluated
 from tests.nas.spaces import small_space
 
 space = small_space()
 archive = Archive(sys.argv[1], space, study="net")
-for evaluation in evaluated(space, 500, seed=int(sys.argv[2])):
-    archive.append(evaluation)
-    print(len(archive), flush=True)
+rest = iter(evaluated(space, 500, seed=int(sys.argv[2])))
+for size in itertools.cycle([1, 4, 2]):
+    group = list(itertools.islice(rest, size))
+    archive.append(*group)
+    for evaluation in group:
+        print(len(archive), flush=True)
 """
 
 
@@ -298,7 +437,7 @@ def test_what_append_returned_from_survives_kill_9_of_two_writers(
         for evaluation in evaluated(space, count, seed=seed):
             assert archive.get(evaluation.genotype) is not None
         mine = [evaluation for evaluation in kept if evaluation.seed == seed]
-        written = {e.genotype: e for e in evaluated(space, count + 2, seed=seed)}
+        written = {e.genotype: e for e in evaluated(space, count + 8, seed=seed)}
         assert all(written[e.genotype] == e for e in mine)
 
 

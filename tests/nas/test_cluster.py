@@ -19,7 +19,7 @@ import torch
 from nas.answers import Answers
 from nas.archive import Archive
 from nas.cluster import ClusterError, RayEvaluator
-from nas.evaluate import Evaluation, EvaluationError, EvaluatorFactory
+from nas.evaluate import Evaluation, EvaluationError, EvaluatorFactory, flat
 from nas.evaluators import SupernetEvaluator
 from nas.search.loop import search
 from nas.tabular import load_table
@@ -77,11 +77,11 @@ class TestTwoWorkers:
     def test_work_is_shared_and_comes_as_it_finishes(self, evaluate: RayEvaluator) -> None:
         # The first ends only once the eleventh has begun: were they not shared, it would hang.
         genotypes = [(Synthetic.FOLLOW, 10), *((Synthetic.ANSWER, i) for i in range(20))]
-        found = list(evaluate(genotypes))
+        found = flat(evaluate(genotypes))
         assert found[0].genotype != (Synthetic.FOLLOW, 10)
         assert same(found) == expected(genotypes)
         assert len({evaluation.where for evaluation in found}) == 2
-        assert list(evaluate([])) == []
+        assert flat(evaluate([])) == []
 
     def test_a_slow_worker_holds_nobody_up_and_no_more_is_taken_than_is_needed(
         self, evaluate: RayEvaluator
@@ -96,14 +96,14 @@ class TestTwoWorkers:
                 ahead.append(count - len(arrived))
                 yield genotype
 
-        for evaluation in evaluate(taken()):
-            arrived.append(evaluation.genotype)
+        for group in evaluate(taken()):
+            arrived += [evaluation.genotype for evaluation in group]
         assert arrived.index((Synthetic.FOLLOW, 41)) >= 11, "all others ended meanwhile"
         assert max(ahead) == 3, "two under way and one ready"
 
     def test_a_worker_that_dies_loses_nothing(self, evaluate: RayEvaluator) -> None:
         genotypes = [(kind, i) for i in range(2) for kind in (Synthetic.DIE_ONCE, Synthetic.ANSWER)]
-        assert same(list(evaluate(genotypes))) == expected(genotypes)
+        assert same(flat(evaluate(genotypes))) == expected(genotypes)
 
     def test_a_worker_killed_in_mid_call_loses_nothing(
         self, evaluate: RayEvaluator, folder: Path
@@ -118,25 +118,25 @@ class TestTwoWorkers:
 
         killer = threading.Thread(target=kill_its_worker)
         killer.start()
-        assert same(list(evaluate(genotypes))) == expected(genotypes)
+        assert same(flat(evaluate(genotypes))) == expected(genotypes)
         killer.join()
 
     def test_an_evaluation_that_raises_is_told_after_the_others_are_given(
         self, evaluate: RayEvaluator
     ) -> None:
         stream = evaluate([(Synthetic.WAIT, 20), (Synthetic.RAISE, 7), (Synthetic.ANSWER, 21)])
-        assert next(stream).genotype == (Synthetic.WAIT, 20)
+        assert [one.genotype for one in next(stream)] == [(Synthetic.WAIT, 20)]
         with pytest.raises(EvaluationError, match="FloatingPointError: step size of 7") as told:
             next(stream)
         assert str((Synthetic.RAISE, 7)) in str(told.value)
         assert "in _act" in "".join(told.value.__notes__)
-        assert len(list(evaluate([(Synthetic.ANSWER, 22)]))) == 1, "the workers are still there"
+        assert len(flat(evaluate([(Synthetic.ANSWER, 22)]))) == 1, "the workers are still there"
 
     @pytest.mark.slow
     def test_a_genotype_that_kills_every_worker_is_named(self, evaluate: RayEvaluator) -> None:
         with pytest.raises(ClusterError, match=r"evaluating genotype \(3, 5\) died 4 times"):
-            list(evaluate([(Synthetic.DIE, 5)]))
-        assert len(list(evaluate([(Synthetic.ANSWER, 23)]))) == 1, "the workers are still there"
+            flat(evaluate([(Synthetic.DIE, 5)]))
+        assert len(flat(evaluate([(Synthetic.ANSWER, 23)]))) == 1, "the workers are still there"
 
     def test_a_search_proposes_what_one_in_this_process_does(
         self, evaluate: RayEvaluator, tmp_path: Path
@@ -155,7 +155,7 @@ def test_workers_look_up_in_a_table_what_this_process_does() -> None:
     table = load_table(EXAMPLE)
     genotypes = [table.space.smallest, table.space.largest]
     with RayEvaluator(table.evaluator().factory(), workers=1) as remote:
-        assert same(list(remote(genotypes))) == same(list(table.evaluator()(genotypes)))
+        assert same(flat(remote(genotypes))) == same(flat(table.evaluator()(genotypes)))
 
 
 @pytest.mark.ray
@@ -174,9 +174,9 @@ class TestOwnWorkers:
         flawless = Answers.of(np.zeros(40, dtype=bool), 40)
         rivals = dict.fromkeys(genotypes[::2], flawless)
         with RayEvaluator(local.factory(), workers=1, chunk=4) as remote:
-            found, stopped = list(remote(genotypes)), list(remote(genotypes, rivals.get))
-        assert same(found) == same(list(local(genotypes)))
-        assert same(stopped) == same(list(local(genotypes, rivals.get)))
+            found, stopped = flat(remote(genotypes)), flat(remote(genotypes, rivals.get))
+        assert same(found) == same(flat(local(genotypes)))
+        assert same(stopped) == same(flat(local(genotypes, rivals.get)))
         assert [one.genotype for one in stopped if not one.complete] == genotypes[::2]
         assert str(os.getpid()) not in {evaluation.where.split(":")[1] for evaluation in found}
 
@@ -199,23 +199,23 @@ class TestOwnWorkers:
     ) -> None:
         genotypes = [(kind, i) for i in range(3) for kind in (Synthetic.ANSWER, Synthetic.DIE_ONCE)]
         with RayEvaluator(factory(tmp_path), workers=2, chunk=3) as evaluate:
-            assert same(list(evaluate(genotypes))) == expected(genotypes)
+            assert same(flat(evaluate(genotypes))) == expected(genotypes)
 
     @pytest.mark.slow
     def test_an_evaluation_that_hangs_ends_at_the_deadline(self, tmp_path: Path) -> None:
         with RayEvaluator(factory(tmp_path), workers=2, deadline_s=2.0) as evaluate:
             stream = evaluate([(Synthetic.HANG, 0), (Synthetic.ANSWER, 0)])
-            assert next(stream).genotype == (Synthetic.ANSWER, 0)
+            assert [one.genotype for one in next(stream)] == [(Synthetic.ANSWER, 0)]
             with pytest.raises(ClusterError, match=r"genotype \(5, 0\) took longer .* of 2 s"):
                 next(stream)
-            assert len(list(evaluate([(Synthetic.ANSWER, 1)]))) == 1, "the other worker goes on"
+            assert len(flat(evaluate([(Synthetic.ANSWER, 1)]))) == 1, "the other worker goes on"
 
     @pytest.mark.slow
     def test_a_worker_whose_evaluation_hangs_is_started_anew(self, tmp_path: Path) -> None:
         with RayEvaluator(factory(tmp_path), workers=1, deadline_s=1.0) as evaluate:
             with pytest.raises(ClusterError, match="took longer"):
-                list(evaluate([(Synthetic.HANG, 0)]))
-            assert len(list(evaluate([(Synthetic.ANSWER, 1)]))) == 1
+                flat(evaluate([(Synthetic.HANG, 0)]))
+            assert len(flat(evaluate([(Synthetic.ANSWER, 1)]))) == 1
 
     @pytest.mark.slow
     def test_a_worker_that_cannot_be_started_anew_is_given_up(
@@ -224,7 +224,7 @@ class TestOwnWorkers:
         once = factory(tmp_path, **{"built once": np.zeros(1)})
         with RayEvaluator(once, workers=1) as evaluate:
             stream = evaluate([(Synthetic.ANSWER, 0), (Synthetic.DIE_ONCE, 0)])
-            assert next(stream).genotype == (Synthetic.ANSWER, 0)
+            assert [one.genotype for one in next(stream)] == [(Synthetic.ANSWER, 0)]
             with pytest.raises(ClusterError, match=r"no worker is left.* search again"):
                 next(stream)
         took_over, given_up = (record.getMessage() for record in caplog.records)
@@ -234,20 +234,20 @@ class TestOwnWorkers:
 
     def test_an_evaluator_that_leaves_its_process_is_told(self, evaluate: RayEvaluator) -> None:
         with pytest.raises(EvaluationError, match=r"SystemExit: the licence server"):
-            list(evaluate([(Synthetic.EXIT, 0)]))
-        assert len(list(evaluate([(Synthetic.ANSWER, 24)]))) == 1, "the workers are still there"
+            flat(evaluate([(Synthetic.EXIT, 0)]))
+        assert len(flat(evaluate([(Synthetic.ANSWER, 24)]))) == 1, "the workers are still there"
 
     @pytest.mark.slow
     def test_workers_may_share_a_cpu(self, tmp_path: Path) -> None:
         with RayEvaluator(factory(tmp_path), workers=6, cpus_per_worker=0.5) as evaluate:
-            assert len(list(evaluate([(Synthetic.ANSWER, i) for i in range(6)]))) == 6
+            assert len(flat(evaluate([(Synthetic.ANSWER, i) for i in range(6)]))) == 6
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("cpus", "count"), [(0.5, 1), (2.0, 2)])
     def test_threads_are_pinned_to_the_cpus(self, cpus: float, count: int) -> None:
         made = EvaluatorFactory(threads, {})
         with RayEvaluator(made, workers=1, cpus_per_worker=cpus) as evaluate:
-            (evaluation,) = evaluate([(0,)])
+            ((evaluation,),) = evaluate([(0,)])
         assert evaluation.metrics == {"error": count, "omp": count}
 
     @pytest.mark.slow
@@ -262,7 +262,7 @@ class TestOwnWorkers:
     ) -> None:
         for _ in range(2):
             with RayEvaluator(factory(tmp_path), workers=CPUS - 2) as evaluate:
-                assert len(list(evaluate([(Synthetic.ANSWER, 0)]))) == 1
+                assert len(flat(evaluate([(Synthetic.ANSWER, 0)]))) == 1
         assert ray.is_initialized()
 
 
@@ -271,6 +271,7 @@ import sys
 from pathlib import Path
 import ray
 from nas.cluster import ClusterError, RayEvaluator
+from nas.evaluate import flat
 from tests.nas.synthetic import Synthetic, factory
 
 made = factory(Path(sys.argv[1]))
@@ -281,7 +282,7 @@ for settings in ({"address": "127.0.0.1:1", "workers": 1}, {"workers": 10_000}):
         print(error)
     assert not ray.is_initialized()
 with RayEvaluator(made, workers=1) as evaluate:
-    print(len(list(evaluate([(Synthetic.ANSWER, 0), (Synthetic.ANSWER, 1)]))))
+    print(len(flat(evaluate([(Synthetic.ANSWER, 0), (Synthetic.ANSWER, 1)]))))
 assert not ray.is_initialized()
 """
 

@@ -22,7 +22,7 @@ from nas.early_stop import (
     rival,
     unsettled,
 )
-from nas.evaluate import Evaluation, RivalOf, no_rival
+from nas.evaluate import Evaluation, RivalOf, flat, no_rival
 from nas.objectives import Goal, Problem
 from nas.search.front import measured_front
 from nas.search.loop import search
@@ -56,7 +56,7 @@ class Drawn:
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
-    ) -> Iterator[Evaluation]:
+    ) -> Iterator[list[Evaluation]]:
         for genotype in genotypes:
             rng = np.random.default_rng([7, *genotype])
             wrong = rng.random(WHOLE) < rng.uniform(0.05, 0.6)
@@ -66,9 +66,8 @@ class Drawn:
                 ends = (end for end in range(50, WHOLE, 50) if hopeless(wrong[:end], faced))
                 wrong = wrong[: next(ends, WHOLE)]
             answers = Answers.of(wrong, WHOLE)
-            yield Evaluation(
-                genotype, {"error": estimated_error(answers, faced)}, 0, 0.0, "", answers
-            )
+            error = {"error": estimated_error(answers, faced)}
+            yield [Evaluation(genotype, error, 0, 0.0, "", answers)]
 
 
 def searched(path: Path, budget: int) -> tuple[list[Evaluation], Drawn]:
@@ -132,7 +131,7 @@ def test_the_chance_is_how_often_it_comes_true() -> None:
 def test_the_rival_is_the_one_to_beat_on_the_easiest_front() -> None:
     rng = np.random.default_rng(1)
     rows = [tuple(row) for row in SPACE.sample_array(rng, 40).tolist()]
-    told = list(Drawn()(list(dict.fromkeys(rows))[:12]))
+    told = flat(Drawn()(list(dict.fromkeys(rows))[:12]))
     told[3] = replace(told[3], answers=Answers.of(told[3].answers.wrong[:50], WHOLE))
     asked = sorted({tuple(row) for row in SPACE.sample_array(rng, 60).tolist()})
     found = {one: faced for one in asked if (faced := rival(PROBLEM, told, one))}
@@ -172,7 +171,7 @@ def test_what_is_stopped_is_behind_its_rival_and_on_no_front(tmp_path: Path) -> 
 
 
 def test_a_stopped_evaluation_is_never_reported_or_exported() -> None:
-    (whole,) = Drawn()([SPACE.largest])
+    ((whole,),) = Drawn()([SPACE.largest])
     part = Answers.of(np.zeros(50, dtype=bool), WHOLE)
     lucky = replace(whole, genotype=SPACE.smallest, metrics={"error": 0.0}, answers=part)
     goal = PROBLEM.goals[1]
@@ -189,7 +188,7 @@ def test_a_killed_search_goes_on_to_the_same_evaluations(tmp_path: Path, kept: i
     archive = Archive(tmp_path / "killed", SPACE, study="net")
     for one in whole[:kept]:
         archive.append(one)
-    for one in Drawn()([one.genotype for one in whole[:kept] if not one.complete]):
+    for (one,) in Drawn()([one.genotype for one in whole[:kept] if not one.complete]):
         archive.append(one)  # evaluated in full since, for another device
     again, _ = searched(tmp_path / "killed", 30)
     assert again == whole

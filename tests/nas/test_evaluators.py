@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from nas.answers import Answers
-from nas.evaluate import Evaluation, EvaluationError
+from nas.evaluate import Evaluation, EvaluationError, flat
 from nas.evaluators import SupernetEvaluator
 from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
@@ -58,7 +58,7 @@ def test_it_measures_the_deployed_subnet_on_all_of_the_validation_split(
     supernet: Supernet, evaluator: SupernetEvaluator
 ) -> None:
     genotype = supernet.space.largest
-    (evaluation,) = evaluator([genotype])
+    ((evaluation,),) = evaluator([genotype])
     module = deploy(extract(supernet, genotype, calibration())).module()
     images, labels = map(torch.cat, zip(*validation(), strict=True))
     with torch.inference_mode():
@@ -73,24 +73,24 @@ def test_it_measures_the_deployed_subnet_on_all_of_the_validation_split(
 
 def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) -> None:
     genotype = evaluator._supernet.space.largest
-    (whole,) = evaluator([genotype])
+    ((whole,),) = evaluator([genotype])
     assert whole.complete
     assert whole.answers is not None
     assert whole.answers.error == whole.metrics["error"]
     flawless = Answers.of(np.zeros(50, dtype=bool), 50)
-    (stopped,) = evaluator([genotype], {genotype: flawless}.get)
+    ((stopped,),) = evaluator([genotype], {genotype: flawless}.get)
     assert not stopped.complete
     assert stopped.answers == Answers.of(whole.answers.wrong[:20], 50)
     assert stopped.metrics["error"] == pytest.approx(stopped.answers.error)  # behind none by all
     for harmless in (whole.answers, Answers.of(np.zeros(40, dtype=bool), 40)):
-        assert timeless([*evaluator([genotype], {genotype: harmless}.get)]) == timeless([whole])
+        assert timeless(flat(evaluator([genotype], {genotype: harmless}.get))) == timeless([whole])
 
 
 def test_images_held_back_from_the_search_are_told_apart(
     supernet: Supernet, evaluator: SupernetEvaluator
 ) -> None:
     more = SupernetEvaluator(supernet, calibration(), validation(), seed=7, threads=1, whole=40)
-    (again,), (one,) = more([supernet.space.largest]), evaluator([supernet.space.largest])
+    ((again,),), ((one,),) = more([supernet.space.largest]), evaluator([supernet.space.largest])
     assert again.metrics == one.metrics
     assert again.answers == replace(one.answers, whole=40)
     assert timeless([*more.factory()()([supernet.space.largest])]) == timeless([again])
@@ -99,9 +99,9 @@ def test_images_held_back_from_the_search_are_told_apart(
 def test_the_order_of_evaluation_changes_nothing(
     evaluator: SupernetEvaluator, genotypes: list[Genotype]
 ) -> None:
-    forwards = timeless(list(evaluator(genotypes)))
+    forwards = timeless(flat(evaluator(genotypes)))
     torch.manual_seed(123)
-    backwards = timeless(list(evaluator(genotypes[::-1])))
+    backwards = timeless(flat(evaluator(genotypes[::-1])))
     assert forwards == backwards[::-1]
     assert len({evaluation.metrics["loss"] for evaluation in forwards}) > 1
 
@@ -110,7 +110,7 @@ def test_the_supernet_stays_as_it_was(
     supernet: Supernet, evaluator: SupernetEvaluator, genotypes: list[Genotype]
 ) -> None:
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    list(evaluator(genotypes))
+    flat(evaluator(genotypes))
     for name, tensor in supernet.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -119,7 +119,7 @@ def test_it_yields_each_evaluation_before_the_next_is_begun(
     evaluator: SupernetEvaluator, genotypes: list[Genotype]
 ) -> None:
     stream = evaluator([genotypes[0], (99,)])
-    assert next(stream).genotype == genotypes[0]
+    assert [one.genotype for one in next(stream)] == [genotypes[0]]
     with pytest.raises(EvaluationError, match=r"evaluating genotype \(99,\) failed: InvalidGenot"):
         next(stream)
 
@@ -132,7 +132,7 @@ def test_built_elsewhere_from_read_only_arrays_it_gives_the_same(
     for array in arrays.values():
         array.setflags(write=False)  # as Ray hands them out: a write would end the process
     again = pickle.loads(pickle.dumps(replace(factory, arrays={}))).build(arrays)
-    assert timeless(list(again(genotypes))) == timeless(list(evaluator(genotypes)))
+    assert timeless(flat(again(genotypes))) == timeless(flat(evaluator(genotypes)))
 
 
 def test_an_evaluator_built_from_arrays_shares_their_memory(evaluator: SupernetEvaluator) -> None:
@@ -155,7 +155,7 @@ def test_threads_are_pinned_only_while_it_measures(
     monkeypatch.setattr("nas.evaluators.extract", spy)
     evaluator = SupernetEvaluator(supernet, calibration(), validation(), seed=0, threads=before + 1)
     with pytest.raises(EvaluationError):
-        list(evaluator([supernet.space.smallest]))
+        flat(evaluator([supernet.space.smallest]))
     assert during == [before + 1]
     assert torch.get_num_threads() == before
 

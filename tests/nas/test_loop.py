@@ -3,7 +3,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +70,9 @@ def test_killed_at_any_evaluation_and_resumed_it_is_as_if_nothing_happened(
 def test_workers_that_finish_in_any_order_change_nothing_but_the_archive_s_order(
     archive: Archive, space: SearchSpace, uninterrupted: list[Evaluation]
 ) -> None:
-    def backwards(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
-        yield from map(measured, reversed(genotypes))
+    def backwards(genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
+        for genotype in reversed(genotypes):
+            yield [measured(genotype)]
 
     found = search(Wanderer(space), backwards, archive, budget=BUDGET, batch=BATCH)
     assert found == uninterrupted
@@ -116,6 +119,43 @@ def test_progress_is_told_of_every_evaluation_once(archive: Archive, space: Sear
     assert calls == [(4, 10, 4), (6, 10, 2), (7, 10, 1), (8, 10, 1), (9, 10, 1), (10, 10, 1)]
 
 
+def test_what_arrives_together_is_archived_by_one_write_before_progress_is_told(
+    archive: Archive, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int, int]] = []
+    writes: list[int] = []
+    monkeypatch.setattr(os, "fsync", writes.append)
+
+    def in_threes(genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
+        for start in range(0, len(genotypes), 3):
+            yield [measured(genotype) for genotype in genotypes[start : start + 3]]
+
+    def progress(done: int, budget: int, latest: Sequence[Evaluation]) -> None:
+        reopened = Archive(archive.location, space, study="net")
+        assert reopened.evaluations()[-len(latest) :] == list(latest)
+        told.append((done, len(latest), len(writes)))
+
+    found = search(Wanderer(space), in_threes, archive, budget=BUDGET, batch=5, progress=progress)
+    assert told == [(3, 3, 1), (5, 2, 2), (8, 3, 3), (10, 2, 4)]
+    assert found == archive.evaluations()
+
+
+def test_of_what_arrives_together_the_sound_is_archived_and_the_first_fault_is_told(
+    archive: Archive, space: SearchSpace
+) -> None:
+    def partly(genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
+        group = [measured(genotype) for genotype in genotypes]
+        group[1] = replace(group[1], metrics={"error": math.nan})
+        group[2] = replace(group[2], metrics={"loss": 1.0})
+        yield group
+
+    proposed = Wanderer(space).ask(BATCH)
+    with pytest.raises(EvaluationError, match="divergence") as caught:
+        search(Wanderer(space), partly, archive, budget=BUDGET, batch=BATCH)
+    assert str(proposed[1]) in str(caught.value)
+    assert [e.genotype for e in archive.evaluations()] == [proposed[0], *proposed[3:]]
+
+
 def test_an_evaluator_that_raises_is_one_sentence_and_what_was_done_is_kept(
     archive: Archive, space: SearchSpace
 ) -> None:
@@ -133,9 +173,9 @@ def test_an_evaluator_that_raises_is_one_sentence_and_what_was_done_is_kept(
 def test_a_metric_that_is_not_finite_is_not_archived(
     archive: Archive, space: SearchSpace, metric: str, value: float
 ) -> None:
-    def diverged(genotypes: Sequence[Genotype]) -> list[Evaluation]:
+    def diverged(genotypes: Sequence[Genotype]) -> list[list[Evaluation]]:
         metrics = {"error": 1.0, "loss": 1.0, metric: value}
-        return [Evaluation(genotype, metrics, 0, 0.0, "here") for genotype in genotypes]
+        return [[Evaluation(genotype, metrics, 0, 0.0, "here")] for genotype in genotypes]
 
     first = Wanderer(space).ask(1)[0]
     with pytest.raises(EvaluationError, match="divergence") as caught:
@@ -145,8 +185,8 @@ def test_a_metric_that_is_not_finite_is_not_archived(
 
 
 def test_an_evaluator_must_give_an_error(archive: Archive, space: SearchSpace) -> None:
-    def wordless(genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        return [Evaluation(genotype, {"loss": 1.0}, 0, 0.0, "here") for genotype in genotypes]
+    def wordless(genotypes: Sequence[Genotype]) -> list[list[Evaluation]]:
+        return [[Evaluation(genotype, {"loss": 1.0}, 0, 0.0, "here") for genotype in genotypes]]
 
     with pytest.raises(EvaluationError, match=r"\['loss'\].*must give 'error'"):
         search(Wanderer(space), wordless, archive, budget=BUDGET, batch=BATCH)
@@ -156,8 +196,8 @@ def test_an_evaluator_must_give_an_error(archive: Archive, space: SearchSpace) -
 def test_an_evaluator_must_answer_every_genotype_once(
     archive: Archive, space: SearchSpace, answered: list[int]
 ) -> None:
-    def confused(genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        return [measured(genotypes[index]) for index in answered]
+    def confused(genotypes: Sequence[Genotype]) -> list[list[Evaluation]]:
+        return [[measured(genotypes[index]) for index in answered]]
 
     with pytest.raises(EvaluationError, match="must give one evaluation per genotype"):
         search(Wanderer(space), confused, archive, budget=BUDGET, batch=BATCH)
@@ -193,7 +233,7 @@ class Workers:
         self._count, self._slow, self._now = count, slow, 0.0
         self._rng = np.random.default_rng(seed)
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         waiting, busy = iter(genotypes), {}
         while True:
             for genotype in itertools.islice(waiting, self._count - len(busy)):
@@ -203,7 +243,7 @@ class Workers:
                 return
             genotype = min(busy, key=lambda genotype: busy[genotype])
             self._now = self.ended[genotype] = busy.pop(genotype)
-            yield measured(genotype)
+            yield [measured(genotype)]
 
     def _duration(self) -> float:
         if self._slow is not None and len(self.begun) == 1:
@@ -272,7 +312,7 @@ class TestAsynchronously:
     ) -> None:
         path, first, second = tmp_path / "archive.journal", Workers(4), Workers(4, seed=1)
 
-        def killed(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+        def killed(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
             for count, evaluation in enumerate(first(genotypes)):
                 if count == instant:
                     raise KeyboardInterrupt
@@ -297,11 +337,11 @@ class TestAsynchronously:
         mine, theirs = (Archive(path, space, study="net") for _ in range(2))
         other = Wanderer(space, seed=1)
 
-        def shared(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+        def shared(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
             for genotype in genotypes:
                 for found in other.ask(1):
                     theirs.append(measured(found, where="there"))
-                yield measured(genotype)
+                yield [measured(genotype)]
 
         searcher = Student(space)
         search_asynchronously(searcher, shared, mine, budget=20)
@@ -356,10 +396,10 @@ class TestAsynchronously:
             search_asynchronously(Wanderer(space), broken, archive, budget=20)
         assert len(archive) == 3
 
-        def confused(genotypes: Iterable[Genotype]) -> Iterator[Evaluation]:
+        def confused(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
             taken = next(iter(genotypes))
-            yield measured(taken)
-            yield measured(taken)
+            yield [measured(taken)]
+            yield [measured(taken)]
 
         with pytest.raises(EvaluationError, match="answered before"):
             search_asynchronously(Wanderer(space, seed=2), confused, archive, budget=20)

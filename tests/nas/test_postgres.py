@@ -73,7 +73,7 @@ def measure(genotypes):
     for count, genotype in enumerate(genotypes):
         while count == 3 and len(others()) < 3:  # so that both are at work
             time.sleep(0.01)
-        yield measured(genotype, where=name)
+        yield [measured(genotype, where=name)]
 
 def progress(done, budget, latest):
     for evaluation in latest:

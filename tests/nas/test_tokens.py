@@ -18,11 +18,12 @@ EVALUATE = """
 import sys
 from pathlib import Path
 from nas.cluster import ClusterError, RayEvaluator
+from nas.evaluate import flat
 from tests.nas.synthetic import Synthetic, factory
 
 try:
     with RayEvaluator(factory(Path(sys.argv[1])), workers=1, address=sys.argv[2]) as evaluate:
-        print(len(list(evaluate([(Synthetic.ANSWER, 0)]))))
+        print(len(flat(evaluate([(Synthetic.ANSWER, 0)]))))
 except ClusterError as error:
     print(error)
 """

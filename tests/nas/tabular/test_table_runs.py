@@ -49,7 +49,7 @@ def test_its_fronts_are_those_of_what_was_looked_up(folder: Path) -> None:
         assert len(rows) == len(target.front) > 1
         assert [r["chosen"] for r in rows].count("yes") == 1
         for point in target.front:
-            (one,) = table.evaluator()([point.genotype])
+            ((one,),) = table.evaluator()([point.genotype])
             assert one.metrics["error"] == point.error
             for name, cost in point.costs.items():
                 assert one.metrics[f"{target.name}.{name}"] == cost
