@@ -174,7 +174,7 @@ def on_digits(seeds: int, names: Sequence[str], folder: Path) -> None:
 
             @cache
             def answers(genotype: Genotype) -> Wrong:
-                (evaluation,) = measured([genotype])
+                ((evaluation,),) = measured([genotype])
                 assert evaluation.answers is not None
                 return evaluation.answers.wrong
 

@@ -80,11 +80,13 @@ class RayEvaluator:
             self._stack.enter_context(connected(address))
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
             check_room(workers, resources)
-            # Inside a list, since a worker could not say what is wrong with a bare reference.
-            self._shared = [self._ray.put(factory)]
+            # Goes with every call, since a worker that was restarted has to build anew; inside a
+            # list, since Ray would unpack a bare reference each time. As an argument of the actor
+            # it would be lost with it (ray-project/ray#53727).
+            shared = [self._ray.put(factory)]
             made = [self._worker(resources) for _ in range(workers)]
-            self._await_workers(made)
-            self._crew = Crew(self._ray, made)
+            self._await_workers(made, shared)
+            self._crew = Crew(self._ray, made, shared)
             undo.pop_all()
 
     def __enter__(self) -> RayEvaluator:
@@ -128,13 +130,14 @@ class RayEvaluator:
             max_restarts=-1,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        worker = made.remote(self._shared, int(threads))
+        worker = made.remote(int(threads))
         self._stack.callback(self._ray.kill, worker)
         return worker
 
-    def _await_workers(self, workers: Sequence[Any]) -> None:
+    def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
         calls = [
-            worker.evaluate.options(max_task_retries=RETRIES).remote([], {}) for worker in workers
+            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [], {})
+            for worker in workers
         ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
@@ -157,17 +160,20 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 class _Worker:
     """What runs in an actor: the evaluator, built when first used (again after a restart)."""
 
-    def __init__(self, factory: Sequence[Any], threads: int) -> None:
-        self._factory, self._threads = factory, threads
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._evaluator: Evaluator | None = None
 
     def evaluate(
-        self, genotypes: Sequence[Genotype], rivals: Mapping[Genotype, Answers]
+        self,
+        factory: Sequence[Any],
+        genotypes: Sequence[Genotype],
+        rivals: Mapping[Genotype, Answers],
     ) -> tuple[list[Evaluation], Failure | None]:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
         done: list[Evaluation] = []
         try:
-            evaluate = self._built(*self._factory)
+            evaluate = self._built(*factory)
             if rivals:
                 evaluate = functools.partial(
                     cast("StoppingEvaluator", evaluate), rival_of=rivals.get

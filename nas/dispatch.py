@@ -40,7 +40,8 @@ def told(kind: type[EvaluationError], failure: Failure, what: str) -> Evaluation
 class Crew:
     """The workers, of whom some may be away: dead, and started anew by Ray once there is room."""
 
-    def __init__(self, ray: ModuleType, workers: Sequence[Any]) -> None:
+    def __init__(self, ray: ModuleType, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+        self.factory = factory
         self.away: dict[Any, Any] = {}
         self._ray, self._workers = ray, list(workers)
 
@@ -55,7 +56,7 @@ class Crew:
 
     def lost(self, worker: Any) -> None:
         """Await a worker that died; it answers when it and its evaluator are there again."""
-        again = worker.evaluate.options(max_task_retries=-1).remote([], {})
+        again = worker.evaluate.options(max_task_retries=-1).remote(self.factory, [], {})
         self.away[again] = worker
 
     def returned(self, answer: Any) -> list[Any]:
@@ -137,7 +138,7 @@ class Dispatch:
         while self._waiting and self._idle and self._failure is None:
             worker, genotypes = self._idle.popleft(), self._waiting.popleft()
             rivals = {one: rival for one in genotypes if (rival := self._rival_of(one))}
-            reference = worker.evaluate.remote(genotypes, rivals)
+            reference = worker.evaluate.remote(self._crew.factory, genotypes, rivals)
             deadline = time.monotonic() + self._deadline_s
             self._calls[reference] = _Call(worker, genotypes, deadline)
 

@@ -22,7 +22,7 @@ class Worker:
         self._log = log
         self.evaluate = self
 
-    def remote(self, genotypes: Sequence[Genotype], _rivals: object) -> int:
+    def remote(self, _factory: object, genotypes: Sequence[Genotype], _rivals: object) -> int:
         self._log[len(self._log)] = list(genotypes)
         return len(self._log) - 1
 
@@ -61,7 +61,7 @@ def ray() -> Clockwork:
 def dispatched(
     ray: Clockwork, workers: int, genotypes: Iterator[Genotype]
 ) -> Iterator[list[Genotype]]:
-    crew = Crew(ray, [Worker(ray.calls) for _ in range(workers)])  # type: ignore[arg-type]
+    crew = Crew(ray, [Worker(ray.calls) for _ in range(workers)], [])  # type: ignore[arg-type]
     made = Dispatch(ray, crew, deadline_s=60.0, patience_s=60.0)  # type: ignore[arg-type]
     for group in made.run(([genotype] for genotype in genotypes), no_rival):
         yield [evaluation.genotype for evaluation in group]

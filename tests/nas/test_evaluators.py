@@ -93,7 +93,7 @@ def test_images_held_back_from_the_search_are_told_apart(
     ((again,),), ((one,),) = more([supernet.space.largest]), evaluator([supernet.space.largest])
     assert again.metrics == one.metrics
     assert again.answers == replace(one.answers, whole=40)
-    assert timeless([*more.factory()()([supernet.space.largest])]) == timeless([again])
+    assert timeless(flat(more.factory()()([supernet.space.largest]))) == timeless([again])
 
 
 def test_the_order_of_evaluation_changes_nothing(
