@@ -12,7 +12,7 @@ Efficiency is the rate per worker against that of the first row of its kind; bus
 worker's time in which it evaluates, overhead what is left, per evaluation. `evaluator` takes a
 list of genotypes; `search` is random search in batches of four per worker, its evaluations archived
 on the disk; `asynchronous` is the same without batches. An evaluation is archived by one process
-which waits for the disk each time, so the line below the table says how long the disk takes.
+which waits for the disk once for all that arrived together; the line below the table says how long.
 """
 
 from __future__ import annotations
