@@ -252,3 +252,14 @@ def test_every_published_table_is_listed():
     listed = set(rows(TABLES_PAGE.split("## Published tables")[1]))
     named = re.findall(r"`([a-z0-9-]+)`", rows(section("table recipe: table"))["description"][-1])
     assert listed == set(published()) == set(named)
+
+
+def test_the_python_example_of_tables_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.search(r"```py\n(.*?)```", TABLES_PAGE, re.S)
+    assert found is not None
+    monkeypatch.chdir(ROOT)
+    defined: dict[str, Any] = {}
+    exec(found[1], defined)
+    exact = defined["exact"]
+    assert exact.volume > 0
+    assert len(exact.genotypes) == len(exact.points) > 1
