@@ -110,6 +110,22 @@ def disk_ms(times: int = 200) -> float:
     return float(np.median(taken)) * 1e3
 
 
+@contextmanager
+def slower_disk(milliseconds: float) -> Iterator[None]:
+    """Every flush to the disk takes so much longer."""
+    flush = os.fsync
+
+    def slow(handle: int) -> None:
+        time.sleep(milliseconds / 1e3)
+        flush(handle)
+
+    os.fsync = slow
+    try:
+        yield
+    finally:
+        os.fsync = flush
+
+
 def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int, out: TextIO) -> None:
     """The rows of one evaluator."""
     first: dict[str, float] = {}
@@ -132,8 +148,15 @@ def main() -> None:
     parser.add_argument("--workers", type=numbers, default=[1, 2, 4, 8, 16])
     parser.add_argument("--supernet-workers", type=numbers, default=[1, 2])
     parser.add_argument("--each", type=int, default=40, help="evaluations per worker")
+    parser.add_argument("--slower-disk-ms", type=float, default=0.0, help="added to every flush")
     options = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    with slower_disk(options.slower_disk_ms):
+        print_table(options)
+
+
+def print_table(options: argparse.Namespace) -> None:
+    """Measure the disk, then all rows, then the disk again."""
     before = disk_ms()
     print(
         "| evaluator, way | workers | evaluations | a second | efficiency | busy | overhead, ms |"
