@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import choices_in, resolve
 from search_spaces.graph import Node
+from search_spaces.ops import Op
 from search_spaces.space import IntArray, SearchSpace
 from search_spaces.tables import Lookup, Table, tabulate
 
@@ -38,22 +39,20 @@ class Ways:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        counts = {made.name: len(made.options) for made in space.choices}
         graph = space.graph.nodes
+        self.columns = 0
+        if not any(_may_cut(node.op) for node in graph.values()):
+            return
+        counts = {made.name: len(made.options) for made in space.choices}
         self._nodes = [_node(address, node, counts) for address, node in graph.items()]
         self._marks = sorted({mark for node in self._nodes for mark in node.marks})
         tables = [table for node in self._nodes for table in node.tables]
         self._lookup = Lookup(tables, space.column)
-        self._kept: NDArray[np.intp] = np.arange(3 * len(self._marks) + 1)
-        can_be_cut = not all(node.passes.values.all() for node in self._nodes)
-        self._kept = self._telling(space) if can_be_cut else self._kept[:0]
+        probed = self._all(space.sample_array(np.random.default_rng(0), _PROBES))
+        # Those that vary, each once.
+        _, first = np.unique(probed, axis=1, return_index=True)
+        self._kept = np.sort(first[np.ptp(probed[:, first], axis=0) > 0])
         self.columns = len(self._kept)
-
-    def _telling(self, space: SearchSpace) -> NDArray[np.intp]:
-        """The columns that vary, each once."""
-        rows = space.sample_array(np.random.default_rng(0), _PROBES)
-        _, first = np.unique(self._all(rows), axis=1, return_index=True)
-        return np.sort(first[np.ptp(self._all(rows)[:, first], axis=0) > 0])
 
     def __call__(self, genotypes: IntArray) -> Reals:
         """The features of canonical `genotypes`."""
@@ -86,12 +85,16 @@ class _Node:
         return self.there, self.passes, *self.marks.values()
 
 
+def _may_cut(op: Op) -> bool:
+    return type(op).passes is not Op.passes
+
+
 def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
     def there(picks: dict[str, int]) -> bool:
         return all(resolve(condition, picks) for condition in node.present)
 
     def passes(picks: dict[str, int]) -> bool:
-        return not there(picks) or resolve(node.op, picks).passes
+        return not _may_cut(node.op) or not there(picks) or resolve(node.op, picks).passes
 
     marks = {  # a closed choice stands at its first option, which is no mark
         (re.sub(r"\d+", "#", name), rank): Table((name,), np.arange(counts[name]) >= rank)
