@@ -41,9 +41,9 @@ class Ways:
     def __init__(self, space: SearchSpace) -> None:
         graph = space.graph.nodes
         self.columns = 0
-        if not any(_may_cut(node.op) for node in graph.values()):
-            return
         counts = {made.name: len(made.options) for made in space.choices}
+        if all(_passes(address, node, counts).values.all() for address, node in graph.items()):
+            return
         self._nodes = [_node(address, node, counts) for address, node in graph.items()]
         self._marks = sorted({mark for node in self._nodes for mark in node.marks})
         tables = [table for node in self._nodes for table in node.tables]
@@ -85,16 +85,24 @@ class _Node:
         return self.there, self.passes, *self.marks.values()
 
 
-def _may_cut(op: Op) -> bool:
-    return type(op).passes is not Op.passes
+def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Table:
+    """Whether data gets through; an absent node hands on what it reads."""
+
+    def passes(picks: dict[str, int]) -> bool:
+        return not _is_there(node, picks) or resolve(node.op, picks).passes
+
+    if type(node.op).passes is Op.passes:  # no need to look at every combination of its choices
+        return Table((), np.array(True))  # noqa: FBT003
+    return tabulate(f"whether node {address!r} passes data on", counts, passes, np.bool_)
+
+
+def _is_there(node: Node, picks: Mapping[str, int]) -> bool:
+    return all(resolve(condition, picks) for condition in node.present)
 
 
 def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
     def there(picks: dict[str, int]) -> bool:
-        return all(resolve(condition, picks) for condition in node.present)
-
-    def passes(picks: dict[str, int]) -> bool:
-        return not _may_cut(node.op) or not there(picks) or resolve(node.op, picks).passes
+        return _is_there(node, picks)
 
     marks = {  # a closed choice stands at its first option, which is no mark
         (re.sub(r"\d+", "#", name), rank): Table((name,), np.arange(counts[name]) >= rank)
@@ -105,7 +113,7 @@ def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
         address,
         node.inputs,
         tabulate(f"whether node {address!r} is there", counts, there, np.bool_),
-        tabulate(f"whether node {address!r} passes data on", counts, passes, np.bool_),
+        _passes(address, node, counts),
         marks,
     )
 

@@ -109,6 +109,8 @@ def test_where_nothing_can_be_cut_there_are_no_columns() -> None:
     rows = space.sample_array(np.random.default_rng(0), 5)
     assert Ways(space)(rows).shape == (5, 0)
     assert cell([(0, 1)]).size == len(OPTIONS)
+    table = tabular_space([Decision(f"width{i}", (8, 16, 32), {}) for i in range(4)], name="plain")
+    assert Ways(table).columns == 0
 
 
 def test_a_process_learns_from_them_what_picks_do_not_tell() -> None:
