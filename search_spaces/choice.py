@@ -124,7 +124,9 @@ def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, tuple):
         return tuple(change(part) for part in cast("tuple[Any, ...]", value))
     if isinstance(value, Derived):
-        return Derived(value.function, tuple(change(part) for part in value.arguments))
+        changed = Derived(value.function, tuple(change(part) for part in value.arguments))
+        settled = not any(map(is_open, changed.arguments))
+        return changed.compute(changed.arguments) if settled else changed
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,14 +76,23 @@ class Graph:
 
         Absent nodes are gone and whoever read them reads what they would have handed on.
         """
+        return self.rewritten(lambda value: resolve(value, picks))
+
+    def rewritten(self, change: Callable[[Any], Any]) -> Graph:
+        """The graph with `change` applied to every operator and every condition.
+
+        A condition that then always holds is dropped; a node with one that never holds is gone, and
+        whoever read it reads what it would have handed on.
+        """
         source: dict[str, str] = {}
         nodes: dict[str, Node] = {}
         for address, node in self.nodes.items():
             inputs = tuple(source[read] for read in node.inputs)
-            present = all(resolve(condition, picks) for condition in node.present)
+            conditions = [c for c in map(change, node.present) if is_open(c) or not c]
+            present = all(map(is_open, conditions))
             source[address] = address if present else inputs[0]
             if present:
-                nodes[address] = Node(resolve(node.op, picks), inputs)
+                nodes[address] = Node(change(node.op), inputs, tuple(conditions))
         if source[self.output] != self.output:
             raise ValueError(f"the output node {self.output!r} must always be present")
         return Graph.from_nodes(nodes)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from search_spaces import serialize
 from search_spaces.activity import Openings, activity_tables, count_networks
 from search_spaces.choice import Choice, choice, is_open, rebuild
-from search_spaces.graph import Graph, Node
+from search_spaces.graph import Graph
 
 Genotype = tuple[int, ...]
 IntArray = NDArray[np.integer]
@@ -145,11 +145,7 @@ class SearchSpace:
                 return choice(value.name, kept)
             return rebuild(value, narrow) if is_open(value) else value
 
-        nodes = {
-            address: Node(narrow(node.op), node.inputs, tuple(map(narrow, node.present)))
-            for address, node in self.graph.nodes.items()
-        }
-        return SearchSpace(Graph.from_nodes(nodes), name=self.name)
+        return SearchSpace(self.graph.rewritten(narrow), name=self.name)
 
     def to_json(self) -> str:
         """The whole space as JSON text; `from_json` gives it back."""

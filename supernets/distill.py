@@ -1,4 +1,4 @@
-"""What the subnets of a step learn from: labels for the largest, the largest for all others."""
+"""What the subnets of a step learn from: the labels, and what the largest of them answers."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
         log_target=True,
         reduction="batchmean",
     )
+
+
+def student_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, *, distillation: float, smoothing: float
+) -> Tensor:
+    """Loss of a subnet that learns from the largest one and from the labels; a scalar.
+
+    A subnet that learns from the largest alone stops once the two agree, however wrong both are,
+    so the labels keep a share; EQ-Net (Xu et al. 2023) gives both a half.
+
+    Args:
+        student: Logits `(n, classes)` of the subnet.
+        teacher: Logits of the largest subnet for the same images; no gradient reaches them.
+        labels: Classes, `(n,)`.
+        distillation: Share of the divergence from the teacher, 0 to 1; the labels have the rest.
+        smoothing: Of the labels.
+    """
+    divergence = distillation_loss(student, teacher)
+    hard = label_loss(student, labels, smoothing=smoothing)
+    return distillation * divergence + (1 - distillation) * hard

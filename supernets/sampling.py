@@ -17,6 +17,13 @@ class Sandwich:
     random: tuple[Genotype, ...]
     smallest: Genotype
 
+    @property
+    def students(self) -> tuple[Genotype, ...]:
+        """The subnets besides the largest, each once, the smallest last; none where all are one."""
+        bounds = (self.largest, self.smallest)
+        between = tuple(g for g in dict.fromkeys(self.random) if g not in bounds)
+        return between if self.smallest == self.largest else (*between, self.smallest)
+
 
 def sandwich(space: SearchSpace, rng: np.random.Generator, *, random: int) -> Sandwich:
     """The largest and the smallest subnet of `space` and `random` ones, every choice uniform."""

@@ -18,8 +18,9 @@ class TrainingSettings:
         step_rate: The learning rate of quantizer steps over that of the weights.
         momentum: Nesterov's.
         weight_decay: On weights only; norms, biases and quantizer steps have none.
-        label_smoothing: Of the largest subnet's labels.
-        distillation: Weight of every other subnet's loss against the largest's.
+        label_smoothing: Of the labels.
+        distillation: Share of the largest subnet's answers in what all other subnets learn, 0 to 1;
+            the labels have the rest.
         random_subnets: Subnets a step draws besides the largest and the smallest.
         gradient_clip: Largest norm of the summed gradient.
         warmup: Share of all steps over which the learning rate rises.
@@ -35,7 +36,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
-    distillation: float = 1.0
+    distillation: float = 0.5
     random_subnets: int = 2
     gradient_clip: float = 1.0
     warmup: float = 0.05
@@ -49,9 +50,12 @@ class TrainingSettings:
         for name in ("learning_rate", "step_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, given {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in 0 to below 1, given {getattr(self, name)}")
+        for name, most in _SHARES.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{name} must lie in 0 to {'1' if most == 1 else 'below 1'}, "
+                    f"given {getattr(self, name)}"
+                )
         if self.float_epochs + self.quantized_epochs == 0:
             raise ValueError("float_epochs and quantized_epochs are both 0; train for one at least")
 
@@ -62,9 +66,15 @@ _LEAST = {
     "batch_size": 2,  # the statistics of a batch norm need two images
     "random_subnets": 0,
     "weight_decay": 0,
-    "distillation": 0,
     "checkpoint_seconds": 0,
     "seed": 0,
+}
+_BELOW_ONE = math.nextafter(1, 0)
+_SHARES = {
+    "momentum": _BELOW_ONE,
+    "label_smoothing": _BELOW_ONE,
+    "warmup": _BELOW_ONE,
+    "distillation": 1.0,
 }
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernets.calibrate import initialise_steps
-from supernets.distill import distillation_loss, label_loss
+from supernets.distill import label_loss, student_loss
 from supernets.sampling import Sandwich, sandwich
 from supernets.schedule import Schedule, TrainingSettings, schedule
 from supernets.state import LOSSES, TrainingState
@@ -54,8 +54,8 @@ class History:
     """What a training lost.
 
     Attributes:
-        losses: Per step, `(steps, 3)`: of the largest subnet against the labels, then the mean of
-            all others against the largest, and the smallest's alone.
+        losses: Per step, `(steps, 3)`: of the largest subnet, then the mean of all others, and
+            the smallest's alone. A space of one network has the same figure three times.
         float_steps: How many of the steps were in full precision.
     """
 
@@ -120,19 +120,25 @@ def sandwich_step(
     """Add the gradients of one step to those there are, and give its losses (see `LOSSES`).
 
     The sandwich rule with in-place distillation (Yu & Huang 2019, algorithm 1): the largest subnet
-    learns from the labels, all others from what the largest says of the same images.
+    learns from the labels, all others from them and from the largest's answers to the same images.
     """
     images, labels = batch
     logits = supernet(images, subnets.largest, quantize=quantize)
     loss = label_loss(logits, labels, smoothing=settings.label_smoothing)
     loss.backward()
-    distilled: list[Tensor] = []
-    for subnet in (*subnets.random, subnets.smallest):
-        student = supernet(images, subnet, quantize=quantize)
-        distance = distillation_loss(student, logits)
-        (settings.distillation * distance).backward()
-        distilled.append(distance.detach())
-    return torch.stack([loss.detach(), torch.stack(distilled).mean(), distilled[-1]]).tolist()
+    others: list[Tensor] = []
+    for subnet in subnets.students:
+        student = student_loss(
+            supernet(images, subnet, quantize=quantize),
+            logits,
+            labels,
+            distillation=settings.distillation,
+            smoothing=settings.label_smoothing,
+        )
+        student.backward()
+        others.append(student.detach())
+    others = others or [loss.detach()]
+    return torch.stack([loss.detach(), torch.stack(others).mean(), others[-1]]).tolist()
 
 
 def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> list[float]:

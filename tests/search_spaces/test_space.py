@@ -145,6 +145,31 @@ def test_one_name_with_two_sets_of_options_is_refused():
         SearchSpace(graph)
 
 
+def test_restricting_a_depth_removes_the_blocks_that_no_network_has():
+    space = small_residual()
+    shallow = space.restrict(lambda made, option: not made.name.endswith("depth") or option == 1)
+    gone = {
+        address
+        for address in space.graph.nodes
+        if ".block" in address and ".block0." not in address
+    }
+    assert gone
+    assert shallow.graph.nodes.keys() == space.graph.nodes.keys() - gone
+    kept = shallow.largest
+    whole = space.genotype(shallow.describe(kept))
+    assert shallow.decode(kept) == space.decode(whole), "the same networks are left"
+
+
+def test_restricting_to_one_network_leaves_no_choice():
+    space = small_residual()
+    genotype = space.sample(np.random.default_rng(1))
+    picks = dict(zip(space.column, genotype, strict=True))
+    alone = space.restrict(lambda made, option: option == made.options[picks[made.name]])
+    assert alone.choices == ()
+    assert alone.size == 1
+    assert alone.decode(()) == space.decode(genotype)
+
+
 def test_restricting_everything_away_names_the_choice():
     with pytest.raises(ValueError, match=r"stage0\.block0\.conv1\.weight\.bits"):
         small_residual().restrict(lambda c, _: c.name != "stage0.block0.conv1.weight.bits")

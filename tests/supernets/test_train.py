@@ -13,7 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from supernets.checkpoint import CheckpointError, load_state
-from supernets.sampling import sandwich
+from supernets.distill import student_loss
+from supernets.sampling import Sandwich, sandwich
 from supernets.schedule import schedule
 from supernets.state import TrainingState
 from supernets.supernet import Supernet
@@ -175,9 +176,10 @@ def test_more_images_per_step_than_there_are_is_refused(tmp_path):
 
 def test_the_sandwich_step_is_the_sum_of_its_losses():
     supernet = Supernet(stripes_space(), seed=0)
-    subnets = sandwich(supernet.space, np.random.default_rng(0), random=2)
+    subnets = sandwich(supernet.space, np.random.default_rng(1), random=2)
+    assert len({subnets.largest, *subnets.students}) == 4
     images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
-    settings = TrainingSettings(label_smoothing=0.1, distillation=0.5)
+    settings = TrainingSettings(label_smoothing=0.1, distillation=0.7)
     losses = sandwich_step(supernet, (images, labels), subnets, settings, quantize=False)
     gradients = [p.grad for p in supernet.parameters() if p.grad is not None]
 
@@ -185,17 +187,53 @@ def test_the_sandwich_step_is_the_sum_of_its_losses():
     largest = supernet(images, subnets.largest, quantize=False)
     teacher = largest.detach().softmax(1)
     label = cross_entropy(largest, labels, label_smoothing=0.1)
-    others = [
-        kl_div(log_softmax(supernet(images, g, quantize=False), 1), teacher, reduction="batchmean")
-        for g in (*subnets.random, subnets.smallest)
-    ]
-    (label + 0.5 * sum(others)).backward()
+    others = []
+    for genotype in (*subnets.random, subnets.smallest):
+        student = supernet(images, genotype, quantize=False)
+        divergence = kl_div(log_softmax(student, 1), teacher, reduction="batchmean")
+        hard = cross_entropy(student, labels, label_smoothing=0.1)
+        others.append(0.7 * divergence + 0.3 * hard)
+    (label + sum(others)).backward()
     expected = [p.grad for p in supernet.parameters() if p.grad is not None]
     for one, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     assert losses == pytest.approx(
         [label.item(), sum(others).item() / 3, others[-1].item()], rel=1e-4
     )
+
+
+def test_every_subnet_learns_from_labels_by_default():
+    """A student that agrees with a wrong teacher still has a gradient."""
+    student, labels = torch.zeros(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
+    share = TrainingSettings().distillation
+    student_loss(student, torch.zeros(4, 3), labels, distillation=share, smoothing=0.0).backward()
+    assert student.grad is not None
+    assert (student.grad.gather(1, labels[:, None]) < -0.01).all(), "towards the label"
+
+
+def test_a_step_trains_equal_subnets_once():
+    space = stripes_space()
+    other = space.sample(np.random.default_rng(3))
+    assert other not in (space.largest, space.smallest)
+    drawn = (other, space.largest, other, space.smallest)
+    assert Sandwich(space.largest, drawn, space.smallest).students == (other, space.smallest)
+
+
+def test_a_space_of_one_network_trains_it_alone():
+    space = stripes_space().restrict(lambda made, option: option == made.options[0])
+    assert space.size == 1
+    supernet = Supernet(space, seed=0)
+    images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
+    subnets = sandwich(space, np.random.default_rng(0), random=2)
+    losses = sandwich_step(supernet, (images, labels), subnets, SETTINGS, quantize=False)
+    gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
+    supernet.zero_grad()
+    label = cross_entropy(supernet(images, (), quantize=False), labels, label_smoothing=0.1)
+    label.backward()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, supernet.get_parameter(name).grad)
+    assert gradients
+    assert losses == pytest.approx([label.item()] * 3)
 
 
 def test_the_sandwich_holds_the_bounds_of_the_space():
@@ -241,6 +279,8 @@ def test_the_learning_rate_rises_and_falls_once():
         ("momentum", 1.0),
         ("warmup", -0.1),
         ("weight_decay", -1e-4),
+        ("distillation", -0.1),
+        ("distillation", 1.5),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, value):
