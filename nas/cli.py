@@ -110,15 +110,21 @@ for _step in STEPS:
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")
+    ] = None,
+) -> None:
     """Render report.html anew from a run folder's results.json."""
     files = RunFolder(folder)
+    files.require_own()
     if not files.results.exists():
         raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
-    results = load(files.results)
-    render(results, files.report)
+    results, page = load(files.results), out or files.report
+    render(results, page)
     console.print(summary_table(results))
-    console.print(f"report: {files.report}")
+    console.print(f"report: {page}")
 
 
 @app.command()
@@ -126,6 +132,7 @@ def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
     """Show what a recipe would search, before any work."""
     made = load_any_recipe(recipe, set_ or ())
     files = RunFolder(_folder(recipe, made, out))
+    files.require_own()
     shown = (
         table_overview(prepare_table(made, files))
         if isinstance(made, TableRecipe)

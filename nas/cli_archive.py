@@ -16,14 +16,20 @@ from nas.run_archive import archive_in
 archive_app = typer.Typer(help="What was evaluated: export it, merge it.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option("--archive", help="A database that a folder's recipe names and may be opened."),
+]
 
 
 @archive_app.command()
 def export(
-    folder: Folder, file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")]
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
+    databases: Databases = None,
 ) -> None:
     """Write every evaluation of a run as a row of a CSV or Parquet file."""
-    count = export_archive(archive_in(folder), file)
+    count = export_archive(archive_in(folder, databases=databases or ()), file)
     Console().print(f"{count} evaluations in {file}")
 
 
@@ -31,9 +37,11 @@ def export(
 def merge(
     folder: Folder,
     others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
+    databases: Databases = None,
 ) -> None:
     """Append to a run's archive what others evaluated with the same supernet."""
-    into, found = archive_in(folder), [archive_in(other) for other in others]
+    found = [archive_in(other, databases=databases or ()) for other in others]
+    into = archive_in(folder, databases=databases or (), read_only=False)
     for other in others:
         _require_same_supernet(folder, other)
     count = merge_archives(into, found)

@@ -15,31 +15,45 @@ from nas.recipe import RecipeError, load_recipe
 from nas.report.tables import summary_table
 from nas.reuse import reused
 
+Source = Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder.")]
+Origin = Annotated[
+    Path | None,
+    typer.Option("--from", help="Instead of a recipe: a searched run's folder or archive."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="With --from: a device to search for; may be repeated."),
+]
+Evaluations = Annotated[
+    int, typer.Option("--evaluations", min=0, help="With --from: new evaluations allowed.")
+]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option("--archive", help="With --from: the database that the run archived in."),
+]
+
 
 def search_command(
-    recipe: Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder.")] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Instead of a recipe: a searched run's folder or archive."),
-    ] = None,
-    targets: Annotated[
-        list[str] | None,
-        typer.Option("--target", help="With --from: a device to search for; may be repeated."),
-    ] = None,
-    evaluations: Annotated[
-        int, typer.Option("--evaluations", min=0, help="With --from: new evaluations allowed.")
-    ] = 0,
+    recipe: Source = None,
+    set_: Overrides = None,
+    out: Out = None,
+    source: Origin = None,
+    targets: Targets = None,
+    evaluations: Evaluations = 0,
+    databases: Databases = None,
 ) -> None:
     """Search with a trained supernet; with --from, for other devices out of a finished run."""
     console = Console()
     if recipe is not None and source is None:
-        if targets or evaluations:
-            raise RecipeError("--target and --evaluations go with --from; a recipe names its own")
+        if targets or evaluations or databases:
+            raise RecipeError(
+                "--target, --evaluations and --archive go with --from; a recipe names its own"
+            )
         made = load_recipe(recipe, set_ or ())
         step = next(step for step in STEPS if step.name == "search")
         with Terminal(console) as display:
@@ -58,6 +72,7 @@ def search_command(
             folder=folder,
             evaluations=evaluations,
             overrides=set_ or (),
+            databases=databases or (),
             display=display,
         )
     console.print(summary_table(results))

@@ -25,6 +25,7 @@ from nas.evaluate import (
     StoppingEvaluator,
     no_rival,
 )
+from nas.urls import cluster_address
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
@@ -223,7 +224,10 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or "local"
+    try:
+        address = cluster_address(address or "local")
+    except ValueError as error:
+        raise ClusterError(f"the address of the cluster {error}") from error
     local = {"include_dashboard": False} if address == "local" else {}
     try:
         _check_reachable(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +78,14 @@ def kept(path: Path) -> Experience:
     return Experience(space, np.array(content["genotypes"]), np.array(content["errors"]))
 
 
-def experience_of(folder: Path) -> Experience:
-    """The evaluations in the folder of a run.
+def experience_of(folder: Path, *, databases: Collection[str] = ()) -> Experience:
+    """The evaluations in the folder of a run, or in one of `databases` if its recipe names it.
 
     Raises:
         RunFolderError: It is not the folder of a run that searched.
     """
     try:
-        archive = archive_in(folder)
+        archive = archive_in(folder, databases=databases)
     except RunFolderError as error:
         raise RunFolderError(f"search.transfer: {error}") from error
     found = archive.evaluations()

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from nas.outside import OUTSIDE
 from nas.recipe_file import RecipeError, read_recipe, validated
 from nas.search.named import SEARCHERS
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
+from nas.urls import Cluster, Database
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
 from search_spaces.policy import Fineness, Policy
@@ -27,7 +28,8 @@ from supernets.train import TrainingSettings
 class Section(BaseModel):
     """A part of a recipe: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may be a URL with a password, which no traceback is to repeat.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _full_precision(bits: Any) -> Any:
@@ -228,15 +230,6 @@ def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
     return budget
 
 
-def _database(url: str) -> str:
-    found = urlsplit(url)
-    if "://" not in url or not found.scheme:
-        raise ValueError("must be a database URL such as postgresql://user@host/database")
-    if found.password is not None:
-        raise ValueError("must have no password, since recipes are kept; set PGPASSWORD instead")
-    return url
-
-
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
@@ -252,7 +245,7 @@ class SearchSection(Section):
     shared archive."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the searcher alone; the recipe's where left out."""
-    archive: Annotated[str, AfterValidator(_database)] | None = None
+    archive: Annotated[Database | None, OUTSIDE] = None
     """A database that several runs share; the run folder's journal where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
@@ -288,7 +281,7 @@ class ComputeSection(Section):
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one evaluation on a worker; one that takes longer is stopped and ends the search."""
-    ray_address: str | None = None
+    ray_address: Annotated[Cluster | None, OUTSIDE] = None
 
 
 class ExportSection(Section):

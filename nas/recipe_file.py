@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nas.recipe_problems import explained
+from nas.urls import without_secrets
 
 
 class RecipeError(ValueError):
@@ -57,7 +58,10 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     steps = key.strip().split(".")
     if not separator or not all(steps):
-        raise RecipeError(f"--set {override!r} is not KEY=VALUE, for example search.budget=400")
+        raise RecipeError(
+            f"--set {without_secrets(repr(override))} is not KEY=VALUE, for example "
+            "search.budget=400"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -67,7 +71,8 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         where = _index(place, step, key)
         place = place.setdefault(step, {}) if isinstance(place, dict) else place[where]
         if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, which has no parts to set")
+            held = without_secrets(repr(place))
+            raise RecipeError(f"--set {key}: {step!r} holds {held}, which has no parts to set")
     place[_index(place, steps[-1], key)] = value
 
 

@@ -39,6 +39,7 @@ class Job:
     def results(self) -> Results | None:
         """What it found, where it has ended with this very recipe before."""
         files = RunFolder(self.folder)
+        files.require_own()
         if not (files.results.exists() and files.recipe.exists()):
             return None
         if json.loads(files.recipe.read_bytes()) != self.recipe.model_dump(mode="json"):
@@ -150,7 +151,7 @@ def _run(job: Job) -> str | None:
     try:
         run(job.recipe, folder=job.folder, resume=True)
     except Exception as error:  # noqa: BLE001  # told by the caller, beside the other runs
-        (job.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        write_atomic(job.folder / "error.txt", traceback.format_exc().encode())
         return f"{type(error).__name__}: {error}"
     return None
 

@@ -220,7 +220,9 @@ def test_a_damaged_training_state(recipe, finished, folder):
 
 
 def test_leftovers_of_killed_writers_go(recipe, finished, folder):
-    (folder / ".results.json.1234.part").write_text("half")
+    (folder / f".results.json.{'0a' * 16}.part").write_text("half")
+    (folder / f".edge-npu.torch.{'0b' * 16}.old.part").mkdir()
+    (folder / ".archive.journal.part").write_text("half")
     (folder / ".supernet.safetensors.partial").write_text("half")
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in finished.iterdir())
