@@ -84,6 +84,12 @@ def _costs(samples: Samples, folder: Path) -> str:
     return printed
 
 
+def _require_finite(*values: Any) -> None:
+    for held in map(np.asarray, values):
+        if held.dtype.kind not in "iuf" or not np.isfinite(held).all():
+            raise OutOfDomain(f"{held.ravel()[:9]} where finite numbers belong")
+
+
 def _recipe(_samples: Samples, folder: Path) -> object:
     """`nas spaces`."""
     made = load_recipe(folder / "mine.toml")
@@ -120,11 +126,8 @@ def _drawn(samples: Samples, folder: Path) -> None:
 
 def _probe(samples: Samples, folder: Path) -> None:
     found = probed(_plan_in(samples, folder), samples.supernet, Silent())
-    if not all(np.isfinite(column).all() for column in found.scores.values()):
-        raise OutOfDomain("scores that are not finite")
-    rows = found.genotypes
-    if not all(np.isfinite(column(rows)).all() for column in found.columns(samples.plan)):
-        raise OutOfDomain("features that are not finite")
+    _require_finite(*found.scores.values())
+    _require_finite(*(column(found.genotypes) for column in found.columns(samples.plan)))
 
 
 def _plan_in(samples: Samples, folder: Path) -> Plan:
@@ -132,19 +135,16 @@ def _plan_in(samples: Samples, folder: Path) -> Plan:
     return Plan(plan.recipe, RunFolder(folder), plan.task, plan.space, plan.targets)
 
 
-def _history(samples: Samples, folder: Path) -> object:
+def _history(samples: Samples, folder: Path) -> None:
     found = training_summary(_plan_in(samples, folder))
     assert found is not None
-    if not np.isfinite([found.seconds, found.epochs, *(p.loss for p in found.curve)]).all():
-        raise OutOfDomain("figures that are not finite")
-    return None
+    _require_finite(found.seconds, found.epochs, *(point.loss for point in found.curve))
 
 
 def _experience(samples: Samples, folder: Path) -> None:
     found = kept(folder / "transfer.json")
     predicted = found.column(samples.space)(np.array([samples.space.largest]))
-    if not (np.isfinite(found.errors).all() and np.isfinite(predicted).all()):
-        raise OutOfDomain("errors that are not finite")
+    _require_finite(found.errors, predicted)
 
 
 def _digest(arrays: Mapping[str, Any]) -> str:
@@ -173,8 +173,7 @@ def _task_of(section: ArraysTask | FolderTask) -> str:
     held = {
         f"{n} {a}": getattr(s, a).numpy() for n, s in splits.items() for a in ("images", "labels")
     }
-    if not all(np.isfinite(values).all() for values in held.values()):
-        raise OutOfDomain("images that are not finite")
+    _require_finite(*held.values())
     for number, (images, labels) in enumerate(task.test_batches(512)):
         held |= {f"test {number}": images.numpy(), f"labels {number}": labels.numpy()}
     return _digest(held)
@@ -184,8 +183,7 @@ def _networks(_samples: Samples, folder: Path) -> None:
     table = load_table(folder / "nets.toml")
     rows = table.space.sample_array(np.random.default_rng(0), 20)
     figures = [table.loss, *(cost for costs in table.devices.values() for cost in costs.values())]
-    if not all(np.isfinite(figure(rows)).all() for figure in figures):
-        raise OutOfDomain("figures that are not finite")
+    _require_finite(*(figure(rows) for figure in figures))
 
 
 def _verified(suffix: str) -> Callable[[Samples, Path], object]:

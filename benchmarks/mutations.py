@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -35,7 +36,7 @@ import traceback
 import warnings
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ from benchmarks.mutation_samples import Samples
 from nas.cli import EXPECTED
 
 DEADLINE_S, MEMORY = 10, 6 << 30
-LONGEST = 4000  # characters of a message that a terminal still shows
 LEGAL = ("refused", "harmless")
+Case = tuple[str, int]  # kind and number
 OUTCOMES = (*LEGAL, "foreign", "wrong", "hang")
 
 
@@ -97,7 +98,8 @@ class Cases:
     def __call__(self, case: int, *, trace: bool = False) -> Outcome:
         """Damage, read, judge; the same for the same kind, seed and case."""
         rng = np.random.default_rng([self._seed, zlib.crc32(self.name.encode()), case])
-        with self._folder() as folder:
+        with self._folder() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             files = sorted(path for glob in self._kind.files for path in folder.glob(glob))
             path = files[int(rng.integers(len(files)))]
             way, content = damaged(path.read_bytes(), path, rng)
@@ -113,7 +115,7 @@ class Cases:
         try:
             found = self._kind.read(self._samples, folder)
         except EXPECTED as error:
-            return ("refused", str(error)) if _told(str(error)) else ("foreign", f"long: {error}")
+            return ("refused", str(error)) if str(error) else ("foreign", "an error without a word")
         except OutOfDomain as error:
             return "wrong", str(error)
         except Hang:
@@ -141,10 +143,6 @@ class Cases:
         yield folder
 
 
-def _told(message: str) -> bool:
-    return 0 < len(message) <= LONGEST
-
-
 def _where(error: Exception) -> str:
     """The last place of ours that an exception passed."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -156,8 +154,8 @@ def _where(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def prepared(kind: str, seed: int) -> Iterator[Cases]:
-    """The cases of a kind, with an alarm on hangs."""
+def prepared(seed: int) -> Iterator[Callable[[str], Cases]]:
+    """The cases of any kind over one set of samples, with an alarm on hangs."""
 
     def ring(_signal: int, _frame: object) -> None:
         raise Hang
@@ -165,68 +163,74 @@ def prepared(kind: str, seed: int) -> Iterator[Cases]:
     before = signal.signal(signal.SIGALRM, ring)
     logging.disable(logging.WARNING)
     try:
-        with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with tempfile.TemporaryDirectory() as root:
             (Path(root) / "samples").mkdir()
-            yield Cases(kind, seed, Samples(Path(root) / "samples"), Path(root))
+            samples = Samples(Path(root) / "samples")
+            yield functools.cache(lambda kind: Cases(kind, seed, samples, Path(root)))
     finally:
         logging.disable(logging.NOTSET)
         signal.signal(signal.SIGALRM, before)
 
 
-def stream(kind: str, seed: int, cases: range) -> None:
-    """Print every case before and after it runs, for the process that watches this one."""
+def stream(seed: int) -> None:
+    """Run the cases named on standard input, and print each before and after."""
     torch.set_num_threads(1)
-    with prepared(kind, seed) as run:
+    with prepared(seed) as cases_of:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
         out, sys.stdout = sys.stdout, sys.stderr
-        for case in cases:
-            print(case, file=out, flush=True)
-            print(json.dumps(vars(run(case))), file=out, flush=True)
+        for kind, case in json.load(sys.stdin):
+            print("begun", file=out, flush=True)
+            print(json.dumps(vars(cases_of(kind)(case))), file=out, flush=True)
 
 
-def watched(kind: str, seed: int, count: int) -> list[Outcome]:
-    """All cases of a kind, each process that dies or hangs replaced by another."""
+def watched(cases: Sequence[Case], seed: int) -> list[Outcome]:
+    """The outcomes of all cases; a process that dies or hangs is replaced by another."""
     found: list[Outcome] = []
-    while len(found) < count:
-        words = ["--kind", kind, "--seed", str(seed), "--stream", str(len(found)), str(count)]
+    while len(found) < len(cases):
         child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.mutations", *words],
+            [sys.executable, "-m", "benchmarks.mutations", "--seed", str(seed), "--stream"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        begun, outcomes = _followed(child)
-        found += outcomes
-        if begun == len(found):
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(cases[len(found) :]))
+        child.stdin.close()
+        begun = _followed(child, found)
+        if begun:
+            kind, case = cases[len(found)]
             code = child.wait()
             what = "hang" if code == -signal.SIGKILL else "foreign"
-            found.append(Outcome(kind, begun, what, "", f"the process ended with {code}"))
-        elif not outcomes:
-            raise RuntimeError(f"no case of {kind} began")
-    for fault in (outcome for outcome in found if outcome.what not in LEGAL):
-        where = f"{kind} {fault.case} {fault.what}: {fault.damage}"
-        print(f"{where}: {fault.message[:300]}", file=sys.stderr, flush=True)
+            _keep(Outcome(kind, case, what, "", f"the process ended with {code}"), found)
+        elif child.wait():
+            raise RuntimeError(f"no case began: {child.args}")
     return found
 
 
-def _followed(child: subprocess.Popen[str]) -> tuple[int, list[Outcome]]:
-    """The last case that a process began, and the outcomes of those that it ended."""
-    begun, outcomes = -1, list[Outcome]()
+def _keep(outcome: Outcome, found: list[Outcome]) -> None:
+    found.append(outcome)
+    if outcome.what not in LEGAL:
+        where = f"{outcome.kind} {outcome.case} {outcome.what}: {outcome.damage}"
+        print(f"{where}: {outcome.message[:300]}", file=sys.stderr, flush=True)
+
+
+def _followed(child: subprocess.Popen[str], found: list[Outcome]) -> bool:
+    """Add the outcomes of a process; whether it ended within a case."""
+    begun = False
     assert child.stdout is not None
     silent = threading.Timer(0, child.kill)
     for line in child.stdout:
         silent.cancel()
         silent = threading.Timer(6 * DEADLINE_S, child.kill)  # a hang that no alarm ends
         silent.start()
-        if line.startswith("{"):
-            outcomes.append(Outcome(**json.loads(line)))
-        else:
-            begun = int(line)
+        begun = not line.startswith("{")
+        if not begun:
+            _keep(Outcome(**json.loads(line)), found)
     silent.cancel()
-    return begun, outcomes
+    return begun
 
 
 def table(found: Sequence[Outcome]) -> str:
@@ -234,7 +238,7 @@ def table(found: Sequence[Outcome]) -> str:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for outcome in found:
         counts[outcome.kind][outcome.what] += 1
-    rows = list(counts.items())
+    rows = [(kind, counts[kind]) for kind in KINDS if kind in counts]
     rows.append(("all", sum((count for _, count in rows), Counter())))
     lines = [f"| kind | tried | {' | '.join(OUTCOMES)} |", f"| --- {'| ---: ' * 6}|"]
     for kind, count in rows:
@@ -251,18 +255,20 @@ def main() -> None:
     parser.add_argument("--kind", action="append", choices=KINDS)
     parser.add_argument("--case", type=int, help="run this one alone, and tell all of it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--stream", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args()
-    kinds: list[str] = options.kind or list(KINDS)
     if options.stream:
-        stream(kinds[0], options.seed, range(*options.stream))
+        stream(options.seed)
         return
+    kinds: list[str] = options.kind or list(KINDS)
     if options.case is not None:
-        with prepared(kinds[0], options.seed) as run:
-            print(run(options.case, trace=True))
+        with prepared(options.seed) as cases_of:
+            print(cases_of(kinds[0])(options.case, trace=True))
         return
+    cases = [(kind, case) for kind in kinds for case in range(options.cases)]
+    shares = [cases[job :: options.jobs] for job in range(options.jobs)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        tried = pool.map(lambda kind: watched(kind, options.seed, options.cases), kinds)
+        tried = pool.map(functools.partial(watched, seed=options.seed), shares)
         found = [outcome for outcomes in tried for outcome in outcomes]
     print(table(found))
     print(f"\nSeed {options.seed}.")
