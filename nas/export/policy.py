@@ -94,6 +94,19 @@ class _File:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._require_order(model.graph)
+
+    def _require_order(self, graph: onnx.GraphProto) -> None:
+        """Every name given once and before it is read, so that no walk back goes in circles."""
+        known = {*self._tensors, *(given.name for given in graph.input)}
+        for node in graph.node:
+            wrong = sorted(set(node.input) - known - {""}) + sorted(known & set(node.output))
+            if wrong:
+                raise ExportError(
+                    f"{wrong[0]!r} at a {node.op_type} of the file is read before it is given, or "
+                    "given twice; export the network again"
+                )
+            known.update(node.output)
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
         if node.op_type in WEIGHTED:
