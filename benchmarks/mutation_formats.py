@@ -248,7 +248,7 @@ STRUCTURE: dict[str, tuple[Way, ...]] = {
 def damaged(content: bytes, path: Path, rng: Rng) -> tuple[Way, bytes]:
     """The file's bytes after one way of damage, drawn among those that fit its kind."""
     ways = [*BYTES, *STRUCTURE.get(path.suffix, ()) * 6]
-    if path.suffix in (".json", ".journal", ".toml", ".csv"):
+    if path.suffix in (".json", ".journal", ".toml", ".csv", ".yaml"):
         ways += TEXT
     while True:
         way = pick(ways, rng)

@@ -36,6 +36,7 @@ from nas.steps.probing import probed
 from nas.steps.training import training_summary
 from nas.tabular import load_table
 from nas.targets import load_target
+from nas.targets.adapters.ofa import Ofa
 from nas.targets.predicted import read_networks
 from nas.tasks import ArraysTask, FolderTask
 from supernets.checkpoint import load as load_supernet
@@ -193,6 +194,13 @@ def _verified(suffix: str) -> Callable[[Samples, Path], object]:
     return read
 
 
+def _imported(_samples: Samples, folder: Path) -> None:
+    """`nas targets import ofa FILE`, but for the writing."""
+    for path in sorted(folder.iterdir()):
+        rows = Ofa().read(path).rows
+        _require_finite(*(row.latency_ms for row in rows.values()))
+
+
 def _measured(samples: Samples, folder: Path) -> None:
     read_networks(folder / "measured.csv", samples.space)
 
@@ -202,6 +210,7 @@ KINDS: dict[str, Kind] = {
     "target": Kind("target", ("mine.toml",), _costs),
     "latency table, CSV": Kind("csv", ("mine.csv",), _costs),
     "latency table, Parquet": Kind("parquet", ("mine.parquet",), _costs, "same"),
+    "published table": Kind("published", ("ofa.*",), _imported),
     "correction of a table": Kind("csv", ("mine.calibration.json",), _costs),
     "search space": Kind("target", ("space.json",), _printed),
     "run folder: recipe, space": Kind("run", ("recipe.json", "space.json"), _evaluations, "same"),
