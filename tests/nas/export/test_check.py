@@ -181,11 +181,6 @@ def shape_changed(model):
     model.graph.initializer[0].dims[:] = [10**12]
 
 
-def no_json(model):
-    (entry,) = (e for e in model.metadata_props if e.key == "elastic_nas.policy")
-    entry.value = "[" * 3000
-
-
 def another_file(model):
     tensor = model.graph.initializer[0]
     tensor.external_data.add(key="location", value="secret")
@@ -206,7 +201,6 @@ def another_file_within(model):
         (given_twice, "given twice"),
         (tensor_lost, "read before it is given"),
         (shape_changed, "export the network again"),
-        (no_json, "no JSON"),
         (another_file, "names another file"),
         (another_file_within, "names another file"),
     ],
