@@ -11,7 +11,7 @@ that a user's command goes through, and is counted as
   was before its last evaluations;
 - foreign: any other exception, or the end of the process;
 - wrong: accepted although a checksum covers what has changed, or with values that no file may hold;
-- hang: more than 10 s.
+- hang: more than 10 s of the processor's time, or two minutes.
 
 Every kind runs in processes of its own, with 6 GiB more memory than it begins with: whoever asks
 for more gets a `MemoryError`.
@@ -50,7 +50,7 @@ from benchmarks.mutation_kinds import KINDS, Kind, OutOfDomain, Trust
 from benchmarks.mutation_samples import Samples
 from nas.cli import EXPECTED
 
-DEADLINE_S, MEMORY = 10, 6 << 30
+DEADLINE_S, PATIENCE_S, MEMORY = 10.0, 120.0, 6 << 30
 LEGAL = ("refused", "harmless")
 Case = tuple[str, int]  # kind and number
 OUTCOMES = (*LEGAL, "foreign", "wrong", "hang")
@@ -111,7 +111,8 @@ class Cases:
         return Outcome(self.name, case, what, f"{path.name}: {way.name}", message)
 
     def _judged(self, folder: Path, trust: Trust, *, trace: bool) -> tuple[str, str]:
-        signal.alarm(DEADLINE_S)
+        signal.setitimer(signal.ITIMER_PROF, DEADLINE_S)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
         try:
             found = self._kind.read(self._samples, folder)
         except EXPECTED as error:
@@ -125,7 +126,8 @@ class Cases:
                 traceback.print_exc()
             return "foreign", f"{type(error).__name__}: {error} {_where(error)}"
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
         return self._accepted(found, trust)
 
     def _accepted(self, found: Any, trust: Trust) -> tuple[str, str]:
@@ -160,7 +162,7 @@ def prepared(seed: int) -> Iterator[Callable[[str], Cases]]:
     def ring(_signal: int, _frame: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = {kind: signal.signal(kind, ring) for kind in (signal.SIGPROF, signal.SIGALRM)}
     logging.disable(logging.WARNING)
     try:
         with tempfile.TemporaryDirectory() as root:
@@ -169,7 +171,8 @@ def prepared(seed: int) -> Iterator[Callable[[str], Cases]]:
             yield functools.cache(lambda kind: Cases(kind, seed, samples, Path(root)))
     finally:
         logging.disable(logging.NOTSET)
-        signal.signal(signal.SIGALRM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def stream(seed: int) -> None:
@@ -224,7 +227,7 @@ def _followed(child: subprocess.Popen[str], found: list[Outcome]) -> bool:
     silent = threading.Timer(0, child.kill)
     for line in child.stdout:
         silent.cancel()
-        silent = threading.Timer(6 * DEADLINE_S, child.kill)  # a hang that no alarm ends
+        silent = threading.Timer(2 * PATIENCE_S, child.kill)  # a hang that no alarm ends
         silent.start()
         begun = not line.startswith("{")
         if not begun:
