@@ -93,7 +93,7 @@ class Cases:
         self.name, self._seed, self._samples, self._work = kind, seed, samples, work
         self._kind: Kind = KINDS[kind]
         with self._folder() as folder:
-            self._expected = self._kind.read(samples, folder)
+            self._expected: Any = self._kind.read(samples, folder)
 
     def __call__(self, case: int, *, trace: bool = False) -> Outcome:
         """Damage, read, judge; the same for the same kind, seed and case."""

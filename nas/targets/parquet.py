@@ -67,8 +67,9 @@ def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str,
 
 def _digest(rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> bytes:
     """What stands for a table's content, whatever types its columns have."""
-    figures = ([None if f is None else float(f) for f in astuple(row)] for row in rows.values())
-    content = [*zip(map(astuple, rows), figures, strict=True)], sorted(notes.items())
+    keys = [astuple(key) for key in rows]
+    figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows.values()]
+    content = [keys, figures, sorted(notes.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16].encode()
 
 
