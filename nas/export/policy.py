@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from nas.export.containers import ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
@@ -29,7 +31,35 @@ def load(path: str | Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is no readable ONNX file ({error}); export it again") from error
     if not model.graph.node:
         raise ExportError(f"{path} holds no network; it is truncated or no ONNX file")
+    outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
+    if outside:
+        raise ExportError(
+            f"{path} names another file for {len(outside)} tensors, the first {outside[0]!r}; no "
+            "other file is opened: export it again, as one file"
+        )
     return model
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the file, those of attributes and of graphs within the graph too."""
+    yield from _tensors_of(model.graph)
+    yield from (tensor for function in model.functions for tensor in _in_nodes(function.node))
+
+
+def _tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _in_nodes(graph.node)
+
+
+def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _tensors_of(graph)
 
 
 def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
@@ -43,9 +73,19 @@ def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
 
 
 def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
-    """`read_policy` of a model at hand."""
+    """`read_policy` of a model at hand; raises `ExportError` where it is not built as ours are."""
     file = _File(model)
-    return {node.name: file.precision(node) for node in model.graph.node if node.name}
+    named = [node for node in model.graph.node if node.name]
+    found: dict[str, HeldPrecision] = {}
+    for node in named:
+        try:
+            found[node.name] = file.precision(node)
+        except (LookupError, ValueError, TypeError) as error:
+            raise ExportError(
+                f"what node {node.name!r} of the file reads is not as this engine writes it "
+                f"({type(error).__name__}: {error}); export the network again"
+            ) from error
+    return found
 
 
 class _File:
@@ -54,6 +94,19 @@ class _File:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._require_order(model.graph)
+
+    def _require_order(self, graph: onnx.GraphProto) -> None:
+        """Every name given once and before it is read, so that no walk back goes in circles."""
+        known = {*self._tensors, *(given.name for given in graph.input)}
+        for node in graph.node:
+            wrong = sorted(set(node.input) - known - {""}) + sorted(known & set(node.output))
+            if wrong:
+                raise ExportError(
+                    f"{wrong[0]!r} at a {node.op_type} of the file is read before it is given, or "
+                    "given twice; export the network again"
+                )
+            known.update(node.output)
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
         if node.op_type in WEIGHTED:

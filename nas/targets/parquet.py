@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +17,7 @@ from nas.targets.table_file import COLUMNS, ENERGY, KEY_COLUMNS, assemble
 MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
 _OURS = b"elastic_nas."
+_DIGEST = b"elastic_nas_digest"  # of all rows and notes: Parquet's own checksums leave out its end
 
 
 def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
@@ -22,7 +26,7 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
     Raises:
         TargetError: If pyarrow is not installed.
         OSError: If the file cannot be read, or is larger than is sensible.
-        ValueError: If it is no Parquet file.
+        ValueError: If it is no Parquet file, or its digest is not that of its rows and notes.
     """
     pyarrow = _pyarrow()
     require_size(path, at_most=MAXIMUM_BYTES)
@@ -36,7 +40,14 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
         raise ValueError(f"it is no Parquet file that holds a table: {error}") from error
     cells = enumerate(zip(*columns, strict=True), 1)
     rows, problems = assemble(table.column_names, cells, header=0)
-    return rows, _notes(table.schema.metadata or {}), problems
+    metadata = table.schema.metadata or {}
+    notes = _notes(metadata)
+    if not problems and metadata.get(_DIGEST, known := _digest(rows, notes)) != known:
+        raise ValueError(
+            "its rows or notes have changed since it was written; take another copy, or, where "
+            f"that is meant, take {_DIGEST.decode()!r} out of its metadata"
+        )
+    return rows, notes, problems
 
 
 def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
@@ -49,8 +60,17 @@ def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str,
     if all(energy is None for energy in columns[ENERGY]):
         del columns[ENERGY]
     metadata = {_OURS + name.encode(): text.encode() for name, text in notes.items()}
+    metadata[_DIGEST] = _digest(rows, notes)
     table = pyarrow.table(columns).replace_schema_metadata(metadata)
     pyarrow.parquet.write_table(table, path)
+
+
+def _digest(rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> bytes:
+    """What stands for a table's content, whatever types its columns have."""
+    keys = [astuple(key) for key in rows]
+    figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows.values()]
+    content = [keys, figures, sorted(notes.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16].encode()
 
 
 def _text(cell: object) -> str:

@@ -280,6 +280,37 @@ def test_what_is_wrong_in_a_parquet_file_is_named(
         LatencyTable.read(tmp_path / "t.parquet")
 
 
+@pytest.mark.parametrize(
+    ("held", "instead"),
+    [(b"elastic_nas.device", b"elastic_nas.dev1ce"), (b"elastic_nas.", b"elastic_nbs.")],
+)
+def test_a_note_that_changed_in_a_parquet_file_is_told(
+    tmp_path: Path, held: bytes, instead: bytes
+) -> None:
+    path = tmp_path / "t.parquet"
+    LatencyTable(ROWS, {"device": "a board"}).write(path)
+    whole = path.read_bytes()
+    assert held in whole
+    path.write_bytes(whole.replace(held, instead))
+    with pytest.raises(TargetError, match="have changed since it was written"):
+        LatencyTable.read(path)
+
+
+def test_a_figure_changed_by_another_program_is_told_where_the_digest_was_kept(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.parquet"
+    LatencyTable(ROWS, NOTES).write(path)
+    table = pq.read_table(path)
+    place = table.column_names.index("latency_ms")
+    changed = table.set_column(place, "latency_ms", pa.array([7.5] * len(ROWS)))
+    pq.write_table(changed, path)
+    with pytest.raises(TargetError, match="have changed since it was written"):
+        LatencyTable.read(path)
+    pq.write_table(changed.replace_schema_metadata(None), path)
+    assert {row.latency_ms for row in LatencyTable.read(path).rows.values()} == {7.5}
+
+
 def test_without_pyarrow_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
