@@ -37,6 +37,7 @@ from nas.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
 from nas.tabular import TableError
 from nas.targets import TargetError
 from nas.tasks import TaskError
+from search_spaces.tables import SpaceTooLarge
 from supernets.checkpoint import CheckpointError
 from supernets.train import TrainingDiverged
 
@@ -44,7 +45,7 @@ from supernets.train import TrainingDiverged
 EXPECTED = (
     *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
     *(UnreadableResults, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-    TrainingDiverged,
+    *(TrainingDiverged, SpaceTooLarge),
 )
 _INTERRUPTED = 130
 

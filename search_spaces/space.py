@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,22 @@ class SearchSpace:
     def sample_array(self, rng: np.random.Generator, count: int) -> IntArray:
         """`count` samples as an array; distinct rows are not promised."""
         return self.canonical_array(rng.integers(0, self.counts, size=(count, len(self.counts))))
+
+    def every_row(self) -> IntArray:
+        """Every network once, `(size, choices)`, in lexicographic order; for small spaces."""
+        rows = np.zeros((1, len(self.choices)), dtype=np.int64)
+        openers = {
+            name: {other for table in self._rules.get(name, ()) for other in table.choices}
+            for name in self.column
+        }
+        # Those that open a choice come before it, so that no row is made that would be dropped.
+        for name in TopologicalSorter(openers).static_order():
+            column, count = self.column[name], int(self.counts[self.column[name]])
+            options = np.tile(np.arange(count), len(rows))
+            rows = np.repeat(rows, count, axis=0)
+            rows[:, column] = options
+            rows = rows[(self.canonical_array(rows) == rows).all(axis=1)]
+        return np.unique(rows, axis=0)
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:
         """The genotype with closed choices at their first option: equal networks become equal."""

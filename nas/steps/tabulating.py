@@ -33,6 +33,7 @@ from nas.search.named import SEARCHERS
 from nas.steps.exporting import chosen
 from nas.steps.findings import NONE_WITHIN, Findings, points_of
 from nas.steps.reporting import versions, written
+from nas.steps.searching import within_space
 from nas.table_recipe import TableRecipe, TableTargetSection
 from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
 from search_spaces.space import as_genotypes
@@ -109,7 +110,7 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
             SEARCHERS[recipe.search.searcher](plan.problem, recipe.seed),
             plan.table.evaluator(seed=recipe.seed),
             archive,
-            budget=recipe.search.budget,
+            budget=within_space(plan.table.space, recipe.search.budget, display=display),
             batch=recipe.search.batch,
             progress=lambda done, budget, latest: advance(done, budget, ""),
         )

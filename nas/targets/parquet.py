@@ -16,6 +16,7 @@ from nas.targets.table_file import COLUMNS, ENERGY, KEY_COLUMNS, assemble
 
 MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
+MAXIMUM_COLUMNS = 100  # likewise
 _OURS = b"elastic_nas."
 _DIGEST = b"elastic_nas_digest"  # of all rows and notes: Parquet's own checksums leave out its end
 
@@ -34,6 +35,8 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
         with pyarrow.parquet.ParquetFile(path) as file:
             if file.metadata.num_rows > MAXIMUM_ROWS:
                 raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
+            if file.metadata.num_columns > MAXIMUM_COLUMNS:
+                raise OSError(f"it has {file.metadata.num_columns} columns, not {len(COLUMNS)}")
             table = file.read()
         columns = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
     except (pyarrow.ArrowException, OverflowError) as error:

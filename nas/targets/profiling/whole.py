@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.export import export_onnx
 from nas.targets.calibration import Calibration, FloatArray, WholeNetwork, kind_of, uncalibrated
-from nas.targets.calibration_fit import Sums, fit
+from nas.targets.calibration_fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import NetworkBackend
 from nas.targets.stand_in import stand_in
@@ -50,7 +50,8 @@ def calibrate(
         progress: Called with the number of networks done and in all.
 
     Raises:
-        TargetError: If a kernel has no row, or if latencies are not sums over kernels.
+        TargetError: If a kernel has no row, if latencies are not sums over kernels, or if too few
+            networks run there.
     """
     target = uncalibrated(target)
     if target.rules.branches != "sum":
@@ -60,6 +61,11 @@ def calibrate(
         )
     predict = target.compile(space)["latency_ms"]
     picked = stratified(space, predict, networks, seed=seed)
+    if len(picked) < LEAST_NETWORKS:
+        raise TargetError(
+            f"a calibration needs {LEAST_NETWORKS} networks, and of space {space.name!r} the "
+            f"target {target.name!r} runs {len(picked)}; leave calibration out"
+        )
     measured = measure(space, picked, backend=backend, progress=progress)
     predicted = predict(np.array(picked))
     sums = [

@@ -240,6 +240,13 @@ def test_parquet_holds_what_csv_holds(tmp_path: Path) -> None:
             assert (found.rows, found.notes) == (rows, NOTES)
 
 
+def test_parquet_of_more_columns_than_a_table_has_is_not_read(tmp_path: Path) -> None:
+    columns = {f"column{number}": [1] for number in range(101)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(TargetError, match="has 101 columns"):
+        LatencyTable.read(tmp_path / "t.parquet")
+
+
 def _parquet() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"

@@ -244,6 +244,14 @@ def test_a_target_is_calibrated_from_whole_networks_and_keeps_it(
     )
 
 
+def test_a_space_of_fewer_networks_than_a_fit_needs_is_refused_before_anything_is_measured(
+    small: SearchSpace, table: Path
+) -> None:
+    single = small.restrict(lambda made, option: option == made.options[0])
+    with pytest.raises(TargetError, match=r"needs 5 networks.* runs 1; leave calibration out"):
+        calibrate(load_target("this-cpu", table=table), single, backend=None)  # pyright: ignore[reportArgumentType]
+
+
 def test_picked_networks_span_the_latencies_evenly(small: SearchSpace, table: Path) -> None:
     predict = load_target("this-cpu", table=table).compile(small)["latency_ms"]
     picked = stratified(small, predict, 10, seed=0)
