@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nas.archive import Archive
 from nas.archive_files import merge_archives
@@ -54,12 +52,12 @@ def reused(
             f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
             "give one in which `nas run` or `nas search` has ended"
         )
-    content: dict[str, Any] = json.loads(found.recipe.read_bytes())
+    content = found.stored_recipe()
     archive = archive_in(found.path)
     if not RunFolder(folder).archive.exists():
         known = len(archive)
     else:
-        known = json.loads(RunFolder(folder).recipe.read_bytes())["search"]["known"]
+        known = RunFolder(folder).stored_recipe()["search"]["known"]
     content["targets"] = [{"name": name} for name in targets]
     content["search"] |= {"known": known, "budget": evaluations}
     for override in overrides:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,10 +45,10 @@ def archive_in(folder: Path) -> Archive:
     """
     files = RunFolder(folder)
     if files.space.exists() and files.recipe.exists():
-        content = json.loads(files.recipe.read_bytes())
+        content = files.stored_recipe()
         shared = content["search"].get("archive") and files.supernet.exists()
         if shared or files.archive.exists():
-            space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
+            space = SearchSpace.read(files.space)
             return run_archive(files, space, content)
     raise RunFolderError(
         f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
