@@ -30,13 +30,15 @@ from nas.pipeline import STEPS, Step, run, run_steps
 from nas.plan import overview, prepare
 from nas.recipe import RecipeError, load_recipe
 from nas.report.html import render
-from nas.report.store import UnreadableResults, load
+from nas.report.store import load
 from nas.report.tables import summary_table
 from nas.steps.tabulating import prepare_table, table_overview
 from nas.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
 from nas.tabular import TableError
 from nas.targets import TargetError
 from nas.tasks import TaskError
+from search_spaces.documents import UnreadableFile
+from search_spaces.names import InvalidName
 from search_spaces.tables import SpaceTooLarge
 from supernets.checkpoint import CheckpointError
 from supernets.train import TrainingDiverged
@@ -44,8 +46,8 @@ from supernets.train import TrainingDiverged
 # What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
 EXPECTED = (
     *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
-    *(UnreadableResults, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-    *(TrainingDiverged, SpaceTooLarge),
+    *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
+    *(InvalidName, TrainingDiverged, SpaceTooLarge),
 )
 _INTERRUPTED = 130
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +55,7 @@ def _require_same_supernet(folder: Path, other: Path) -> None:
             f"{folder} and {other} do not hold the same trained supernet, so their errors cannot "
             "be compared; merge runs that share one, such as those of `nas search --from`"
         )
-    if changed := RunFolder(folder).differing(json.loads(RunFolder(other).recipe.read_bytes())):
+    if changed := RunFolder(folder).differing(RunFolder(other).stored_recipe()):
         raise RunFolderError(
             f"{folder} and {other} were measured with another {' and '.join(changed)}, so their "
             "errors cannot be compared; merge runs in which these are equal"

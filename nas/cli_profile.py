@@ -12,7 +12,7 @@ from rich.console import Console
 
 from nas.display import Display, Terminal
 from nas.pipeline import run_steps
-from nas.recipe import RecipeError, load_recipe
+from nas.recipe import load_recipe
 from nas.steps.profiling import Profiling, kernels_of
 from nas.targets import TargetError
 from nas.targets.calibration_fit import LEAST_NETWORKS
@@ -170,13 +170,7 @@ def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
         return recipe.space.build(recipe.task.load()), recipe.compute.profile_threads
     if overrides:
         raise TargetError(f"--set changes a recipe, and {source} is a space; leave it out")
-    try:
-        return SearchSpace.from_json(source.read_text(encoding="utf-8")), 1
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RecipeError(
-            f"{source} holds no search space ({type(error).__name__}: {error}); give a file that "
-            "`to_json` wrote, such as space.json of a run folder"
-        ) from error
+    return SearchSpace.read(source), 1
 
 
 def _files(base: str, out: Path | None) -> tuple[Path, Path]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.plan import THIS_CPU
-from nas.recipe import RecipeError, load_recipe
+from nas.recipe import load_recipe
 from nas.targets import HardwareTarget, available, load_target
 from nas.targets.calibration import calibration_of
 from nas.targets.capability import Bits
@@ -109,10 +109,7 @@ def _space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
     if is_recipe:
         made = load_recipe(path)
         return made.space.build(made.task.load())
-    try:
-        return SearchSpace.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"search space {path} cannot be read: {error}") from error
+    return SearchSpace.read(path)
 
 
 def _about(target: HardwareTarget) -> Iterator[str]:

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from nas.recipe import load_recipe
-from nas.targets.predicted import read_space
 from nas.targets.transfer_folder import MEASURED, NETWORKS, write_transfer
 from search_spaces.space import SearchSpace
 
@@ -41,6 +40,6 @@ def transfer(
 
 def _space(source: Path) -> SearchSpace:
     if source.suffix == ".json":
-        return read_space(source)
+        return SearchSpace.read(source)
     recipe = load_recipe(source)
     return recipe.space.build(recipe.task.load())

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from nas.durable import remove, remove_unfinished, write_atomic
-from nas.table_recipe import AnyRecipe
+from nas.recipe_file import RecipeError
+from nas.table_recipe import AnyRecipe, validate_any_recipe
 from nas.targets.calibration import calibration_path
+from search_spaces.documents import MOST_TOML_BYTES, Source, parse_json, read_text
 from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
 _MAKES_SUPERNET = ("seed", "task", "space", "training")
 MAKES_EVALUATIONS = ("calibration_images", "validation_images")
 _MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
+_OTHER_FOLDER = "remove the folder, or choose another with --out"
 
 
 class RunFolderError(ValueError):
@@ -102,10 +105,23 @@ class RunFolder:
         return self.path / "report.html"
 
     def trained_space(self) -> SearchSpace | None:
-        """The space of the supernet that was trained here, if one was."""
+        """The space of the supernet that was trained here, if one was.
+
+        Raises:
+            UnreadableFile: The file does not hold it.
+        """
         if not (self.supernet.exists() and self.space.exists()):
             return None
-        return SearchSpace.from_json(self.space.read_text(encoding="utf-8"))
+        return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
+
+    def stored_recipe(self) -> dict[str, Any]:
+        """What `recipe.json` holds, checked as any recipe is; raises `UnreadableFile`."""
+        source = Source(f"the run's recipe {self.recipe}", _OTHER_FOLDER)
+        content = parse_json(read_text(self.recipe, source, at_most=MOST_TOML_BYTES), source)
+        try:
+            return validate_any_recipe(content).model_dump(mode="json")
+        except RecipeError as error:
+            raise source.error(f"holds no recipe: {' '.join(str(error).split())}") from error
 
     def front(self, target: str) -> Path:
         """The Pareto table of a target, CSV."""
@@ -203,14 +219,7 @@ class RunFolder:
 
     def differing(self, content: dict[str, Any]) -> list[str]:
         """The keys in which a recipe would train or measure otherwise than the run here."""
-        try:
-            before = self._fixed(json.loads(self.recipe.read_bytes()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RunFolderError(
-                f"{self.recipe} is not a recipe that a run wrote ({type(error).__name__}: "
-                f"{error}), so nobody can tell what {self.path} holds; remove the folder or choose "
-                "another with --out"
-            ) from error
+        before = self._fixed(self.stored_recipe())
         now = self._fixed(content)
         return [key for key in now if before.get(key) != now[key]]
 

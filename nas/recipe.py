@@ -165,17 +165,10 @@ class SpaceFileSection(Section):
 
     def build(self, task: Task) -> SearchSpace:
         """The space in the file; its input and output must fit the task."""
-        try:
-            space = SearchSpace.from_json(self.path.read_text())
-        except OSError as error:
-            raise RecipeError(f"space.path = {self.path}: {error.strerror}") from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RecipeError(
-                f"space.path = {self.path} holds no search space ({type(error).__name__}: "
-                f"{error}); give a file that `to_json` wrote"
-            ) from error
+        space = SearchSpace.read(self.path)
         made = space.decode(space.largest).shapes()
-        channels, (classes,) = made["input"][0], list(made.values())[-1]
+        channels, outputs = made["input"][0], [*made.values()][-1]
+        classes = outputs[0] if len(outputs) == 1 else outputs
         if (channels, classes) != (task.channels, task.classes):
             raise RecipeError(
                 f"space.path = {self.path} is for {channels} channels and {classes} classes; "
@@ -323,8 +316,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the TOML file at `path`, with `key.path=value` overrides applied.
 
     Raises:
-        RecipeError: The file cannot be read or says something that is not allowed; every problem
-            is listed.
+        UnreadableFile: The file cannot be read, or is no TOML.
+        RecipeError: It says something that is not allowed; every problem is listed.
     """
     return validate_recipe(read_recipe(path, overrides), source=str(path))
 

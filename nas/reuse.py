@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from nas.archive import Archive
 from nas.archive_files import merge_archives
@@ -61,7 +59,7 @@ def reused(
             f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
             "give one in which `nas run` or `nas search` has ended"
         )
-    content: dict[str, Any] = json.loads(found.recipe.read_bytes())
+    content = found.stored_recipe()
     content["targets"] = [{"name": name} for name in targets]
     content["search"] |= {"budget": evaluations, "known": 1, "archive": None}
     for override in overrides:
@@ -74,7 +72,7 @@ def reused(
     if not RunFolder(folder).archive.exists():
         known = len(archive)
     else:
-        known = json.loads(RunFolder(folder).recipe.read_bytes())["search"]["known"]
+        known = RunFolder(folder).stored_recipe()["search"]["known"]
     content["search"]["known"] = known
     recipe = validate_recipe(content, source=source_name)
     if changed := found.differing(recipe.model_dump(mode="json")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,12 +75,12 @@ def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool
     files.require_own()
     allowed = _urls(databases, "this command line")
     if files.space.exists() and files.recipe.exists():
-        content = json.loads(files.recipe.read_bytes())
+        content = files.stored_recipe()
         named = content["search"].get("archive")
         if named:
             _require_named(files, named, allowed)
         if (named and files.supernet.exists()) or files.archive.exists():
-            space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
+            space = SearchSpace.read(files.space)
             if not read_only:
                 return run_archive(files, space, content)
             shared = _shared(files, space, content, read_only=True)

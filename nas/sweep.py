@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import run
 from nas.report.data import Results
-from nas.report.store import UnreadableResults, load
+from nas.report.store import load
 from nas.table_recipe import AnyRecipe, load_any_recipe, validate_any_recipe
+from search_spaces.documents import UnreadableFile
 
 COLUMNS = (
     *("run", "seed", "target", "state", "evaluations", "front", "hypervolume"),
@@ -42,11 +42,10 @@ class Job:
         files.require_own()
         if not (files.results.exists() and files.recipe.exists()):
             return None
-        if json.loads(files.recipe.read_bytes()) != self.recipe.model_dump(mode="json"):
-            return None
         try:
-            return load(files.results)
-        except UnreadableResults:
+            same = files.stored_recipe() == self.recipe.model_dump(mode="json")
+            return load(files.results) if same else None
+        except UnreadableFile:
             return None
 
 

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
 
 from search_spaces.choice import Spec, derived
 from search_spaces.quant import Quant
 
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("must be odd")
+    return kernel
+
+
+# The bounds are those of files; nothing checks them where a spec is made in Python.
 Shape = tuple[int, ...]
+Ratio = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1)]
+Kernel = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 Nonlinearity = Literal["relu", "relu6", "hardswish", "hardsigmoid"]
 
 
@@ -63,8 +76,8 @@ class Image(Op):
     """The input image, resized to `size x size`; `size` may be a choice of resolution."""
 
     arity: ClassVar[int] = 0
-    channels: int
-    size: int
+    channels: Size
+    size: Size
 
     def infer(self, *inputs: Shape) -> Shape:
         return (self.channels, self.size, self.size)
@@ -74,9 +87,9 @@ class Image(Op):
 class Conv2d(Op):
     """Convolution with `same` padding (`kernel // 2`); odd kernels only, no dilation."""
 
-    out: int
-    kernel: int
-    stride: int = 1
+    out: Size
+    kernel: Kernel
+    stride: Size = 1
     bias: bool = False
     weight: Quant | None = None
     activation: Quant | None = None
@@ -100,8 +113,8 @@ class Conv2d(Op):
 class DepthwiseConv2d(Op):
     """One filter per channel, with `same` padding; as many channels out as in."""
 
-    kernel: int
-    stride: int = 1
+    kernel: Kernel
+    stride: Size = 1
     weight: Quant | None = None
     activation: Quant | None = None
 
@@ -123,7 +136,7 @@ class DepthwiseConv2d(Op):
 class Linear(Op):
     """Fully connected layer with bias; an image input is flattened."""
 
-    out: int
+    out: Size
     weight: Quant | None = None
     activation: Quant | None = None
 
@@ -203,7 +216,7 @@ class GlobalPool(Op):
 
 
 @derived
-def scaled(width: int, ratio: float, multiple: int = 8) -> int:
+def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
     """`width * ratio` as the nearest multiple of `multiple`, at least one and at least 90 % of it.
 
     The channel rounding of the MobileNet family (Howard et al. 2019).

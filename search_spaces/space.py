@@ -7,15 +7,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from search_spaces import serialize
 from search_spaces.activity import Openings, activity_tables, count_networks
-from search_spaces.choice import Choice, choice, is_open, rebuild
+from search_spaces.choice import Choice, choice, is_open, rebuild, texts_in
+from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.graph import Graph
+from search_spaces.names import require_name, require_text
+
+_REMEDY = "give what `to_json` wrote, such as space.json of a run folder"
+_TEXT = Source("the text of a search space", _REMEDY)
+_FILE = TypeAdapter(serialize.SpaceFile)
 
 Genotype = tuple[int, ...]
 IntArray = NDArray[np.integer]
@@ -34,9 +42,17 @@ class SearchSpace:
     Args:
         graph: The graph, placeholders included.
         name: What the space is called in reports.
+
+    Raises:
+        InvalidName: The space, a choice, an address or an option has a name that
+            `search_spaces.names` refuses.
     """
 
     def __init__(self, graph: Graph, *, name: str = "custom") -> None:
+        require_name("a search space", name)
+        for address, node in graph.nodes.items():
+            for text in texts_in(node.op):
+                require_text(f"the operator at {address!r}", text)
         self.graph = graph
         self.name = name
         self.choices = _distinct(graph)
@@ -170,9 +186,28 @@ class SearchSpace:
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
-        """The space that `to_json` wrote."""
-        data = json.loads(text)
-        return cls(serialize.graph_from_json(data), name=data["name"])
+        """The space that `to_json` wrote; raises `UnreadableFile` saying where it is none."""
+        return cls.from_content(parse_json(text, _TEXT), _TEXT)
+
+    @classmethod
+    def read(cls, path: Path, *, remedy: str = _REMEDY) -> SearchSpace:
+        """The space in a file that holds what `to_json` wrote; raises `UnreadableFile`."""
+        source = Source(f"search space {path}", remedy)
+        text = read_text(path, source, at_most=MOST_BYTES)
+        return cls.from_content(parse_json(text, source), source)
+
+    @classmethod
+    def from_content(cls, content: object, source: Source) -> SearchSpace:
+        """The space of what JSON held that `to_json` wrote; raises `UnreadableFile`."""
+        data = checked(content, _FILE, source)
+        graph = serialize.graph_from_json(data, source)
+        try:
+            space = cls(graph, name=data.name)
+            for genotype in (space.smallest, space.largest):
+                space.decode(genotype).shapes()
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise source.error(f"holds no networks: {error}") from error
+        return space
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SearchSpace.from_json, (self.to_json(),)

@@ -30,7 +30,7 @@ class Extracted:
 
     Attributes:
         module: Stock layers; images `(batch, channels, height, width)` to logits.
-        graph: The resolved architecture; a layer's name is its address with `/` for `.`.
+        graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
         weights: The integer form of every quantized weight, by address.
         inputs: How every quantized input is quantized, by address and position.
         images: The first calibration batch; None until calibrated.

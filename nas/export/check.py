@@ -17,6 +17,7 @@ from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
 from nas.export.onnx import policy_json
 from nas.export.policy import bits_for
+from search_spaces.documents import Source, parse_json
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
 from supernets.integers import IntegerTensor
@@ -49,6 +50,11 @@ def verify(
     threads: int = 1,
 ) -> Verification:
     """Run the file at `path` in its runtime beside `deployed` and hold it against its policy.
+
+    Warning:
+        Of a folder of the form `torch` this runs its `model.py`, and `torch.export.load` unpickles
+        parts of a `.pt2` file. Both may do whatever their author wrote: verify only what you
+        exported yourself.
 
     Args:
         path: The exported file; its suffix tells its form.
@@ -138,7 +144,8 @@ def _mismatch(where: str, what: str, found: Held | None, wanted: Quant | None) -
 
 def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> None:
     """Raise `ExportError` where a file's metadata claims another policy than it was made with."""
-    stated = json.loads(opened.metadata.get("policy", "null"))
+    source = Source(f"the policy in {path}", "export it again")
+    stated = parse_json(opened.metadata.get("policy", "null"), source)
     if stated != json.loads(policy_json(deployed.graph)):
         raise ExportError(f"{path} states another policy than it was exported with; export again")
 

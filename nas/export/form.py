@@ -10,9 +10,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from nas.export.containers import ExportError
+from search_spaces.documents import Source, checked, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
@@ -40,6 +42,15 @@ class HeldPrecision:
 
     weight: Held | None
     activations: tuple[Held | None, ...]
+
+
+_METADATA = TypeAdapter(dict[str, str])
+
+
+def read_metadata(text: str, path: Path) -> dict[str, str]:
+    """What an exported file says of itself as JSON; raises `UnreadableFile`."""
+    source = Source(f"the metadata of {path}", "export it again")
+    return checked(parse_json(text, source), _METADATA, source)
 
 
 @dataclass(frozen=True, eq=False)

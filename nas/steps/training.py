@@ -10,18 +10,21 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
 from nas.plan import Plan
 from nas.recipe import RecipeError
-from nas.report.data import LossPoint, TrainingSummary
+from nas.report.data import TrainingSummary
+from search_spaces.documents import read_json
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
 from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
+_SUMMARY = TypeAdapter(TrainingSummary)
 
 
 def device_of(plan: Plan) -> torch.device:
@@ -91,15 +94,13 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
     """How the supernet was trained, or None where it is not yet."""
     if not plan.files.history.exists():
         return None
-    try:
-        stored = json.loads(plan.files.history.read_bytes())
-        curve = tuple(LossPoint(**point) for point in stored["curve"])
-        return TrainingSummary(stored["seconds"], stored["epochs"], curve)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise RunFolderError(
-            f"{plan.files.history} is no record of a training ({type(error).__name__}: {error}); "
-            "delete it, and the report will leave out the loss curve"
-        ) from error
+    return read_json(
+        plan.files.history,
+        _SUMMARY,
+        what="the record of a training",
+        remedy="delete it, and the report will leave out the loss curve",
+        finite=False,
+    )
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:

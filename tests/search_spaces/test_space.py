@@ -219,7 +219,7 @@ def test_a_million_genotypes_cost_what_their_rows_cost():
 
 def test_json_of_another_format_is_refused():
     text = small_residual().to_json().replace('"format": 1', '"format": 99')
-    with pytest.raises(ValueError, match="format 99"):
+    with pytest.raises(ValueError, match="format: must be 1, given 99"):
         SearchSpace.from_json(text)
 
 

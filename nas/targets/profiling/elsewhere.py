@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, TypeAdapter
+
 from nas.durable import write_atomic, write_error
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
@@ -21,6 +23,7 @@ from nas.targets.profiling.results import read_results
 from nas.targets.profiling.rows_file import append, opened
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
+from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.kernels import Kernel
 
 HERE = Path(__file__).parent
@@ -168,24 +171,51 @@ class Manifest:
     networks: tuple[str, ...]
 
 
+class _Named(BaseModel):
+    """A network of a manifest, of which only its name is read here."""
+
+    name: str
+
+
+class _Timed(_Named):
+    """A kernel of a manifest, of which only its name and what it is are read here."""
+
+    kernel: KernelKey
+
+
+class _Content(BaseModel):
+    """What is read of a manifest; its fingerprint stands for the rest."""
+
+    fingerprint: str
+    format: int
+    kernels: list[_Timed]
+    networks: list[_Named]
+
+
+_CONTENT = TypeAdapter(_Content)
+
+
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder holds; raises `TargetError` where it is none of ours, or was changed."""
+    """What a folder holds.
+
+    Raises:
+        TargetError: The folder is none of ours.
+        UnreadableFile: Its manifest cannot be read, or was changed.
+    """
     path = folder / "manifest.json"
     if not path.exists():
         raise TargetError(
             f"{folder} holds no manifest.json; give a folder that "
             "`nas profile ... --backend elsewhere --out FOLDER` has written"
         )
-    try:
-        content = json.loads(path.read_bytes())
-        fingerprint = content.pop("fingerprint")
-        keys = {entry["name"]: KernelKey(**entry["kernel"]) for entry in content["kernels"]}
-        networks = tuple(entry["name"] for entry in content["networks"])
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise TargetError(f"{path} cannot be read: {error!r}; write the folder anew") from error
-    if fingerprint != _fingerprint(content) or content["format"] != FORMAT:
-        raise TargetError(f"{path} was changed, or is of another version; write the folder anew")
-    return Manifest(fingerprint, keys, networks)
+    source = Source(f"manifest {path}", "write the folder anew")
+    content = parse_json(read_text(path, source, at_most=MOST_BYTES), source)
+    found = checked(content, _CONTENT, source)
+    del content["fingerprint"]
+    if found.fingerprint != _fingerprint(content) or found.format != FORMAT:
+        raise source.error("was changed, or is of another version")
+    keys = {entry.name: entry.kernel for entry in found.kernels}
+    return Manifest(found.fingerprint, keys, tuple(entry.name for entry in found.networks))
 
 
 def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str, Row]]:

@@ -27,6 +27,7 @@ from nas.targets.profiling.whole import calibrate, measure, stratified
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.costs import total
+from search_spaces.documents import UnreadableFile
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from tests.nas.export.networks import space
@@ -159,7 +160,7 @@ class TestFile:
         content = json.loads(path.read_text())
         content["calibration"][key] = value
         path.write_text(json.dumps(content))
-        with pytest.raises(TargetError, match="cannot be read"):
+        with pytest.raises(UnreadableFile, match="delete it and calibrate again"):
             read_calibration(path, conditions={})
 
     @given(content=st.binary(max_size=200))
@@ -169,7 +170,7 @@ class TestFile:
     ) -> None:
         path = tmp_path_factory.mktemp("c") / "c.json"
         path.write_bytes(content)
-        with pytest.raises(TargetError, match="delete it and calibrate again"):
+        with pytest.raises(UnreadableFile, match="delete it and calibrate again"):
             read_calibration(path, conditions={})
 
 
