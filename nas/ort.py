@@ -12,16 +12,25 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as _state
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as Unsupported,
+)
 
 __all__ = ["RUNTIME_ERRORS", "onnxruntime"]
 
 # What it raises on a model that it cannot read or run.
 RUNTIME_ERRORS = (
-    _state.Fail,
-    _state.InvalidArgument,
-    _state.InvalidGraph,
-    _state.InvalidProtobuf,
-    _state.NotImplemented,
-    _state.RuntimeException,
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    Unsupported,
+    RuntimeException,
 )

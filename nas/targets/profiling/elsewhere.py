@@ -1,8 +1,8 @@
 """Measuring where the engine is not installed: a folder goes there, its results come back.
 
 The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
-onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both run the same
-code.
+onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both
+run the same code.
 """
 
 from __future__ import annotations
