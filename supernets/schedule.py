@@ -52,6 +52,7 @@ class TrainingSettings:
         for name in ("momentum", "label_smoothing", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in 0 to below 1, given {getattr(self, name)}")
+        _require_some_left(self.learning_rate, self.weight_decay)
         if self.float_epochs + self.quantized_epochs == 0:
             raise ValueError("float_epochs and quantized_epochs are both 0; train for one at least")
 
@@ -68,12 +69,22 @@ _LEAST = {
 }
 
 
+def _require_some_left(learning_rate: float, weight_decay: float) -> None:
+    if not learning_rate * weight_decay < 1:
+        raise ValueError(
+            f"learning_rate * weight_decay is {learning_rate:g} * {weight_decay:g} = "
+            f"{learning_rate * weight_decay:g}, so a step would take more than the whole weights "
+            "away; give values whose product is below 1, such as 0.2 and 0.0005"
+        )
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The steps of a training: how many, which are quantized, and the learning rate of each."""
 
     float_steps: int
     total: int
+    epoch: int
     warmup: int
     highest: float
 
@@ -96,6 +107,7 @@ def schedule(settings: TrainingSettings, images: int) -> Schedule:
     return Schedule(
         float_steps=epoch * settings.float_epochs,
         total=total,
+        epoch=epoch,
         warmup=round(settings.warmup * total),
         highest=settings.learning_rate,
     )

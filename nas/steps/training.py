@@ -22,6 +22,8 @@ from supernets.supernet import Supernet
 from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
+_LAST_POINTS = 10  # of the curve, by which the end of a training is judged
+_LEARNT = 0.98  # of the loss of a guess
 
 
 def device_of(plan: Plan) -> torch.device:
@@ -71,6 +73,8 @@ def trained(plan: Plan, display: Display) -> Supernet:
             plan.files.training.unlink(missing_ok=True)
             raise
     supernet.cpu()
+    if doubt := _doubt(history):
+        display.say(doubt)
     summary = _summary(history, settings, seconds=time.monotonic() - start)
     write_atomic(plan.files.history, json.dumps(summary).encode())
     save(supernet, plan.files.supernet)
@@ -100,6 +104,18 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
             f"{plan.files.history} is no record of a training ({type(error).__name__}: {error}); "
             "delete it, and the report will leave out the loss curve"
         ) from error
+
+
+def _doubt(history: History) -> str | None:
+    """A word of warning where the training ended hardly better than a guess."""
+    last = history.losses[-max(1, len(history.losses) // _CURVE_POINTS * _LAST_POINTS) :, 0]
+    if last.mean() < _LEARNT * history.guess:
+        return None
+    return (
+        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and always answering "
+        f"how often each class occurs has {history.guess:.4g}; it has learnt next to nothing: "
+        "train for longer, or change learning_rate"
+    )
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:
