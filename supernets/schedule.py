@@ -70,11 +70,11 @@ _LEAST = {
 
 
 def _require_some_left(learning_rate: float, weight_decay: float) -> None:
-    if not learning_rate * weight_decay < 1:
+    """A step must leave some of the weights; where the rate is at fault, training tells so."""
+    if learning_rate <= 1 and not learning_rate * weight_decay < 1:
         raise ValueError(
-            f"learning_rate * weight_decay is {learning_rate:g} * {weight_decay:g} = "
-            f"{learning_rate * weight_decay:g}, so a step would take more than the whole weights "
-            "away; give values whose product is below 1, such as 0.2 and 0.0005"
+            f"weight_decay must be below 1 / learning_rate = {1 / learning_rate:g}, or a step "
+            f"takes all of the weights away, given {weight_decay:g}"
         )
 
 

@@ -21,6 +21,7 @@ STEPS = [torch.full((3,), -4.0)]
     ("settings", "blamed"),
     [
         ({"learning_rate": 1e6, "weight_decay": 0.0}, "lower learning_rate from 1e+06"),
+        ({"learning_rate": 1e6}, "lower learning_rate from 1e+06"),
         ({"learning_rate": 100.0}, "lower learning_rate from 100"),
         ({"step_rate": 1e6}, "lower step_rate from 1e+06"),
         ({"weight_decay": 4.5}, "lower weight_decay from 4.5"),
@@ -37,11 +38,9 @@ def test_the_setting_that_caused_it_is_named(
     assert "train anew" in str(end.value)
 
 
-@pytest.mark.parametrize(
-    ("rate", "decay"), [(1e6, 5e-4), (0.2, 5.0), (2.0, 1.0), (1.0, math.inf), (1e200, 1e200)]
-)
+@pytest.mark.parametrize(("rate", "decay"), [(0.2, 5.0), (0.2, 1e6), (1.0, 1.0), (0.1, math.inf)])
 def test_a_decay_of_more_than_all_is_refused(rate: float, decay: float) -> None:
-    with pytest.raises(ValueError, match=r"learning_rate \* weight_decay is .*below 1"):
+    with pytest.raises(ValueError, match=r"weight_decay must be below 1 / learning_rate = \d+"):
         TrainingSettings(learning_rate=rate, weight_decay=decay)
 
 
