@@ -22,7 +22,7 @@ from supernets.supernet import Supernet
 from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
-_LAST_POINTS = 10  # of the curve, by which the end of a training is judged
+_LAST = 0.1  # of the steps, by which the end of a training is judged
 _LEARNT = 0.98  # of the loss of a guess
 
 
@@ -108,7 +108,7 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
 
 def _doubt(history: History) -> str | None:
     """A word of warning where the training ended hardly better than a guess."""
-    last = history.losses[-max(1, len(history.losses) // _CURVE_POINTS * _LAST_POINTS) :, 0]
+    last = history.losses[-max(1, round(_LAST * len(history.losses))) :, 0]
     if last.mean() < _LEARNT * history.guess:
         return None
     return (
