@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nas.archive_files import export_archive, merge_archives
+from nas.display import say
 from nas.folder import RunFolder, RunFolderError
 from nas.run_archive import archive_in
 
@@ -29,7 +29,7 @@ def export(
 ) -> None:
     """Write every evaluation of a run as a row of a CSV or Parquet file."""
     count = export_archive(archive_in(folder, databases=databases or ()), file)
-    Console().print(f"{count} evaluations in {file}")
+    say(f"{count} evaluations in {file}")
 
 
 @archive_app.command()
@@ -44,7 +44,7 @@ def merge(
     for other in others:
         _require_same_supernet(folder, other)
     count = merge_archives(into, found)
-    Console().print(f"{count} evaluations added to {folder}")
+    say(f"{count} evaluations added to {folder}")
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nas.display import Display, Terminal
 from nas.pipeline import run_steps
@@ -28,7 +27,6 @@ from search_spaces.space import SearchSpace
 THIS_CPU = "this-cpu"
 TABLE = ".csv"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-console = Console()
 
 Source = Annotated[Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")]
 Overrides = Annotated[
@@ -98,7 +96,7 @@ def profile_command(
     options = Options(
         target, backend, device, dtype, threads, budget_ms, sample, read, networks=calibrate
     )
-    with Terminal(console) as display:
+    with Terminal() as display:
         others = astuple(replace(options, networks=None))
         if not any(option is not None for option in others) and not _is_table(out):
             more = [] if calibrate is None else [f"compute.profile_networks={calibrate}"]
@@ -157,7 +155,9 @@ def _send(kernels: Kernels, display: Display, *, folder: Path | None, count: int
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(
         f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "
-        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1\n"
+        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1"
+    )
+    display.say(
         f"Copy its results.csv back into {folder}, then run this command with "
         f"--read {folder} --out TABLE{TABLE}"
     )

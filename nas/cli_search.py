@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from nas.display import Terminal
+from nas.display import Terminal, say
 from nas.folder import RunFolder
 from nas.pipeline import STEPS, run_steps
 from nas.recipe import RecipeError, load_recipe
@@ -48,7 +47,6 @@ def search_command(
     databases: Databases = None,
 ) -> None:
     """Search with a trained supernet; with --from, for other devices out of a finished run."""
-    console = Console()
     if recipe is not None and source is None:
         if targets or evaluations or databases:
             raise RecipeError(
@@ -56,7 +54,7 @@ def search_command(
             )
         made = load_recipe(recipe, set_ or ())
         step = next(step for step in STEPS if step.name == "search")
-        with Terminal(console) as display:
+        with Terminal() as display:
             run_steps(made, [step], folder=out or recipe.parent / made.name, display=display)
         return
     if source is None or recipe is not None:
@@ -65,7 +63,7 @@ def search_command(
         raise RecipeError("--from needs --target, a shipped target (`nas targets`) or a file")
     origin = source.parent if source.is_file() else source
     folder = out or origin.with_name(f"{origin.name}-{'-'.join(Path(t).stem for t in targets)}")
-    with Terminal(console) as display:
+    with Terminal() as display:
         results = reused(
             source,
             targets,
@@ -75,5 +73,5 @@ def search_command(
             databases=databases or (),
             display=display,
         )
-    console.print(summary_table(results))
-    console.print(f"report: {RunFolder(folder).report}")
+    say(summary_table(results))
+    say(f"report: {RunFolder(folder).report}")

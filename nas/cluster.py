@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 import socket
 import sys
 import traceback
@@ -202,6 +203,7 @@ def _failure(error: BaseException) -> Failure:
 
 def require_ray() -> ModuleType:
     """Ray itself; raises `ClusterError` where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's maker is told nothing by default
     try:
         import ray
         import ray.exceptions

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from rich.table import Table
 
 from nas.cluster import require_ray
+from nas.display import Table
 from nas.experience import Experience, experience_of, kept
 from nas.export import forms_for
 from nas.feasibility import ConstraintError, feasibility
@@ -173,12 +173,12 @@ def overview(plan: Plan) -> list[Table]:
     """What will be searched and for whom, as tables for the terminal."""
     size = plan.space.size
     title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
-    space = Table("cost", "smallest", "median", "largest", title=title, title_justify="left")
+    space = Table(("cost", "smallest", "median", "largest"), title=title)
     for name, made in cost_ranges(plan).items():
         space.add_row(
             name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
         )
-    targets = Table("target", "figures", "minimised", "limits", "random subnets within")
+    targets = Table(("target", "figures", "minimised", "limits", "random subnets within"))
     unmeasured = plan.unmeasured()
     for target in plan.targets:
         section = plan.section(target)

@@ -30,9 +30,19 @@ class TrainingState:
         self.step = 0
         self.losses = torch.full((steps, len(LOSSES)), math.nan)
         self.optimizer = _optimizer(supernet, settings)
+        self._size = self._weights_size()
         made_by = {**asdict(settings), "images": images}
         del made_by["checkpoint_seconds"]  # it may change from one start to the next
         self._made_by = json.dumps(made_by, sort_keys=True)
+
+    @property
+    def growth(self) -> float:
+        """The norm of the weights over that of those that the training began with."""
+        return self._weights_size() / self._size
+
+    def _weights_size(self) -> float:
+        weights = self.optimizer.param_groups[0]["params"]
+        return float(torch.stack([weight.detach().norm() for weight in weights]).norm())
 
     def update(self, learning_rate: float) -> float:
         """One step of the optimizer on the gradients there are; gives their norm before clipping.

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
-from nas.display import Display
+from nas.display import Display, Table
 from nas.feasibility import feasibility
 from nas.plan import Plan
 from nas.steps.calibrating import calibrated, measured
@@ -138,8 +137,9 @@ class Profiling:
             )
         target = load_target(self.target_file)
         display.say(summary(target, notes, self.space))
-        display.say(f"table: {self.path}\ntarget: {self.target_file}, in a recipe:")
-        display.say(f'  \\[\\[targets]]\n  name = "{self.target_file}"')
+        display.say(f"table: {self.path}")
+        named = f'  [[targets]]\n  name = "{self.target_file}"'
+        display.say(f"target: {self.target_file}, in a recipe:\n{named}")
         return target
 
 
@@ -159,7 +159,7 @@ def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Tab
     left = wanted.total() - there.total()
     seconds = left * budget_ms * _AROUND / 1e3
     title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
-    table = Table("operator", "bits", "kernels", "measured", title=title, title_justify="left")
+    table = Table(("operator", "bits", "kernels", "measured"), title=title)
     for (operator, bits), count in sorted(wanted.items()):
         table.add_row(operator, bits, str(count), str(there[operator, bits]))
     return table

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
-from rich.table import Table
 
 from nas.archive import Archive
-from nas.display import Display
+from nas.display import Display, Table
 from nas.durable import write_atomic
 from nas.evaluate import Evaluation, flat
 from nas.feasibility import feasibility
@@ -87,10 +86,10 @@ def table_overview(plan: TablePlan) -> list[Table]:
         f"{table.name}: {len(table.space.choices)} choices, {table.space.size:.3g} distinct "
         f"networks, {table.rows:,} rows"
     )
-    choices = Table("choice", "options", title=title, title_justify="left")
+    choices = Table(("choice", "options"), title=title)
     for made in table.space.choices:
         choices.add_row(made.name, ", ".join(map(str, made.options)))
-    targets = Table("target", "minimised", "limits")
+    targets = Table(("target", "minimised", "limits"))
     for goal in plan.problem.goals:
         limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
         targets.add_row(goal.name, ", ".join(goal.objectives), limits or "none")

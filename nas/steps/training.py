@@ -25,6 +25,8 @@ from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
 _SUMMARY = TypeAdapter(TrainingSummary)
+_LAST = 0.1  # of the steps, by which the end of a training is judged
+_LEARNT = 0.98  # of the loss of a guess
 
 
 def device_of(plan: Plan) -> torch.device:
@@ -74,6 +76,8 @@ def trained(plan: Plan, display: Display) -> Supernet:
             plan.files.training.unlink(missing_ok=True)
             raise
     supernet.cpu()
+    if doubt := _doubt(history):
+        display.say(doubt)
     summary = _summary(history, settings, seconds=time.monotonic() - start)
     write_atomic(plan.files.history, json.dumps(summary).encode())
     save(supernet, plan.files.supernet)
@@ -100,6 +104,18 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
         what="the record of a training",
         remedy="delete it, and the report will leave out the loss curve",
         finite=False,
+    )
+
+
+def _doubt(history: History) -> str | None:
+    """A word of warning where the training ended hardly better than a guess."""
+    last = history.losses[-max(1, round(_LAST * len(history.losses))) :, 0]
+    if last.mean() < _LEARNT * history.guess:
+        return None
+    return (
+        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and always answering "
+        f"how often each class occurs has {history.guess:.4g}; it has learnt next to nothing: "
+        "train for longer, or change learning_rate"
     )
 
 

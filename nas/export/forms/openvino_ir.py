@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -55,8 +58,7 @@ class OpenVinoForm:
         """A folder of two files."""
         self.require()
         require_parent(path)
-        import openvino  # pyright: ignore[reportMissingImports]
-
+        openvino = _openvino()
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
             export_onnx(deployed, file, metadata=metadata, source_size=source_size)
@@ -73,8 +75,7 @@ class OpenVinoForm:
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The folder in OpenVINO, on the CPU, in float32 where it does not run on integers."""
         self.require()
-        import openvino  # pyright: ignore[reportMissingImports]
-
+        openvino = _openvino()
         core = openvino.Core()
         options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         try:
@@ -113,6 +114,13 @@ class OpenVinoForm:
         return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
 
 
+def _openvino() -> ModuleType:
+    """OpenVINO, which sends its maker usage data at import; without that package it sends none."""
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", cast("Any", None))  # cannot be imported
+    return importlib.import_module("openvino")
+
+
 def _in_8_bits(path: Path) -> None:
     """Every weight's codes in 8 bits: OpenVINO (2026.4) reads no 2, and widens some of the 4."""
     model = onnx.load(path)
@@ -130,8 +138,7 @@ def _keep_roundings(model: Any) -> None:
 
     OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
     """
-    from openvino import opset13  # pyright: ignore[reportMissingImports]
-
+    opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
         for slot in op.inputs() if op.get_type_name() == "Add" else ():
             read = slot.get_source_output()

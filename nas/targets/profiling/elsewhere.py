@@ -1,13 +1,15 @@
 """Measuring where the engine is not installed: a folder goes there, its results come back.
 
 The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
-onnxruntime only. It times as this machine is timed: both run the same code.
+onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both
+run the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from nas import ort
 from nas.durable import write_atomic, write_error
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
@@ -30,7 +33,7 @@ HERE = Path(__file__).parent
 MODELS = "models"
 FORMAT = 1
 CONDITIONS = ("device", "runtime", "threads")
-_PACKAGE = "nas.targets.profiling.timing"
+_ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
 
 def write_folder(
@@ -56,9 +59,9 @@ def write_folder(
         raise TargetError(f"{folder} holds other files; give a new folder, or an empty one")
     try:
         (folder / MODELS).mkdir(parents=True, exist_ok=True)
-        for name in ("timing.py", "measure.py"):
-            text = (HERE / name).read_text(encoding="utf-8")
-            (folder / name).write_text(text.replace(_PACKAGE, "timing"), encoding="utf-8")
+        for source in (Path(ort.__file__), HERE / "timing.py", HERE / "measure.py"):
+            text = source.read_text(encoding="utf-8")
+            (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
     except OSError as error:
         raise write_error(folder, error) from error
     _write_models(wanted, folder=folder, networks=networks)
