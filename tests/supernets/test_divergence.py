@@ -25,7 +25,6 @@ STEPS = [torch.full((3,), -4.0)]
         ({"learning_rate": 100.0}, "lower learning_rate from 100"),
         ({"step_rate": 1e6}, "lower step_rate from 1e+06"),
         ({"weight_decay": 4.5}, "lower weight_decay from 4.5"),
-        ({"distillation": 1e6}, "lower distillation from 1e+06"),
     ],
 )
 def test_the_setting_that_caused_it_is_named(
