@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +17,8 @@ from types import ModuleType, TracebackType
 from typing import Any, cast
 
 from nas.answers import Answers
-from nas.dispatch import RETRIES, ClusterError, Crew, Dispatch, Failure, told
+from nas.crew import ClusterError, Crew, Failure, Reply, Worker
+from nas.dispatch import Dispatch
 from nas.evaluate import (
     Evaluation,
     EvaluationError,
@@ -29,6 +32,9 @@ from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
 _CONNECT_S = 10.0
+_RETRIES = 3
+_HEAD_S = 40.0  # Ray ends a process that has been without its head for a minute
+_LOG = logging.getLogger(__name__)
 
 
 class RayEvaluator:
@@ -84,9 +90,11 @@ class RayEvaluator:
             # list, since Ray would unpack a bare reference each time. As an argument of the actor
             # it would be lost with it (ray-project/ray#53727).
             shared = [self._ray.put(factory)]
-            made = [self._worker(resources) for _ in range(workers)]
-            self._await_workers(made, shared)
-            self._crew = Crew(self._ray, made, shared)
+            self._lifelines = Lifelines(self._ray)
+            self._crew = Crew(self._ray, [], shared)
+            self._stack.callback(self._crew.dismiss)
+            self._crew.workers += [Worker(self._actor(resources)) for _ in range(workers)]
+            self._await_workers()
             undo.pop_all()
 
     def __enter__(self) -> RayEvaluator:
@@ -119,25 +127,29 @@ class RayEvaluator:
         """
         remaining = iter(genotypes)
         chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
-        dispatch = Dispatch(self._ray, self._crew, deadline_s=self._deadline_s, patience_s=_START_S)
+        dispatch = Dispatch(
+            self._crew,
+            deadline_s=self._deadline_s,
+            patience_s=_START_S,
+            look=self._lifelines.check,
+        )
         return dispatch.run(chunks, rival_of)
 
-    def _worker(self, resources: Mapping[str, float]) -> Any:
+    def _actor(self, resources: Mapping[str, float]) -> Any:
         threads = str(max(1, int(resources["CPU"])))
-        made = self._ray.remote(_Worker).options(
+        made = self._ray.remote(_Actor).options(
             num_cpus=resources["CPU"],
             num_gpus=resources["GPU"],
             max_restarts=-1,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        worker = made.remote(int(threads))
-        self._stack.callback(self._ray.kill, worker)
-        return worker
+        return made.remote(int(threads))
 
-    def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+    def _await_workers(self) -> None:
+        crew = self._crew
         calls = [
-            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [], {})
-            for worker in workers
+            worker.actor.evaluate.options(max_task_retries=_RETRIES).remote(crew.factory, [], {})
+            for worker in crew.workers
         ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
@@ -147,17 +159,24 @@ class RayEvaluator:
                 "work to end or ask for fewer workers"
             )
         try:
-            failures = [failure for _, failure in self._ray.get(started) if failure is not None]
+            replies: list[Reply] = self._ray.get(calls)
         except self._ray.exceptions.RayError as error:
             raise ClusterError(f"a worker died when it was started: {error}") from error
-        if failures:
-            raise told(ClusterError, failures[0], "building the evaluator in a worker failed")
+        for worker, reply in zip(crew.workers, replies, strict=True):
+            worker.where = reply.where
+            if reply.failure is not None:
+                told = ClusterError(
+                    f"building the evaluator in the worker at {reply.where} failed: "
+                    f"{reply.failure.message}"
+                )
+                told.add_note(reply.failure.trace)
+                raise told
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class _Worker:
+class _Actor:
     """What runs in an actor: the evaluator, built when first used (again after a restart)."""
 
     def __init__(self, threads: int) -> None:
@@ -169,8 +188,9 @@ class _Worker:
         factory: Sequence[Any],
         genotypes: Sequence[Genotype],
         rivals: Mapping[Genotype, Answers],
-    ) -> tuple[list[Evaluation], Failure | None]:
+    ) -> Reply:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
+        where = f"{socket.gethostname()}:{os.getpid()}"
         done: list[Evaluation] = []
         try:
             evaluate = self._built(*factory)
@@ -181,8 +201,8 @@ class _Worker:
             for arrived in evaluate(genotypes):
                 done.extend(arrived)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
-            return done, _failure(error)
-        return done, None
+            return Reply(done, _failure(error), where)
+        return Reply(done, None, where)
 
     def _built(self, reference: Any) -> Evaluator:
         if self._evaluator is None:
@@ -245,6 +265,48 @@ def _check_reachable(address: str) -> None:
     host, separator, port = address.rpartition("//")[2].rpartition(":")
     if separator and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+
+
+class Lifelines:
+    """What of a cluster this process cannot be without: its head, and Ray's server on this machine.
+
+    Ray itself waits for either, then ends this process without a word.
+
+    Args:
+        ray: Ray, connected.
+    """
+
+    def __init__(self, ray: ModuleType) -> None:
+        here = ray.get_runtime_context()
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        own = nodes[here.get_node_id()]
+        self._head: str = here.gcs_address
+        self._server = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
+        self._missed: float | None = None
+
+    def check(self) -> None:
+        """Raise `ClusterError` where either is gone; a head may come back, which is waited for."""
+        try:
+            _check_reachable(self._server)
+        except OSError as error:
+            raise _gone(f"Ray's server at {self._server} has ended ({error})") from error
+        try:
+            _check_reachable(self._head)
+            self._missed = None
+        except OSError as error:
+            now = time.monotonic()
+            if self._missed is None:
+                self._missed = now
+                _LOG.warning(
+                    "the head of the Ray cluster at %s does not answer (%s); waiting up to %g s",
+                    *(self._head, error, _HEAD_S),
+                )
+            if now >= self._missed + _HEAD_S:
+                raise _gone(f"the Ray cluster at {self._head} is gone ({error})") from error
+
+
+def _gone(what: str) -> ClusterError:
+    return ClusterError(f"{what}; what was done is kept, so start the cluster and go on from there")
 
 
 def check_room(workers: int, each: Mapping[str, float]) -> None:
