@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nas.cluster import ClusterError
+from nas.crew import ClusterError
 from nas.display import Terminal
 from nas.recipe import RecipeError
 from nas.sweep import jobs, summary, sweep, write_summary

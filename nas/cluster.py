@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import logging
-import math
 import os
 import socket
 import sys
-import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, cast
 
 from nas.answers import Answers
+from nas.connection import Lifelines, check_room, connected, require_ray
 from nas.crew import ClusterError, Crew, Failure, Reply, Worker
 from nas.dispatch import Dispatch
 from nas.evaluate import (
@@ -31,10 +29,8 @@ from nas.evaluate import (
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
-_CONNECT_S = 10.0
+_END_S = 10.0  # for calls to workers that were killed
 _RETRIES = 3
-_HEAD_S = 40.0  # Ray ends a process that has been without its head for a minute
-_LOG = logging.getLogger(__name__)
 
 
 class RayEvaluator:
@@ -92,7 +88,8 @@ class RayEvaluator:
             shared = [self._ray.put(factory)]
             self._lifelines = Lifelines(self._ray)
             self._crew = Crew(self._ray, [], shared)
-            self._stack.callback(self._crew.dismiss)
+            self._stream: Generator[list[Evaluation], None, None] | None = None
+            self._stack.callback(self._dismiss)
             self._crew.workers += [Worker(self._actor(resources)) for _ in range(workers)]
             self._await_workers()
             undo.pop_all()
@@ -133,7 +130,13 @@ class RayEvaluator:
             patience_s=_START_S,
             look=self._lifelines.check,
         )
-        return dispatch.run(chunks, rival_of)
+        self._stream = dispatch.run(chunks, rival_of)
+        return self._stream
+
+    def _dismiss(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._crew.dismiss(ending_s=0.0 if self._lifelines.gone else _END_S)
 
     def _actor(self, resources: Mapping[str, float]) -> Any:
         threads = str(max(1, int(resources["CPU"])))
@@ -217,117 +220,3 @@ class _Actor:
 def _failure(error: BaseException) -> Failure:
     named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
     return Failure(f"{named}{error}", traceback.format_exc())
-
-
-def require_ray() -> ModuleType:
-    """Ray itself; raises `ClusterError` where it is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise ClusterError(
-            "evaluating on a cluster needs Ray, which is not installed; "
-            'run: pip install "elastic-nas[cluster]"'
-        ) from error
-    return ray
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[ModuleType]:
-    """Ray with a cluster: that of this process, that at `address`, or a new one of this machine.
-
-    Raises:
-        ClusterError: Ray is not installed, or no cluster can be reached at `address`.
-    """
-    ray = require_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    address = address or "local"
-    local = {"include_dashboard": False} if address == "local" else {}
-    try:
-        _check_reachable(address)
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
-    except Exception as error:  # of many kinds, bare ones among them
-        raise ClusterError(
-            f"no Ray cluster can be reached at {address!r}: {error}; start one with "
-            "`ray start --head`, or leave out the address to use this machine; if one runs there, "
-            "RAY_AUTH_MODE and the token must be the same here (docs/cluster.md)"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Try the address once: Ray itself tries for many minutes."""
-    host, separator, port = address.rpartition("//")[2].rpartition(":")
-    if separator and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-
-
-class Lifelines:
-    """What of a cluster this process cannot be without: its head, and Ray's server on this machine.
-
-    Ray itself waits for either, then ends this process without a word.
-
-    Args:
-        ray: Ray, connected.
-    """
-
-    def __init__(self, ray: ModuleType) -> None:
-        here = ray.get_runtime_context()
-        nodes = {node["NodeID"]: node for node in ray.nodes()}
-        own = nodes[here.get_node_id()]
-        self._head: str = here.gcs_address
-        self._server = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
-        self._missed: float | None = None
-
-    def check(self) -> None:
-        """Raise `ClusterError` where either is gone; a head may come back, which is waited for."""
-        try:
-            _check_reachable(self._server)
-        except OSError as error:
-            raise _gone(f"Ray's server at {self._server} has ended ({error})") from error
-        try:
-            _check_reachable(self._head)
-            self._missed = None
-        except OSError as error:
-            now = time.monotonic()
-            if self._missed is None:
-                self._missed = now
-                _LOG.warning(
-                    "the head of the Ray cluster at %s does not answer (%s); waiting up to %g s",
-                    *(self._head, error, _HEAD_S),
-                )
-            if now >= self._missed + _HEAD_S:
-                raise _gone(f"the Ray cluster at {self._head} is gone ({error})") from error
-
-
-def _gone(what: str) -> ClusterError:
-    return ClusterError(f"{what}; what was done is kept, so start the cluster and go on from there")
-
-
-def check_room(workers: int, each: Mapping[str, float]) -> None:
-    """Refuse what would wait for ever: a worker that fits on no machine is never started.
-
-    Args:
-        workers: How many must fit at the same time.
-        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
-
-    Raises:
-        ClusterError: Saying what the cluster has.
-    """
-    machines = [node["Resources"] for node in require_ray().nodes() if node["Alive"]]
-    asked = {kind: amount for kind, amount in each.items() if amount}
-    room = sum(
-        min(math.floor(has.get(kind, 0.0) / amount + 1e-6) for kind, amount in asked.items())
-        for has in machines
-    )
-    if room < workers:
-        has = [{kind: machine.get(kind, 0.0) for kind in ("CPU", "GPU")} for machine in machines]
-        raise ClusterError(
-            f"the cluster has room for {room} of the {workers} workers asked for, each with "
-            f"{asked}; its machines have {has}; ask for fewer or smaller workers or add machines"
-        )

@@ -94,9 +94,16 @@ class Crew:
         _LOG.warning("a worker is given up, it cannot be started anew: %s", reply.failure.message)
         return []
 
-    def dismiss(self) -> None:
-        """Kill all workers and await the end of every call, before Ray itself may be stopped."""
+    def dismiss(self, *, ending_s: float) -> None:
+        """Kill all workers, await the end of their calls, and let go of whatever is Ray's.
+
+        In this order: Ray stopped in a process that still has calls to the dead under way can take
+        that process down with it.
+        """
         for worker in self.workers:
             self.ray.kill(worker.actor)
-        self.workers.clear()
+        if self.away:
+            self.ray.wait(list(self.away), num_returns=len(self.away), timeout=ending_s)
         self.away.clear()
+        self.workers.clear()
+        self.factory = ()

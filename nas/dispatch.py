@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ class Dispatch:
 
     def run(
         self, chunks: Iterable[Sequence[Genotype]], rival_of: RivalOf
-    ) -> Iterator[list[Evaluation]]:
+    ) -> Generator[list[Evaluation], None, None]:
         """The evaluations as they arrive; raises the first failure when all calls have ended.
 
         As many chunks are ready as last arrived together, one at least, so that no worker waits
@@ -91,16 +91,18 @@ class Dispatch:
         is awaited after a failure no longer.
         """
         self._chunks, self._rival_of = iter(chunks), rival_of
-        more = self._fill()
-        while self._calls or self._waiting or more:
-            arrived = self._arrived(wait=not more)
-            self._submit()  # before the caller is busy
-            if arrived:
-                yield arrived
+        try:
             more = self._fill()
-            if self._failure is not None and all(call.late for call in self._calls.values()):
-                self._hand_over(list(self._calls))
-                raise self._failure
+            while self._calls or self._waiting or more:
+                arrived = self._arrived(wait=not more)
+                self._submit()  # before the caller is busy
+                if arrived:
+                    yield arrived
+                more = self._fill()
+                if self._failure is not None and all(call.late for call in self._calls.values()):
+                    raise self._failure
+        finally:
+            self._hand_over(list(self._calls))
 
     def _fill(self) -> bool:
         """Keep workers busy and chunks ready; whether to go on after a look at what arrived."""
@@ -243,7 +245,7 @@ class Dispatch:
                 self._waiting.appendleft(job)
             _LOG.warning(
                 "%s: %s; another worker takes over (%d of %d workers are left)",
-                *(job, failure.message, len(self._crew.present), len(self._crew.workers)),
+                *(str(job), failure.message, len(self._crew.present), len(self._crew.workers)),
             )
 
     def _drop_overdue(self) -> None:
@@ -282,7 +284,7 @@ class Dispatch:
             _LOG.warning(
                 "late: the worker at %s has been evaluating %s for %.3g s, the longest before "
                 "took %.3g s; another worker evaluates it too, the first answer counts",
-                *(call.worker.where, call.job, now - call.begun, self._crew.longest_s),
+                *(call.worker.where, str(call.job), now - call.begun, self._crew.longest_s),
             )
             at_it = sum(other.job is call.job for other in self._calls.values())
             if at_it < 2 and call.job not in self._waiting and self._failure is None:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from rich.table import Table
 
-from nas.cluster import require_ray
+from nas.connection import require_ray
 from nas.experience import Experience, experience_of, kept
 from nas.export import forms_for
 from nas.feasibility import ConstraintError, feasibility

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from nas.recipe_file import RecipeError, read_recipe, validated
+from nas.search.evolution import METHODS, require
 from nas.search.named import SEARCHERS
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
@@ -210,6 +211,8 @@ class TargetSection(Section):
 def _known(name: str) -> str:
     if name not in SEARCHERS:
         raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
+    if name in METHODS:
+        require(name)
     return name
 
 

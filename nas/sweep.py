@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cluster import Lifelines, check_room, connected
+from nas.connection import Lifelines, check_room, connected
 from nas.dispatch import LOOK_S
 from nas.display import Display
 from nas.durable import write_atomic
