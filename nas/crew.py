@@ -86,7 +86,7 @@ class Crew:
             if until < math.inf:  # it died over a call that somebody else has answered
                 self.lost(worker)
                 return []
-            reply = Reply([], Failure(str(error)), worker.where)
+            reply = Reply([], Failure(str(error).partition("\n")[0]), worker.where)
         worker.where = reply.where
         if reply.failure is None or until < math.inf:
             return [worker]

@@ -201,7 +201,8 @@ class Dispatch:
             reply = Reply([], Failure(str(error.cause), str(error)), call.worker.where)
         except self._ray.exceptions.RayError as error:
             self._crew.lost(call.worker)
-            self._repeat(call, Failure(f"the worker died: {error}"), counts=self._was_alive(call))
+            died = f"its worker died ({type(error).__name__}), look for a lack of memory there"
+            self._repeat(call, Failure(died, str(error)), counts=self._was_alive(call))
             return []
         call.worker.where = reply.where
         self._idle.append(call.worker)
@@ -244,7 +245,7 @@ class Dispatch:
             if job not in self._waiting:
                 self._waiting.appendleft(job)
             _LOG.warning(
-                "%s: %s; another worker takes over (%d of %d workers are left)",
+                "%s: %s; another one takes over (%d of %d workers are left)",
                 *(str(job), failure.message, len(self._crew.present), len(self._crew.workers)),
             )
 

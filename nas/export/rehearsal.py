@@ -95,11 +95,11 @@ def _weight(op: Op, shape: Shape, rng: np.random.Generator) -> Weight:
         return rng.standard_normal(shape).astype(np.float32)
     low, high = op.weight.code_range
     groups = shape[0] if isinstance(op.weight.granularity, PerChannel) else 1
-    zero = 0 if op.weight.symmetric else (low + high) // 2
+    between = (0, 0) if op.weight.symmetric else (low, high)  # a runtime may want all zeros alike
     return IntegerTensor(
         rng.integers(low, high, shape, dtype=np.int32, endpoint=True),
         rng.uniform(0.01, 0.02, groups).astype(np.float32),
-        np.full(groups, zero, np.int32),
+        rng.integers(*between, groups, dtype=np.int32, endpoint=True),
         op.weight,
     )
 

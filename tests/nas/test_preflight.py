@@ -52,6 +52,15 @@ def test_a_cluster_that_cannot_be_reached(recipe: Path) -> None:
     assert f"no Ray cluster can be reached at '{address}'" in told
 
 
+def test_a_place_where_ray_cannot_write(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_TMPDIR", "/proc/nowhere")
+    told = refused(recipe, "compute.workers=1")
+    assert "no Ray cluster can be started on this machine" in told
+    assert "RAY_TMPDIR" in told
+    assert "compute.workers = 0" in told
+
+
 @pytest.mark.ray
 def test_a_cluster_that_is_too_small(recipe: Path) -> None:
     ray = pytest.importorskip("ray")
@@ -64,15 +73,6 @@ def test_a_cluster_that_is_too_small(recipe: Path) -> None:
         assert "room for 0 of the 1 workers" in told
     finally:
         ray.shutdown()
-
-
-def test_a_place_where_ray_cannot_write(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_TMPDIR", "/proc/nowhere")
-    told = refused(recipe, "compute.workers=1")
-    assert "no Ray cluster can be started on this machine" in told
-    assert "RAY_TMPDIR" in told
-    assert "compute.workers = 0" in told
 
 
 def test_a_database_that_is_away(recipe: Path, tmp_path: Path) -> None:
