@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from nas.crew import ClusterError
 from nas.display import Terminal
+from nas.folder import RunFolderError
 from nas.recipe import RecipeError
 from nas.sweep import jobs, summary, sweep, write_summary
 
@@ -37,7 +39,17 @@ def sweep_command(
     todo = jobs(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write the folder of the sweep {out}: {error.strerror or error}; choose "
+            "another with --out"
+        ) from error
+    if (out / "sweep.csv").is_dir():
+        raise RunFolderError(f"{out / 'sweep.csv'} is a folder; choose another folder with --out")
     with Terminal(console) as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")

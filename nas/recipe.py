@@ -290,7 +290,7 @@ class ComputeSection(Section):
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """For one evaluation on a worker; one that takes longer is stopped and ends the search."""
+    """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
     ray_address: str | None = None
 
 
