@@ -39,17 +39,7 @@ def sweep_command(
     todo = jobs(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot write the folder of the sweep {out}: {error.strerror or error}; choose "
-            "another with --out"
-        ) from error
-    if (out / "sweep.csv").is_dir():
-        raise RunFolderError(f"{out / 'sweep.csv'} is a folder; choose another folder with --out")
+    _require_place(out)
     with Terminal(console) as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
@@ -66,6 +56,21 @@ def sweep_command(
             f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; error.txt in their "
             "folders says why; the same command does only these again"
         )
+
+
+def _require_place(out: Path) -> None:
+    """Raise `RunFolderError` where the sweep could not write, before there is work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write the folder of the sweep {out}: {error.strerror or error}; choose "
+            "another with --out"
+        ) from error
+    if (out / "sweep.csv").is_dir():
+        raise RunFolderError(f"{out / 'sweep.csv'} is a folder; choose another folder with --out")
 
 
 def _cell(value: object) -> str:
