@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nas.cluster import ClusterError
+from nas.crew import ClusterError
 from nas.display import Table, Terminal, say
+from nas.folder import RunFolderError
 from nas.recipe import RecipeError
 from nas.sweep import jobs, summary, sweep, write_summary
 
@@ -34,7 +36,7 @@ def sweep_command(
     todo = jobs(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
-    out.mkdir(parents=True, exist_ok=True)
+    _require_place(out)
     with Terminal() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
@@ -51,6 +53,21 @@ def sweep_command(
             f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; error.txt in their "
             "folders says why; the same command does only these again"
         )
+
+
+def _require_place(out: Path) -> None:
+    """Raise `RunFolderError` where the sweep could not write, before there is work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write the folder of the sweep {out}: {error.strerror or error}; choose "
+            "another with --out"
+        ) from error
+    if (out / "sweep.csv").is_dir():
+        raise RunFolderError(f"{out / 'sweep.csv'} is a folder; choose another folder with --out")
 
 
 def _cell(value: object) -> str:

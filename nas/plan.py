@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.cluster import require_ray
+from nas.connection import require_ray
 from nas.display import Table
 from nas.experience import Experience, experience_of, kept
 from nas.export import forms_for

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nas.outside import OUTSIDE
 from nas.recipe_file import RecipeError, read_recipe, validated
+from nas.search.evolution import METHODS, require
 from nas.search.named import SEARCHERS
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
@@ -205,6 +206,8 @@ class TargetSection(Section):
 def _known(name: str) -> str:
     if name not in SEARCHERS:
         raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
+    if name in METHODS:
+        require(name)
     return name
 
 
@@ -273,7 +276,7 @@ class ComputeSection(Section):
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """For one evaluation on a worker; one that takes longer is stopped and ends the search."""
+    """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
     ray_address: Annotated[Cluster | None, OUTSIDE] = None
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cluster import check_room, connected
+from nas.connection import Lifelines, check_room, connected
+from nas.dispatch import LOOK_S
 from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
@@ -113,7 +114,7 @@ def sweep(
         The results of each job, or why it failed.
 
     Raises:
-        ClusterError: Ray is missing, the cluster cannot be reached or no run fits on it.
+        ClusterError: Ray is missing, the cluster cannot be reached, is lost, or no run fits on it.
     """
     found: dict[Job, Results | str] = {job: done for job in todo if (done := job.results)}
     left = [job for job in todo if job not in found]
@@ -134,15 +135,18 @@ def _outcomes(
     with connected(address) as ray:
         check_room(1, {"CPU": cpus, "GPU": gpus})
         task = ray.remote(_run).options(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)
+        lifelines = Lifelines(ray)
         waiting: dict[Any, Job] = {task.remote(job): job for job in left}
         while waiting:
-            [reference], _ = ray.wait(list(waiting), num_returns=1)
-            job = waiting.pop(reference)
-            try:
-                problem = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                problem = f"its worker died {_RETRIES + 1} times: {error}"
-            yield job, problem or load(RunFolder(job.folder).results)
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
+            lifelines.check()
+            for reference in done:
+                job = waiting.pop(reference)
+                try:
+                    problem = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    problem = f"its worker died {_RETRIES + 1} times: {error}"
+                yield job, problem or load(RunFolder(job.folder).results)
 
 
 def _run(job: Job) -> str | None:

@@ -12,6 +12,7 @@ from nas.export.form import Exporter, Opened, bytes_of
 from nas.export.forms import FORMS, form_of, forms_for
 from nas.export.onnx import OnnxReport, export_onnx
 from nas.export.policy import read_policy
+from nas.export.rehearsal import rehearse
 from nas.export.size import ONNX_FUSION, onnx_bytes
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "forms_for",
     "onnx_bytes",
     "read_policy",
+    "rehearse",
     "verify",
 ]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from nas.export.containers import ExportError
 from nas.export.form import Exporter, bytes_of
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, GlobalPool, Op, Shape
 from search_spaces.quant import PerChannel, Quant
 from supernets.deploy import Deployed, Layer, Weight, without_norms
 from supernets.integers import ActivationScale, IntegerTensor
+
+_PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "executorch")
 
 
 def rehearsed_bytes(
@@ -31,6 +37,38 @@ def rehearsed_bytes(
         path = Path(folder) / f"subnet{form.suffix}"
         form.write(stand_in(graph), path, metadata=metadata, source_size=source_size)
         return float(bytes_of(path))
+
+
+def rehearse(form: Exporter, graphs: Iterable[Graph], *, image: Shape) -> None:
+    """Write `graphs` in `form` with random numbers and run the files, before there is a network.
+
+    Args:
+        form: The form that a recipe asks for.
+        graphs: Resolved networks of the space.
+        image: `(channels, height, width)` of the images that will be fed.
+
+    Raises:
+        ExportError: The installed packages cannot write or run one of them.
+    """
+    images = torch.zeros(2, *image)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, graph in enumerate(graphs):
+            path = Path(folder) / f"{number}{form.suffix}"
+            try:
+                form.write(stand_in(graph), path, metadata={}, source_size=image[1])
+                form.open(path, graph).logits(images)
+            except Exception as error:  # of many kinds, since each runtime has its own
+                raise ExportError(
+                    f"the packages installed here cannot write and run networks of this space as "
+                    f"{form.name!r} ({_installed()}): {type(error).__name__}: {error}; upgrade "
+                    f"them, or leave {form.name!r} out of export.formats"
+                ) from error
+
+
+def _installed() -> str:
+    """The packages that write and run exported files, with their versions."""
+    found = [name for name in _PACKAGES if importlib.util.find_spec(name) is not None]
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in found)
 
 
 def stand_in(graph: Graph) -> Deployed:
@@ -57,11 +95,11 @@ def _weight(op: Op, shape: Shape, rng: np.random.Generator) -> Weight:
         return rng.standard_normal(shape).astype(np.float32)
     low, high = op.weight.code_range
     groups = shape[0] if isinstance(op.weight.granularity, PerChannel) else 1
-    zero = 0 if op.weight.symmetric else (low + high) // 2
+    between = (0, 0) if op.weight.symmetric else (low, high)  # a runtime may want all zeros alike
     return IntegerTensor(
         rng.integers(low, high, shape, dtype=np.int32, endpoint=True),
         rng.uniform(0.01, 0.02, groups).astype(np.float32),
-        np.full(groups, zero, np.int32),
+        rng.integers(*between, groups, dtype=np.int32, endpoint=True),
         op.weight,
     )
 
