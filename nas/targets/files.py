@@ -99,6 +99,7 @@ def _assembled(
         model=model,
         source=described.source,
         rules=_rules(described),
+        eight_bit_weights=described.eight_bit_weights,
         notes={**described.notes, **measured},
     )
 

@@ -59,7 +59,13 @@ class OpenVinoForm:
 
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
-            export_onnx(deployed, file, metadata=metadata, source_size=source_size)
+            export_onnx(
+                deployed,
+                file,
+                metadata=metadata,
+                source_size=source_size,
+                eight_bit_weights="signed",
+            )
             _in_8_bits(file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
