@@ -17,13 +17,17 @@ from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
 ARRANGEMENTS: tuple[EightBitWeights, ...] = get_args(EightBitWeights)
-WEIGHTS_NOTE = "8-bit weights"  # of a latency table: how they met their inputs
+WEIGHTS_NOTE = "weights"  # of a latency table: how those of 8 bits met their inputs
 MOVED_BY = 128  # from signed to unsigned codes
 _LARGEST_SUM = 2**15 - 1
 _LARGEST_ACTIVATION = 2**8 - 1
 _CPU_INFO = Path("/proc/cpuinfo")
 _X86_64 = ("x86_64", "AMD64")
 _EXACT = {"avx512_vnni", "avx_vnni"}
+
+
+class SaturationWarning(UserWarning):
+    """A file whose sums of 8-bit products this processor may cut off."""
 
 
 def pair_fits(largest_code: int) -> bool:

@@ -13,6 +13,7 @@ from nas.export.forms import FORMS, form_of, forms_for
 from nas.export.onnx import OnnxReport, export_onnx
 from nas.export.policy import read_policy
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.saturation import SaturationWarning
 
 __all__ = [
     "FORMS",
@@ -21,6 +22,7 @@ __all__ = [
     "Exporter",
     "OnnxReport",
     "Opened",
+    "SaturationWarning",
     "Verification",
     "bytes_of",
     "export_onnx",

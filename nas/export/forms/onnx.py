@@ -13,7 +13,7 @@ from torch import Tensor
 from nas.export.containers import container_for
 from nas.export.form import Logits, Opened
 from nas.export.onnx import METADATA_PREFIX, export_onnx
-from nas.export.policy import WEIGHTED, load, policy_of
+from nas.export.policy import WEIGHTED, load, policy_of, saturable_of
 from nas.export.runtime import file_logits
 from nas.export.size import ONNX_FUSION, onnx_bytes
 from nas.saturation import EightBitWeights
@@ -67,6 +67,7 @@ class OnnxForm:
             dict(nodes),
             sum(nodes[op_type] for op_type in WEIGHTED),
             nodes["QuantizeLinear"],
+            saturable_of(model),
         )
 
     def container(self, quant: Quant) -> str:

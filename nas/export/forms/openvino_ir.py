@@ -19,7 +19,9 @@ from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
 from nas.export.onnx import BASE_OPSET, METADATA_PREFIX, export_onnx
 from nas.export.policy import bits_for, grid_between
 from nas.export.rehearsal import rehearsed_bytes
+from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
 
@@ -106,6 +108,7 @@ class OpenVinoForm:
             dict(nodes),
             sum(nodes[kind] for kind in _WEIGHTED),
             nodes["FakeQuantize"],
+            tuple(a for a in policy if _saturates(graph.nodes[a].op)),
         )
 
     def container(self, quant: Quant) -> str:
@@ -117,6 +120,12 @@ class OpenVinoForm:
     ) -> float:
         """The size of the same export with random numbers."""
         return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+def _saturates(op: Op) -> bool:
+    """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
+    signed = op.weight is not None and op.weight.symmetric and op.activation is not None
+    return adds_pairs(op) and signed and not pair_fits(op.weight.code_range[1])
 
 
 def _in_8_bits(path: Path) -> None:
