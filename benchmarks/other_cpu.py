@@ -28,13 +28,13 @@ import torch
 from nas.export import export_onnx, verify
 from nas.saturation import EightBitWeights, processor_saturates
 from nas.targets.profiling.timing import Session, Timed, device_name, take_turns
-from nas.targets.stand_in import stand_in
 from nas.tasks.digits import DigitsTask
 from search_spaces.mobilenet import mobilenet
-from search_spaces.policy import Policy, uniform
+from search_spaces.policy import LayerPrecision, Policy, uniform
 from search_spaces.residual import residual
-from search_spaces.space import SearchSpace
-from supernets.deploy import deploy
+from search_spaces.space import Genotype, SearchSpace
+from supernets.calibrate import initialise_steps
+from supernets.deploy import Deployed, deploy
 from supernets.extract import extract
 from supernets.supernet import Supernet
 from supernets.train import TrainingSettings, train
@@ -62,17 +62,22 @@ class Arrangement:
     activation_bits: int | None = 8
     weights: EightBitWeights = "signed"
     options: tuple[str, ...] = ()
+    edges: bool = False
 
     def policy(self) -> Policy:
-        """Every layer at these bits; additions and poolings at 8."""
-        bits = {"weight_bits": (self.weight_bits,), "activation_bits": (self.activation_bits,)}
-        return _Everywhere(**bits, edge_bits=None if self.weight_bits is None else 8)
+        """These bits in all layers but the first and the last, in those too where `edges`."""
+        kind = _Everywhere if self.edges else Policy
+        return kind(
+            weight_bits=(self.weight_bits,),
+            activation_bits=(self.activation_bits,),
+            edge_bits=None if self.weight_bits is None else 8,
+        )
 
 
 class _Everywhere(Policy):
     """A policy whose first and last layers are as the others."""
 
-    def edge(self):
+    def edge(self) -> LayerPrecision:
         """The precision of any layer."""
         return self.layer("", "", "")
 
@@ -81,8 +86,8 @@ ARRANGEMENTS = (
     Arrangement("signed weights of 8 bits"),
     Arrangement(f"the same, {OPTION}", options=(OPTION,)),
     Arrangement("unsigned weights of 8 bits", weights="unsigned"),
-    Arrangement("signed weights of 7 bits", weight_bits=7),
-    Arrangement("signed weights of 8 bits, activations of 7", activation_bits=7),
+    Arrangement("signed weights of 7 bits, edges unsigned", weight_bits=7, weights="unsigned"),
+    Arrangement("signed weights of 8 bits, activations of 7", activation_bits=7, edges=True),
     Arrangement("float32", weight_bits=None, activation_bits=None),
 )
 
@@ -128,12 +133,20 @@ def exported(folder: Path) -> dict[str, dict[Arrangement, Path]]:
     files: dict[str, dict[Arrangement, Path]] = {}
     for arrangement in ARRANGEMENTS:
         for name, space in spaces(arrangement.policy()):
-            path = folder / f"{len(files)}-{ARRANGEMENTS.index(arrangement)}-{name[:5]}.onnx"
-            graph = space.decode(space.largest)
+            path = folder / f"{name}, {ARRANGEMENTS.index(arrangement)}.onnx"
             weights = arrangement.weights
-            export_onnx(stand_in(graph), path, metadata={}, eight_bit_weights=weights)
+            export_onnx(random_network(space), path, metadata={}, eight_bit_weights=weights)
             files.setdefault(name, {})[arrangement] = path
     return files
+
+
+def random_network(space: SearchSpace) -> Deployed:
+    """The largest network with random weights, its scales those of random images."""
+    supernet = Supernet(space, seed=0)
+    shape = space.decode(space.largest).shapes()["input"]
+    images = [torch.randn(16, *shape, generator=torch.Generator().manual_seed(0))]
+    initialise_steps(supernet, images)
+    return deploy(extract(supernet, space.largest, images))
 
 
 def rows(name: str, files: Mapping[Arrangement, Path], budget_ms: float) -> Iterator[str]:
@@ -164,7 +177,7 @@ def accuracies(epochs: int, folder: Path) -> Iterator[str]:
     """Test accuracy of one architecture at 8 and at 7 bits, from one supernet each seed."""
     task = DigitsTask().load()
     shared = {"activation_bits": (8,), "fineness": "network"}
-    policy = Policy(weight_bits=(7, 8), edge_bits=(7, 8), **shared)
+    policy = Policy(weight_bits=(7, 8), **shared)
     space = residual(
         channels=1,
         classes=task.classes,
@@ -180,12 +193,19 @@ def accuracies(epochs: int, folder: Path) -> Iterator[str]:
         train(supernet, task.train, settings, state_path=folder / f"{seed}.safetensors")
         found = []
         for bits in (8, 7):
-            genotype = uniform(space, bits, space.largest)
-            picks = list(genotype or space.largest)
-            deployed = deploy(extract(supernet, tuple(picks), task.calibration(256, 64)))
+            genotype = at_bits(space, bits)
+            deployed = deploy(extract(supernet, genotype, task.calibration(256, 64)))
             export_onnx(deployed, path := folder / "n.onnx", metadata={})
             found.append(verify(path, deployed, images, labels).file_accuracy)
         yield f"| {seed} | {found[0]:.2f} | {found[1]:.2f} | {found[1] - found[0]:+.2f} |"
+
+
+def at_bits(space: SearchSpace, bits: int) -> Genotype:
+    """The largest architecture with its weights at `bits`."""
+    found = uniform(space, bits, space.largest)
+    if found is None:
+        raise ValueError(f"no choice of {space.name} offers {bits} bits")
+    return found
 
 
 def main() -> None:

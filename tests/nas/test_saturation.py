@@ -19,11 +19,13 @@ from nas import saturation
 from nas.export import SaturationWarning, bytes_of, export_onnx, forms_for, verify
 from nas.export.runtime import file_logits, session_options
 from nas.saturation import caution, pair_fits, processor_saturates
-from nas.targets import load_target
+from nas.targets import TargetError, load_target
 from nas.targets.capability import Bits
 from nas.targets.kernel_models import kernel_model
 from nas.targets.profiling import OnnxRuntime
 from nas.targets.profiling.elsewhere import read_manifest, write_folder
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
 from supernets.deploy import Deployed
@@ -253,3 +255,24 @@ def test_numbers_hold_on_an_emulated_haswell(family: str, tmp_path: Path) -> Non
     assert differences["unsigned"] == 0
     if not processor_saturates():
         assert differences["signed"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("notes", "refused"),
+    [
+        ({"runtime": "onnxruntime 1.32.0, CPU"}, True),  # as tables were before
+        ({"runtime": "onnxruntime 1.32.0, CPU", "weights": "signed"}, True),
+        ({"runtime": "onnxruntime 1.32.0, CPU", "weights": "unsigned"}, False),
+        ({"runtime": "torch 2.13.0"}, False),
+    ],
+)
+def test_a_table_of_other_weights_is_not_used(
+    notes: dict[str, str], refused: bool, tmp_path: Path
+) -> None:
+    row = {KernelKey.of(POINTWISE, Bits(8, 8)): Row(1.0, 0.0, 9)}
+    LatencyTable(row, notes).write(tmp_path / "t.csv")
+    if not refused:
+        load_target("this-cpu", table=tmp_path / "t.csv")
+        return
+    with pytest.raises(TargetError, match="measured with 8-bit weights 'signed'.*delete the table"):
+        load_target("this-cpu", table=tmp_path / "t.csv")
