@@ -100,8 +100,18 @@ def spaces(policy: Policy) -> Iterator[tuple[str, SearchSpace]]:
     yield "residual, 8 x 8", residual(**digits, widths=((16,), (16,), (24,)), depths=((2,), (2,)))
     wide = ((32,), (32,), (64,), (128,))
     yield "residual, 32 x 32", residual(**cifar, widths=wide, depths=deep)
-    one = {"depths": (2,), "kernels": (3,), "expansions": (4,)}
-    yield "MobileNetV3-like, 96 x 96", mobilenet(**cifar | {"image_sizes": (96,)}, **one)
+    yield (
+        "MobileNetV3-like, 96 x 96",
+        mobilenet(
+            channels=3,
+            classes=10,
+            image_sizes=(96,),
+            depths=(2,),
+            kernels=(3,),
+            expansions=(4,),
+            policy=policy,
+        ),
+    )
 
 
 def emulated(path: Path, images: Path, out: Path, options: Iterable[str]) -> np.ndarray | None:

@@ -133,7 +133,7 @@ def checked_costs(
     if target != THIS_CPU or not front:
         return ()
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
-    weights = next(t.eight_bit_weights for t in plan.targets if t.name == target)
+    weights: EightBitWeights = next(t.eight_bit_weights for t in plan.targets if t.name == target)
     picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
     checks: list[CostCheck] = []
     for genotype in (front[position].genotype for position in picked):

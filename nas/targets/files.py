@@ -180,8 +180,8 @@ def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) 
     if weights not in (None, described.eight_bit_weights):
         raise TargetError(
             f"latency table {path} was measured with 8-bit weights {weights!r}, and files for "
-            f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the table "
-            f"to measure anew, or set eight_bit_weights = {weights!r} in the target file"
+            f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the "
+            f"table to measure anew, or set eight_bit_weights = {weights!r} in the target file"
         )
 
 

@@ -274,5 +274,5 @@ def test_a_table_of_other_weights_is_not_used(
     if not refused:
         load_target("this-cpu", table=tmp_path / "t.csv")
         return
-    with pytest.raises(TargetError, match="measured with 8-bit weights 'signed'.*delete the table"):
+    with pytest.raises(TargetError, match=r"8-bit weights 'signed'.*delete the table"):
         load_target("this-cpu", table=tmp_path / "t.csv")

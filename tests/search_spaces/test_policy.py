@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.policy import Policy
-from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant
+from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 
@@ -55,7 +57,7 @@ def test_a_policy_of_defaults_has_the_choices_that_it_always_had() -> None:
     ],
 )
 def test_no_layer_has_a_format_that_the_policy_leaves_out(
-    options: dict[str, tuple[object, ...]],
+    options: dict[str, Any],
     weight: tuple[Granularity, bool],
     activation: tuple[Granularity, bool],
 ) -> None:
@@ -84,4 +86,4 @@ def test_several_formats_are_one_decision_for_all_edges() -> None:
 def test_edges_may_choose_their_bits() -> None:
     for space in spaces(Policy(weight_bits=(2,), activation_bits=(8,), edge_bits=(4, 8))):
         edges = {(g.nodes["stem"].op.weight, g.nodes["head"].op.activation) for g in drawn(space)}
-        assert {(w.bits, a.bits) for w, a in edges} == {(4, 4), (4, 8), (8, 4), (8, 8)}
+        assert {(bits_of(w), bits_of(a)) for w, a in edges} == {(4, 4), (4, 8), (8, 4), (8, 8)}

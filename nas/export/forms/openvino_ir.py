@@ -124,8 +124,9 @@ class OpenVinoForm:
 
 def _saturates(op: Op) -> bool:
     """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
-    signed = op.weight is not None and op.weight.symmetric and op.activation is not None
-    return adds_pairs(op) and signed and not pair_fits(op.weight.code_range[1])
+    if op.weight is None or op.activation is None or not op.weight.symmetric:
+        return False
+    return adds_pairs(op) and not pair_fits(op.weight.code_range[1])
 
 
 def _in_8_bits(path: Path) -> None:
