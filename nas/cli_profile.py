@@ -13,7 +13,7 @@ from nas.display import Display, Terminal
 from nas.pipeline import run_steps
 from nas.recipe import load_recipe
 from nas.steps.profiling import Profiling, kernels_of
-from nas.targets import TargetError
+from nas.targets import TargetError, load_target
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.targets.files import read_target_file
 from nas.targets.profiling.backends import ELSEWHERE, backend_named
@@ -21,7 +21,7 @@ from nas.targets.profiling.elsewhere import write_folder
 from nas.targets.profiling.loop import BUDGET_MS
 from nas.targets.profiling.onnx_runtime import OnnxRuntime
 from nas.targets.profiling.sampled import sample
-from nas.targets.profiling.target_file import Kernels, timed_by
+from nas.targets.profiling.target_file import timed_by
 from search_spaces.space import SearchSpace
 
 THIS_CPU = "this-cpu"
@@ -120,7 +120,7 @@ def _asked_for(
     base = options.target or THIS_CPU
     space, threads = _space(source, overrides)
     if options.backend == ELSEWHERE and options.read is None:
-        _send(kernels_of(space, base), display, folder=out, count=options.sample)
+        _send(base, space, display, folder=out, count=options.sample)
         return
     table, described = _files(base, out)
     asked = Profiling(
@@ -140,18 +140,25 @@ def _asked_for(
         threads=options.threads or threads,
         device=options.device or "cpu",
         dtype=options.dtype or "float32",
+        eight_bit_weights=load_target(base).eight_bit_weights,
     )
     asked.measure(made, display)
 
 
-def _send(kernels: Kernels, display: Display, *, folder: Path | None, count: int | None) -> None:
+def _send(
+    base: str, space: SearchSpace, display: Display, *, folder: Path | None, count: int | None
+) -> None:
     """Write a folder for another machine."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
-    sent, refused = timed_by(OnnxRuntime(), kernels)
+    sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
     for (operator, bits), reason in refused.items():
         display.say(f"left out: {operator} at {bits} bits; {reason}")
-    made = write_folder(sent if count is None else sample(sent, count), folder=folder)
+    made = write_folder(
+        sent if count is None else sample(sent, count),
+        folder=folder,
+        eight_bit_weights=load_target(base).eight_bit_weights,
+    )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(
         f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "

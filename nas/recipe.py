@@ -83,7 +83,7 @@ class PolicySection(Section):
     weight_symmetries: tuple[bool, ...] = (True,)
     activation_symmetries: tuple[bool, ...] = (False,)
     fineness: Fineness = "block"
-    edge_bits: Bits = 8
+    edge_bits: Bits | Precisions = 8
 
     def build(self) -> Policy:
         """The policy as the language knows it."""

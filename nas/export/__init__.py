@@ -14,6 +14,7 @@ from nas.export.onnx import OnnxReport, export_onnx
 from nas.export.policy import read_policy
 from nas.export.rehearsal import rehearse
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.saturation import SaturationWarning
 
 __all__ = [
     "FORMS",
@@ -22,6 +23,7 @@ __all__ = [
     "Exporter",
     "OnnxReport",
     "Opened",
+    "SaturationWarning",
     "Verification",
     "bytes_of",
     "export_onnx",

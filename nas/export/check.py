@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
 from nas.export.onnx import policy_json
 from nas.export.policy import bits_for
+from nas.saturation import SaturationWarning, processor_saturates
 from search_spaces.documents import Source, parse_json
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
@@ -64,11 +66,16 @@ def verify(
         batch_size: Images per run.
         threads: Threads of the runtime, pinned where it has its own.
 
+    Warns:
+        SaturationWarning: If this processor may cut off sums that the file takes.
+
     Raises:
         ExportError: If the file cannot be run, or its bits or nodes are not those of the policy.
     """
     form = form_of(path)
     opened = form.open(Path(path), deployed.graph, threads=threads)
+    if opened.saturable and processor_saturates():
+        warnings.warn(_cut_off(path, opened), SaturationWarning, stacklevel=2)
     check_policy(opened.policy, deployed, form)
     _check_statement(path, opened, deployed)
     _check_counts(opened, deployed, form)
@@ -84,6 +91,14 @@ def verify(
         _percent(answers == ours.argmax(1)),
         opened.nodes,
         opened.policy,
+    )
+
+
+def _cut_off(path: str | Path, opened: Opened) -> str:
+    return (
+        f"{path} holds signed 8-bit weights at {', '.join(opened.saturable)}, and this processor "
+        "has no VNNI and cuts off sums of their products; export it as onnx for a target whose "
+        "eight_bit_weights are 'unsigned', or give these layers 7 bits"
     )
 
 

@@ -64,6 +64,8 @@ class Opened:
         nodes: Operator type -> how many of them the file holds.
         weighted: How many operators with a weight.
         quantizers: How many times a tensor is put on a grid.
+        saturable: Addresses whose sums x86-64 processors without VNNI may cut off
+            (`nas.saturation`).
     """
 
     logits: Callable[[Tensor], Logits]
@@ -72,6 +74,7 @@ class Opened:
     nodes: Mapping[str, int]
     weighted: int
     quantizers: int
+    saturable: tuple[str, ...] = ()
 
 
 class Exporter(Protocol):

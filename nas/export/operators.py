@@ -108,7 +108,11 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
         weight, bias = writer.floats(layer.weight), writer.floats(layer.bias)
         return site.node(op_type, x, weight, bias, **attributes)
     on_integers = scale is not None and (site.rounded or op_type == "Gemm")
-    weight = writer.weight(layer.weight, site.address, integer_kernel=on_integers)
+    # A convolution in groups is depthwise.
+    in_pairs = "group" not in attributes
+    weight = writer.weight(
+        layer.weight, site.address, integer_kernel=on_integers, in_pairs=in_pairs
+    )
     exact = site.integer_bias
     if exact is None:
         bias = writer.floats(layer.bias)

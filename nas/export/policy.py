@@ -14,6 +14,7 @@ from onnx.external_data_helper import uses_external_data
 
 from nas.export.containers import ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
+from nas.saturation import pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
@@ -88,6 +89,12 @@ def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
     return found
 
 
+def saturable_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Addresses where pairs of products of signed weights may not fit in 16 bits."""
+    file = _File(model)
+    return tuple(node.name for node in model.graph.node if file.saturates(node))
+
+
 class _File:
     """The nodes and initializers of a model by what they give."""
 
@@ -112,6 +119,24 @@ class _File:
         if node.op_type in WEIGHTED:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
+
+    def saturates(self, node: onnx.NodeProto) -> bool:
+        """Whether an integer kernel adds up pairs of signed codes that are too large for it."""
+        if node.op_type not in WEIGHTED or any(given.name == "group" for given in node.attribute):
+            return False
+        dequantize, held = self._made_by.get(node.input[1]), self.precision(node)
+        if dequantize is None or dequantize.op_type != "DequantizeLinear":
+            return False
+        if held.weight is None or held.activations[0] is None or not held.weight.symmetric:
+            return False
+        return not self._is_moved(dequantize.input[0]) and not pair_fits(
+            2 ** (held.weight.bits - 1) - 1
+        )
+
+    def _is_moved(self, code: str) -> bool:
+        """Whether stored codes are moved up to unsigned ones on their way to `code`."""
+        made = self._made_by.get(code)
+        return made is not None and (made.op_type == "Add" or self._is_moved(made.input[0]))
 
     def _weight(self, name: str) -> Held | None:
         dequantize = self._made_by.get(name)  # or the Mul of `(codes - zero) * scale`

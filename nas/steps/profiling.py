@@ -14,6 +14,7 @@ import numpy as np
 from nas.display import Display, Table
 from nas.feasibility import feasibility
 from nas.plan import Plan
+from nas.saturation import caution
 from nas.steps.calibrating import calibrated, measured
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.profiling import Backend, NetworkBackend, OnnxRuntime, profile
@@ -32,11 +33,12 @@ _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
 def profiled(plan: Plan, display: Display) -> Plan:
     """The plan with every table measured that a target needs, and its limits checked."""
     for target in plan.unmeasured():
+        _warn(target, display)
         with display.stage("profile") as advance:
             profile(
                 target.natively(plan.space),
                 path=plan.files.table,
-                backend=OnnxRuntime(plan.recipe.compute.profile_threads),
+                backend=OnnxRuntime(plan.recipe.compute.profile_threads, target.eight_bit_weights),
                 progress=functools.partial(advance, note="fused kernels through onnxruntime"),
             )
         plan = calibrated(plan.reloaded(), display)
@@ -45,6 +47,13 @@ def profiled(plan: Plan, display: Display) -> Plan:
         share = feasibility(plan.goal(measured), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
     return calibrated(plan, display)
+
+
+def _warn(target: HardwareTarget, display: Display) -> None:
+    """Say what does not hold of files or latencies on this processor."""
+    words = caution(target.name, target.eight_bit_weights)
+    if words is not None:
+        display.say(f"warning: {words}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ class Profiling:
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
         """Measure what the table lacks; gives the target with its table."""
         whole = self._whole(backend)
+        if isinstance(backend, OnnxRuntime):
+            _warn(load_target(self.base), display)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
         for (operator, bits), reason in refused.items():
             if not self._is_new():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from nas.saturation import WEIGHTS_NOTE
 from nas.targets.calibration import Latencies, calibration_path, read_calibration
 from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
 from nas.targets.errors import TargetError
@@ -101,6 +102,7 @@ def _assembled(
         model=model,
         source=described.source,
         rules=_rules(described),
+        eight_bit_weights=described.eight_bit_weights,
         notes={**described.notes, **measured},
     )
 
@@ -160,9 +162,23 @@ def _table(described: TargetFile, path: Path) -> LatencyTable:
         )
     if described.provenance == "measured":
         table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
+        _check_weights(described, path, table.notes)
         remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
         return replace(table, remedy=remedy)
     return replace(LatencyTable.read(path), remedy=f"add them to {path}")
+
+
+def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:
+    """Raise `TargetError` where a table was measured with other weights than files leave with."""
+    # Before tables held this note, onnxruntime was timed with signed weights.
+    unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
+    weights = notes.get(WEIGHTS_NOTE, unsaid)
+    if weights not in (None, described.eight_bit_weights):
+        raise TargetError(
+            f"latency table {path} was measured with 8-bit weights {weights!r}, and files for "
+            f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the "
+            f"table to measure anew, or set eight_bit_weights = {weights!r} in the target file"
+        )
 
 
 def _capability(described: TargetFile) -> Capability:

@@ -124,10 +124,23 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
             assert (error <= 0.501 * weight.scale).all()
 
 
+_DEFAULT_EDGES = {
+    "edge.weight.granularity": PerChannel(),
+    "edge.weight.symmetric": True,
+    "edge.activation.symmetric": False,
+    "tensor.activation.symmetric": False,
+}
+
+
 def _narrowed(space: SearchSpace, *, weight: int | None) -> SearchSpace:
-    """Inner layers at these weight bits, one scale per tensor, activations in full precision."""
+    """Inner layers at these weight bits, one scale per tensor, activations in full precision.
+
+    First and last layers, additions and poolings are as policies have them by default.
+    """
 
     def keep(made: Choice[Any], option: Any) -> bool:
+        if made.name in _DEFAULT_EDGES:
+            return option == _DEFAULT_EDGES[made.name]
         if made.name.endswith("activation.bits"):
             return option is None
         if made.name.endswith("weight.granularity"):

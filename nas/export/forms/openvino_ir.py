@@ -22,7 +22,9 @@ from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
 from nas.export.onnx import BASE_OPSET, METADATA_PREFIX, export_onnx
 from nas.export.policy import bits_for, grid_between
 from nas.export.rehearsal import rehearsed_bytes
+from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.deploy import Deployed
 
@@ -61,7 +63,13 @@ class OpenVinoForm:
         openvino = _openvino()
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
-            export_onnx(deployed, file, metadata=metadata, source_size=source_size)
+            export_onnx(
+                deployed,
+                file,
+                metadata=metadata,
+                source_size=source_size,
+                eight_bit_weights="signed",
+            )
             _in_8_bits(file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
@@ -101,6 +109,7 @@ class OpenVinoForm:
             dict(nodes),
             sum(nodes[kind] for kind in _WEIGHTED),
             nodes["FakeQuantize"],
+            tuple(a for a in policy if _saturates(graph.nodes[a].op)),
         )
 
     def container(self, quant: Quant) -> str:
@@ -119,6 +128,13 @@ def _openvino() -> ModuleType:
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", cast("Any", None))  # cannot be imported
     return importlib.import_module("openvino")
+
+
+def _saturates(op: Op) -> bool:
+    """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
+    if op.weight is None or op.activation is None or not op.weight.symmetric:
+        return False
+    return adds_pairs(op) and not pair_fits(op.weight.code_range[1])
 
 
 def _in_8_bits(path: Path) -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from nas import ort
 from nas.durable import write_atomic, write_error
+from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.profiling.onnx_runtime import empties, job, refusal
@@ -31,13 +32,17 @@ from search_spaces.kernels import Kernel
 
 HERE = Path(__file__).parent
 MODELS = "models"
-FORMAT = 1
+FORMAT = 2
 CONDITIONS = ("device", "runtime", "threads")
 _ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
 
 def write_folder(
-    kernels: Iterable[tuple[Kernel, Bits]], *, folder: Path, networks: Mapping[str, bytes] = {}
+    kernels: Iterable[tuple[Kernel, Bits]],
+    *,
+    folder: Path,
+    networks: Mapping[str, bytes] = {},
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> Manifest:
     """Write all that another machine needs to time `kernels`, and give what it is.
 
@@ -46,6 +51,7 @@ def write_folder(
             of a space.
         folder: Where; made where it does not exist.
         networks: Whole networks to be timed too, serialized ONNX models by any names.
+        eight_bit_weights: How weights of 8 bits meet their inputs, of the target to measure.
 
     Raises:
         TargetError: If a kernel has no form in which it can be timed, or `folder` holds other
@@ -64,24 +70,27 @@ def write_folder(
             (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
     except OSError as error:
         raise write_error(folder, error) from error
-    _write_models(wanted, folder=folder, networks=networks)
+    manifest = _with_models(wanted, _Store(folder), weights=eight_bit_weights, networks=networks)
+    whole = {"fingerprint": _fingerprint(manifest), **manifest}
+    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
     return read_manifest(folder)
 
 
-def _write_models(
+def _with_models(
     wanted: Mapping[KernelKey, tuple[Kernel, Bits]],
+    store: _Store,
     *,
-    folder: Path,
+    weights: EightBitWeights,
     networks: Mapping[str, bytes],
-) -> None:
-    store = _Store(folder)
+) -> dict[str, Any]:
+    """The manifest of the models, which lie in `store` then."""
     around = {
         name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
         for name, by_copies in empties().items()
     }
     entries: list[dict[str, Any]] = []
     for number, (key, (kernel, bits)) in enumerate(wanted.items()):
-        made = job(kernel, bits)
+        made = job(kernel, bits, eight_bit_weights=weights)
         name = f"kernel-{number:05d}"
         entries.append(
             {
@@ -93,15 +102,14 @@ def _write_models(
                 "kernel": asdict(key),
             }
         )
-    manifest = {
+    return {
         "format": FORMAT,
+        "eight_bit_weights": weights,
         "kernels": entries,
         "networks": [{"name": n, "file": store.put(n, model)} for n, model in networks.items()],
         "empties": around,
         "sha256": store.digests,
     }
-    whole = {"fingerprint": _fingerprint(manifest), **manifest}
-    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
 
 
 class _Store:
@@ -167,11 +175,13 @@ class Manifest:
         fingerprint: What tells it, and through digests all its models, from any other.
         keys: The kernels by the names that results call them.
         networks: The names of whole networks.
+        eight_bit_weights: How weights of 8 bits meet their inputs in the models.
     """
 
     fingerprint: str
     keys: Mapping[str, KernelKey]
     networks: tuple[str, ...]
+    eight_bit_weights: EightBitWeights
 
 
 class _Named(BaseModel):
@@ -193,6 +203,7 @@ class _Content(BaseModel):
     format: int
     kernels: list[_Timed]
     networks: list[_Named]
+    eight_bit_weights: EightBitWeights
 
 
 _CONTENT = TypeAdapter(_Content)
@@ -218,7 +229,8 @@ def read_manifest(folder: Path) -> Manifest:
     if found.fingerprint != _fingerprint(content) or found.format != FORMAT:
         raise source.error("was changed, or is of another version")
     keys = {entry.name: entry.kernel for entry in found.kernels}
-    return Manifest(found.fingerprint, keys, tuple(entry.name for entry in found.networks))
+    names = tuple(entry.name for entry in found.networks)
+    return Manifest(found.fingerprint, keys, names, found.eight_bit_weights)
 
 
 def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str, Row]]:
@@ -228,7 +240,8 @@ def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str
         raise TargetError(
             f"{path} was measured with another folder's models; run the measure.py of {folder}"
         )
-    return {name: text for name, text in notes.items() if name in CONDITIONS}, rows
+    run = {name: text for name, text in notes.items() if name in CONDITIONS}
+    return {**run, WEIGHTS_NOTE: manifest.eight_bit_weights}, rows
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:

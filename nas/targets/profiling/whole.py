@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.export import export_onnx
+from nas.saturation import EightBitWeights
 from nas.targets.calibration import Calibration, FloatArray, WholeNetwork, kind_of, uncalibrated
 from nas.targets.calibration_fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
@@ -66,7 +67,8 @@ def calibrate(
             f"a calibration needs {LEAST_NETWORKS} networks, and of space {space.name!r} the "
             f"target {target.name!r} runs {len(picked)}; leave calibration out"
         )
-    measured = measure(space, picked, backend=backend, progress=progress)
+    weights = target.eight_bit_weights
+    measured = measure(space, picked, backend=backend, eight_bit_weights=weights, progress=progress)
     predicted = predict(np.array(picked))
     sums = [
         _sums(target, space.decode(genotype), float(whole), float(latency))
@@ -105,13 +107,19 @@ def measure(
     genotypes: Sequence[Genotype],
     *,
     backend: NetworkBackend,
+    eight_bit_weights: EightBitWeights = "unsigned",
     progress: Progress | None = None,
 ) -> FloatArray:
     """Latencies in ms `(n,)` of whole subnets with random weights, as exported files."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
         for genotype, path in zip(genotypes, paths, strict=True):
-            export_onnx(stand_in(space.decode(genotype)), path, metadata={})
+            export_onnx(
+                stand_in(space.decode(genotype)),
+                path,
+                metadata={},
+                eight_bit_weights=eight_bit_weights,
+            )
         return in_turns(paths, backend=backend, progress=progress)
 
 
