@@ -88,9 +88,9 @@ def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: 
     """The plan, shown and complete: read, checked, this machine measured where that is needed."""
     plan = prepare(recipe, files)
     use_threads(plan)
-    preflight.check(plan, searching=searching)
     for table in overview(plan):
         display.say(table)
     display.say(estimate(plan))
+    preflight.check(plan, searching=searching)
     write_atomic(files.space, plan.space.to_json().encode())
     return profiled(plan, display)

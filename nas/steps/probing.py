@@ -221,6 +221,6 @@ def _read(plan: Plan) -> Probe:
             if {quant for address, quant in found if address == at} != {*known.get(at, ())}:
                 raise source.error(f"has other precisions at {at!r} than the space")
         measured.append(found)
-    genotypes = np.array(rows, dtype=np.int64).reshape(-1, len(plan.space.choices))
+    genotypes = np.array(rows, dtype=np.int64).reshape(len(rows), len(plan.space.choices))
     scored = {name: np.array(column) for name, column in stored.scores.items()}
     return Probe(genotypes, scored, SensitivityCost(*measured))

@@ -408,7 +408,7 @@ def test_a_table_that_is_not_there(recipe, board):
         ('"Linear"]', '"Lineal"]', ("no such operator", "Linear")),
         ('runtime = "', 'runtimes = "', ("runtimes: no such key", "runtime: missing")),
         ('"8x8"', '"8by8"', ("'8by8'", "4x8")),
-        ("[[supports]]", "[supports", ("cannot be read",)),
+        ("[[supports]]", "[supports", ("is no TOML", "line 20")),
     ],
 )
 def test_a_target_file_is_read_with_care(recipe, board, old, new, parts):

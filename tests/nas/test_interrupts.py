@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,24 @@ main()
 """
 
 
+# Tests may run in the background of a shell, where SIGINT is ignored.
+RESTORED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
+@pytest.fixture(autouse=True)
+def _not_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ended(script: str) -> tuple[int, str]:
     given = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", RESTORED + script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return given.returncode, given.stderr
 

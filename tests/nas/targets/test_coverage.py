@@ -173,7 +173,7 @@ def test_check_takes_one_space_only(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     given = nas("targets", "check", "edge-npu", "--space", tmp_path / "a.json")
     assert given.code == 1
-    assert "cannot be read" in given.err
+    assert "is no JSON" in given.err
 
 
 def test_targets_are_listed_with_and_without_the_word() -> None:

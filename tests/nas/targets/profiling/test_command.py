@@ -130,11 +130,14 @@ def test_what_cannot_be_done_is_told_first(
     assert [path.name for path in tmp_path.iterdir()] == ["space.json"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", json.dumps({"format": 1})])
-def test_a_file_that_holds_no_space(space_file: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "is no JSON"), ("[]", "must be an object"), (json.dumps({"format": 1}), "is missing")],
+)
+def test_a_file_that_holds_no_space(space_file: Path, content: str, said: str) -> None:
     space_file.write_text(content)
     given = nas("profile", space_file, "--out", space_file.with_suffix(".csv"))
-    assert_refused(given, "holds no search space", "to_json")
+    assert_refused(given, f"search space {space_file}", said, "to_json")
 
 
 def test_a_sample_is_measured_and_the_others_are_predicted(tmp_path: Path) -> None:
