@@ -81,7 +81,7 @@ def _parquet(path: Path) -> Columns:
             "the table as CSV"
         ) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows > MAXIMUM_ROWS:
                 raise TableError(f"{path} has {file.metadata.num_rows} rows, over {MAXIMUM_ROWS}")
             table = file.read()

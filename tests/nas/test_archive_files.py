@@ -45,6 +45,17 @@ def test_parquet_holds_what_csv_does(tmp_path):
     assert read["seed"] == [0] * len(made)
 
 
+def test_a_changed_byte_in_an_exported_parquet_file_is_found(tmp_path):
+    made, path = archive(tmp_path / "a.journal", range(10)), tmp_path / "a.parquet"
+    export_archive(made, path)
+    errors = sorted(evaluation.metrics["error"] for evaluation in made.evaluations())
+    value = np.float64(errors[len(errors) // 2]).tobytes()
+    assert value in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(value, np.float64(0.5).tobytes(), 1))
+    with pytest.raises(OSError, match="CRC"):
+        parquet.read_table(path, page_checksum_verification=True)
+
+
 def test_a_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path):
     made = Archive(tmp_path / "a.journal", SPACE, study="test")
     [one] = evaluated([SPACE.smallest])
