@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.archive import Archive
+from nas.archive import Archive, usable
 from nas.archive_files import merge_archives
+from nas.database import without_secrets
 from nas.folder import MAKES_EVALUATIONS, RunFolder, RunFolderError
+from nas.sealing import Sealing, seal_journal
+from nas.studies import seal_database
 from search_spaces.space import SearchSpace
 
 
@@ -44,13 +47,36 @@ def archive_in(folder: Path) -> Archive:
     Raises:
         RunFolderError: If the run has none.
     """
+    return run_archive(*_run_in(folder))
+
+
+def sealed_in(folder: Path) -> Sealing:
+    """What became of the archive of the run in `folder`, chained anew: see `seal_journal`.
+
+    In a database, trials of an earlier version get their digests; none is left out.
+
+    Raises:
+        RunFolderError: If the run has none, or another process uses it.
+        ArchiveError: The archive is of something else.
+    """
+    files, space, content = _run_in(folder)
+    with files.locked():
+        done = Sealing()
+        if files.archive.exists():
+            done = seal_journal(files.archive, space, study=content["name"])
+        if url := content["search"].get("archive"):
+            with usable(without_secrets(url)):
+                done.evaluations = seal_database(url, space, study=content["name"])
+    return done
+
+
+def _run_in(folder: Path) -> tuple[RunFolder, SearchSpace, Mapping[str, Any]]:
     files = RunFolder(folder)
     if files.space.exists() and files.recipe.exists():
         content = json.loads(files.recipe.read_bytes())
         shared = content["search"].get("archive") and files.supernet.exists()
         if shared or files.archive.exists():
-            space = SearchSpace.from_json(files.space.read_text(encoding="utf-8"))
-            return run_archive(files, space, content)
+            return files, SearchSpace.from_json(files.space.read_text(encoding="utf-8")), content
     raise RunFolderError(
         f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
         "search has begun"
