@@ -91,8 +91,8 @@ class Archive:
     ) -> list[Genotype]:
         """Those to be measured by this process: nobody has, and no other driver does or will now.
 
-        They stay so until they are appended, freed, or this process is dead for a while. A journal
-        has one driver, which measures all that is not there.
+        They stay so until they are appended, `reserving` ends, or this process is dead for a
+        while. A journal has one driver, which measures all that is not there.
 
         Args:
             genotypes: What is to be measured.
@@ -112,9 +112,13 @@ class Archive:
         with usable(self.location):
             return self._trials.elsewhere()
 
-    def free(self) -> None:
-        """Leave what is reserved and not appended to other drivers."""
-        self._trials.free()
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """What is reserved in here and not appended is left to other drivers in the end."""
+        try:
+            yield
+        finally:
+            self._trials.free()
 
     def evaluations(self) -> list[Evaluation]:
         """Of every genotype the evaluation that saw most images, in the order they came first."""

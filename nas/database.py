@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
 from search_spaces.space import Genotype
@@ -94,7 +100,6 @@ def patiently(url: str, action: Callable[[], T]) -> T:
             time.sleep(min(wait * random.uniform(0.5, 1.0), left))  # no secret
             wait = min(2 * wait, _LONGEST_WAIT_S)
             continue
-        _REACHED.add(url)
         if away_since is not None:
             waited = time.monotonic() - away_since
             _LOG.warning("the database %s is back after %.0f s", without_secrets(url), waited)
@@ -103,7 +108,8 @@ def patiently(url: str, action: Callable[[], T]) -> T:
 
 def _is_away(error: BaseException | None) -> bool:
     """Whether waiting may help: no connection, or one that broke."""
-    if isinstance(error, OperationalError | InterfaceError):
+    # Optuna asks again on a connection that broke, hence an error about its transaction.
+    if isinstance(error, OperationalError | InterfaceError | PendingRollbackError):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -112,8 +118,11 @@ def _is_away(error: BaseException | None) -> bool:
 
 def cause_of(error: BaseException) -> str:
     """What the database or its driver said, in one line."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    return " ".join(str(getattr(cause, "orig", None) or cause).split())
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(before)
+    said = [one.orig for one in chain if isinstance(one, DBAPIError) and one.orig is not None]
+    return " ".join(str(said[-1] if said else error.__cause__ or error).split())
 
 
 def without_secrets(url: str) -> str:
@@ -129,7 +138,7 @@ class Reservations:
     he lives, so nothing is taken from another within `LEASE_S` after that.
 
     Args:
-        url: Of the database.
+        url: Of the database, which is known to be right from the first connection on.
         study: The study's name.
     """
 
@@ -141,6 +150,8 @@ class Reservations:
         self._away = -math.inf
         self._ended = threading.Event()
         self._ended.set()
+        with self._engine.connect():
+            _REACHED.add(url)
         RESERVATIONS.metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             if connection.scalar(sql.select(RESERVATIONS.c.until).where(self._are(_ALONE))) is None:

@@ -6,7 +6,6 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,7 +81,18 @@ def _in_database(
     storage, reservations = _connected(url, study)
     found = _study(storage, study)
     _mark(found, marks, space, without_secrets(url))
-    return DatabaseTrials(found, space, kinds, reservations, retry=partial(patiently, url))
+
+    def retry(action: Callable[[], Any]) -> Any:
+        def attempt() -> Any:
+            try:
+                return action()
+            except BaseException:
+                storage.remove_session()  # a connection that broke leaves it of no use
+                raise
+
+        return patiently(url, attempt)
+
+    return DatabaseTrials(found, space, kinds, reservations, retry=retry)
 
 
 class DatabaseTrials:
@@ -185,7 +195,8 @@ class DatabaseTrials:
             expected = trial.user_attrs.get(DIGEST) or self._sealed.get(str(number))
             if expected is None:
                 raise ArchiveError(
-                    "it has no digest: an earlier version or another program wrote it"
+                    "it has no digest: an earlier version or another program wrote it; "
+                    "`nas archive seal FOLDER` of its run checks such trials, once"
                 )
             if expected != digest(_content(trial)):
                 raise ArchiveError(f"its digest does not match its content; {_RESTORE}")
@@ -221,11 +232,11 @@ def _content(trial: FrozenTrial) -> dict[str, Any]:
 def _connected(url: str, study: str, *, attempts: int = 5) -> tuple[RDBStorage, Reservations]:
     """The database with its tables, which others may be making at this moment."""
     try:
-        storage = RDBStorage(url, engine_kwargs=connection_options(url))
-        return storage, Reservations(url, study)
+        reservations = Reservations(url, study)
+        return RDBStorage(url, engine_kwargs=connection_options(url)), reservations
     except ImportError as error:
         raise ArchiveError(
-            f"the driver of this database is not installed: {error.__cause__}; for PostgreSQL "
+            f"the driver of this database is not installed: {error}; for PostgreSQL "
             "run: pip install 'elastic-nas[postgres]'"
         ) from error
     except (IntegrityError, ProgrammingError):

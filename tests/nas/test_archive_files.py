@@ -110,3 +110,19 @@ def test_runs_measured_on_other_images_are_not_merged(finished, folder):
     outcome = nas("archive", "merge", finished, folder)
     assert_refused(outcome, "another search.validation_images")
     assert evaluations(finished) == before
+
+
+def test_the_command_line_seals_what_an_earlier_version_wrote(finished, folder, tmp_path):
+    journal = RunFolder(folder).archive
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for record in lines:
+        del record["previous"], record["digest"], record["place"]
+    older = "".join(json.dumps(record) + "\n" for record in lines)
+    journal.write_text(older)
+    refused = nas("archive", "export", folder, tmp_path / "all.csv")
+    assert_refused(refused, "no digest", "nas archive seal")
+    succeeded(nas("archive", "seal", folder))
+    assert evaluations(folder) == evaluations(finished)
+    assert (folder / "archive.journal.1.before").read_text() == older
+    with RunFolder(folder).locked():
+        assert_refused(nas("archive", "seal", folder), "another process is running")
