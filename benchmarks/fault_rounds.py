@@ -56,6 +56,14 @@ class Round:
         """The archive as it is on the disk."""
         return Archive(self.journal, SPACE, study="net")
 
+    def records(self) -> int:
+        """How many evaluations are written, repeated ones included."""
+        return self.journal.read_bytes().count(TRIAL)
+
+    def twice(self) -> int:
+        """How many networks were measured twice at the same time; here there is one driver."""
+        return 0
+
     def search(self, evaluate: Evaluator | None = None, *, budget: int = BUDGET) -> None:
         """Search, or resume; without an evaluator in this process."""
         with (self.folder / "told").open("a") as told:
@@ -78,13 +86,20 @@ class Round:
         sleeper.plan(self.folder, fault, int(self.rng.integers(1, BUDGET - BATCH)))
 
 
-def compared(name: str, fault: Fault, rounds: int, expected: list[Evaluation]) -> str:
+def compared(
+    name: str,
+    fault: Fault,
+    rounds: int,
+    expected: list[Evaluation],
+    *,
+    kind: type[Round] = Round,
+) -> str:
     """A row of the table."""
     found: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     for seed in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            round_ = Round(Path(folder), np.random.default_rng(seed))
+            round_ = kind(Path(folder), np.random.default_rng(seed))
             ends[_end(fault, round_)] += 1
             found.update(_resumed(round_, expected))
     columns = ("lost", "duplicated", "wrong", "again")
@@ -108,15 +123,15 @@ def _resumed(round_: Round, expected: list[Evaluation]) -> dict[str, int]:
     before = {str(evaluation.genotype) for evaluation in round_.archive().evaluations()}
     struck = (round_.folder / "struck").exists() or len(before) < BUDGET
     (round_.folder / "struck").touch()
-    count = sleeper.measured(round_.folder)
+    count, twice = sleeper.measured(round_.folder), round_.twice()
     round_.search()
     resumed = (round_.folder / "log").read_text().splitlines()[count:]
     found = {evaluation.genotype: evaluation for evaluation in round_.archive().evaluations()}
-    records = round_.journal.read_bytes().count(TRIAL)
+    again = sum(genotype in before for genotype in resumed)
     return {
         "struck": int(struck),
         "lost": sum(evaluation.genotype not in found for evaluation in expected),
-        "duplicated": records - len(found) + sum(genotype in before for genotype in resumed),
+        "duplicated": round_.records() - len(found) + again + twice,
         "wrong": sum(evaluation not in expected for evaluation in found.values()),
         "again": len(told - before),
     }

@@ -8,11 +8,14 @@ at the archive. Rounds and instants are seeded. The columns, over all rounds:
 - struck: rounds in which the fault came before the search's end;
 - lost: evaluations that the finished archive lacks;
 - duplicated: records of a genotype that has one already, and evaluations that the resumed search
-  measured although the archive held them;
+  measured although the archive held them, or that two drivers measured;
 - wrong: evaluations that differ from those of a search without faults, or are not among them;
 - again: evaluations that the search had told as archived and the resumed one had to measure again;
 - ends: how the searches ended before they were resumed: complete in spite of the fault, with an
   error, or cut short by it.
+
+Where damage is told as an error, the journal is sealed or the database restored from a copy before
+the search is resumed. The rows of a database that is away need a PostgreSQL server's programs.
 
 The Ray rows share one cluster of three Ray nodes on this machine, one of them the driver's, and
 four workers.
@@ -37,12 +40,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import sleeper
-from benchmarks.fault_rounds import BUDGET, SECONDS, Fault, Round, compared
+from benchmarks.database_faults import AWAY, FILE, SharedRound, on_server
+from benchmarks.fault_rounds import BUDGET, SECONDS, SPACE, Fault, Round, compared
+from nas.archive import ArchiveError
 from nas.cluster import RayEvaluator
 from nas.evaluate import Evaluation
+from nas.sealing import seal_journal
 from search_spaces.space import Genotype
 
 WORKERS, NODES, DEADLINE_S = 4, 2, 10.0
+FIRST = 3  # line of a journal's first evaluation, from 0
 # Without what takes long to start; a port that no other cluster on this machine has.
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_agent_listen_port": 0}
 
@@ -85,6 +92,38 @@ def last_line_corrupted(round_: Round) -> None:
         file.write(bytes(round_.rng.integers(128, 255, size=1, dtype=np.uint8)))
 
 
+def line_lost(round_: Round) -> None:
+    """A line within the journal is gone; what is left is sealed when that is told."""
+
+    def lose(lines: list[bytes]) -> None:
+        del lines[int(round_.rng.integers(1, len(lines) - 1))]
+
+    _damaged(round_, lose)
+
+
+def lines_swapped(round_: Round) -> None:
+    """Two lines of the journal changed places; what is there is sealed when that is told."""
+
+    def swap(lines: list[bytes]) -> None:
+        one, other = sorted(round_.rng.choice(np.arange(FIRST, len(lines)), 2, replace=False))
+        lines[one], lines[other] = lines[other], lines[one]
+
+    _damaged(round_, swap)
+
+
+def _damaged(round_: Round, change: Callable[[list[bytes]], None]) -> None:
+    round_.search(budget=int(round_.rng.integers(3, BUDGET)))
+    lines = round_.journal.read_bytes().splitlines(keepends=True)
+    change(lines)
+    round_.journal.write_bytes(b"".join(lines))
+    (round_.folder / "struck").touch()
+    try:
+        round_.search()
+    except ArchiveError:
+        seal_journal(round_.journal, SPACE, study="net")
+        raise
+
+
 def _last_line(path: Path) -> tuple[int, int]:
     content = path.read_bytes()
     return len(content), content.rfind(b"\n", 0, len(content) - 1) + 1
@@ -105,6 +144,8 @@ LOCAL: dict[str, Fault] = {
     "disk full": disk_full,
     "last line of the journal torn": last_line_torn,
     "last line of the journal corrupted": last_line_corrupted,
+    "a line of the journal lost": line_lost,
+    "two lines of the journal swapped": lines_swapped,
     "evaluator raises": evaluator("raises"),
     "evaluator gives NaN": evaluator("nan"),
     "evaluator out of memory (`MemoryError`)": evaluator("memory-refused"),
@@ -243,10 +284,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--verbose", action="store_true", help="print errors and warnings too")
     parser.add_argument("--in", type=Path, dest="folder", help=argparse.SUPPRESS)
+    parser.add_argument("--shared", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args()
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR)
     if options.folder is not None:
-        Round(options.folder, np.random.default_rng()).search()
+        (SharedRound if options.shared else Round)(options.folder, np.random.default_rng()).search()
         return
     with tempfile.TemporaryDirectory() as folder:
         whole = Round(Path(folder), np.random.default_rng(0))
@@ -258,12 +300,17 @@ def main() -> None:
 
     out = sys.stdout
 
-    def rows(faults: dict[str, Fault]) -> None:
+    def rows(faults: dict[str, Fault], kind: type[Round] = Round) -> None:
         for name, fault in faults.items():
             if options.only in name:
-                print(compared(name, fault, options.rounds, expected), file=out, flush=True)
+                row = compared(name, fault, options.rounds, expected, kind=kind)
+                print(row, file=out, flush=True)
 
     rows(LOCAL)
+    rows(FILE, SharedRound)
+    if options.only in AWAY:
+        with on_server() as faults:
+            rows(faults, SharedRound)
     with redirect_stdout(sys.stderr), four_workers() as (remote, cluster):  # Ray prints much
         rows(remote_faults(remote, cluster))
 

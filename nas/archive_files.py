@@ -95,5 +95,5 @@ def _parquet(columns: dict[str, list[object]]) -> bytes:
             "export to .csv"
         ) from error
     out = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns), out)
+    parquet.write_table(pyarrow.table(columns), out, write_page_checksum=True)
     return out.getvalue()

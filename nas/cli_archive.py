@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from nas.archive_files import export_archive, merge_archives
-from nas.display import say
+from nas.display import complain, say
 from nas.folder import RunFolder, RunFolderError
-from nas.run_archive import archive_in
+from nas.run_archive import archive_in, sealed_in
 
-archive_app = typer.Typer(help="What was evaluated: export it, merge it.", no_args_is_help=True)
+archive_app = typer.Typer(help="What was evaluated: export, merge, seal it.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.")]
 Databases = Annotated[
@@ -45,6 +45,16 @@ def merge(
         _require_same_supernet(folder, other)
     count = merge_archives(into, found)
     say(f"{count} evaluations added to {folder}")
+
+
+@archive_app.command()
+def seal(folder: Folder, databases: Databases = None) -> None:
+    """Check an archive of an earlier version, or a damaged one, and chain its whole records."""
+    done = sealed_in(folder, databases=databases or ())
+    for words in done.lost:
+        complain(f"lost: {words}")
+    kept = f"; as it was, the file stands in {done.copy}" if done.copy else ""
+    say(f"{done.evaluations} evaluations are sealed in {folder}{kept}")
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:

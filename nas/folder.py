@@ -196,6 +196,24 @@ class RunFolder:
         ):
             remove(self.path / left)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Claim the folder for this process, whatever its recipe.
+
+        Raises:
+            RunFolderError: Another process uses it, or it cannot be written.
+        """
+        try:
+            file = (self.path / ".lock").open("ab")
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write the run folder {self.path}: {error.strerror}; copy it to a place "
+                "where you may write"
+            ) from error
+        with file:
+            self._claim(file.fileno())
+            yield
+
     @property
     def _begun(self) -> bool:
         """Whether there is anything that took a recipe's work."""

@@ -1,8 +1,9 @@
 """The archive's journal file: one writer at a time, a torn end is cut, damage is located.
 
-The file is Optuna's journal: one JSON record a line, appended and flushed to the disk. A record
-written by the archive carries its place among those of the same write and a digest of itself, so
-that a changed digit is damage too; Optuna and its dashboard pass over these fields.
+The file is Optuna's journal: one JSON record a line, appended and flushed to the disk. Every record
+carries its place among those of the same write, the digest of the record before it and a digest of
+itself, so that a changed digit, a line that is lost and lines that changed places are found; Optuna
+and its dashboard pass over these fields.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from nas.durable import write_error
+from nas.records import record_problem
 
-_DIGEST, _PLACE = "digest", "place"
+PLACE, PREVIOUS, DIGEST = "place", "previous", "digest"
+SEAL = (PLACE, PREVIOUS, DIGEST)
 _START = b'{"op_code":'
 _LOG = logging.getLogger(__name__)
 
@@ -27,94 +32,221 @@ class DamagedJournal(ValueError):
     """A journal that cannot be read before its end, or a file that is no journal."""
 
 
-class JournalLock:
-    """Exclusive use of a journal file; whoever gets it finds the file ending in a whole line.
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a line of a journal.
 
-    The lock is the kernel's, on the file itself: a killed process leaves none behind. It has the
-    interface of Optuna's locks.
+    Attributes:
+        reason: In words.
+        kind: `torn` as a crash in the midst of writing can leave a line; `unsealed` where an
+            earlier version or another program wrote it; `wrong` for a whole line that does not
+            belong there.
+    """
+
+    reason: str
+    kind: Literal["torn", "unsealed", "wrong"]
+
+
+class Journal:
+    """A journal file, read and written as Optuna's `JournalStorage` asks for; made if missing.
+
+    The lock is the kernel's, on the file itself: a killed process leaves none behind. What is torn
+    or damaged of the last write is cut with a warning, since it was never acknowledged by
+    `append_logs` or cannot be read any more; the search measures it again.
+
+    Args:
+        path: The file; its folder must exist.
+
+    Raises:
+        DamagedJournal: A line before the last write cannot be read, a record is lost, out of place
+            or without a digest, or the file is no journal.
+        WriteError: The file may not be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._files: list[BinaryIO] = []
-
-    def acquire(self) -> bool:
-        """Wait for the lock; cut what a killed writer left of a line."""
-        file = self._path.open("r+b")
+        self._ends = [(0, "")]  # of every record read so far, where it ends and its digest
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _cut_unfinished(self._path, file)
-        except BaseException:
-            file.close()
-            raise
-        self._files.append(file)
-        return True
+            path.open("ab").close()
+            with _locked(path) as file:
+                end = _damaged_end(path, file)
+                if end is not None:
+                    _cut(path, file, end)
+        except OSError as error:
+            raise write_error(path, error) from error
 
-    def release(self) -> None:
-        """Let the next one in."""
-        self._files.pop().close()
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Put the records on the disk, by one write and one flush."""
+        with _locked(self._path) as file:
+            previous = _last_digest(self._path, file)
+            file.seek(0, os.SEEK_END)
+            file.write(b"".join(map(written, sealed(logs, previous))))
+            file.flush()
+            os.fsync(file.fileno())
 
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from this number on."""
+        try:
+            records = self._records(log_number_from)
+        except DamagedJournal:  # or a torn line was being cut while this looked
+            with _locked(self._path):
+                records = self._records(log_number_from)
+        return iter(records)
 
-def sealed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The records of one write, each with its place in it and a digest of all that it holds."""
-    placed = [{**record, _PLACE: place} for place, record in enumerate(records)]
-    return [{**record, _DIGEST: _digest(record)} for record in placed]
+    def refuse(self, number: int, reason: str) -> DamagedJournal:
+        """The exception for the record of this number, from 0."""
+        return _refusal(self._path, number + 1, Fault(reason, "wrong"))
 
-
-def _digest(record: Mapping[str, Any]) -> str:
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def repair(path: Path) -> None:
-    """Make the journal readable: cut what is torn or damaged of its last write, with a warning.
-
-    A file that does not exist yet, or is empty, is fine. What is cut was never acknowledged by
-    `append` or cannot be read any more; the search measures it again.
-
-    Raises:
-        DamagedJournal: A line before the last write cannot be read, or the file is no journal.
-        WriteError: The file may not be written.
-    """
-    if not path.exists():
-        return
-    lock = JournalLock(path)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise write_error(path, error) from error
-    try:
-        _cut_damaged_end(path)
-    finally:
-        lock.release()
+    def _records(self, number: int) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        offset, previous = self._ends[number]
+        for line in _lines(self._path, offset):
+            number, offset = number + 1, offset + len(line)
+            record, fault = read(line, None if number < len(self._ends) else previous)
+            if fault is not None:
+                raise _refusal(self._path, number, fault)
+            previous = record[DIGEST]
+            if number == len(self._ends):
+                self._ends.append((offset, previous))
+            records.append(record)
+        return records
 
 
 class ReadJournal:
-    """The records of a journal as it stood when this was made; the file is not written or locked.
+    """A journal as it stood when this was made, with the interface of `Journal`.
 
-    What `repair` would cut of the last write is left out. It has the interface of Optuna's
-    journals.
+    The file is not written, locked or made; what `Journal` would cut of the last write is left out.
+
+    Args:
+        path: The file.
 
     Raises:
-        DamagedJournal: As `repair` does.
+        DamagedJournal: As `Journal` raises it.
         OSError: The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with path.open("rb") as file:
             _require_journal(path, file)
             end = _damaged_end(path, file)
             file.seek(0)
-            held = [line for _, start, line in _lines(file) if end is None or start < end]
-        self._records = [json.loads(line) for line in held]
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The records from this number on."""
-        yield from self._records[log_number_from:]
+            held = file.read() if end is None else file.read(end)
+        self._records = [read(line, None)[0] for line in held.splitlines()]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Refuse them: nobody is to write."""
         raise NotImplementedError(f"{len(logs)} records for a journal that is only read")
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from this number on."""
+        return iter(self._records[log_number_from:])
+
+    def refuse(self, number: int, reason: str) -> DamagedJournal:
+        """The exception for the record of this number, from 0."""
+        return _refusal(self._path, number + 1, Fault(reason, "wrong"))
+
+
+def sealed(records: Sequence[Mapping[str, Any]], previous: str) -> Iterator[dict[str, Any]]:
+    """The records of one write, to follow the record with the digest `previous`."""
+    for place, record in enumerate(records):
+        placed = {**record, PLACE: place, PREVIOUS: previous}
+        previous = digest(placed)
+        yield {**placed, DIGEST: previous}
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Of a record without its digest."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def written(record: Mapping[str, Any]) -> bytes:
+    """A record as a line."""
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def read(line: bytes, previous: str | None) -> tuple[dict[str, Any], Fault | None]:
+    """The record of a line and what is wrong with it.
+
+    Args:
+        line: With or without its end.
+        previous: The digest of the record before; `None` where it is not to be compared.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}, Fault("it is no JSON", "torn")
+    if not isinstance(record, dict) or "op_code" not in record:
+        return {}, Fault("it is no record of an Optuna journal", "torn")
+    return record, _seal_fault(record, previous) or _content_fault(record)
+
+
+def _seal_fault(record: Mapping[str, Any], previous: str | None) -> Fault | None:
+    rest = {name: value for name, value in record.items() if name != DIGEST}
+    if not {*SEAL} & {*record}:
+        return Fault("it has no digest: an earlier version or another program wrote it", "unsealed")
+    if record.get(DIGEST) != digest(rest):
+        return Fault("its digest does not match its content", "torn")
+    if PREVIOUS not in record:
+        return Fault("an earlier version wrote it, which did not chain records", "unsealed")
+    if not isinstance(record.get(PLACE), int):
+        return Fault(f"its place is {record.get(PLACE)!r}, which is no number", "wrong")
+    if previous is not None and record[PREVIOUS] != previous:
+        reason = "it does not follow the record before it; one is lost between, or out of place"
+        return Fault(reason, "wrong")
+    return None
+
+
+def _content_fault(record: Mapping[str, Any]) -> Fault | None:
+    content = {name: value for name, value in record.items() if name not in SEAL}
+    reason = record_problem(content)
+    return None if reason is None else Fault(reason, "wrong")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """Exclusive use of a journal file, which ends in a whole line then."""
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _cut_unfinished(path, file)
+        yield file
+
+
+def _lines(path: Path, offset: int) -> Iterator[bytes]:
+    """The whole lines from a place in the file on."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) < offset:
+            raise DamagedJournal(
+                f"archive {path} lost records while it was in use: it is shorter than before; "
+                "restore the file from a copy, or go on with what is left by running again"
+            )
+        file.seek(offset)
+        for line in file:
+            if line.endswith(b"\n"):  # else somebody is about to write the rest
+                yield line
+
+
+def _last_digest(path: Path, file: BinaryIO) -> str:
+    """The digest of the last record; an empty text where there is none."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return ""
+    file.seek(_last_line_start(file, end - 1))
+    record, fault = read(file.read(), None)
+    if fault is not None:
+        raise DamagedJournal(f"the last record of archive {path} cannot be used: {fault.reason}")
+    return str(record[DIGEST])
+
+
+def _require_journal(path: Path, file: BinaryIO) -> None:
+    file.seek(0)
+    head = file.read(len(_START))
+    if not _START.startswith(head):
+        raise DamagedJournal(
+            f"{path} is not an archive: it does not start with a record of an Optuna journal; "
+            "give another path"
+        )
 
 
 def _cut_unfinished(path: Path, file: BinaryIO) -> None:
@@ -125,66 +257,46 @@ def _cut_unfinished(path: Path, file: BinaryIO) -> None:
         _cut(path, file, start)
 
 
-def _require_journal(path: Path, file: BinaryIO) -> None:
-    head = file.read(len(_START))
-    if not _START.startswith(head):
-        raise DamagedJournal(
-            f"{path} is not an archive: it does not start with a record of an Optuna journal; "
-            "give another path"
-        )
-
-
-def _cut_damaged_end(path: Path) -> None:
-    with path.open("r+b") as file:
-        start = _damaged_end(path, file)
-        if start is not None:
-            _cut(path, file, start)
-
-
 def _damaged_end(path: Path, file: BinaryIO) -> int | None:
     """Where the first damaged line begins, if there is one and all that follows is of its write.
 
     Then the write was the last and may never have reached the disk as a whole: after a loss of
     power a later line of it can be there and an earlier one not.
     """
+    damaged: tuple[int, int, Fault] | None = None
+    start, previous = 0, ""
     file.seek(0)
-    damaged: tuple[int, int, str] | None = None
-    for number, start, line in _lines(file):
-        reason = _damage(line)
-        if reason is not None:
-            damaged = damaged or (number, start, reason)
-        elif damaged is not None and json.loads(line).get(_PLACE, 0) < number - damaged[0]:
-            raise DamagedJournal(_located(path, damaged[0], damaged[2]))
+    for number, line in enumerate(file, start=1):
+        record, fault = read(line, None if damaged else previous)
+        if fault is not None:
+            damaged = damaged or (number, start, fault)
+        if damaged is not None and not _of_last_write(record, fault, number - damaged[0]):
+            raise _refusal(path, damaged[0], damaged[2])
+        start, previous = start + len(line), record.get(DIGEST, "")
     return None if damaged is None else damaged[1]
 
 
-def _located(path: Path, number: int, reason: str) -> str:
-    return (
-        f"archive {path} is damaged in line {number}: {reason}; restore the file from a copy, or "
-        f"keep what precedes the damage (head -n {number - 1} {path.name} > repaired): what is "
-        "lost is measured again"
+def _of_last_write(record: Mapping[str, Any], fault: Fault | None, behind: int) -> bool:
+    """Whether a line may be of the write that a damaged line, so many before it, is of."""
+    return fault.kind == "torn" if fault is not None else record[PLACE] >= behind
+
+
+def _refusal(path: Path, number: int, fault: Fault) -> DamagedJournal:
+    seal = f"`nas archive seal {path.parent}` keeps every whole record and says what is lost"
+    if fault.kind == "unsealed":
+        return DamagedJournal(
+            f"archive {path} cannot be checked from line {number} on: {fault.reason}; "
+            f"`nas archive seal {path.parent}` checks its records and chains them, once"
+        )
+    if fault.kind == "torn":
+        seal = (
+            f"keep what precedes the damage (head -n {number - 1} {path.name} > repaired): what is "
+            f"lost is measured again; or {seal}"
+        )
+    return DamagedJournal(
+        f"archive {path} is damaged in line {number}: {fault.reason}; restore the file from a "
+        f"copy, or {seal}"
     )
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    start = 0
-    for number, line in enumerate(file, start=1):
-        yield number, start, line
-        start += len(line)
-
-
-def _damage(line: bytes) -> str | None:
-    """What is wrong with a line, or `None`."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return "it is no JSON"
-    if not isinstance(record, dict) or "op_code" not in record:
-        return "it is no record of an Optuna journal"
-    expected = record.pop(_DIGEST, None)  # absent from what another program appended
-    if expected is not None and expected != _digest(record):
-        return "its digest does not match its content"
-    return None
 
 
 def _last_line_start(file: BinaryIO, end: int, *, block: int = 1 << 16) -> int:

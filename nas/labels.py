@@ -1,4 +1,4 @@
-"""A choice's options as a dashboard shows them."""
+"""Options of a choice as a dashboard shows them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 from search_spaces.choice import Spec, is_open
 
+Label = bool | int | float | str | None
 
-def option_labels(options: Sequence[Any]) -> list[bool | int | float | str | None]:
+
+def labels(options: Sequence[Any]) -> list[Label]:
     """Plain options as they are, specs by the fields that tell them apart: `bits=4`."""
+    shown = _shortest(options)
+    return shown if len(set(shown)) == len(shown) else list(map(repr, options))
+
+
+def _shortest(options: Sequence[Any]) -> list[Label]:
     specs = [option for option in options if isinstance(option, Spec)]
     if len({type(option) for option in specs}) != 1 or len(specs) == 1:
         return [_label(option) for option in options]
@@ -24,7 +31,7 @@ def option_labels(options: Sequence[Any]) -> list[bool | int | float | str | Non
     ]
 
 
-def _label(option: Any) -> bool | int | float | str | None:
+def _label(option: Any) -> Label:
     """A plain option as it is; a spec by its fields that are no decisions of their own."""
     if option is None or isinstance(option, bool | int | float | str):
         return option
@@ -34,6 +41,6 @@ def _label(option: Any) -> bool | int | float | str | None:
     return f"{type(option).__name__}({', '.join(shown)})"
 
 
-def _shown(option: Spec) -> Iterator[tuple[str, bool | int | float | str | None]]:
+def _shown(option: Spec) -> Iterator[tuple[str, Label]]:
     held = ((field.name, getattr(option, field.name)) for field in fields(option))
     return ((name, _label(value)) for name, value in held if not is_open(value))

@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from nas.archive import Archive
+from nas.archive import Archive, usable
 from nas.archive_files import merge_archives
 from nas.folder import MAKES_EVALUATIONS, RunFolder, RunFolderError
+from nas.sealing import Sealing, seal_journal
+from nas.studies import seal_database
 from nas.urls import database_url, shown
 from search_spaces.space import SearchSpace
 
@@ -71,6 +73,43 @@ def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool
         RunFolderError: The run has no archive, or has it in a database that the user did not name.
         ArchiveError: As `Archive` raises it.
     """
+    files, space, content = _run_in(folder, databases)
+    if not read_only:
+        return run_archive(files, space, content)
+    shared = _shared(files, space, content, read_only=True)
+    if shared is not None:
+        return shared
+    return Archive(files.archive, space, study=content["name"], read_only=True)
+
+
+def sealed_in(folder: Path, *, databases: Collection[str] = ()) -> Sealing:
+    """What became of the archive of the run in `folder`, chained anew: see `seal_journal`.
+
+    In a database, trials of an earlier version get their digests; none is left out.
+
+    Args:
+        folder: The run folder.
+        databases: URLs that the user has named; no other is opened.
+
+    Raises:
+        RunFolderError: The run has none, has it in a database that the user did not name, or
+            another process uses it.
+        ArchiveError: The archive is of something else.
+    """
+    files, space, content = _run_in(folder, databases)
+    with files.locked():
+        done = Sealing()
+        if files.archive.exists():
+            done = seal_journal(files.archive, space, study=content["name"])
+        if url := content["search"].get("archive"):
+            with usable(shown(url)):
+                done.evaluations = seal_database(url, space, study=content["name"])
+    return done
+
+
+def _run_in(
+    folder: Path, databases: Collection[str]
+) -> tuple[RunFolder, SearchSpace, Mapping[str, Any]]:
     files = RunFolder(folder)
     files.require_own()
     allowed = _urls(databases, "this command line")
@@ -80,13 +119,7 @@ def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool
         if named:
             _require_named(files, named, allowed)
         if (named and files.supernet.exists()) or files.archive.exists():
-            space = SearchSpace.read(files.space)
-            if not read_only:
-                return run_archive(files, space, content)
-            shared = _shared(files, space, content, read_only=True)
-            if shared is not None:
-                return shared
-            return Archive(files.archive, space, study=content["name"], read_only=True)
+            return files, SearchSpace.read(files.space), content
     raise RunFolderError(
         f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
         "search has begun"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from nas.archive import Archive
 from nas.evaluate import Evaluation as Evaluation  # what `Progress` is given
@@ -11,6 +13,9 @@ from nas.evaluate import EvaluationError, Evaluator
 from nas.search.base import Searcher
 from nas.trials import OBJECTIVE
 from search_spaces.space import Genotype
+
+_PAUSE_S, _LONG_S = 0.5, 5.0
+_LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, Sequence[Evaluation]], None]
 
@@ -49,25 +54,61 @@ def search(
     if budget < 1 or batch < 1:
         raise ValueError(f"a search needs a budget and a batch of at least 1, not {budget, batch}")
     told: dict[Genotype, Evaluation] = {}
-    while len(told) < budget:
-        proposed = _proposed(searcher, batch, told)[: budget - len(told)]
-        if not proposed:
-            break
-        found = {g: known for g in proposed if (known := archive.get(g)) is not None}
-        done = len(told) + len(found)
-        if found:
-            progress(done, budget, list(found.values()))
-        missing = [genotype for genotype in proposed if genotype not in found]
-        for arrived in _measured(missing, evaluate, pending=set(missing)) if missing else ():
-            archive.append(*arrived)
-            found.update((evaluation.genotype, evaluation) for evaluation in arrived)
-            done += len(arrived)
-            progress(done, budget, arrived)
-        # In the order of the proposals: a searcher may depend on it, and workers finish in any.
-        answers = [found[genotype] for genotype in proposed]
-        searcher.tell(answers)
-        told.update(zip(proposed, answers, strict=True))
+    with archive.reserving():
+        while len(told) < budget:
+            proposed = _proposed(searcher, batch, told)[: budget - len(told)]
+            if not proposed:
+                break
+            found = {g: known for g in proposed if (known := archive.get(g)) is not None}
+            if found:
+                progress(len(told) + len(found), budget, list(found.values()))
+            for arrived in _answered([g for g in proposed if g not in found], evaluate, archive):
+                found.update((evaluation.genotype, evaluation) for evaluation in arrived)
+                progress(len(told) + len(found), budget, arrived)
+            # In the order of the proposals: a searcher may depend on it, and workers finish in any.
+            answers = [found[genotype] for genotype in proposed]
+            searcher.tell(answers)
+            told.update(zip(proposed, answers, strict=True))
     return list(told.values())
+
+
+def _answered(
+    missing: Sequence[Genotype], evaluate: Evaluator, archive: Archive
+) -> Iterator[list[Evaluation]]:
+    """An evaluation per genotype, archived: measured here, or by another driver that is at it."""
+    waited = Wait()
+    while missing:
+        mine = archive.reserve(missing)
+        for arrived in _measured(mine, evaluate, pending=set(mine)) if mine else ():
+            archive.append(*arrived)
+            yield arrived
+        left = [genotype for genotype in missing if genotype not in mine]
+        others = [known for genotype in left if (known := archive.get(genotype)) is not None]
+        if others:
+            yield others
+        missing = [genotype for genotype in left if archive.get(genotype) is None]
+        if missing and not mine:
+            waited(archive)
+
+
+class Wait:
+    """A pause till other drivers may have measured something; a long wait is told once."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._told = False
+
+    def __call__(self, archive: Archive) -> None:
+        """Sleep a little, then look what they archived."""
+        if not self._told and time.monotonic() > self._since + _LONG_S:
+            self._told = True
+            _LOG.warning(
+                "waiting for %d networks that other drivers of archive %s are measuring; those of "
+                "a driver that died are measured here in a minute",
+                *(len(archive.elsewhere()), archive.location),
+            )
+        time.sleep(_PAUSE_S)
+        archive.refresh()
 
 
 def search_asynchronously(
@@ -84,7 +125,8 @@ def search_asynchronously(
     Nobody waits for a slow worker. What the searcher proposes follows from the order of arrival,
     so no two searches are alike. A killed search is resumed by the same call with a new searcher:
     it is told all that the archive holds and goes on from there. What other searches put into the
-    archive meanwhile is told as well, and counts.
+    archive meanwhile is told as well, and counts; what they are measuring is not measured here,
+    unless they die.
 
     Args:
         searcher: Who proposes; new.
@@ -103,11 +145,17 @@ def search_asynchronously(
     proposals = _Proposals(searcher, archive, total=known + budget)
     if len(archive) > known:
         progress(len(archive) - known, budget, archive.told()[known:])
-    for arrived in _measured(proposals, evaluate, pending=proposals.pending):
-        archive.append(*arrived)
-        progress(len(archive) - known, budget, arrived)
-    if proposals.failure is not None:
-        raise proposals.failure
+    wait = Wait()
+    with archive.reserving():
+        while True:
+            for arrived in _measured(proposals, evaluate, pending=proposals.pending):
+                archive.append(*arrived)
+                progress(len(archive) - known, budget, arrived)
+            if proposals.failure is not None:
+                raise proposals.failure
+            if not proposals.others or len(archive) >= known + budget:
+                break
+            wait(archive)
 
 
 class _Proposals:
@@ -116,14 +164,17 @@ class _Proposals:
     Attributes:
         pending: What was taken and is not answered yet.
         failure: Why there are no more, if that was an exception.
+        others: What other drivers were measuring at the last look.
     """
 
     def __init__(self, searcher: Searcher, archive: Archive, *, total: int) -> None:
         self.pending: set[Genotype] = set()
         self.failure: Exception | None = None
+        self.others: Collection[Genotype] = ()
         self._searcher, self._archive, self._total = searcher, archive, total
         self._told = 0
         self._seen: set[Genotype] = set()
+        self._refused: dict[Genotype, None] = {}
 
     def __iter__(self) -> Iterator[Genotype]:
         while proposed := self._next():
@@ -133,18 +184,35 @@ class _Proposals:
     def _next(self) -> list[Genotype]:
         """One proposal, from all that is known by now; nothing at the end of the search."""
         try:
+            self.others = self._archive.elsewhere()
+            self._archive.refresh()
             new = self._archive.told()[self._told :]
             self._searcher.tell(new)
             self._told += len(new)
             self._seen.update(evaluation.genotype for evaluation in new)
-            if len(self._seen) >= self._total:
+            if len(self._seen.union(self.others)) >= self._total:
                 return []
-            proposed = _proposed(self._searcher, 1, self._seen)
-            self._seen.update(proposed)
-            return proposed
+            return self._reserved()
         except Exception as error:  # noqa: BLE001  # raised when what is under way has been archived
             self.failure = error
             return []
+
+    def _reserved(self) -> list[Genotype]:
+        """The first proposal that no other driver has; what they left undone comes before."""
+        left = [one for one in self._refused if one not in {*self.others, *self._seen}]
+        proposed = left[:1] or _proposed(self._searcher, 1, self._asked)
+        while proposed:
+            mine = self._archive.reserve(proposed)
+            self._seen.update(mine)
+            if mine:
+                return mine
+            self._refused.update(dict.fromkeys(proposed))
+            proposed = _proposed(self._searcher, 1, self._asked)
+        return []
+
+    @property
+    def _asked(self) -> Container[Genotype]:
+        return self._seen.union(self._refused)
 
 
 def _proposed(searcher: Searcher, count: int, seen: Container[Genotype]) -> list[Genotype]:

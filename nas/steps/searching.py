@@ -22,7 +22,7 @@ from nas.run_archive import run_archive
 from nas.search.base import Searcher
 from nas.search.differentiable import Differentiable, Exchange
 from nas.search.guided import Guided, Settings, default_columns
-from nas.search.loop import search, search_asynchronously
+from nas.search.loop import Wait, search, search_asynchronously
 from nas.search.named import SEARCHERS
 from nas.steps.probing import Probe, probed
 from nas.steps.training import device_of
@@ -108,16 +108,19 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
     if not unsettled(plan.problem, archive.evaluations(), images):
         return
     with (
+        archive.reserving(),
         evaluator_of(plan, supernet, more=plan.recipe.search.confirm_images) as evaluate,
         display.stage("confirm") as advance,
     ):
-        done = 0
+        done, wait = 0, Wait()
         while left := unsettled(plan.problem, archive.evaluations(), images):
-            total = done + len(left)
-            for arrived in evaluate(left):
+            mine, total = archive.reserve(left, images=images), done + len(left)
+            for arrived in evaluate(mine):
                 archive.append(*arrived)
                 done += len(arrived)
                 advance(done, total, f"front members on {images} images")
+            if not mine:
+                wait(archive)
 
 
 def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher:

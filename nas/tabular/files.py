@@ -84,7 +84,7 @@ def _parquet(path: Path) -> Columns:
             "the table as CSV"
         ) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows > MAXIMUM_ROWS:
                 raise TableError(f"{path} has {file.metadata.num_rows} rows, over {MAXIMUM_ROWS}")
             _require_room(path, file.metadata.num_rows * file.metadata.num_columns)

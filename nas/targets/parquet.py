@@ -32,7 +32,7 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
     pyarrow = _pyarrow()
     require_size(path, at_most=MAXIMUM_BYTES)
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows > MAXIMUM_ROWS:
                 raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
             if file.metadata.num_columns > MAXIMUM_COLUMNS:
@@ -65,7 +65,7 @@ def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str,
     metadata = {_OURS + name.encode(): text.encode() for name, text in notes.items()}
     metadata[_DIGEST] = _digest(rows, notes)
     table = pyarrow.table(columns).replace_schema_metadata(metadata)
-    pyarrow.parquet.write_table(table, path)
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
 
 
 def _digest(rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> bytes:

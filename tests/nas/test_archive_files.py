@@ -45,6 +45,17 @@ def test_parquet_holds_what_csv_does(tmp_path):
     assert read["seed"] == [0] * len(made)
 
 
+def test_a_changed_byte_in_an_exported_parquet_file_is_found(tmp_path):
+    made, path = archive(tmp_path / "a.journal", range(10)), tmp_path / "a.parquet"
+    export_archive(made, path)
+    errors = sorted(evaluation.metrics["error"] for evaluation in made.evaluations())
+    value = np.float64(errors[len(errors) // 2]).tobytes()
+    assert value in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(value, np.float64(0.5).tobytes(), 1))
+    with pytest.raises(OSError, match="CRC"):
+        parquet.read_table(path, page_checksum_verification=True)
+
+
 def test_a_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path):
     made = Archive(tmp_path / "a.journal", SPACE, study="test")
     [one] = evaluated([SPACE.smallest])
@@ -99,3 +110,19 @@ def test_runs_measured_on_other_images_are_not_merged(finished, folder):
     outcome = nas("archive", "merge", finished, folder)
     assert_refused(outcome, "another search.validation_images")
     assert evaluations(finished) == before
+
+
+def test_the_command_line_seals_what_an_earlier_version_wrote(finished, folder, tmp_path):
+    journal = RunFolder(folder).archive
+    lines = [json.loads(line) for line in journal.read_bytes().splitlines()]
+    for record in lines:
+        del record["previous"], record["digest"], record["place"]
+    older = "".join(json.dumps(record) + "\n" for record in lines)
+    journal.write_text(older)
+    refused = nas("archive", "export", folder, tmp_path / "all.csv")
+    assert_refused(refused, "no digest", "nas archive seal")
+    succeeded(nas("archive", "seal", folder))
+    assert evaluations(folder) == evaluations(finished)
+    assert (folder / "archive.journal.1.before").read_text() == older
+    with RunFolder(folder).locked():
+        assert_refused(nas("archive", "seal", folder), "another process is running")

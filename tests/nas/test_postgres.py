@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
+from nas import database
 from nas.archive import Archive, ArchiveError
 from nas.durable import WriteError
 from search_spaces.space import SearchSpace
@@ -129,8 +135,9 @@ def test_what_a_killed_driver_archived_stays_and_the_other_goes_on(
 
 
 def test_a_restarted_server_has_everything_and_the_archive_goes_on(
-    server: Server, location: str, space: SearchSpace
+    server: Server, location: str, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "PATIENCE_S", 0.2)
     archive, evaluations = Archive(location, space, study="net"), evaluated(space, 4)
     for evaluation in evaluations[:2]:
         archive.append(evaluation)
@@ -145,6 +152,84 @@ def test_a_restarted_server_has_everything_and_the_archive_goes_on(
     for evaluation in evaluations[2:]:
         archive.append(evaluation)
     assert Archive(location, space, study="net").evaluations() == evaluations
+
+
+@pytest.mark.parametrize("fault", ["stopped", "killed", "frozen"])
+def test_two_drivers_go_on_when_the_server_was_away_and_measure_nothing_twice(
+    server: Server, location: str, space: SearchSpace, tmp_path: Path, fault: str
+) -> None:
+    known = Archive(tmp_path / "known.journal", space, study="net")
+    known.append(*evaluated(space, 30))
+    drivers = []
+    for name in ("a", "bb"):
+        command = [sys.executable, "-c", SHARING, location, str(tmp_path / "known.journal"), name]
+        with (tmp_path / name).open("w") as words:
+            drivers.append(
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True)
+            )
+    first = []
+    for one in drivers:
+        assert one.stdout is not None
+        first.append(one.stdout.readline())
+    away(server, fault, seconds=3.0)
+    answers = [one.communicate(timeout=300)[0].splitlines() for one in drivers]
+    assert [one.returncode for one in drivers] == [0, 0]
+    rest = [json.loads(line) for line in [*first, *itertools.chain(*answers)]]
+    archive = Archive(location, space, study="net")
+    found = archive.evaluations()[30:]
+    assert archive.evaluations()[:30] == known.evaluations()
+    assert 40 <= len(found) <= 41
+    measured_here = [tuple(genotype) for genotype in rest]
+    assert sorted(measured_here) == sorted(e.genotype for e in found), "each measured once"
+    assert trials(location) == len(archive), "nothing stands twice"
+    for name in ("a", "bb"):
+        text = (tmp_path / name).read_text()
+        assert "Traceback" not in text
+        if fault != "frozen":  # then it answers late
+            assert text.count("is away") == text.count("is back after") >= 1
+
+
+def away(server: Server, fault: str, *, seconds: float) -> None:
+    """Take the server away and bring it back."""
+    pid = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    if fault == "frozen":
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+        return
+    server.control("-m", "fast" if fault == "stopped" else "immediate", "stop")
+    time.sleep(seconds)
+    server.start()
+
+
+def trials(location: str) -> int:
+    url = location.replace("postgresql://", "postgresql+psycopg://")
+    with sql.create_engine(url, poolclass=sql.NullPool).connect() as connection:
+        return connection.scalar(sql.text("SELECT count(*) FROM trials"))
+
+
+SHARING = """
+import json, sys, time
+from pathlib import Path
+from nas.archive import Archive
+from nas.archive_files import merge_archives
+from nas.search.loop import search_asynchronously
+from nas.search.random import RandomSearch
+from tests.nas.spaces import measured, small_space
+
+url, known, name = sys.argv[1:]
+space = small_space()
+archive = Archive(url, space, study="net")
+merge_archives(archive, [Archive(known, space, study="net")])
+
+def measure(genotypes):
+    for genotype in genotypes:
+        time.sleep(0.05)
+        print(json.dumps(genotype), flush=True)
+        yield [measured(genotype, where=name)]
+
+search_asynchronously(RandomSearch(space, seed=0), measure, archive, budget=40, known=30)
+"""
 
 
 def test_a_database_that_is_missing_is_named_and_a_password_refused(

@@ -92,6 +92,21 @@ def test_a_parquet_file_that_is_none_and_a_broken_archive_are_told(tmp_path) -> 
         assert untold(path, name) == []
 
 
+def test_a_changed_byte_in_the_cells_of_a_parquet_file_is_told(tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = list(networks())
+    cells = {name: [str(row[name]) for row in rows] for name in rows[0]}
+    path = write(tmp_path, rows, DESCRIPTION.replace("nets.csv", "nets.parquet"))
+    held = tmp_path / "nets.parquet"
+    parquet.write_table(pyarrow.table(cells), held, compression="none", write_page_checksum=True)
+    load_table(path)
+    value = sorted(cells["accuracy"])[4].encode()
+    assert value in held.read_bytes()
+    held.write_bytes(held.read_bytes().replace(value, b"0" * len(value), 1))
+    assert untold(path, "nets.parquet", "CRC") == []
+
+
 @pytest.mark.parametrize(
     ("ids", "parts"),
     [

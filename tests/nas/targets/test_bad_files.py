@@ -258,6 +258,18 @@ def _parquet() -> bytes:
 PARQUET = _parquet()
 
 
+def test_a_changed_byte_in_the_cells_of_a_parquet_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    LatencyTable({key: Row(float(np.sqrt(2 + at)), 0.0, 1) for at, key in enumerate(KEYS)}).write(
+        path
+    )
+    whole, value = path.read_bytes(), np.sqrt(3.0).tobytes()
+    path.write_bytes(whole.replace(value, np.float64(1 / 7).tobytes(), 1))
+    assert value in whole
+    with pytest.raises(TargetError, match=r"t\.parquet cannot be read: .*CRC"):
+        LatencyTable.read(path)
+
+
 @settings(deadline=None)
 @given(st.integers(0, len(PARQUET)), st.binary(max_size=8), st.integers(0, 64))
 def test_a_damaged_parquet_file_is_read_or_refused(at: int, patch: bytes, dropped: int) -> None:

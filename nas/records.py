@@ -1,0 +1,133 @@
+"""The records that an archive writes into a journal: their form, whoever wrote them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+MAKE_STUDY, MARK_STUDY, MAKE_TRIAL = 0, 2, 4  # as Optuna numbers operations
+COMPLETE = 1  # as Optuna numbers states
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+@functools.lru_cache(maxsize=4096)  # every record of a study holds the same ones
+def _options(text: str) -> int:
+    """How many options a categorical distribution, as Optuna's JSON, has."""
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    match content:
+        case {"name": "CategoricalDistribution", "attributes": {"choices": [_, *_] as options}}:
+            return len(options)
+    raise ValueError("it is no choice among options")
+
+
+Index = Annotated[int, Field(ge=0)]
+Moment = Annotated[str, AfterValidator(_moment)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    worker_id: str
+
+
+class _StudyMade(_Record):
+    op_code: Literal[0]
+    study_name: str
+    directions: tuple[Literal[1]] = Field(strict=False)
+
+
+class _StudyMarked(_Record):
+    op_code: Literal[2]
+    study_id: Index
+    user_attr: dict[str, str]
+
+
+class _StudyNamed(_Record):
+    op_code: Literal[3]
+    study_id: Index
+    system_attr: dict[str, JsonValue]
+
+
+class _TrialMade(_Record):
+    op_code: Literal[4]
+    study_id: Index
+    datetime_start: Moment
+    datetime_complete: Moment
+    state: int = Field(ge=COMPLETE, le=COMPLETE)
+    value: FiniteFloat
+    values: None
+    distributions: dict[str, str]
+    params: dict[str, Index]
+    user_attrs: dict[str, JsonValue]
+    system_attrs: dict[str, JsonValue] = Field(max_length=0)
+    intermediate_values: dict[str, JsonValue] = Field(max_length=0)
+
+    @model_validator(mode="after")
+    def _picks_options(self) -> Self:
+        if self.params.keys() != self.distributions.keys():
+            raise ValueError("its parameters are not those of its distributions")
+        for name, text in self.distributions.items():
+            if self.params[name] >= _options(text):
+                raise ValueError(f"{name} has no option {self.params[name]}")
+        return self
+
+
+class HeldAnswers(BaseModel):
+    """The answers of an evaluation, as a trial's attribute holds them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    wrong: str
+    seen: int
+    whole: int
+
+
+class Held(BaseModel):
+    """What a trial holds beside its parameters and its value; each metric once more by itself."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    metrics: dict[str, FiniteFloat]
+    seed: int
+    seconds: FiniteFloat
+    where: str
+    answers: HeldAnswers | None = None
+
+
+_FORM: TypeAdapter[Any] = TypeAdapter(
+    Annotated[_StudyMade | _StudyMarked | _StudyNamed | _TrialMade, Field(discriminator="op_code")]
+)
+
+
+def record_problem(record: Mapping[str, Any]) -> str | None:
+    """Why no archive writes such a record, or `None`."""
+    try:
+        _FORM.validate_python(record)
+    except ValidationError as error:
+        return f"it is no record that an archive writes ({problem(error)})"
+    return None
+
+
+def problem(error: ValidationError) -> str:
+    """The first of a validation's problems, in words."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
