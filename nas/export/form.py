@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.export.containers import ExportError
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 Logits = NDArray[np.float32]
 

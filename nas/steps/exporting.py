@@ -18,7 +18,8 @@ from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
 from nas.targets.profiling import OnnxRuntime
 from search_spaces.space import Genotype
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
 

@@ -206,7 +206,7 @@ class _Model:
 
     @emit.register
     def _(self, op: Conv2d | DepthwiseConv2d, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        weight = op.weight_shape(*shapes)
+        weight = op.deployed(*shapes)["weight"].shape
         inputs = [*reads, self.weight(weight), self.bias(weight[0])]
         return self.node(
             "Conv",
@@ -219,7 +219,7 @@ class _Model:
 
     @emit.register
     def _(self, op: Linear, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        inputs = [*reads, self.weight(op.weight_shape(*shapes)), self.bias(op.out)]
+        inputs = [*reads, self.weight(op.deployed(*shapes)["weight"].shape), self.bias(op.out)]
         return self.node("Gemm", inputs, transB=1)
 
     @emit.register

@@ -17,7 +17,7 @@ from nas.export.size import ONNX_FUSION, onnx_bytes
 from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 
 class OnnxForm:

@@ -21,7 +21,7 @@ from nas.export.policy import bits_for, grid_between
 from nas.export.rehearsal import rehearsed_bytes
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
