@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from functools import partial, reduce
 
+import torch
+from torch import Tensor, fx
+
+from search_spaces.space import Genotype
 from supernets.biases import corrected, round_biases
 from supernets.deployed import Deployed, Rewrite
-from supernets.extract import Extracted
+from supernets.extract import Extracted, extract
 from supernets.fold import fold_norms
+from supernets.supernet import Supernet
 
 
 def deploy(extracted: Extracted) -> Deployed:
@@ -20,3 +27,50 @@ def deploy(extracted: Extracted) -> Deployed:
         raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
     rewrites: tuple[Rewrite, ...] = (fold_norms, partial(corrected, extracted), round_biases)
     return reduce(lambda deployed, rewrite: rewrite(deployed), rewrites, extracted.deployed())
+
+
+class Deployment:
+    """A maker of deployed networks: a trained supernet with the data that calibrates its subnets.
+
+    Called with a genotype, it gives the network that ships. Evaluator, exporter and yardsticks
+    share one, so that what ships is what was measured: the statistics of norms are averages over
+    batches, so even the size of a batch matters.
+
+    Attributes:
+        supernet: The trained weights on `device`; a copy where they lay elsewhere.
+        calibration: Batches of inputs, on `device`.
+        device: Where subnets are extracted.
+
+    Args:
+        supernet: The trained weights; neither moved nor changed.
+        calibration: Batches of images, `(batch, channels, height, width)`; at least one.
+        device: Where to extract.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        calibration: Sequence[Tensor],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not calibration:
+            raise ValueError("a deployment needs calibration images, given no batch of them")
+        self.device = torch.device(device)
+        self.supernet = on_device(supernet, self.device)
+        self.calibration = [images.to(self.device) for images in calibration]
+
+    def __call__(self, genotype: Genotype) -> Deployed:
+        """The network of `genotype` as it leaves."""
+        return deploy(extract(self.supernet, genotype, self.calibration))
+
+    def full_precision(self, genotype: Genotype) -> fx.GraphModule:
+        """The network of `genotype` without any rounding, calibrated, on `device`."""
+        extracted = extract(self.supernet, genotype, self.calibration, quantize=False)
+        return extracted.module.eval()
+
+
+def on_device(supernet: Supernet, device: torch.device) -> Supernet:
+    """`supernet` itself where it lies on `device`, else a copy there; the caller's stays."""
+    here = next(supernet.parameters()).device
+    return supernet if here == device else copy.deepcopy(supernet).to(device)

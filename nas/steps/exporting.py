@@ -16,14 +16,12 @@ from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
+from nas.steps.measuring import BATCH, deployment_of
 from nas.targets.profiling import OnnxRuntime
 from search_spaces.space import Genotype
-from supernets.deploy import deploy
 from supernets.deployed import Deployed
-from supernets.extract import extract
 from supernets.supernet import Supernet
 
-_BATCH = 512
 _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
@@ -97,7 +95,7 @@ def exported(
 
 
 def _ship(plan: Plan, supernet: Supernet, target: str, pick: Evaluation) -> Shipped:
-    deployed = _deployed(plan, supernet, pick.genotype)
+    deployed = deployment_of(plan, supernet)(pick.genotype)
     forms = forms_for(plan.recipe.export.formats)
     exports = tuple(_export(plan, deployed, target, pick.genotype, form) for form in forms)
     latency = _whole_latency(plan, deployed) if target == THIS_CPU else None
@@ -119,7 +117,7 @@ def _export(
     foretold = form.foretold_bytes(plan.space.decode(genotype), metadata=metadata, source_size=size)
     form.write(deployed, path, metadata=metadata, source_size=size)
     images, labels = (
-        torch.cat(parts) for parts in zip(*plan.task.test_batches(_BATCH), strict=True)
+        torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)
     )
     return Export(form.name, path, verify(path, deployed, images, labels), foretold)
 
@@ -132,18 +130,12 @@ def checked_costs(
         return ()
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
     picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
-    checks: list[CostCheck] = []
+    deployment, checks = deployment_of(plan, supernet), list[CostCheck]()
     for genotype in (front[position].genotype for position in picked):
         predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
-        measured = _whole_latency(plan, _deployed(plan, supernet, genotype))
+        measured = _whole_latency(plan, deployment(genotype))
         checks.append(CostCheck(genotype, predicted, measured))
     return tuple(checks)
-
-
-def _deployed(plan: Plan, supernet: Supernet, genotype: Genotype) -> Deployed:
-    """One subnet as it leaves."""
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, _BATCH)
-    return deploy(extract(supernet, genotype, calibration))
 
 
 def _whole_latency(plan: Plan, deployed: Deployed) -> Estimate:
