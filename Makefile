@@ -8,13 +8,23 @@ TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo "torch>=2.9,<3" |
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || { curl -sfo /dev/null -m 5 $(CPU_INDEX)/torch/ && echo "--extra-index-url $(CPU_INDEX)"; })
 
-.PHONY: search test check format clean
+LOWEST := .venv-lowest
+# Whole runs from training to report, the archive, every export, the command line, workers.
+LOWEST_TESTS := tests/nas/test_preflight.py tests/nas/test_archive.py tests/nas/test_cli.py \
+	tests/nas/export/test_onnx.py tests/nas/export/test_forms.py tests/nas/test_dispatch.py tests/test_imports.py
+
+.PHONY: search test test-lowest check format clean
 
 search: $(VENV)/installed
 	$(BIN)/nas run runs/digits.toml --resume
 
 test: $(VENV)/installed-dev check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The lowest versions that pyproject.toml allows, torch aside: older ones have no small build.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) -m "not slow and not ray"
+	$(LOWEST)/bin/python -W ignore -m pytest -W ignore tests/nas/test_cluster.py -k "work_is_shared"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -41,5 +51,12 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/torch
 	$(BIN)/pip install -e ".[dev]"
 	touch $@ $(VENV)/installed
 
+$(LOWEST)/installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install "$(TORCH)" uv $(TORCH_INDEX)
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--upgrade-package networkx --upgrade-package numpy -e ".[dev]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -183,7 +183,11 @@ def on_workers(
         for arrived in remote(genotypes):
             yield arrived
             if act is not None and sleeper.due(cluster.root / "round", [fault]):
-                act()
+                try:
+                    act()
+                except Exception as error:
+                    # A search would tell it as the failure of an evaluation.
+                    raise SystemExit(f"the fault itself failed: {error!r}") from error
 
     def strike(round_: Round) -> None:
         cluster.restore(remote)
@@ -208,6 +212,7 @@ def remote_faults(remote: RayEvaluator, cluster: Cluster) -> dict[str, Fault]:
         "a worker out of memory (`MemoryError`)": "memory-refused",
         "a worker out of memory (killed)": "memory-killed",
         "a worker's evaluator hangs": "hangs",
+        "a worker stopped (`SIGSTOP`)": "stops",
     }
     return {name: on_workers(fault, remote, cluster) for name, fault in faults.items()} | {
         name: on_workers(name.replace(" ", "-"), remote, cluster, act=act)

@@ -1,4 +1,4 @@
-"""Run benchmarks and put what they print into docs/benchmarks.md, each between its own markers.
+"""Run benchmarks and put what they print into the page of docs/ that has their markers.
 
     python -m benchmarks.publish compiled_costs "search_digits --seeds 5"
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def output(command: list[str]) -> str:
@@ -38,11 +38,13 @@ def output(command: list[str]) -> str:
 
 def place(name: str, content: str) -> None:
     """Put `content` between the markers of `name`; raises `ValueError` where there are none."""
-    page = PAGE.read_text()
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"{PAGE} has no section {name!r}; add its begin and end markers first")
-    PAGE.write_text(pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", page))
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text()
+        if pattern.search(page):
+            path.write_text(pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", page))
+            return
+    raise ValueError(f"no page of {DOCS} has a section {name!r}; add its begin and end markers")
 
 
 def machine() -> str:

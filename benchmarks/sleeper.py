@@ -88,6 +88,12 @@ def _hangs() -> float:
     return math.nan
 
 
+def _stops() -> float:
+    """What a user, a debugger or a frozen container does to a process; it goes on when told to."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return math.nan
+
+
 def _memory_refused() -> float:
     """An allocation beyond a limit on the process's address space."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -110,6 +116,7 @@ FAULTS: dict[str, Callable[[], float]] = {
     "raises": _raises,
     "nan": lambda: math.nan,
     "hangs": _hangs,
+    "stops": _stops,
     "memory-refused": _memory_refused,
     "memory-killed": _killed_for_memory,
 }

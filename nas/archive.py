@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +17,17 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nas.durable import WriteError, write_error
 from nas.evaluate import Evaluation
-from nas.journal import DamagedJournal, JournalLock, repair, sealed
+from nas.journal import DamagedJournal, JournalLock, ReadJournal, repair, sealed
+from nas.labels import option_labels
 from nas.trials import OBJECTIVE, JournalTrials, Trials, attributes, restored
-from search_spaces.choice import Choice, Spec, is_open
+from nas.urls import database_url, reading, shown
+from search_spaces.choice import Choice
 from search_spaces.space import Genotype, InvalidGenotype, SearchSpace
 
 
@@ -42,27 +44,36 @@ class Archive:
 
     Args:
         location: The path of a journal file, created if missing (its folder is not), or a
-            database URL such as `postgresql://user@host/database`, whose password is best left to
-            PGPASSWORD or `~/.pgpass`.
+            database URL such as `postgresql://user@host/database`, which may hold no secret: a
+            password is left to PGPASSWORD or `~/.pgpass`.
         space: The space that the genotypes belong to.
         study: The name of the study in that file, such as a supernet's.
         supernet: What tells the measured weights from others, where runs share the study.
+        read_only: Whether only to look: nothing is made, locked or written, and what `append` would
+            be given is refused. What is there now is seen; a torn end is passed over.
 
     Raises:
-        ArchiveError: The study belongs to another space or supernet, or the file is damaged before
-            its end.
+        ArchiveError: The study belongs to another space or supernet, the file is damaged before
+            its end, the URL may hold a secret, or what is only to be read is not there.
         WriteError: The file cannot be written or the database not be used.
     """
 
     def __init__(
-        self, location: str | Path, space: SearchSpace, *, study: str, supernet: str | None = None
+        self,
+        location: str | Path,
+        space: SearchSpace,
+        *,
+        study: str,
+        supernet: str | None = None,
+        read_only: bool = False,
     ) -> None:
-        self.location = re.sub("//[^/@]*@", "//", str(location))  # no password in a message
+        self.location = shown(str(location)) if _is_url(location) else str(location)
+        self._read_only = read_only
         self.space = space
         self._first: dict[Genotype, Evaluation] = {}
         self._best: dict[Genotype, Evaluation] = {}
         with self._written():
-            self._study, self._trials = _opened(str(location), study, space)
+            self._study, self._trials = _opened(str(location), study, space, read_only=read_only)
         self._claim("space", space.fingerprint)
         self._name_objective()
         if supernet is not None:
@@ -76,11 +87,13 @@ class Archive:
         the first of them may be there and the others not; none counts before all are there.
 
         Raises:
-            ArchiveError: A genotype is not a canonical one of the space, or metrics lack `error`
-                or are not finite; nothing is appended.
+            ArchiveError: A genotype is not a canonical one of the space, metrics lack `error` or
+                are not finite, or the archive is only read; nothing is appended.
             WriteError: The disk is full, the file not writable or the database away; the archive
                 holds what was appended before.
         """
+        if self._read_only:
+            raise ArchiveError(f"archive {self.location} was opened to be read; open it to write")
         checked = [self._checked(evaluation) for evaluation in evaluations]
         self.refresh()
         known, new = dict(self._best), []
@@ -121,7 +134,8 @@ class Archive:
         """Mark a new study with the `kind` of what it is of; refuse one of another."""
         with self._written():
             known = self._study.user_attrs.get(kind)
-            if known is None and not self._study.get_trials(deepcopy=False):
+            free = known is None and not self._read_only
+            if free and not self._study.get_trials(deepcopy=False):
                 self._study.set_user_attr(kind, mine)
                 known = self._study.user_attrs[kind]  # another process may have been faster
         if known != mine:
@@ -133,7 +147,7 @@ class Archive:
 
     def _name_objective(self) -> None:
         """What a dashboard calls the value of a trial, in a new study."""
-        if self._study.get_trials(deepcopy=False) or self._study.metric_names:
+        if self._read_only or self._study.get_trials(deepcopy=False) or self._study.metric_names:
             return
         with self._written(), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -167,6 +181,10 @@ class Archive:
         except WriteError:
             raise
         except OSError as error:
+            if self._read_only:
+                raise ArchiveError(
+                    f"archive {self.location} cannot be read: {error.strerror}"
+                ) from error
             raise write_error(self.location, error) from error
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error.__cause__ or error
@@ -185,40 +203,10 @@ def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
 
 def _distribution(made: Choice[Any]) -> CategoricalDistribution:
     """The options as a dashboard shows them; the trial holds an index into them."""
-    labels = _labels(made.options)
+    labels = option_labels(made.options)
     return CategoricalDistribution(
         labels if len(set(labels)) == len(labels) else list(map(repr, made.options))
     )
-
-
-def _labels(options: Sequence[Any]) -> list[bool | int | float | str | None]:
-    """Plain options as they are, specs by the fields that tell them apart: `bits=4`."""
-    specs = [option for option in options if isinstance(option, Spec)]
-    if len({type(option) for option in specs}) != 1 or len(specs) == 1:
-        return [_label(option) for option in options]
-    shown = [dict(_shown(option)) for option in specs]
-    apart = [name for name in shown[0] if len({one.get(name) for one in shown}) > 1]
-    return [
-        ", ".join(f"{name}={dict(_shown(option)).get(name)}" for name in apart)
-        if isinstance(option, Spec)
-        else _label(option)
-        for option in options
-    ]
-
-
-def _label(option: Any) -> bool | int | float | str | None:
-    """A plain option as it is; a spec by its fields that are no decisions of their own."""
-    if option is None or isinstance(option, bool | int | float | str):
-        return option
-    if not isinstance(option, Spec):
-        return repr(option)
-    shown = (f"{name}={value}" for name, value in _shown(option))
-    return f"{type(option).__name__}({', '.join(shown)})"
-
-
-def _shown(option: Spec) -> Iterator[tuple[str, bool | int | float | str | None]]:
-    held = ((field.name, getattr(option, field.name)) for field in fields(option))
-    return ((name, _label(value)) for name, value in held if not is_open(value))
 
 
 class _Journal(JournalFileBackend):
@@ -269,31 +257,36 @@ class _DatabaseTrials:
         return tuple(int(kinds[n].to_internal_repr(picked[n])) for n in self._distributions)
 
 
-def _opened(location: str, study: str, space: SearchSpace) -> tuple[optuna.Study, Trials]:
+def _is_url(location: str | Path) -> bool:
+    return "://" in str(location)
+
+
+def _opened(
+    location: str, study: str, space: SearchSpace, *, read_only: bool
+) -> tuple[optuna.Study, Trials]:
     distributions = {c.name: _distribution(c) for c in space.choices}
-    if "://" in location:
-        url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", location)
-        opened = _open(_database(url), study)
+    if _is_url(location):
+        try:
+            url = database_url(location)
+        except ValueError as error:
+            raise ArchiveError(f"an archive cannot be there: {error}") from error
+        database = _storage(*reading(url), made=False) if read_only else _database(url)
+        opened = _open(database, study, read_only=read_only)
         return opened, _DatabaseTrials(opened, distributions)
     path = Path(location)
-    repair(path)
-    journal = _Journal(path)
-    storage = JournalStorage(journal)
-    opened = _open(storage, study)
+    if not read_only:
+        repair(path)
+    journal = ReadJournal(path) if read_only else _Journal(path)
+    storage = JournalStorage(cast("Any", journal))
+    opened = _open(storage, study, read_only=read_only)
     written = {name: distribution_to_json(kind) for name, kind in distributions.items()}
     return opened, JournalTrials(journal, storage.get_study_id_from_name(study), written)
 
 
-def _database(url: str, *, attempts: int = 5) -> RDBStorage:
+def _database(url: URL, *, attempts: int = 5) -> RDBStorage:
     """The database with Optuna's tables, which others may be making at this moment."""
     try:
-        # A connection per use: none is left open, and a server may be restarted in between.
-        return RDBStorage(url, engine_kwargs={"poolclass": NullPool})
-    except ImportError as error:
-        raise ArchiveError(
-            f"the driver of this database is not installed: {error.__cause__}; for PostgreSQL "
-            "run: pip install 'elastic-nas[postgres]'"
-        ) from error
+        return _storage(url)
     except (IntegrityError, ProgrammingError):
         if attempts == 1:
             raise
@@ -301,11 +294,34 @@ def _database(url: str, *, attempts: int = 5) -> RDBStorage:
     return _database(url, attempts=attempts - 1)
 
 
-def _open(storage: BaseStorage, name: str) -> optuna.Study:
+def _storage(
+    url: URL, connect: Mapping[str, Any] | None = None, *, made: bool = True
+) -> RDBStorage:
+    """Optuna's storage; its tables are `made` if missing."""
+    # A connection per use: none is left open, and a server may be restarted in between.
+    settings = {"poolclass": NullPool, "connect_args": dict(connect or {})}
+    try:
+        return RDBStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs=settings,
+            skip_table_creation=not made,
+        )
+    except ImportError as error:
+        raise ArchiveError(
+            f"the driver of this database is not installed: {error.__cause__}; for PostgreSQL "
+            "run: pip install 'elastic-nas[postgres]'"
+        ) from error
+
+
+def _open(storage: BaseStorage, name: str, *, read_only: bool) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        pass
+    except KeyError as error:
+        if read_only:
+            raise ArchiveError(
+                f"the archive holds no study {name!r}, so no run of this name archived there; look "
+                "whether it is the right one"
+            ) from error
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

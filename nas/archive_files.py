@@ -10,10 +10,10 @@ from pathlib import Path
 from nas.archive import Archive, ArchiveError
 from nas.durable import write_atomic
 from nas.evaluate import Evaluation
+from nas.untrusted import spreadsheet_cell
 from search_spaces.space import SearchSpace
 
 SUFFIXES = (".csv", ".parquet")
-_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def export_archive(archive: Archive, path: Path) -> int:
@@ -79,15 +79,10 @@ def _text(option: object) -> str:
 def _csv(columns: dict[str, list[object]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(map(_inert, columns))
+    writer.writerow(map(spreadsheet_cell, columns))
     for row in zip(*columns.values(), strict=True):
-        writer.writerow([_inert(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row])
     return out.getvalue().encode()
-
-
-def _inert(cell: str) -> str:
-    """Text that no spreadsheet runs as a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _parquet(columns: dict[str, list[object]]) -> bytes:

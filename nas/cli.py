@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
+from nas import interrupts
 from nas.archive import ArchiveError
 from nas.cli_archive import archive_app
 from nas.cli_import import import_table
@@ -20,7 +21,7 @@ from nas.cli_search import search_command
 from nas.cli_sweep import sweep_command
 from nas.cli_targets import targets_app
 from nas.cli_transfer import transfer
-from nas.display import Terminal
+from nas.display import Terminal, complain, lines, say
 from nas.durable import WriteError
 from nas.evaluate import EvaluationError
 from nas.export import ExportError
@@ -30,23 +31,28 @@ from nas.pipeline import STEPS, Step, run, run_steps
 from nas.plan import overview, prepare
 from nas.recipe import RecipeError, load_recipe
 from nas.report.html import render
-from nas.report.store import UnreadableResults, load
+from nas.report.store import load
 from nas.report.tables import summary_table
 from nas.steps.tabulating import prepare_table, table_overview
 from nas.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
 from nas.tabular import TableError
 from nas.targets import TargetError
 from nas.tasks import TaskError
+from search_spaces.documents import UnreadableFile
+from search_spaces.names import InvalidName
+from search_spaces.tables import SpaceTooLarge
 from supernets.checkpoint import CheckpointError
 from supernets.train import TrainingDiverged
 
 # What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
 EXPECTED = (
     *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
-    *(UnreadableResults, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-    TrainingDiverged,
+    *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
+    *(InvalidName, TrainingDiverged, SpaceTooLarge),
 )
-_INTERRUPTED = 130
+_STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
+# The base of all that typer raises on wrong usage, whichever click is under it.
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     help="Search architecture and quantization together: trained once, for every device at once.",
@@ -58,7 +64,6 @@ targets_app.command("import")(import_table)
 targets_app.command("transfer")(transfer)
 app.add_typer(targets_app, name="targets")
 app.add_typer(archive_app, name="archive")
-console = Console()
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
 Overrides = Annotated[
@@ -85,16 +90,16 @@ def run_command(
     """Do everything: profile, train, search, export, report; of a table, search and report."""
     made = load_any_recipe(recipe, set_ or ())
     folder = _folder(recipe, made, out)
-    with Terminal(console) as display:
+    with Terminal() as display:
         results = run(made, folder=folder, resume=resume, display=display)
-    console.print(summary_table(results))
-    console.print(f"report: {RunFolder(folder).report}")
+    say(summary_table(results))
+    say(f"report: {RunFolder(folder).report}")
 
 
 def _step_command(step: Step) -> Callable[..., None]:
     def command(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
         made = load_recipe(recipe, set_ or ())
-        with Terminal(console) as display:
+        with Terminal() as display:
             run_steps(made, [step], folder=_folder(recipe, made, out), display=display)
 
     command.__doc__ = step.help
@@ -110,15 +115,21 @@ for _step in STEPS:
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")
+    ] = None,
+) -> None:
     """Render report.html anew from a run folder's results.json."""
     files = RunFolder(folder)
+    files.require_own()
     if not files.results.exists():
         raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
-    results = load(files.results)
-    render(results, files.report)
-    console.print(summary_table(results))
-    console.print(f"report: {files.report}")
+    results, page = load(files.results), out or files.report
+    render(results, page)
+    say(summary_table(results))
+    say(f"report: {page}")
 
 
 @app.command()
@@ -126,34 +137,54 @@ def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
     """Show what a recipe would search, before any work."""
     made = load_any_recipe(recipe, set_ or ())
     files = RunFolder(_folder(recipe, made, out))
+    files.require_own()
     shown = (
         table_overview(prepare_table(made, files))
         if isinstance(made, TableRecipe)
         else overview(prepare(made, files))
     )
     for table in shown:
-        console.print(table)
+        say(table)
 
 
 def main() -> None:
     """Run the command line; expected errors end in one sentence and exit code 1."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app(arguments)
-    except EXPECTED as error:
-        if debug:
-            traceback.print_exc()
-        _tell(f"error: {error}")
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer's, where a user presses Ctrl-C
-            _tell("stopped: what was done is kept; `nas run ... --resume` goes on from there")
-        raise
+    sys.excepthook = _unexpected
+    warnings.formatwarning = _warning
+    with interrupts.Interruptible(_STOPPED):
+        try:
+            # Called itself, the application would put typer's hook for exceptions over ours.
+            sys.exit(typer.main.get_command(app)(arguments, standalone_mode=False))
+        except EXPECTED as error:
+            if debug:
+                complain(traceback.format_exc())
+            complain(f"error: {error}")
+            sys.exit(1)
+        except _UsageError as error:
+            _tell_usage(error)
+            sys.exit(2)
 
 
-def _tell(message: str) -> None:
-    Console(stderr=True).print(Text(message), soft_wrap=True)
+def _tell_usage(error: Any) -> None:
+    """How the command is called that was called in a wrong way, and what was wrong."""
+    if error.ctx is not None:
+        complain(f"{error.ctx.get_usage()}; `{error.ctx.command_path} --help` tells more")
+    if message := error.format_message():  # none where only help was to be shown
+        complain(f"error: {message}")
+
+
+def _unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    complain("".join(traceback.format_exception(kind, error, trace)))
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], file: str, line: int, _: str | None = None
+) -> str:
+    return lines(f"{file}:{line}: {category.__name__}: {message}") + "\n"
 
 
 if __name__ == "__main__":

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nas.archive_files import export_archive, merge_archives
+from nas.display import say
 from nas.folder import RunFolder, RunFolderError
 from nas.run_archive import archive_in
 
 archive_app = typer.Typer(help="What was evaluated: export it, merge it.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option("--archive", help="A database that a folder's recipe names and may be opened."),
+]
 
 
 @archive_app.command()
 def export(
-    folder: Folder, file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")]
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
+    databases: Databases = None,
 ) -> None:
     """Write every evaluation of a run as a row of a CSV or Parquet file."""
-    count = export_archive(archive_in(folder), file)
-    Console().print(f"{count} evaluations in {file}")
+    count = export_archive(archive_in(folder, databases=databases or ()), file)
+    say(f"{count} evaluations in {file}")
 
 
 @archive_app.command()
 def merge(
     folder: Folder,
     others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
+    databases: Databases = None,
 ) -> None:
     """Append to a run's archive what others evaluated with the same supernet."""
-    into, found = archive_in(folder), [archive_in(other) for other in others]
+    found = [archive_in(other, databases=databases or ()) for other in others]
+    into = archive_in(folder, databases=databases or (), read_only=False)
     for other in others:
         _require_same_supernet(folder, other)
     count = merge_archives(into, found)
-    Console().print(f"{count} evaluations added to {folder}")
+    say(f"{count} evaluations added to {folder}")
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:
@@ -48,7 +55,7 @@ def _require_same_supernet(folder: Path, other: Path) -> None:
             f"{folder} and {other} do not hold the same trained supernet, so their errors cannot "
             "be compared; merge runs that share one, such as those of `nas search --from`"
         )
-    if changed := RunFolder(folder).differing(json.loads(RunFolder(other).recipe.read_bytes())):
+    if changed := RunFolder(folder).differing(RunFolder(other).stored_recipe()):
         raise RunFolderError(
             f"{folder} and {other} were measured with another {' and '.join(changed)}, so their "
             "errors cannot be compared; merge runs in which these are equal"

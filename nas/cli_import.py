@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from nas.display import Table, say
 from nas.targets import TargetError
 from nas.targets.adapters import ADAPTERS, Imported, write
 from nas.targets.adapters.options import adapter, options
-
-console = Console()
 
 Format = Annotated[str | None, typer.Argument(metavar="FORMAT", help="What --list names.")]
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The published table.")]
@@ -38,21 +34,21 @@ def import_table(
 ) -> None:
     """Read a public latency table; tell what is mapped, what is not, and what looks wrong."""
     if list_:
-        console.print(formats())
+        say(formats())
         return
     if format_ is None or file is None:
         raise TargetError("say which FORMAT and FILE to import; --list names the formats")
     found = adapter(ADAPTERS, format_, set_ or ()).read(file)
     for line in told(found):
-        console.print(Text(line), soft_wrap=True)
+        say(line)
     if found.rows:
         called = file.name.split(".")[0] if name is None else name
-        console.print(Text(f"target: {write(found, called, out)}"), soft_wrap=True)
+        say(f"target: {write(found, called, out)}")
 
 
 def formats() -> Table:
     """Every format with its units, provenance and options."""
-    table = Table("format", "figures are", "units", "options")
+    table = Table(("format", "figures are", "units", "options"))
     for name, kind in ADAPTERS.items():
         table.add_row(name, kind.origin, kind.units, ", ".join(options(kind)))
     return table

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nas.display import Display, Terminal
 from nas.pipeline import run_steps
-from nas.recipe import RecipeError, load_recipe
+from nas.recipe import load_recipe
 from nas.steps.profiling import Profiling, kernels_of
-from nas.targets import TargetError
+from nas.targets import TargetError, load_target
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.targets.files import read_target_file
 from nas.targets.profiling.backends import ELSEWHERE, backend_named
@@ -22,13 +21,12 @@ from nas.targets.profiling.elsewhere import write_folder
 from nas.targets.profiling.loop import BUDGET_MS
 from nas.targets.profiling.onnx_runtime import OnnxRuntime
 from nas.targets.profiling.sampled import sample
-from nas.targets.profiling.target_file import Kernels, timed_by
+from nas.targets.profiling.target_file import timed_by
 from search_spaces.space import SearchSpace
 
 THIS_CPU = "this-cpu"
 TABLE = ".csv"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-console = Console()
 
 Source = Annotated[Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")]
 Overrides = Annotated[
@@ -98,7 +96,7 @@ def profile_command(
     options = Options(
         target, backend, device, dtype, threads, budget_ms, sample, read, networks=calibrate
     )
-    with Terminal(console) as display:
+    with Terminal() as display:
         others = astuple(replace(options, networks=None))
         if not any(option is not None for option in others) and not _is_table(out):
             more = [] if calibrate is None else [f"compute.profile_networks={calibrate}"]
@@ -122,7 +120,7 @@ def _asked_for(
     base = options.target or THIS_CPU
     space, threads = _space(source, overrides)
     if options.backend == ELSEWHERE and options.read is None:
-        _send(kernels_of(space, base), display, folder=out, count=options.sample)
+        _send(base, space, display, folder=out, count=options.sample)
         return
     table, described = _files(base, out)
     asked = Profiling(
@@ -142,22 +140,31 @@ def _asked_for(
         threads=options.threads or threads,
         device=options.device or "cpu",
         dtype=options.dtype or "float32",
+        eight_bit_weights=load_target(base).eight_bit_weights,
     )
     asked.measure(made, display)
 
 
-def _send(kernels: Kernels, display: Display, *, folder: Path | None, count: int | None) -> None:
+def _send(
+    base: str, space: SearchSpace, display: Display, *, folder: Path | None, count: int | None
+) -> None:
     """Write a folder for another machine."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
-    sent, refused = timed_by(OnnxRuntime(), kernels)
+    sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
     for (operator, bits), reason in refused.items():
         display.say(f"left out: {operator} at {bits} bits; {reason}")
-    made = write_folder(sent if count is None else sample(sent, count), folder=folder)
+    made = write_folder(
+        sent if count is None else sample(sent, count),
+        folder=folder,
+        eight_bit_weights=load_target(base).eight_bit_weights,
+    )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(
         f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "
-        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1\n"
+        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1"
+    )
+    display.say(
         f"Copy its results.csv back into {folder}, then run this command with "
         f"--read {folder} --out TABLE{TABLE}"
     )
@@ -170,13 +177,7 @@ def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
         return recipe.space.build(recipe.task.load()), recipe.compute.profile_threads
     if overrides:
         raise TargetError(f"--set changes a recipe, and {source} is a space; leave it out")
-    try:
-        return SearchSpace.from_json(source.read_text(encoding="utf-8")), 1
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RecipeError(
-            f"{source} holds no search space ({type(error).__name__}: {error}); give a file that "
-            "`to_json` wrote, such as space.json of a run folder"
-        ) from error
+    return SearchSpace.read(source), 1
 
 
 def _files(base: str, out: Path | None) -> tuple[Path, Path]:

@@ -6,43 +6,55 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from nas.display import Terminal
+from nas.display import Terminal, say
 from nas.folder import RunFolder
 from nas.pipeline import STEPS, run_steps
 from nas.recipe import RecipeError, load_recipe
 from nas.report.tables import summary_table
 from nas.reuse import reused
 
+Source = Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder.")]
+Origin = Annotated[
+    Path | None,
+    typer.Option("--from", help="Instead of a recipe: a searched run's folder or archive."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="With --from: a device to search for; may be repeated."),
+]
+Evaluations = Annotated[
+    int, typer.Option("--evaluations", min=0, help="With --from: new evaluations allowed.")
+]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option("--archive", help="With --from: the database that the run archived in."),
+]
+
 
 def search_command(
-    recipe: Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder.")] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Instead of a recipe: a searched run's folder or archive."),
-    ] = None,
-    targets: Annotated[
-        list[str] | None,
-        typer.Option("--target", help="With --from: a device to search for; may be repeated."),
-    ] = None,
-    evaluations: Annotated[
-        int, typer.Option("--evaluations", min=0, help="With --from: new evaluations allowed.")
-    ] = 0,
+    recipe: Source = None,
+    set_: Overrides = None,
+    out: Out = None,
+    source: Origin = None,
+    targets: Targets = None,
+    evaluations: Evaluations = 0,
+    databases: Databases = None,
 ) -> None:
     """Search with a trained supernet; with --from, for other devices out of a finished run."""
-    console = Console()
     if recipe is not None and source is None:
-        if targets or evaluations:
-            raise RecipeError("--target and --evaluations go with --from; a recipe names its own")
+        if targets or evaluations or databases:
+            raise RecipeError(
+                "--target, --evaluations and --archive go with --from; a recipe names its own"
+            )
         made = load_recipe(recipe, set_ or ())
         step = next(step for step in STEPS if step.name == "search")
-        with Terminal(console) as display:
+        with Terminal() as display:
             run_steps(made, [step], folder=out or recipe.parent / made.name, display=display)
         return
     if source is None or recipe is not None:
@@ -51,14 +63,15 @@ def search_command(
         raise RecipeError("--from needs --target, a shipped target (`nas targets`) or a file")
     origin = source.parent if source.is_file() else source
     folder = out or origin.with_name(f"{origin.name}-{'-'.join(Path(t).stem for t in targets)}")
-    with Terminal(console) as display:
+    with Terminal() as display:
         results = reused(
             source,
             targets,
             folder=folder,
             evaluations=evaluations,
             overrides=set_ or (),
+            databases=databases or (),
             display=display,
         )
-    console.print(summary_table(results))
-    console.print(f"report: {RunFolder(folder).report}")
+    say(summary_table(results))
+    say(f"report: {RunFolder(folder).report}")

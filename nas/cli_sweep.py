@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from nas.cluster import ClusterError
-from nas.display import Terminal
+from nas.crew import ClusterError
+from nas.display import Table, Terminal, say
+from nas.folder import RunFolderError
 from nas.recipe import RecipeError
 from nas.sweep import jobs, summary, sweep, write_summary
 
@@ -33,27 +33,41 @@ def sweep_command(
     ] = None,
 ) -> None:
     """Run recipes x seeds, each for all devices, over a Ray cluster; call again to go on."""
-    console = Console()
     todo = jobs(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with Terminal(console) as display:
+    _require_place(out)
+    with Terminal() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
-    shown = Table("run", "seed", "target", "state", "error %", "cost", "test %")
+    shown = Table(("run", "seed", "target", "state", "error %", "cost", "test %"))
     for job, outcome in found.items():
         for row in summary(job, outcome):
             cells = ("run", "seed", "target", "state", "error", "cost", "test_accuracy")
             shown.add_row(*(_cell(row.get(name, "")) for name in cells))
-    console.print(shown)
-    console.print(f"all figures: {out / 'sweep.csv'}")
+    say(shown)
+    say(f"all figures: {out / 'sweep.csv'}")
     failed = [job.folder.name for job, outcome in found.items() if isinstance(outcome, str)]
     if failed:
         raise ClusterError(
             f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; error.txt in their "
             "folders says why; the same command does only these again"
         )
+
+
+def _require_place(out: Path) -> None:
+    """Raise `RunFolderError` where the sweep could not write, before there is work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write the folder of the sweep {out}: {error.strerror or error}; choose "
+            "another with --out"
+        ) from error
+    if (out / "sweep.csv").is_dir():
+        raise RunFolderError(f"{out / 'sweep.csv'} is a folder; choose another folder with --out")
 
 
 def _cell(value: object) -> str:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from nas.display import Table, dump, say
 from nas.plan import THIS_CPU
-from nas.recipe import RecipeError, load_recipe
+from nas.recipe import load_recipe
 from nas.targets import HardwareTarget, available, load_target
 from nas.targets.calibration import calibration_of
 from nas.targets.capability import Bits
@@ -36,7 +34,6 @@ targets_app = typer.Typer(
     help="List targets, check a target file, print what such a file may hold.",
     invoke_without_command=True,
 )
-console = Console()
 
 
 @targets_app.callback()
@@ -49,18 +46,18 @@ def bare(context: typer.Context) -> None:
 @targets_app.command("list")
 def list_targets() -> None:
     """List the targets that come with the engine."""
-    table = Table("target", "device", "figures", "costs")
+    table = Table(("target", "device", "figures", "costs"))
     for name in available():
         target = load_target(name)
         costs = ", ".join(target.kernel_costs)
-        table.add_row(name, Text(target.device), target.provenance, costs)
-    console.print(table)
+        table.add_row(name, target.device, target.provenance, costs)
+    say(table)
 
 
 @targets_app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of target files, for editors."""
-    typer.echo(schema_text(), nl=False)
+    dump(schema_text())
 
 
 def schema_text() -> str:
@@ -84,15 +81,15 @@ def check(
         raise typer.BadParameter("give --recipe or --space, not both")
     target = load_target(file, table=table)
     for words in _about(target):
-        _say(words)
+        say(words)
     source = recipe or space
     if source is not None:
         searched = _space_of(source, is_recipe=recipe is not None)
         coverage = of_space(target, searched)
         for words in _covered(coverage, searched.name):
-            _say(words)
+            say(words)
         if coverage.missing:
-            _say(f"measure them with: {_measuring(target, file, source)}")
+            say(f"measure them with: {_measuring(target, file, source)}")
 
 
 def _measuring(target: HardwareTarget, file: str, source: Path) -> str:
@@ -109,10 +106,7 @@ def _space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
     if is_recipe:
         made = load_recipe(path)
         return made.space.build(made.task.load())
-    try:
-        return SearchSpace.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"search space {path} cannot be read: {error}") from error
+    return SearchSpace.read(path)
 
 
 def _about(target: HardwareTarget) -> Iterator[str]:
@@ -188,7 +182,3 @@ def _listed(items: Sequence[object]) -> str:
     """A few items, and how many more there are."""
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return ", ".join(map(str, items[:SHOWN])) + more
-
-
-def _say(words: str) -> None:
-    console.print(Text(words), soft_wrap=True)

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from nas.display import say
 from nas.recipe import load_recipe
-from nas.targets.predicted import read_space
 from nas.targets.transfer_folder import MEASURED, NETWORKS, write_transfer
 from search_spaces.space import SearchSpace
-
-console = Console()
 
 
 def transfer(
@@ -31,16 +28,14 @@ def transfer(
     Fill their latencies in, and the folder's target file is a target like any other.
     """
     path = write_transfer(out, space=_space(source), known=known, count=count)
-    console.print(
+    say(
         f"{path}: time the {count} networks in {out / NETWORKS} on the new device, enter the "
         f"milliseconds into the last column of {out / MEASURED}, and name {path} in a recipe.",
-        soft_wrap=True,
-        markup=False,
     )
 
 
 def _space(source: Path) -> SearchSpace:
     if source.suffix == ".json":
-        return read_space(source)
+        return SearchSpace.read(source)
     recipe = load_recipe(source)
     return recipe.space.build(recipe.task.load())

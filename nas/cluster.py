@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-import logging
-import math
+import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, cast
 
 from nas.answers import Answers
-from nas.dispatch import RETRIES, ClusterError, Crew, Dispatch, Failure, told
+from nas.connection import Lifelines, check_room, connected, require_ray
+from nas.crew import ClusterError, Crew, Failure, Reply, Worker
+from nas.dispatch import Dispatch
 from nas.evaluate import (
     Evaluation,
     EvaluationError,
@@ -28,7 +29,8 @@ from nas.evaluate import (
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
-_CONNECT_S = 10.0
+_END_S = 10.0  # for calls to workers that were killed
+_RETRIES = 3
 
 
 class RayEvaluator:
@@ -84,9 +86,12 @@ class RayEvaluator:
             # list, since Ray would unpack a bare reference each time. As an argument of the actor
             # it would be lost with it (ray-project/ray#53727).
             shared = [self._ray.put(factory)]
-            made = [self._worker(resources) for _ in range(workers)]
-            self._await_workers(made, shared)
-            self._crew = Crew(self._ray, made, shared)
+            self._lifelines = Lifelines(self._ray)
+            self._crew = Crew(self._ray, [], shared)
+            self._stream: Generator[list[Evaluation], None, None] | None = None
+            self._stack.callback(self._dismiss)
+            self._crew.workers += [Worker(self._actor(resources)) for _ in range(workers)]
+            self._await_workers()
             undo.pop_all()
 
     def __enter__(self) -> RayEvaluator:
@@ -119,25 +124,35 @@ class RayEvaluator:
         """
         remaining = iter(genotypes)
         chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
-        dispatch = Dispatch(self._ray, self._crew, deadline_s=self._deadline_s, patience_s=_START_S)
-        return dispatch.run(chunks, rival_of)
+        dispatch = Dispatch(
+            self._crew,
+            deadline_s=self._deadline_s,
+            patience_s=_START_S,
+            look=self._lifelines.check,
+        )
+        self._stream = dispatch.run(chunks, rival_of)
+        return self._stream
 
-    def _worker(self, resources: Mapping[str, float]) -> Any:
+    def _dismiss(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._crew.dismiss(ending_s=0.0 if self._lifelines.gone else _END_S)
+
+    def _actor(self, resources: Mapping[str, float]) -> Any:
         threads = str(max(1, int(resources["CPU"])))
-        made = self._ray.remote(_Worker).options(
+        made = self._ray.remote(_Actor).options(
             num_cpus=resources["CPU"],
             num_gpus=resources["GPU"],
             max_restarts=-1,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        worker = made.remote(int(threads))
-        self._stack.callback(self._ray.kill, worker)
-        return worker
+        return made.remote(int(threads))
 
-    def _await_workers(self, workers: Sequence[Any], factory: Sequence[Any]) -> None:
+    def _await_workers(self) -> None:
+        crew = self._crew
         calls = [
-            worker.evaluate.options(max_task_retries=RETRIES).remote(factory, [], {})
-            for worker in workers
+            worker.actor.evaluate.options(max_task_retries=_RETRIES).remote(crew.factory, [], {})
+            for worker in crew.workers
         ]
         started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
         if late:
@@ -147,17 +162,24 @@ class RayEvaluator:
                 "work to end or ask for fewer workers"
             )
         try:
-            failures = [failure for _, failure in self._ray.get(started) if failure is not None]
+            replies: list[Reply] = self._ray.get(calls)
         except self._ray.exceptions.RayError as error:
             raise ClusterError(f"a worker died when it was started: {error}") from error
-        if failures:
-            raise told(ClusterError, failures[0], "building the evaluator in a worker failed")
+        for worker, reply in zip(crew.workers, replies, strict=True):
+            worker.where = reply.where
+            if reply.failure is not None:
+                told = ClusterError(
+                    f"building the evaluator in the worker at {reply.where} failed: "
+                    f"{reply.failure.message}"
+                )
+                told.add_note(reply.failure.trace)
+                raise told
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class _Worker:
+class _Actor:
     """What runs in an actor: the evaluator, built when first used (again after a restart)."""
 
     def __init__(self, threads: int) -> None:
@@ -169,8 +191,9 @@ class _Worker:
         factory: Sequence[Any],
         genotypes: Sequence[Genotype],
         rivals: Mapping[Genotype, Answers],
-    ) -> tuple[list[Evaluation], Failure | None]:
+    ) -> Reply:
         """The evaluations up to the first failure, and that failure; without genotypes, builds."""
+        where = f"{socket.gethostname()}:{os.getpid()}"
         done: list[Evaluation] = []
         try:
             evaluate = self._built(*factory)
@@ -181,8 +204,8 @@ class _Worker:
             for arrived in evaluate(genotypes):
                 done.extend(arrived)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
-            return done, _failure(error)
-        return done, None
+            return Reply(done, _failure(error), where)
+        return Reply(done, None, where)
 
     def _built(self, reference: Any) -> Evaluator:
         if self._evaluator is None:
@@ -197,75 +220,3 @@ class _Worker:
 def _failure(error: BaseException) -> Failure:
     named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
     return Failure(f"{named}{error}", traceback.format_exc())
-
-
-def require_ray() -> ModuleType:
-    """Ray itself; raises `ClusterError` where it is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise ClusterError(
-            "evaluating on a cluster needs Ray, which is not installed; "
-            'run: pip install "elastic-nas[cluster]"'
-        ) from error
-    return ray
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[ModuleType]:
-    """Ray with a cluster: that of this process, that at `address`, or a new one of this machine.
-
-    Raises:
-        ClusterError: Ray is not installed, or no cluster can be reached at `address`.
-    """
-    ray = require_ray()
-    if ray.is_initialized():
-        yield ray
-        return
-    address = address or "local"
-    local = {"include_dashboard": False} if address == "local" else {}
-    try:
-        _check_reachable(address)
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
-    except Exception as error:  # of many kinds, bare ones among them
-        raise ClusterError(
-            f"no Ray cluster can be reached at {address!r}: {error}; start one with "
-            "`ray start --head`, or leave out the address to use this machine; if one runs there, "
-            "RAY_AUTH_MODE and the token must be the same here (docs/cluster.md)"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Try the address once: Ray itself tries for many minutes."""
-    host, separator, port = address.rpartition("//")[2].rpartition(":")
-    if separator and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-
-
-def check_room(workers: int, each: Mapping[str, float]) -> None:
-    """Refuse what would wait for ever: a worker that fits on no machine is never started.
-
-    Args:
-        workers: How many must fit at the same time.
-        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
-
-    Raises:
-        ClusterError: Saying what the cluster has.
-    """
-    machines = [node["Resources"] for node in require_ray().nodes() if node["Alive"]]
-    asked = {kind: amount for kind, amount in each.items() if amount}
-    room = sum(
-        min(math.floor(has.get(kind, 0.0) / amount + 1e-6) for kind, amount in asked.items())
-        for has in machines
-    )
-    if room < workers:
-        has = [{kind: machine.get(kind, 0.0) for kind in ("CPU", "GPU")} for machine in machines]
-        raise ClusterError(
-            f"the cluster has room for {room} of the {workers} workers asked for, each with "
-            f"{asked}; its machines have {has}; ask for fewer or smaller workers or add machines"
-        )

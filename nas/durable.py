@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.old)?\.part", re.DOTALL)
 
 
 class WriteError(OSError):
@@ -25,12 +31,11 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     try:
-        temporary = _write_beside(path, content)
-        try:
+        with _beside(path) as (temporary, file):
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
             temporary.replace(path)
-        except OSError:
-            temporary.unlink()
-            raise
         _sync(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
@@ -83,6 +88,30 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Away with what killed writers of this module left in `folder`.
+
+    What is being written stays, as does what others made or only they may remove.
+    """
+    for path in folder.iterdir():
+        if not _UNFINISHED.fullmatch(path.name) or path.is_symlink():
+            continue
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # its writer is alive
+        path.unlink()
+
+
 def write_error(path: str | Path, error: OSError) -> WriteError:
     """`error`, met while writing `path`, as a sentence with its remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path")
@@ -104,17 +133,22 @@ _REMEDIES = {
 }
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new hidden file beside `path`, gone after an error, locked so that no cleaning takes it."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     with temporary.open("xb") as file:
         try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            with contextlib.suppress(OSError):  # a file system without locks has no run folder
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                yield temporary, file
+                return
         except BaseException:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             raise
-    return temporary
+    with _beside(path) as again:  # a cleaning was faster than the lock
+        yield again
 
 
 def _sync(path: Path) -> None:

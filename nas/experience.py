@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
@@ -16,7 +19,8 @@ from nas.run_archive import archive_in
 from nas.search.front import nondominated
 from nas.search.initial import spread_over_costs
 from predictors.related import Related, Translation
-from search_spaces.space import IntArray, SearchSpace
+from search_spaces.documents import Source, read_json
+from search_spaces.space import IntArray, InvalidGenotype, SearchSpace
 
 FloatArray = NDArray[np.float64]
 _FIRST = 4  # of a first batch; the rest has to tell where the spaces differ
@@ -70,21 +74,41 @@ class Experience:
         write_atomic(path, json.dumps(content).encode())
 
 
+class _Kept(BaseModel):
+    """What `Experience.keep` writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    space: dict[str, Any]
+    genotypes: list[list[int]]
+    errors: list[float]
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
 def kept(path: Path) -> Experience:
-    """What `Experience.keep` wrote."""
-    content = json.loads(path.read_bytes())
-    space = SearchSpace.from_json(json.dumps(content["space"]))
-    return Experience(space, np.array(content["genotypes"]), np.array(content["errors"]))
+    """What `Experience.keep` wrote; raises `UnreadableFile`."""
+    remedy = "delete it, and the evaluations are read again from where the recipe says"
+    content = read_json(path, _KEPT, what="kept evaluations", remedy=remedy)
+    source = Source(f"kept evaluations {path}", remedy)
+    space = SearchSpace.from_content(content.space, source)
+    try:
+        rows = [space.validate(row) for row in content.genotypes]
+    except InvalidGenotype as error:
+        raise source.error(str(error), place="genotypes") from error
+    if not 2 <= len(rows) == len(content.errors):
+        raise source.error(f"has {len(rows)} genotypes and {len(content.errors)} errors")
+    return Experience(space, np.array(rows), np.array(content.errors))
 
 
-def experience_of(folder: Path) -> Experience:
-    """The evaluations in the folder of a run.
+def experience_of(folder: Path, *, databases: Collection[str] = ()) -> Experience:
+    """The evaluations in the folder of a run, or in one of `databases` if its recipe names it.
 
     Raises:
         RunFolderError: It is not the folder of a run that searched.
     """
     try:
-        archive = archive_in(folder)
+        archive = archive_in(folder, databases=databases)
     except RunFolderError as error:
         raise RunFolderError(f"search.transfer: {error}") from error
     found = archive.evaluations()

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.durable import remove, write_atomic
-from nas.table_recipe import AnyRecipe
+from nas.durable import remove, remove_unfinished, write_atomic
+from nas.recipe_file import RecipeError
+from nas.table_recipe import AnyRecipe, validate_any_recipe
 from nas.targets.calibration import calibration_path
+from search_spaces.documents import MOST_TOML_BYTES, Source, parse_json, read_text
 from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
 _MAKES_SUPERNET = ("seed", "task", "space", "training")
 MAKES_EVALUATIONS = ("calibration_images", "validation_images")
 _MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
-_UNFINISHED = (".*.part", ".*.partial")  # what a killed writer leaves of a file
+_OTHER_FOLDER = "remove the folder, or choose another with --out"
 
 
 class RunFolderError(ValueError):
@@ -83,6 +85,11 @@ class RunFolder:
         return self.path / "archive.journal"
 
     @property
+    def unfinished_archive(self) -> Path:
+        """The archive of a run that starts from another, until it holds all of the other's."""
+        return self.path / f".{self.archive.name}.part"
+
+    @property
     def transfer(self) -> Path:
         """The evaluations of another space that this run's search learns from, JSON."""
         return self.path / "transfer.json"
@@ -98,10 +105,23 @@ class RunFolder:
         return self.path / "report.html"
 
     def trained_space(self) -> SearchSpace | None:
-        """The space of the supernet that was trained here, if one was."""
+        """The space of the supernet that was trained here, if one was.
+
+        Raises:
+            UnreadableFile: The file does not hold it.
+        """
         if not (self.supernet.exists() and self.space.exists()):
             return None
-        return SearchSpace.from_json(self.space.read_text(encoding="utf-8"))
+        return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
+
+    def stored_recipe(self) -> dict[str, Any]:
+        """What `recipe.json` holds, checked as any recipe is; raises `UnreadableFile`."""
+        source = Source(f"the run's recipe {self.recipe}", _OTHER_FOLDER)
+        content = parse_json(read_text(self.recipe, source, at_most=MOST_TOML_BYTES), source)
+        try:
+            return validate_any_recipe(content).model_dump(mode="json")
+        except RecipeError as error:
+            raise source.error(f"holds no recipe: {' '.join(str(error).split())}") from error
 
     def front(self, target: str) -> Path:
         """The Pareto table of a target, CSV."""
@@ -124,7 +144,8 @@ class RunFolder:
         content = recipe.model_dump(mode="json")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self.require_own()
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise RunFolderError(
                 f"cannot write the run folder {self.path}: {error.strerror}; "
@@ -133,12 +154,47 @@ class RunFolder:
         try:
             self._claim(lock)
             self._check(content, resume=resume)
-            for left in (found for name in _UNFINISHED for found in self.path.glob(name)):
-                remove(left)
+            self._remove_unfinished()
             write_atomic(self.recipe, json.dumps(content, indent=1).encode())
             yield self
         finally:
             os.close(lock)
+
+    def require_own(self) -> None:
+        """Refuse a folder in which a name stands for something outside of it.
+
+        Raises:
+            RunFolderError: There is a link that leads out of it, a pipe, a socket or a device.
+        """
+        if not self.path.exists():
+            return
+        try:
+            held = list(self.path.iterdir())
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot read the run folder {self.path}: {error.strerror}; give a folder that "
+                "you may read"
+            ) from error
+        home = self.path.resolve()
+        for found in held:
+            if found.is_symlink() and not Path(os.path.realpath(found)).is_relative_to(home):
+                raise RunFolderError(
+                    f"{found} is a link that leads out of its run folder; put a copy of what it "
+                    "leads to in its place, or remove it"
+                )
+            if found.exists() and not (found.is_file() or found.is_dir()):
+                raise RunFolderError(
+                    f"{found} is neither a file nor a folder, so no run made it; remove it"
+                )
+
+    def _remove_unfinished(self) -> None:
+        """Away with what killed writers left; the last three are written by who has the lock."""
+        remove_unfinished(self.path)
+        for left in (
+            *(f".{path.name}.partial" for path in (self.supernet, self.training)),
+            self.unfinished_archive.name,
+        ):
+            remove(self.path / left)
 
     @property
     def _begun(self) -> bool:
@@ -163,14 +219,7 @@ class RunFolder:
 
     def differing(self, content: dict[str, Any]) -> list[str]:
         """The keys in which a recipe would train or measure otherwise than the run here."""
-        try:
-            before = self._fixed(json.loads(self.recipe.read_bytes()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RunFolderError(
-                f"{self.recipe} is not a recipe that a run wrote ({type(error).__name__}: "
-                f"{error}), so nobody can tell what {self.path} holds; remove the folder or choose "
-                "another with --out"
-            ) from error
+        before = self._fixed(self.stored_recipe())
         now = self._fixed(content)
         return [key for key in now if before.get(key) != now[key]]
 

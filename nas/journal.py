@@ -89,35 +89,73 @@ def repair(path: Path) -> None:
         lock.release()
 
 
+class ReadJournal:
+    """The records of a journal as it stood when this was made; the file is not written or locked.
+
+    What `repair` would cut of the last write is left out. It has the interface of Optuna's
+    journals.
+
+    Raises:
+        DamagedJournal: As `repair` does.
+        OSError: The file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            _require_journal(path, file)
+            end = _damaged_end(path, file)
+            file.seek(0)
+            held = [line for _, start, line in _lines(file) if end is None or start < end]
+        self._records = [json.loads(line) for line in held]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from this number on."""
+        yield from self._records[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Refuse them: nobody is to write."""
+        raise NotImplementedError(f"{len(logs)} records for a journal that is only read")
+
+
 def _cut_unfinished(path: Path, file: BinaryIO) -> None:
-    head = file.read(len(_START))
-    if not _START.startswith(head):
-        raise DamagedJournal(
-            f"{path} is not an archive: it does not start with a record of an Optuna journal; "
-            "give another path"
-        )
+    _require_journal(path, file)
     end = file.seek(0, os.SEEK_END)
     start = _last_line_start(file, end)
     if start < end:
         _cut(path, file, start)
 
 
+def _require_journal(path: Path, file: BinaryIO) -> None:
+    head = file.read(len(_START))
+    if not _START.startswith(head):
+        raise DamagedJournal(
+            f"{path} is not an archive: it does not start with a record of an Optuna journal; "
+            "give another path"
+        )
+
+
 def _cut_damaged_end(path: Path) -> None:
-    """Cut from the first damaged line on, if all that follows is of the same write.
+    with path.open("r+b") as file:
+        start = _damaged_end(path, file)
+        if start is not None:
+            _cut(path, file, start)
+
+
+def _damaged_end(path: Path, file: BinaryIO) -> int | None:
+    """Where the first damaged line begins, if there is one and all that follows is of its write.
 
     Then the write was the last and may never have reached the disk as a whole: after a loss of
     power a later line of it can be there and an earlier one not.
     """
-    with path.open("r+b") as file:
-        damaged: tuple[int, int, str] | None = None
-        for number, start, line in _lines(file):
-            reason = _damage(line)
-            if reason is not None:
-                damaged = damaged or (number, start, reason)
-            elif damaged is not None and json.loads(line).get(_PLACE, 0) < number - damaged[0]:
-                raise DamagedJournal(_located(path, damaged[0], damaged[2]))
-        if damaged is not None:
-            _cut(path, file, damaged[1])
+    file.seek(0)
+    damaged: tuple[int, int, str] | None = None
+    for number, start, line in _lines(file):
+        reason = _damage(line)
+        if reason is not None:
+            damaged = damaged or (number, start, reason)
+        elif damaged is not None and json.loads(line).get(_PLACE, 0) < number - damaged[0]:
+            raise DamagedJournal(_located(path, damaged[0], damaged[2]))
+    return None if damaged is None else damaged[1]
 
 
 def _located(path: Path, number: int, reason: str) -> str:

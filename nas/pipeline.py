@@ -12,6 +12,7 @@ from nas.folder import RunFolder, RunFolderError
 from nas.plan import Plan, overview, prepare
 from nas.recipe import Recipe
 from nas.report.data import Results
+from nas.steps import preflight
 from nas.steps.estimating import estimate
 from nas.steps.exporting import exported
 from nas.steps.profiling import profiled
@@ -67,7 +68,7 @@ def run(
     with RunFolder(folder).open(recipe, resume=resume) as files:
         if isinstance(recipe, TableRecipe):
             return searched_table(recipe, files, shown)
-        plan = _prepared(recipe, files, shown)
+        plan = _prepared(recipe, files, shown, searching=True)
         supernet = trained(plan, shown)
         evaluations = searched(plan, supernet, shown).evaluations()
         shipped = exported(plan, supernet, evaluations, shown)
@@ -77,15 +78,17 @@ def run(
 def run_steps(recipe: Recipe, steps: Sequence[Step], *, folder: Path, display: Display) -> None:
     """Do some of the steps in a run folder, new or not."""
     with RunFolder(folder).open(recipe, resume=True) as files:
-        plan = _prepared(recipe, files, display)
+        searching = any(step.work is _search for step in steps)
+        plan = _prepared(recipe, files, display, searching=searching)
         for step in steps:
             step.work(plan, display)
 
 
-def _prepared(recipe: Recipe, files: RunFolder, display: Display) -> Plan:
+def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: bool) -> Plan:
     """The plan, shown and complete: read, checked, this machine measured where that is needed."""
     plan = prepare(recipe, files)
     use_threads(plan)
+    preflight.check(plan, searching=searching)
     for table in overview(plan):
         display.say(table)
     display.say(estimate(plan))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from rich.table import Table
 
-from nas.cluster import require_ray
+from nas.connection import require_ray
+from nas.display import Table
 from nas.experience import Experience, experience_of, kept
 from nas.export import forms_for
 from nas.feasibility import ConstraintError, feasibility
@@ -86,10 +86,12 @@ class Plan:
     @cached_property
     def experience(self) -> Experience | None:
         """What the recipe's search is to learn from another run; from the folder once kept."""
-        source = self.recipe.search.transfer
+        source, shared = self.recipe.search.transfer, self.recipe.search.archive
         if source is None:
             return None
-        return kept(self.files.transfer) if self.files.transfer.exists() else experience_of(source)
+        if self.files.transfer.exists():
+            return kept(self.files.transfer)
+        return experience_of(source, databases=() if shared is None else (shared,))
 
     @cached_property
     def problem(self) -> Problem:
@@ -120,18 +122,12 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     targets = load_targets(recipe, files)
     task = recipe.task.load()
     _check_held_back(recipe, len(task.validation))
-    try:
-        space = recipe.space.build(task)
-    except ValueError as error:
-        raise RecipeError(
-            f"the space of recipe {recipe.name!r} cannot be built: {error}"
-        ) from error
+    # A trained supernet keeps its space, whatever the targets of a later search could run.
+    space = files.trained_space() or legal(_space(recipe, task), targets)
     try:
         schedule(recipe.training, len(task.train))
     except ValueError as error:
         raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
-    # A trained supernet keeps its space, whatever the targets of a later search could run.
-    space = files.trained_space() or legal(space, targets)
     plan = Plan(recipe, files, task, space, targets)
     if plan.experience is not None:
         try:
@@ -142,6 +138,15 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
         if target not in plan.unmeasured():
             feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))
     return plan
+
+
+def _space(recipe: Recipe, task: Task) -> SearchSpace:
+    try:
+        return recipe.space.build(task)
+    except ValueError as error:
+        raise RecipeError(
+            f"the space of recipe {recipe.name!r} cannot be built: {error}"
+        ) from error
 
 
 def _check_held_back(recipe: Recipe, images: int) -> None:
@@ -168,12 +173,12 @@ def overview(plan: Plan) -> list[Table]:
     """What will be searched and for whom, as tables for the terminal."""
     size = plan.space.size
     title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
-    space = Table("cost", "smallest", "median", "largest", title=title, title_justify="left")
+    space = Table(("cost", "smallest", "median", "largest"), title=title)
     for name, made in cost_ranges(plan).items():
         space.add_row(
             name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
         )
-    targets = Table("target", "figures", "minimised", "limits", "random subnets within")
+    targets = Table(("target", "figures", "minimised", "limits", "random subnets within"))
     unmeasured = plan.unmeasured()
     for target in plan.targets:
         section = plan.section(target)

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from nas.outside import OUTSIDE
 from nas.recipe_file import RecipeError, read_recipe, validated
+from nas.search.evolution import METHODS, require
 from nas.search.named import SEARCHERS
 from nas.targets.calibration_fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
+from nas.urls import Cluster, Database
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
 from search_spaces.policy import Fineness, Policy
@@ -27,7 +29,8 @@ from supernets.train import TrainingSettings
 class Section(BaseModel):
     """A part of a recipe: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may be a URL with a password, which no traceback is to repeat.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _full_precision(bits: Any) -> Any:
@@ -80,7 +83,7 @@ class PolicySection(Section):
     weight_symmetries: tuple[bool, ...] = (True,)
     activation_symmetries: tuple[bool, ...] = (False,)
     fineness: Fineness = "block"
-    edge_bits: Bits = 8
+    edge_bits: Bits | Precisions = 8
 
     def build(self) -> Policy:
         """The policy as the language knows it."""
@@ -163,17 +166,10 @@ class SpaceFileSection(Section):
 
     def build(self, task: Task) -> SearchSpace:
         """The space in the file; its input and output must fit the task."""
-        try:
-            space = SearchSpace.from_json(self.path.read_text())
-        except OSError as error:
-            raise RecipeError(f"space.path = {self.path}: {error.strerror}") from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RecipeError(
-                f"space.path = {self.path} holds no search space ({type(error).__name__}: "
-                f"{error}); give a file that `to_json` wrote"
-            ) from error
+        space = SearchSpace.read(self.path)
         made = space.decode(space.largest).shapes()
-        channels, (classes,) = made["input"][0], list(made.values())[-1]
+        channels, outputs = made["input"][0], [*made.values()][-1]
+        classes = outputs[0] if len(outputs) == 1 else outputs
         if (channels, classes) != (task.channels, task.classes):
             raise RecipeError(
                 f"space.path = {self.path} is for {channels} channels and {classes} classes; "
@@ -210,6 +206,8 @@ class TargetSection(Section):
 def _known(name: str) -> str:
     if name not in SEARCHERS:
         raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
+    if name in METHODS:
+        require(name)
     return name
 
 
@@ -228,15 +226,6 @@ def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
     return budget
 
 
-def _database(url: str) -> str:
-    found = urlsplit(url)
-    if "://" not in url or not found.scheme:
-        raise ValueError("must be a database URL such as postgresql://user@host/database")
-    if found.password is not None:
-        raise ValueError("must have no password, since recipes are kept; set PGPASSWORD instead")
-    return url
-
-
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
@@ -252,7 +241,7 @@ class SearchSection(Section):
     shared archive."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the searcher alone; the recipe's where left out."""
-    archive: Annotated[str, AfterValidator(_database)] | None = None
+    archive: Annotated[Database | None, OUTSIDE] = None
     """A database that several runs share; the run folder's journal where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
@@ -287,8 +276,8 @@ class ComputeSection(Section):
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """For one evaluation on a worker; one that takes longer is stopped and ends the search."""
-    ray_address: str | None = None
+    """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
+    ray_address: Annotated[Cluster | None, OUTSIDE] = None
 
 
 class ExportSection(Section):
@@ -330,8 +319,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in the TOML file at `path`, with `key.path=value` overrides applied.
 
     Raises:
-        RecipeError: The file cannot be read or says something that is not allowed; every problem
-            is listed.
+        UnreadableFile: The file cannot be read, or is no TOML.
+        RecipeError: It says something that is not allowed; every problem is listed.
     """
     return validate_recipe(read_recipe(path, overrides), source=str(path))
 

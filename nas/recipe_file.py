@@ -10,6 +10,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nas.recipe_problems import explained
+from nas.urls import without_secrets
+from search_spaces.documents import (
+    MOST_DEPTH,
+    Source,
+    UnreadableFile,
+    parse_toml,
+    read_toml,
+    shortened,
+)
 
 
 class RecipeError(ValueError):
@@ -19,14 +28,9 @@ class RecipeError(ValueError):
 Whole = TypeVar("Whole", bound=BaseModel)
 
 
-def named_toml(path: Path, what: str, error: type[ValueError]) -> dict[str, Any]:
-    """What the TOML file at `path` holds, named after it; raises `error` where it is none."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as failure:
-        raise error(f"cannot read the {what} {path}: {failure.strerror}") from failure
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
-        raise error(f"{path} is not a TOML file: {failure}") from failure
+def named_toml(path: Path, what: str) -> dict[str, Any]:
+    """What the TOML file at `path` holds, named after it; raises `UnreadableFile`."""
+    content = read_toml(path, what=what, remedy="docs/formats.md shows one")
     content.setdefault("name", path.stem)
     return content
 
@@ -35,9 +39,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """What the TOML file at `path` holds, named after it, with `key.path=value` overrides applied.
 
     Raises:
-        RecipeError: The file cannot be read, or an override has no place in it.
+        UnreadableFile: The file cannot be read, or is no TOML.
+        RecipeError: An override has no place in it.
     """
-    content = named_toml(path, "recipe", RecipeError)
+    content = named_toml(path, "recipe")
     for override in overrides:
         apply_override(content, override)
     return content
@@ -56,19 +61,31 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     """Set what `KEY=VALUE` says in the content of a recipe; `RecipeError` if it cannot be."""
     key, separator, text = override.partition("=")
     steps = key.strip().split(".")
-    if not separator or not all(steps):
-        raise RecipeError(f"--set {override!r} is not KEY=VALUE, for example search.budget=400")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    if not separator or not all(steps) or len(steps) > MOST_DEPTH:
+        raise RecipeError(
+            f"--set {without_secrets(shortened(override))} is not KEY=VALUE, for example "
+            "search.budget=400"
+        )
+    value = _value(text, override)
     place: Any = content
     for step in steps[:-1]:
         where = _index(place, step, key)
         place = place.setdefault(step, {}) if isinstance(place, dict) else place[where]
         if not isinstance(place, dict | list):
-            raise RecipeError(f"--set {key}: {step!r} holds {place!r}, which has no parts to set")
+            held = without_secrets(repr(place))
+            raise RecipeError(f"--set {key}: {step!r} holds {held}, which has no parts to set")
     place[_index(place, steps[-1], key)] = value
+
+
+def _value(text: str, override: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        source = Source(f"--set {shortened(override)}", "give another value")
+        return parse_toml(f"value = {text}", source)["value"]
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return text.strip()
+        raise
 
 
 def _index(place: dict[str, Any] | list[Any], step: str, key: str) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from nas.urls import UNSHOWN, shown, without_secrets
+
 _SHOWN = 60
 _PLAIN = {
     "tuple_type": "must be a list",
@@ -42,8 +44,10 @@ def _line(problem: ErrorDetails, key: str, section: Schema) -> str:
             return f"{key}.{name} = {given[name]!r}: must be one of {allowed}"
         return f"{key}.{name}: missing; give one of {allowed}"
     message = _PLAIN.get(kind, problem["msg"].removeprefix("Value error, "))
-    value = repr(given)
-    held = f" = {value}" if len(value) <= _SHOWN else ""
+    value = without_secrets(repr(given))
+    if isinstance(given, str) and "://" in given:
+        value = repr(shown(given))
+    held = f" = {value}" if len(value) <= _SHOWN and kind != UNSHOWN else ""
     return f"{key}{held}: {message[0].lower()}{message[1:]}"
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from nas.archive import Archive
 from nas.archive_files import merge_archives
 from nas.display import Display
 from nas.folder import RunFolder, RunFolderError
+from nas.outside import outside
 from nas.pipeline import run
 from nas.recipe import Recipe, validate_recipe
 from nas.recipe_file import apply_override
@@ -26,13 +26,15 @@ def reused(
     folder: Path,
     evaluations: int = 0,
     overrides: Sequence[str] = (),
+    databases: Collection[str] = (),
     display: Display | None = None,
 ) -> Results:
     """Fronts, exported subnets and a report for `targets`, in `folder`, out of another run.
 
     What the other run evaluated counts for every device, so none is evaluated anew; `evaluations`
     more may be, chosen for these targets in the knowledge of all others. Called again for the same
-    folder it goes on where it was stopped.
+    folder it goes on where it was stopped. The source may be somebody else's: what its recipe names
+    outside of the folder is opened only where `overrides` name it too.
 
     Args:
         source: The folder of a run whose search is done, or its `archive.journal`.
@@ -40,13 +42,16 @@ def reused(
         folder: The new run folder.
         evaluations: How many new ones are allowed.
         overrides: `KEY=VALUE` over the recipe, such as `targets.0.limits.latency_ms=2`.
+        databases: URLs of archives that may be opened, where the source's recipe names one.
         display: Where to show progress; nowhere by default.
 
     Raises:
-        RunFolderError: `source` is not the folder of a searched run.
+        RunFolderError: `source` is not the folder of a searched run, or its recipe names what the
+            overrides do not.
         RecipeError: The recipe is not valid with these targets and overrides.
     """
     found = RunFolder(source.parent if source.is_file() else source)
+    found.require_own()
     kept = (found.recipe, found.space, found.supernet, found.history)
     missing = [path.name for path in kept if not path.exists()]
     if missing:
@@ -54,17 +59,22 @@ def reused(
             f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
             "give one in which `nas run` or `nas search` has ended"
         )
-    content: dict[str, Any] = json.loads(found.recipe.read_bytes())
-    archive = archive_in(found.path)
+    content = found.stored_recipe()
+    content["targets"] = [{"name": name} for name in targets]
+    content["search"] |= {"budget": evaluations, "known": 1, "archive": None}
+    for override in overrides:
+        apply_override(content, override)
+    source_name = f"{found.recipe} with other targets"
+    asked = validate_recipe(content, source=source_name)
+    _require_named(asked, overrides, found)
+    shared = asked.search.archive
+    archive = archive_in(found.path, databases=[*databases, *([shared] if shared else [])])
     if not RunFolder(folder).archive.exists():
         known = len(archive)
     else:
-        known = json.loads(RunFolder(folder).recipe.read_bytes())["search"]["known"]
-    content["targets"] = [{"name": name} for name in targets]
-    content["search"] |= {"known": known, "budget": evaluations}
-    for override in overrides:
-        apply_override(content, override)
-    recipe = validate_recipe(content, source=f"{found.recipe} with other targets")
+        known = RunFolder(folder).stored_recipe()["search"]["known"]
+    content["search"]["known"] = known
+    recipe = validate_recipe(content, source=source_name)
     if changed := found.differing(recipe.model_dump(mode="json")):
         raise RunFolderError(
             f"{found.path} was trained and measured with another {' and '.join(changed)}, so its "
@@ -73,6 +83,23 @@ def reused(
     if not RunFolder(folder).archive.exists():
         _copied(found, archive, RunFolder(folder), recipe)
     return run(recipe, folder=folder, resume=True, display=display)
+
+
+def _require_named(recipe: Recipe, overrides: Sequence[str], found: RunFolder) -> None:
+    """Refuse what the recipe out of a folder names outside of it, unless an override sets it."""
+    ours = [override.partition("=")[0].strip() for override in overrides]
+    copied = ["space.path"] + (["search.transfer"] if found.transfer.exists() else [])
+    unnamed = {
+        key: value
+        for key, value in outside(recipe)
+        if key not in copied and not any(f"{key}.".startswith(f"{name}.") for name in ours)
+    }
+    if unnamed:
+        added = " ".join(f"--set {key}={shlex.quote(str(v))}" for key, v in unnamed.items())
+        raise RunFolderError(
+            f"{found.recipe} names what lies outside of its folder, which is opened only if this "
+            f"command line names it too: if you want that, add {added}"
+        )
 
 
 def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) -> None:
@@ -88,6 +115,6 @@ def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) 
         ):
             if path.exists():
                 shutil.copyfile(path, new.path / path.name)
-        part = new.path / f".{new.archive.name}.part"
+        part = new.unfinished_archive
         merge_archives(Archive(part, archive.space, study=recipe.name), [archive])
         part.replace(new.archive)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cluster import check_room, connected
+from nas.connection import Lifelines, check_room, connected
+from nas.dispatch import LOOK_S
 from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolder, RunFolderError
 from nas.pipeline import run
 from nas.report.data import Results
-from nas.report.store import UnreadableResults, load
+from nas.report.store import load
 from nas.table_recipe import AnyRecipe, load_any_recipe, validate_any_recipe
+from search_spaces.documents import UnreadableFile
 
 COLUMNS = (
     *("run", "seed", "target", "state", "evaluations", "front", "hypervolume"),
@@ -39,13 +40,13 @@ class Job:
     def results(self) -> Results | None:
         """What it found, where it has ended with this very recipe before."""
         files = RunFolder(self.folder)
+        files.require_own()
         if not (files.results.exists() and files.recipe.exists()):
             return None
-        if json.loads(files.recipe.read_bytes()) != self.recipe.model_dump(mode="json"):
-            return None
         try:
-            return load(files.results)
-        except UnreadableResults:
+            same = files.stored_recipe() == self.recipe.model_dump(mode="json")
+            return load(files.results) if same else None
+        except UnreadableFile:
             return None
 
 
@@ -113,7 +114,7 @@ def sweep(
         The results of each job, or why it failed.
 
     Raises:
-        ClusterError: Ray is missing, the cluster cannot be reached or no run fits on it.
+        ClusterError: Ray is missing, the cluster cannot be reached, is lost, or no run fits on it.
     """
     found: dict[Job, Results | str] = {job: done for job in todo if (done := job.results)}
     left = [job for job in todo if job not in found]
@@ -134,15 +135,18 @@ def _outcomes(
     with connected(address) as ray:
         check_room(1, {"CPU": cpus, "GPU": gpus})
         task = ray.remote(_run).options(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)
+        lifelines = Lifelines(ray)
         waiting: dict[Any, Job] = {task.remote(job): job for job in left}
         while waiting:
-            [reference], _ = ray.wait(list(waiting), num_returns=1)
-            job = waiting.pop(reference)
-            try:
-                problem = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                problem = f"its worker died {_RETRIES + 1} times: {error}"
-            yield job, problem or load(RunFolder(job.folder).results)
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
+            lifelines.check()
+            for reference in done:
+                job = waiting.pop(reference)
+                try:
+                    problem = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    problem = f"its worker died {_RETRIES + 1} times: {error}"
+                yield job, problem or load(RunFolder(job.folder).results)
 
 
 def _run(job: Job) -> str | None:
@@ -150,7 +154,7 @@ def _run(job: Job) -> str | None:
     try:
         run(job.recipe, folder=job.folder, resume=True)
     except Exception as error:  # noqa: BLE001  # told by the caller, beside the other runs
-        (job.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        write_atomic(job.folder / "error.txt", traceback.format_exc().encode())
         return f"{type(error).__name__}: {error}"
     return None
 

@@ -33,7 +33,7 @@ class Additive:
         picked = self._picked(genotypes)
         center, level = picked.mean(axis=0), values.mean(axis=0)
         U, s, Vt = np.linalg.svd(picked - center, full_matrices=False)
-        kept = s > 1e-9 * max(float(s[0]), 1.0)
+        kept = s > 1e-9 * s.max(initial=1.0)
         U, s, Vt = U[:, kept], s[kept], Vt[kept]
         projected = U.T @ (values - level)
         errors, weights = [], []
@@ -54,7 +54,7 @@ class Additive:
 
         Choices that have the same options share a class per option.
         """
-        classes = int(self._class.max()) + 1
+        classes = int(self._class.max(initial=0)) + 1
         picked = self._picked(genotypes)
         parts = [
             picked[:, c] @ self._weights[c] for c in self._class == np.arange(classes)[:, None]
@@ -77,5 +77,6 @@ def _classes(space: SearchSpace) -> NDArray[np.int64]:
             numbers.setdefault((repr(made.options), index), len(numbers))
             for made in space.choices
             for index in range(len(made.options))
-        ]
+        ],
+        dtype=np.int64,
     )

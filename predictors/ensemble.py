@@ -36,7 +36,8 @@ class Ensemble:
         """Weigh the members by five-fold cross-validation, then fit them to everything."""
         losses = checked(genotypes, losses)
         # Folds follow the genotypes' own order, so that the order of arrival decides nothing.
-        order = np.lexsort(genotypes.T[::-1])
+        _, place = np.unique(genotypes, axis=0, return_inverse=True)
+        order = np.argsort(place.ravel(), kind="stable")
         rows, losses = genotypes[order], losses[order]
         weights = np.array([1 / self._held_out_error(m, rows, losses) for m in self.members])
         self.shares = weights / weights.sum()

@@ -50,7 +50,7 @@ class OneHot:
         self._later = np.flatnonzero(option)
         self._later_choice = self.one_hot_choice[self._later]
         self._later_option = option[self._later].astype(np.int16)
-        self._rules = int(space.openings.rule.max()) + 1
+        self._rules = int(space.openings.rule.max(initial=0)) + 1
         sums = _sums_over_kinds(space, offsets)
         self._picks = self._options + len(space.choices)
         self.columns = self._picks + sums.shape[1] + self._added
@@ -119,7 +119,7 @@ class OneHot:
         found = dummies @ summed
         summed[0] -= found.mean(axis=0)
         result[:, first:last] = summed / np.where(np.ptp(found, axis=0) > 0, found.std(axis=0), 1)
-        result[later[-1] + 1 :, last:] = np.eye(self._added)
+        result[self._rules + len(self._later) :, last:] = np.eye(self._added)
         return result.astype(np.float32)
 
 

@@ -235,7 +235,7 @@ def _pair_distances(features: OneHot, X: NDArray[np.float32]) -> NDArray[np.floa
     one_hot, ordinal, extra = features.parts
     starts = np.flatnonzero(np.diff(features.one_hot_choice, prepend=-1))
     rows: list[NDArray[np.float32]] = []
-    for block in np.split(X[:, one_hot].T, starts[1:]):
+    for block in np.split(X[:, one_hot].T, starts)[1:]:  # before the first choice is nothing
         squares = (block[:, first] - block[:, second]) ** 2
         rows.append((squares.sum(axis=0) / 2).astype(np.float32))
     for column in X[:, ordinal.start : extra.stop].T:

@@ -38,7 +38,7 @@ class Ridge:
         X = self.features(genotypes).astype(np.float64)
         self._center, self._mean = X.mean(axis=0), float(y.mean())
         U, s, Vt = np.linalg.svd(X - self._center, full_matrices=False)
-        kept = s > 1e-9 * max(float(s[0]), 1.0)
+        kept = s > 1e-9 * s.max(initial=1.0)
         U, s, Vt = U[:, kept], s[kept], Vt[kept]
         Uy = U.T @ (y - self._mean)
         errors = [_leave_one_out(U, s, Uy, y - self._mean, penalty) for penalty in self.penalties]

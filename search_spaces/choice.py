@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from search_spaces.names import require_name, require_text
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -36,6 +38,9 @@ class Choice(Generic[T]):
     options: tuple[T, ...]
 
     def __post_init__(self) -> None:
+        require_name("a choice", self.name)
+        for text in texts_in(self.options):
+            require_text(f"an option of choice {self.name!r}", text)
         if not self.options:
             raise ValueError(f"choice {self.name!r} has no options; give at least one")
         if len(set(self.options)) < len(self.options):
@@ -58,9 +63,14 @@ class Derived:
                 f"defines it (known: {', '.join(sorted(_DERIVED_FUNCTIONS))})"
             )
 
+    @property
+    def made_by(self) -> Callable[..., Any]:
+        """The function itself."""
+        return _DERIVED_FUNCTIONS[self.function]
+
     def compute(self, arguments: tuple[Any, ...]) -> Any:
         """The value for resolved `arguments`."""
-        return _DERIVED_FUNCTIONS[self.function](*arguments)
+        return self.made_by(*arguments)
 
 
 def choice(name: str, options: Sequence[T]) -> T:
@@ -115,6 +125,14 @@ def choices_in(value: object) -> Iterator[Choice[Any]]:
         yield value
     for part in parts(value):
         yield from choices_in(part)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every text in `value`; names of choices and of functions are none."""
+    if isinstance(value, str):
+        yield value
+    for part in parts(value):
+        yield from texts_in(part)
 
 
 def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -20,7 +20,7 @@ from search_spaces.kernels import Kernel, kernels
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import PerChannel, bits_of
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tables import Lookup, Table, merged, tabulate
+from search_spaces.tables import LARGEST_SPACE, Lookup, SpaceTooLarge, Table, merged, tabulate
 
 T = TypeVar("T", bound=Hashable)
 FloatArray = NDArray[np.float64]
@@ -117,6 +117,7 @@ class SpaceKernels:
         self.kernels: list[Kernel | None] = [None]
         self.groups: list[Group | None] = [None]
         self._known: dict[Hashable, int] = {None: 0}
+        self._combinations = 0
         self._counts = {c.name: len(c.options) for c in space.choices}
         self._resolvers = {a: _resolver(node.op) for a, node in space.graph.nodes.items()}
         self.shape_tables = self._shape_tables()
@@ -200,7 +201,19 @@ class SpaceKernels:
         return self._tabulate(address, kernel)
 
     def _tabulate(self, address: str, value: Callable[[Mapping[str, int]], int]) -> Table:
-        return tabulate(f"node {address!r}", self._counts, value, np.int64)
+        def counted(picks: Mapping[str, int]) -> int:
+            found = value(picks)
+            self._combinations += 1
+            if self._combinations > LARGEST_SPACE:
+                raise SpaceTooLarge(
+                    f"the nodes of space {self.space.name!r} up to {address!r} have more than "
+                    f"{LARGEST_SPACE:,} forms in all, which takes too long to plan with; give the "
+                    f"choices fewer options (the most, {self.space.counts.max()}, has "
+                    f"{self.space.choices[int(self.space.counts.argmax())].name!r})"
+                )
+            return found
+
+        return tabulate(f"node {address!r}", self._counts, counted, np.int64)
 
 
 def _resolver(op: Op) -> Callable[[Mapping[str, int]], Op]:

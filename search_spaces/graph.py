@@ -9,6 +9,7 @@ from typing import Any
 import networkx as nx
 
 from search_spaces.choice import Choice, choices_in, is_open, resolve
+from search_spaces.names import require_address
 from search_spaces.ops import Op, Shape
 
 
@@ -28,6 +29,8 @@ class Node:
 class Graph:
     """Nodes by address, in topological order; the last one is the output.
 
+    `search_spaces.names` says what an address may be.
+
     Args:
         source: The operator that yields the network's input, stored at the address `input`.
     """
@@ -40,6 +43,8 @@ class Graph:
         """A graph of `nodes` as they are, in their order."""
         graph = cls.__new__(cls)
         graph.nodes = dict(nodes)
+        for address in graph.nodes:
+            require_address(address)
         return graph
 
     @property
@@ -49,21 +54,29 @@ class Graph:
 
     def add(self, name: str, op: Op, *inputs: str, present: bool | tuple[bool, ...] = True) -> str:
         """Append a node and return its address; without `inputs` it reads the node added last."""
-        inputs = inputs or (self.output,)
-        unknown = [address for address in inputs if address not in self.nodes]
+        conditions = present if isinstance(present, tuple) else (present,)
+        needed = tuple(condition for condition in conditions if condition is not True)
+        self.append(name, Node(op, inputs or (self.output,), needed))
+        return name
+
+    def append(self, address: str, node: Node) -> None:
+        """Append `node` as it is; raises `ValueError` where it does not fit the nodes there are."""
+        require_address(address)
+        unknown = [read for read in node.inputs if read not in self.nodes]
         if unknown:
             raise ValueError(
-                f"node {name!r} reads {unknown}, which are not in the graph; add them first"
+                f"node {address!r} reads {unknown}, which are not in the graph; add them first"
             )
-        if name in self.nodes:
-            raise ValueError(f"the graph already has a node {name!r}; addresses must be distinct")
-        if len(inputs) != op.arity:
+        if address in self.nodes:
             raise ValueError(
-                f"{type(op).__name__} at {name!r} reads {op.arity} inputs, given {len(inputs)}"
+                f"the graph already has a node {address!r}; addresses must be distinct"
             )
-        conditions = present if isinstance(present, tuple) else (present,)
-        self.nodes[name] = Node(op, inputs, tuple(c for c in conditions if c is not True))
-        return name
+        if len(node.inputs) != node.op.arity:
+            raise ValueError(
+                f"{type(node.op).__name__} at {address!r} reads {node.op.arity} inputs, given "
+                f"{len(node.inputs)}"
+            )
+        self.nodes[address] = node
 
     def choices(self) -> Iterator[Choice[Any]]:
         """Every choice, in the order in which the nodes meet them."""

@@ -203,7 +203,7 @@ def _first_block(graph: Graph, x: str, widths: tuple[Stage, int, int], policy: P
         squeeze_excite=stage.squeeze_excite,
         residual=stage.stride == 1 and read == width,
     )
-    return inverted_residual(graph, x, block, policy.fixed())
+    return inverted_residual(graph, x, block, policy.edges())
 
 
 def inverted_residual(graph: Graph, x: str, block: Block, policy: Policy) -> str:

@@ -12,15 +12,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
 from search_spaces.choice import Spec, derived
 from search_spaces.quant import Quant
 
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("must be odd")
+    return kernel
+
+
+# The bounds are those of files; nothing checks them where a spec is made in Python.
 Shape = tuple[int, ...]
+Ratio = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1)]
+Kernel = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 Nonlinearity = Literal["relu", "relu6", "hardswish", "hardsigmoid"]
 Role = Literal["out", "in", "window"]
 Start = Literal["fan_in", "ones", "zeros"]
@@ -131,8 +143,8 @@ class Image(Op):
     """The input image, resized to `size x size`; `size` may be a choice of resolution."""
 
     arity: ClassVar[int] = 0
-    channels: int
-    size: int
+    channels: Size
+    size: Size
 
     def infer(self, *inputs: Shape) -> Shape:
         return (self.channels, self.size, self.size)
@@ -142,9 +154,9 @@ class Image(Op):
 class Conv2d(Op):
     """Convolution with `same` padding (`kernel // 2`); odd kernels only, no dilation."""
 
-    out: int
-    kernel: int
-    stride: int = 1
+    out: Size
+    kernel: Kernel
+    stride: Size = 1
     bias: bool = False
     weight: Quant | None = None
     activation: Quant | None = None
@@ -172,8 +184,8 @@ class Conv2d(Op):
 class DepthwiseConv2d(Op):
     """One filter per channel, with `same` padding; as many channels out as in."""
 
-    kernel: int
-    stride: int = 1
+    kernel: Kernel
+    stride: Size = 1
     weight: Quant | None = None
     activation: Quant | None = None
     absorbs: ClassVar[bool] = True
@@ -197,7 +209,7 @@ class DepthwiseConv2d(Op):
 class Linear(Op):
     """Fully connected layer with bias; an image input is flattened."""
 
-    out: int
+    out: Size
     weight: Quant | None = None
     activation: Quant | None = None
     absorbs: ClassVar[bool] = True
@@ -314,7 +326,7 @@ class GlobalPool(Op):
 
 
 @derived
-def scaled(width: int, ratio: float, multiple: int = 8) -> int:
+def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
     """`width * ratio` as the nearest multiple of `multiple`, at least one and at least 90 % of it.
 
     The channel rounding of the MobileNet family (Howard et al. 2019).

@@ -26,7 +26,9 @@ class Policy:
     """The precisions that a space lets its layers choose from; `None` bits are full precision.
 
     Two layers whose choice has the same name share the decision, so `fineness` is only a matter of
-    naming. First and last layers, and the inputs of additions and poolings, stand at `edge_bits`.
+    naming. First and last layers, and the inputs of additions and poolings, stand at `edge_bits`,
+    with the granularities and symmetries of all others. Where there are several, all first and last
+    layers share one decision, and all additions and poolings another one.
     """
 
     weight_bits: Sequence[int | None] = (2, 4, 8)
@@ -36,44 +38,58 @@ class Policy:
     weight_symmetries: Sequence[bool] = (True,)
     activation_symmetries: Sequence[bool] = (False,)
     fineness: Fineness = "block"
-    edge_bits: int | None = 8
+    edge_bits: int | Sequence[int | None] | None = 8
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
         """The precision of one inner layer, decided at this policy's fineness."""
         scope = {"network": "", "stage": f"{stage}.", "block": f"{stage}.{block}."}
         prefix = scope.get(self.fineness, f"{stage}.{block}.{layer}.")
         return LayerPrecision(
-            weight=precision(
-                f"{prefix}weight",
-                self.weight_bits,
-                granularities=self.weight_granularities,
-                symmetries=self.weight_symmetries,
-            ),
-            activation=precision(
-                f"{prefix}activation",
-                self.activation_bits,
-                granularities=self.activation_granularities,
-                symmetries=self.activation_symmetries,
-            ),
+            weight=self._weight(f"{prefix}weight", self.weight_bits),
+            activation=self._activation(f"{prefix}activation", self.activation_bits),
         )
 
-    def fixed(self) -> Policy:
-        """The policy under which every layer stands at the precision of first and last ones."""
-        bits = (self.edge_bits,)
-        return Policy(weight_bits=bits, activation_bits=bits, edge_bits=self.edge_bits)
+    def edges(self) -> Policy:
+        """The policy under which every layer has the precision of first and last ones."""
+        return _Edges(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     def edge(self) -> LayerPrecision:
-        """The fixed precision of first and last layers."""
+        """The precision of first and last layers."""
         return LayerPrecision(
-            weight=self._fixed(PerChannel(), symmetric=True), activation=self.tensor()
+            weight=self._weight("edge.weight", self._edge_bits),
+            activation=self._activation("edge.activation", self._edge_bits),
         )
 
     def tensor(self) -> Quant | None:
-        """The fixed precision of what additions, gates and poolings read."""
-        return self._fixed(PerTensor(), symmetric=False)
+        """The precision of what additions, gates and poolings read."""
+        return self._activation("tensor.activation", self._edge_bits)
 
-    def _fixed(self, granularity: Granularity, *, symmetric: bool) -> Quant | None:
-        return None if self.edge_bits is None else Quant(self.edge_bits, granularity, symmetric)
+    @property
+    def _edge_bits(self) -> Sequence[int | None]:
+        return self.edge_bits if isinstance(self.edge_bits, Sequence) else (self.edge_bits,)
+
+    def _weight(self, name: str, bits: Sequence[int | None]) -> Quant | None:
+        return precision(
+            name,
+            bits,
+            granularities=self.weight_granularities,
+            symmetries=self.weight_symmetries,
+        )
+
+    def _activation(self, name: str, bits: Sequence[int | None]) -> Quant | None:
+        return precision(
+            name,
+            bits,
+            granularities=self.activation_granularities,
+            symmetries=self.activation_symmetries,
+        )
+
+
+class _Edges(Policy):
+    """A policy whose inner layers are edges too."""
+
+    def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
+        return self.edge()
 
 
 def full_precision(graph: Graph) -> Graph:

@@ -1,15 +1,42 @@
-"""Specs and graphs as JSON, and back; nothing is executed that is not already imported."""
+"""Specs and graphs as JSON, and back: a file names what is imported already, and runs nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from search_spaces.choice import Choice, Derived, Spec
+from search_spaces.decoder import Decoder, Place, located
+from search_spaces.documents import Source, path_of
+from search_spaces.fields import misfit
 from search_spaces.graph import Graph, Node
+from search_spaces.ops import Op
 
 FORMAT = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NodeEntry(_Section):
+    """A node of a space file; `encode` says what its values look like."""
+
+    address: str
+    op: dict[str, Any]
+    inputs: list[str]
+    present: list[Any]
+
+
+class SpaceFile(_Section):
+    """A search space as its JSON file holds it."""
+
+    format: Literal[1]
+    name: str
+    choices: dict[str, list[Any]]
+    nodes: list[NodeEntry] = Field(min_length=1)
 
 
 def encode(value: Any) -> Any:
@@ -28,9 +55,9 @@ def encode(value: Any) -> Any:
     raise TypeError(f"a spec field cannot hold {value!r}; use numbers, strings, tuples and specs")
 
 
-def decode(value: Any) -> Any:
-    """The value that `encode` wrote, where it holds no choice."""
-    return _Decoder({})(value)
+def decode(value: Any, source: Source) -> Any:
+    """The value that `encode` wrote, where it holds no choice; `source` names it in errors."""
+    return Decoder({}, source)(value, ())
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -50,58 +77,25 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
     return {"format": FORMAT, "choices": named, "nodes": nodes}
 
 
-def graph_from_json(data: dict[str, Any]) -> Graph:
-    """The graph that `graph_to_json` wrote."""
-    if data.get("format") != FORMAT:
-        raise ValueError(
-            f"this is search space format {data.get('format')!r}; this version reads {FORMAT}"
-        )
-    decoded = _Decoder(data["choices"])
-    return Graph.from_nodes(
-        {
-            node["address"]: Node(
-                decoded(node["op"]), tuple(node["inputs"]), decoded(node["present"])
-            )
-            for node in data["nodes"]
-        }
-    )
+def graph_from_json(data: SpaceFile, source: Source) -> Graph:
+    """The graph that `graph_to_json` wrote.
 
-
-class _Decoder:
-    """Turns JSON back into specs, each choice made once."""
-
-    def __init__(self, options: dict[str, list[Any]]) -> None:
-        self._options = options
-        self._specs = {kind.__name__: kind for kind in _kinds(Spec)}
-        self._choices: dict[str, Choice[Any]] = {}
-
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(self(part) for part in value)
-        if not isinstance(value, dict):
-            return value
-        if "$choice" in value:
-            return self._choice(value["$choice"])
-        if "$derived" in value:
-            return Derived(value["$derived"], self(value["arguments"]))
-        return self._spec(value)
-
-    def _choice(self, name: str) -> Choice[Any]:
-        if name not in self._choices:
-            self._choices[name] = Choice(name, self(self._options[name]))
-        return self._choices[name]
-
-    def _spec(self, value: dict[str, Any]) -> Spec:
-        if value["$spec"] not in self._specs:
-            raise ValueError(
-                f"spec {value['$spec']!r} is not known; import the module that defines it "
-                f"(known: {', '.join(sorted(self._specs))})"
-            )
-        content = {key: self(part) for key, part in value.items() if key != "$spec"}
-        return self._specs[value["$spec"]](**content)
-
-
-def _kinds(base: type[Spec]) -> Iterator[type[Spec]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _kinds(kind)
+    Raises:
+        UnreadableFile: In the name of `source`: something in it is no spec, has a field of the
+            wrong type or a name that nothing may have, or does not fit the nodes before it.
+    """
+    decoder = Decoder(data.choices, source)
+    graph = Graph.from_nodes({})
+    for position, node in enumerate(data.nodes):
+        place: Place = ("nodes", position)
+        op, present = decoder(node.op, (*place, "op")), decoder(node.present, (*place, "present"))
+        if fault := misfit(op, Op) or misfit(present, tuple[bool, ...]):
+            raise source.error(fault, place=path_of(place))
+        if (node.address == "input") != (not node.inputs) or bool(position) != bool(node.inputs):
+            fault = "only the first node has no inputs, and its address is 'input'"
+            raise source.error(fault, place=path_of(place))
+        with located(source, place):
+            graph.append(node.address, Node(op, tuple(node.inputs), present))
+    if unused := sorted(data.choices.keys() - decoder.made):
+        raise source.error("is a choice that no node uses", place=path_of(("choices", unused[0])))
+    return graph

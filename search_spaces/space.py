@@ -6,15 +6,24 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from search_spaces import serialize
 from search_spaces.activity import Openings, activity_tables, count_networks
-from search_spaces.choice import Choice, choice, is_open, rebuild
+from search_spaces.choice import Choice, choice, is_open, rebuild, texts_in
+from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.graph import Graph
+from search_spaces.names import require_name, require_text
+
+_REMEDY = "give what `to_json` wrote, such as space.json of a run folder"
+_TEXT = Source("the text of a search space", _REMEDY)
+_FILE = TypeAdapter(serialize.SpaceFile)
 
 Genotype = tuple[int, ...]
 IntArray = NDArray[np.integer]
@@ -33,9 +42,17 @@ class SearchSpace:
     Args:
         graph: The graph, placeholders included.
         name: What the space is called in reports.
+
+    Raises:
+        InvalidName: The space, a choice, an address or an option has a name that
+            `search_spaces.names` refuses.
     """
 
     def __init__(self, graph: Graph, *, name: str = "custom") -> None:
+        require_name("a search space", name)
+        for address, node in graph.nodes.items():
+            for text in texts_in(node.op):
+                require_text(f"the operator at {address!r}", text)
         self.graph = graph
         self.name = name
         self.choices = _distinct(graph)
@@ -73,6 +90,22 @@ class SearchSpace:
     def sample_array(self, rng: np.random.Generator, count: int) -> IntArray:
         """`count` samples as an array; distinct rows are not promised."""
         return self.canonical_array(rng.integers(0, self.counts, size=(count, len(self.counts))))
+
+    def every_row(self) -> IntArray:
+        """Every network once, `(size, choices)`, in lexicographic order; for small spaces."""
+        rows = np.zeros((1, len(self.choices)), dtype=np.int64)
+        openers = {
+            name: {other for table in self._rules.get(name, ()) for other in table.choices}
+            for name in self.column
+        }
+        # Those that open a choice come before it, so that no row is made that would be dropped.
+        for name in TopologicalSorter(openers).static_order():
+            column, count = self.column[name], int(self.counts[self.column[name]])
+            options = np.tile(np.arange(count), len(rows))
+            rows = np.repeat(rows, count, axis=0)
+            rows[:, column] = options
+            rows = rows[(self.canonical_array(rows) == rows).all(axis=1)]
+        return np.unique(rows, axis=0)
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:
         """The genotype with closed choices at their first option: equal networks become equal."""
@@ -153,9 +186,28 @@ class SearchSpace:
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
-        """The space that `to_json` wrote."""
-        data = json.loads(text)
-        return cls(serialize.graph_from_json(data), name=data["name"])
+        """The space that `to_json` wrote; raises `UnreadableFile` saying where it is none."""
+        return cls.from_content(parse_json(text, _TEXT), _TEXT)
+
+    @classmethod
+    def read(cls, path: Path, *, remedy: str = _REMEDY) -> SearchSpace:
+        """The space in a file that holds what `to_json` wrote; raises `UnreadableFile`."""
+        source = Source(f"search space {path}", remedy)
+        text = read_text(path, source, at_most=MOST_BYTES)
+        return cls.from_content(parse_json(text, source), source)
+
+    @classmethod
+    def from_content(cls, content: object, source: Source) -> SearchSpace:
+        """The space of what JSON held that `to_json` wrote; raises `UnreadableFile`."""
+        data = checked(content, _FILE, source)
+        graph = serialize.graph_from_json(data, source)
+        try:
+            space = cls(graph, name=data.name)
+            for genotype in (space.smallest, space.largest):
+                space.decode(genotype).shapes()
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise source.error(f"holds no networks: {error}") from error
+        return space
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SearchSpace.from_json, (self.to_json(),)

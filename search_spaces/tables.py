@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_TABLE = 2_000_000
+LARGEST_TABLE = 500_000
+LARGEST_SPACE = 2_000_000
 LARGEST_JOINED = 1 << 13
+
+
+class SpaceTooLarge(ValueError):
+    """A space with more combinations of options than can be planned with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +134,10 @@ def tabulate(
 def _require_small(what: str, met: Mapping[str, int]) -> None:
     combinations = math.prod(met.values())
     if combinations > LARGEST_TABLE:
-        raise ValueError(
-            f"{what} depends on at least {combinations} combinations of {', '.join(met)}; at most "
-            f"{LARGEST_TABLE} can be tabulated, so let fewer choices meet in one kernel"
+        raise SpaceTooLarge(
+            f"{what} depends on at least {combinations:,} combinations of {', '.join(met)}; at "
+            f"most {LARGEST_TABLE:,} can be tabulated, so give these choices fewer options, or let "
+            "fewer meet in one kernel"
         )
 
 

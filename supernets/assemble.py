@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,14 +40,28 @@ def steps_of(graph: Graph) -> tuple[Step, ...]:
 
 
 def module_name(address: str) -> str:
-    """Torch forbids dots in module names; slashes are free, since addresses are dotted paths."""
-    return address.replace(".", "/")
+    """The attribute that holds the layer at an address, such as `at_stage1__block0__conv1`.
+
+    torch.fx prints attribute names into Python that is then run, so that a name is made of ASCII
+    letters, digits and `_` whatever the address holds: a dot becomes `__`, any other character
+    its code point between two `_`. Distinct addresses have distinct names.
+    """
+    return f"at_{_identifier(address)}"
 
 
 def scale_name(slot: Slot) -> str:
     """The buffer that holds the scale of one quantized input."""
     address, position = slot
-    return f"{module_name(address)}/scale{position}"
+    return f"scale{position}_at_{_identifier(address)}"
+
+
+def _identifier(address: str) -> str:
+    return _NEITHER_LETTER_NOR_DIGIT.sub(
+        lambda found: "__" if found[0] == "." else f"_{ord(found[0]):x}_", address
+    )
+
+
+_NEITHER_LETTER_NOR_DIGIT = re.compile(r"[^A-Za-z0-9]")
 
 
 def assemble(
@@ -58,8 +73,8 @@ def assemble(
 ) -> fx.GraphModule:
     """The module that runs `steps` with stock layers and stock functions.
 
-    Layers are named after addresses, with `/` for `.`; the division by each input's scale is marked
-    in the node's `meta[SITE]`. Rounding has no gradient: the module is for inference.
+    `module_name` names the layer at an address; the division by each input's scale is marked in the
+    node's `meta[SITE]`. Rounding has no gradient: the module is for inference.
 
     Args:
         steps: The nodes, from `steps_of`.

@@ -38,21 +38,33 @@ def load(space: SearchSpace, path: Path | str) -> Supernet:
     """The supernet of `space` with the weights that `save` wrote; raises `CheckpointError`."""
     tensors, _ = load_state(path, fingerprint=space.fingerprint)
     supernet = Supernet(space, seed=0)
-    mismatch = _mismatch(supernet.state_dict(), tensors)
-    if mismatch:
-        raise CheckpointError(
-            f"checkpoint {path} was written by another version of the supernet: {mismatch}; "
-            "train the supernet again"
-        )
+    require_alike(path, expected=supernet.state_dict(), found=tensors)
     supernet.load_state_dict(tensors)
     return supernet
 
 
-def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    if expected.keys() != found.keys():
-        return f"{len(expected.keys() ^ found.keys())} tensors are missing or unknown"
-    wrong = [name for name in expected if expected[name].shape != found[name].shape]
-    return f"{len(wrong)} tensors have another shape" if wrong else ""
+def require_alike(
+    path: Path | str, *, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> None:
+    """Raise `CheckpointError` unless the tensors have the names, shapes and types expected."""
+    if odd := sorted(expected.keys() ^ found.keys()):
+        fault = f"{len(odd)} tensors are missing or unknown, first {odd[0]!r}"
+    elif wrong := [name for name in expected if _form(expected[name]) != _form(found[name])]:
+        name = wrong[0]
+        fault = (
+            f"{len(wrong)} tensors have another form, first {name!r}: {_form(found[name])}, "
+            f"expected {_form(expected[name])}"
+        )
+    else:
+        return
+    raise CheckpointError(
+        f"checkpoint {path} is damaged or of another version: {fault}; delete it and train the "
+        "supernet again"
+    )
+
+
+def _form(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(tensor.shape), tensor.dtype
 
 
 def save_state(
@@ -87,7 +99,8 @@ def load_state(path: Path | str, *, fingerprint: str) -> tuple[dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}; train the supernet first") from error
-    except (SafetensorError, OSError) as error:
+    # safetensors leaves some headers to torch, which refuses them by exceptions of its own.
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read ({error}); it is truncated or no safetensors file: "
             "delete it and train the supernet again"
@@ -104,9 +117,9 @@ def _check(
             f"checkpoint {path} is damaged: its tensors do not match the digest in its header; "
             "delete it and train the supernet again"
         )
-    if metadata["fingerprint"] != fingerprint:
+    if metadata.get("fingerprint") != fingerprint:
         raise CheckpointError(
-            f"checkpoint {path} holds space {metadata['fingerprint']}, expected {fingerprint}; "
+            f"checkpoint {path} holds space {metadata.get('fingerprint')}, expected {fingerprint}; "
             "use the recipe it was made with or another run folder"
         )
 

@@ -33,7 +33,7 @@ class Extracted:
 
     Attributes:
         module: Stock layers; images `(batch, channels, height, width)` to logits.
-        graph: The resolved architecture; a layer's name is its address with `/` for `.`.
+        graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
         parameters: By address and name; a quantized weight as integers, in the shape that a device
             holds.
         inputs: How every quantized input is quantized, by address and position.

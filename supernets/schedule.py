@@ -56,6 +56,7 @@ class TrainingSettings:
                     f"{name} must lie in 0 to {'1' if most == 1 else 'below 1'}, "
                     f"given {getattr(self, name)}"
                 )
+        _require_some_left(self.learning_rate, self.weight_decay)
         if self.float_epochs + self.quantized_epochs == 0:
             raise ValueError("float_epochs and quantized_epochs are both 0; train for one at least")
 
@@ -78,12 +79,22 @@ _SHARES = {
 }
 
 
+def _require_some_left(learning_rate: float, weight_decay: float) -> None:
+    """A step must leave some of the weights; where the rate is at fault, training tells so."""
+    if learning_rate <= 1 and not learning_rate * weight_decay < 1:
+        raise ValueError(
+            f"weight_decay must be below 1 / learning_rate = {1 / learning_rate:g}, or a step "
+            f"takes all of the weights away, given {weight_decay:g}"
+        )
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The steps of a training: how many, which are quantized, and the learning rate of each."""
 
     float_steps: int
     total: int
+    epoch: int
     warmup: int
     highest: float
 
@@ -106,6 +117,7 @@ def schedule(settings: TrainingSettings, images: int) -> Schedule:
     return Schedule(
         float_steps=epoch * settings.float_epochs,
         total=total,
+        epoch=epoch,
         warmup=round(settings.warmup * total),
         highest=settings.learning_rate,
     )

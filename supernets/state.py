@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from supernets.checkpoint import CheckpointError, load_state, save_state
+from supernets.checkpoint import CheckpointError, load_state, require_alike, save_state
 from supernets.schedule import TrainingSettings
 from supernets.supernet import Supernet
 
@@ -30,9 +30,19 @@ class TrainingState:
         self.step = 0
         self.losses = torch.full((steps, len(LOSSES)), math.nan)
         self.optimizer = _optimizer(supernet, settings)
+        self._size = self._weights_size()
         made_by = {**asdict(settings), "images": images}
         del made_by["checkpoint_seconds"]  # it may change from one start to the next
         self._made_by = json.dumps(made_by, sort_keys=True)
+
+    @property
+    def growth(self) -> float:
+        """The norm of the weights over that of those that the training began with."""
+        return self._weights_size() / self._size
+
+    def _weights_size(self) -> float:
+        weights = self.optimizer.param_groups[0]["params"]
+        return float(torch.stack([weight.detach().norm() for weight in weights]).norm())
 
     def update(self, learning_rate: float) -> float:
         """One step of the optimizer on the gradients there are; gives their norm before clipping.
@@ -76,13 +86,27 @@ class TrainingState:
                 f"checkpoint {path} was made by a training with {metadata.get('settings')}, now "
                 f"asked for {self._made_by}; restore those settings, or delete it to train anew"
             )
-        self.supernet.load_state_dict(_under("supernet.", tensors))
         momenta = _under("momentum.", tensors)
+        require_alike(path, expected=self._expected(momenta.keys()), found=tensors)
+        step, losses = metadata.get("step", ""), tensors["losses"]
+        known = int(losses[:, 0].isfinite().sum())
+        if step != str(known) or not losses[:known].isfinite().all():
+            raise CheckpointError(
+                f"checkpoint {path} is damaged: it is of step {step[:20]!r}, but holds the losses "
+                f"of {known} steps; delete it and train the supernet again"
+            )
+        self.supernet.load_state_dict(_under("supernet.", tensors))
         for name, parameter in self.supernet.named_parameters():
             if name in momenta:
                 self.optimizer.state[parameter][_MOMENTUM] = momenta[name].to(parameter.device)
-        self.losses = tensors["losses"]
-        self.step = int(metadata["step"])
+        self.losses, self.step = losses, known
+
+    def _expected(self, momenta: Iterable[str]) -> dict[str, Tensor]:
+        """Tensors of the form that a checkpoint with these momenta has."""
+        tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
+        parameters = dict(self.supernet.named_parameters())
+        of_momenta = {f"momentum.{n}": parameters[n] for n in momenta if n in parameters}
+        return {**tensors, **of_momenta, "losses": self.losses}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op, Parameter
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import Genotype, SearchSpace
-from supernets.assemble import Step, module_name, steps_of
+from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
 from supernets.quantizers import Quantizer
 
@@ -86,6 +86,16 @@ class SharedNode(nn.Module):
         return found
 
 
+@cache
+def _key(address: str) -> str:
+    """What the node at an address is called among shared nodes, and so in checkpoints.
+
+    Torch forbids dots and the names of a dictionary's own attributes, such as `keys`.
+    """
+    key = address.replace(".", "/")
+    return f"{key}/" if hasattr(nn.ModuleDict(), key) else key
+
+
 def _quants(precision: Quant | None) -> Iterator[Quant]:
     return (form for form in variants(precision) if form is not None)
 
@@ -122,14 +132,14 @@ class Supernet(nn.Module):
         parameters = largest_parameters(space)
         self.nodes = nn.ModuleDict(
             {
-                module_name(address): SharedNode(node.op, parameters[address], generator)
+                _key(address): SharedNode(node.op, parameters[address], generator)
                 for address, node in space.graph.nodes.items()
             }
         )
 
     def node(self, address: str) -> SharedNode:
         """What the subnets share at `address`."""
-        shared = self.nodes[module_name(address)]
+        shared = self.nodes[_key(address)]
         assert isinstance(shared, SharedNode)
         return shared
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from supernets.calibrate import initialise_steps
 from supernets.distill import label_loss, student_loss
+from supernets.divergence import TrainingDiverged, guess_loss, is_useless, remedy
 from supernets.sampling import Sandwich, sandwich
 from supernets.schedule import Schedule, TrainingSettings, schedule
 from supernets.state import LOSSES, TrainingState
@@ -31,6 +32,7 @@ __all__ = ["History", "TrainingData", "TrainingDiverged", "TrainingSettings", "t
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 _CALIBRATION_BATCHES = 4
+_GUESSED_BATCHES = 8
 # What a generator is for; with the seed and a count it makes the generator's own seed.
 _ORDER, _BATCH, _SUBNETS = range(3)
 
@@ -45,10 +47,6 @@ class TrainingData(Protocol):
         ...
 
 
-class TrainingDiverged(RuntimeError):
-    """The loss or its gradient is no longer finite; the last checkpoint is from before that."""
-
-
 @dataclass(frozen=True, eq=False)
 class History:
     """What a training lost.
@@ -57,10 +55,12 @@ class History:
         losses: Per step, `(steps, 3)`: of the largest subnet, then the mean of all others, and
             the smallest's alone. A space of one network has the same figure three times.
         float_steps: How many of the steps were in full precision.
+        guess: The loss against the labels of always answering how often each class occurs.
     """
 
     losses: NDArray[np.float32]
     float_steps: int
+    guess: float
 
 
 def train(
@@ -83,7 +83,8 @@ def train(
         device: Where to train.
 
     Raises:
-        TrainingDiverged: The loss or its gradient became NaN or infinite.
+        TrainingDiverged: The loss or its gradient became NaN or infinite, or the largest subnet
+            or the mean of the others learns nothing; the last checkpoint is from before that.
         CheckpointError: The checkpoint is damaged or belongs to another training.
     """
     plan = schedule(settings, len(data))
@@ -93,12 +94,14 @@ def train(
         state.load(state_path)
     else:
         state.save(state_path)  # a folder that cannot be written is found before any work
+    guess = _guess(state, data, plan)
     saved = time.monotonic()
     while state.step < plan.total:
         if state.step == plan.float_steps:
             _initialise(state, data)
         losses = _train_step(state, data, plan)
         state.record(losses)
+        _require_learning(state, plan, guess)
         if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
             state.save(state_path)
             saved = time.monotonic()
@@ -106,7 +109,7 @@ def train(
             progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
     if not settings.quantized_epochs:
         _initialise(state, data)
-    return History(state.losses.numpy(), plan.float_steps)
+    return History(state.losses.numpy(), plan.float_steps, guess)
 
 
 def sandwich_step(
@@ -154,11 +157,37 @@ def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> lis
     if not math.isfinite(norm):
         raise TrainingDiverged(
             f"training diverged at step {step} of {plan.total}, at a learning rate of {rate:.3g}: "
-            f"losses {losses}, gradient norm {norm}; lower learning_rate from "
-            f"{settings.learning_rate:g} to {settings.learning_rate / 3:.2g} or raise warmup, then "
-            "train anew"
+            f"losses {losses}, gradient norm {norm}; {_remedy(state)}, then train anew"
         )
     return losses
+
+
+def _guess(state: TrainingState, data: TrainingData, plan: Schedule) -> float:
+    """The loss of always answering how often each class occurs in the first batches."""
+    batches = range(min(_GUESSED_BATCHES, plan.total))
+    labels = torch.cat([_batch(state, data, step)[1] for step in batches])
+    return guess_loss(labels, smoothing=state.settings.label_smoothing)
+
+
+def _require_learning(state: TrainingState, plan: Schedule, guess: float) -> None:
+    """Stop where an epoch ends that shows that nothing is learnt."""
+    start, ends = state.step - plan.epoch, state.step in (plan.float_steps, plan.total)
+    if state.step % plan.epoch or (start < plan.warmup and not ends):
+        return
+    losses = state.losses[start : state.step, :2].amax(1).tolist()
+    untrained = float(state.losses[0, 0])
+    if is_useless(losses, guess=guess, untrained=untrained, growth=state.growth, ends=ends):
+        raise TrainingDiverged(
+            f"training diverged by step {state.step} of {plan.total}: the subnets' loss is "
+            f"{sum(losses) / len(losses):.4g} over the last epoch, was {untrained:.4g} at the "
+            f"start, and is {guess:.4g} for a constant guess; "
+            f"{_remedy(state)}, then train anew"
+        )
+
+
+def _remedy(state: TrainingState) -> str:
+    steps = state.optimizer.param_groups[-1]["params"]
+    return remedy(state.settings, growth=state.growth, steps=steps)
 
 
 def _batch(state: TrainingState, data: TrainingData, step: int) -> tuple[Tensor, Tensor]:

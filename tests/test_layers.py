@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "predictors": {"predictors", "search_spaces"},
     "nas": {"nas", "supernets", "predictors", "search_spaces"},
 }
-DOORS = {"pymoo": 1, "ray": 1, "optuna": 2}
+DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
 
 
 def modules() -> list[Path]:

@@ -12,7 +12,9 @@ from nas.export.form import Exporter, Opened, bytes_of
 from nas.export.forms import FORMS, form_of, forms_for
 from nas.export.onnx import OnnxReport, export_onnx
 from nas.export.policy import read_policy
+from nas.export.rehearsal import rehearse
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.saturation import SaturationWarning
 
 __all__ = [
     "FORMS",
@@ -21,6 +23,7 @@ __all__ = [
     "Exporter",
     "OnnxReport",
     "Opened",
+    "SaturationWarning",
     "Verification",
     "bytes_of",
     "export_onnx",
@@ -28,5 +31,6 @@ __all__ = [
     "forms_for",
     "onnx_bytes",
     "read_policy",
+    "rehearse",
     "verify",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
 from nas.export.onnx import policy_json
 from nas.export.policy import bits_for
+from nas.saturation import SaturationWarning, processor_saturates
+from search_spaces.documents import Source, parse_json
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.integers import IntegerTensor
@@ -50,6 +53,11 @@ def verify(
 ) -> Verification:
     """Run the file at `path` in its runtime beside `deployed` and hold it against its policy.
 
+    Warning:
+        Of a folder of the form `torch` this runs its `model.py`, and `torch.export.load` unpickles
+        parts of a `.pt2` file. Both may do whatever their author wrote: verify only what you
+        exported yourself.
+
     Args:
         path: The exported file; its suffix tells its form.
         deployed: The network that it was made from.
@@ -58,11 +66,16 @@ def verify(
         batch_size: Images per run.
         threads: Threads of the runtime, pinned where it has its own.
 
+    Warns:
+        SaturationWarning: If this processor may cut off sums that the file takes.
+
     Raises:
         ExportError: If the file cannot be run, or its bits or nodes are not those of the policy.
     """
     form = form_of(path)
     opened = form.open(Path(path), deployed.graph, threads=threads)
+    if opened.saturable and processor_saturates():
+        warnings.warn(_cut_off(path, opened), SaturationWarning, stacklevel=2)
     check_policy(opened.policy, deployed, form)
     _check_statement(path, opened, deployed)
     _check_counts(opened, deployed, form)
@@ -78,6 +91,14 @@ def verify(
         _percent(answers == ours.argmax(1)),
         opened.nodes,
         opened.policy,
+    )
+
+
+def _cut_off(path: str | Path, opened: Opened) -> str:
+    return (
+        f"{path} holds signed 8-bit weights at {', '.join(opened.saturable)}, and this processor "
+        "has no VNNI and cuts off sums of their products; export it as onnx for a target whose "
+        "eight_bit_weights are 'unsigned', or give these layers 7 bits"
     )
 
 
@@ -137,7 +158,8 @@ def _mismatch(where: str, what: str, found: Held | None, wanted: Quant | None) -
 
 def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> None:
     """Raise `ExportError` where a file's metadata claims another policy than it was made with."""
-    stated = json.loads(opened.metadata.get("policy", "null"))
+    source = Source(f"the policy in {path}", "export it again")
+    stated = parse_json(opened.metadata.get("policy", "null"), source)
     if stated != json.loads(policy_json(deployed.graph)):
         raise ExportError(f"{path} states another policy than it was exported with; export again")
 

@@ -10,9 +10,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from nas.export.containers import ExportError
+from search_spaces.documents import Source, checked, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -42,6 +44,15 @@ class HeldPrecision:
     activations: tuple[Held | None, ...]
 
 
+_METADATA = TypeAdapter(dict[str, str])
+
+
+def read_metadata(text: str, path: Path) -> dict[str, str]:
+    """What an exported file says of itself as JSON; raises `UnreadableFile`."""
+    source = Source(f"the metadata of {path}", "export it again")
+    return checked(parse_json(text, source), _METADATA, source)
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """An exported file as it was read back, found from its content and not from its labels.
@@ -53,6 +64,8 @@ class Opened:
         nodes: Operator type -> how many of them the file holds.
         weighted: How many operators with a weight.
         quantizers: How many times a tensor is put on a grid.
+        saturable: Addresses whose sums x86-64 processors without VNNI may cut off
+            (`nas.saturation`).
     """
 
     logits: Callable[[Tensor], Logits]
@@ -61,6 +74,7 @@ class Opened:
     nodes: Mapping[str, int]
     weighted: int
     quantizers: int
+    saturable: tuple[str, ...] = ()
 
 
 class Exporter(Protocol):

@@ -15,6 +15,7 @@ from nas.durable import write_atomic
 from nas.export.containers import ExportError
 from nas.export.operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
+from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import PerChannel, Quant
 from supernets.deployed import Deployed
@@ -46,6 +47,7 @@ def export_onnx(
     *,
     metadata: Mapping[str, str],
     source_size: int | None = None,
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> OnnxReport:
     """Write `deployed` to `path` and say what was written; equal input gives equal bytes.
 
@@ -59,12 +61,15 @@ def export_onnx(
             like. The policy is added as `elastic_nas.policy`.
         source_size: Height and width of the images that will be fed, where they differ from what
             the network reads; the file then resizes them itself.
+        eight_bit_weights: How 8-bit weights meet quantized inputs: `unsigned` computes the same on
+            every processor, `signed` is up to 2.6 times faster and right only where sums of 8-bit
+            products are not cut off, as by x86-64 processors without VNNI.
 
     Raises:
         ExportError: For an operator or a tensor that has no form in ONNX.
         WriteError: If the file cannot be written; what stood there before still stands.
     """
-    writer = Writer()
+    writer = Writer(eight_bit_weights)
     output = _write_nodes(deployed, writer, source_size)
     model = assemble(writer, deployed.graph, output, metadata=metadata, source_size=source_size)
     content = model.SerializeToString(deterministic=True)

@@ -107,7 +107,9 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
             x = writer.node("Max", x, writer.float32(_LOWEST))
         return site.node(op_type, x, writer.floats(held), writer.floats(values(bias)), **attributes)
     on_integers = scale is not None and (site.rounded or op_type == "Gemm")
-    weight = writer.weight(held, site.address, integer_kernel=on_integers)
+    # A convolution in groups is depthwise.
+    in_pairs = "group" not in attributes
+    weight = writer.weight(held, site.address, integer_kernel=on_integers, in_pairs=in_pairs)
     if on_integers and isinstance(bias, IntegerBias):
         added = writer.integer_bias(bias, held)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from nas.export.containers import ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
+from nas.saturation import pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
@@ -29,7 +32,35 @@ def load(path: str | Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is no readable ONNX file ({error}); export it again") from error
     if not model.graph.node:
         raise ExportError(f"{path} holds no network; it is truncated or no ONNX file")
+    outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
+    if outside:
+        raise ExportError(
+            f"{path} names another file for {len(outside)} tensors, the first {outside[0]!r}; no "
+            "other file is opened: export it again, as one file"
+        )
     return model
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the file, those of attributes and of graphs within the graph too."""
+    yield from _tensors_of(model.graph)
+    yield from (tensor for function in model.functions for tensor in _in_nodes(function.node))
+
+
+def _tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _in_nodes(graph.node)
+
+
+def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _tensors_of(graph)
 
 
 def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
@@ -43,9 +74,25 @@ def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
 
 
 def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
-    """`read_policy` of a model at hand."""
+    """`read_policy` of a model at hand; raises `ExportError` where it is not built as ours are."""
     file = _File(model)
-    return {node.name: file.precision(node) for node in model.graph.node if node.name}
+    named = [node for node in model.graph.node if node.name]
+    found: dict[str, HeldPrecision] = {}
+    for node in named:
+        try:
+            found[node.name] = file.precision(node)
+        except (LookupError, ValueError, TypeError) as error:
+            raise ExportError(
+                f"what node {node.name!r} of the file reads is not as this engine writes it "
+                f"({type(error).__name__}: {error}); export the network again"
+            ) from error
+    return found
+
+
+def saturable_of(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Addresses where pairs of products of signed weights may not fit in 16 bits."""
+    file = _File(model)
+    return tuple(node.name for node in model.graph.node if file.saturates(node))
 
 
 class _File:
@@ -54,11 +101,42 @@ class _File:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._require_order(model.graph)
+
+    def _require_order(self, graph: onnx.GraphProto) -> None:
+        """Every name given once and before it is read, so that no walk back goes in circles."""
+        known = {*self._tensors, *(given.name for given in graph.input)}
+        for node in graph.node:
+            wrong = sorted(set(node.input) - known - {""}) + sorted(known & set(node.output))
+            if wrong:
+                raise ExportError(
+                    f"{wrong[0]!r} at a {node.op_type} of the file is read before it is given, or "
+                    "given twice; export the network again"
+                )
+            known.update(node.output)
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
         if node.op_type in WEIGHTED:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
+
+    def saturates(self, node: onnx.NodeProto) -> bool:
+        """Whether an integer kernel adds up pairs of signed codes that are too large for it."""
+        if node.op_type not in WEIGHTED or any(given.name == "group" for given in node.attribute):
+            return False
+        dequantize, held = self._made_by.get(node.input[1]), self.precision(node)
+        if dequantize is None or dequantize.op_type != "DequantizeLinear":
+            return False
+        if held.weight is None or held.activations[0] is None or not held.weight.symmetric:
+            return False
+        return not self._is_moved(dequantize.input[0]) and not pair_fits(
+            2 ** (held.weight.bits - 1) - 1
+        )
+
+    def _is_moved(self, code: str) -> bool:
+        """Whether stored codes are moved up to unsigned ones on their way to `code`."""
+        made = self._made_by.get(code)
+        return made is not None and (made.op_type == "Add" or self._is_moved(made.input[0]))
 
     def _weight(self, name: str) -> Held | None:
         dequantize = self._made_by.get(name)  # or the Mul of `(codes - zero) * scale`

@@ -9,29 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    RuntimeException,
-)
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupported
 from torch import Tensor
 
 from nas.export.containers import ExportError
 from nas.export.onnx import INPUT, OUTPUT
-
-_RUNTIME_ERRORS = (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    Unsupported,
-    RuntimeException,
-)
+from nas.ort import RUNTIME_ERRORS, onnxruntime
 
 
 def file_logits(
@@ -43,7 +26,7 @@ def file_logits(
         session = _session(path, options)
         for batch in batches:
             yield np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         raise ExportError(f"onnxruntime cannot run {path}: {error}") from error
 
 

@@ -12,6 +12,7 @@ from nas.export.containers import container_for
 from nas.export.onnx import assemble, policy_json
 from nas.export.operators import Site, write
 from nas.export.writer import Value, Writer
+from nas.saturation import EightBitWeights, adds_pairs, moved
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import (
@@ -48,7 +49,7 @@ _NAMES_TAKEN = 50
 _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 
 
-def onnx_bytes(kernel: Kernel) -> float:
+def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
     """Bytes that `kernel` adds to the exported file; compile it over `ONNX_FUSION`.
 
     Weights in their container, biases, scales and zero points, and what surrounds them: the nodes
@@ -59,12 +60,13 @@ def onnx_bytes(kernel: Kernel) -> float:
         return float(_frame_bytes(kernel.op))
     ranks = tuple(len(shape) for shape in kernel.inputs)
     shape = kernel.op.weight_shape(*kernel.inputs)
-    content = 0 if shape is None else _content_bytes(kernel.op, shape)
+    content = 0 if shape is None else _content_bytes(kernel.op, shape, eight_bit_weights)
     rank = 0 if shape is None else len(shape)
-    return float(content + _surrounding_bytes(kernel.op, kernel.fused, ranks, rank))
+    around = _surrounding_bytes(kernel.op, kernel.fused, ranks, rank, eight_bit_weights)
+    return float(content + around)
 
 
-def _content_bytes(op: Op, shape: Shape) -> int:
+def _content_bytes(op: Op, shape: Shape, weights: EightBitWeights) -> int:
     """The initializers of an operator with a weight of this shape, without their headers."""
     elements, channels = math.prod(shape), shape[0]
     if op.weight is None:
@@ -73,15 +75,22 @@ def _content_bytes(op: Op, shape: Shape) -> int:
     content = container.bytes_for(elements) + channels * _FLOAT_BYTES
     if isinstance(op.weight.granularity, PerChannel):
         content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
-        if not op.weight.symmetric or (on_integers and isinstance(op, Linear)):
+        unsigned = adds_pairs(op) and moved(op.weight, weights)
+        if not op.weight.symmetric or (on_integers and (unsigned or isinstance(op, Linear))):
             content += (container.computed if on_integers else container).bytes_for(channels)
     return content
 
 
 @lru_cache(maxsize=4096)
-def _surrounding_bytes(op: Op, fused: tuple[Op, ...], ranks: tuple[int, ...], rank: int) -> int:
+def _surrounding_bytes(
+    op: Op,
+    fused: tuple[Op, ...],
+    ranks: tuple[int, ...],
+    rank: int,
+    eight_bit_weights: EightBitWeights,
+) -> int:
     """Nodes, names, headers and the line in the policy, counted on a stand-in of one channel."""
-    writer = Writer(named=_NAMES_TAKEN)
+    writer = Writer(eight_bit_weights, named=_NAMES_TAKEN)
     inputs = tuple(Value(writer.fresh("t")) for _ in ranks)
     shapes = tuple((1,) * length for length in ranks)
     held = _stand_in(op, rank) if rank else {}
@@ -91,7 +100,7 @@ def _surrounding_bytes(op: Op, fused: tuple[Op, ...], ranks: tuple[int, ...], ra
             scales = _scales(follower, first=1.0 + op.arity)
             value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
     body = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
-    content = _content_bytes(op, (1,) * rank) if rank else 0
+    content = _content_bytes(op, (1,) * rank, eight_bit_weights) if rank else 0
     return body.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
 
 

@@ -53,8 +53,9 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     low, high = quant.code_range
     codes = rng.integers(low, high + 1, part.shape, dtype=np.int32)
     channels = part.shape[0] if isinstance(quant.granularity, PerChannel) else 1
-    scale = np.full(channels, step / high, np.float32)
-    zero = np.full(channels, 0 if quant.symmetric else (low + high + 1) // 2, np.int32)
+    scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
+    between = (0, 0) if quant.symmetric else (low, high)  # a runtime may want all zeros alike
+    zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)
     return IntegerTensor(codes, scale, zero, quant)
 
 

@@ -10,12 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray, container_for, integers
-from search_spaces.quant import PerChannel
+from nas.saturation import MOVED_BY, EightBitWeights, moved
+from search_spaces.quant import PerChannel, Quant
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128
 _MATRIX = 2
+_UNSIGNED = container_for(Quant(8, symmetric=False))
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class Writer:
     """Nodes and initializers in the order in which they are written, under short names.
 
     `shared` holds scalars that several nodes use; a reading that was written once is used again.
+    `eight_bit_weights` is how weights reach kernels that `nas.saturation` is about.
     """
 
+    eight_bit_weights: EightBitWeights = "unsigned"
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
     shared: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -143,7 +147,9 @@ class Writer:
             self._readings[scale] = self.floats(np.array(scale.scale, np.float32))
         return self._readings[scale]
 
-    def weight(self, tensor: IntegerTensor, address: str, *, integer_kernel: bool) -> str:
+    def weight(
+        self, tensor: IntegerTensor, address: str, *, integer_kernel: bool, in_pairs: bool = False
+    ) -> str:
         """The weight as stored codes and what turns them to numbers.
 
         That is a DequantizeLinear, but of a convolution in floats `(codes - zero) * scale` written
@@ -153,6 +159,9 @@ class Writer:
         Where the kernel computes on integers, codes narrower than 8 bits pass a Cast to 8 bits:
         onnxruntime folds it at load and then runs its 8-bit kernel, while it has none for 4 bits
         and rejects a 2-bit convolution that it has fused itself (1.31).
+
+        Where such a kernel adds up products `in_pairs`, and a pair might be cut off on some
+        processors, codes reach it unsigned (`nas.saturation`).
         """
         container = container_for(tensor.quant)
         self.containers[address] = container
@@ -163,11 +172,20 @@ class Writer:
         scale = scales(tensor)
         if not integer_kernel and tensor.codes.ndim > _MATRIX:
             return self._written_out(tensor, code, container)
+        if integer_kernel and in_pairs and moved(tensor.quant, self.eight_bit_weights):
+            zero = np.full(scale.shape, MOVED_BY)
+            return self._dequantize(self._moved(code), scale, self.codes(zero, _UNSIGNED))
         # QGemm, unlike QLinearConv, is only fused with the zero point written out.
         if tensor.quant.symmetric and not (integer_kernel and tensor.codes.ndim == _MATRIX):
             return self._dequantize(code, scale)
         zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
         return self._dequantize(code, scale, self.codes(zero, container))
+
+    def _moved(self, code: str) -> str:
+        """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
+        wide = self.node("Cast", code, to=onnx.TensorProto.INT32)
+        up = self.node("Add", wide, self._scalar("up", np.int32(MOVED_BY), onnx.TensorProto.INT32))
+        return self.node("Cast", up, to=_UNSIGNED.onnx_type)
 
     def _written_out(self, tensor: IntegerTensor, code: str, container: Container) -> str:
         """`(codes - zero) * scale` of a convolution's weight, in single nodes."""

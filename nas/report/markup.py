@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from nas.untrusted import visible
+
+_LINE_BREAK = "\n"  # the recipe is shown in lines; elsewhere HTML makes a space of it
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -16,18 +20,20 @@ Content = str | Iterable[str]
 
 
 def html_of(content: Content) -> Markup:
-    """`content` as HTML: `Markup` as it is, any other string escaped, a sequence joined."""
+    """`content` as HTML: `Markup` as it is, any other string visible and escaped, a list joined."""
     if isinstance(content, Markup):
         return content
     if isinstance(content, str):
-        return Markup(escape(content))
+        return Markup(
+            _LINE_BREAK.join(escape(visible(line)) for line in content.split(_LINE_BREAK))
+        )
     return Markup("".join(html_of(part) for part in content))
 
 
 def tag(name: str, content: Content = "", **attributes: str) -> Markup:
     """One element; write `class_` for `class` and `data_x` for `data-x`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(visible(value))}"'
         for key, value in attributes.items()
     )
     return Markup(f"<{name}{written}>{html_of(content)}</{name}>")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from html import escape
 from importlib import resources
 from string import Template
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from nas.report.markup import Markup, tag
+from nas.report.markup import Markup, html_of, tag
 
 
 class Page:
@@ -38,7 +37,7 @@ class Page:
         """The whole page, needing nothing from outside."""
         skeleton = resources.files("nas.report").joinpath("page.html").read_text(encoding="utf-8")
         plotly = get_plotlyjs().replace("</script", "<\\/script") if self._count else ""
-        return Template(skeleton).substitute(title=escape(title), body=body, plotly=plotly)
+        return Template(skeleton).substitute(title=html_of(title), body=body, plotly=plotly)
 
 
 def _script_json(content: dict[str, Any]) -> Markup:

@@ -79,7 +79,7 @@ def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:
         )
     )
     reach = [math.log10(end) for end in ends] if kind == "log" else ends
-    title = text.axis_title(name)
+    title = style.label(text.axis_title(name))
     figure.update_xaxes(title=f"Predicted: {title}", range=reach, **style.scale(kind, name))
     figure.update_yaxes(title=f"Measured: {title}", range=reach, **style.scale(kind, name))
     return figure

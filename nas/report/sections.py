@@ -8,6 +8,7 @@ from nas.report import plots, text
 from nas.report.data import Costs, Figure, Origin, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
+from nas.urls import without_secrets
 
 _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
 
@@ -159,7 +160,7 @@ def origins(results: Results) -> Markup:
             table(["Figure", "Origin", "How"], rows),
             tag("h3", "Seed and versions"),
             table(["What", "Value"], [["seed", str(results.seed)], *versions]),
-            details("The resolved recipe", tag("pre", recipe)),
+            details("The resolved recipe", tag("pre", without_secrets(recipe))),
         ],
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nas.report import text
+from nas.untrusted import visible
 
 MEASURED = "#3b82d6"
 PREDICTED = "#dd8a2e"
@@ -71,4 +72,4 @@ def scale(kind: str, name: str) -> dict[str, Any]:
 
 def label(content: str) -> str:
     """A user's text inside a figure: plotly reads tags in texts, so they are escaped."""
-    return escape(content, quote=False)
+    return escape(visible(content), quote=False)

@@ -7,14 +7,12 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
+from nas.display import Table
 from nas.durable import write_atomic
 from nas.report import text
 from nas.report.data import FrontPoint, Results, TargetResult
+from nas.untrusted import spreadsheet_cell
 
-_FORMULA_STARTS = ("=", "+", "-", "@")
 _LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
 
 
@@ -38,7 +36,7 @@ def write_front_csv(target: TargetResult, path: Path) -> None:
     latencies = [_latencies(target, point) for point in target.front]
     seen = [name for name in _LATENCIES if any(name in found for found in latencies)]
     header = ["rank", "chosen", "error", *costs, *seen, "genotype", "description"]
-    writer.writerow([_inert(name) for name in header])
+    writer.writerow([spreadsheet_cell(name) for name in header])
     for rank, (point, found) in enumerate(zip(target.front, latencies, strict=True), start=1):
         figures = {**point.costs, **found}
         writer.writerow([rank, *_row(target, point, [figures.get(n, "") for n in costs + seen])])
@@ -60,8 +58,10 @@ def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list
         "yes" if chosen else "no",
         point.error,
         *figures,
-        _inert(" ".join(map(str, point.genotype))),
-        _inert("; ".join(f"{name}={_brief(pick)}" for name, pick in point.description.items())),
+        spreadsheet_cell(" ".join(map(str, point.genotype))),
+        spreadsheet_cell(
+            "; ".join(f"{name}={_brief(pick)}" for name, pick in point.description.items())
+        ),
     ]
 
 
@@ -74,20 +74,16 @@ def _brief(pick: object) -> str:
     return str(pick)
 
 
-def _inert(cell: str) -> str:
-    cell = " ".join(cell.split())
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
-
-
 def summary_table(results: Results) -> Table:
     """One line per target for the console: what was chosen, what it costs and how good it is."""
-    shown = Table(title=Text(f"{results.run}: {len(results.evaluated):,} subnets evaluated"))
-    shown.add_column("target", no_wrap=True)
-    shown.add_column("costs")
-    for heading in ("front", "cost", "validation error", "test accuracy", "file"):
-        shown.add_column(heading, justify="right")
+    shown = Table(
+        ("target", "costs", "front", "cost", "validation error", "test accuracy", "file"),
+        title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
+        numeric=range(2, 7),
+        whole=(0,),
+    )
     for target in results.targets:
-        shown.add_row(*(Text(cell) for cell in _cells(target)))
+        shown.add_row(*_cells(target))
     return shown
 
 

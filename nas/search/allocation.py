@@ -113,11 +113,12 @@ def reallocated(
     """
     if unknown := sorted(set(choices) - set(space.column)):
         raise InvalidGenotype(f"space {space.name!r} has no choices {unknown}")
-    free = np.repeat([made.name in choices for made in space.choices], space.counts)
+    named = np.array([made.name in choices for made in space.choices], dtype=np.bool_)
+    free = np.repeat(named, space.counts)
     start = np.array([space.canonical(genotype)])
     best = current = np.repeat(start, len(budgets), axis=0)
     least = np.where(cost(best) <= budgets, loss(best), np.inf)
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if choices else 0):
         current = _anew(space, current, loss, cost, budgets=budgets, free=free)
         found = np.where(cost(current) <= budgets, loss(current), np.inf)
         best = np.where((found < least)[:, None], current, best)

@@ -126,7 +126,7 @@ class _Policy:
 
     def __init__(self, space: SearchSpace, above: Above, rate: float) -> None:
         self._space, self._above = space, above
-        options = np.arange(int(space.counts.max()))
+        options = np.arange(int(space.counts.max(initial=1)))
         self._there = options < space.counts[:, None]
         self._logits = torch.zeros(self._there.shape, dtype=torch.float64, requires_grad=True)
         self._optimizer = torch.optim.Adam([self._logits], lr=rate)

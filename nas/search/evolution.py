@@ -83,6 +83,7 @@ class Evolution:
             raise ValueError(f"evolution needs a population of at least 2, given {population}")
         if method not in METHODS:
             raise ValueError(f"no evolution {method!r}; there are {', '.join(METHODS)}")
+        require(method)
         self._problem = problem
         self._ledger = Ledger(problem.space, problem.metric)
         self._seed = seed
@@ -176,13 +177,17 @@ def _aspirations(found: FloatArray, _size: int) -> Survival:
     return RankAndModifiedCrowdingSurvival(wanted, 0.001, None, "front", False)  # noqa: FBT003
 
 
-def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
-    """AGE-MOEA's; pymoo compiles it with numba, and cannot be imported there without."""
-    if importlib.util.find_spec("numba") is None:
-        raise ImportError(
-            "age-moea needs numba, which is not installed; pip install 'elastic-nas[peers]', "
+def require(method: str) -> None:
+    """Raise `ValueError` with the remedy where a package that `method` needs is absent."""
+    if method == "age-moea" and importlib.util.find_spec("numba") is None:
+        raise ValueError(
+            "age-moea needs numba, which is not installed; run: pip install 'elastic-nas[peers]', "
             f"or take another method: {', '.join(m for m in METHODS if m != 'age-moea')}"
         )
+
+
+def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
+    """AGE-MOEA's; pymoo compiles it with numba, and cannot be imported there without."""
     from pymoo.algorithms.moo.age import AGEMOEASurvival
 
     return AGEMOEASurvival()

@@ -25,7 +25,7 @@ from nas.search.inner import Effort, evolve, survivors
 from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.polish import mutants, polish
-from nas.search.random import draw_unseen, every_row
+from nas.search.random import draw_unseen
 from predictors.base import Predictor
 from predictors.features import Column, OneHot
 from predictors.gaussian import GaussianProcess
@@ -106,7 +106,7 @@ class Guided:
         combinations = float(np.prod(self._space.counts.astype(np.float64)))
         # Where the inner evolution of each goal ended; the next one goes on from there.
         self._carried: dict[str, IntArray] = {}
-        self._all = every_row(self._space) if combinations <= _ENUMERABLE else None
+        self._all = self._space.every_row() if combinations <= _ENUMERABLE else None
 
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` genotypes: the first batch, then those of the largest expected gain."""
@@ -133,7 +133,9 @@ class Guided:
         if not count:
             return []
         drawn = draw_unseen(self._ledger, rng, _TYPICAL)
-        rows = np.array(drawn).reshape(-1, len(self._space.choices))
+        if not drawn:
+            return []
+        rows = np.array(drawn, dtype=np.int64)
         excess = np.min([goal.violation(rows) for goal in self._problem.goals], axis=0)
         return [drawn[index] for index in np.argsort(excess, kind="stable")[:count]]
 

@@ -150,7 +150,7 @@ def vary(
     crossed = rng.random((size, 1), dtype=np.float32) * (rng.random((size, 1)) < _CROSSED)
     children = np.where(draw < crossed, rows[second], rows[first])
     changes = _CHANGES[rng.integers(0, len(_CHANGES), size=(size, 1))]
-    place = np.flatnonzero(draw > 1 - changes / rows.shape[1])
+    place = np.flatnonzero(draw > 1 - changes / max(1, rows.shape[1]))
     picks = children.ravel()
     picks[place] = _changed(picks[place], counts[place % rows.shape[1]], rng)
     return children

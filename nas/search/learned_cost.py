@@ -68,7 +68,7 @@ class LearnedCost:
         """The cost of `(n, choices)` genotypes as `(n,)`, never negative."""
         if not self._fitted:
             picked = (genotypes + 1) * self._space.active_array(genotypes) / self._space.counts
-            return picked.mean(axis=1)
+            return picked.sum(axis=1) / max(1, picked.shape[1])
         costs = np.maximum(self._predictor.predict(genotypes)[0], 0.0)
         hashes = genotypes @ self._key
         place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)

@@ -42,7 +42,7 @@ class PolicyGradient(Proposer):
     ) -> None:
         super().__init__(problem, seed=seed, initial=initial)
         self._policies, self._rate = policies, rate
-        self._options = np.arange(int(self.space.counts.max()))
+        self._options = np.arange(int(self.space.counts.max(initial=1)))
         self._allowed = self._options < self.space.counts[:, None]
 
     def ideas(

@@ -95,7 +95,7 @@ def mutants(rows: IntArray, space: SearchSpace) -> IntArray:
     changes = [
         (choice, option) for choice, count in enumerate(space.counts) for option in range(count)
     ]
-    where, options = np.array(changes).T
+    where, options = np.array(changes, dtype=np.int64).reshape(-1, 2).T
     result = np.repeat(rows, len(changes), axis=0)
     result[np.arange(len(result)), np.tile(where, len(rows))] = np.tile(options, len(rows))
     return space.canonical_array(result)

@@ -49,11 +49,5 @@ def draw_unseen(ledger: Ledger, rng: np.random.Generator, count: int) -> list[Ge
     if space.size > _ENUMERABLE:
         return list(found)
     # Nearly exhausted: list what is left.
-    left = ledger.fresh(every_row(space))
+    left = ledger.fresh(space.every_row())
     return [left[i] for i in rng.permutation(len(left))[:count]]
-
-
-def every_row(space: SearchSpace) -> np.ndarray:
-    """Every network of a small space once, `(size, choices)`, in lexicographic order."""
-    grid = np.indices(tuple(space.counts)).reshape(len(space.counts), -1).T
-    return grid[(space.canonical_array(grid) == grid).all(axis=1)]

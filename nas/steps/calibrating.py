@@ -25,7 +25,7 @@ def calibrated(plan: Plan, display: Display) -> Plan:
     asked = min(compute.profile_networks, plan.space.size)
     if not here or asked < LEAST_NETWORKS or plan.files.calibration.exists():
         return plan
-    backend = OnnxRuntime(compute.profile_threads)
+    backend = OnnxRuntime(compute.profile_threads, here[0].eight_bit_weights)
     measured(
         here[0], plan.space, plan.files.table, backend=backend, networks=asked, display=display
     )

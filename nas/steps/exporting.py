@@ -16,7 +16,9 @@ from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
+from nas.saturation import EightBitWeights
 from nas.steps.measuring import BATCH, deployment_of
+from nas.targets import HardwareTarget
 from nas.targets.profiling import OnnxRuntime
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
@@ -89,16 +91,17 @@ def exported(
             goal = plan.problem.goals[done]
             pick = chosen(goal, evaluations, tolerance=plan.section(target).tolerance)
             if pick is not None:
-                shipped[target.name] = _ship(plan, supernet, target.name, pick)
+                shipped[target.name] = _ship(plan, supernet, target, pick)
         advance(len(plan.targets), len(plan.targets), "")
     return shipped
 
 
-def _ship(plan: Plan, supernet: Supernet, target: str, pick: Evaluation) -> Shipped:
+def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluation) -> Shipped:
     deployed = deployment_of(plan, supernet)(pick.genotype)
-    forms = forms_for(plan.recipe.export.formats)
-    exports = tuple(_export(plan, deployed, target, pick.genotype, form) for form in forms)
-    latency = _whole_latency(plan, deployed) if target == THIS_CPU else None
+    weights = target.eight_bit_weights
+    forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
+    exports = tuple(_export(plan, deployed, target.name, pick.genotype, form) for form in forms)
+    latency = _whole_latency(plan, deployed, weights) if target.name == THIS_CPU else None
     return Shipped(pick, exports, latency)
 
 
@@ -129,18 +132,20 @@ def checked_costs(
     if target != THIS_CPU or not front:
         return ()
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
+    weights: EightBitWeights = next(t.eight_bit_weights for t in plan.targets if t.name == target)
     picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
     deployment, checks = deployment_of(plan, supernet), list[CostCheck]()
     for genotype in (front[position].genotype for position in picked):
         predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
-        measured = _whole_latency(plan, deployment(genotype))
+        measured = _whole_latency(plan, deployment(genotype), weights)
         checks.append(CostCheck(genotype, predicted, measured))
     return tuple(checks)
 
 
-def _whole_latency(plan: Plan, deployed: Deployed) -> Estimate:
+def _whole_latency(plan: Plan, deployed: Deployed, weights: EightBitWeights) -> Estimate:
     """Milliseconds of the whole network in onnxruntime, whatever the recipe's forms."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "subnet.onnx"
-        export_onnx(deployed, path, metadata={}, source_size=plan.task.image_size)
+        size = plan.task.image_size
+        export_onnx(deployed, path, metadata={}, source_size=size, eight_bit_weights=weights)
         return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from scipy.stats import rankdata
 
 from nas.display import Display, Silent
 from nas.durable import write_atomic
-from nas.folder import RunFolderError
 from nas.objectives import Goal
 from nas.plan import Plan
 from nas.search.allocation import reallocated
@@ -35,9 +35,11 @@ from predictors.proxies.sensitivity import (
 )
 from search_spaces.choice import Choice
 from search_spaces.costs import SpaceKernels
+from search_spaces.documents import Source, read_json
 from search_spaces.quant import Quant
 from search_spaces.serialize import decode, encode
-from search_spaces.space import Genotype, IntArray, as_genotypes
+from search_spaces.space import Genotype, IntArray, InvalidGenotype, as_genotypes
+from supernets.assemble import module_name
 from supernets.extract import extract
 from supernets.supernet import Supernet
 
@@ -151,7 +153,7 @@ def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
     images, _ = next(plan.task.batches("train", _SENSITIVITY_BATCH))
     plain = extract(supernet, plan.space.largest, [images], quantize=False)
     present = plain.graph.nodes.keys()
-    names = {address: address.replace(".", "/") for address in present}
+    names = {address: module_name(address) for address in present}
     with torch.no_grad():
         reference = plain.module.eval()(images)
     measured: list[Values] = []
@@ -181,28 +183,44 @@ def _encode(
     }
 
 
+Entry = tuple[str, dict[str, Any] | None, float]
+
+
+class _Stored(BaseModel):
+    """What `_encode` gives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    genotypes: list[list[int]]
+    scores: dict[str, list[float]]
+    weights: list[Entry]
+    activations: list[Entry]
+
+
+_PROBE = TypeAdapter(_Stored)
+
+
 def _read(plan: Plan) -> Probe:
+    """What `_encode` gave, of networks and precisions of this run's space."""
+    what, remedy = "probe of this space", "delete it, and it is made again"
+    stored = read_json(plan.files.probe, _PROBE, what=what, remedy=remedy, finite=False)
+    source = Source(f"{what} {plan.files.probe}", remedy)
     try:
-        probe = _decode(json.loads(plan.files.probe.read_bytes()))
-        shapes = {probe.genotypes.shape[:1], *(v.shape for v in probe.scores.values())}
-        for row in as_genotypes(probe.genotypes):
-            plan.space.validate(row)
-        if len(shapes) > 1:
-            raise ValueError(f"subnets and scores of shapes {sorted(shapes)}")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunFolderError(
-            f"{plan.files.probe} holds no probe of this space ({type(error).__name__}: {error}); "
-            "delete it, and it is made again"
-        ) from error
-    return probe
+        rows = [plan.space.validate(row) for row in stored.genotypes]
+    except InvalidGenotype as error:
+        raise source.error(str(error), place="genotypes") from error
+    for name, column in stored.scores.items():
+        if len(column) != len(rows):
+            fault = f"must have one score for each of {len(rows)} subnets, given {len(column)}"
+            raise source.error(fault, place=f"scores.{name}")
 
-
-def _decode(stored: dict[str, Any]) -> Probe:
-    def values(listed: list[Any]) -> dict[tuple[str, Quant | None], float]:
-        return {(address, decode(quant)): value for address, quant, value in listed}
-
-    return Probe(
-        np.array(stored["genotypes"], dtype=np.int64),
-        {name: np.array(column) for name, column in stored["scores"].items()},
-        SensitivityCost(values(stored["weights"]), values(stored["activations"])),
-    )
+    measured: list[Values] = []
+    listed = (stored.weights, stored.activations)
+    for known, entries in zip(_open_precisions(plan), listed, strict=True):
+        found = {(address, decode(quant, source)): value for address, quant, value in entries}
+        for at in {address for address, _ in found}:
+            if {quant for address, quant in found if address == at} != {*known.get(at, ())}:
+                raise source.error(f"has other precisions at {at!r} than the space")
+        measured.append(found)
+    genotypes = np.array(rows, dtype=np.int64).reshape(-1, len(plan.space.choices))
+    scored = {name: np.array(column) for name, column in stored.scores.items()}
+    return Probe(genotypes, scored, SensitivityCost(*measured))

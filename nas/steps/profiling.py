@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
-from nas.display import Display
+from nas.display import Display, Table
 from nas.feasibility import feasibility
 from nas.plan import Plan
+from nas.saturation import caution
 from nas.steps.calibrating import calibrated, measured
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.profiling import Backend, NetworkBackend, OnnxRuntime, profile
@@ -33,11 +33,12 @@ _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
 def profiled(plan: Plan, display: Display) -> Plan:
     """The plan with every table measured that a target needs, and its limits checked."""
     for target in plan.unmeasured():
+        _warn(target, display)
         with display.stage("profile") as advance:
             profile(
                 target.natively(plan.space),
                 path=plan.files.table,
-                backend=OnnxRuntime(plan.recipe.compute.profile_threads),
+                backend=OnnxRuntime(plan.recipe.compute.profile_threads, target.eight_bit_weights),
                 progress=functools.partial(advance, note="fused kernels through onnxruntime"),
             )
         plan = calibrated(plan.reloaded(), display)
@@ -46,6 +47,13 @@ def profiled(plan: Plan, display: Display) -> Plan:
         share = feasibility(plan.goal(measured), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
     return calibrated(plan, display)
+
+
+def _warn(target: HardwareTarget, display: Display) -> None:
+    """Say what does not hold of files or latencies on this processor."""
+    words = caution(target.name, target.eight_bit_weights)
+    if words is not None:
+        display.say(f"warning: {words}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class Profiling:
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
         """Measure what the table lacks; gives the target with its table."""
         whole = self._whole(backend)
+        if isinstance(backend, OnnxRuntime):
+            _warn(load_target(self.base), display)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
         for (operator, bits), reason in refused.items():
             if not self._is_new():
@@ -138,8 +148,9 @@ class Profiling:
             )
         target = load_target(self.target_file)
         display.say(summary(target, notes, self.space))
-        display.say(f"table: {self.path}\ntarget: {self.target_file}, in a recipe:")
-        display.say(f'  \\[\\[targets]]\n  name = "{self.target_file}"')
+        display.say(f"table: {self.path}")
+        named = f'  [[targets]]\n  name = "{self.target_file}"'
+        display.say(f"target: {self.target_file}, in a recipe:\n{named}")
         return target
 
 
@@ -159,7 +170,7 @@ def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Tab
     left = wanted.total() - there.total()
     seconds = left * budget_ms * _AROUND / 1e3
     title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
-    table = Table("operator", "bits", "kernels", "measured", title=title, title_justify="left")
+    table = Table(("operator", "bits", "kernels", "measured"), title=title)
     for (operator, bits), count in sorted(wanted.items()):
         table.add_row(operator, bits, str(count), str(there[operator, bits]))
     return table

@@ -94,7 +94,7 @@ def _results(
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        budget=plan.recipe.search.budget,
+        budget=min(plan.recipe.search.budget, plan.space.size),
         training=training_summary(plan),
         evaluated=points,
         targets=tuple(targets),

@@ -30,7 +30,7 @@ from nas.steps.training import device_of
 from predictors.base import Predictor
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
-from search_spaces.space import Genotype, as_genotypes
+from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.deploy import on_device
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
@@ -52,6 +52,34 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     searcher = searcher_of(plan, supernet, probe)
     if not settings.budget:
         return archive
+    budget = within_space(plan.space, settings.budget, known=settings.known, display=display)
+    if budget:
+        _search(plan, supernet, searcher, archive, budget=budget, display=display)
+    _settle(plan, supernet, archive, display)
+    return archive
+
+
+def within_space(space: SearchSpace, budget: int, *, known: int = 0, display: Display) -> int:
+    """The budget, or how many networks a smaller space has beside those `known`, which is said."""
+    left = space.size - known
+    if left < budget:
+        display.say(
+            f"Every network of the space is evaluated, {left} beside {known} that are known: "
+            f"a budget of {budget} is more than it needs."
+        )
+    return min(budget, left)
+
+
+def _search(
+    plan: Plan,
+    supernet: Supernet,
+    searcher: Searcher,
+    archive: Archive,
+    *,
+    budget: int,
+    display: Display,
+) -> None:
+    settings = plan.recipe.search
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
         best = min((e.metrics["error"] for e in archive.evaluations()), default=100.0)
 
@@ -68,9 +96,7 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
         else:
             proposing.tell(archive.told()[: settings.known])
             how = functools.partial(search, batch=settings.batch)
-        how(proposing, measuring, archive, budget=settings.budget, progress=progress)
-    _settle(plan, supernet, archive, display)
-    return archive
+        how(proposing, measuring, archive, budget=budget, progress=progress)
 
 
 def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
-from rich.table import Table
 
 from nas.archive import Archive
-from nas.display import Display
+from nas.display import Display, Table
 from nas.durable import write_atomic
 from nas.evaluate import Evaluation, flat
 from nas.feasibility import feasibility
@@ -33,6 +32,7 @@ from nas.search.named import SEARCHERS
 from nas.steps.exporting import chosen
 from nas.steps.findings import NONE_WITHIN, Findings, points_of
 from nas.steps.reporting import versions, written
+from nas.steps.searching import within_space
 from nas.table_recipe import TableRecipe, TableTargetSection
 from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
 from search_spaces.space import as_genotypes
@@ -86,10 +86,10 @@ def table_overview(plan: TablePlan) -> list[Table]:
         f"{table.name}: {len(table.space.choices)} choices, {table.space.size:.3g} distinct "
         f"networks, {table.rows:,} rows"
     )
-    choices = Table("choice", "options", title=title, title_justify="left")
+    choices = Table(("choice", "options"), title=title)
     for made in table.space.choices:
         choices.add_row(made.name, ", ".join(map(str, made.options)))
-    targets = Table("target", "minimised", "limits")
+    targets = Table(("target", "minimised", "limits"))
     for goal in plan.problem.goals:
         limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
         targets.add_row(goal.name, ", ".join(goal.objectives), limits or "none")
@@ -109,7 +109,7 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
             SEARCHERS[recipe.search.searcher](plan.problem, recipe.seed),
             plan.table.evaluator(seed=recipe.seed),
             archive,
-            budget=recipe.search.budget,
+            budget=within_space(plan.table.space, recipe.search.budget, display=display),
             batch=recipe.search.batch,
             progress=lambda done, budget, latest: advance(done, budget, ""),
         )

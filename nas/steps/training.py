@@ -10,18 +10,23 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from nas.display import Display
 from nas.durable import write_atomic
 from nas.folder import RunFolderError
 from nas.plan import Plan
 from nas.recipe import RecipeError
-from nas.report.data import LossPoint, TrainingSummary
+from nas.report.data import TrainingSummary
+from search_spaces.documents import read_json
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
 from supernets.train import History, TrainingDiverged, TrainingSettings, train
 
 _CURVE_POINTS = 200
+_SUMMARY = TypeAdapter(TrainingSummary)
+_LAST = 0.1  # of the steps, by which the end of a training is judged
+_LEARNT = 0.98  # of the loss of a guess
 
 
 def device_of(plan: Plan) -> torch.device:
@@ -71,6 +76,8 @@ def trained(plan: Plan, display: Display) -> Supernet:
             plan.files.training.unlink(missing_ok=True)
             raise
     supernet.cpu()
+    if doubt := _doubt(history):
+        display.say(doubt)
     summary = _summary(history, settings, seconds=time.monotonic() - start)
     write_atomic(plan.files.history, json.dumps(summary).encode())
     save(supernet, plan.files.supernet)
@@ -91,15 +98,25 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
     """How the supernet was trained, or None where it is not yet."""
     if not plan.files.history.exists():
         return None
-    try:
-        stored = json.loads(plan.files.history.read_bytes())
-        curve = tuple(LossPoint(**point) for point in stored["curve"])
-        return TrainingSummary(stored["seconds"], stored["epochs"], curve)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise RunFolderError(
-            f"{plan.files.history} is no record of a training ({type(error).__name__}: {error}); "
-            "delete it, and the report will leave out the loss curve"
-        ) from error
+    return read_json(
+        plan.files.history,
+        _SUMMARY,
+        what="the record of a training",
+        remedy="delete it, and the report will leave out the loss curve",
+        finite=False,
+    )
+
+
+def _doubt(history: History) -> str | None:
+    """A word of warning where the training ended hardly better than a guess."""
+    last = history.losses[-max(1, round(_LAST * len(history.losses))) :, 0]
+    if last.mean() < _LEARNT * history.guess:
+        return None
+    return (
+        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and always answering "
+        f"how often each class occurs has {history.guess:.4g}; it has learnt next to nothing: "
+        "train for longer, or change learning_rate"
+    )
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:

@@ -97,9 +97,10 @@ def read_description(path: Path) -> Description:
     """The description in a TOML file.
 
     Raises:
-        TableError: It cannot be read or says something that is not allowed; lists every problem.
+        UnreadableFile: It cannot be read, or is no TOML.
+        TableError: It says something that is not allowed; lists every problem.
     """
-    content = named_toml(path, "table description", TableError)
+    content = named_toml(path, "table description")
     try:
         made = Description.model_validate(content)
     except ValidationError as error:

@@ -94,12 +94,17 @@ def _tight(points: FloatArray, loss: float) -> FloatArray:
     return np.concatenate([[loss], costs.max(axis=0) + _MARGIN * np.ptp(costs, axis=0)])
 
 
+def grid_strides(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How far apart neighbouring options of each choice are in a list of all combinations."""
+    return np.cumprod([1, *counts[:0:-1]], dtype=np.int64)[::-1][: len(counts)]
+
+
 def _blocks(space: SearchSpace) -> Iterator[IntArray]:
     """Every network once, block by block, in lexicographic order."""
-    shape = tuple(space.counts.tolist())
-    for start in range(0, int(np.prod(space.counts)), _BLOCK):
-        flat = np.arange(start, min(start + _BLOCK, int(np.prod(space.counts))))
-        rows = np.stack(np.unravel_index(flat, shape), axis=1)
+    strides, combinations = grid_strides(space.counts), int(np.prod(space.counts))
+    for start in range(0, combinations, _BLOCK):
+        flat = np.arange(start, min(start + _BLOCK, combinations))
+        rows = flat[:, None] // strides % space.counts
         rows = rows[(space.canonical_array(rows) == rows).all(axis=1)]
         if len(rows):
             yield rows

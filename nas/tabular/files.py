@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.memory import shortage
 from nas.tabular.description import TableError
 from nas.targets.reading import require_size
 
@@ -18,6 +19,7 @@ Columns = dict[str, list[Cell]]
 
 MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000
+_CELL_BYTES = 64  # of a short text or a number and its place in a list
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
@@ -56,6 +58,7 @@ def _csv(path: Path) -> Columns:
         content = file.read(MAXIMUM_BYTES + 1)
     if len(content) > MAXIMUM_BYTES:
         raise TableError(f"the table {path} is larger than {MAXIMUM_BYTES} bytes")
+    _require_room(path, content.count(b",") + content.count(b"\n"))
     try:
         lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -84,11 +87,20 @@ def _parquet(path: Path) -> Columns:
         with parquet.ParquetFile(path) as file:
             if file.metadata.num_rows > MAXIMUM_ROWS:
                 raise TableError(f"{path} has {file.metadata.num_rows} rows, over {MAXIMUM_ROWS}")
+            _require_room(path, file.metadata.num_rows * file.metadata.num_columns)
             table = file.read()
     except pyarrow.ArrowException as error:
         raise TableError(f"{path} is no Parquet file: {error}") from error
     _require_distinct(table.column_names, path)
     return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _require_room(path: Path, cells: int) -> None:
+    if missing := shortage(_CELL_BYTES * cells):
+        raise TableError(
+            f"the table {path} has some {cells:,} cells; to read them {missing}; leave columns or "
+            "rows out"
+        )
 
 
 def _require_distinct(names: Sequence[str], path: Path) -> None:

@@ -100,7 +100,8 @@ def _genotypes(description: Description, columns: Columns) -> tuple[SearchSpace,
         space = tabular_space(decisions, name=description.name)
     except ValueError as error:
         raise TableError(f"table {description.name!r}: {error}") from error
-    return space, np.stack([picks[made.name] for made in space.choices], axis=1)
+    chosen = [picks[made.name] for made in space.choices]  # none where every option is single
+    return space, np.array(chosen, dtype=np.int64).reshape(len(chosen), count).T
 
 
 def _picks(

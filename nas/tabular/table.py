@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nas.evaluate import Arrays, Evaluation, EvaluatorFactory
 from nas.objectives import Goal, Problem
 from nas.tabular.description import ERROR, Description, TableError, read_description
+from nas.tabular.exact import grid_strides
 from nas.tabular.files import read_files
 from nas.tabular.rows import Networks, networks_of
 from nas.tabular.surrogate import Surrogate
@@ -45,7 +46,7 @@ class Places:
     """
 
     def __init__(self, rows: IntArray, counts: NDArray[np.int64]) -> None:
-        self._shape = tuple(counts.tolist())
+        self._strides = grid_strides(counts)
         self._grid = self._keys = None
         if np.prod(counts.astype(np.float64)) <= _LARGEST_GRID:
             self._grid = np.full(int(np.prod(counts)), -1, dtype=np.int64)
@@ -63,7 +64,7 @@ class Places:
         return np.where(self._keys[place] == asked, place, -1)
 
     def _flat(self, genotypes: IntArray) -> NDArray[np.intp]:
-        return np.asarray(np.ravel_multi_index(tuple(genotypes.T), self._shape))
+        return np.asarray(genotypes, dtype=np.intp) @ self._strides
 
 
 def _bytes(rows: IntArray) -> NDArray[np.bytes_]:

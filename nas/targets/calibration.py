@@ -11,21 +11,21 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
 from nas.durable import write_atomic
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
-from nas.targets.reading import read_text
 from nas.targets.target import CostModel, HardwareTarget
+from search_spaces.documents import read_json
 from search_spaces.kernels import Kernel
 
 FloatArray = NDArray[np.float64]
 FORMAT = 1
-MAXIMUM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,22 @@ class Calibration:
         write_atomic(path, json.dumps(content, indent=1).encode())
 
 
-_CONTENT = TypeAdapter(dict[str, int | Calibration])
+def _checked(calibration: Calibration) -> Calibration:
+    factors = np.array([calibration.scale, *calibration.corrections.values()])
+    if not ((factors > 0).all() and np.isfinite([*factors, calibration.overhead_us]).all()):
+        raise ValueError("must have finite figures, and factors above 0")
+    return calibration
+
+
+@dataclass(frozen=True)
+class _File:
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    format: Literal[1]
+    calibration: Annotated[Calibration, AfterValidator(_checked)]
+
+
+_CONTENT = TypeAdapter(_File)
+_REMEDY = "delete it and calibrate again"
 
 
 def calibration_path(table: Path) -> Path:
@@ -113,19 +128,10 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
     """The calibration at `path`, which must belong to a table of these conditions.
 
     Raises:
-        TargetError: If it cannot be read or was measured under other conditions.
+        UnreadableFile: It cannot be read.
+        TargetError: It was measured under other conditions.
     """
-    try:
-        content = _CONTENT.validate_json(read_text(path, at_most=MAXIMUM_BYTES))
-        found = content["calibration"]
-        if content["format"] != FORMAT or not isinstance(found, Calibration):
-            raise ValueError(f"format {content['format']!r} is not {FORMAT}")
-        _check(found)
-    except (OSError, ValueError, LookupError, RecursionError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise TargetError(
-            f"calibration {path} cannot be read: {reason}; delete it and calibrate again"
-        ) from error
+    found = read_json(path, _CONTENT, what="calibration", remedy=_REMEDY).calibration
     for name, value in found.conditions.items():
         if conditions.get(name) != value:
             raise TargetError(
@@ -133,14 +139,6 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
                 f"{conditions.get(name)!r}; delete it and calibrate again"
             )
     return found
-
-
-def _check(calibration: Calibration) -> None:
-    factors = np.array([calibration.scale, *calibration.corrections.values()])
-    if not (np.isfinite(factors).all() and (factors > 0).all()):
-        raise ValueError("a factor is not a positive number")
-    if not np.isfinite(calibration.overhead_us):
-        raise ValueError("the overhead is not a number")
 
 
 def kind_of(kernel: Kernel, bits: Bits) -> str:

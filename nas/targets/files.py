@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from nas.saturation import WEIGHTS_NOTE
 from nas.targets.calibration import Latencies, calibration_path, read_calibration
 from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
 from nas.targets.errors import TargetError
 from nas.targets.operators import operator_types
-from nas.targets.predicted import predicted_target, read_networks, read_space
-from nas.targets.reading import read_text
+from nas.targets.predicted import predicted_target, read_networks
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rules import Cast, Memory, Rules
 from nas.targets.schema import (
@@ -30,9 +29,12 @@ from nas.targets.schema import (
 )
 from nas.targets.table import LatencyTable
 from nas.targets.target import CostModel, HardwareTarget
+from search_spaces.documents import read_toml
 from search_spaces.kernels import Fusion
+from search_spaces.space import SearchSpace
 
 MAXIMUM_BYTES = 1 << 20
+_EXAMPLES = "docs/formats.md lists every key; `nas targets` names working examples"
 DEVICES = Path(__file__).parent / "devices"
 
 
@@ -51,6 +53,7 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
             calibration that lies beside the table is applied.
 
     Raises:
+        UnreadableFile: The file, or one that it names, cannot be read.
         TargetError: Naming the file, the key, the value and what is allowed.
     """
     path = target_path(name_or_path)
@@ -74,7 +77,7 @@ def _predicted(described: TargetFile, path: Path, section: TransferSection) -> H
             f"target {described.name!r} follows from a target that is predicted itself; name "
             "measured, imported, simulated or analytical ones"
         )
-    space = read_space(_beside(path, section.space))
+    space = SearchSpace.read(_beside(path, section.space))
     networks, latency_ms = read_networks(_beside(path, section.measured), space)
     return predicted_target(
         _assembled(described, LatencyTable({}), {}),
@@ -99,24 +102,19 @@ def _assembled(
         model=model,
         source=described.source,
         rules=_rules(described),
+        eight_bit_weights=described.eight_bit_weights,
         notes={**described.notes, **measured},
     )
 
 
 def read_target_file(path: Path) -> TargetFile:
-    """The checked content of a target file."""
-    try:
-        content = tomllib.loads(read_text(path, at_most=MAXIMUM_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TargetError(f"target file {path} cannot be read: {error}") from error
+    """The checked content of a target file; raises as `load_target` does."""
+    content = read_toml(path, what="target file", remedy=_EXAMPLES)
     try:
         return TargetFile.model_validate(content)
     except ValidationError as error:
         listed = "\n".join(f"  {problem}" for problem in _problems(error))
-        raise TargetError(
-            f"target file {path} is not valid:\n{listed}\n"
-            "docs/formats.md lists every key; `nas targets` names working examples"
-        ) from error
+        raise TargetError(f"target file {path} is not valid:\n{listed}\n{_EXAMPLES}") from error
 
 
 def target_path(name_or_path: str | Path) -> Path:
@@ -164,9 +162,23 @@ def _table(described: TargetFile, path: Path) -> LatencyTable:
         )
     if described.provenance == "measured":
         table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
+        _check_weights(described, path, table.notes)
         remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
         return replace(table, remedy=remedy)
     return replace(LatencyTable.read(path), remedy=f"add them to {path}")
+
+
+def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:
+    """Raise `TargetError` where a table was measured with other weights than files leave with."""
+    # Before tables held this note, onnxruntime was timed with signed weights.
+    unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
+    weights = notes.get(WEIGHTS_NOTE, unsaid)
+    if weights not in (None, described.eight_bit_weights):
+        raise TargetError(
+            f"latency table {path} was measured with 8-bit weights {weights!r}, and files for "
+            f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the "
+            f"table to measure anew, or set eight_bit_weights = {weights!r} in the target file"
+        )
 
 
 def _capability(described: TargetFile) -> Capability:

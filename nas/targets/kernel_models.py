@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from nas.saturation import MOVED_BY, EightBitWeights, adds_pairs, pair_fits
 from nas.targets.errors import TargetError
 from nas.targets.rows import folds
 from search_spaces.kernels import Kernel
@@ -25,6 +26,7 @@ from search_spaces.ops import (
     Op,
     Shape,
 )
+from search_spaces.quant import MAXIMUM_BITS
 
 OPSET = 21
 IR_VERSION = 10
@@ -44,7 +46,13 @@ MEASURABLE = (
 
 
 def kernel_model(
-    kernel: Kernel, *, quantized: bool, rounded: bool = False, copies: int = 1
+    kernel: Kernel,
+    *,
+    quantized: bool,
+    rounded: bool = False,
+    copies: int = 1,
+    weight_bits: int = MAXIMUM_BITS,
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> bytes:
     """A serialized ONNX model that runs `copies` of `kernel` side by side on the same inputs.
 
@@ -54,16 +62,19 @@ def kernel_model(
 
     Args:
         kernel: What to run; norms are folded into the weights before them.
-        quantized: uint8 tensors around a quantize-dequantize graph with int8 weights (one scale
+        quantized: uint8 tensors around a quantize-dequantize graph with 8-bit weights (one scale
             per output channel) and int32 biases, in place of float32.
         rounded: Whether a float32 kernel puts what it reads on a grid first, as where activations
             are quantized and weights are not.
         copies: How many times the kernel is in the model.
+        weight_bits: Bits of the codes of quantized weights.
+        eight_bit_weights: How those of 8 bits meet their inputs, as `export_onnx` has it.
 
     Raises:
         TargetError: If there is no ONNX form of one of the kernel's operators.
     """
-    model = _Model(quantized=quantized)
+    signed = eight_bit_weights == "signed"
+    model = _Model(quantized=quantized, weight_bits=weight_bits, signed=signed)
     names = [model.input(position, shape) for position, shape in enumerate(kernel.inputs)]
     for _ in range(copies):
         flat = isinstance(kernel.op, Linear)
@@ -109,8 +120,12 @@ def _signed(kernel: Kernel) -> bool:
 class _Model:
     """An ONNX graph in the making; reads and writes hide whether it is quantized."""
 
-    def __init__(self, *, quantized: bool) -> None:
+    def __init__(
+        self, *, quantized: bool, weight_bits: int = MAXIMUM_BITS, signed: bool = False
+    ) -> None:
         self._quantized = quantized
+        self._largest = 2 ** (weight_bits - 1) - 1
+        self._signed = signed or pair_fits(self._largest)
         self._dtype = TensorProto.UINT8 if quantized else TensorProto.FLOAT
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
@@ -171,14 +186,17 @@ class _Model:
             self.constant(np.array(zero_point, np.uint8)),
         ]
 
-    def weight(self, shape: Shape) -> str:
-        """A random weight, output channels first."""
-        codes = self._rng.integers(-127, 128, shape, dtype=np.int8)
+    def weight(self, op: Op, shape: Shape) -> str:
+        """A random weight of `op`, output channels first."""
+        codes = self._rng.integers(-self._largest, self._largest + 1, shape, dtype=np.int32)
         if not self._quantized:
             return self.constant(codes.astype(np.float32) * np.float32(WEIGHT_SCALE))
         scale = self.constant(np.full(shape[0], WEIGHT_SCALE, np.float32))
-        zero = self.constant(np.zeros(shape[0], np.int8))
-        return self.node("DequantizeLinear", [self.constant(codes), scale, zero], axis=0)
+        moved_by = MOVED_BY if adds_pairs(op) and not self._signed else 0
+        stored = np.uint8 if moved_by else np.int8
+        zero = self.constant(np.full(shape[0], moved_by, stored))
+        held = self.constant((codes + moved_by).astype(stored))
+        return self.node("DequantizeLinear", [held, scale, zero], axis=0)
 
     def bias(self, length: int) -> str:
         codes = self._rng.integers(-1000, 1001, length, dtype=np.int32)
@@ -207,7 +225,7 @@ class _Model:
     @emit.register
     def _(self, op: Conv2d | DepthwiseConv2d, reads: list[str], shapes: tuple[Shape, ...]) -> str:
         weight = op.deployed(*shapes)["weight"].shape
-        inputs = [*reads, self.weight(weight), self.bias(weight[0])]
+        inputs = [*reads, self.weight(op, weight), self.bias(weight[0])]
         return self.node(
             "Conv",
             inputs,
@@ -219,7 +237,8 @@ class _Model:
 
     @emit.register
     def _(self, op: Linear, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        inputs = [*reads, self.weight(op.deployed(*shapes)["weight"].shape), self.bias(op.out)]
+        weight = op.deployed(*shapes)["weight"].shape
+        inputs = [*reads, self.weight(op, weight), self.bias(op.out)]
         return self.node("Gemm", inputs, transB=1)
 
     @emit.register

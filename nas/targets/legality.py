@@ -29,7 +29,8 @@ def legal(space: SearchSpace, targets: Sequence[HardwareTarget]) -> SearchSpace:
     if len(unable) == len(targets):
         raise TargetError(
             f"no network of space {space.name!r} runs on any target: {'; '.join(unable)}; "
-            "allow other bits, granularities or symmetries, or name another target"
+            "allow other bits, granularities or symmetries in space.policy (edge_bits are those of "
+            "first and last layers, additions and poolings), or name another target"
         )
     able = [target for target in targets if refusals[target.name] is None]
     illegal = set.intersection(*(refused_options(space, target) for target in able))

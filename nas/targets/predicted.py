@@ -18,12 +18,14 @@ from nas.targets.errors import TargetError
 from nas.targets.reading import read_text
 from nas.targets.target import HardwareTarget
 from nas.targets.transfer import KnownTargets, Transfer, kind_of
+from search_spaces.documents import Source, parse_json
 from search_spaces.kernels import Kernel
 from search_spaces.space import Genotype, SearchSpace
 
 FloatArray = NDArray[np.float64]
 LATENCY = "latency_ms"
 _MOST_BYTES = 1 << 26
+_CELL = Source("an option", "write it as the file has it that lists the networks to measure")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +139,11 @@ def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[
         try:
             latencies.append(float(line.pop(LATENCY, "") or "nan"))
             networks.append(
-                space.genotype({name: json.loads(cell) for name, cell in line.items() if cell})
+                space.genotype(
+                    {name: parse_json(cell, _CELL) for name, cell in line.items() if cell}
+                )
             )
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise TargetError(f"measured networks {path}, line {number}: {error}") from error
         if not (math.isfinite(latencies[-1]) and latencies[-1] > 0):
             raise TargetError(
@@ -147,14 +151,3 @@ def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[
                 "milliseconds; measure the network and fill it in, or delete the line"
             )
     return networks, latencies
-
-
-def read_space(path: Path) -> SearchSpace:
-    """The space in a file that `SearchSpace.to_json` wrote; raises `TargetError` otherwise."""
-    try:
-        return SearchSpace.from_json(read_text(path, at_most=_MOST_BYTES))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise TargetError(
-            f"{path} holds no search space ({type(error).__name__}: {error}); give a file that "
-            "`to_json` wrote, such as space.json of a run folder"
-        ) from error

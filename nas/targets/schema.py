@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Otherwise, parse_bits
 from nas.targets.operators import operator_types
 from nas.targets.target import Provenance
@@ -224,6 +225,9 @@ class TargetFile(_Section):
     """Weights are stored at their own bits, or at those that compute them."""
     full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
     """The number format of what is not quantized."""
+    eight_bit_weights: EightBitWeights = "unsigned"
+    """How 8-bit weights meet quantized inputs in an ONNX file: unsigned computes the same on every
+    processor; signed is faster and right where sums of 8-bit products are not cut off."""
     branches: Literal["sum", "max"] = "sum"
     """Parallel branches run one after the other, or at once: the longest path counts."""
     same_format: list[Operator] = []

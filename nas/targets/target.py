@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Capability
 from nas.targets.network import Figure, NetworkCosts, PopulationCost, executes, priced
 from nas.targets.rules import Rules
@@ -48,6 +49,7 @@ class HardwareTarget:
         model: The figures.
         source: Where the figures come from, in words.
         rules: What it does beyond single kernels.
+        eight_bit_weights: How 8-bit weights meet quantized inputs in the files made for it.
         notes: How the figures came about: runtime, threads, batch, date, clock and the like.
     """
 
@@ -60,6 +62,7 @@ class HardwareTarget:
     model: CostModel
     source: str = ""
     rules: Rules = field(default_factory=Rules)
+    eight_bit_weights: EightBitWeights = "unsigned"
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -41,9 +41,14 @@ def write_transfer(folder: Path, *, space: SearchSpace, known: Sequence[str], co
         raise TargetError(f"{folder} holds a transfer already; give another folder")
     chosen = Transfer(KnownTargets([load_target(name) for name in known], space)).choose(count)
     (folder / NETWORKS).mkdir(parents=True, exist_ok=True)
+    weights = load_target(known[0]).eight_bit_weights
     for number, genotype in enumerate(chosen, start=1):
-        file = folder / NETWORKS / f"{number:02}.onnx"
-        export_onnx(stand_in(space.decode(genotype)), file, metadata={"genotype": str(genotype)})
+        export_onnx(
+            stand_in(space.decode(genotype)),
+            folder / NETWORKS / f"{number:02}.onnx",
+            metadata={"genotype": str(genotype)},
+            eight_bit_weights=weights,
+        )
     write_atomic(folder / SPACE, space.to_json().encode())
     write_atomic(folder / MEASURED, networks_text(space, chosen, [None] * len(chosen)).encode())
     write_atomic(path, _described(path, known).encode())

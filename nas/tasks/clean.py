@@ -14,6 +14,7 @@ Array = NDArray[Any]
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 _IMAGE_CHANNELS = (1, 3)
 _CHUNK = 1024
+_LARGEST_PIXEL = float(np.finfo(np.float32).max) / 4  # so that differences from a mean fit too
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +44,9 @@ def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto
 
     Images that are not square are padded with zeros around their centre.
     """
-    images = squared(channels_first(where, images, layout))
-    if len(images) == 0:
+    if images.size == 0:
         raise TaskError(f"{where} holds no images; every split needs at least one")
+    images = squared(channels_first(where, images, layout))
     if images.dtype.kind == "f":
         _check_finite(where, images)
     labels = labels.reshape(-1) if labels.shape == (len(images), 1) else labels
@@ -104,22 +105,30 @@ def squared(images: Array) -> Array:
 
 def _check_finite(where: str, images: Array) -> None:
     for start in range(0, len(images), _CHUNK):
-        finite = np.isfinite(images[start : start + _CHUNK]).all(axis=(1, 2, 3))
-        if not finite.all():
-            bad = start + int(np.argmin(finite))
-            raise TaskError(
-                f"{where} has NaN or infinite pixels, first in image {bad}; repair or drop it"
-            )
+        part = images[start : start + _CHUNK]
+        with np.errstate(over="ignore"):
+            used = np.abs(part.astype(np.float32))
+        for allowed, fault in (
+            (np.isfinite(part), "NaN or infinite pixels"),
+            (used <= _LARGEST_PIXEL, f"pixels beyond {_LARGEST_PIXEL:.1g}, the reach of float32"),
+        ):
+            sound = allowed.all(axis=(1, 2, 3))
+            if not sound.all():
+                bad = start + int(np.argmin(sound))
+                raise TaskError(f"{where} has {fault}, first in image {bad}; repair or drop it")
 
 
 def _class_labels(where: str, labels: Array) -> Array:
-    if labels.dtype.kind == "f":
-        if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+    if labels.dtype.kind in "fu":
+        with np.errstate(invalid="ignore"):
+            whole = labels.astype(np.int64)
+        if (whole != labels).any() or (whole < 0).any() != (labels < 0).any():
             raise TaskError(
-                f"{where} has labels that are no whole numbers; give the index of a class per image"
+                f"{where} has labels that are no whole numbers of 64 bits; give the index of a "
+                "class per image"
             )
-        return labels.astype(np.int64)
-    if labels.dtype.kind not in "uibUS":
+        return whole
+    if labels.dtype.kind not in "ibUS":
         raise TaskError(
             f"{where} has labels of type {labels.dtype}; give whole numbers or class names"
         )
@@ -128,6 +137,11 @@ def _class_labels(where: str, labels: Array) -> Array:
 
 def class_codes(where: str, labels: Array, known: Array) -> NDArray[np.int64]:
     """The position of each label among the `known` ones, which are sorted."""
+    if (labels.dtype.kind in "US") != (known.dtype.kind in "US"):
+        raise TaskError(
+            f"{where} has labels of type {labels.dtype} and the training images of type "
+            f"{known.dtype}; give names to all classes, or numbers"
+        )
     foreign = np.setdiff1d(labels, known)
     if len(foreign):
         raise TaskError(
@@ -155,10 +169,12 @@ def pixel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.flo
     """Mean and standard deviation per channel of `(n, c, h, w)`; 1 where a channel is constant."""
     total, squares = np.zeros(images.shape[1]), np.zeros(images.shape[1])
     for start in range(0, len(images), _CHUNK):
-        part = images[start : start + _CHUNK].astype(np.float64)
+        # As they will be read: what float32 cannot tell apart has no spread.
+        part = images[start : start + _CHUNK].astype(np.float32).astype(np.float64)
         total += part.sum(axis=(0, 2, 3))
         squares += np.square(part).sum(axis=(0, 2, 3))
     count = images.size / images.shape[1]
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0.0)
-    return mean, np.where(variance > 0, np.sqrt(variance), 1.0)
+    std = np.sqrt(variance)
+    return mean, np.where(std.astype(np.float32) > 0, std, 1.0)

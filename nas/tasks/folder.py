@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from nas.memory import shortage
 from nas.tasks.clean import Array, Labelled, Source, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
@@ -52,6 +53,13 @@ class FolderTask(SplitSection):
                 f"{folder}/CLASS/NAME.png ({', '.join(sorted(_SUFFIXES))})"
             )
         first = self._pixels(files[0])
+        side = max(first.shape[:2])
+        # In bytes as they are read, and in float32 when they are normalised.
+        if missing := shortage((1 + 4) * len(files) * side * side * self.channels):
+            raise TaskError(
+                f"to read the {len(files)} images of {folder} at {_size(first)} {missing}; give "
+                "fewer images, or a smaller image_size"
+            )
         images = np.empty((len(files), *first.shape), dtype=np.uint8)
         for row, file in enumerate(files):
             pixels = self._pixels(file)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from nas.outside import OUTSIDE
 from nas.tasks.clean import Source, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
@@ -34,7 +35,7 @@ class OpenMLTask(SplitSection):
     """
 
     kind: Literal["openml"] = "openml"
-    name: Name
+    name: Annotated[Name, OUTSIDE]
     cache: Path | None = None
 
     def read(self) -> Source:

@@ -6,7 +6,7 @@ import pytest
 from predictors.base import Predictor
 from predictors.rank import kendall_tau
 from search_spaces.space import IntArray, SearchSpace
-from tests.contracts.searcher import chain
+from tests.contracts.searcher import chain, widths
 
 
 def loss_of(rows: IntArray) -> np.ndarray:
@@ -74,6 +74,15 @@ class PredictorContract:
         predictor.fit(rows[:count], np.full(count, 7.0))
         mean, spread = predictor.predict(others)
         np.testing.assert_allclose(mean, 7.0)
+        assert np.isfinite(spread).all()
+
+    @pytest.mark.parametrize("space", [widths(1), widths(2)], ids=("one", "two"))
+    def test_a_space_of_hardly_a_network_is_learned(self, predictor, space):
+        rows = space.sample_array(np.random.default_rng(0), 40)
+        losses = 7.0 + rows.sum(axis=1)
+        predictor.fit(rows, losses)
+        mean, spread = predictor.predict(rows[:5])
+        np.testing.assert_allclose(mean, losses[:5], atol=0.3)
         assert np.isfinite(spread).all()
 
     def test_repeated_rows_with_different_losses_are_averaged(self, predictor, rows):

@@ -13,6 +13,7 @@ from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than
 from search_spaces.space import Genotype, IntArray, InvalidGenotype, SearchSpace
+from search_spaces.tabular import Decision, tabular_space
 
 MakeSearcher = Callable[[Problem, int], Searcher]
 
@@ -29,6 +30,22 @@ def chain(*, depth: int, widths: Sequence[int] = (4, 8, 12)) -> SearchSpace:
     return SearchSpace(graph, name="chain")
 
 
+def widths(count: int) -> SearchSpace:
+    """A space of `count` networks: one convolution, whose width alone may be open."""
+    graph = Graph(Image(3, 8))
+    graph.add("layer", Conv2d(choice("width", range(4, 4 + count)), 3))
+    graph.add("pool", GlobalPool())
+    graph.add("head", Linear(10))
+    return SearchSpace(graph, name="widths")
+
+
+def alternatives(count: int) -> SearchSpace:
+    """One of `count` layers, each with a choice of its own among five: 5 * `count` networks."""
+    layers = tuple(range(count))
+    own = [Decision(f"kernel{i}", (1, 3, 5, 7, 9), {"layer": (i,)}) for i in layers]
+    return tabular_space([Decision("layer", layers, {}), *own], name="alternatives")
+
+
 def picked(rows: IntArray) -> np.ndarray:
     """A cost that grows with every pick."""
     return 1.0 + np.asarray(rows, dtype=np.float64).sum(axis=1)
@@ -37,7 +54,7 @@ def picked(rows: IntArray) -> np.ndarray:
 def rugged(rows: IntArray) -> np.ndarray:
     """A loss that falls with the picks, more with some than with others, plus a pairwise part."""
     weights = 1 + np.sin(np.arange(rows.shape[1])) ** 2
-    pairs = (rows[:, 1:] * rows[:, :-1]).sum(axis=1) / rows.shape[1]
+    pairs = (rows[:, 1:] * rows[:, :-1]).sum(axis=1) / max(1, rows.shape[1])
     return 60 - 3 * rows @ weights - pairs
 
 
@@ -134,6 +151,30 @@ class SearcherContract:
         found = run(make(problem_of(space), 0), *[5] * 12)
         assert len(found) == len(set(found)) == space.size == 42
         assert run(make(problem_of(space), 0), 100, 5)[42:] == []
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7])
+    def test_a_space_smaller_than_a_batch_is_proposed_whole_and_then_nothing(self, make, size):
+        problem = problem_of(widths(size))
+        assert problem.space.size == size
+        for batch in (5, 100):  # one by one it is asked below
+            found = run(make(problem, 0), *[batch] * (size + 2))
+            assert len(found) == len(set(found)) == size
+        assert len(asynchronously(make(problem, 0), evaluations=20, workers=5)) == size
+
+    def test_a_space_of_many_combinations_and_few_networks_is_searched_to_its_end(self, make):
+        found = run(make(problem_of(alternatives(12)), 0), 100, 1)
+        assert len(found) == len(set(found)) == 60
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 7])
+    def test_of_a_space_that_others_evaluated_but_for_one_that_one_is_left(self, make, size):
+        problem = problem_of(widths(size))
+        every = [problem.space.canonical((pick,) * (size > 1)) for pick in range(size)]
+        searcher = make(problem, 0)
+        searcher.tell(evaluated(every[:-1]))
+        assert run(searcher, 5, 5) == every[-1:]
+        searcher = make(problem, 0)
+        searcher.tell(evaluated(every))
+        assert searcher.ask(5) == []
 
     def test_asking_for_nothing_gives_nothing(self, make, problem):
         assert make(problem, 0).ask(0) == []

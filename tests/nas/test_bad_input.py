@@ -6,6 +6,7 @@ Each message says what is wrong, what was given, and what would be right.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -86,8 +87,12 @@ def test_every_problem_of_a_recipe_is_told_at_once(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (b"[task", "not a TOML file"),
-        (b"\xff\xfe", "not a TOML file"),
+        (b"[task", "is no TOML"),
+        (b"\xff\xfe", "line 1: is not UTF-8 text"),
+        (b"x = " + b"[" * 3000, "nested more than 64 deep"),
+        (b"\nx = " + b"9" * 5000, "line 2: holds a number that is too long"),
+        (b"seed = 9" + b"9" * 20, "seed: holds a whole number of more than 64 bits"),
+        (b"seed = inf", "must be finite"),
         (b"", "task: missing"),
         (None, "No such file"),
     ],
@@ -137,6 +142,11 @@ def of_another_space(path: Path) -> None:
     save(Supernet(tiny_space(), seed=0), path)
 
 
+def name_a_node_like_code(path: Path) -> None:
+    hostile = json.dumps('stem" if print("ran") else "stem')
+    path.write_text(path.read_text().replace('"stem"', hostile))
+
+
 def replace_by_list(path: Path) -> None:
     path.write_text("[]")
 
@@ -153,11 +163,14 @@ DAMAGE: list[tuple[str, Callable[[Path], None], tuple[str, ...]]] = [
     ("archive.journal", garble_middle_line, ("damaged in line 4", "no JSON", "head -n 3")),
     ("archive.journal", change_digit, ("damaged in line 4", "digest", "head -n 3")),
     ("archive.journal", garble, ("not an archive",)),
-    ("probe.json", cut, ("no probe of this space", "delete it")),
-    ("probe.json", replace_by_list, ("no probe of this space", "delete it")),
-    ("probe.json", make_folder, ("no probe of this space", "delete it")),
-    ("training.json", cut, ("no record of a training", "delete it")),
-    ("training.json", replace_by_list, ("no record of a training", "delete it")),
+    ("probe.json", cut, ("probe of this space", "delete it")),
+    ("probe.json", replace_by_list, ("probe of this space", "delete it")),
+    ("probe.json", make_folder, ("probe of this space", "delete it")),
+    ("space.json", cut, ("search space", "is no JSON", "delete it")),
+    ("space.json", name_a_node_like_code, ("a node's address must be letters", "delete it")),
+    ("space.json", replace_by_list, ("search space", "must be an object", "delete it")),
+    ("training.json", cut, ("record of a training", "delete it")),
+    ("training.json", replace_by_list, ("record of a training", "delete it")),
 ]
 
 
@@ -220,7 +233,9 @@ def test_a_damaged_training_state(recipe, finished, folder):
 
 
 def test_leftovers_of_killed_writers_go(recipe, finished, folder):
-    (folder / ".results.json.1234.part").write_text("half")
+    (folder / f".results.json.{'0a' * 16}.part").write_text("half")
+    (folder / f".edge-npu.torch.{'0b' * 16}.old.part").mkdir()
+    (folder / ".archive.journal.part").write_text("half")
     (folder / ".supernet.safetensors.partial").write_text("half")
     succeeded(nas("run", recipe, "--out", folder, "--resume"))
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in finished.iterdir())

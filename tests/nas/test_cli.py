@@ -124,3 +124,10 @@ def test_brackets_in_a_message_are_told_as_they_are(recipe, tmp_path):
     assert_refused(
         nas("run", recipe, "--out", tmp_path, *settings("name='[red]a[/]'")), "'[red]a[/]'"
     )
+
+
+def test_a_sweep_that_has_no_place_to_write_is_refused_at_once(recipe, tmp_path):
+    (tmp_path / "file").touch()
+    assert_refused(nas("sweep", recipe, "--out", tmp_path / "file"), "folder of the sweep", "--out")
+    (tmp_path / "out" / "sweep.csv").mkdir(parents=True)
+    assert_refused(nas("sweep", recipe, "--out", tmp_path / "out"), "sweep.csv is a folder")

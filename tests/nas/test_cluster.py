@@ -125,17 +125,19 @@ class TestTwoWorkers:
     def test_an_evaluation_that_raises_is_told_after_the_others_are_given(
         self, evaluate: RayEvaluator
     ) -> None:
-        stream = evaluate([(Synthetic.WAIT, 20), (Synthetic.RAISE, 7), (Synthetic.ANSWER, 21)])
+        stream = evaluate([(Synthetic.WAIT, 20), (Synthetic.RAISE, 7)])
         assert [one.genotype for one in next(stream)] == [(Synthetic.WAIT, 20)]
         with pytest.raises(EvaluationError, match="FloatingPointError: step size of 7") as told:
             next(stream)
+        assert "failed 3 times" in str(told.value)
         assert str((Synthetic.RAISE, 7)) in str(told.value)
         assert "in _act" in "".join(told.value.__notes__)
         assert len(flat(evaluate([(Synthetic.ANSWER, 22)]))) == 1, "the workers are still there"
 
     @pytest.mark.slow
     def test_a_genotype_that_kills_every_worker_is_named(self, evaluate: RayEvaluator) -> None:
-        with pytest.raises(ClusterError, match=r"evaluating genotype \(3, 5\) died 4 times"):
+        died = r"genotype \(3, 5\) failed 3 times: 1. at .*: its worker died"
+        with pytest.raises(EvaluationError, match=died):
             flat(evaluate([(Synthetic.DIE, 5)]))
         assert len(flat(evaluate([(Synthetic.ANSWER, 23)]))) == 1, "the workers are still there"
 
@@ -208,14 +210,29 @@ class TestOwnWorkers:
         with RayEvaluator(factory(tmp_path), workers=2, deadline_s=2.0) as evaluate:
             stream = evaluate([(Synthetic.HANG, 0), (Synthetic.ANSWER, 0)])
             assert [one.genotype for one in next(stream)] == [(Synthetic.ANSWER, 0)]
-            with pytest.raises(ClusterError, match=r"genotype \(5, 0\) took longer .* of 2 s"):
+            with pytest.raises(EvaluationError, match=r"genotype \(5, 0\) failed 3 times.* of 2 s"):
                 next(stream)
             assert len(flat(evaluate([(Synthetic.ANSWER, 1)]))) == 1, "the other worker goes on"
 
     @pytest.mark.slow
+    def test_a_stopped_worker_is_told_and_its_network_done_by_another(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        genotypes = [(Synthetic.ANSWER, 0), *((Synthetic.WAIT, number) for number in range(6))]
+        with RayEvaluator(factory(tmp_path), workers=2, deadline_s=60.0) as evaluate:
+            found: list[Evaluation] = []
+            for arrived in evaluate(genotypes):
+                if not found:
+                    os.kill(int(arrived[0].where), signal.SIGSTOP)
+                found += arrived
+        assert same(found) == expected(genotypes)
+        [late] = [one.getMessage() for one in caplog.records if "late" in one.getMessage()]
+        assert f":{found[0].where} has been evaluating genotype (1, " in late
+
+    @pytest.mark.slow
     def test_a_worker_whose_evaluation_hangs_is_started_anew(self, tmp_path: Path) -> None:
         with RayEvaluator(factory(tmp_path), workers=1, deadline_s=1.0) as evaluate:
-            with pytest.raises(ClusterError, match="took longer"):
+            with pytest.raises(EvaluationError, match="took longer"):
                 flat(evaluate([(Synthetic.HANG, 0)]))
             assert len(flat(evaluate([(Synthetic.ANSWER, 1)]))) == 1
 
@@ -230,7 +247,7 @@ class TestOwnWorkers:
             with pytest.raises(ClusterError, match=r"no worker is left.* search again"):
                 next(stream)
         took_over, given_up = (record.getMessage() for record in caplog.records)
-        assert "genotype (2, 0) died" in took_over
+        assert "genotype (2, 0): its worker died" in took_over
         assert "(0 of 1 workers are left)" in took_over
         assert "FileExistsError" in given_up
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from nas.durable import WriteError, write_atomic
+from nas.durable import WriteError, remove_unfinished, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -68,4 +70,52 @@ def test_a_folder_of_that_name_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(WriteError, match="there is a folder of that name"):
         write_atomic(tmp_path / "report.html", b"")
+    assert names(tmp_path) == ["report.html"]
+
+
+def test_only_what_a_killed_writer_left_is_cleaned_away(tmp_path: Path) -> None:
+    left = tmp_path / f".report.html.{'0f' * 16}.part"
+    others = [".report.html.part", ".film.mp4.1.part", ".notes.partial", f"a.{'0f' * 16}.part"]
+    for name in (left.name, *others):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / f".link.{'0f' * 16}.part").symlink_to(tmp_path / others[0])
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == sorted([*others, f".link.{'0f' * 16}.part"])
+
+
+def test_what_is_being_written_is_not_cleaned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, replace = os.fsync, Path.replace
+
+    def cleaned_before(path: Path, target: Path) -> Path:
+        remove_unfinished(tmp_path)
+        return replace(path, target)
+
+    def cleaned_after(handle: int) -> None:
+        sync(handle)
+        remove_unfinished(tmp_path)
+
+    monkeypatch.setattr(Path, "replace", cleaned_before)
+    monkeypatch.setattr(os, "fsync", cleaned_after)
+    write_atomic(tmp_path / "report.html", b"whole")
+    assert (tmp_path / "report.html").read_bytes() == b"whole"
+    assert names(tmp_path) == ["report.html"]
+
+
+def test_a_cleaning_faster_than_the_lock_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, cleanings = fcntl.flock, []
+
+    def late(file: BinaryIO, how: int) -> None:
+        if not cleanings:
+            cleanings.append(None)
+            remove_unfinished(tmp_path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_atomic(tmp_path / "report.html", b"whole")
+    assert cleanings
+    assert (tmp_path / "report.html").read_bytes() == b"whole"
     assert names(tmp_path) == ["report.html"]

@@ -10,6 +10,7 @@ from nas.experience import Experience, kept
 from nas.folder import RunFolder
 from nas.objectives import Problem
 from nas.search.front import nondominated
+from search_spaces.documents import UnreadableFile
 from tests.contracts.searcher import chain, picked, problem_of, rugged
 from tests.nas.runs import assert_refused, measured, nas, settings, succeeded
 
@@ -29,6 +30,28 @@ def test_it_is_kept_as_it_is(small, tmp_path):
     assert again.space == small.space
     np.testing.assert_array_equal(again.genotypes, small.genotypes)
     np.testing.assert_array_equal(again.errors, small.errors)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"genotypes": [[9, 9, 9, 9]] * 3}, "genotypes: a genotype of space"),
+        ({"errors": [1.0]}, "genotypes and 1 errors"),
+        ({"errors": "many"}, "errors: must be a valid list"),
+        ({"space": {}}, "format: is missing"),
+        ({"space": None}, "space: must be"),
+    ],
+)
+def test_what_was_kept_is_checked(small, tmp_path, change, told):
+    path = tmp_path / "transfer.json"
+    small.keep(path)
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | change))
+    with pytest.raises(UnreadableFile, match=rf"transfer\.json.*{told}.*; delete it"):
+        kept(path)
+    path.write_text(json.dumps(whole)[:50])
+    with pytest.raises(UnreadableFile, match=r"transfer\.json, line 1.*is no JSON.*; delete it"):
+        kept(path)
 
 
 def test_a_search_begins_with_what_led_elsewhere_and_what_spans_the_space(small):

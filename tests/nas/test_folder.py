@@ -79,18 +79,18 @@ def test_how_subnets_are_measured_is_free_until_one_is(recipe, asked, tmp_path):
 
 
 def test_only_one_at_a_time_and_the_refused_one_changes_nothing(recipe, asked, tmp_path):
-    files = RunFolder(tmp_path)
+    files, left = RunFolder(tmp_path), tmp_path / f".space.json.{'1' * 32}.part"
     with files.open(asked, resume=False):
-        (tmp_path / ".space.json.1.part").write_text("in work")
+        left.write_text("in work")
         with (
             pytest.raises(RunFolderError, match="another process"),
             files.open(load_recipe(recipe, ["seed=4"]), resume=False),
         ):
             pass
-        assert (tmp_path / ".space.json.1.part").exists()
+        assert left.exists()
         assert json.loads(files.recipe.read_text())["seed"] == 0
     with files.open(asked, resume=False):
-        assert not (tmp_path / ".space.json.1.part").exists()
+        assert not left.exists()
 
 
 def _hold(folder: Path, recipe: Recipe, held: Event) -> None:

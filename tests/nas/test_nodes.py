@@ -11,6 +11,7 @@ import pytest
 
 from nas import cluster as engine
 from nas.cluster import ClusterError, RayEvaluator
+from nas.connection import check_cluster
 from nas.evaluate import flat
 from tests.nas.synthetic import Synthetic, factory
 
@@ -54,6 +55,12 @@ def lose(nodes: Any) -> None:
 def test_workers_must_fit_on_single_nodes(nodes: Any, tmp_path: Any) -> None:
     with pytest.raises(ClusterError, match="room for 0 of the 1"):
         RayEvaluator(factory(tmp_path), workers=1, cpus_per_worker=NODE_CPUS + 1)
+
+
+def test_every_machine_that_takes_workers_is_tried(nodes: Any) -> None:
+    check_cluster(NODES * NODE_CPUS, {"CPU": 1.0, "GPU": 0.0}, address=nodes.address)
+    with pytest.raises(ClusterError, match="room for 4 of the 5 workers"):
+        check_cluster(NODES * NODE_CPUS + 1, {"CPU": 1.0, "GPU": 0.0}, address=nodes.address)
 
 
 @pytest.mark.parametrize("replaced", [True, False])

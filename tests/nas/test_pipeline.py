@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from nas.display import Silent
 from nas.evaluate import Evaluation
 from nas.folder import RunFolder
 from nas.objectives import Goal
+from nas.ort import onnxruntime
 from nas.pipeline import run
 from nas.plan import prepare
 from nas.recipe import Recipe, load_recipe

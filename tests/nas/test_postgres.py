@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nas.archive import Archive
+from nas.archive import Archive, ArchiveError
 from nas.durable import WriteError
 from search_spaces.space import SearchSpace
 from tests.contracts.archive import ArchiveContract, evaluated
@@ -147,10 +147,27 @@ def test_a_restarted_server_has_everything_and_the_archive_goes_on(
     assert Archive(location, space, study="net").evaluations() == evaluations
 
 
-def test_a_database_that_is_missing_is_named_without_a_password(
+def test_a_database_that_is_missing_is_named_and_a_password_refused(
     server: Server, space: SearchSpace
 ) -> None:
-    location = server.url("missing").replace("nas@", "nas:secret@")
-    with pytest.raises(WriteError, match='"missing" does not exist') as caught:
+    location = server.url("missing")
+    with pytest.raises(WriteError, match='"missing" does not exist'):
         Archive(location, space, study="net")
+    with pytest.raises(ArchiveError, match="PGPASSWORD") as caught:
+        Archive(location.replace("nas@", "nas:secret@"), space, study="net")
     assert "secret" not in str(caught.value)
+
+
+def test_a_database_is_read_without_a_table_or_a_row_made(
+    location: str, space: SearchSpace
+) -> None:
+    with pytest.raises(WriteError, match="does not exist"):
+        Archive(location, space, study="net", read_only=True)
+    written = Archive(location, space, study="net")
+    written.append(*evaluated(space, 3))
+    read = Archive(location, space, study="net", read_only=True)
+    assert read.evaluations() == written.evaluations()
+    with pytest.raises(ArchiveError, match="no study 'other'"):
+        Archive(location, space, study="other", read_only=True)
+    with pytest.raises(ArchiveError, match="opened to be read"):
+        read.append(*evaluated(space, 4))

@@ -16,6 +16,7 @@ from predictors.proxies.sensitivity import (
 )
 from search_spaces.costs import SpaceKernels, macs, total
 from search_spaces.mobilenet import Stage, mobilenet
+from supernets.assemble import module_name
 from supernets.calibrate import initialise_steps
 from supernets.extract import extract
 from supernets.supernet import Supernet
@@ -54,7 +55,8 @@ def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
     assert values["macs"] == total(macs, found.graph)
     # Gradients that stopped at the last rounding would leave the head's alone.
     head = torch.autograd.grad(
-        F.cross_entropy(found.module(images), labels), found.module.get_parameter("head.1.weight")
+        F.cross_entropy(found.module(images), labels),
+        found.module.get_parameter(f"{module_name('head')}.1.weight"),
     )
     assert values["grad_norm"] > 2 * float(head[0].norm())
 
@@ -67,7 +69,7 @@ def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) 
     values = {}
     for tensor, forward in (("weight", weight_forward), ("activation", input_forward)):
         layers = open_precisions(space.graph, tensor)
-        names = {address: address.replace(".", "/") for address in layers}
+        names = {address: module_name(address) for address in layers}
         values[tensor] = sensitivity(forward(module, images, names), layers, reference)
     cost = SpaceKernels(space).compile_by_address(
         SensitivityCost(values["weight"], values["activation"])

@@ -17,6 +17,7 @@ from nas.recipe import (
     validate_recipe,
 )
 from nas.table_recipe import load_any_recipe
+from search_spaces.documents import UnreadableFile
 from search_spaces.mobilenet import Stage
 from search_spaces.quant import PerChannel, PerTensor
 from tests.nas.runs import TINY
@@ -133,7 +134,7 @@ def test_a_saved_space_must_fit_the_task(finished, tmp_path):
 def test_what_is_no_saved_space(tmp_path, text):
     (tmp_path / "space.json").write_text(text)
     recipe = made(space={"family": "file", "path": str(tmp_path / "space.json")})
-    with pytest.raises(RecipeError, match="give a file that `to_json` wrote"):
+    with pytest.raises(UnreadableFile, match="give what `to_json` wrote"):
         recipe.space.build(recipe.task.load())
 
 

@@ -13,17 +13,20 @@ def test_a_run_goes_on_in_a_database_and_another_uses_what_it_measured(finished,
     chosen = settings(f"search.archive={shared}", "search.seed=1")
     given = ("--target", "edge-npu", "--evaluations", "2", "--out", first)
     succeeded(nas("search", "--from", finished, *given, *chosen))
-    assert archive_in(first).evaluations()[:8] == evaluations(finished)
-    assert len(archive_in(first)) == 10
+    assert archive_in(first, databases=[shared]).evaluations()[:8] == evaluations(finished)
+    assert len(archive_in(first, databases=[shared])) == 10
     given = ("--target", "bit-serial", "--evaluations", "1", "--out", second)
-    succeeded(nas("search", "--from", first, *given))
-    assert archive_in(second).evaluations() == archive_in(first).evaluations()
-    assert len(archive_in(second)) == 11
-    succeeded(nas("archive", "export", first, tmp_path / "all.csv"))
+    succeeded(nas("search", "--from", first, *given, *settings(f"search.archive={shared}")))
+    found = [archive_in(run, databases=[shared]).evaluations() for run in (first, second)]
+    assert found[0] == found[1]
+    assert len(found[0]) == 11
+    named = ("--archive", shared)
+    succeeded(nas("archive", "export", first, tmp_path / "all.csv", *named))
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 12
     supernet = second / "supernet.safetensors"
     supernet.write_bytes(supernet.read_bytes() + b"other weights")
-    assert_refused(nas("archive", "export", second, tmp_path / "all.csv"), "supernet", "another")
+    outcome = nas("archive", "export", second, tmp_path / "all.csv", *named)
+    assert_refused(outcome, "supernet", "another")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from predictors.additive import Additive
 from predictors.rank import kendall_tau
 from predictors.transfer import LatencyTransfer
 from search_spaces.space import SearchSpace
-from tests.contracts.searcher import chain
+from tests.contracts.searcher import chain, widths
 
 FloatArray = NDArray[np.float64]
 NETWORKS, DEVICES, CLASSES = 200, 4, 3
@@ -201,3 +201,9 @@ def test_sums_average_noise_out_and_say_how_much_there_was(space: SearchSpace) -
     errors = additive.parts(rows).sum(axis=2)[:, 0] - truth
     assert np.sqrt(np.mean(errors**2)) < 0.4
     assert additive.left_out_error[0] == pytest.approx(1.0, rel=0.15)
+
+
+def test_of_a_space_of_one_network_the_level_is_found() -> None:
+    rows = widths(1).sample_array(np.random.default_rng(0), 4)
+    additive = Additive(widths(1), rows, np.full((4, 2), 3.0))
+    np.testing.assert_allclose(additive.parts(rows).sum(axis=2), 3.0)

@@ -10,6 +10,7 @@ from search_spaces.policy import Policy, full_precision, uniform
 from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
+from tests.contracts.searcher import alternatives
 from tests.contracts.space import SpaceContract, count_by_enumeration
 
 RICH = Policy(
@@ -97,6 +98,23 @@ def test_size_equals_enumeration(fineness):
         )
     )
     assert space.size == count_by_enumeration(space)
+
+
+def test_every_row_is_each_network_once_in_lexicographic_order():
+    policy = Policy(weight_bits=(4, 8), fineness="network")
+    space = small_residual(policy)
+    rows = space.every_row()
+    assert len(rows) == space.size
+    assert rows.tolist() == sorted(map(list, {tuple(row) for row in rows.tolist()}))
+    np.testing.assert_array_equal(space.canonical_array(rows), rows)
+
+
+def test_closed_choices_do_not_multiply_what_is_enumerated():
+    space = alternatives(12)
+    assert space.size == 60
+    assert space.counts.prod() == 12 * 5**12
+    assert len(space.every_row()) == 60
+    assert SearchSpace(Graph(Image(1, 4))).every_row().shape == (1, 0)
 
 
 def test_size_of_once_for_all_mobilenet_v3_is_the_published_one():
@@ -201,7 +219,7 @@ def test_a_million_genotypes_cost_what_their_rows_cost():
 
 def test_json_of_another_format_is_refused():
     text = small_residual().to_json().replace('"format": 1', '"format": 99')
-    with pytest.raises(ValueError, match="format 99"):
+    with pytest.raises(ValueError, match="format: must be 1, given 99"):
         SearchSpace.from_json(text)
 
 

@@ -16,6 +16,7 @@ from search_spaces.graph import Graph
 from search_spaces.ops import BatchNorm2d, Image, Linear
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from supernets.assemble import module_name
 from supernets.biases import round_biases
 from supernets.calibrate import initialise_steps
 from supernets.deploy import deploy
@@ -38,14 +39,14 @@ def _convolutions(extracted: Extracted) -> list[tuple[str, str]]:
 
 def _layer_output(extracted: Extracted, conv: str, norm: str) -> tuple[Tensor, Tensor]:
     """What convolution and norm make of random numbers, and those numbers."""
-    layer = extracted.module.get_submodule(conv.replace(".", "/"))
+    layer = extracted.module.get_submodule(module_name(conv))
     assert isinstance(layer, nn.Conv2d)
     x = torch.randn(2, layer.in_channels, 6, 6, generator=torch.Generator().manual_seed(0))
-    return extracted.module.get_submodule(norm.replace(".", "/"))(layer(x)), x
+    return extracted.module.get_submodule(module_name(norm))(layer(x)), x
 
 
 def _folded_output(extracted: Extracted, deployed: Deployed, conv: str, x: Tensor) -> Tensor:
-    layer = extracted.module.get_submodule(conv.replace(".", "/"))
+    layer = extracted.module.get_submodule(module_name(conv))
     assert isinstance(layer, nn.Conv2d)
     held = deployed.parameters[conv]
     weight, bias = (torch.from_numpy(values(held[name])) for name in ("weight", "bias"))
@@ -117,7 +118,7 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
                 weight.quant.granularity, PerChannel
             ):
                 continue
-            layer = extracted.module.get_submodule(norm.replace(".", "/"))
+            layer = extracted.module.get_submodule(module_name(norm))
             assert isinstance(layer, nn.BatchNorm2d)
             factor = (layer.weight / (layer.running_var + layer.eps).sqrt()).detach().numpy()
             held = values(extracted.parameters[conv]["weight"])
@@ -127,10 +128,23 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
             assert (error <= 0.501 * weight.scale).all()
 
 
+_DEFAULT_EDGES = {
+    "edge.weight.granularity": PerChannel(),
+    "edge.weight.symmetric": True,
+    "edge.activation.symmetric": False,
+    "tensor.activation.symmetric": False,
+}
+
+
 def _narrowed(space: SearchSpace, *, weight: int | None) -> SearchSpace:
-    """Inner layers at these weight bits, one scale per tensor, activations in full precision."""
+    """Inner layers at these weight bits, one scale per tensor, activations in full precision.
+
+    First and last layers, additions and poolings are as policies have them by default.
+    """
 
     def keep(made: Choice[Any], option: Any) -> bool:
+        if made.name in _DEFAULT_EDGES:
+            return option == _DEFAULT_EDGES[made.name]
         if made.name.endswith("activation.bits"):
             return option is None
         if made.name.endswith("weight.granularity"):
@@ -168,7 +182,7 @@ def test_the_module_computes_what_integers_compute(supernet: Supernet, images: T
     sums = F.conv2d(x, codes, torch.from_numpy(bias.codes).double(), padding=1)
     expected = sums * torch.from_numpy(bias.scale).double().reshape(-1, 1, 1)
     inputs = (x * read.scale).float()
-    found = dict(module.named_modules())["stem"](inputs)
+    found = dict(module.named_modules())[module_name("stem")](inputs)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -252,7 +266,9 @@ def test_biases_take_back_what_rounding_shifts(supernet: Supernet, images: Tenso
     ]
     assert len(rounded) > 3
     for conv, norm in rounded:
-        torch.testing.assert_close(after[conv], before[norm], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            after[module_name(conv)], before[module_name(norm)], rtol=1e-3, atol=1e-3
+        )
 
 
 def _channel_means(module: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -260,7 +276,7 @@ def _channel_means(module: nn.Module, images: Tensor) -> dict[str, Tensor]:
     for name, layer in module.named_modules():
         layer.register_forward_hook(
             lambda _layer, _read, output, name=name: means.update(
-                {name.replace("/", "."): output.mean((0, 2, 3)) if output.dim() == 4 else output}
+                {name: output.mean((0, 2, 3)) if output.dim() == 4 else output}
             )
         )
     module(images)

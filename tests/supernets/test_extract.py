@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.space import as_genotypes
+from supernets.assemble import module_name, scale_name
 from supernets.extract import detached, extract, rescaled
 from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
@@ -68,16 +69,20 @@ def test_statistics_are_the_average_over_the_batches(supernet: Supernet, images:
     batches = [images[:4], images[4:]]
     found = extract(supernet, supernet.space.largest, batches).module
     layers = dict(found.named_modules())
-    norm = layers["stem/norm"]
+    norm = layers[module_name("stem.norm")]
     assert isinstance(norm, nn.BatchNorm2d)
-    scale = found.get_buffer("stem/scale0")
+    scale = found.get_buffer(scale_name(("stem", 0)))
     low, high = 0.0, 255.0
     means = []
     for batch in batches:
-        images_in = layers["input"](batch)
+        images_in = layers[module_name("input")](batch)
         codes = torch.round(images_in / scale)
         zero = extract(supernet, supernet.space.largest, batches).inputs["stem", 0].zero_point
-        means.append(layers["stem"](codes.clamp(low - zero, high - zero) * scale).mean((0, 2, 3)))
+        means.append(
+            layers[module_name("stem")](codes.clamp(low - zero, high - zero) * scale).mean(
+                (0, 2, 3)
+            )
+        )
     torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
     assert not norm.training
 
@@ -95,7 +100,7 @@ def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tens
         assert weights.keys() == quantized
         for address, weight in weights.items():
             _check_codes(weight)
-            layer = extracted.module.get_submodule(address.replace(".", "/"))
+            layer = extracted.module.get_submodule(module_name(address))
             held = next(iter(layer.parameters())).detach().numpy()
             np.testing.assert_array_equal(weight.values(), held)
 

@@ -12,6 +12,7 @@ from nas.export.forms.onnx import OnnxForm
 from nas.export.forms.openvino_ir import OpenVinoForm
 from nas.export.forms.plain import PlainForm
 from nas.export.forms.program import ProgramForm
+from nas.saturation import EightBitWeights
 
 FORMS: dict[str, Exporter] = {
     form.name: form
@@ -19,12 +20,19 @@ FORMS: dict[str, Exporter] = {
 }
 
 
-def forms_for(names: Sequence[str]) -> tuple[Exporter, ...]:
-    """The forms called `names`, their packages at hand; else an `ExportError` with the remedy."""
+def forms_for(
+    names: Sequence[str], *, eight_bit_weights: EightBitWeights = "unsigned"
+) -> tuple[Exporter, ...]:
+    """The forms called `names`, for a target that asks for weights as `export_onnx` has it.
+
+    Raises:
+        ExportError: If there is none of that name, or a package is missing, with the remedy.
+    """
     unknown = sorted(set(names) - set(FORMS))
     if unknown:
         raise ExportError(f"there is no export format {unknown[0]!r}; known are {', '.join(FORMS)}")
-    found = tuple(FORMS[name] for name in names)
+    forms = {**FORMS, OnnxForm.name: OnnxForm(eight_bit_weights)}
+    found = tuple(forms[name] for name in names)
     for form in found:
         form.require()
     return found

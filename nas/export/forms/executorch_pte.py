@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
+from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement, read_metadata
 from nas.export.forms.program import program_of
 from nas.export.onnx import policy_json
 from nas.export.plain.blocks import Attributes
@@ -95,7 +95,7 @@ class ExecuTorchForm:
         return Opened(
             logits,
             read.policy(graph),
-            json.loads(stated),
+            read_metadata(stated, path),
             dict(read.nodes),
             len(read.weights),
             read.nodes["round"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -11,18 +13,21 @@ from torch import Tensor
 from nas.export.containers import container_for
 from nas.export.form import Logits, Opened
 from nas.export.onnx import METADATA_PREFIX, export_onnx
-from nas.export.policy import WEIGHTED, load, policy_of
+from nas.export.policy import WEIGHTED, load, policy_of, saturable_of
 from nas.export.runtime import file_logits
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.saturation import EightBitWeights
 from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
 
+@dataclass(frozen=True)
 class OnnxForm:
-    """See `nas.export.onnx` for what is in the file."""
+    """See `nas.export.onnx` for what is in the file, and for `eight_bit_weights`."""
 
+    eight_bit_weights: EightBitWeights = "unsigned"
     name = "onnx"
     suffix = ".onnx"
     shares_quantizers = True
@@ -39,7 +44,13 @@ class OnnxForm:
         source_size: int | None = None,
     ) -> None:
         """One `.onnx` file."""
-        export_onnx(deployed, path, metadata=metadata, source_size=source_size)
+        export_onnx(
+            deployed,
+            path,
+            metadata=metadata,
+            source_size=source_size,
+            eight_bit_weights=self.eight_bit_weights,
+        )
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The file in onnxruntime, on the CPU."""
@@ -56,6 +67,7 @@ class OnnxForm:
             dict(nodes),
             sum(nodes[op_type] for op_type in WEIGHTED),
             nodes["QuantizeLinear"],
+            saturable_of(model),
         )
 
     def container(self, quant: Quant) -> str:
@@ -66,4 +78,5 @@ class OnnxForm:
         self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
     ) -> float:
         """The sum over kernels that a search can compile for every subnet at once."""
-        return total(onnx_bytes, graph, ONNX_FUSION)
+        cost = partial(onnx_bytes, eight_bit_weights=self.eight_bit_weights)
+        return total(cost, graph, ONNX_FUSION)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,7 +22,9 @@ from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
 from nas.export.onnx import BASE_OPSET, METADATA_PREFIX, export_onnx
 from nas.export.policy import bits_for, grid_between
 from nas.export.rehearsal import rehearsed_bytes
+from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
@@ -55,11 +60,16 @@ class OpenVinoForm:
         """A folder of two files."""
         self.require()
         require_parent(path)
-        import openvino  # pyright: ignore[reportMissingImports]
-
+        openvino = _openvino()
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
-            export_onnx(deployed, file, metadata=metadata, source_size=source_size)
+            export_onnx(
+                deployed,
+                file,
+                metadata=metadata,
+                source_size=source_size,
+                eight_bit_weights="signed",
+            )
             _in_8_bits(file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
@@ -73,8 +83,7 @@ class OpenVinoForm:
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The folder in OpenVINO, on the CPU, in float32 where it does not run on integers."""
         self.require()
-        import openvino  # pyright: ignore[reportMissingImports]
-
+        openvino = _openvino()
         core = openvino.Core()
         options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         try:
@@ -100,6 +109,7 @@ class OpenVinoForm:
             dict(nodes),
             sum(nodes[kind] for kind in _WEIGHTED),
             nodes["FakeQuantize"],
+            tuple(a for a in policy if _saturates(graph.nodes[a].op)),
         )
 
     def container(self, quant: Quant) -> str:
@@ -111,6 +121,20 @@ class OpenVinoForm:
     ) -> float:
         """The size of the same export with random numbers."""
         return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+
+
+def _openvino() -> ModuleType:
+    """OpenVINO, which sends its maker usage data at import; without that package it sends none."""
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", cast("Any", None))  # cannot be imported
+    return importlib.import_module("openvino")
+
+
+def _saturates(op: Op) -> bool:
+    """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
+    if op.weight is None or op.activation is None or not op.weight.symmetric:
+        return False
+    return adds_pairs(op) and not pair_fits(op.weight.code_range[1])
 
 
 def _in_8_bits(path: Path) -> None:
@@ -130,8 +154,7 @@ def _keep_roundings(model: Any) -> None:
 
     OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
     """
-    from openvino import opset13  # pyright: ignore[reportMissingImports]
-
+    opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
         for slot in op.inputs() if op.get_type_name() == "Add" else ():
             read = slot.get_source_output()

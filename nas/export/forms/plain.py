@@ -44,15 +44,14 @@ class PlainForm:
         source_size: int | None = None,
     ) -> None:
         """A folder of two files."""
-        title = f"The network {metadata.get('run', 'subnet')!r}, exported by elastic-nas."
-        network = plain_network(deployed, title=title, source_size=source_size)
+        network = plain_network(deployed, source_size=source_size)
         stated = {**metadata, "policy": policy_json(deployed.graph)}
         header = {METADATA_PREFIX + key: text for key, text in stated.items()}
         content = _in_order(save(dict(network.tensors), header))
         write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The module, imported from the folder, with its weights."""
+        """The module with its weights; this runs the folder's `model.py`, whoever wrote it."""
         network = load_network(path)
         stored, metadata = read_weights(path / WEIGHTS)
 

@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Logits, Opened
+from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
 from nas.export.onnx import policy_json
 from nas.export.plain.blocks import Attributes
 from nas.export.plain.network import MODEL, executed, plain_network
@@ -62,7 +62,7 @@ class ProgramForm:
         write_atomic(path, content.getvalue())
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The program, loaded by torch alone."""
+        """The program, loaded by torch alone, which unpickles parts of it: that can run code."""
         stated = {METADATA: ""}
         try:
             program = torch.export.load(path, extra_files=stated)
@@ -81,7 +81,7 @@ class ProgramForm:
         return Opened(
             logits,
             read.policy(graph),
-            json.loads(stated[METADATA] or "{}"),
+            read_metadata(stated[METADATA] or "{}", path),
             dict(read.nodes),
             sum(read.nodes[kind] for kind in _WEIGHTED),
             read.nodes["round"],
@@ -105,7 +105,7 @@ def program_of(
 
     Over batches of any size, or of up to `largest_batch` images.
     """
-    plain = plain_network(deployed, title="", source_size=source_size)
+    plain = plain_network(deployed, source_size=source_size)
     model = executed(plain.source, Path(MODEL))
     stored = {name: torch.from_numpy(np.array(values)) for name, values in plain.tensors.items()}
     network = model.filled(stored)

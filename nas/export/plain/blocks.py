@@ -15,6 +15,7 @@ from search_spaces.graph import Graph
 Slot = tuple[str, int]
 
 _TAKEN = {"self", "torch", "nn"}
+_PLAIN = nn.Module()
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,6 @@ class Block:
     items: tuple[Leaf | Block, ...]
     reads: tuple[str, ...] = ()
     output: str = ""
-
-    @property
-    def class_name(self) -> str:
-        """The name of its class."""
-        words = re.split(r"[._/]+", self.path)
-        return "".join(word[:1].upper() + word[1:] for word in words) or "Network"
 
 
 def blocks_of(graph: Graph) -> Block:
@@ -146,16 +141,34 @@ def _place(
 
 
 class Names:
-    """Identifiers, each given once."""
+    """Identifiers for generated source, each given once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {*_TAKEN, *taken}
 
     def fresh(self, wanted: str) -> str:
-        """`wanted` as an identifier that a module has free."""
-        name = re.sub(r"\W", "_", wanted) or "x"
-        name = f"n{name}" if name[0].isdigit() else name
-        while name in self._taken or keyword.iskeyword(name) or hasattr(nn.Module, name):
+        """`wanted` as an identifier that a module has free: ASCII letters, digits and `_` only."""
+        name = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "x"
+        name = f"n{name}" if name[0].isdigit() or name.startswith("__") else name
+        while name in self._taken or keyword.iskeyword(name) or hasattr(_PLAIN, name):
             name += "_"
         self._taken.add(name)
         return name
+
+
+# What the module around the classes calls its own; `source` puts them there.
+_MODULE = ("Network", "Quantize", "Path", "Tensor", "WEIGHTS")
+
+
+def class_names(whole: Block) -> dict[str, str]:
+    """The name of every block's class, by the block's path; that of the whole is `Network`."""
+    names = Names(_MODULE)
+    found = {whole.path: "Network"}
+    waiting = [whole]
+    while waiting:
+        blocks = [item for item in waiting.pop().items if isinstance(item, Block)]
+        for block in blocks:
+            words = re.split(r"[._]+", block.path)
+            found[block.path] = names.fresh("".join(word[:1].upper() + word[1:] for word in words))
+        waiting += blocks
+    return found

@@ -37,14 +37,10 @@ class PlainNetwork:
     tensors: Mapping[str, Array]
 
 
-def plain_network(
-    deployed: Deployed, *, title: str, source_size: int | None = None
-) -> PlainNetwork:
+def plain_network(deployed: Deployed, *, source_size: int | None = None) -> PlainNetwork:
     """`deployed` as source and numbers; the arguments are those of `source_of`."""
     module = deployed.module()
-    source = source_of(
-        deployed.graph, module, deployed.inputs, title=title, source_size=source_size
-    )
+    source = source_of(deployed.graph, module, deployed.inputs, source_size=source_size)
     return PlainNetwork(source, tensors_of(deployed, module))
 
 
@@ -84,7 +80,7 @@ def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str
 def executed(source: str, path: Path) -> ModuleType:
     """The module that `source` makes; `path` is where it says that it lies.
 
-    Not imported from there: that would leave bytecode beside it.
+    This runs `source`, whoever wrote it. Not imported from there: that would leave bytecode.
     """
     module = ModuleType("model")
     module.__file__ = str(path)
@@ -93,7 +89,15 @@ def executed(source: str, path: Path) -> ModuleType:
 
 
 def load_network(path: Path) -> nn.Module:
-    """The network in the folder at `path`, by the folder's own code and nothing of ours."""
+    """The network in the folder at `path`, by the folder's own code and nothing of ours.
+
+    Warning:
+        This runs the folder's `model.py`, which may do whatever its author wrote: load only what
+        you exported yourself, or have read.
+
+    Raises:
+        ExportError: The folder holds no network that can be loaded.
+    """
     try:
         code = path / MODEL
         return executed(code.read_text(encoding="utf-8"), code).load()

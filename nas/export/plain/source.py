@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
 from nas.export.containers import ExportError
-from nas.export.plain.blocks import Attributes, Block, Leaf, Names, Slot, blocks_of
+from nas.export.plain.blocks import Attributes, Block, Leaf, Names, Slot, blocks_of, class_names
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
@@ -21,7 +21,7 @@ from supernets.elastic import compute
 from supernets.integers import ActivationScale
 
 _INDENT = " " * 8
-_USAGE = '''"""{title}
+_USAGE = '''"""A network exported by elastic-nas; the metadata of its weights say which.
 
 The folder stands for itself: this file and `weights.safetensors`, no package but torch and
 safetensors.
@@ -49,7 +49,6 @@ def source_of(
     module: nn.Module,
     scales: Mapping[Slot, ActivationScale],
     *,
-    title: str,
     source_size: int | None = None,
 ) -> str:
     """The source of the network that `module` computes, without its numbers.
@@ -58,16 +57,16 @@ def source_of(
         graph: The resolved architecture.
         module: The same as `supernets.assemble.assemble` made it.
         scales: How each quantized input is quantized.
-        title: First line of the docstring.
         source_size: Height and width of the images that will be fed, where the network resizes.
     """
     shapes = graph.shapes()
     channels, size, _ = shapes["input"]
     fed = size if source_size is None else source_size
-    printer = _Printer(graph, module, scales, Attributes.of(graph), resizes=fed != size)
-    classes = printer.classes(blocks_of(graph))
+    blocks, attributes = blocks_of(graph), Attributes.of(graph)
+    named = class_names(blocks)
+    printer = _Printer(graph, module, scales, attributes, named, resizes=fed != size)
+    classes = printer.classes(blocks)
     usage = _USAGE.format(
-        title=title,
         reads=f"(batch, {channels}, {fed}, {fed}) float32, normalised",
         classes=shapes[graph.output][0],
     )
@@ -81,6 +80,7 @@ class _Printer:
     module: nn.Module
     scales: Mapping[Slot, ActivationScale]
     attributes: Attributes
+    class_names: Mapping[str, str]
     resizes: bool
 
     def classes(self, block: Block) -> list[str]:
@@ -124,7 +124,7 @@ class _Class:
         if self.lines and self.lines[-1].startswith(f"{returned} = "):
             returned = self.lines.pop().removeprefix(f"{returned} = ")
         lines = [
-            f"class {self.block.class_name}(nn.Module):",
+            f"class {self.printer.class_names[self.block.path]}(nn.Module):",
             "    def __init__(self) -> None:",
             f"{_INDENT}super().__init__()",
             *(_INDENT + line for line in self.made),
@@ -136,7 +136,7 @@ class _Class:
         return "\n".join(lines) + "\n"
 
     def _block(self, block: Block) -> None:
-        self.made.append(f"self.{block.name} = {block.class_name}()")
+        self.made.append(f"self.{block.name} = {self.printer.class_names[block.path]}()")
         given = ", ".join(self.values[read] for read in block.reads)
         self._assign(block.output, block.name, f"self.{block.name}({given})")
 

@@ -5,7 +5,6 @@ Wu et al. 2019, Dai et al. 2019 (CVPR); `runtime_lut` of github.com/facebookrese
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,9 +75,9 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _line(path: Path, number: int, line: str) -> object:
     """One record; the published ones are JSON within a JSON text."""
     try:
-        record = json.loads(line)
-        return json.loads(record) if isinstance(record, str) else record
-    except (ValueError, RecursionError) as error:
+        record = reading.plain_json(line)
+        return reading.plain_json(record) if isinstance(record, str) else record
+    except ValueError as error:
         raise reject(path, f"line {number} is no JSON ({error})", "fetch the file again") from error
 
 

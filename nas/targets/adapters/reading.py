@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from nas.targets.adapters.imported import Unmappable, reject
+from search_spaces.documents import Source, UnreadableFile, parse_json, shortened
 
 MAX_BYTES = 64 << 20
 MAX_LENGTH = 1 << 20
@@ -106,17 +106,17 @@ def headless(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
 def document(path: Path) -> Any:
     """What a JSON file holds; a key that an object repeats is an error."""
     try:
-        return json.loads(text(path), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
+        return plain_json(text(path))
+    except ValueError as error:
         raise reject(path, f"is no usable JSON ({error})", "fetch the file again") from error
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        repeated = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key {shortened(repeated)} stands there twice")
-    return found
+def plain_json(words: str) -> Any:
+    """What a JSON text holds, NaN and infinite numbers too; raises `ValueError`."""
+    try:
+        return parse_json(words, Source("JSON", ""), finite=False)
+    except UnreadableFile as error:
+        raise ValueError(f"{error.place}: {error.fault}" if error.place else error.fault) from error
 
 
 class _Plain(yaml.SafeLoader):
@@ -189,9 +189,3 @@ def one_of(value: object, name: str, allowed: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or value not in allowed:
         raise Unmappable(f"{name} = {shortened(value)} is not one of {', '.join(allowed)}")
     return allowed[value]
-
-
-def shortened(value: object) -> str:
-    """`repr` of something foreign, on one line and of bounded length."""
-    words = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
-    return words if len(words) <= 60 else words[:57] + "..."

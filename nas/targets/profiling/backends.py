@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nas.saturation import EightBitWeights
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import Backend
 from nas.targets.profiling.onnx_runtime import OnnxRuntime
@@ -15,7 +16,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def backend_named(
-    name: str, *, threads: int, device: str = "cpu", dtype: str = "float32"
+    name: str,
+    *,
+    threads: int,
+    device: str = "cpu",
+    dtype: str = "float32",
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> Backend:
     """The backend of this name.
 
@@ -24,6 +30,7 @@ def backend_named(
         threads: Threads inside one kernel, where it runs on a processor.
         device: `cpu`, or for torch `cuda` or `cuda:0`.
         dtype: What full precision is: `float32`, or for torch `bfloat16`.
+        eight_bit_weights: Of the target that is measured, for onnxruntime.
 
     Raises:
         TargetError: If there is none of that name, or it does not run like that here.
@@ -44,7 +51,7 @@ def backend_named(
             f"backend {name!r} runs in float32 on cpu here, given {dtype} on {device!r}; use "
             "--backend torch, or --backend elsewhere, whose script takes other providers"
         )
-    return OnnxRuntime(threads)
+    return OnnxRuntime(threads, eight_bit_weights)
 
 
 def _require_device(device: str) -> None:

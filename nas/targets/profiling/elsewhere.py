@@ -1,19 +1,25 @@
 """Measuring where the engine is not installed: a folder goes there, its results come back.
 
 The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
-onnxruntime only. It times as this machine is timed: both run the same code.
+onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both
+run the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, TypeAdapter
+
+from nas import ort
 from nas.durable import write_atomic, write_error
+from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.profiling.onnx_runtime import empties, job, refusal
@@ -21,17 +27,22 @@ from nas.targets.profiling.results import read_results
 from nas.targets.profiling.rows_file import append, opened
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
+from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.kernels import Kernel
 
 HERE = Path(__file__).parent
 MODELS = "models"
-FORMAT = 1
+FORMAT = 2
 CONDITIONS = ("device", "runtime", "threads")
-_PACKAGE = "nas.targets.profiling.timing"
+_ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
 
 def write_folder(
-    kernels: Iterable[tuple[Kernel, Bits]], *, folder: Path, networks: Mapping[str, bytes] = {}
+    kernels: Iterable[tuple[Kernel, Bits]],
+    *,
+    folder: Path,
+    networks: Mapping[str, bytes] = {},
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> Manifest:
     """Write all that another machine needs to time `kernels`, and give what it is.
 
@@ -40,6 +51,7 @@ def write_folder(
             of a space.
         folder: Where; made where it does not exist.
         networks: Whole networks to be timed too, serialized ONNX models by any names.
+        eight_bit_weights: How weights of 8 bits meet their inputs, of the target to measure.
 
     Raises:
         TargetError: If a kernel has no form in which it can be timed, or `folder` holds other
@@ -53,29 +65,32 @@ def write_folder(
         raise TargetError(f"{folder} holds other files; give a new folder, or an empty one")
     try:
         (folder / MODELS).mkdir(parents=True, exist_ok=True)
-        for name in ("timing.py", "measure.py"):
-            text = (HERE / name).read_text(encoding="utf-8")
-            (folder / name).write_text(text.replace(_PACKAGE, "timing"), encoding="utf-8")
+        for source in (Path(ort.__file__), HERE / "timing.py", HERE / "measure.py"):
+            text = source.read_text(encoding="utf-8")
+            (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
     except OSError as error:
         raise write_error(folder, error) from error
-    _write_models(wanted, folder=folder, networks=networks)
+    manifest = _with_models(wanted, _Store(folder), weights=eight_bit_weights, networks=networks)
+    whole = {"fingerprint": _fingerprint(manifest), **manifest}
+    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
     return read_manifest(folder)
 
 
-def _write_models(
+def _with_models(
     wanted: Mapping[KernelKey, tuple[Kernel, Bits]],
+    store: _Store,
     *,
-    folder: Path,
+    weights: EightBitWeights,
     networks: Mapping[str, bytes],
-) -> None:
-    store = _Store(folder)
+) -> dict[str, Any]:
+    """The manifest of the models, which lie in `store` then."""
     around = {
         name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
         for name, by_copies in empties().items()
     }
     entries: list[dict[str, Any]] = []
     for number, (key, (kernel, bits)) in enumerate(wanted.items()):
-        made = job(kernel, bits)
+        made = job(kernel, bits, eight_bit_weights=weights)
         name = f"kernel-{number:05d}"
         entries.append(
             {
@@ -87,15 +102,14 @@ def _write_models(
                 "kernel": asdict(key),
             }
         )
-    manifest = {
+    return {
         "format": FORMAT,
+        "eight_bit_weights": weights,
         "kernels": entries,
         "networks": [{"name": n, "file": store.put(n, model)} for n, model in networks.items()],
         "empties": around,
         "sha256": store.digests,
     }
-    whole = {"fingerprint": _fingerprint(manifest), **manifest}
-    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
 
 
 class _Store:
@@ -161,31 +175,62 @@ class Manifest:
         fingerprint: What tells it, and through digests all its models, from any other.
         keys: The kernels by the names that results call them.
         networks: The names of whole networks.
+        eight_bit_weights: How weights of 8 bits meet their inputs in the models.
     """
 
     fingerprint: str
     keys: Mapping[str, KernelKey]
     networks: tuple[str, ...]
+    eight_bit_weights: EightBitWeights
+
+
+class _Named(BaseModel):
+    """A network of a manifest, of which only its name is read here."""
+
+    name: str
+
+
+class _Timed(_Named):
+    """A kernel of a manifest, of which only its name and what it is are read here."""
+
+    kernel: KernelKey
+
+
+class _Content(BaseModel):
+    """What is read of a manifest; its fingerprint stands for the rest."""
+
+    fingerprint: str
+    format: int
+    kernels: list[_Timed]
+    networks: list[_Named]
+    eight_bit_weights: EightBitWeights
+
+
+_CONTENT = TypeAdapter(_Content)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder holds; raises `TargetError` where it is none of ours, or was changed."""
+    """What a folder holds.
+
+    Raises:
+        TargetError: The folder is none of ours.
+        UnreadableFile: Its manifest cannot be read, or was changed.
+    """
     path = folder / "manifest.json"
     if not path.exists():
         raise TargetError(
             f"{folder} holds no manifest.json; give a folder that "
             "`nas profile ... --backend elsewhere --out FOLDER` has written"
         )
-    try:
-        content = json.loads(path.read_bytes())
-        fingerprint = content.pop("fingerprint")
-        keys = {entry["name"]: KernelKey(**entry["kernel"]) for entry in content["kernels"]}
-        networks = tuple(entry["name"] for entry in content["networks"])
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise TargetError(f"{path} cannot be read: {error!r}; write the folder anew") from error
-    if fingerprint != _fingerprint(content) or content["format"] != FORMAT:
-        raise TargetError(f"{path} was changed, or is of another version; write the folder anew")
-    return Manifest(fingerprint, keys, networks)
+    source = Source(f"manifest {path}", "write the folder anew")
+    content = parse_json(read_text(path, source, at_most=MOST_BYTES), source)
+    found = checked(content, _CONTENT, source)
+    del content["fingerprint"]
+    if found.fingerprint != _fingerprint(content) or found.format != FORMAT:
+        raise source.error("was changed, or is of another version")
+    keys = {entry.name: entry.kernel for entry in found.kernels}
+    names = tuple(entry.name for entry in found.networks)
+    return Manifest(found.fingerprint, keys, names, found.eight_bit_weights)
 
 
 def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str, Row]]:
@@ -195,7 +240,8 @@ def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str
         raise TargetError(
             f"{path} was measured with another folder's models; run the measure.py of {folder}"
         )
-    return {name: text for name, text in notes.items() if name in CONDITIONS}, rows
+    run = {name: text for name, text in notes.items() if name in CONDITIONS}
+    return {**run, WEIGHTS_NOTE: manifest.eight_bit_weights}, rows
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
+from nas.ort import onnxruntime as ort
 from nas.targets.profiling.timing import (
     GROUP,
     Job,

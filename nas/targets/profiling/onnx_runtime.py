@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
 from nas.targets.kernel_models import empty_model, is_cut, kernel_model
 from nas.targets.profiling.timing import (
@@ -24,26 +25,32 @@ from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
 COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays within the cache
+NARROW_BITS = MAXIMUM_BITS - 1  # the most for which signed weights run everywhere alike
+NARROW = Bits(NARROW_BITS, MAXIMUM_BITS)
 ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 on inputs that are rounded to a grid
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
 
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """onnxruntime's CPU provider: 8-bit kernels run as uint8 by int8, others as float32.
+    """onnxruntime's CPU provider: kernels run on integers of 8 bits, others as float32.
 
     Fully connected layers also run with weights of 2, 4 or 8 bits on float activations.
 
     Attributes:
         threads: Threads inside one kernel.
+        eight_bit_weights: How weights of 8 bits meet quantized inputs, as the files that are
+            exported for the target have it.
     """
 
     threads: int = 1
+    eight_bit_weights: EightBitWeights = "unsigned"
     name: str = "onnxruntime"
 
     def conditions(self) -> dict[str, str]:
         """What measurements must share to stand in one table."""
-        return conditions(threads=self.threads, providers=(), device=None)
+        run = conditions(threads=self.threads, providers=(), device=None)
+        return {**run, WEIGHTS_NOTE: self.eight_bit_weights}
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
         """Why it cannot time `kernel` at `bits`, or None where it can."""
@@ -51,7 +58,10 @@ class OnnxRuntime:
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel: undisturbed runs of a model of four copies of it."""
-        jobs = {str(number): job(kernel, bits) for number, (kernel, bits) in enumerate(kernels)}
+        jobs = {
+            str(number): job(kernel, bits, eight_bit_weights=self.eight_bit_weights)
+            for number, (kernel, bits) in enumerate(kernels)
+        }
         timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
 
@@ -73,22 +83,29 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
         return f"there is no ONNX form of a region, given {KernelKey.of(kernel, bits)}"
     if is_weight_only(kernel, bits):
         return None
-    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits == ROUNDED:
+    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits in (ROUNDED, NARROW):
         return None
     return (
         f"onnxruntime on this machine is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} "
-        f"bits and at {ROUNDED}, given {type(kernel.op).__name__} at {bits}; let the target's "
-        "containers map it to one of them"
+        f"bits and at {NARROW} and {ROUNDED}, given {type(kernel.op).__name__} at {bits}; let the "
+        "target's containers map it to one of them"
     )
 
 
-def job(kernel: Kernel, bits: Bits) -> Job:
+def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> Job:
     """What is timed for a row."""
-    quantized = _widths(bits) == {MAXIMUM_BITS}
+    quantized = _widths(bits) == {MAXIMUM_BITS} or bits == NARROW
     if is_weight_only(kernel, bits):
         model = weight_only_model(kernel, bits, copies=COPIES)
     else:
-        model = kernel_model(kernel, quantized=quantized, rounded=bits == ROUNDED, copies=COPIES)
+        model = kernel_model(
+            kernel,
+            quantized=quantized,
+            rounded=bits == ROUNDED,
+            copies=COPIES,
+            weight_bits=NARROW_BITS if bits == NARROW else MAXIMUM_BITS,
+            eight_bit_weights=eight_bit_weights,
+        )
     return Job(
         model=model,
         copies=COPIES,

@@ -1,6 +1,6 @@
 """Timing by turns: everything that is compared runs again and again, one after the other.
 
-It needs numpy and onnxruntime and nothing of the engine: `elsewhere` sends it to other machines.
+It needs numpy, onnxruntime and `ort.py`: `elsewhere` sends both to other machines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
+
+from nas.ort import onnxruntime as ort
 
 ROUNDS = 5
 WARM_UP = 3

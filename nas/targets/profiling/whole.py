@@ -11,8 +11,9 @@ import numpy as np
 
 from nas.export import export_onnx
 from nas.export.stand_in import stand_in
+from nas.saturation import EightBitWeights
 from nas.targets.calibration import Calibration, FloatArray, WholeNetwork, kind_of, uncalibrated
-from nas.targets.calibration_fit import Sums, fit
+from nas.targets.calibration_fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import NetworkBackend
 from nas.targets.target import HardwareTarget
@@ -50,7 +51,8 @@ def calibrate(
         progress: Called with the number of networks done and in all.
 
     Raises:
-        TargetError: If a kernel has no row, or if latencies are not sums over kernels.
+        TargetError: If a kernel has no row, if latencies are not sums over kernels, or if too few
+            networks run there.
     """
     target = uncalibrated(target)
     if target.rules.branches != "sum":
@@ -60,7 +62,13 @@ def calibrate(
         )
     predict = target.compile(space)["latency_ms"]
     picked = stratified(space, predict, networks, seed=seed)
-    measured = measure(space, picked, backend=backend, progress=progress)
+    if len(picked) < LEAST_NETWORKS:
+        raise TargetError(
+            f"a calibration needs {LEAST_NETWORKS} networks, and of space {space.name!r} the "
+            f"target {target.name!r} runs {len(picked)}; leave calibration out"
+        )
+    weights = target.eight_bit_weights
+    measured = measure(space, picked, backend=backend, eight_bit_weights=weights, progress=progress)
     predicted = predict(np.array(picked))
     sums = [
         _sums(target, space.decode(genotype), float(whole), float(latency))
@@ -99,13 +107,19 @@ def measure(
     genotypes: Sequence[Genotype],
     *,
     backend: NetworkBackend,
+    eight_bit_weights: EightBitWeights = "unsigned",
     progress: Progress | None = None,
 ) -> FloatArray:
     """Latencies in ms `(n,)` of whole subnets with random weights, as exported files."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
         for genotype, path in zip(genotypes, paths, strict=True):
-            export_onnx(stand_in(space.decode(genotype)), path, metadata={})
+            export_onnx(
+                stand_in(space.decode(genotype)),
+                path,
+                metadata={},
+                eight_bit_weights=eight_bit_weights,
+            )
         return in_turns(paths, backend=backend, progress=progress)
 
 

@@ -28,12 +28,12 @@ EVERY_PRECISION = Policy(
 )
 
 
-def uniform(bits: int | None, *, activation_symmetric: bool = False) -> Policy:
+def uniform(bits: int | None, *, activation_symmetric: bool = False, edge_bits: int = 8) -> Policy:
     return Policy(
         weight_bits=(bits,),
         activation_bits=(bits,),
         activation_symmetries=(activation_symmetric,),
-        edge_bits=None if bits is None else 8,
+        edge_bits=None if bits is None else edge_bits,
     )
 
 

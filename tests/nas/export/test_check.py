@@ -55,7 +55,8 @@ def test_verification_compares_file_and_network(family, tmp_path):
     assert found.network_accuracy == 100.0
     assert found.file_accuracy == found.agreement >= 99.0
     assert found.nodes["Gemm"] == 1
-    assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=10)
+    scales = deployed.weight("head").scale.size  # edges follow the policy
+    assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=scales)
 
 
 def test_another_policy_is_detected(exported):
@@ -150,3 +151,64 @@ def test_damaged_files_are_named(exported, tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(ExportError, match=r"net\.onnx"):
             verify(path, deployed, IMAGES, LABELS)
+
+
+def edited(path, change):
+    """The file after `change` of its model."""
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def first(model, kind):
+    return next(node for node in model.graph.node if node.op_type == kind)
+
+
+def own_input(model):
+    node = first(model, "DequantizeLinear")
+    node.input[0] = node.output[0]
+
+
+def given_twice(model):
+    node = first(model, "DequantizeLinear")
+    model.graph.node.add(op_type="Cast", input=[node.output[0]], output=[node.output[0]])
+
+
+def tensor_lost(model):
+    model.graph.initializer.remove(model.graph.initializer[0])
+
+
+def shape_changed(model):
+    model.graph.initializer[0].dims[:] = [10**12]
+
+
+def another_file(model):
+    tensor = model.graph.initializer[0]
+    tensor.external_data.add(key="location", value="secret")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+
+
+def another_file_within(model):
+    inner = onnx.helper.make_graph([], "inner", [], [], [onnx.TensorProto(name="far")])
+    another_file(holder := onnx.helper.make_model(inner))
+    node = onnx.helper.make_node("If", [], ["out"], then_branch=holder.graph)
+    model.graph.node.append(node)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (own_input, "read before it is given"),
+        (given_twice, "given twice"),
+        (tensor_lost, "read before it is given"),
+        (shape_changed, "export the network again"),
+        (another_file, "names another file"),
+        (another_file_within, "names another file"),
+    ],
+)
+def test_a_file_that_is_built_otherwise_is_refused_in_a_sentence(exported, change, words):
+    path, deployed = exported
+    path.with_name("secret").write_bytes(bytes(4))
+    edited(path, change)
+    with pytest.raises(ExportError, match=words):
+        verify(path, deployed, IMAGES, LABELS)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas.export import FORMS, ExportError
-from nas.export.plain.blocks import Attributes, Block, blocks_of
+from nas.export.plain.blocks import Attributes, blocks_of, class_names
 from nas.export.plain.network import MODEL, load_network
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Activation, Add, Conv2d, Image
@@ -105,8 +105,7 @@ def test_blocks_follow_addresses():
     paths = Attributes.of(graph).layers
     assert paths["stem.relu"] == "stem_relu"
     assert (paths["a.b.x"], paths["a.c.y"]) == ("a.b.x", "a.c.y")
-    kinds = [item.class_name for item in blocks_of(graph).items if isinstance(item, Block)]
-    assert kinds == ["A"]
+    assert class_names(blocks_of(graph)) == {"": "Network", "a": "A", "a.b": "AB", "a.c": "AC"}
 
 
 def test_nodes_that_are_no_block_keep_long_names():

@@ -6,7 +6,8 @@ import pytest
 
 from nas.report.data import Provenance, TargetResult
 from nas.report.layers import layer_policies
-from nas.report.store import UnreadableResults, from_json, load, save, to_json
+from nas.report.store import from_json, load, save, to_json
+from search_spaces.documents import UnreadableFile
 from tests.nas.report.sample import space, unfinished
 
 
@@ -35,19 +36,19 @@ def test_results_are_saved_and_loaded(results, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "the whole text"),
+        ("{", "line 1, column 2"),
         ('{"format": 1}', "results"),
         ('{"format": 1, "results": {"run": "x", "seed": "many"}}', "results.seed"),
     ],
 )
 def test_unreadable_results_say_where(text, said):
-    with pytest.raises(UnreadableResults, match=said):
+    with pytest.raises(UnreadableFile, match=said):
         from_json(text)
 
 
 def test_another_format_is_refused(results):
     text = to_json(results).replace('"format": 1', '"format": 99', 1)
-    with pytest.raises(UnreadableResults, match="format 99; this version reads 1"):
+    with pytest.raises(UnreadableFile, match="format: must be 1, given 99"):
         from_json(text)
 
 

@@ -12,7 +12,7 @@ from nas.report.sections import anchor
 from nas.report.store import from_json, to_json
 from tests.nas.report.sample import unfinished
 
-EVIL = "<script>alert('x')</script>"
+EVIL = "<script>alert('x')</script>\x1b[31m\u202e\u200b\x00"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -126,6 +126,8 @@ def test_names_cannot_inject_markup(results):
     # Inside figures plotly would read tags, so they hold the escaped text.
     plain = "".join(text for attrs, text in Reader(page).data if attrs)
     assert "alert" in plain
+    assert not re.search(r"(?<!\\)\\u(0000|001b|200b|202e)", plain)
+    assert not re.search("[\x00\x1b\u200b\u202e]", page[: page.index("plotly.js v")])
     assert not re.search(r"\\u003cscript", plain)
 
 

@@ -2,8 +2,8 @@ import csv
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
+from nas.display import say
 from nas.report.data import (
     Chosen,
     Comparison,
@@ -111,14 +111,18 @@ def test_an_empty_front_is_a_header(results, tmp_path):
     assert rows == []
 
 
-def shown(results):
-    console = Console(width=140, record=True, file=None, quiet=False)
-    with console.capture() as captured:
-        console.print(summary_table(results))
-    return captured.get()
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def printed(results):
+        say(summary_table(results))
+        return capsys.readouterr().out
+
+    return printed
 
 
-def test_the_console_gets_one_line_per_target(results):
+def test_the_console_gets_one_line_per_target(results, shown):
     lines = shown(results).splitlines()
     for target in results.targets:
         (line,) = [line for line in lines if target.name in line]
@@ -126,7 +130,7 @@ def test_the_console_gets_one_line_per_target(results):
         assert f"{target.chosen.file.test_accuracy:.2f} %" in line
 
 
-def test_the_console_reads_no_markup_in_names_and_tells_what_is_missing(results):
+def test_the_console_reads_no_markup_in_names_and_tells_what_is_missing(results, shown):
     target = replace(results.targets[0], name="[red]cpu[/red]", chosen=None)
     text = shown(replace(results, targets=(target,)))
     assert "[red]cpu[/red]" in text

@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ from nas.search.allocation import allocate, reallocated
 from search_spaces.costs import SpaceKernels, bitops, model_bytes
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
+from tests.contracts.searcher import widths
 
 
 def made(seed, *, choices):
@@ -94,6 +96,18 @@ def space():
     return residual(
         channels=1, classes=4, image_sizes=(8,), widths=widths, depths=((1, 2),) * 2, policy=policy
     )
+
+
+def test_a_network_without_anything_to_pick_anew_is_given_or_refused():
+    single = widths(1)
+    ask = functools.partial(
+        reallocated, single, (), loss=lambda rows: np.zeros(len(rows)), choices=[]
+    )
+    budgets = np.array([1.0, 2.0])
+    found = ask(cost=lambda rows: np.ones(len(rows)), budgets=budgets)
+    assert found.shape == (2, 0)
+    with pytest.raises(ValueError, match="within 2"):
+        ask(cost=lambda rows: np.full(len(rows), 3.0), budgets=budgets)
 
 
 def loss_of_bits(space):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.objectives import Goal, Problem
+from nas.objectives import Goal, Measured, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
 from nas.search.differentiable import Differentiable
 from nas.search.evolution import METHODS, Evolution
@@ -32,6 +32,7 @@ from tests.contracts.searcher import (
     problem_of,
     rugged,
     run,
+    widths,
 )
 
 QUICK = Settings(initial=10, effort=Effort(population=60, generations=8))
@@ -117,6 +118,13 @@ class TestGuidedByRidge(SearcherContract):
         return lambda problem, seed: Guided(
             problem, seed=seed, predictor=Ridge(OneHot(problem.space)), settings=QUICK
         )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_a_small_space_whose_cost_is_measured_is_searched_to_its_end(size):
+    space = widths(size)
+    problem = Problem(space, (Goal("device", {"picks": Measured("picks")}, ("picks",)),))
+    assert len(set(run(Guided(problem, seed=0, settings=QUICK), 5, 5, 5))) == size
 
 
 def area(problem, found):

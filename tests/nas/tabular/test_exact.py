@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from benchmarks.tables import NAMES, ROOT, load
 from nas.objectives import Goal
-from nas.search.random import every_row
 from nas.tabular import exact_front, is_listable
 from search_spaces.space import SearchSpace
 from search_spaces.tabular import Decision, tabular_space
@@ -35,7 +34,7 @@ def small() -> SearchSpace:
 @given(st.integers(0, 1000), st.integers(1, 2), st.booleans())
 def test_it_is_what_no_other_network_beats(seed: int, costs: int, limited: bool) -> None:
     space, rng = small(), np.random.default_rng(seed)
-    every = every_row(space)
+    every = space.every_row()
     figures = rng.integers(1, 9, size=(len(every), 1 + costs)).astype(float)
     place = {row: number for number, row in enumerate(map(tuple, every.tolist()))}
 

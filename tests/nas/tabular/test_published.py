@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks.tables import NAMES, ROOT, load
 from nas.evaluate import flat
-from nas.search.random import every_row
 from nas.tabular import Tabular, open_table, published
 
 pytestmark = pytest.mark.skipif(
@@ -27,7 +26,7 @@ def cells() -> Tabular:
 
 def test_nasbench201_has_its_optimum_and_eighteen_devices(cells: Tabular) -> None:
     assert (cells.rows, cells.space.size, cells.exhaustive) == (15_625, 15_625, True)
-    every = every_row(cells.space)
+    every = cells.space.every_row()
     assert 100 - cells.loss(every).min() == pytest.approx(94.37, abs=0.005)
     assert len(cells.devices) == 18
     for costs in cells.devices.values():

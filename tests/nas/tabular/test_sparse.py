@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.search.random import every_row
 from nas.tabular import TableError, Tabular, load_table
 from nas.tabular.table import Column
 from predictors.rank import kendall_tau
@@ -48,7 +47,7 @@ def sparse(half: list[dict[str, object]], tmp_path) -> Tabular:
 
 def test_rows_are_answered_as_they_are_and_the_others_predicted(sparse: Tabular) -> None:
     assert (sparse.rows, sparse.space.size, sparse.exhaustive) == (32, 64, False)
-    every = every_row(sparse.space)
+    every = sparse.space.every_row()
     found, truth = sparse.loss(every), true_loss(every)
     assert (found[::2] == truth[::2]).all()
     assert not (found[1::2] == truth[1::2]).all()
@@ -56,7 +55,7 @@ def test_rows_are_answered_as_they_are_and_the_others_predicted(sparse: Tabular)
 
 
 def test_a_missing_figure_of_a_row_is_predicted_too(sparse: Tabular) -> None:
-    row = every_row(sparse.space)[[10]]
+    row = sparse.space.every_row()[[10]]
     predicted = sparse.devices["nets"]["latency_ms"](row)[0]
     assert 1 <= predicted <= 10
     assert isinstance(sparse.loss, Column)
@@ -71,7 +70,7 @@ def test_it_says_what_predicts_and_how_well(sparse: Tabular) -> None:
 
 def test_the_same_table_predicts_the_same(half, tmp_path, sparse: Tabular) -> None:
     again = load_table(write(tmp_path, half[::-1], TEXT))
-    every = every_row(sparse.space)
+    every = sparse.space.every_row()
     assert (again.loss(every) == sparse.loss(every)).all()
 
 

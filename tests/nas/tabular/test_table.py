@@ -17,7 +17,6 @@ from nas.evaluate import EvaluationError, flat
 from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.search.named import SEARCHERS
-from nas.search.random import every_row
 from nas.tabular import Tabular, load_table
 from nas.tabular.table import Places
 from search_spaces.tabular import Decision, tabular_space
@@ -83,7 +82,7 @@ def test_compressed_and_parquet_files_hold_the_same(table: Tabular, tmp_path: Pa
     (tmp_path / "nets.csv.gz").write_bytes(gzip.compress((tmp_path / "nets.csv").read_bytes()))
     rows = [{name: cell if cell != "" else None for name, cell in r.items()} for r in networks()]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "nets.parquet")
-    every = every_row(table.space)
+    every = table.space.every_row()
     for name in ("nets.csv.gz", "nets.parquet"):
         path.write_text(DESCRIPTION.replace("nets.csv", name))
         again = load_table(path)
@@ -99,7 +98,7 @@ def test_files_are_joined_by_a_column(table: Tabular, tmp_path: Path) -> None:
     rest = [{name: row[name] for name in row if name not in costs[1:]} for row in rows]
     files = 'files = ["nets.csv", "costs.csv"]\njoin = "id"'
     path = write(tmp_path, rest, DESCRIPTION.replace('files = ["nets.csv"]', files))
-    every = every_row(table.space)
+    every = table.space.every_row()
     for device in table.devices:
         again = load_table(path).devices[device]["latency_ms"](every)
         assert (again == table.devices[device]["latency_ms"](every)).all()
@@ -119,7 +118,7 @@ def test_a_character_of_a_text_is_a_choice(tmp_path: Path) -> None:
     """
     table = load_table(write(tmp_path, rows, text))
     assert [made.options for made in table.space.choices] == [(0, 1, 2), (1, 2)]
-    assert table.loss(every_row(table.space)).tolist() == [1, 2, 11, 12, 21, 22]
+    assert table.loss(table.space.every_row()).tolist() == [1, 2, 11, 12, 21, 22]
     assert list(table.devices) == ["nets"]
 
 

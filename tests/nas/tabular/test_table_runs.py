@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from nas.report.store import load
 from nas.tabular import load_table
 from tests.nas.runs import assert_refused, evaluations, nas, settings, succeeded
-from tests.nas.tabular.made import EXAMPLE
+from tests.nas.tabular.made import EXAMPLE, Row, write
 
 RECIPE = EXAMPLE.parents[2] / "runs" / "table.toml"
 
@@ -145,3 +146,50 @@ def test_a_folder_of_another_kind_of_run_is_refused(folder: Path, tmp_path: Path
     (other / "recipe.json").write_text(json.dumps(content))
     outcome = nas("run", RECIPE, "--out", other, "--resume")
     assert_refused(outcome, "another table")
+
+
+def test_a_budget_beyond_the_table_evaluates_all_of_it_and_says_so(
+    description: Path, tmp_path: Path
+) -> None:
+    outcome = nas("run", *arguments(description, "search.budget=100"), "--out", tmp_path / "run")
+    succeeded(outcome)
+    size = load_table(EXAMPLE).space.size
+    assert len(evaluations(tmp_path / "run", study="table")) == size < 100
+    assert "Every network of the space is evaluated" in outcome.out
+    more = arguments(description, "search.budget=200")
+    succeeded(nas("run", *more, "--out", tmp_path / "run", "--resume"))
+
+
+@pytest.mark.parametrize("searcher", ["guided", "nsga2", "policy-gradient"])
+@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 2)])
+def test_a_table_of_one_or_two_networks_is_searched_and_reported(
+    tmp_path: Path, searcher: str, sizes: tuple[int, ...]
+) -> None:
+    names = [f"choice{number}" for number in range(len(sizes))]
+    rows: list[Row] = [
+        {**dict(zip(names, picks, strict=True)), "accuracy": 70.0, "ms": 2.0}  # equal in everything
+        for picks in itertools.product(*map(range, sizes))
+    ]
+    choices = "\n".join(f"{name} = {{}}" for name in names)
+    text = f"""
+files = ["nets.csv"]
+[choices]
+{choices}
+[loss]
+column = "accuracy"
+reading = "accuracy"
+[devices.phone]
+ms = "ms"
+"""
+    overrides = settings(
+        f"table.description={write(tmp_path, rows, text)}",
+        "targets=[{name='phone'}]",
+        f"search.searcher={searcher}",
+    )
+    succeeded(nas("run", RECIPE, *overrides, "--out", tmp_path / "run"))
+    results = load(tmp_path / "run" / "results.json")
+    (phone,) = results.targets
+    assert len(results.evaluated) == results.budget == len(rows)
+    assert [point.error for point in phone.front] == [30.0]
+    assert phone.chosen is not None
+    assert phone.chosen.costs == {"ms": 2.0}

@@ -20,6 +20,7 @@ from nas.targets.files import DEVICES, read_target_file
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from nas.targets.table_file import COLUMNS, heading, line
+from search_spaces.documents import UnreadableFile
 from search_spaces.residual import residual
 
 GPU = (DEVICES / "datacentre-gpu.toml").read_text()
@@ -44,7 +45,7 @@ def read_or_refused(read: Callable[[Path], object], content: bytes | str, suffix
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         try:
             return read(path)
-        except TargetError as refusal:
+        except (TargetError, UnreadableFile) as refusal:
             message = str(refusal)
         assert str(path) in message
         return None
@@ -78,10 +79,11 @@ def test_any_value_is_used_or_refused(assignment: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a = " + "[" * 100_000, "cannot be read"),
-        (f"a = {'9' * 5000}", "cannot be read"),
-        ("# " + "x" * (1 << 20), "at most 1048576 are read"),
-        (GPU + GPU, "cannot be read"),
+        ("a = " + "[" * 100_000, "nested more than 64 deep"),
+        (".".join("a" * 3000) + " = 1", "line 1: is nested more than 64 deep"),
+        (f"a = {'9' * 5000}", "line 1: holds a number that is too long"),
+        ("# " + "x" * (1 << 20), "at most 1048576 bytes are read"),
+        (GPU + GPU, "is no TOML"),
         (GPU.replace('name = "datacentre-gpu"', 'name = "../../etc"'), "name = '../../etc'"),
         (GPU.replace("NVIDIA T4, 16 GB", "\\u001b[31m"), "device = .*control characters"),
         (GPU.replace("bandwidth_gb_per_s = 320", "bandwidth_gb_per_s = 3.2e11"), "1000000"),
@@ -100,13 +102,13 @@ def test_what_is_wrong_in_a_target_file_is_named(
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(content)
-    with pytest.raises(TargetError, match=expected):
+    with pytest.raises((TargetError, UnreadableFile), match=expected):
         load_target(path)
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     for path in (tmp_path / "a.toml", tmp_path):
-        with pytest.raises(TargetError, match="cannot be read"):
+        with pytest.raises(UnreadableFile, match="cannot be read"):
             read_target_file(path)
     with pytest.raises(TargetError, match="no regular file"):
         LatencyTable.read(Path("/dev/zero"))
@@ -120,7 +122,6 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
         "a/../../t.csv",
         "C:\\\\t.csv",
         "..\\\\t.csv",
-        "a\\u0000.csv",
         "//h/t.csv",
     ],
 )
@@ -240,6 +241,13 @@ def test_parquet_holds_what_csv_holds(tmp_path: Path) -> None:
             assert (found.rows, found.notes) == (rows, NOTES)
 
 
+def test_parquet_of_more_columns_than_a_table_has_is_not_read(tmp_path: Path) -> None:
+    columns = {f"column{number}": [1] for number in range(101)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(TargetError, match="has 101 columns"):
+        LatencyTable.read(tmp_path / "t.parquet")
+
+
 def _parquet() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
@@ -278,6 +286,37 @@ def test_what_is_wrong_in_a_parquet_file_is_named(
     pq.write_table(pa.table({**columns, **changed}), tmp_path / "t.parquet")
     with pytest.raises(TargetError, match=expected):
         LatencyTable.read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("held", "instead"),
+    [(b"elastic_nas.device", b"elastic_nas.dev1ce"), (b"elastic_nas.", b"elastic_nbs.")],
+)
+def test_a_note_that_changed_in_a_parquet_file_is_told(
+    tmp_path: Path, held: bytes, instead: bytes
+) -> None:
+    path = tmp_path / "t.parquet"
+    LatencyTable(ROWS, {"device": "a board"}).write(path)
+    whole = path.read_bytes()
+    assert held in whole
+    path.write_bytes(whole.replace(held, instead))
+    with pytest.raises(TargetError, match="have changed since it was written"):
+        LatencyTable.read(path)
+
+
+def test_a_figure_changed_by_another_program_is_told_where_the_digest_was_kept(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.parquet"
+    LatencyTable(ROWS, NOTES).write(path)
+    table = pq.read_table(path)
+    place = table.column_names.index("latency_ms")
+    changed = table.set_column(place, "latency_ms", pa.array([7.5] * len(ROWS)))
+    pq.write_table(changed, path)
+    with pytest.raises(TargetError, match="have changed since it was written"):
+        LatencyTable.read(path)
+    pq.write_table(changed.replace_schema_metadata(None), path)
+    assert {row.latency_ms for row in LatencyTable.read(path).rows.values()} == {7.5}
 
 
 def test_without_pyarrow_the_extra_is_named(

@@ -27,6 +27,7 @@ from nas.targets.profiling.whole import calibrate, measure, stratified
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.costs import total
+from search_spaces.documents import UnreadableFile
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from tests.nas.export.networks import space
@@ -159,7 +160,7 @@ class TestFile:
         content = json.loads(path.read_text())
         content["calibration"][key] = value
         path.write_text(json.dumps(content))
-        with pytest.raises(TargetError, match="cannot be read"):
+        with pytest.raises(UnreadableFile, match="delete it and calibrate again"):
             read_calibration(path, conditions={})
 
     @given(content=st.binary(max_size=200))
@@ -169,7 +170,7 @@ class TestFile:
     ) -> None:
         path = tmp_path_factory.mktemp("c") / "c.json"
         path.write_bytes(content)
-        with pytest.raises(TargetError, match="delete it and calibrate again"):
+        with pytest.raises(UnreadableFile, match="delete it and calibrate again"):
             read_calibration(path, conditions={})
 
 
@@ -242,6 +243,14 @@ def test_a_target_is_calibrated_from_whole_networks_and_keeps_it(
     np.testing.assert_array_equal(
         uncalibrated(again).compile(small)["latency_ms"](rows), predict(rows)
     )
+
+
+def test_a_space_of_fewer_networks_than_a_fit_needs_is_refused_before_anything_is_measured(
+    small: SearchSpace, table: Path
+) -> None:
+    single = small.restrict(lambda made, option: option == made.options[0])
+    with pytest.raises(TargetError, match=r"needs 5 networks.* runs 1; leave calibration out"):
+        calibrate(load_target("this-cpu", table=table), single, backend=None)  # pyright: ignore[reportArgumentType]
 
 
 def test_picked_networks_span_the_latencies_evenly(small: SearchSpace, table: Path) -> None:

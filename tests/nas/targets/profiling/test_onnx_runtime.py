@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
+from nas.ort import onnxruntime as ort
 from nas.targets import TargetError
 from nas.targets.capability import Bits
 from nas.targets.kernel_models import kernel_model

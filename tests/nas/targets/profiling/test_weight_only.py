@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from nas.ort import onnxruntime as ort
 from nas.targets.capability import Bits
 from nas.targets.profiling import OnnxRuntime, profile
 from nas.targets.profiling.weight_only import weight_only_model

@@ -1,0 +1,242 @@
+"""Kinds of files that a user may receive or damage: small samples of each, and who reads them.
+
+A reader is what the command line calls for such a file. It gives what it made of the files, as
+something that can be compared. Where a checksum or a digest covers that, a damaged file must be
+refused or give the same; elsewhere other content is as good as any that is allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.mutation_samples import Samples
+from nas.cli_archive import merge
+from nas.cli_targets import check
+from nas.display import Silent
+from nas.experience import kept
+from nas.export import verify
+from nas.folder import RunFolder
+from nas.plan import Plan, overview, prepare
+from nas.recipe import load_recipe
+from nas.report.html import render
+from nas.report.store import load as load_results
+from nas.report.tables import summary_table
+from nas.run_archive import archive_in
+from nas.steps.probing import probed
+from nas.steps.training import training_summary
+from nas.tabular import load_table
+from nas.targets import load_target
+from nas.targets.adapters.ofa import Ofa
+from nas.targets.predicted import read_networks
+from nas.tasks import ArraysTask, FolderTask
+from supernets.checkpoint import load as load_supernet
+
+# What may be made of a damaged file: the same alone, what the archive held earlier, anything legal.
+Trust = Literal["same", "earlier", "legal"]
+
+
+class OutOfDomain(Exception):
+    """What was read holds a value that no such file may hold."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        sample: The folder of the sample, among the samples.
+        files: Globs of the files in it of which one is damaged.
+        read: Reads the folder.
+        trust: What may be made of a file that is damaged without being refused.
+    """
+
+    sample: str
+    files: tuple[str, ...]
+    read: Callable[[Samples, Path], object]
+    trust: Trust = "legal"
+
+
+def _printed(_samples: Samples, folder: Path) -> str:
+    """`nas targets check mine.toml --space space.json`."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        check(str(folder / "mine.toml"), space=folder / "space.json")
+    return out.getvalue()
+
+
+def _costs(samples: Samples, folder: Path) -> str:
+    """The same, and every cost of some networks."""
+    printed = _printed(samples, folder)
+    target = load_target(folder / "mine.toml")
+    rows = np.array([samples.space.smallest, samples.space.largest])
+    for name, cost in target.compile(samples.space).items():
+        if np.isnan(cost(rows)).any() or (cost(rows) < 0).any():
+            raise OutOfDomain(f"{name} is {cost(rows)}")
+        printed += f"{name} {cost(rows)}"
+    return printed
+
+
+def _require_finite(*values: Any) -> None:
+    for held in map(np.asarray, values):
+        if held.dtype.kind not in "iuf" or not np.isfinite(held).all():
+            raise OutOfDomain(f"{held.ravel()[:9]} where finite numbers belong")
+
+
+def _recipe(_samples: Samples, folder: Path) -> object:
+    """`nas spaces`."""
+    made = load_recipe(folder / "mine.toml")
+    for table in overview(prepare(made, RunFolder(folder / "out"))):
+        Console(file=io.StringIO()).print(table)
+    return None
+
+
+def _evaluations(_samples: Samples, folder: Path) -> object:
+    return archive_in(folder).evaluations()
+
+
+def _merged(samples: Samples, folder: Path) -> object:
+    """`nas archive merge`."""
+    into = folder / "into"
+    shutil.copytree(samples.root / "run", into)
+    (into / "archive.journal").unlink()
+    shutil.copy(samples.root / "run" / "archive.journal", into)
+    with contextlib.redirect_stdout(io.StringIO()):
+        merge(into, [folder / "other"])
+    return archive_in(into).evaluations()
+
+
+def _results(_samples: Samples, folder: Path) -> None:
+    """`nas report`, but for the part that draws."""
+    Console(file=io.StringIO()).print(summary_table(load_results(folder / "results.json")))
+
+
+def _drawn(samples: Samples, folder: Path) -> None:
+    """`nas report`."""
+    _results(samples, folder)
+    render(load_results(folder / "results.json"), folder / "report.html")
+
+
+def _probe(samples: Samples, folder: Path) -> None:
+    found = probed(_plan_in(samples, folder), samples.supernet, Silent())
+    _require_finite(*found.scores.values())
+    _require_finite(*(column(found.genotypes) for column in found.columns(samples.plan)))
+
+
+def _plan_in(samples: Samples, folder: Path) -> Plan:
+    plan = samples.plan
+    return Plan(plan.recipe, RunFolder(folder), plan.task, plan.space, plan.targets)
+
+
+def _history(samples: Samples, folder: Path) -> None:
+    found = training_summary(_plan_in(samples, folder))
+    assert found is not None
+    _require_finite(found.seconds, found.epochs, *(point.loss for point in found.curve))
+
+
+def _experience(samples: Samples, folder: Path) -> None:
+    found = kept(folder / "transfer.json")
+    predicted = found.column(samples.space)(np.array([samples.space.largest]))
+    _require_finite(found.errors, predicted)
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        held = np.asarray(arrays[name])
+        digest.update(f"{name} {held.shape} {held.dtype}".encode() + held.tobytes())
+    return digest.hexdigest()
+
+
+def _supernet(samples: Samples, folder: Path) -> str:
+    found = load_supernet(samples.space, folder / "supernet.safetensors").state_dict()
+    return _digest({name: tensor.numpy() for name, tensor in found.items()})
+
+
+def _state(samples: Samples, folder: Path) -> object:
+    state = samples.training_state()
+    state.load(folder / "training.safetensors")
+    tensors = {**state.supernet.state_dict(), "losses": state.losses}
+    return state.step, _digest({name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+def _task_of(section: ArraysTask | FolderTask) -> str:
+    task = section.load()
+    splits = {"train": task.train, "validation": task.validation}
+    held = {
+        f"{n} {a}": getattr(s, a).numpy() for n, s in splits.items() for a in ("images", "labels")
+    }
+    _require_finite(*held.values())
+    for number, (images, labels) in enumerate(task.test_batches(512)):
+        held |= {f"test {number}": images.numpy(), f"labels {number}": labels.numpy()}
+    return _digest(held)
+
+
+def _networks(_samples: Samples, folder: Path) -> None:
+    table = load_table(folder / "nets.toml")
+    rows = table.space.sample_array(np.random.default_rng(0), 20)
+    figures = [table.loss, *(cost for costs in table.devices.values() for cost in costs.values())]
+    _require_finite(*(figure(rows) for figure in figures))
+
+
+def _verified(suffix: str) -> Callable[[Samples, Path], object]:
+    def read(samples: Samples, folder: Path) -> object:
+        return verify(folder / f"edge-npu.{suffix}", samples.deployed, *samples.images)
+
+    return read
+
+
+def _imported(_samples: Samples, folder: Path) -> None:
+    """`nas targets import ofa FILE`, but for the writing."""
+    for path in sorted(folder.iterdir()):
+        rows = Ofa().read(path).rows
+        _require_finite(*(row.latency_ms for row in rows.values()))
+
+
+def _measured(samples: Samples, folder: Path) -> None:
+    read_networks(folder / "measured.csv", samples.space)
+
+
+KINDS: dict[str, Kind] = {
+    "recipe": Kind("recipe", ("mine.toml",), _recipe),
+    "target": Kind("target", ("mine.toml",), _costs),
+    "latency table, CSV": Kind("csv", ("mine.csv",), _costs),
+    "latency table, Parquet": Kind("parquet", ("mine.parquet",), _costs, "same"),
+    "published table": Kind("published", ("ofa.*",), _imported),
+    "correction of a table": Kind("csv", ("mine.calibration.json",), _costs),
+    "search space": Kind("target", ("space.json",), _printed),
+    "run folder: recipe, space": Kind("run", ("recipe.json", "space.json"), _evaluations, "same"),
+    "run folder: results": Kind("run", ("results.json",), _results),
+    "run folder: results, drawn": Kind("run", ("results.json",), _drawn),
+    "run folder: probe": Kind("run", ("probe.json",), _probe),
+    "run folder: training record": Kind("run", ("training.json",), _history),
+    "run folder: experience": Kind("run", ("transfer.json",), _experience),
+    "archive": Kind("run", ("archive.journal",), _evaluations, "earlier"),
+    "archive, merged": Kind(
+        "merge", ("other/archive.journal", "other/recipe.json", "other/space.json"), _merged, "same"
+    ),
+    "supernet": Kind("run", ("supernet.safetensors",), _supernet, "same"),
+    "training state": Kind("training", ("training.safetensors",), _state, "same"),
+    "arrays, npz": Kind(
+        "npz", ("mine.npz",), lambda _, f: _task_of(ArraysTask(path=f / "mine.npz")), "same"
+    ),
+    "arrays, npy": Kind("npy", ("*.npy",), lambda _, f: _task_of(ArraysTask(path=f))),
+    "images, PNG": Kind("png", ("*/*.png",), lambda _, f: _task_of(FolderTask(path=f)), "same"),
+    "images, JPEG": Kind("jpg", ("*/*.jpg",), lambda _, f: _task_of(FolderTask(path=f))),
+    "table of networks: description": Kind("table", ("nets.toml",), _networks),
+    "table of networks: CSV": Kind("table", ("nets.csv",), _networks),
+    "exported ONNX": Kind("run", ("edge-npu.onnx",), _verified("onnx")),
+    "exported torch, weights": Kind(
+        "run", ("edge-npu.torch/weights.safetensors",), _verified("torch")
+    ),
+    "predicted target": Kind("transfer", ("mine.toml", "space.json", "measured.csv"), _costs),
+    "measured networks": Kind("transfer", ("measured.csv",), _measured),
+}

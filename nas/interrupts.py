@@ -1,0 +1,76 @@
+"""Signals that end a process: one line and the exit code of the signal, whenever they come.
+
+Only modules that load at once are imported here: the first signal may come while all others load.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_BASE = 128  # what a shell adds to the number of the signal
+# Exit codes by which libraries tell of a signal that they took: typer's, and Ray's handler's.
+_TOLD = {_BASE + signal.SIGINT: signal.SIGINT, int(signal.SIGTERM): signal.SIGTERM}
+
+
+def end_at_once() -> None:
+    """From now on a signal ends the process where it stands; for as long as nothing is at work."""
+    _handle(_end)
+
+
+class Interruptible:
+    """A block that a signal leaves as `KeyboardInterrupt`, so that all in it is closed and kept.
+
+    A second signal ends the process where it stands. Whatever a library makes of the first one,
+    the block then ends with one line and the signal's exit code.
+
+    Args:
+        message: The line, for the standard error output.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._received: int | None = None
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in _ENDING}
+        _handle(self._interrupt)
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        received = self._received
+        if received is None and isinstance(error, SystemExit) and isinstance(error.code, int):
+            received = _TOLD.get(error.code)
+        if received is None and isinstance(error, KeyboardInterrupt):
+            received = signal.SIGINT
+        if error is not None and received is not None:
+            sys.stderr.write(f"{self._message}\n")
+            raise SystemExit(_BASE + received) from None
+
+    def _interrupt(self, number: int, _: FrameType | None) -> NoReturn:
+        self._received = number
+        _handle(_end)
+        raise KeyboardInterrupt
+
+
+def _handle(handler: signal._HANDLER) -> None:
+    """Set `handler` for all signals that are not ignored, as `nohup` and shells ask for."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    os.write(2, b"stopped\n")
+    os._exit(_BASE + number)

@@ -1,0 +1,39 @@
+"""A choice's options as a dashboard shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from search_spaces.choice import Spec, is_open
+
+
+def option_labels(options: Sequence[Any]) -> list[bool | int | float | str | None]:
+    """Plain options as they are, specs by the fields that tell them apart: `bits=4`."""
+    specs = [option for option in options if isinstance(option, Spec)]
+    if len({type(option) for option in specs}) != 1 or len(specs) == 1:
+        return [_label(option) for option in options]
+    shown = [dict(_shown(option)) for option in specs]
+    apart = [name for name in shown[0] if len({one.get(name) for one in shown}) > 1]
+    return [
+        ", ".join(f"{name}={dict(_shown(option)).get(name)}" for name in apart)
+        if isinstance(option, Spec)
+        else _label(option)
+        for option in options
+    ]
+
+
+def _label(option: Any) -> bool | int | float | str | None:
+    """A plain option as it is; a spec by its fields that are no decisions of their own."""
+    if option is None or isinstance(option, bool | int | float | str):
+        return option
+    if not isinstance(option, Spec):
+        return repr(option)
+    shown = (f"{name}={value}" for name, value in _shown(option))
+    return f"{type(option).__name__}({', '.join(shown)})"
+
+
+def _shown(option: Spec) -> Iterator[tuple[str, bool | int | float | str | None]]:
+    held = ((field.name, getattr(option, field.name)) for field in fields(option))
+    return ((name, _label(value)) for name, value in held if not is_open(value))

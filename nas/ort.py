@@ -1,0 +1,36 @@
+"""onnxruntime without its maker's telemetry; imported here and nowhere else.
+
+Since release 1.32 onnxruntime looks up its maker's server and keeps a database of events, with the
+names of model files, in the user's cache folder. Only the environment turns that off, and only
+before the library is loaded. A value that the user has set is kept.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as Unsupported,
+)
+
+__all__ = ["RUNTIME_ERRORS", "onnxruntime"]
+
+# What it raises on a model that it cannot read or run.
+RUNTIME_ERRORS = (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    Unsupported,
+    RuntimeException,
+)

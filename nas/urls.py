@@ -1,0 +1,141 @@
+"""URLs of databases and clusters: refused where they may hold a secret, shown without any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, quote, unquote
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+UNSHOWN = "unshown"  # the kind of a recipe's problem whose value may be a secret
+# Parameters of the drivers that hold no secret; the paths among them lead to files that may.
+_PARAMETERS = frozenset(
+    (
+        *("host", "hostaddr", "port", "user", "service", "passfile", "application_name"),
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation", "sslsni"),
+        *("gssencmode", "krbsrvname", "channel_binding", "require_auth", "requirepeer"),
+        *("target_session_attrs", "load_balance_hosts", "client_encoding", "tcp_user_timeout"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        *("connect_timeout", "read_timeout", "write_timeout", "timeout", "charset"),
+        *("unix_socket", "read_default_file", "read_default_group"),
+        *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_mode", "ssl_check_hostname"),
+        *("mode", "cache", "immutable", "nolock", "vfs", "uri", "check_same_thread"),
+    )
+)
+_SERVER = re.compile(
+    r"(?P<scheme>[\w+.-]+://)([^/].*@)?(?P<place>([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?(?![^/?#])"
+    r"(/[\w./-]*)?)",
+    re.DOTALL,
+)
+_FILE = re.compile(r"(?P<scheme>sqlite(\+\w+)?://)(?P<place>/[^?&;%]*)")
+_ANYWHERE = re.compile(r"[\w+.-]+://[^\s'\"<>]*")
+_ADDRESS = re.compile(r"([\w+.-]+://)?(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d+)?/?")
+_REMEDY = (
+    "since recipes and reports are kept: PostgreSQL takes one from PGPASSWORD, PGPASSFILE or "
+    "~/.pgpass, MySQL from the file that ?read_default_file= names"
+)
+
+
+def shown(url: str) -> str:
+    """The scheme, host, port and database or file of a URL; "..." stands for all else it holds.
+
+    Users, passwords and parameters are left out, and so is whatever is not of the plain form.
+    """
+    found = _FILE.match(url) or _SERVER.match(url)
+    if found is None:
+        return f"{url.partition('://')[0]}://..." if "://" in url else "..."
+    return f"{found['scheme']}{found['place']}{'' if found.end() == len(url) else '...'}"
+
+
+def without_secrets(text: str) -> str:
+    """A text in which every URL is as `shown`."""
+    return _ANYWHERE.sub(lambda found: shown(found[0]), text)
+
+
+def database_url(text: Any) -> URL:
+    """The database at a URL, with the driver that is used for it.
+
+    Raises:
+        ValueError: It is no URL of a database, or may hold a secret; the message repeats none.
+    """
+    if not isinstance(text, str) or not re.match(r"[\w+]+://", text):
+        raise ValueError("must be a database URL such as postgresql://user@host/database")
+    try:
+        url = make_url(re.sub("^postgres(ql)?://", "postgresql+psycopg://", text))
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            f"{shown(text)} must be a database URL such as postgresql://user@host/database"
+        ) from None  # whose message may repeat a part of it
+    if url.password is not None or ":" in (url.username or ""):
+        raise ValueError(f"{shown(text)} must have no password, {_REMEDY}")
+    if not set(url.query) <= _PARAMETERS:
+        raise ValueError(
+            f"{shown(text)} may have no parameters but {', '.join(sorted(_PARAMETERS))}; others "
+            f"may hold a password and must be left out, {_REMEDY}"
+        )
+    if not _plain(url, text):
+        raise ValueError(
+            f"{shown(text)} must name user, host and database plainly, then parameters as "
+            "?NAME=VALUE&NAME=VALUE"
+        )
+    return url
+
+
+def reading(url: URL) -> tuple[URL, dict[str, Any]]:
+    """A database's URL and the settings of its driver with which nothing in it can be written."""
+    if url.get_backend_name() == "sqlite":
+        file = quote(str(url.database).removeprefix("file:"), safe="/%")
+        url = url.set(database=f"file:{file}")
+        return url.update_query_dict({"mode": "ro", "uri": "true"}), {}
+    if url.get_backend_name() == "postgresql":
+        return url, {"options": "-c default_transaction_read_only=on"}
+    return url, {}
+
+
+def _plain(url: URL, text: str) -> bool:
+    """Whether nothing is hidden in a part of a URL that is for something else."""
+    try:
+        pairs = parse_qsl(text.partition("?")[2], strict_parsing="?" in text)
+    except ValueError:
+        return False
+    is_file = url.get_backend_name() == "sqlite"
+    odd = re.compile(r"[?&;]\s*\w+=|[{}]" if is_file else r"[=?&;#{}\s]")
+    parts = [unquote(part or "") for part in (url.username, url.host, url.database)]
+    return not any(map(odd.search, [*parts, *(value for _, value in pairs)]))
+
+
+def cluster_address(text: Any) -> str:
+    """The address of a Ray cluster.
+
+    Raises:
+        ValueError: It is none, or may hold a secret; the message repeats none.
+    """
+    if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
+        raise ValueError(
+            "must be one such as auto, 10.0.0.1:6379 or ray://head:10001, without user, password "
+            "and parameters; Ray takes its token from RAY_AUTH_TOKEN, "
+            "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+        )
+    return text
+
+
+def _checked(check: Callable[[Any], object]) -> BeforeValidator:
+    """Refuses in a recipe what `check` refuses, and shows no more of the value than it does."""
+
+    def checked(given: Any) -> Any:
+        try:
+            check(given)
+        except ValueError as error:
+            raise PydanticCustomError(UNSHOWN, "{problem}", {"problem": str(error)}) from None
+        return given
+
+    return BeforeValidator(checked)
+
+
+Database = Annotated[str, _checked(database_url)]
+Cluster = Annotated[str, _checked(cluster_address)]

@@ -1,0 +1,140 @@
+"""Values of a space file as specs: every field is held against its declared type."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from inspect import signature
+from typing import Any
+
+from search_spaces.choice import Choice, Derived, Spec
+from search_spaces.documents import MOST_DEPTH, Source, path_of, shortened
+from search_spaces.fields import declared, misfit
+
+Place = tuple[int | str, ...]
+MOST_USES = 100_000
+
+
+class Decoder:
+    """Turns JSON back into specs, each choice made once.
+
+    Args:
+        options: Choice name -> its options as JSON.
+        source: Where they come from, for errors.
+    """
+
+    def __init__(self, options: Mapping[str, list[Any]], source: Source) -> None:
+        self._options, self._source = options, source
+        self._specs = {kind.__name__: kind for kind in _kinds(Spec)}
+        self._choices: dict[str, Choice[Any]] = {}
+        self._extent: dict[str, tuple[int, int]] = {}
+        self._open: dict[str, None] = {}
+        self._met = (0, 0)
+
+    def __call__(self, value: Any, place: Place) -> Any:
+        """What `value` stands for; `place` is where it stands.
+
+        Raises:
+            UnreadableFile: Naming the place.
+        """
+        if isinstance(value, list):
+            return tuple(self(part, (*place, number)) for number, part in enumerate(value))
+        if not isinstance(value, dict):
+            return value
+        match [key for key in ("$choice", "$derived", "$spec") if isinstance(value.get(key), str)]:
+            case ["$choice"] if len(value) == 1:
+                return self._choice(value["$choice"], place)
+            case ["$derived"] if value.keys() == {"$derived", "arguments"}:
+                return self._derived(value, place)
+            case ["$spec"]:
+                return self._spec(value, place)
+            case _:
+                raise self._error("is none of $choice, $derived and $spec", place)
+
+    @property
+    def made(self) -> set[str]:
+        """The names of the choices that were met."""
+        return {*self._choices}
+
+    def _error(self, fault: str, place: Place) -> Exception:
+        return self._source.error(fault, place=path_of(place))
+
+    def _choice(self, name: str, place: Place) -> Choice[Any]:
+        if name not in self._options:
+            raise self._error(f"choice {name!r} is not among the choices of the file", place)
+        if name in self._open:
+            raise self._error(f"choice {name!r} is among its own options", place)
+        if name not in self._choices:
+            before, self._met = self._met, (0, 0)
+            self._open[name] = None
+            options = self(self._options[name], ("choices", name))
+            with located(self._source, ("choices", name)):
+                self._choices[name] = Choice(name, options)
+            del self._open[name]
+            self._extent[name], self._met = self._met, before
+        self._count(name, place)
+        return self._choices[name]
+
+    def _count(self, name: str, place: Place) -> None:
+        """Bound the uses: nested choices are walked as often as they are used."""
+        depth, uses = self._extent[name]
+        self._met = max(self._met[0], depth + 1), self._met[1] + uses + 1
+        if self._met[0] > MOST_DEPTH or self._met[1] > MOST_USES:
+            raise self._error(
+                f"choice {name!r} is used within options of others more than {MOST_DEPTH} deep, or "
+                f"more than {MOST_USES} times in all",
+                place,
+            )
+
+    def _derived(self, value: Mapping[str, Any], place: Place) -> Derived:
+        arguments = self(value["arguments"], (*place, "arguments"))
+        with located(self._source, place):
+            made = Derived(value["$derived"], tuple(arguments))
+            given = signature(made.made_by).bind(*made.arguments).arguments
+            kinds = declared(made.made_by)
+        self._require_fit(given, kinds, (*place, "arguments"))
+        return made
+
+    def _spec(self, value: Mapping[str, Any], place: Place) -> Spec:
+        kind = self._specs.get(value["$spec"])
+        if kind is None:
+            raise self._error(
+                f"spec {value['$spec']!r} is not known (known: {', '.join(sorted(self._specs))}); "
+                "import the module that defines it",
+                place,
+            )
+        known = {field.name: field for field in fields(kind)}
+        given = {key: part for key, part in value.items() if key != "$spec"}
+        needed = {n for n, f in known.items() if MISSING is f.default is f.default_factory}
+        if wrong := sorted(given.keys() - known.keys()) or sorted(needed - given.keys()):
+            fault = f"{kind.__name__} has the fields {', '.join(known)}: unknown or missing "
+            raise self._error(fault + ", ".join(map(shortened, wrong)), place)
+        content = {key: self(part, (*place, key)) for key, part in given.items()}
+        with located(self._source, place):
+            kinds = declared(kind)
+        self._require_fit(content, kinds, place)
+        with located(self._source, place):
+            return kind(**content)
+
+    def _require_fit(
+        self, content: Mapping[str, Any], kinds: Mapping[str, Any], place: Place
+    ) -> None:
+        for key, part in content.items():
+            if (fault := misfit(part, kinds.get(key, Any))) is not None:
+                raise self._error(fault, (*place, key))
+
+
+@contextlib.contextmanager
+def located(source: Source, place: Sequence[int | str]) -> Iterator[None]:
+    """Tell a refusal of what is made at `place` in the name of `source`."""
+    try:
+        yield
+    except (ValueError, TypeError, NameError) as error:
+        raise source.error(str(error), place=path_of(tuple(place))) from error
+
+
+def _kinds(base: type[Spec]) -> Iterator[type[Spec]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)

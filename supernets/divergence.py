@@ -1,0 +1,104 @@
+"""Training that no longer learns: found early, and told with the setting that caused it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernets.schedule import TrainingSettings
+
+# The mean loss of an epoch over that of the start (of a constant guess or of the untrained network,
+# the larger): hopeless at any time after the warm-up ...
+_HOPELESS = 10.0
+# ... and useless at the end of a phase: above it beyond a margin and twice the standard error.
+_MARGIN = 1.1
+# Weights this many times larger or smaller than they began, with a loss nearly that of a guess.
+_MOVED = 30.0
+_AS_HIGH = 0.9
+# Natural logarithms of quantizer steps are within this unless the steps have diverged.
+_LARGEST_LOG_STEP = 20.0
+_FAR = 5.0  # times the default
+_DEFAULTS = asdict(TrainingSettings())
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer finite, or no better than a guess; the message names the setting."""
+
+
+def guess_loss(labels: Tensor, *, smoothing: float) -> float:
+    """The cross entropy, in nats, of always answering how often each of `labels` occurs.
+
+    Labels are smoothed over the classes that occur, as in training.
+    """
+    counts = torch.bincount(labels.flatten().cpu()).double()
+    shares = counts[counts > 0] / counts.sum()
+    smoothed = (1 - smoothing) * shares + smoothing / len(shares)
+    return float(-(smoothed * smoothed.log()).sum())
+
+
+def is_useless(
+    losses: Sequence[float], *, guess: float, untrained: float, growth: float, ends: bool
+) -> bool:
+    """Whether an epoch after the warm-up shows that a training learns nothing.
+
+    Args:
+        losses: The largest subnet's or the mean of the others', the larger, for every step.
+        guess: The loss of a constant guess, as `guess_loss` gives it.
+        untrained: The loss of the first step.
+        growth: The norm of the weights over that before training.
+        ends: Whether a phase of training ends with this epoch.
+    """
+    mean = float(np.mean(losses))
+    start = max(guess, untrained)
+    if not mean <= _HOPELESS * start:
+        return True
+    error = float(np.std(losses)) / math.sqrt(len(losses))
+    worse = mean - 2 * error > _MARGIN * start
+    moved = not 1 / _MOVED < growth < _MOVED
+    return ends and (worse or (moved and mean > _AS_HIGH * guess))
+
+
+def remedy(settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor]) -> str:
+    """What to change, with what the parameters show.
+
+    Args:
+        settings: Of the training that diverged.
+        growth: The norm of the weights over that before training.
+        steps: The logarithms of the quantizer steps.
+    """
+    log_step = max((float(p.detach().abs().max()) for p in steps), default=0.0)
+    steps_left = not log_step <= _LARGEST_LOG_STEP
+    shown = f"the weights' norm is {growth:.3g} times that before training"
+    if steps_left:
+        shown += f", and a quantizer step has the logarithm {log_step:.3g}"
+    far = [name for name in _order(growth, steps_left) if _is_far(name, settings)]
+    if not far:
+        rate = settings.learning_rate
+        return f"{shown}; lower learning_rate from {rate:g} to {rate / 3:.2g} or raise warmup"
+    first, *others = (
+        f"{name} from {getattr(settings, name):g} towards its default {_DEFAULTS[name]:g}"
+        for name in far
+    )
+    return f"{shown}; lower {first}" + "".join(f", or else {other}" for other in others)
+
+
+def _order(growth: float, steps_left: bool) -> tuple[str, ...]:
+    """The settings that may have caused it, the likeliest first."""
+    common = ("learning_rate", "momentum", "gradient_clip")
+    if growth < 1 / _MOVED:
+        return "weight_decay", *common, "step_rate"
+    if steps_left and growth < _MOVED:
+        return "step_rate", *common, "weight_decay"
+    return *common, "step_rate", "weight_decay"
+
+
+def _is_far(name: str, settings: TrainingSettings) -> bool:
+    value, default = getattr(settings, name), _DEFAULTS[name]
+    if name == "momentum":  # what counts is over how many steps it averages
+        value, default = 1 / (1 - value), 1 / (1 - default)
+    return value >= _FAR * default

@@ -1,0 +1,278 @@
+"""Exported integers on processors that add up 8-bit products in 16 bits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from nas import saturation
+from nas.export import SaturationWarning, bytes_of, export_onnx, forms_for, verify
+from nas.export.runtime import file_logits, session_options
+from nas.saturation import caution, pair_fits, processor_saturates
+from nas.targets import TargetError, load_target
+from nas.targets.capability import Bits
+from nas.targets.kernel_models import kernel_model
+from nas.targets.profiling import OnnxRuntime
+from nas.targets.profiling.elsewhere import read_manifest, write_folder
+from nas.targets.rows import KernelKey, Row
+from nas.targets.table import LatencyTable
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
+from supernets.deployed import Deployed
+from tests.nas.export.networks import (
+    FAMILIES,
+    IMAGES,
+    random_networks,
+    uniform,
+    uniform_network,
+)
+from tests.nas.runs import nas, settings, succeeded
+
+INT16 = np.iinfo(np.int16)
+LABELS = torch.zeros(len(IMAGES), dtype=torch.int64)
+QEMU = shutil.which("qemu-x86_64")
+POINTWISE = Kernel(Conv2d(8, 1), (), ((8, 4, 4),))
+DEPTHWISE = Kernel(DepthwiseConv2d(3), (), ((8, 4, 4),))
+HEAD = Kernel(Linear(10), (), ((8, 1, 1),))
+
+
+@pytest.fixture
+def without_vnni(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine as an x86-64 one whose flags lack VNNI."""
+    _machine(monkeypatch, tmp_path, "x86_64", "flags : fpu avx2 avx512f")
+
+
+def _machine(patch: pytest.MonkeyPatch, folder: Path, kind: str, flags: str) -> None:
+    (folder / "cpuinfo").write_text(f"processor : 0\n{flags}\n\nprocessor : 1\n{flags}\n")
+    patch.setattr(saturation, "_CPU_INFO", folder / "cpuinfo")
+    patch.setattr("platform.machine", lambda: kind)
+
+
+def vpmaddubsw(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The instruction: products of unsigned and signed bytes, added up in pairs, cut to 16 bits."""
+    products = activations.astype(np.int32) * weights.astype(np.int32)
+    return np.clip(products[..., 0::2] + products[..., 1::2], INT16.min, INT16.max)
+
+
+@pytest.mark.parametrize(("largest", "exact"), [(63, True), (64, True), (65, False), (127, False)])
+def test_which_codes_fit_is_what_the_instruction_says(largest: int, exact: bool) -> None:
+    activations = np.array([255, 255], np.uint8)
+    weights = np.array([[largest, largest], [-largest, -largest]], np.int8)
+    sums = vpmaddubsw(activations, weights)[:, 0]
+    assert (sums.tolist() == [510 * largest, -510 * largest]) == exact == pair_fits(largest)
+
+
+def signed_in_pairs(path: Path) -> Iterator[np.ndarray]:
+    """The int8 weights of the kernels that onnxruntime adds up in pairs, after its own fusions."""
+    options = session_options()
+    options.optimized_model_filepath = str(path.with_suffix(".optimized"))
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(options.optimized_model_filepath).graph
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        grouped = any(given.name == "group" and given.i > 1 for given in node.attribute)
+        if node.op_type in ("QLinearConv", "QGemm") and not grouped:
+            weight = held[node.input[3]]
+            assert weight.dtype in (np.int8, np.uint8)
+            if weight.dtype == np.int8:
+                yield weight
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_pair_of_products_in_an_exported_file_can_be_cut_off(
+    family: str, tmp_path: Path
+) -> None:
+    networks = [uniform_network(family, uniform(8)), *random_networks(family, 3)]
+    for number, deployed in enumerate(networks):
+        export_onnx(deployed, path := tmp_path / f"{number}.onnx", metadata={})
+        assert all(pair_fits(int(np.abs(weight).max())) for weight in signed_in_pairs(path))
+    export_onnx(networks[0], path := tmp_path / "s.onnx", metadata={}, eight_bit_weights="signed")
+    assert not all(pair_fits(int(np.abs(weight).max())) for weight in signed_in_pairs(path))
+
+
+def test_seven_bits_leave_signed(tmp_path: Path) -> None:
+    export_onnx(seven_bits(), path := tmp_path / "n.onnx", metadata={})
+    assert [*signed_in_pairs(path)]
+
+
+def seven_bits() -> Deployed:
+    return uniform_network("residual", uniform(7, edge_bits=7))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_arrangements_hold_the_same_numbers(family: str, tmp_path: Path) -> None:
+    """Without its optimizations onnxruntime computes in floats, which nothing cuts off."""
+    logits = []
+    for weights in saturation.ARRANGEMENTS:
+        export_onnx(
+            uniform_network(family, uniform(8)),
+            path := tmp_path / f"{weights}.onnx",
+            metadata={},
+            eight_bit_weights=weights,
+        )
+        options = session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        logits.append(session.run(None, {"image": IMAGES[:32].numpy()})[0])
+    np.testing.assert_array_equal(*logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "saturates"),
+    [
+        ("x86_64", "flags : fpu avx2", True),
+        ("AMD64", "flags : fpu avx2 avx512f avx512bw", True),
+        ("x86_64", "flags : fpu avx2 avx512_vnni", False),
+        ("x86_64", "flags : fpu avx2 avx_vnni", False),
+        ("x86_64", "model name : none", True),  # not known to have it
+        ("aarch64", "Features : fp asimd", False),
+    ],
+)
+def test_which_processors_cut_off_sums(
+    kind: str, flags: str, saturates: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _machine(monkeypatch, tmp_path, kind, flags)
+    assert processor_saturates() == saturates
+    assert (caution("t", "signed") is not None) == (caution("t", "unsigned") is not None)
+    assert (caution("t", "signed") is not None) == saturates
+
+
+@pytest.mark.usefixtures("without_vnni")
+def test_verify_warns_of_a_file_that_this_processor_runs_wrong(tmp_path: Path) -> None:
+    deployed = uniform_network("mobilenet", uniform(8))
+    export_onnx(deployed, path := tmp_path / "n.onnx", metadata={}, eight_bit_weights="signed")
+    with pytest.warns(SaturationWarning, match=r"(?s)at stem, .*no VNNI.*'unsigned'") as told:
+        verify(path, deployed, IMAGES, LABELS)
+    assert "depthwise" not in str(told[0].message)
+    export_onnx(deployed, path, metadata={})
+    verify(path, deployed, IMAGES, LABELS)  # warnings are errors here
+    export_onnx(seven := seven_bits(), path, metadata={}, eight_bit_weights="signed")
+    verify(path, seven, IMAGES, LABELS)
+
+
+def test_verify_says_nothing_where_sums_are_exact(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _machine(monkeypatch, tmp_path, "x86_64", "flags : avx512_vnni")
+    deployed = uniform_network("residual", uniform(8))
+    export_onnx(deployed, path := tmp_path / "n.onnx", metadata={}, eight_bit_weights="signed")
+    verify(path, deployed, IMAGES, LABELS)
+
+
+@pytest.mark.usefixtures("without_vnni")
+def test_profile_warns_on_such_a_processor(recipe: Path, tmp_path: Path) -> None:
+    small = settings("space.policy.weight_bits=[8]", "space.policy.activation_bits=[8]")
+    made = nas("profile", recipe, *small, "--budget-ms", "0", "--out", tmp_path / "mine.csv")
+    succeeded(made)
+    assert "warning: this processor has no VNNI" in " ".join(made.out.split())
+
+
+def _weight_type(kernel: Kernel, **options) -> str:
+    graph = onnx.load_from_string(kernel_model(kernel, quantized=True, **options)).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    weight = next(
+        node.input[0]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in kinds
+    )
+    return onnx.TensorProto.DataType.Name(kinds[weight])
+
+
+def test_what_is_timed_is_what_ships() -> None:
+    for kernel in (POINTWISE, HEAD):
+        assert _weight_type(kernel) == "UINT8"
+        assert _weight_type(kernel, eight_bit_weights="signed") == "INT8"
+        assert _weight_type(kernel, weight_bits=7) == "INT8"
+    assert _weight_type(DEPTHWISE) == "INT8"
+
+
+def test_tables_of_both_arrangements_are_not_mixed(tmp_path: Path) -> None:
+    assert OnnxRuntime().conditions() != OnnxRuntime(1, "signed").conditions()
+    for weights in saturation.ARRANGEMENTS:
+        folder = tmp_path / weights
+        write_folder([(POINTWISE, Bits(8, 8))], folder=folder, eight_bit_weights=weights)
+        assert read_manifest(folder).eight_bit_weights == weights
+    models = [folder / "models" / "kernel-00000.onnx" for folder in tmp_path.iterdir()]
+    assert models[0].read_bytes() != models[1].read_bytes()
+
+
+def test_a_target_file_says_how_weights_leave(tmp_path: Path) -> None:
+    shipped = (Path(saturation.__file__).parent / "targets/devices/edge-npu.toml").read_text()
+    (tmp_path / "mine.toml").write_text(f'eight_bit_weights = "signed"\n{shipped}')
+    assert load_target("edge-npu").eight_bit_weights == "unsigned"
+    mine = load_target(tmp_path / "mine.toml")
+    assert mine.eight_bit_weights == "signed"
+    [form] = forms_for(["onnx"], eight_bit_weights=mine.eight_bit_weights)
+    deployed = uniform_network("residual", uniform(8))
+    form.write(deployed, path := tmp_path / "n.onnx", metadata={})
+    assert [weight for weight in signed_in_pairs(path) if not pair_fits(int(np.abs(weight).max()))]
+    assert form.foretold_bytes(deployed.graph, metadata={}) == pytest.approx(
+        bytes_of(path), rel=0.05
+    )
+
+
+RUN = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+numpy.save(sys.argv[3], session.run(None, {"image": numpy.load(sys.argv[2])})[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 of Debian's qemu-user")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_hold_on_an_emulated_haswell(family: str, tmp_path: Path) -> None:
+    site = Path(onnxruntime.__file__).parents[1]
+    np.save(tmp_path / "images.npy", IMAGES[:64].numpy())
+    (tmp_path / "run.py").write_text(RUN)
+    differences = {}
+    for weights in saturation.ARRANGEMENTS:
+        path = tmp_path / f"{weights}.onnx"
+        network = uniform_network(family, uniform(8))
+        export_onnx(network, path, metadata={}, eight_bit_weights=weights)
+        subprocess.run(
+            [
+                *(str(QEMU), "-cpu", "Haswell", str(Path(sys.executable).resolve())),
+                *map(str, (tmp_path / "run.py", path, tmp_path / "images.npy")),
+                str(tmp_path / "there.npy"),
+            ],
+            check=True,
+            capture_output=True,
+            env={"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        )
+        [here] = file_logits(path, [IMAGES[:64]])
+        differences[weights] = np.abs(here - np.load(tmp_path / "there.npy")).max()
+    assert differences["unsigned"] == 0
+    if not processor_saturates():
+        assert differences["signed"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("notes", "refused"),
+    [
+        ({"runtime": "onnxruntime 1.32.0, CPU"}, True),  # as tables were before
+        ({"runtime": "onnxruntime 1.32.0, CPU", "weights": "signed"}, True),
+        ({"runtime": "onnxruntime 1.32.0, CPU", "weights": "unsigned"}, False),
+        ({"runtime": "torch 2.13.0"}, False),
+    ],
+)
+def test_a_table_of_other_weights_is_not_used(
+    notes: dict[str, str], refused: bool, tmp_path: Path
+) -> None:
+    row = {KernelKey.of(POINTWISE, Bits(8, 8)): Row(1.0, 0.0, 9)}
+    LatencyTable(row, notes).write(tmp_path / "t.csv")
+    if not refused:
+        load_target("this-cpu", table=tmp_path / "t.csv")
+        return
+    with pytest.raises(TargetError, match=r"8-bit weights 'signed'.*delete the table"):
+        load_target("this-cpu", table=tmp_path / "t.csv")

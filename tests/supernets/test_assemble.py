@@ -1,0 +1,79 @@
+"""Names of foreign origin in code that torch generates: none gets there."""
+
+import ast
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.export.plain.source import source_of
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Activation, Image, Linear
+from search_spaces.space import SearchSpace
+from supernets.assemble import assemble, module_name, scale_name, steps_of
+from supernets.supernet import Supernet
+
+HOSTILE = [
+    'a" if print("ran") else "a',
+    'a"); print("ran"); ("',
+    '"""\nprint("ran")\n"""',
+    "a'\nprint('ran')\n#",
+    "__class__",
+    "forward",
+    "training",
+    "_modules",
+]
+
+
+def named(address: str) -> Graph:
+    """A network with a node at any address, past the rule that refuses it."""
+    graph = Graph(Image(1, 4))
+    graph.nodes[address] = Node(Activation("relu"), ("input",))
+    graph.nodes["head"] = Node(Linear(2), (address,))
+    return graph
+
+
+def tensors(step):
+    shape = step.op.weight_shape(*step.inputs)
+    return {} if shape is None else {"weight": torch.ones(shape), "bias": torch.zeros(shape[0])}
+
+
+@pytest.mark.parametrize("address", HOSTILE)
+def test_no_address_runs_even_past_the_rule(address, capsys):
+    graph = named(address)
+    module = assemble(steps_of(graph), tensors, {})
+    assert module(torch.ones(1, 1, 4, 4)).tolist() == [[16.0, 16.0]]
+    assert '"' not in module.code.replace('"""', "")
+    source = source_of(graph, module, {})
+    made: dict[str, object] = {"__file__": "model.py"}
+    exec(compile(source, "model.py", "exec"), made)
+    assert made["Network"]()(torch.ones(1, 1, 4, 4)).shape == (1, 2)
+    assert capsys.readouterr().out == ""
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_source_holds_names_of_ours_only(address):
+    graph = named(address) if address not in ("input", "head") else named("x")
+    module = assemble(steps_of(graph), tensors, {})
+    source = source_of(graph, module, {})
+    assert source.isascii()
+    ast.parse(source)
+
+
+@given(st.lists(st.text("a_.-é5f", min_size=1, max_size=6), min_size=2, max_size=2, unique=True))
+def test_distinct_addresses_have_distinct_names(addresses):
+    one, other = addresses
+    names = {module_name(one), module_name(other), scale_name((one, 0)), scale_name((other, 0))}
+    assert len(names) == 4
+    assert all(name.isidentifier() and name.isascii() for name in names)
+
+
+@pytest.mark.parametrize("address", ["keys", "training", "pop", "type", "forward", "_modules"])
+def test_an_address_may_be_called_like_a_part_of_torch(address):
+    graph = Graph(Image(1, 4))
+    graph.add(address, Activation("relu"))
+    graph.add("head", Linear(2))
+    supernet = Supernet(SearchSpace(graph), seed=0)
+    assert supernet(torch.ones(1, 1, 4, 4), ()).shape == (1, 2)
+    assert supernet.node(address) is supernet.node(address)

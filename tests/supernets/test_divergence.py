@@ -1,0 +1,99 @@
+"""Training that learns nothing is stopped, and the setting to change is named."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from supernets.divergence import TrainingDiverged, guess_loss, is_useless, remedy
+from supernets.schedule import TrainingSettings
+from tests.supernets.training import SETTINGS, train_stripes
+
+STEPS = [torch.full((3,), -4.0)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "blamed"),
+    [
+        ({"learning_rate": 1e6, "weight_decay": 0.0}, "lower learning_rate from 1e+06"),
+        ({"learning_rate": 1e6}, "lower learning_rate from 1e+06"),
+        ({"learning_rate": 100.0}, "lower learning_rate from 100"),
+        ({"step_rate": 1e6}, "lower step_rate from 1e+06"),
+        ({"weight_decay": 4.5}, "lower weight_decay from 4.5"),
+    ],
+)
+def test_the_setting_that_caused_it_is_named(
+    settings: dict[str, float], blamed: str, tmp_path: Path
+) -> None:
+    wild = replace(SETTINGS, float_epochs=6, **settings)
+    with pytest.raises(TrainingDiverged) as end:
+        train_stripes(tmp_path / "state", settings=wild)
+    assert blamed in str(end.value)
+    assert "train anew" in str(end.value)
+
+
+@pytest.mark.parametrize(("rate", "decay"), [(0.2, 5.0), (0.2, 1e6), (1.0, 1.0), (0.1, math.inf)])
+def test_a_decay_of_more_than_all_is_refused(rate: float, decay: float) -> None:
+    with pytest.raises(ValueError, match=r"weight_decay must be below 1 / learning_rate = \d+"):
+        TrainingSettings(learning_rate=rate, weight_decay=decay)
+
+
+def test_a_guess_has_the_entropy_of_the_labels() -> None:
+    labels = torch.tensor([0, 0, 0, 2])
+    assert guess_loss(labels, smoothing=0.0) == pytest.approx(
+        -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    )
+    even = torch.tensor([0, 1, 2])
+    logits = torch.zeros(3, 3)
+    expected = cross_entropy(logits, even, label_smoothing=0.1).item()
+    assert guess_loss(even, smoothing=0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("losses", "growth", "ends", "useless"),
+    [
+        ([1.0, 1.2], 1.0, True, False),
+        ([2.2, 2.4, 2.3], 1.0, True, False),  # as good as a guess: told, but it may be the data
+        ([3.0, 3.1, 3.0], 1.0, True, True),
+        ([3.0, 3.1, 3.0], 1.0, False, False),  # it may recover
+        ([1.0, 5.0], 1.0, True, False),  # two steps say little
+        ([30.0, 40.0], 1.0, False, True),
+        ([2.2, 2.3], 0.01, True, True),
+        ([2.2, 2.3], 100.0, True, True),
+        ([0.5, 0.6], 100.0, True, False),
+        ([math.inf, 1.0], 1.0, False, True),
+    ],
+)
+def test_what_is_useless(losses: list[float], growth: float, ends: bool, useless: bool) -> None:
+    assert is_useless(losses, guess=2.3, untrained=2.5, growth=growth, ends=ends) is useless
+
+
+def test_settings_near_their_defaults_are_not_blamed() -> None:
+    told = remedy(TrainingSettings(), growth=1.0, steps=STEPS)
+    assert "lower learning_rate from 0.2 to 0.067 or raise warmup" in told
+    assert "default" not in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "growth", "log_step", "first"),
+    [
+        ({"momentum": 0.999}, 50.0, -4.0, "momentum from 0.999"),
+        ({"gradient_clip": 1e5}, 2.0, 1e4, "gradient_clip from 100000"),
+        ({"step_rate": 50.0, "learning_rate": 2.0}, 2.0, 300.0, "step_rate from 50"),
+        ({"step_rate": 50.0, "learning_rate": 20.0}, 1e3, -4.0, "learning_rate from 20"),
+        ({"step_rate": 50.0}, 2.0, math.nan, "step_rate from 50"),
+        ({"weight_decay": 0.5, "step_rate": 50.0}, 1e-3, -4.0, "weight_decay from 0.5"),
+    ],
+)
+def test_what_moved_decides_which_comes_first(
+    settings: dict[str, float], growth: float, log_step: float, first: str
+) -> None:
+    steps = [*STEPS, torch.full((2,), log_step)]
+    told = remedy(TrainingSettings(**settings), growth=growth, steps=steps)
+    assert f"lower {first} towards its default" in told
+    assert all(name in told for name in settings)
