@@ -27,7 +27,8 @@ from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
 from supernets.train import TrainingSettings, train

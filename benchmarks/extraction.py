@@ -28,8 +28,10 @@ from search_spaces.residual import residual
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.assemble import module_name
 from supernets.calibrate import initialise_steps
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed, values
 from supernets.extract import Extracted, calibrated, detached
+from supernets.fold import fold_norms
 from supernets.supernet import Supernet
 
 POLICY = Policy(
@@ -99,7 +101,7 @@ def compare(supernet: Supernet, images: list[Tensor], count: int) -> tuple[Row, 
         full = calibrated(detached(supernet, genotype, quantize=False), images)
         difference = full.module(images[0]) - deploy(full).module()(images[0])
         row.full_precision = max(row.full_precision, difference.abs().max().item())
-        for kind, error in layer_errors(extracted, deployed):
+        for kind, error in layer_errors(extracted, fold_norms(extracted.deployed())):
             layers[kind] = max(layers[kind], error)
     row.seconds = statistics.median(times)
     return row, layers
@@ -115,8 +117,8 @@ def layer_errors(extracted: Extracted, deployed: Deployed) -> Iterator[tuple[str
         assert isinstance(conv, nn.Conv2d)
         x = torch.randn(4, conv.in_channels, 8, 8, generator=torch.Generator().manual_seed(0))
         expected = extracted.module.get_submodule(module_name(norm))(conv(x))
-        layer = deployed.layers[address]
-        weight, bias = torch.from_numpy(layer.weight_values()), torch.from_numpy(layer.bias)
+        held = deployed.parameters[address]
+        weight, bias = (torch.from_numpy(values(held[name])) for name in ("weight", "bias"))
         found = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)
         quant = extracted.graph.nodes[address].op.weight
         per_channel = quant is not None and isinstance(quant.granularity, PerChannel)

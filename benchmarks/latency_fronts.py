@@ -38,6 +38,7 @@ from nas.recipe import Recipe, validate_recipe
 from nas.search.front import measured_front, nondominated
 from nas.search.guided import Guided
 from nas.search.loop import search
+from nas.steps.measuring import deployment_of
 from nas.steps.profiling import profiled
 from nas.steps.searching import archive_of, evaluator_of
 from nas.steps.training import trained
@@ -46,8 +47,6 @@ from nas.targets.profiling.whole import in_turns, measure
 from search_spaces.ops import Conv2d
 from search_spaces.quant import bits_of
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
-from supernets.deploy import deploy
-from supernets.extract import extract
 from supernets.supernet import Supernet
 
 FloatArray = NDArray[np.float64]
@@ -193,11 +192,11 @@ def measured(
 
 def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> FloatArray:
     """Milliseconds `(n,)` of the exported networks, end to end."""
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, 512)
+    deployment = deployment_of(plan, supernet)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
         for genotype, path in zip(picked, paths, strict=True):
-            export_onnx(deploy(extract(supernet, genotype, calibration)), path, metadata={})
+            export_onnx(deployment(genotype), path, metadata={})
         return in_turns(paths, backend=OnnxRuntime())
 
 
@@ -205,12 +204,8 @@ def tested(
     plan: Plan, supernet: Supernet, picked: Sequence[Genotype]
 ) -> dict[Genotype, Evaluation]:
     """The same networks on the test images, which no search has seen."""
-    evaluate = SupernetEvaluator(
-        supernet,
-        plan.task.calibration(plan.recipe.search.calibration_images, 512),
-        [*plan.task.test_batches(512)],
-        seed=plan.recipe.seed,
-    )
+    batches = [*plan.task.test_batches(512)]
+    evaluate = SupernetEvaluator(deployment_of(plan, supernet), batches, seed=plan.recipe.seed)
     return {one.genotype: one for one in flat(evaluate(picked))}
 
 

@@ -27,7 +27,8 @@ from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from nas.targets.transfer import KnownTargets, Transfer
 from search_spaces.space import SearchSpace
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.state import TrainingState
 from supernets.supernet import Supernet

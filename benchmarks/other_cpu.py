@@ -34,7 +34,8 @@ from search_spaces.policy import LayerPrecision, Policy, uniform
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace
 from supernets.calibrate import initialise_steps
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
 from supernets.train import TrainingSettings, train

@@ -18,8 +18,7 @@ from nas.search.loop import search
 from nas.targets import legal, load_target
 from nas.tasks import DigitsTask
 from search_spaces.residual import residual
-from supernets.deploy import deploy
-from supernets.extract import extract
+from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 from supernets.train import TrainingSettings, train
 
@@ -38,15 +37,15 @@ def main(folder: Path) -> None:
 
     goal = Goal(target.name, target.compile(space), objectives=("latency_ms",))
     searcher = Guided(Problem(space, (goal,)), seed=0)
-    calibration, validation = task.calibration(256, 256), [*task.batches("validation", 256)]
-    evaluate = SupernetEvaluator(supernet, calibration, validation, seed=0)
+    deployment = Deployment(supernet, task.calibration(256, 256))
+    evaluate = SupernetEvaluator(deployment, [*task.batches("validation", 256)], seed=0)
     archive = Archive(folder / "archive.journal", space, study="quickstart")
     front = measured_front(goal, search(searcher, evaluate, archive, budget=40, batch=10))
     for found in front:
         latency = goal.costs["latency_ms"](np.array([found.genotype]))[0]
         print(f"{latency:.3f} ms  {found.metrics['error']:5.2f} % error  {found.genotype}")
 
-    deployed = deploy(extract(supernet, front[-1].genotype, calibration))
+    deployed = deployment(front[-1].genotype)
     written = export_onnx(deployed, folder / "subnet.onnx", metadata={})
     checked = verify(written.path, deployed, *next(task.test_batches(1000)))
     print(f"{written.path}: {written.file_bytes:,} bytes, {checked.file_accuracy:.1f} % on test")

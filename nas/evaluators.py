@@ -28,8 +28,7 @@ from nas.evaluate import (
     no_rival,
 )
 from search_spaces.space import Genotype, SearchSpace
-from supernets.deploy import deploy
-from supernets.extract import extract
+from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 
 
@@ -40,37 +39,30 @@ class SupernetEvaluator:
     measured by itself, from the same random state, so its result depends on nothing else.
 
     Args:
-        supernet: The trained weights; moved to `device`, else never modified.
-        calibration: Batches of images, `(n, c, h, w)`, for statistics and ranges.
+        deployment: Makes the networks that are measured, and says on which device.
         validation: Batches of images and labels, `(n,)`; search sees no other data. A subnet may
             be stopped between two batches.
         seed: The run's seed, noted in every evaluation.
-        device: Where to compute.
         threads: Of torch, while measuring; `None` leaves the process as it is.
         whole: How many of the images the search shows; the others were held back from it.
     """
 
     def __init__(
         self,
-        supernet: Supernet,
-        calibration: Sequence[Tensor],
+        deployment: Deployment,
         validation: Sequence[tuple[Tensor, Tensor]],
         *,
         seed: int,
-        device: torch.device | str = "cpu",
         threads: int | None = None,
         whole: int | None = None,
     ) -> None:
-        if not calibration or not sum(len(labels) for _, labels in validation):
+        if not sum(len(labels) for _, labels in validation):
             raise ValueError(
-                f"a supernet evaluator needs calibration and validation images, given "
-                f"{len(calibration)} and {len(validation)} batches"
+                f"a supernet evaluator needs validation images, given {len(validation)} batches"
             )
-        self._supernet = supernet.to(device)
-        self._calibration = [images.to(device) for images in calibration]
+        self._deployment, device = deployment, deployment.device
         self._validation = [(x.to(device), y.to(device)) for x, y in validation]
         self._seed = seed
-        self._device = torch.device(device)
         self._threads = threads
         self._whole = whole or sum(len(labels) for _, labels in validation)
 
@@ -92,14 +84,13 @@ class SupernetEvaluator:
                     f"evaluating genotype {genotype} failed: {type(error).__name__}: {error}"
                 ) from error
             seconds = time.perf_counter() - start
-            where = place(self._device)
+            where = place(self._deployment.device)
             yield [Evaluation(genotype, metrics, self._seed, seconds, where, answers)]
 
     def _measured(
         self, genotype: Genotype, rival: Answers | None
     ) -> tuple[dict[str, float], Answers]:
-        extracted = extract(self._supernet, genotype, self._calibration)
-        module = deploy(extracted).module().to(self._device)
+        module = self._deployment(genotype).module().to(self._deployment.device)
         wrong, loss = np.zeros(0, dtype=np.bool_), 0.0
         with torch.inference_mode():
             for images, labels in self._validation:
@@ -115,17 +106,18 @@ class SupernetEvaluator:
 
     def factory(self) -> EvaluatorFactory:
         """Builds this evaluator in another process."""
-        tensors = {f"state.{name}": t for name, t in self._supernet.state_dict().items()}
-        for index, images in enumerate(self._calibration):
+        supernet = self._deployment.supernet
+        tensors = {f"state.{name}": t for name, t in supernet.state_dict().items()}
+        for index, images in enumerate(self._deployment.calibration):
             tensors[f"calibration.{index}"] = images
         for index, (images, labels) in enumerate(self._validation):
             tensors[f"validation.{index}"], tensors[f"labels.{index}"] = images, labels
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
         build = partial(
             _rebuilt,
-            space=self._supernet.space,
+            space=supernet.space,
             seed=self._seed,
-            device=str(self._device),
+            device=str(self._deployment.device),
             threads=self._threads,
             whole=self._whole,
         )
@@ -148,7 +140,9 @@ def _pinned(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _rebuilt(arrays: Arrays, *, space: SearchSpace, seed: int, **options: Any) -> SupernetEvaluator:
+def _rebuilt(
+    arrays: Arrays, *, space: SearchSpace, seed: int, device: str, **options: Any
+) -> SupernetEvaluator:
     tensors = {name: _shared(array) for name, array in arrays.items()}
 
     def part(kind: str) -> list[Tensor]:
@@ -159,8 +153,8 @@ def _rebuilt(arrays: Arrays, *, space: SearchSpace, seed: int, **options: Any) -
     state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
     supernet.load_state_dict(state, assign=True)
     validation = list(zip(part("validation."), part("labels."), strict=True))
-    calibration = part("calibration.")
-    return SupernetEvaluator(supernet, calibration, validation, seed=seed, **options)
+    deployment = Deployment(supernet, part("calibration."), device=device)
+    return SupernetEvaluator(deployment, validation, seed=seed, **options)
 
 
 def _shared(array: NDArray[Any]) -> Tensor:

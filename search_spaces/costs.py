@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Hashable)
 FloatArray = NDArray[np.float64]
 KernelCost = Callable[[Kernel], float]
 
-BIAS_BYTES = 4
+PARAMETER_BYTES = 4
 SCALE_BYTES = 4
 _CHUNK = 1 << 13
 
@@ -50,9 +50,9 @@ def parameters(kernel: Kernel) -> float:
     """Weights and biases, with norms folded in."""
     return float(
         sum(
-            math.prod(shape) + op.bias_length(*reads)
+            math.prod(parameter.shape)
             for op, reads in kernel.members()
-            if (shape := op.weight_shape(*reads)) is not None
+            for parameter in op.deployed(*reads).values()
         )
     )
 
@@ -63,14 +63,16 @@ def model_bytes(kernel: Kernel) -> float:
 
 
 def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
-    """Bytes of an operator's weight at `weight_bits`, its bias and its scales."""
-    shape = op.weight_shape(*reads)
-    if shape is None:
-        return 0
+    """Bytes of an operator's weight at `weight_bits`, its scales and its other parameters."""
+    held = dict(op.deployed(*reads))
+    weight = held.pop("weight", None)
+    others = sum(math.prod(parameter.shape) for parameter in held.values()) * PARAMETER_BYTES
+    if weight is None:
+        return others
     per_channel = op.weight is not None and isinstance(op.weight.granularity, PerChannel)
-    scales = 0 if op.weight is None else shape[0] if per_channel else 1
-    packed = math.ceil(math.prod(shape) * weight_bits / 8)
-    return packed + op.bias_length(*reads) * BIAS_BYTES + scales * SCALE_BYTES
+    scales = 0 if op.weight is None else weight.shape[0] if per_channel else 1
+    packed = math.ceil(math.prod(weight.shape) * weight_bits / 8)
+    return packed + others + scales * SCALE_BYTES
 
 
 def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:

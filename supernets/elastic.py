@@ -1,7 +1,8 @@
 """What every operator is to a supernet: its parameters, what it computes, its stock layer.
 
-An operator adds one case to each of three functions. How shared parameters become those of one
-subnet is the same for all of them: `corner` takes the first channels and the centre of kernels.
+An operator adds one case to `compute`, and one to `stock` where torch has a layer for it. How
+shared parameters become those of one subnet is the same for all of them and follows from the roles
+of their axes: `corner` takes the first channels and the centre of windows.
 """
 
 # ruff: noqa: ARG001  # every case of a dispatched function takes the same arguments
@@ -26,38 +27,29 @@ from search_spaces.ops import (
     Linear,
     Multiply,
     Op,
+    Parameter,
     Shape,
 )
 
 Tensors = Mapping[str, Tensor]
 
-_CHANNEL_AXES = 2
 
+def corner(shared: Tensor, parameter: Parameter) -> Tensor:
+    """The part of `shared` that a subnet with this `parameter` uses, as a view.
 
-def corner(shared: Tensor, shape: Shape) -> Tensor:
-    """The part of `shared` that a subnet of this `shape` uses, as a view.
-
-    The first entries along output and input channels, the centre along the kernel's axes.
+    The first entries along output and input channels, the centre along the axes of a window.
     """
-    for axis, (whole, length) in enumerate(zip(shared.shape, shape, strict=True)):
+    axes = zip(shared.shape, parameter.shape, parameter.roles, strict=True)
+    for axis, (whole, length, role) in enumerate(axes):
         if length != whole:
-            start = 0 if axis < _CHANNEL_AXES else (whole - length) // 2
+            start = (whole - length) // 2 if role == "window" else 0
             shared = shared.narrow(axis, start, length)
     return shared
 
 
 def sliced(op: Op, shared: Tensors, *inputs: Shape) -> dict[str, Tensor]:
     """The parameters of a resolved `op` that reads `inputs`, as views into the `shared` ones."""
-    return {name: corner(shared[name], s) for name, s in parameter_shapes(op, *inputs).items()}
-
-
-@singledispatch
-def parameter_shapes(op: Op, *inputs: Shape) -> dict[str, Shape]:
-    """The shapes of the parameters of a resolved operator, by name; `weight` is what is quantized.
-
-    Output channels come first, input channels second, kernel axes last.
-    """
-    return {}
+    return {name: corner(shared[name], part) for name, part in op.parameters(*inputs).items()}
 
 
 @singledispatch
@@ -73,6 +65,12 @@ def compute(op: Op, tensors: Tensors, *x: Tensor) -> Tensor:
 def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
     """The torch layer with the parameters `tensors`; None where `compute` is all there is."""
     return None
+
+
+@singledispatch
+def statistics(op: Op, layer: nn.Module) -> dict[str, Tensor]:
+    """What calibration set in the stock `layer` of an operator, by the names that `stock` reads."""
+    return {}
 
 
 def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
@@ -95,12 +93,6 @@ def _(op: Image, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return nn.Upsample((op.size, op.size), mode="bilinear")
 
 
-@parameter_shapes.register
-def _(op: Conv2d, *inputs: Shape) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {"weight": op.weight_shape(*inputs)}
-    return {**shapes, "bias": (op.out,)} if op.bias else shapes
-
-
 @compute.register
 def _(op: Conv2d, tensors: Tensors, *x: Tensor) -> Tensor:
     return F.conv2d(x[0], tensors["weight"], tensors.get("bias"), op.stride, padding=op.kernel // 2)
@@ -110,11 +102,6 @@ def _(op: Conv2d, tensors: Tensors, *x: Tensor) -> Tensor:
 def _(op: Conv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     shape = (inputs[0][0], op.out, op.kernel, op.stride, op.kernel // 2)
     return filled(nn.Conv2d(*shape, bias="bias" in tensors, device="meta"), tensors)
-
-
-@parameter_shapes.register
-def _(op: DepthwiseConv2d, *inputs: Shape) -> dict[str, Shape]:
-    return {"weight": op.weight_shape(*inputs)}
 
 
 @compute.register
@@ -134,12 +121,6 @@ def _(op: DepthwiseConv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return filled(layer, tensors)
 
 
-@parameter_shapes.register
-def _(op: Linear, *inputs: Shape) -> dict[str, Shape]:
-    # Not flattened here: channels are sliced before the rows run together.
-    return {"weight": (op.out, *inputs[0]), "bias": (op.out,)}
-
-
 @compute.register
 def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
     # Contiguous, since a strided weight takes another path through BLAS and other last bits.
@@ -154,24 +135,28 @@ def _(op: Linear, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return layer if len(inputs[0]) == 1 else nn.Sequential(nn.Flatten(), layer)
 
 
-@parameter_shapes.register
-def _(op: BatchNorm2d, *inputs: Shape) -> dict[str, Shape]:
-    return {"scale": inputs[0][:1], "shift": inputs[0][:1]}
-
-
 @compute.register
 def _(op: BatchNorm2d, tensors: Tensors, *x: Tensor) -> Tensor:
-    return F.batch_norm(x[0], None, None, tensors["scale"], tensors["shift"], training=True)
+    scale, shift = tensors["scale"], tensors["shift"]
+    return F.batch_norm(x[0], None, None, scale, shift, training=True, eps=op.epsilon)
 
 
 @stock.register
 def _(op: BatchNorm2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
     # No momentum: statistics are the plain average over the calibration batches.
-    layer = nn.BatchNorm2d(inputs[0][0], momentum=None, device=tensors["scale"].device)
+    device = tensors["scale"].device
+    layer = nn.BatchNorm2d(inputs[0][0], eps=op.epsilon, momentum=None, device=device)
+    held = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "variance"}
     with torch.no_grad():
-        layer.weight.copy_(tensors["scale"])
-        layer.bias.copy_(tensors["shift"])
+        for theirs, ours in held.items():
+            if ours in tensors:
+                getattr(layer, theirs).copy_(tensors[ours])
     return layer
+
+
+@statistics.register
+def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
+    return {"mean": layer.get_buffer("running_mean"), "variance": layer.get_buffer("running_var")}
 
 
 _FUNCTIONS = {

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision
-from supernets.assemble import SITE, Slot, Step, assemble, read_scale, steps_of
-from supernets.elastic import Tensors, sliced
+from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
+from supernets.deployed import Deployed, Stored
+from supernets.elastic import Tensors, sliced, statistics
 from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import Grid
 from supernets.supernet import Supernet
@@ -31,16 +34,29 @@ class Extracted:
     Attributes:
         module: Stock layers; images `(batch, channels, height, width)` to logits.
         graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
-        weights: The integer form of every quantized weight, by address.
+        parameters: By address and name; a quantized weight as integers, in the shape that a device
+            holds.
         inputs: How every quantized input is quantized, by address and position.
         images: The first calibration batch; None until calibrated.
     """
 
     module: fx.GraphModule
     graph: Graph
-    weights: Mapping[str, IntegerTensor]
+    parameters: Mapping[str, Mapping[str, Stored]]
     inputs: Mapping[Slot, ActivationScale]
     images: Tensor | None = None
+
+    def deployed(self) -> Deployed:
+        """The subnet as it is, its norms with their statistics, before any rewriting."""
+        layers = dict(self.module.named_children())
+        parameters: dict[str, Mapping[str, Stored]] = {}
+        for address, node in self.graph.nodes.items():
+            layer = layers.get(module_name(address))
+            found = {} if layer is None else statistics(node.op, layer)
+            held = {name: _numpy(tensor) for name, tensor in found.items()}
+            if held or address in self.parameters:
+                parameters[address] = {**self.parameters.get(address, {}), **held}
+        return Deployed(self.graph, parameters, self.inputs)
 
 
 def extract(
@@ -73,7 +89,7 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
     resolved = supernet.space.decode(genotype)
     graph = resolved if quantize else full_precision(resolved)
     steps = steps_of(graph)
-    weights = {s.address: w for s in steps if (w := _weight(supernet, s)) is not None}
+    parameters = {s.address: held for s in steps if (held := _parameters(supernet, s))}
     inputs = {
         (step.address, position): _activation_scale(supernet, step, position)
         for step in steps
@@ -86,10 +102,29 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
 
     device = next(supernet.parameters()).device
     module = assemble(steps, tensors, inputs, device=device)
-    return Extracted(module, graph, weights, inputs)
+    return Extracted(module, graph, parameters, inputs)
 
 
-def _weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
+def _parameters(supernet: Supernet, step: Step) -> dict[str, Stored]:
+    """The parameters of one node by name, in the shapes that a device holds."""
+    shared = supernet.node(step.address)
+    shapes = {name: part.shape for name, part in step.op.deployed(*step.inputs).items()}
+    held: dict[str, Stored] = {
+        name: _numpy(tensor).reshape(shapes.get(name, tensor.shape))
+        for name, tensor in sliced(step.op, shared.parameters_by_name(), *step.inputs).items()
+    }
+    for name, part in step.op.deployed(*step.inputs).items():
+        held.setdefault(name, np.zeros(part.shape, np.float32))
+    integers = _integer_weight(supernet, step)
+    return held if integers is None else {**held, "weight": integers}
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float32]:
+    """A copy of `tensor` that nobody else changes."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _integer_weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
     shared, quant = supernet.node(step.address), step.op.weight
     if quant is None or shared.weight is None:
         return None

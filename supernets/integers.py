@@ -33,6 +33,23 @@ class IntegerTensor:
         return offset.astype(np.float32) * self.scale.reshape(column)
 
 
+@dataclass(frozen=True, eq=False)
+class IntegerBias:
+    """A bias as integer runtimes add it to their accumulator: `scale * codes`.
+
+    Attributes:
+        codes: int32, `(out,)`.
+        scale: float32, `(out,)`: the scale of the input times that of the weight.
+    """
+
+    codes: NDArray[np.int32]
+    scale: NDArray[np.float32]
+
+    def values(self) -> NDArray[np.float32]:
+        """The bias in float32."""
+        return self.codes.astype(np.float32) * self.scale
+
+
 @dataclass(frozen=True)
 class ActivationScale:
     """How one input of an operator is quantized: `scale * (code - zero_point)`, one for the tensor.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from search_spaces.choice import variants
 from search_spaces.costs import SpaceKernels
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Op, Parameter
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
-from supernets.elastic import compute, parameter_shapes, sliced
+from supernets.elastic import compute, sliced
 from supernets.quantizers import Quantizer
 
 # Called with a node's address, the slot of the input and the input, before it is quantized.
@@ -42,10 +42,12 @@ def plan(space: SearchSpace, genotype: Genotype) -> Plan:
 class SharedNode(nn.Module):
     """The largest parameters of one node and the quantizers of its weight and of its inputs."""
 
-    def __init__(self, op: Op, shapes: dict[str, Shape], generator: torch.Generator) -> None:
+    def __init__(
+        self, op: Op, parameters: Mapping[str, Parameter], generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.tensors = nn.ParameterDict(
-            {name: _initial(name, shape, generator) for name, shape in shapes.items()}
+            {name: _initial(parameter, generator) for name, parameter in parameters.items()}
         )
         weights, activations = [*_quants(op.weight)], [*_quants(op.activation)]
         if any(isinstance(quant.granularity, PerChannel) for quant in activations):
@@ -53,7 +55,7 @@ class SharedNode(nn.Module):
                 f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
                 "convolutions and linear layers; give activations PerTensor()"
             )
-        channels = shapes["weight"][0] if "weight" in shapes else 1
+        channels = parameters["weight"].shape[0] if "weight" in parameters else 1
         self.weight = Quantizer(weights, channels) if weights else None
         self.inputs = nn.ModuleList(
             Quantizer(activations) for _ in range(op.arity * bool(activations))
@@ -98,12 +100,19 @@ def _quants(precision: Quant | None) -> Iterator[Quant]:
     return (form for form in variants(precision) if form is not None)
 
 
-def _initial(name: str, shape: Shape, generator: torch.Generator) -> nn.Parameter:
-    """Kaiming's normal weights (He et al. 2015, eq. 10), norms that change nothing, zero biases."""
-    if name == "weight":
-        deviation = math.sqrt(2.0 / math.prod(shape[1:]))
-        return nn.Parameter(torch.randn(shape, generator=generator) * deviation)
-    return nn.Parameter(torch.ones(shape) if name == "scale" else torch.zeros(shape))
+def _initial(parameter: Parameter, generator: torch.Generator) -> nn.Parameter:
+    """What training begins with; `fan_in` is Kaiming's normal (He et al. 2015, eq. 10)."""
+    shape = parameter.shape
+    match parameter.start:
+        case "fan_in":
+            fan_in = math.prod(
+                n for n, role in zip(shape, parameter.roles, strict=True) if role != "out"
+            )
+            return nn.Parameter(torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_in))
+        case "ones":
+            return nn.Parameter(torch.ones(shape))
+        case "zeros":
+            return nn.Parameter(torch.zeros(shape))
 
 
 class Supernet(nn.Module):
@@ -120,10 +129,10 @@ class Supernet(nn.Module):
         super().__init__()
         self.space = space
         generator = torch.Generator().manual_seed(seed)
-        shapes = largest_shapes(space)
+        parameters = largest_parameters(space)
         self.nodes = nn.ModuleDict(
             {
-                _key(address): SharedNode(node.op, shapes[address], generator)
+                _key(address): SharedNode(node.op, parameters[address], generator)
                 for address, node in space.graph.nodes.items()
             }
         )
@@ -178,20 +187,21 @@ class Supernet(nn.Module):
         return groups
 
 
-def largest_shapes(space: SearchSpace) -> dict[str, dict[str, Shape]]:
-    """For every node, the smallest parameter shapes that hold those of all its forms."""
+def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
+    """For every node, the smallest parameters that hold those of all its forms."""
     kernels = SpaceKernels(_without_precision(space))
-    shapes: dict[str, dict[str, Shape]] = {}
+    found: dict[str, dict[str, Parameter]] = {}
     for address, table in kernels.tables.items():
-        largest = shapes[address] = {}
+        largest = found[address] = {}
         for number in set(table.values.flat):
             kernel = kernels.kernels[number]
             if kernel is None:
                 continue
-            for name, shape in parameter_shapes(kernel.op, *kernel.inputs).items():
-                known = largest.get(name, shape)
-                largest[name] = tuple(map(max, known, shape))
-    return shapes
+            for name, parameter in kernel.op.parameters(*kernel.inputs).items():
+                known = largest[name].shape if name in largest else parameter.shape
+                shape = tuple(map(max, known, parameter.shape))
+                largest[name] = replace(parameter, shape=shape)
+    return found
 
 
 def _without_precision(space: SearchSpace) -> SearchSpace:

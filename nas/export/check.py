@@ -21,7 +21,7 @@ from nas.export.policy import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
 from search_spaces.documents import Source, parse_json
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 from supernets.integers import IntegerTensor
 
 
@@ -116,9 +116,8 @@ def _network_logits(deployed: Deployed, batches: tuple[Tensor, ...]) -> Iterator
 def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Exporter) -> None:
     """Raise `ExportError` where the precision that a file holds is not the one of `deployed`."""
     for address, node in deployed.graph.nodes.items():
-        layer = deployed.layers.get(address)
-        weight = None if layer is None else layer.weight
-        if layer is None and node.op.activation is None:
+        weight = deployed.weight(address)
+        if weight is None and node.op.activation is None:
             continue
         if address not in held:
             raise ExportError(f"the file has no node {address!r}; export the network again")
@@ -173,7 +172,11 @@ def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
     }
     quantizers = len(readings) if form.shares_quantizers else len(deployed.inputs)
     for what, found, wanted in (
-        ("operators with a weight", opened.weighted, len(deployed.layers)),
+        (
+            "operators with a weight",
+            opened.weighted,
+            sum("weight" in held for held in deployed.parameters.values()),
+        ),
         ("quantizers", opened.quantizers, quantizers),
     ):
         if found != wanted:

@@ -17,7 +17,7 @@ from nas.export.containers import ExportError
 from search_spaces.documents import Source, checked, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 Logits = NDArray[np.float32]
 

@@ -17,9 +17,8 @@ from nas.export.operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
-from search_spaces.ops import Image
 from search_spaces.quant import PerChannel, Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 INPUT, OUTPUT = "image", "logits"
 METADATA_PREFIX = "elastic_nas."
@@ -92,7 +91,7 @@ def _write_nodes(deployed: Deployed, writer: Writer, source_size: int | None) ->
     rounded = on_one_grid | _clamped_onto(deployed.graph, on_one_grid)
     values = {"input": Value(_resized(graph, writer, source_size))}
     for address, node in graph.nodes.items():
-        if isinstance(node.op, Image):
+        if not node.inputs:
             continue
         site = Site(
             writer,
@@ -100,8 +99,7 @@ def _write_nodes(deployed: Deployed, writer: Writer, source_size: int | None) ->
             tuple(values[read] for read in node.inputs),
             tuple(shapes[read] for read in node.inputs),
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
-            deployed.layers.get(address),
-            deployed.integer_bias(address) if address in deployed.layers else None,
+            deployed.parameters.get(address, {}),
             one_grid=address in on_one_grid,
             rounded=address in rounded,
         )

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any
 
@@ -20,12 +21,11 @@ from search_spaces.ops import (
     GlobalPool,
     Linear,
     Multiply,
-    Nonlinearity,
     Op,
     Shape,
 )
-from supernets.deploy import IntegerBias, Layer
-from supernets.integers import ActivationScale, IntegerTensor
+from supernets.deployed import Stored, values
+from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -44,8 +44,7 @@ class Site:
     inputs: tuple[Value, ...]
     shapes: tuple[Shape, ...]
     scales: tuple[ActivationScale | None, ...]
-    layer: Layer | None = None
-    integer_bias: IntegerBias | None = None
+    parameters: Mapping[str, Stored] = field(default_factory=dict)
     one_grid: bool = False
     rounded: bool = True
 
@@ -97,50 +96,42 @@ def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
 
 def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
     """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
-    if site.layer is None:
-        raise ExportError(f"node {site.address!r} has no weight; deploy the network again")
-    writer, layer, scale = site.writer, site.layer, site.scales[0]
-    if not isinstance(layer.weight, IntegerTensor):
+    writer, scale = site.writer, site.scales[0]
+    held, bias = (site.parameters.get(name) for name in ("weight", "bias"))
+    if held is None or bias is None or isinstance(held, IntegerBias):
+        raise ExportError(f"node {site.address!r} has no weight and bias; deploy the network again")
+    if not isinstance(held, IntegerTensor):
         if scale is not None:
             # Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to
             # 8 bits at load (1.31); this Max changes no number and keeps them as they are.
             x = writer.node("Max", x, writer.float32(_LOWEST))
-        weight, bias = writer.floats(layer.weight), writer.floats(layer.bias)
-        return site.node(op_type, x, weight, bias, **attributes)
+        return site.node(op_type, x, writer.floats(held), writer.floats(values(bias)), **attributes)
     on_integers = scale is not None and (site.rounded or op_type == "Gemm")
     # A convolution in groups is depthwise.
     in_pairs = "group" not in attributes
-    weight = writer.weight(
-        layer.weight, site.address, integer_kernel=on_integers, in_pairs=in_pairs
-    )
-    exact = site.integer_bias
-    if exact is None:
-        bias = writer.floats(layer.bias)
-    elif on_integers:
-        bias = writer.integer_bias(exact, layer.weight)
+    weight = writer.weight(held, site.address, integer_kernel=on_integers, in_pairs=in_pairs)
+    if on_integers and isinstance(bias, IntegerBias):
+        added = writer.integer_bias(bias, held)
     else:
-        bias = writer.floats(exact.codes.astype(np.float32) * exact.scale)
-    return site.node(op_type, x, weight, bias, **attributes)
-
-
-_CLAMPS: dict[Nonlinearity, tuple[float, float]] = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+        added = writer.floats(values(bias))
+    return site.node(op_type, x, weight, added, **attributes)
 
 
 def is_clamp(op: Op) -> bool:
-    """Whether `op` only cuts what it reads, which whoever reads it next can do on its codes."""
-    return isinstance(op, Activation) and op.function in _CLAMPS and op.activation is None
+    """Whether `op` only cuts its input, which the next reader can do on integer codes."""
+    return op.clamp is not None and op.activation is None
 
 
 @write.register
 def _(op: Activation, site: Site) -> Value:
     if is_clamp(op):
-        clamped = Value(site.writer.plain(site.inputs[0]), _CLAMPS[op.function])
+        clamped = Value(site.writer.plain(site.inputs[0]), op.clamp)
         return clamped if site.one_grid else Value(site.writer.plain(clamped))
     match op.function:
         case "relu":
             return site.node("Relu", site.read())
         case "relu6":
-            low, high = (site.writer.float32(end) for end in _CLAMPS["relu6"])
+            low, high = (site.writer.float32(end) for end in op.clamp or ())
             return site.node("Clip", site.read(), low, high)
         case "hardswish":
             return site.node("HardSwish", site.read())

@@ -21,14 +21,13 @@ from search_spaces.ops import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
-    Image,
     Linear,
     Op,
     Shape,
 )
 from search_spaces.quant import PerChannel
-from supernets.deploy import IntegerBias, Layer
-from supernets.integers import ActivationScale, IntegerTensor
+from supernets.deployed import Stored
+from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 # The kernels of `onnx_bytes`: norms vanish into the convolution before them.
 ONNX_FUSION = Fusion(
@@ -57,7 +56,7 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
     and names that the writer makes for such a kernel, counted by making them for one channel. The
     kernel of the image carries what every file has once.
     """
-    if isinstance(kernel.op, Image):
+    if not kernel.inputs:
         return float(_frame_bytes(kernel.op))
     ranks = tuple(len(shape) for shape in kernel.inputs)
     shape = kernel.op.weight_shape(*kernel.inputs)
@@ -94,15 +93,15 @@ def _surrounding_bytes(
     writer = Writer(eight_bit_weights, named=_NAMES_TAKEN)
     inputs = tuple(Value(writer.fresh("t")) for _ in ranks)
     shapes = tuple((1,) * length for length in ranks)
-    layer, bias = _stand_in(op, rank) if rank else (None, None)
-    value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), layer, bias))
+    held = _stand_in(op, rank) if rank else {}
+    value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), held))
     for follower in fused:
-        if not isinstance(follower, BatchNorm2d):
+        if not follower.folds:
             scales = _scales(follower, first=1.0 + op.arity)
             value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
-    held = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
+    body = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
     content = _content_bytes(op, (1,) * rank, eight_bit_weights) if rank else 0
-    return held.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
+    return body.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
 
 
 def _stated_bytes(op: Op) -> int:
@@ -117,17 +116,16 @@ def _scales(op: Op, *, first: float = 1.0) -> tuple[ActivationScale | None, ...]
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
-def _stand_in(op: Op, rank: int) -> tuple[Layer, IntegerBias | None]:
+def _stand_in(op: Op, rank: int) -> dict[str, Stored]:
     bias, one = np.zeros(1, np.float32), np.ones(1, np.float32)
     if op.weight is None:
-        return Layer(np.zeros((1,) * rank, np.float32), bias), None
+        return {"weight": np.zeros((1,) * rank, np.float32), "bias": bias}
     zero = np.zeros(1, np.int32)
     weight = IntegerTensor(np.zeros((1,) * rank, np.int32), one, zero, op.weight)
-    exact = None if op.activation is None else IntegerBias(zero, one)
-    return Layer(weight, bias), exact
+    return {"weight": weight, "bias": bias if op.activation is None else IntegerBias(zero, one)}
 
 
-def _frame_bytes(image: Image) -> int:
+def _frame_bytes(image: Op) -> int:
     """Header, input, output and metadata of any file, and the scalars that its nodes share."""
     writer = Writer()
     for value in _COMMON_SCALARS:

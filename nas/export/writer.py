@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from nas.export.containers import Container, IntegerArray, container_for, integers
 from nas.saturation import MOVED_BY, EightBitWeights, moved
 from search_spaces.quant import PerChannel, Quant
-from supernets.deploy import IntegerBias
-from supernets.integers import ActivationScale, IntegerTensor
+from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128

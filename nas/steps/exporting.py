@@ -17,14 +17,13 @@ from nas.objectives import Goal
 from nas.plan import THIS_CPU, Plan
 from nas.report.data import CostCheck, Estimate
 from nas.saturation import EightBitWeights
+from nas.steps.measuring import BATCH, deployment_of
 from nas.targets import HardwareTarget
 from nas.targets.profiling import OnnxRuntime
 from search_spaces.space import Genotype
-from supernets.deploy import Deployed, deploy
-from supernets.extract import extract
+from supernets.deployed import Deployed
 from supernets.supernet import Supernet
 
-_BATCH = 512
 _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
@@ -98,7 +97,7 @@ def exported(
 
 
 def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluation) -> Shipped:
-    deployed = _deployed(plan, supernet, pick.genotype)
+    deployed = deployment_of(plan, supernet)(pick.genotype)
     weights = target.eight_bit_weights
     forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
     exports = tuple(_export(plan, deployed, target.name, pick.genotype, form) for form in forms)
@@ -121,7 +120,7 @@ def _export(
     foretold = form.foretold_bytes(plan.space.decode(genotype), metadata=metadata, source_size=size)
     form.write(deployed, path, metadata=metadata, source_size=size)
     images, labels = (
-        torch.cat(parts) for parts in zip(*plan.task.test_batches(_BATCH), strict=True)
+        torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)
     )
     return Export(form.name, path, verify(path, deployed, images, labels), foretold)
 
@@ -135,18 +134,12 @@ def checked_costs(
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
     weights: EightBitWeights = next(t.eight_bit_weights for t in plan.targets if t.name == target)
     picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
-    checks: list[CostCheck] = []
+    deployment, checks = deployment_of(plan, supernet), list[CostCheck]()
     for genotype in (front[position].genotype for position in picked):
         predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
-        measured = _whole_latency(plan, _deployed(plan, supernet, genotype), weights)
+        measured = _whole_latency(plan, deployment(genotype), weights)
         checks.append(CostCheck(genotype, predicted, measured))
     return tuple(checks)
-
-
-def _deployed(plan: Plan, supernet: Supernet, genotype: Genotype) -> Deployed:
-    """One subnet as it leaves."""
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, _BATCH)
-    return deploy(extract(supernet, genotype, calibration))
 
 
 def _whole_latency(plan: Plan, deployed: Deployed, weights: EightBitWeights) -> Estimate:

@@ -11,12 +11,12 @@ import torch
 
 from nas.plan import Plan
 from nas.report.data import Reference
+from nas.steps.measuring import BATCH, deployment_of
 from nas.steps.searching import evaluator_of
 from nas.targets import HardwareTarget, TargetError
 from search_spaces import costs
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision, uniform
-from supernets.extract import extract
 from supernets.supernet import Supernet
 
 _BITS = 8
@@ -54,12 +54,12 @@ def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
 
 
 def _full_precision(plan: Plan, supernet: Supernet) -> Yardstick:
-    largest = plan.space.largest
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, 512)
-    module = extract(supernet, largest, calibration, quantize=False).module.eval()
+    largest, deployment = plan.space.largest, deployment_of(plan, supernet)
+    module = deployment.full_precision(largest)
     images, labels = plan.task.validation.images, plan.task.validation.labels
+    parts = (part.to(deployment.device) for part in images.split(BATCH))
     with torch.no_grad():
-        answers = torch.cat([module(part).argmax(1) for part in images.split(512)])
+        answers = torch.cat([module(part).argmax(1).cpu() for part in parts])
     error = 100.0 * float(np.mean((answers != labels).numpy()))
     graph = full_precision(plan.space.decode(largest))
     return Yardstick("full precision, largest", graph, error)

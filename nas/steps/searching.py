@@ -24,16 +24,17 @@ from nas.search.differentiable import Differentiable, Exchange
 from nas.search.guided import Guided, Settings, default_columns
 from nas.search.loop import Wait, search, search_asynchronously
 from nas.search.named import SEARCHERS
+from nas.steps.measuring import BATCH, deployment_of
 from nas.steps.probing import Probe, probed
 from nas.steps.training import device_of
 from predictors.base import Predictor
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from supernets.deploy import on_device
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
 
-_BATCH = 512
 _DRAWN = 128
 
 
@@ -154,7 +155,7 @@ def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
 def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
     """What picks do to the supernet's loss, each time on other images of the validation split."""
     device = device_of(plan)
-    supernet.to(device)
+    here = on_device(supernet, device)
     whole = _whole(plan)
     images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
 
@@ -164,7 +165,7 @@ def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
         drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
         loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
         batch = images[drawn].to(device)
-        return exchanged(supernet, batch, loss, genotype=genotype, others=others)[1]
+        return exchanged(here, batch, loss, genotype=genotype, others=others)[1]
 
     return exchange
 
@@ -185,15 +186,12 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
     # The first images stand for all, also where a task's are in the order of their classes.
     order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
     images, labels = plan.task.validation.images[order], plan.task.validation.labels[order]
-    size = min(_BATCH, -(-whole // STEPS)) if settings.early_stop else _BATCH
+    size = min(BATCH, -(-whole // STEPS)) if settings.early_stop else BATCH
     batches = list(zip(images.split(size), labels.split(size), strict=True))
-    calibration = plan.task.calibration(settings.calibration_images, _BATCH)
     local = SupernetEvaluator(
-        supernet,
-        calibration,
+        deployment_of(plan, supernet),
         batches,
         seed=plan.recipe.seed,
-        device=device_of(plan),
         threads=compute.threads,
         whole=whole,
     )

@@ -99,7 +99,8 @@ class Capability:
     """What a device runs, by the operator's class name; what is not listed does not run at all.
 
     Attributes:
-        supports: Operator class name -> its native bits and formats.
+        supports: Operator class name -> its native bits and formats. An operator that is not listed
+            itself runs as the nearest class that it derives from, as it fuses.
         otherwise: What happens to bits that are not native: they run in the smallest native
             "container" that holds both weight and activation, or the target "refuse"s them.
             Granularity and symmetry have no container: an unlisted one is refused.
@@ -110,7 +111,7 @@ class Capability:
 
     def container(self, op: Op) -> Bits | None:
         """The bits that a resolved operator computes in, or None where it is refused."""
-        support = self.supports.get(type(op).__name__)
+        support = self._of(op)
         if support is None:
             return None
         if not (support.weight.allow(op.weight) and support.activation.allow(op.activation)):
@@ -119,13 +120,16 @@ class Capability:
 
     def native(self, op: Op) -> tuple[Bits, ...]:
         """The bits that there are kernels for, whatever those the operator asks for."""
-        support = self.supports.get(type(op).__name__)
+        support = self._of(op)
         return () if support is None else support.bits
+
+    def _of(self, op: Op) -> Support | None:
+        names = (kind.__name__ for kind in type(op).__mro__)
+        return next((self.supports[name] for name in names if name in self.supports), None)
 
     def refusal(self, op: Op) -> str:
         """Why a resolved operator is refused, and what would run instead."""
-        name = type(op).__name__
-        support = self.supports.get(name)
+        name, support = type(op).__name__, self._of(op)
         if support is None:
             return f"{name} is not among {', '.join(sorted(self.supports))}"
         return (

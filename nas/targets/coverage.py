@@ -16,7 +16,7 @@ from nas.targets.operators import operator_types
 from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from nas.targets.target import HardwareTarget, space_kernels
-from search_spaces.ops import Activation, Image, Op
+from search_spaces.ops import Activation, Op
 from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
 
@@ -66,7 +66,7 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
         rows = table.rows
         wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
         missing = {key: nearest(key, rows, count=near) for key in keys if key not in rows}
-    ops = {op for kernel in kernels for op in kernel.ops if not isinstance(op, Image)}
+    ops = {op for kernel in kernels for op in kernel.ops if op.arity}
     return SpaceCoverage(
         wanted=len(wanted),
         missing=missing,

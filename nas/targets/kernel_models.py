@@ -224,7 +224,7 @@ class _Model:
 
     @emit.register
     def _(self, op: Conv2d | DepthwiseConv2d, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        weight = op.weight_shape(*shapes)
+        weight = op.deployed(*shapes)["weight"].shape
         inputs = [*reads, self.weight(op, weight), self.bias(weight[0])]
         return self.node(
             "Conv",
@@ -237,7 +237,8 @@ class _Model:
 
     @emit.register
     def _(self, op: Linear, reads: list[str], shapes: tuple[Shape, ...]) -> str:
-        inputs = [*reads, self.weight(op, op.weight_shape(*shapes)), self.bias(op.out)]
+        weight = op.deployed(*shapes)["weight"].shape
+        inputs = [*reads, self.weight(op, weight), self.bias(op.out)]
         return self.node("Gemm", inputs, transB=1)
 
     @emit.register

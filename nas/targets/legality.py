@@ -10,7 +10,7 @@ from typing import Any
 from nas.targets.errors import TargetError
 from nas.targets.target import HardwareTarget
 from search_spaces.choice import Choice, choices_in, parts, resolve
-from search_spaces.ops import Image, Op
+from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
 Option = tuple[str, int]  # a choice's name and the position of one of its options
@@ -69,7 +69,7 @@ def _always_refused(space: SearchSpace, target: HardwareTarget) -> str | None:
 
 def _forms(op: Op) -> Iterator[tuple[Mapping[str, int], Op]]:
     """Every precision that `op` can have, with the picks that lead to it."""
-    if isinstance(op, Image):
+    if not isinstance(op, Choice) and not op.arity:
         return
     named = {found.name: found for found in choices_in(_precision(op))}
     for indices in itertools.product(*(range(len(found.options)) for found in named.values())):

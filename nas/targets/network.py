@@ -23,7 +23,6 @@ from search_spaces.flow import (
     Tensors,
 )
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Image
 from search_spaces.quant import FULL_PRECISION_BITS, bits_of
 from search_spaces.space import IntArray
 
@@ -146,8 +145,8 @@ class NetworkCosts:
 
 
 def executes(kernel: Kernel) -> bool:
-    """Whether a device runs anything for it; the image is where the network's input comes in."""
-    return not isinstance(kernel.op, Image)
+    """Whether a device runs anything for a kernel; a source of the network's input is no work."""
+    return kernel.op.arity > 0
 
 
 def priced(figure: Figure) -> Callable[[Kernel, Bits | None], float]:

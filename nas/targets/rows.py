@@ -9,7 +9,7 @@ from functools import singledispatch
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Activation, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear, Op
+from search_spaces.ops import Activation, Conv2d, DepthwiseConv2d, Linear, Op
 
 _KEYED = {"out", "kernel", "stride", "function", "bias", "weight", "activation"}
 
@@ -107,7 +107,7 @@ def _behind(kernel: Kernel) -> Iterator[str]:
 
 def folds(anchor: Op, op: Op) -> bool:
     """Whether `op`, fused behind `anchor`, disappears into the anchor's weights."""
-    return isinstance(op, BatchNorm2d) and isinstance(anchor, Conv2d | DepthwiseConv2d | Linear)
+    return op.folds and anchor.absorbs
 
 
 def _name(op: Op) -> str:

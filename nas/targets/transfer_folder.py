@@ -10,10 +10,10 @@ import tomli_w
 
 from nas.durable import write_atomic
 from nas.export.onnx import export_onnx
+from nas.export.stand_in import stand_in
 from nas.targets.errors import TargetError
 from nas.targets.files import load_target, read_target_file, target_path
 from nas.targets.predicted import networks_text
-from nas.targets.stand_in import stand_in
 from nas.targets.transfer import KnownTargets, Transfer
 from search_spaces.space import SearchSpace
 

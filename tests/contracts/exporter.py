@@ -21,7 +21,7 @@ from nas.durable import WriteError
 from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.onnx import policy_json
 from search_spaces.graph import Graph
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 from tests.nas.export.networks import (
     FAMILIES,
     IMAGES,

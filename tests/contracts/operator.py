@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.ops import Op, Shape
-from supernets.elastic import compute, corner, parameter_shapes, sliced, stock
+from supernets.elastic import compute, corner, sliced, stock
 
 Form = tuple[Op, tuple[Shape, ...]]
 
@@ -29,8 +29,8 @@ class OperatorContract:
         op, inputs = forms[0]
         generator = torch.Generator().manual_seed(0)
         return {
-            name: torch.randn(shape, generator=generator).requires_grad_()
-            for name, shape in parameter_shapes(op, *inputs).items()
+            name: torch.randn(parameter.shape, generator=generator).requires_grad_()
+            for name, parameter in op.parameters(*inputs).items()
         }
 
     def images(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
@@ -91,9 +91,9 @@ class OperatorContract:
             if not shared:
                 continue
             (output**3).sum().backward()
-            for name, shape in parameter_shapes(op, *inputs).items():
+            for name, parameter in op.parameters(*inputs).items():
                 gradient = shared[name].grad
                 assert gradient is not None
-                assert (corner(gradient, shape) != 0).all()
-                corner(gradient, shape).zero_()
+                assert (corner(gradient, parameter) != 0).all()
+                corner(gradient, parameter).zero_()
                 assert not gradient.any()

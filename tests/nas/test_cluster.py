@@ -24,6 +24,7 @@ from nas.evaluators import SupernetEvaluator
 from nas.search.loop import search
 from nas.tabular import load_table
 from search_spaces.space import Genotype
+from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 from tests.nas.spaces import Recorder, Wanderer, measured, small_space
 from tests.nas.synthetic import Synthetic, factory, threads, writes_its_arrays
@@ -170,7 +171,8 @@ class TestOwnWorkers:
         labels = torch.randint(10, (40,), generator=generator)
         batches = list(zip(images.split(10), labels.split(10), strict=True))
         supernet = Supernet(space, seed=0)
-        local = SupernetEvaluator(supernet, [images[:16]], batches, seed=3, threads=1)
+        deployment = Deployment(supernet, [images[:16]])
+        local = SupernetEvaluator(deployment, batches, seed=3, threads=1)
         rng = np.random.default_rng(0)
         genotypes = sorted({space.sample(rng) for _ in range(6)})
         flawless = Answers.of(np.zeros(40, dtype=bool), 40)

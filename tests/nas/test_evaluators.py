@@ -13,7 +13,7 @@ from nas.evaluate import Evaluation, EvaluationError, flat
 from nas.evaluators import SupernetEvaluator
 from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
-from supernets.deploy import deploy
+from supernets.deploy import Deployment, deploy
 from supernets.extract import extract
 from supernets.supernet import Supernet
 from tests.nas.spaces import small_space
@@ -30,6 +30,10 @@ def calibration() -> list[torch.Tensor]:
     return list(torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1)).split(8))
 
 
+def deployment(supernet: Supernet) -> Deployment:
+    return Deployment(supernet, calibration())
+
+
 def validation() -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(50, 1, 8, 8, generator=generator)
@@ -39,7 +43,7 @@ def validation() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.fixture
 def evaluator(supernet: Supernet) -> SupernetEvaluator:
-    return SupernetEvaluator(supernet, calibration(), validation(), seed=7, threads=1)
+    return SupernetEvaluator(deployment(supernet), validation(), seed=7, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,7 @@ def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) 
 def test_images_held_back_from_the_search_are_told_apart(
     supernet: Supernet, evaluator: SupernetEvaluator
 ) -> None:
-    more = SupernetEvaluator(supernet, calibration(), validation(), seed=7, threads=1, whole=40)
+    more = SupernetEvaluator(deployment(supernet), validation(), seed=7, threads=1, whole=40)
     ((again,),), ((one,),) = more([supernet.space.largest]), evaluator([supernet.space.largest])
     assert again.metrics == one.metrics
     assert again.answers == replace(one.answers, whole=40)
@@ -152,8 +156,9 @@ def test_threads_are_pinned_only_while_it_measures(
     def spy(*_: object) -> None:
         during.append(torch.get_num_threads())
 
-    monkeypatch.setattr("nas.evaluators.extract", spy)
-    evaluator = SupernetEvaluator(supernet, calibration(), validation(), seed=0, threads=before + 1)
+    monkeypatch.setattr("supernets.deploy.extract", spy)
+    made = deployment(supernet)
+    evaluator = SupernetEvaluator(made, validation(), seed=0, threads=before + 1)
     with pytest.raises(EvaluationError):
         flat(evaluator([supernet.space.smallest]))
     assert during == [before + 1]
@@ -161,7 +166,7 @@ def test_threads_are_pinned_only_while_it_measures(
 
 
 def test_data_is_needed(supernet: Supernet) -> None:
-    with pytest.raises(ValueError, match="needs calibration and validation images"):
-        SupernetEvaluator(supernet, [], validation(), seed=0)
-    with pytest.raises(ValueError, match="needs calibration and validation images"):
-        SupernetEvaluator(supernet, calibration(), [], seed=0)
+    with pytest.raises(ValueError, match="needs calibration images"):
+        Deployment(supernet, [])
+    with pytest.raises(ValueError, match="needs validation images"):
+        SupernetEvaluator(deployment(supernet), [], seed=0)

@@ -28,7 +28,7 @@ from nas.targets.rows import KernelKey, Row
 from nas.targets.table import LatencyTable
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 from tests.nas.export.networks import (
     FAMILIES,
     IMAGES,

@@ -17,10 +17,13 @@ from search_spaces.ops import BatchNorm2d, Image, Linear
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.assemble import module_name
+from supernets.biases import round_biases
 from supernets.calibrate import initialise_steps
-from supernets.deploy import Deployed, deploy, folded_weight
+from supernets.deploy import deploy
+from supernets.deployed import Deployed, values
 from supernets.extract import Extracted, detached, extract
-from supernets.integers import IntegerTensor
+from supernets.fold import fold_norms, folded_weight
+from supernets.integers import IntegerBias, IntegerTensor
 from supernets.supernet import Supernet
 
 
@@ -45,8 +48,8 @@ def _layer_output(extracted: Extracted, conv: str, norm: str) -> tuple[Tensor, T
 def _folded_output(extracted: Extracted, deployed: Deployed, conv: str, x: Tensor) -> Tensor:
     layer = extracted.module.get_submodule(module_name(conv))
     assert isinstance(layer, nn.Conv2d)
-    folded = deployed.layers[conv]
-    weight, bias = torch.from_numpy(folded.weight_values()), torch.from_numpy(folded.bias)
+    held = deployed.parameters[conv]
+    weight, bias = (torch.from_numpy(values(held[name])) for name in ("weight", "bias"))
     return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
 
 
@@ -66,12 +69,12 @@ def test_norms_are_gone_and_everything_else_is_there(supernet: Supernet, images:
 def test_codes_keep_to_their_range(supernet: Supernet, images: Tensor) -> None:
     for genotype in _sampled(supernet, 20):
         deployed = deploy(extract(supernet, genotype, [images]))
-        for address, layer in deployed.layers.items():
+        for address, held in deployed.parameters.items():
             quant = deployed.graph.nodes[address].op.weight
-            assert (quant is not None) == isinstance(layer.weight, IntegerTensor)
-            assert layer.bias.dtype == np.float32
-            if isinstance(layer.weight, IntegerTensor):
-                _check(layer.weight, quant)
+            assert (quant is not None) == isinstance(held["weight"], IntegerTensor)
+            assert values(held["bias"]).dtype == np.float32
+            if isinstance(held["weight"], IntegerTensor):
+                _check(held["weight"], quant)
 
 
 def _check(weight: IntegerTensor, quant: Quant | None) -> None:
@@ -90,7 +93,7 @@ def test_folding_is_exact_but_for_one_scale_per_tensor(supernet: Supernet, image
     kinds: set[object] = set()
     for genotype in _sampled(supernet, 20):
         extracted = extract(supernet, genotype, [images])
-        deployed = deploy(extracted)
+        deployed = fold_norms(extracted.deployed())
         for conv, norm in _convolutions(extracted):
             quant = extracted.graph.nodes[conv].op.weight
             if quant is not None and isinstance(quant.granularity, PerTensor):
@@ -110,7 +113,7 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
         extracted = extract(supernet, genotype, [images])
         deployed = deploy(extracted)
         for conv, norm in _convolutions(extracted):
-            weight = deployed.layers[conv].weight
+            weight = deployed.weight(conv)
             if not isinstance(weight, IntegerTensor) or isinstance(
                 weight.quant.granularity, PerChannel
             ):
@@ -118,7 +121,8 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
             layer = extracted.module.get_submodule(module_name(norm))
             assert isinstance(layer, nn.BatchNorm2d)
             factor = (layer.weight / (layer.running_var + layer.eps).sqrt()).detach().numpy()
-            exact = extracted.weights[conv].values() * factor.reshape(-1, 1, 1, 1)
+            held = values(extracted.parameters[conv]["weight"])
+            exact = held * factor.reshape(-1, 1, 1, 1)
             low, high = ((b - weight.zero_point) * weight.scale for b in weight.quant.code_range)
             error = np.abs(weight.values() - exact.clip(low, high))
             assert (error <= 0.501 * weight.scale).all()
@@ -169,9 +173,9 @@ def test_the_module_computes_what_integers_compute(supernet: Supernet, images: T
     extracted = extract(supernet, supernet.space.largest, [images])
     deployed = deploy(extracted)
     module, read = deployed.module(), deployed.inputs["stem", 0]
-    weight, bias = deployed.layers["stem"].weight, deployed.integer_bias("stem")
+    weight, bias = (deployed.parameters["stem"][name] for name in ("weight", "bias"))
     assert isinstance(weight, IntegerTensor)
-    assert bias is not None
+    assert isinstance(bias, IntegerBias)
     low, high = read.bounds
     x = torch.round(images.double() / read.scale).clamp(low, high)
     codes = torch.from_numpy(weight.codes - weight.zero_point.reshape(-1, 1, 1, 1)).double()
@@ -183,14 +187,32 @@ def test_the_module_computes_what_integers_compute(supernet: Supernet, images: T
 
 
 def test_an_integer_bias_is_within_half_a_unit(supernet: Supernet, images: Tensor) -> None:
-    deployed = deploy(extract(supernet, supernet.space.largest, [images]))
+    folded = fold_norms(extract(supernet, supernet.space.largest, [images]).deployed())
+    rounded = round_biases(folded)
     for address in ("stem", "head"):
-        bias, layer = deployed.integer_bias(address), deployed.layers[address]
-        assert bias is not None
-        assert isinstance(layer.weight, IntegerTensor)
-        units = np.float32(deployed.inputs[address, 0].scale) * layer.weight.scale
+        weight, bias = (rounded.parameters[address][name] for name in ("weight", "bias"))
+        assert isinstance(bias, IntegerBias)
+        assert isinstance(weight, IntegerTensor)
+        units = np.float32(rounded.inputs[address, 0].scale) * weight.scale
         np.testing.assert_allclose(bias.scale, np.broadcast_to(units, bias.scale.shape))
-        assert (np.abs(bias.codes * bias.scale - layer.bias) <= 0.51 * bias.scale).all()
+        exact = values(folded.parameters[address]["bias"])
+        assert (np.abs(bias.codes * bias.scale - exact) <= 0.51 * bias.scale).all()
+
+
+def test_a_rewrite_changes_no_network_but_its_own(supernet: Supernet, images: Tensor) -> None:
+    before = extract(supernet, supernet.space.largest, [images]).deployed()
+    expected = before.module()(images)
+    round_biases(fold_norms(before))
+    assert torch.equal(before.module()(images), expected)
+
+
+def test_the_network_before_any_rewriting_is_the_extracted_one(
+    supernet: Supernet, images: Tensor
+) -> None:
+    for genotype in _sampled(supernet, 5):
+        extracted = extract(supernet, genotype, [images])
+        found = extracted.deployed().module()(images)
+        torch.testing.assert_close(found, extracted.module(images), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +244,7 @@ def test_a_norm_without_a_convolution_before_it_is_refused(images: Tensor) -> No
     graph.add("norm", BatchNorm2d())
     graph.add("head", Linear(2))
     supernet = Supernet(SearchSpace(graph), seed=0)
-    with pytest.raises(ValueError, match="batch norm 'norm' cannot be folded"):
+    with pytest.raises(ValueError, match="BatchNorm2d 'norm' cannot be folded"):
         deploy(extract(supernet, (), [images]))
 
 
@@ -240,8 +262,7 @@ def test_biases_take_back_what_rounding_shifts(supernet: Supernet, images: Tenso
     rounded = [
         pair
         for pair in _convolutions(extracted)
-        if isinstance(deployed.layers[pair[0]].weight, IntegerTensor)
-        and pair[0] not in ("stem", "last")
+        if isinstance(deployed.weight(pair[0]), IntegerTensor) and pair[0] not in ("stem", "last")
     ]
     assert len(rounded) > 3
     for conv, norm in rounded:

@@ -20,6 +20,7 @@ from search_spaces.ops import (
     Multiply,
     Nonlinearity,
     Op,
+    Parameter,
 )
 from supernets.elastic import corner
 from tests.contracts.operator import Form, OperatorContract
@@ -113,6 +114,15 @@ class TestImage(OperatorContract):
 
 def test_a_corner_is_the_first_channels_and_the_centre_of_the_kernel() -> None:
     shared = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
-    assert torch.equal(corner(shared, (1, 2, 3, 3)), shared[:1, :2, 1:4, 1:4])
-    assert corner(shared, (2, 3, 5, 5)) is shared
-    assert corner(shared, (1, 2, 3, 3)).data_ptr() == shared[0, 0, 1, 1].data_ptr()
+    roles = ("out", "in", "window", "window")
+    small = Parameter((1, 2, 3, 3), roles)
+    assert torch.equal(corner(shared, small), shared[:1, :2, 1:4, 1:4])
+    assert corner(shared, Parameter((2, 3, 5, 5), roles)) is shared
+    assert corner(shared, small).data_ptr() == shared[0, 0, 1, 1].data_ptr()
+
+
+def test_features_are_cut_from_the_front_and_windows_from_the_middle() -> None:
+    """The width of a token is its last axis, and yet no window."""
+    tokens = torch.arange(12).reshape(2, 6)
+    assert torch.equal(corner(tokens, Parameter((2, 4), ("out", "in"))), tokens[:, :4])
+    assert torch.equal(corner(tokens, Parameter((2, 4), ("out", "window"))), tokens[:, 1:5])

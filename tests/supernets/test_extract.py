@@ -92,8 +92,13 @@ def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tens
     for genotype in as_genotypes(supernet.space.sample_array(rng, 10)):
         extracted = extract(supernet, genotype, [images])
         quantized = {a for a, node in extracted.graph.nodes.items() if node.op.weight is not None}
-        assert extracted.weights.keys() == quantized
-        for address, weight in extracted.weights.items():
+        weights = {
+            address: held["weight"]
+            for address, held in extracted.parameters.items()
+            if isinstance(held.get("weight"), IntegerTensor)
+        }
+        assert weights.keys() == quantized
+        for address, weight in weights.items():
             _check_codes(weight)
             layer = extracted.module.get_submodule(module_name(address))
             held = next(iter(layer.parameters())).detach().numpy()

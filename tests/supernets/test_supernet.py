@@ -16,7 +16,7 @@ from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
-from supernets.supernet import Supernet, largest_shapes, plan
+from supernets.supernet import Supernet, largest_parameters, plan
 from tests.supernets.spaces import MOBILENET, RESIDUAL
 
 
@@ -92,8 +92,12 @@ def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
     graph.add("pool", GlobalPool())
     graph.add("head", Linear(4))
     space = SearchSpace(graph)
-    assert largest_shapes(space)["conv"] == {"weight": (6, 3, 5, 5)}
-    assert largest_shapes(space)["head"] == {"weight": (4, 6, 1, 1), "bias": (4,)}
+    shapes = {
+        address: {name: parameter.shape for name, parameter in found.items()}
+        for address, found in largest_parameters(space).items()
+    }
+    assert shapes["conv"] == {"weight": (6, 3, 5, 5)}
+    assert shapes["head"] == {"weight": (4, 6, 1, 1), "bias": (4,)}
     assert Supernet(space, seed=0)(torch.zeros(2, 3, 8, 8), space.smallest).shape == (2, 4)
 
 

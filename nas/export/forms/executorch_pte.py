@@ -22,7 +22,8 @@ from nas.export.policy import bits_for, grid_of
 from nas.export.rehearsal import rehearsed_bytes
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed, without_norms
+from supernets.deployed import Deployed
+from supernets.fold import without_norms
 
 LARGEST_BATCH = 8  # the runtime plans its memory for this many images
 METADATA = "elastic_nas"

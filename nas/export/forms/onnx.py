@@ -20,7 +20,7 @@ from nas.saturation import EightBitWeights
 from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 
 @dataclass(frozen=True)

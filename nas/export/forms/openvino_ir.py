@@ -26,7 +26,7 @@ from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")

@@ -26,7 +26,7 @@ from nas.export.policy import bits_for, grid_of
 from nas.export.rehearsal import rehearsed_bytes
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed
 
 METADATA = "elastic_nas.json"
 _WEIGHTED = ("conv2d", "linear")

@@ -16,8 +16,8 @@ from nas.export.containers import ExportError
 from nas.export.plain.blocks import Attributes
 from nas.export.plain.source import source_of
 from supernets.assemble import module_name
-from supernets.deploy import Deployed
-from supernets.integers import IntegerTensor
+from supernets.deployed import Deployed
+from supernets.integers import IntegerBias, IntegerTensor
 
 Array = NDArray[np.generic]
 MODEL, WEIGHTS = "model.py", "weights.safetensors"
@@ -59,13 +59,14 @@ def tensors_of(deployed: Deployed, module: nn.Module) -> dict[str, Array]:
 
 
 def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[str, Array]:
-    layer, kind = deployed.layers.get(address), name.rpartition(".")[2]
-    if layer is not None and kind == "weight" and isinstance(layer.weight, IntegerTensor):
-        return _codes(name, layer.weight, values.shape)
-    bias = deployed.integer_bias(address) if layer is not None and kind == "bias" else None
-    if bias is not None:
-        return {name: bias.codes, f"{name}_scale": bias.scale}
-    return {name: values}
+    held = deployed.parameters.get(address, {}).get(name.rpartition(".")[2])
+    match held:
+        case IntegerTensor():
+            return _codes(name, held, values.shape)
+        case IntegerBias():
+            return {name: held.codes, f"{name}_scale": held.scale}
+        case _:
+            return {name: values}
 
 
 def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from nas.export.containers import ExportError
 from nas.export.plain.blocks import Attributes, Block, Leaf, Names, Slot, blocks_of, class_names
 from search_spaces.graph import Graph
-from search_spaces.ops import Image, Op
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.assemble import module_name
 from supernets.elastic import compute
@@ -93,7 +93,7 @@ class _Printer:
     def layer(self, address: str) -> nn.Module | None:
         """The stock layer at an address, if it is one and does something."""
         node = self.graph.nodes[address]
-        if isinstance(node.op, Image) and not self.resizes:
+        if not node.inputs and not self.resizes:
             return None
         return dict(self.module.named_children()).get(module_name(address))
 
@@ -153,7 +153,7 @@ class _Class:
             self.made.append(f"self.{leaf.name} = {made}{_bits(node.op.weight)}")
             expression = f"self.{leaf.name}({', '.join(given)})"
         else:
-            expression = given[0] if isinstance(node.op, Image) else function(node.op, given)
+            expression = function(node.op, given) if node.inputs else given[0]
         name = self.folded.pop(given[0], leaf.name)
         if self._folds(address, following):
             self.values[address] = expression

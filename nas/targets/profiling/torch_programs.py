@@ -77,14 +77,14 @@ class FloatOperators:
 
     @emit.register
     def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
-        shape = op.weight_shape(*shapes)
+        shape = op.deployed(*shapes)["weight"].shape
         weight, bias = self.tensor(*shape), self.tensor(shape[0])
         stride, padding, groups = op.stride, op.kernel // 2, shapes[0][0] // shape[1]
         return lambda x: F.conv2d(x, weight, bias, stride, padding, groups=groups)
 
     @emit.register
     def _(self, op: Linear, shapes: tuple[Shape, ...]) -> Function:
-        weight, bias = self.tensor(*op.weight_shape(*shapes)), self.tensor(op.out)
+        weight, bias = self.tensor(*op.deployed(*shapes)["weight"].shape), self.tensor(op.out)
         return lambda x: F.linear(x.flatten(1), weight, bias)
 
     @emit.register
@@ -127,18 +127,18 @@ class Int8Operators:
 
     @emit.register
     def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
-        out, within, *_ = op.weight_shape(*shapes)
+        out, within, *_ = op.deployed(*shapes)["weight"].shape
         channels = shapes[0][0]
         layer = quantized.Conv2d(
             *(channels, out, op.kernel, op.stride),
             padding=op.kernel // 2,
             groups=channels // within,
         )
-        return _weighted(layer, op.weight_shape(*shapes))
+        return _weighted(layer, op.deployed(*shapes)["weight"].shape)
 
     @emit.register
     def _(self, op: Linear, shapes: tuple[Shape, ...]) -> Function:
-        out, width = op.weight_shape(*shapes)
+        out, width = op.deployed(*shapes)["weight"].shape
         layer = _weighted(quantized.Linear(width, out), (out, width))
         return lambda x: layer(x.flatten(1))
 

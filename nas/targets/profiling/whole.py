@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from nas.export import export_onnx
+from nas.export.stand_in import stand_in
 from nas.saturation import EightBitWeights
 from nas.targets.calibration import Calibration, FloatArray, WholeNetwork, kind_of, uncalibrated
 from nas.targets.calibration_fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
 from nas.targets.profiling.backend import NetworkBackend
-from nas.targets.stand_in import stand_in
 from nas.targets.target import HardwareTarget
 from search_spaces.graph import Graph
 from search_spaces.kernels import kernels

@@ -11,7 +11,8 @@ from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
-from supernets.deploy import Deployed, deploy
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
 

@@ -55,7 +55,7 @@ def test_verification_compares_file_and_network(family, tmp_path):
     assert found.network_accuracy == 100.0
     assert found.file_accuracy == found.agreement >= 99.0
     assert found.nodes["Gemm"] == 1
-    scales = deployed.layers["head"].weight.scale.size  # edges follow the policy
+    scales = deployed.weight("head").scale.size  # edges follow the policy
     assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=scales)
 
 

@@ -99,10 +99,10 @@ class Integers:
         if isinstance(op, GlobalPool):
             count = np.float32(codes.shape[2] * codes.shape[3])
             return codes.sum((2, 3), keepdims=True), np.float32(read / count)
-        weight = self.deployed.layers[address].weight
+        weight, bias = (self.deployed.parameters[address][name] for name in ("weight", "bias"))
         column = (-1, *(1,) * (weight.codes.ndim - 1))
         held = torch.from_numpy((weight.codes - weight.zero_point.reshape(column)).astype(float))
-        bias = torch.from_numpy(self.deployed.integer_bias(address).codes.astype(float))
+        bias = torch.from_numpy(bias.codes.astype(float))
         x = torch.from_numpy(codes)
         if isinstance(op, Linear):
             sums, scale = F.linear(x.flatten(1), held.flatten(1), bias), read * weight.scale

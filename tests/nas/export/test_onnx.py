@@ -17,7 +17,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
-from supernets.deploy import Deployed
+from supernets.deployed import Deployed, values
 from supernets.integers import IntegerTensor
 from tests.nas.export.networks import (
     FAMILIES,
@@ -88,7 +88,8 @@ def assert_on_integers(deployed):
     with TemporaryDirectory() as folder:
         export_onnx(deployed, Path(folder) / "net.onnx", metadata={})
         kernels = kernels_run(Path(folder) / "net.onnx")
-    convolutions = sum(layer.weight_values().ndim > 2 for layer in deployed.layers.values())
+    held = deployed.parameters.values()
+    convolutions = sum(values(parameters["weight"]).ndim > 2 for parameters in held)
     assert kernels["QLinearConv"] == convolutions
     assert kernels["QGemm"] == 1
 
@@ -135,11 +136,12 @@ def test_weights_are_stored_as_their_codes(family, tmp_path):
             for tensor in model.graph.initializer
             if tensor.data_type != onnx.TensorProto.FLOAT
         }
-        for address, layer in deployed.layers.items():
-            if isinstance(layer.weight, IntegerTensor):
-                codes = layer.weight.codes
-                assert any(np.array_equal(codes, held) for held in stored.values()), address
-                bits = layer.weight.quant.bits
+        for address in deployed.parameters:
+            weight = deployed.weight(address)
+            if isinstance(weight, IntegerTensor):
+                found = (np.array_equal(weight.codes, held) for held in stored.values())
+                assert any(found), address
+                bits = weight.quant.bits
                 width = int(report.containers[address].removeprefix("U").removeprefix("INT"))
                 assert width == min(w for w in (2, 4, 8) if w >= bits)
 
@@ -162,7 +164,7 @@ def test_the_file_names_itself(tmp_path):
     policy = json.loads(told["elastic_nas.policy"])
     assert policy["stem"] == {"weight": [8, "channel", True], "activation": [8, "tensor", False]}
     assert policy["stage0.block0.conv1"]["weight"] == [4, "channel", True]
-    assert set(deployed.layers) <= {node.name for node in model.graph.node}
+    assert set(deployed.parameters) <= {node.name for node in model.graph.node}
     assert report.file_bytes == (tmp_path / "net.onnx").stat().st_size
 
 
@@ -189,12 +191,13 @@ def test_float_weights_between_quantized_tensors_stay_float(tmp_path):
     """Left alone, onnxruntime would round them to 8 bits."""
     deployed = uniform_network("residual", uniform(8))
     address = "stage0.block0.conv1"
-    node, layer = deployed.graph.nodes[address], deployed.layers[address]
-    noise = 1 + 0.01 * np.random.default_rng(0).random(layer.weight_values().shape, np.float32)
-    plain = replace(layer, weight=layer.weight_values() * noise)
+    node, held = deployed.graph.nodes[address], deployed.parameters[address]
+    weight = values(held["weight"])
+    noise = 1 + 0.01 * np.random.default_rng(0).random(weight.shape, np.float32)
+    plain = {"weight": weight * noise, "bias": values(held["bias"])}
     nodes = {**deployed.graph.nodes, address: replace(node, op=replace(node.op, weight=None))}
     changed = Deployed(
-        Graph.from_nodes(nodes), {**deployed.layers, address: plain}, deployed.inputs
+        Graph.from_nodes(nodes), {**deployed.parameters, address: plain}, deployed.inputs
     )
     ours, theirs = network_logits(changed), exported_logits(changed, tmp_path / "net.onnx")
     assert share_equal(ours, theirs) >= 0.95
@@ -226,8 +229,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_codes_beyond_their_container_are_refused(tmp_path):
     deployed = uniform_network("residual", uniform(8))
-    layer = deployed.layers["head"]
-    wide = replace(layer.weight, quant=Quant(2, PerChannel()))
-    broken = replace(deployed, layers={**deployed.layers, "head": replace(layer, weight=wide)})
+    wide = replace(deployed.weight("head"), quant=Quant(2, PerChannel()))
+    broken = deployed.changed("head", weight=wide)
     with pytest.raises(ExportError, match="do not fit INT2"):
         export_onnx(broken, tmp_path / "net.onnx", metadata={})

@@ -13,6 +13,7 @@ from nas.export.plain.blocks import Attributes, blocks_of, class_names
 from nas.export.plain.network import MODEL, load_network
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Activation, Add, Conv2d, Image
+from supernets.deployed import values
 from supernets.elastic import stock
 from supernets.integers import IntegerTensor
 from tests.nas.export.networks import (
@@ -42,13 +43,13 @@ def test_the_source_imports_torch_and_safetensors_only(folder):
 def test_parts_are_named_like_addresses(folder):
     path, deployed = folder
     parts = dict(load_network(path).named_modules())
-    for address, layer in deployed.layers.items():
+    for address, held in deployed.parameters.items():
         module = parts[address]
         weight = (module[-1] if isinstance(module, nn.Sequential) else module).weight
-        expected = layer.weight_values().reshape(weight.shape)
+        expected = values(held["weight"]).reshape(weight.shape)
         np.testing.assert_array_equal(weight.detach().numpy(), expected)
-        if isinstance(layer.weight, IntegerTensor):
-            assert len(np.unique(weight.detach().numpy()[0])) <= 2**layer.weight.quant.bits
+        if isinstance(held["weight"], IntegerTensor):
+            assert len(np.unique(weight.detach().numpy()[0])) <= 2 ** held["weight"].quant.bits
 
 
 def test_one_network_gives_one_folder(folder, tmp_path):

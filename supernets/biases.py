@@ -1,6 +1,7 @@
-"""Bias correction: rounding a weight shifts the mean of every channel, which a bias can undo.
+"""Biases of a deployed network: corrected for what rounding did, and put on the integers' grid.
 
-Banner et al. 2019 and Nagel et al. 2019, section 4.2, measured on images instead of derived.
+Rounding a weight shifts the mean of every channel, which a bias can undo: Banner et al. 2019 and
+Nagel et al. 2019, section 4.2, measured on images instead of derived.
 """
 
 from __future__ import annotations
@@ -8,12 +9,56 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from supernets.assemble import module_name
+from supernets.deployed import Deployed, values
+from supernets.extract import Extracted
+from supernets.fold import rounded_anew, without_norms
+from supernets.integers import IntegerBias, IntegerTensor
 
 _IMAGE_AXES = (0, 2, 3)
+_INT32 = np.iinfo(np.int32)
+
+
+def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
+    """`deployed` with the means of `extracted` wherever folding put a weight on another grid.
+
+    Args:
+        extracted: The calibrated subnet that `deployed` was made from.
+        deployed: The same with its norms folded.
+    """
+    _, norms = without_norms(extracted.graph)
+    rounded = {a: n for a, n in norms.items() if rounded_anew(deployed.parameters[a]["weight"])}
+    if not rounded or extracted.images is None:
+        return deployed
+    after = round_biases(deployed).module()
+    shifts = bias_shifts(extracted.module, after, rounded, extracted.images)
+    for address, shift in shifts.items():
+        bias = values(deployed.parameters[address]["bias"]) + shift.numpy()
+        deployed = deployed.changed(address, bias=bias)
+    return deployed
+
+
+def round_biases(deployed: Deployed) -> Deployed:
+    """`deployed` with biases on the grid `input scale x weight scale`, where both are quantized."""
+    for address in deployed.parameters:
+        exact = _integer_bias(deployed, address)
+        if exact is not None:
+            deployed = deployed.changed(address, bias=exact)
+    return deployed
+
+
+def _integer_bias(deployed: Deployed, address: str) -> IntegerBias | None:
+    held, read = deployed.parameters[address], deployed.inputs.get((address, 0))
+    weight, bias = held.get("weight"), held.get("bias")
+    if read is None or not isinstance(weight, IntegerTensor) or not isinstance(bias, np.ndarray):
+        return None
+    scale = np.broadcast_to(np.float32(read.scale) * weight.scale, bias.shape)
+    codes = np.rint(bias.astype(np.float64) / scale).clip(_INT32.min, _INT32.max)
+    return IntegerBias(codes.astype(np.int32), scale.astype(np.float32))
 
 
 def bias_shifts(

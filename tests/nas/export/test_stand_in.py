@@ -9,7 +9,7 @@ import pytest
 
 from nas.export import export_onnx, verify
 from nas.export.runtime import kernels_run
-from nas.targets.stand_in import stand_in
+from nas.export.stand_in import stand_in
 from search_spaces.policy import Policy
 from tests.nas.export.networks import FAMILIES, IMAGES, network, space
 

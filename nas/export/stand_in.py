@@ -1,0 +1,66 @@
+"""Networks with random numbers in a subnet's shapes: to be timed or weighed before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from search_spaces.graph import Graph
+from search_spaces.ops import Parameter
+from search_spaces.quant import PerChannel, Quant
+from supernets.biases import round_biases
+from supernets.deployed import Deployed, Stored
+from supernets.fold import without_norms
+from supernets.integers import ActivationScale, IntegerTensor
+
+_ACTIVATION_RANGE = 6.0
+
+
+def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
+    """A resolved graph as it would be deployed, with random weights: it takes as long as trained.
+
+    Everything that reads one tensor at one precision shares a scale, as in `extract`; a tensor
+    that is never negative has its zero point at the lowest code.
+    """
+    rng = np.random.default_rng(seed)
+    bare, _ = without_norms(graph)
+    shapes = bare.shapes()
+    positive: dict[str, bool] = {}
+    parameters: dict[str, Mapping[str, Stored]] = {}
+    inputs: dict[tuple[str, int], ActivationScale] = {}
+    for address, node in bare.nodes.items():
+        held = node.op.deployed(*(shapes[source] for source in node.inputs))
+        if held:
+            parameters[address] = {
+                name: _random(part, node.op.weight if name == "weight" else None, rng)
+                for name, part in held.items()
+            }
+        if node.op.activation is not None:
+            for slot, source in enumerate(node.inputs):
+                inputs[address, slot] = _scale(node.op.activation, positive=positive[source])
+        positive[address] = node.op.never_negative(*(positive[read] for read in node.inputs))
+    return round_biases(Deployed(bare, parameters, inputs))
+
+
+def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> Stored:
+    """Numbers of a size that keeps what an operator gives near one."""
+    if part.start != "fan_in":
+        return np.full(part.shape, part.start == "ones", np.float32)
+    step = float(np.sqrt(2.0 / np.prod(part.shape[1:])))
+    if quant is None:
+        return rng.normal(0.0, step, part.shape).astype(np.float32)
+    low, high = quant.code_range
+    codes = rng.integers(low, high + 1, part.shape, dtype=np.int32)
+    channels = part.shape[0] if isinstance(quant.granularity, PerChannel) else 1
+    scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
+    between = (0, 0) if quant.symmetric else (low, high)  # a runtime may want all zeros alike
+    zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)
+    return IntegerTensor(codes, scale, zero, quant)
+
+
+def _scale(quant: Quant, *, positive: bool) -> ActivationScale:
+    low, high = quant.code_range
+    zero = 0 if quant.symmetric else low if positive else (low + high + 1) // 2
+    # relu6 clamps at 6: a grid that ends there needs no clamp of its own, a trained one may.
+    return ActivationScale(_ACTIVATION_RANGE / (high - low), zero, quant)

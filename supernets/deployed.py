@@ -1,0 +1,62 @@
+"""A subnet as a device runs it: a graph, its parameters by name, the scales of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import fx
+
+from search_spaces.graph import Graph
+from supernets.assemble import Slot, Step, assemble, steps_of
+from supernets.elastic import Tensors
+from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
+
+Stored = IntegerTensor | IntegerBias | NDArray[np.float32]
+
+
+def values(stored: Stored) -> NDArray[np.float32]:
+    """The numbers of a parameter in float32, as a runtime computes with them."""
+    return stored if isinstance(stored, np.ndarray) else stored.values()
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """A network that shares nothing with a supernet.
+
+    Attributes:
+        graph: The resolved architecture.
+        parameters: Every parameter by address and name, in the shapes of `Op.deployed`; those of a
+            norm that is not folded have its statistics `mean` and `variance` beside them.
+        inputs: How every quantized input is quantized, by address and position.
+    """
+
+    graph: Graph
+    parameters: Mapping[str, Mapping[str, Stored]]
+    inputs: Mapping[Slot, ActivationScale]
+
+    def weight(self, address: str) -> IntegerTensor | NDArray[np.float32] | None:
+        """The weight at an address, output channels first, or None where there is none."""
+        found = self.parameters.get(address, {}).get("weight")
+        assert not isinstance(found, IntegerBias)
+        return found
+
+    def changed(self, address: str, **parameters: Stored) -> Deployed:
+        """The network with other `parameters` at one address."""
+        here = {**self.parameters.get(address, {}), **parameters}
+        return replace(self, parameters={**self.parameters, address: here})
+
+    def module(self) -> fx.GraphModule:
+        """The network as stock layers, with the values that an integer runtime computes with."""
+        return assemble(steps_of(self.graph), self._tensors, self.inputs).eval()
+
+    def _tensors(self, step: Step) -> Tensors:
+        held = self.parameters.get(step.address, {})
+        return {name: torch.from_numpy(values(stored)) for name, stored in held.items()}
+
+
+Rewrite = Callable[[Deployed], Deployed]
+"""A change of a deployed network, such as folding its norms or correcting its biases."""

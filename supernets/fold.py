@@ -1,0 +1,126 @@
+"""Folding batch norms into the operators before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from search_spaces.graph import Graph, Node
+from search_spaces.quant import PerChannel
+from supernets.deployed import Deployed, Stored, values
+from supernets.integers import IntegerBias, IntegerTensor
+from supernets.quantizers import relative_bounds, squared_error_steps, zero_points
+
+Weight = IntegerTensor | NDArray[np.float32]
+
+
+def fold_norms(deployed: Deployed) -> Deployed:
+    """`deployed` with every norm that folds made part of the operator before it.
+
+    A weight with a scale per channel keeps its codes, since the scale absorbs the norm's factor
+    (a negative one turns the codes round): what comes out equals what went in. A weight with one
+    scale is folded first and then put on the best new grid.
+    """
+    graph, norms = without_norms(deployed.graph)
+    parameters = {a: held for a, held in deployed.parameters.items() if a in graph.nodes}
+    for address, norm in norms.items():
+        held = {name: values(stored) for name, stored in deployed.parameters[norm].items()}
+        factor, shift = deployed.graph.nodes[norm].op.affine(held)
+        parameters[address] = _folded(parameters[address], factor, shift)
+    return replace(deployed, graph=graph, parameters=parameters)
+
+
+def without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
+    """The graph without the norms that fold, and the norm of each operator that had one.
+
+    Raises:
+        ValueError: A norm stands behind an operator that cannot absorb it.
+    """
+    readers = graph.consumers()
+    norms: dict[str, str] = {}
+    nodes: dict[str, Node] = {}
+    source: dict[str, str] = {}
+    for address, node in graph.nodes.items():
+        inputs = tuple(source[read] for read in node.inputs)
+        source[address] = address
+        if not node.op.folds:
+            nodes[address] = Node(node.op, inputs)
+            continue
+        (before,) = node.inputs
+        if not graph.nodes[before].op.absorbs or len(readers[before]) > 1:
+            raise ValueError(
+                f"{type(node.op).__name__} {address!r} cannot be folded: it reads {before!r}, "
+                "which absorbs no norm or is read by others too; put it right behind a convolution"
+            )
+        norms[before] = address
+        source[address] = before
+    return Graph.from_nodes(nodes), norms
+
+
+def _folded(
+    held: Mapping[str, Stored], factor: NDArray[Any], shift: NDArray[Any]
+) -> dict[str, Stored]:
+    """The parameters of an operator with `factor` and `shift` per output channel made part."""
+    weight = held["weight"]
+    assert not isinstance(weight, IntegerBias)
+    bias = shift if "bias" not in held else shift + values(held["bias"]) * factor
+    return {**held, "weight": folded_weight(weight, factor), "bias": bias.astype(np.float32)}
+
+
+def rounded_anew(weight: Stored) -> bool:
+    """Whether folding a norm into `weight` puts it on another grid."""
+    return isinstance(weight, IntegerTensor) and not isinstance(
+        weight.quant.granularity, PerChannel
+    )
+
+
+def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
+    """The weight times `factor` `(out,)`, on a grid again where it was on one."""
+    if not isinstance(weight, IntegerTensor):
+        return (weight * _column(factor, weight)).astype(np.float32)
+    if isinstance(weight.quant.granularity, PerChannel):
+        return _absorbed(weight, factor)
+    return _requantized(weight, factor)
+
+
+def _column(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _absorbed(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
+    """The factor in the scales; `lowest + highest - code` stands for the negated code."""
+    turn = sum(weight.quant.code_range)
+    negative = factor < 0
+    codes = np.where(_column(negative, weight.codes), turn - weight.codes, weight.codes)
+    zero = np.where(negative, turn - weight.zero_point, weight.zero_point)
+    # A channel switched off entirely: scales must be positive, so its codes become zero instead.
+    off = np.abs(factor) * weight.scale < np.finfo(np.float32).tiny
+    codes = np.where(_column(off, codes), zero.reshape(_column(off, codes).shape), codes)
+    scale = np.where(off, weight.scale, np.abs(factor) * weight.scale)
+    return replace(
+        weight,
+        codes=codes.astype(np.int32),
+        scale=scale.astype(np.float32),
+        zero_point=zero.astype(np.int32),
+    )
+
+
+def _requantized(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
+    """The folded weight on the one grid with the least squared error."""
+    values = (weight.values() * _column(factor, weight.codes)).astype(np.float32)
+    row = torch.from_numpy(values.reshape(1, -1))
+    zero = zero_points(row, weight.quant)
+    step = squared_error_steps(row, weight.quant, zero)
+    low, high = relative_bounds(weight.quant, zero)
+    codes = torch.round(row / step).clamp_(low, high).int() + zero  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return replace(
+        weight,
+        codes=codes.numpy().reshape(weight.codes.shape),
+        scale=step.numpy(),
+        zero_point=zero.numpy(),
+    )
