@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from benchmarks.faults import small_space
+from benchmarks.fault_rounds import SPACE
 from benchmarks.search_tabular import evaluated, show
 from benchmarks.tables import NAMES, TableProblem, load
 from nas.archive import Archive
@@ -59,7 +59,7 @@ def sleeper(_: Arrays) -> Evaluator:
 
 def timed(seed: int, folder: Path) -> list[str]:
     """Seconds of both searches beside the least that eight workers can take."""
-    space, took = small_space(), []
+    space, took = SPACE, []
     with RayEvaluator(
         EvaluatorFactory(sleeper, {}), workers=WORKERS, cpus_per_worker=0.1
     ) as workers:
