@@ -10,8 +10,8 @@ TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || { curl -sfo /dev
 
 LOWEST := .venv-lowest
 # Whole runs from training to report, the archive, every export, the command line, workers.
-LOWEST_TESTS := tests/nas/test_preflight.py tests/nas/test_archive.py tests/nas/test_cli.py \
-	tests/nas/export/test_onnx.py tests/nas/export/test_forms.py tests/nas/test_dispatch.py tests/test_imports.py
+LOWEST_TESTS := tests/nas/run/test_preflight.py tests/nas/archive/test_archive.py tests/nas/cli/test_main.py \
+	tests/nas/export/test_onnx.py tests/nas/export/test_forms.py tests/nas/evaluation/test_dispatch.py tests/test_imports.py
 
 .PHONY: search test test-lowest check format clean
 
@@ -24,7 +24,7 @@ test: $(VENV)/installed-dev check
 # The lowest versions that pyproject.toml allows, torch aside: older ones have no small build.
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) -m "not slow and not ray"
-	$(LOWEST)/bin/python -W ignore -m pytest -W ignore tests/nas/test_cluster.py -k "work_is_shared"
+	$(LOWEST)/bin/python -W ignore -m pytest -W ignore tests/nas/evaluation/test_cluster.py -k "work_is_shared"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

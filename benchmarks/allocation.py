@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.search_tabular import curve, evaluated, show
 from benchmarks.tables import NAMES, TableProblem, load
+from nas.problem.front import hypervolume, nondominated
 from nas.search import polish
 from nas.search.allocation import allocate
-from nas.search.front import hypervolume, nondominated
 from nas.search.guided import Guided, default_predictor
 from nas.search.inner import UNREACHABLE, Effort, evolve
 from predictors.warp import Warp

@@ -26,10 +26,10 @@ import numpy as np
 from benchmarks.fault_rounds import SPACE
 from benchmarks.search_tabular import evaluated, show
 from benchmarks.tables import NAMES, TableProblem, load
-from nas.archive import Archive
-from nas.cluster import RayEvaluator
-from nas.evaluate import Arrays, Evaluation, Evaluator, EvaluatorFactory
-from nas.search.front import hypervolume
+from nas.archive.archive import Archive
+from nas.evaluation.cluster import RayEvaluator
+from nas.evaluation.evaluation import Arrays, Evaluation, Evaluator, EvaluatorFactory
+from nas.problem.front import hypervolume
 from nas.search.loop import search, search_asynchronously
 from nas.search.named import SEARCHERS
 from nas.search.random import RandomSearch

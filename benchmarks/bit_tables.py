@@ -25,20 +25,20 @@ from numpy.typing import NDArray
 from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.search_digits import Remembering, points, sequence
 from benchmarks.tables import ROOT
-from nas.display import Silent
-from nas.evaluate import Evaluation, flat
-from nas.folder import RunFolder
-from nas.objectives import Goal, Problem
-from nas.plan import prepare
-from nas.recipe import Recipe, validate_recipe
-from nas.search.front import hypervolume, nondominated
+from nas.evaluation.evaluation import Evaluation, flat
+from nas.problem.front import hypervolume, nondominated
+from nas.problem.goals import Goal, Problem
+from nas.recipe.recipe import Recipe, validate_recipe
+from nas.run.folder import RunFolder
+from nas.run.plan import prepare
+from nas.run.steps.searching import evaluator_of
+from nas.run.steps.training import trained
 from nas.search.guided import Guided
-from nas.steps.searching import evaluator_of
-from nas.steps.training import trained
 from nas.targets import HardwareTarget
 from nas.targets.adapters import target
 from nas.targets.adapters.apq import Apq
 from nas.targets.adapters.haq import Haq
+from nas.terminal.display import Silent
 from search_spaces.mobilenet import MOBILENET_V2, Stage, mobilenet
 from search_spaces.policy import Policy, uniform
 from search_spaces.space import SearchSpace

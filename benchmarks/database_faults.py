@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import sqlalchemy as sql
 
 from benchmarks.fault_rounds import BUDGET, SPACE, Fault, Round
-from nas.archive import Archive, ArchiveError
+from nas.archive.archive import Archive, ArchiveError
 from nas.durable import WriteError
-from tests.nas.postgres import Server, started
+from tests.nas.archive.postgres import Server, started
 
 AWAY_S = 20.0
 AWAY = f"database away for {AWAY_S:g} s, two drivers"

@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks import sleeper
 from benchmarks.sleeper import Sleeper
-from nas.archive import Archive, ArchiveError
+from nas.archive.archive import Archive, ArchiveError
 from nas.durable import WriteError
-from nas.evaluate import Evaluation, EvaluationError, Evaluator
+from nas.evaluation.evaluation import Evaluation, EvaluationError, Evaluator
 from nas.search.loop import search
 from nas.search.random import RandomSearch
 from search_spaces.residual import residual

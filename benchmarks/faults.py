@@ -42,10 +42,10 @@ import numpy as np
 from benchmarks import sleeper
 from benchmarks.database_faults import AWAY, FILE, SharedRound, on_server
 from benchmarks.fault_rounds import BUDGET, SECONDS, SPACE, Fault, Round, compared
-from nas.archive import ArchiveError
-from nas.cluster import RayEvaluator
-from nas.evaluate import Evaluation
-from nas.sealing import seal_journal
+from nas.archive.archive import ArchiveError
+from nas.archive.sealing import seal_journal
+from nas.evaluation.cluster import RayEvaluator
+from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import Genotype
 
 WORKERS, NODES, DEADLINE_S = 4, 2, 10.0

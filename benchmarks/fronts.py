@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.front import hypervolume, nondominated
+from nas.problem.front import hypervolume, nondominated
 
 FloatArray = NDArray[np.float64]
 

@@ -34,11 +34,11 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
 from pymoo.util.nds.non_dominated_sorting import find_non_dominated
 
-from nas.objectives import Goal, Problem
+from nas.problem.goals import Goal, Problem
 from nas.search import inner
 from nas.search.guided import default_predictor
-from predictors.base import Predictor
 from predictors.features import OneHot
+from predictors.predictor import Predictor
 from predictors.ridge import Ridge
 from search_spaces.costs import SpaceKernels, bitops, model_bytes
 from search_spaces.policy import Policy

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.profiling import OnnxRuntime, profile
+from nas.profiling.sampled import complete, sample
 from nas.targets import load_target
-from nas.targets.profiling import OnnxRuntime, profile
-from nas.targets.profiling.sampled import complete, sample
-from nas.targets.rows import KernelKey
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey
 from search_spaces.mobilenet import mobilenet
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from nas.archive import Archive
+from nas.archive.archive import Archive
 from search_spaces.space import SearchSpace
 
 BUDGET = 30
@@ -87,7 +87,13 @@ class Case:
         """The command in a process of its own."""
         arguments = [self.command, str(self.recipe), "--out", str(self.folder)]
         return subprocess.Popen(
-            [sys.executable, "-m", "nas.cli", *arguments, *["--resume"] * (self.command == "run")],
+            [
+                sys.executable,
+                "-m",
+                "nas.cli.main",
+                *arguments,
+                *["--resume"] * (self.command == "run"),
+            ],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.profiling import OnnxRuntime, profile
+from nas.profiling.whole_networks import calibrate, measure
 from nas.targets import HardwareTarget, load_target
-from nas.targets.calibration import PredictionError, calibration_path, uncalibrated
-from nas.targets.profiling import OnnxRuntime, profile
-from nas.targets.profiling.whole import calibrate, measure
+from nas.targets.correction.correction import PredictionError, calibration_path, uncalibrated
 from predictors.rank import kendall_tau
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.policy import Policy

@@ -27,23 +27,23 @@ from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.fronts import beaten, corner_of, share, slower
 from benchmarks.latency import POLICIES, spaces
 from benchmarks.tables import ROOT
-from nas.display import Silent
-from nas.evaluate import Evaluation, flat
-from nas.evaluators import SupernetEvaluator
+from nas.evaluation.evaluation import Evaluation, flat
+from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx
-from nas.folder import RunFolder
-from nas.objectives import ArrayCost, Goal, Problem
-from nas.plan import Plan, prepare
-from nas.recipe import Recipe, validate_recipe
-from nas.search.front import measured_front, nondominated
+from nas.problem.front import measured_front, nondominated
+from nas.problem.goals import ArrayCost, Goal, Problem
+from nas.profiling import OnnxRuntime
+from nas.profiling.whole_networks import in_turns, measure
+from nas.recipe.recipe import Recipe, validate_recipe
+from nas.run.folder import RunFolder
+from nas.run.measuring import deployment_of
+from nas.run.plan import Plan, prepare
+from nas.run.steps.profiling import profiled
+from nas.run.steps.searching import archive_of, evaluator_of
+from nas.run.steps.training import trained
 from nas.search.guided import Guided
 from nas.search.loop import search
-from nas.steps.measuring import deployment_of
-from nas.steps.profiling import profiled
-from nas.steps.searching import archive_of, evaluator_of
-from nas.steps.training import trained
-from nas.targets.profiling import OnnxRuntime
-from nas.targets.profiling.whole import in_turns, measure
+from nas.terminal.display import Silent
 from search_spaces.ops import Conv2d
 from search_spaces.quant import bits_of
 from search_spaces.space import Genotype, SearchSpace, as_genotypes

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from benchmarks.search_tabular import show
 from benchmarks.tables import ROOT, load
-from nas.evaluate import Evaluation
-from nas.objectives import Goal, Problem
-from nas.search.front import hypervolume, nondominated
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import hypervolume, nondominated
+from nas.problem.goals import Goal, Problem
 from nas.search.guided import Guided
 from nas.tabular import open_table
 from search_spaces.space import Genotype, IntArray, SearchSpace

@@ -20,25 +20,25 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.mutation_samples import Samples
-from nas.cli_archive import merge
-from nas.cli_targets import check
-from nas.display import Silent
-from nas.experience import kept
+from nas.cli.archive import merge
+from nas.cli.targets import check
 from nas.export import verify
-from nas.folder import RunFolder
-from nas.plan import Plan, overview, prepare
-from nas.recipe import load_recipe
+from nas.recipe.recipe import load_recipe
 from nas.report.html import render
 from nas.report.store import load as load_results
-from nas.report.tables import summary_table
-from nas.run_archive import archive_in
-from nas.steps.probing import probed
-from nas.steps.training import training_summary
+from nas.report.summary import summary_table
+from nas.run.experience import kept
+from nas.run.folder import RunFolder
+from nas.run.plan import Plan, overview, prepare
+from nas.run.probing import probed
+from nas.run.run_archive import archive_in
+from nas.run.steps.training import training_summary
 from nas.tabular import load_table
 from nas.targets import load_target
 from nas.targets.adapters.ofa import Ofa
-from nas.targets.predicted import read_networks
+from nas.targets.transfer.predicted import read_networks
 from nas.tasks import ArraysTask, FolderTask
+from nas.terminal.display import Silent
 from supernets.checkpoint import load as load_supernet
 
 # What may be made of a damaged file: the same alone, what the archive held earlier, anything legal.

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nas.experience import experience_of
-from nas.folder import RunFolder
-from nas.pipeline import run
-from nas.plan import Plan, prepare
-from nas.recipe import load_recipe
+from nas.recipe.recipe import load_recipe
 from nas.report.store import load as load_results
-from nas.steps.training import supernet_of
+from nas.run.experience import experience_of
+from nas.run.folder import RunFolder
+from nas.run.pipeline import run
+from nas.run.plan import Plan, prepare
+from nas.run.steps.training import supernet_of
 from nas.targets import load_target
-from nas.targets.calibration import Calibration, PredictionError, calibration_path
-from nas.targets.files import DEVICES
-from nas.targets.predicted import networks_text
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
-from nas.targets.transfer import KnownTargets, Transfer
+from nas.targets.correction.correction import Calibration, PredictionError, calibration_path
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from nas.targets.target_files import DEVICES
+from nas.targets.transfer.predicted import networks_text
+from nas.targets.transfer.transfer import KnownTargets, Transfer
 from search_spaces.space import SearchSpace
 from supernets.deploy import deploy
 from supernets.deployed import Deployed

@@ -48,7 +48,7 @@ import torch
 from benchmarks.mutation_formats import damaged
 from benchmarks.mutation_kinds import KINDS, Kind, OutOfDomain, Trust
 from benchmarks.mutation_samples import Samples
-from nas.cli import EXPECTED
+from nas.cli.main import EXPECTED
 
 DEADLINE_S, PATIENCE_S, MEMORY = 10.0, 120.0, 6 << 30
 LEGAL = ("refused", "harmless")

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from benchmarks.tables import TableProblem, load
-from nas.answers import Answers, Wrong
-from nas.display import Silent
-from nas.early_stop import STEPS, EarlyStopping, estimated_error, hopeless, unsettled
-from nas.evaluate import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
-from nas.folder import RunFolder
-from nas.objectives import Problem
-from nas.plan import prepare
-from nas.recipe import load_recipe
-from nas.search.front import hypervolume, measured_front
+from nas.evaluation.answers import STEPS, Answers, Wrong, estimated_error, hopeless
+from nas.evaluation.evaluation import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
+from nas.problem.front import hypervolume, measured_front
+from nas.problem.goals import Problem
+from nas.recipe.recipe import load_recipe
+from nas.run.folder import RunFolder
+from nas.run.plan import prepare
+from nas.run.steps.searching import evaluator_of
+from nas.run.steps.training import trained
+from nas.search.early_stop import EarlyStopping, unsettled
 from nas.search.named import SEARCHERS
-from nas.steps.searching import evaluator_of
-from nas.steps.training import trained
+from nas.terminal.display import Silent
 from search_spaces.space import Genotype
 
 FloatArray = NDArray[np.float64]

@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from benchmarks.tables import ROOT
-from nas.evaluate import Evaluation
-from nas.objectives import ArrayCost, Goal, Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import nondominated
+from nas.problem.goals import ArrayCost, Goal, Problem
 from nas.search.evolution import Evolution
-from nas.search.front import nondominated
 from nas.tabular.published import ofa_predictor
 from nas.targets import HardwareTarget, TargetError
 from nas.targets.adapters import Adapter, target
-from nas.targets.adapters.blocks import BLOCKS
+from nas.targets.adapters.block_kernels import BLOCKS
 from nas.targets.adapters.dpu_blocks import DpuBlocks
 from nas.targets.adapters.ofa import Ofa
 from search_spaces.kernels import kernels

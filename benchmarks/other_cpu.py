@@ -26,8 +26,8 @@ import onnxruntime
 import torch
 
 from nas.export import export_onnx, verify
+from nas.profiling.timing import Session, Timed, device_name, take_turns
 from nas.saturation import EightBitWeights, processor_saturates
-from nas.targets.profiling.timing import Session, Timed, device_name, take_turns
 from nas.tasks.digits import DigitsTask
 from search_spaces.mobilenet import mobilenet
 from search_spaces.policy import LayerPrecision, Policy, uniform

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from benchmarks.many_devices import device, losses, position, spread
 from benchmarks.search_tabular import show
 from benchmarks.tables import ROOT, TableProblem, load
-from nas.evaluate import Evaluation
-from nas.experience import Experience
-from nas.objectives import Goal, Problem
-from nas.search.front import hypervolume
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import hypervolume
+from nas.problem.goals import Goal, Problem
+from nas.run.experience import Experience
 from nas.search.guided import Guided, Settings, default_columns
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess

@@ -31,15 +31,15 @@ import numpy as np
 
 from benchmarks import sleeper
 from benchmarks.fault_rounds import SPACE
-from nas.archive import Archive
-from nas.cluster import RayEvaluator, connected
-from nas.evaluate import Evaluation, Evaluator, flat
-from nas.folder import RunFolder
-from nas.plan import prepare
-from nas.recipe import load_recipe
+from nas.archive.archive import Archive
+from nas.evaluation.cluster import RayEvaluator, connected
+from nas.evaluation.evaluation import Evaluation, Evaluator, flat
+from nas.recipe.recipe import load_recipe
+from nas.run.folder import RunFolder
+from nas.run.plan import prepare
+from nas.run.steps.searching import evaluator_of
 from nas.search.loop import search, search_asynchronously
 from nas.search.random import RandomSearch
-from nas.steps.searching import evaluator_of
 from search_spaces.space import SearchSpace
 from supernets.supernet import Supernet
 

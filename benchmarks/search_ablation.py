@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.search_tabular import Run, curve, done, evaluated, show
 from benchmarks.tables import load
-from nas.objectives import Problem
+from nas.problem.goals import Problem
 from nas.search import guided
-from nas.search.base import Searcher
 from nas.search.guided import Guided, Settings, default_columns
-from predictors.base import Predictor
+from nas.search.searcher import Searcher
 from predictors.ensemble import Ensemble
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
+from predictors.predictor import Predictor
 from predictors.ridge import Ridge
 from predictors.ways import Ways
 from search_spaces.space import IntArray

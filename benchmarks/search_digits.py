@@ -20,21 +20,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.display import Silent
-from nas.evaluate import Evaluation, Evaluator, flat
-from nas.folder import RunFolder
-from nas.objectives import Goal, Problem
-from nas.plan import Plan, prepare
-from nas.recipe import load_recipe
-from nas.search.base import Searcher
+from nas.evaluation.evaluation import Evaluation, Evaluator, flat
+from nas.problem.front import hypervolume
+from nas.problem.goals import Goal, Problem
+from nas.recipe.recipe import load_recipe
+from nas.run.folder import RunFolder
+from nas.run.plan import Plan, prepare
+from nas.run.probing import Probe, probed
+from nas.run.steps.searching import evaluator_of, exchange_of, predictor_of
+from nas.run.steps.training import trained
 from nas.search.differentiable import Differentiable, Exchange
 from nas.search.evolution import Evolution
-from nas.search.front import hypervolume
 from nas.search.guided import Guided, Settings
 from nas.search.random import RandomSearch
-from nas.steps.probing import Probe, probed
-from nas.steps.searching import evaluator_of, exchange_of, predictor_of
-from nas.steps.training import trained
+from nas.search.searcher import Searcher
+from nas.terminal.display import Silent
 from search_spaces.space import Genotype
 
 BATCH = 8

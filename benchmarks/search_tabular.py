@@ -28,9 +28,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks.tables import NAMES, TableProblem, load
-from nas.search.base import Searcher
-from nas.search.front import hypervolume
+from nas.problem.front import hypervolume
 from nas.search.named import SEARCHERS
+from nas.search.searcher import Searcher
 
 CHECKPOINTS = (50, 100, 250, 400)
 SHARES = (0.90, 0.95, 0.98, 0.99)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluate import Evaluation
-from nas.objectives import Goal, Measured, Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Goal, Measured, Problem
 from nas.tabular import open_table
 from nas.tabular.published import VARIABLE
 from search_spaces.space import Genotype, IntArray

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from benchmarks.tables import ROOT
 from nas.tabular.published import Block
-from nas.targets.transfer import KnownTable, Transfer
+from nas.targets.transfer.transfer import KnownTable, Transfer
 from predictors.rank import kendall_tau
 from search_spaces.choice import choice
 from search_spaces.graph import Graph

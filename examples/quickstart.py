@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.archive import Archive
-from nas.evaluators import SupernetEvaluator
+from nas.archive.archive import Archive
+from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
-from nas.objectives import Goal, Problem
-from nas.search.front import measured_front
+from nas.problem.front import measured_front
+from nas.problem.goals import Goal, Problem
 from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.targets import legal, load_target

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from nas import interrupts
+from nas.terminal import interrupts
 
 
 def main() -> None:
     """Load the command line, which takes seconds, and run it; a signal ends either in one line."""
     interrupts.end_at_once()
-    from nas import cli
+    from nas.cli.main import main as command_line
 
-    cli.main()
+    command_line()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and files of others that can be held."""
 
 from __future__ import annotations
 
@@ -158,3 +158,23 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_text(path: Path, *, at_most: int) -> str:
+    """The UTF-8 text of a file.
+
+    Raises:
+        OSError: If there is no such regular file, or if it is larger than `at_most` bytes.
+        ValueError: If it is not UTF-8.
+    """
+    require_size(path, at_most=at_most)
+    return path.read_text(encoding="utf-8")
+
+
+def require_size(path: Path, *, at_most: int) -> None:
+    """Raise `OSError` if `path` is no regular file of at most so many bytes."""
+    size = path.stat().st_size
+    if not path.is_file():
+        raise OSError("it is no regular file")
+    if size > at_most:
+        raise OSError(f"it has {size} bytes; at most {at_most} are read")

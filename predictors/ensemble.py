@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.base import Predictor
 from predictors.features import checked
+from predictors.predictor import Predictor
 from search_spaces.space import IntArray
 
 FloatArray = NDArray[np.float64]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import choices_in, resolve
 from search_spaces.graph import Node
+from search_spaces.lookups import Lookup, Table, tabulate
 from search_spaces.ops import Op
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tables import Lookup, Table, tabulate
 
 Reals = NDArray[np.float32]
 Truths = NDArray[np.bool_]

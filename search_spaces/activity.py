@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import Choice, choices_in, parts, resolve
 from search_spaces.graph import Graph
-from search_spaces.tables import Lookup, Table, tabulate
+from search_spaces.lookups import Lookup, Table, tabulate
 
 Guard = tuple[Choice[Any], int]
 

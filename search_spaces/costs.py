@@ -17,10 +17,10 @@ from search_spaces.choice import choices_in, resolve
 from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
+from search_spaces.lookups import LARGEST_SPACE, Lookup, SpaceTooLarge, Table, merged, tabulate
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import PerChannel, bits_of
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tables import LARGEST_SPACE, Lookup, SpaceTooLarge, Table, merged, tabulate
 
 T = TypeVar("T", bound=Hashable)
 FloatArray = NDArray[np.float64]

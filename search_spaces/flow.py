@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.costs import FloatArray, SpaceKernels
+from search_spaces.lookups import Table
 from search_spaces.space import IntArray, SearchSpace
-from search_spaces.tables import Table
 
 BoolArray = NDArray[np.bool_]
 _CHUNK = 1 << 12  # a chunk's arrays, one row per address, then stay within the cache

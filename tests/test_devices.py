@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.evaluate import flat
-from nas.evaluators import SupernetEvaluator
+from nas.evaluation.evaluation import flat
+from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
 from supernets.deploy import Deployment, on_device
 from supernets.exchange import exchanged

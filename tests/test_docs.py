@@ -13,17 +13,17 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from nas import recipe, table_recipe
-from nas.cli import app
-from nas.cli_targets import schema_text
+from nas.cli.main import app
+from nas.cli.targets import schema_text
 from nas.export.containers import container_for
-from nas.folder import RunFolder
+from nas.recipe import recipe, table_recipe
 from nas.report import data
+from nas.run.folder import RunFolder
 from nas.search.named import SEARCHERS
 from nas.tabular import published
 from nas.tabular.description import ChoiceSection, Description, Metric
 from nas.targets import schema
-from nas.targets.table_file import COLUMNS, parse
+from nas.targets.table.csv_file import COLUMNS, parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
 from nas.tasks.section import SplitSection

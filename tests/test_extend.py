@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nas.export import export_onnx, verify
-from nas.recipe import validate_recipe
+from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
 from search_spaces.choice import choice
 from search_spaces.graph import Graph

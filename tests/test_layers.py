@@ -1,6 +1,8 @@
 """The rooms of the engine: imports only point down, and each big library has one door."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,12 @@ MAY_IMPORT = {
     "predictors": {"predictors", "search_spaces"},
     "nas": {"nas", "supernets", "predictors", "search_spaces"},
 }
+# The rooms of `nas/`, from the roof down: a room imports those behind it, and the loose files.
+ROOMS = (
+    *("cli", "run", "report", "recipe", "tabular", "search", "archive", "problem", "evaluation"),
+    *("profiling", "export", "targets", "tasks", "settings", "terminal"),
+)
+LOOSE = {"durable", "memory", "ort", "saturation", "urls"}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
 
 
@@ -38,6 +46,44 @@ def room_of(path: Path) -> str:
 def test_imports_only_point_down(path):
     rooms = {name.split(".")[0] for name in imports(path)} & {*MAY_IMPORT, "tests", "benchmarks"}
     assert rooms <= MAY_IMPORT[room_of(path)]
+
+
+def rooms_read(path: Path) -> Iterator[str]:
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "nas" and len(parts) > 1 and parts[1] not in LOOSE:
+            yield parts[1]
+
+
+@pytest.mark.parametrize("place", range(len(ROOMS)), ids=ROOMS)
+def test_rooms_of_the_engine_read_what_is_below_them(place):
+    for path in (ROOT / "nas" / ROOMS[place]).rglob("*.py"):
+        assert {*rooms_read(path)} <= {*ROOMS[place:]}, path
+
+
+def test_nothing_else_lies_at_the_top_of_the_engine():
+    held = {path.stem for path in (ROOT / "nas").glob("*.py")}
+    assert held == LOOSE | {"__init__", "__main__"}
+    folders = {path.parent.name for path in (ROOT / "nas").glob("*/__init__.py")}
+    assert folders == {*ROOMS}
+    for name in LOOSE:
+        assert {*rooms_read(ROOT / "nas" / f"{name}.py")} == set(), name
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("nas.run.folder", {"torch", "pymoo", "optuna", "sklearn"}),
+        ("nas.targets", {"torch", "pymoo", "optuna", "onnx"}),
+        ("nas.settings.toml_file", {"torch", "scipy", "pymoo"}),
+    ],
+)
+def test_what_needs_no_heavy_library_loads_none(module, absent):
+    script = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert absent.isdisjoint(loaded)
 
 
 def test_search_spaces_load_without_torch():

@@ -10,10 +10,10 @@ from nas.export.check import Verification, verify
 from nas.export.containers import ExportError
 from nas.export.form import Exporter, Opened, bytes_of
 from nas.export.forms import FORMS, form_of, forms_for
-from nas.export.onnx import OnnxReport, export_onnx
-from nas.export.policy import read_policy
+from nas.export.onnx_model import OnnxReport, export_onnx
 from nas.export.rehearsal import rehearse
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.export.stored_bits import read_policy
 from nas.saturation import SaturationWarning
 
 __all__ = [

@@ -16,8 +16,8 @@ from torch import Tensor
 from nas.export.containers import ExportError
 from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
-from nas.export.onnx import policy_json
-from nas.export.policy import bits_for
+from nas.export.onnx_model import policy_json
+from nas.export.stored_bits import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
 from search_spaces.documents import Source, parse_json
 from search_spaces.quant import Quant

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.export.containers import ExportError
-from nas.export.onnx import INPUT, OUTPUT
+from nas.export.onnx_model import INPUT, OUTPUT
 from nas.ort import RUNTIME_ERRORS, onnxruntime
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 
 from nas.export.containers import container_for
-from nas.export.onnx import assemble, policy_json
-from nas.export.operators import Site, write
+from nas.export.onnx_model import assemble, policy_json
+from nas.export.onnx_operators import Site, write
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights, adds_pairs, moved
 from search_spaces.graph import Graph, Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from nas.untrusted import visible
+from nas.terminal.untrusted import visible
 
 _LINE_BREAK = "\n"  # the recipe is shown in lines; elsewhere HTML makes a space of it
 

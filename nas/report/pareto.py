@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from nas.problem.front import nondominated
 from nas.report import style, text
 from nas.report.data import LatencyBand, PredictedPoint, Results, TargetResult
-from nas.search.front import nondominated
 
 _HOVER = "%{customdata}<extra></extra>"
 _HEADROOM = 1.15

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nas.report import text
-from nas.untrusted import visible
+from nas.terminal.untrusted import visible
 
 MEASURED = "#3b82d6"
 PREDICTED = "#dd8a2e"

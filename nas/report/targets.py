@@ -10,7 +10,7 @@ from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetRes
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.pareto import pareto, plane
-from nas.report.policy import policy
+from nas.report.policy_figure import policy
 from nas.report.sections import anchor, origin_of, where
 
 

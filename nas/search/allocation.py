@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import ArrayCost
+from nas.problem.goals import ArrayCost
 from nas.search.polish import mutants
 from search_spaces.space import Genotype, IntArray, InvalidGenotype, SearchSpace
 

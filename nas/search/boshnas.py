@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.objectives import Problem
+from nas.problem.goals import Problem
 from nas.search.points import Scalar, excess, points
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer

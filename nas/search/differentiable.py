@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.objectives import Goal, Problem
+from nas.problem.goals import Goal, Problem
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer
 from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes

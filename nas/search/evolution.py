@@ -28,8 +28,8 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 from pymoo.util.ref_dirs import get_reference_directions
 
-from nas.evaluate import Evaluation
-from nas.objectives import Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
 from nas.search.points import excess, points
 from nas.search.random import draw_unseen

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from nas.search.front import nondominated
+from nas.problem.front import nondominated
 
 FloatArray = NDArray[np.float64]
 

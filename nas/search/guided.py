@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nas.evaluate import Evaluation
-from nas.objectives import Goal, Measured, Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import nondominated
+from nas.problem.goals import Goal, Measured, Problem
 from nas.search.evolution import front_ranks
-from nas.search.front import nondominated
 from nas.search.gain import Landscape, bounding_box, gains, landscape
 from nas.search.initial import spread_over_costs
 from nas.search.inner import Effort, evolve, survivors
@@ -26,9 +26,9 @@ from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.polish import mutants, polish
 from nas.search.random import draw_unseen
-from predictors.base import Predictor
 from predictors.features import Column, OneHot
 from predictors.gaussian import GaussianProcess
+from predictors.predictor import Predictor
 from predictors.warp import Warp
 from search_spaces.space import Genotype, IntArray
 

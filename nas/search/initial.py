@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import Problem
+from nas.problem.goals import Problem
 from search_spaces.space import IntArray, SearchSpace
 
 _POOL = 4096

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import Goal
+from nas.problem.goals import Goal
 from nas.search.evolution import front_ranks
 from search_spaces.space import IntArray, SearchSpace
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluate import Evaluation
-from nas.objectives import Goal, Measured
-from predictors.base import Predictor
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Goal, Measured
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
+from predictors.predictor import Predictor
 from search_spaces.space import Genotype, IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluate import Evaluation
+from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import Goal, Problem
+from nas.problem.goals import Goal, Problem
 from nas.search.inner import Effort, evolve, survivors
 from nas.search.points import points
 from nas.search.proposer import Proposer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import Problem
-from nas.search.front import nondominated
+from nas.problem.front import nondominated
+from nas.problem.goals import Problem
 from nas.search.points import excess, points
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer

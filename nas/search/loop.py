@@ -7,11 +7,11 @@ import math
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
-from nas.archive import Archive
-from nas.evaluate import Evaluation as Evaluation  # what `Progress` is given
-from nas.evaluate import EvaluationError, Evaluator
-from nas.search.base import Searcher
-from nas.trials import OBJECTIVE
+from nas.archive.archive import Archive
+from nas.archive.trials import OBJECTIVE
+from nas.evaluation.evaluation import Evaluation as Evaluation  # what `Progress` is given
+from nas.evaluation.evaluation import EvaluationError, Evaluator
+from nas.search.searcher import Searcher
 from search_spaces.space import Genotype
 
 _PAUSE_S, _LONG_S = 0.5, 5.0

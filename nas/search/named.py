@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from nas.objectives import Problem
-from nas.search.base import Searcher
+from nas.problem.goals import Problem
 from nas.search.boshnas import Boshnas
 from nas.search.evolution import METHODS, Evolution
 from nas.search.guided import Guided
@@ -16,6 +15,7 @@ from nas.search.policy_gradient import PolicyGradient
 from nas.search.random import RandomSearch
 from nas.search.regularized import RegularizedEvolution
 from nas.search.samplers import SAMPLERS, OptunaSearch
+from nas.search.searcher import Searcher
 
 Make = Callable[[Problem, int], Searcher]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import Goal
+from nas.problem.goals import Goal
 from nas.search.inner import UNREACHABLE, Promise, score, survivors
 from search_spaces.space import IntArray, SearchSpace
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluate import Evaluation
-from nas.objectives import Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
 from nas.search.random import draw_unseen
 from search_spaces.space import Genotype, IntArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.evaluate import Evaluation
+from nas.evaluation.evaluation import Evaluation
 from nas.search.ledger import Ledger
 from search_spaces.space import Genotype, SearchSpace
 

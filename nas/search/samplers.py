@@ -12,8 +12,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from nas.evaluate import Evaluation
-from nas.objectives import Problem
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
 from nas.search.points import excess, points
 from nas.search.random import draw_unseen

@@ -3,10 +3,10 @@
 Read `description.py` first, then `rows.py` and `table.py`; `published.py` knows published ones.
 """
 
+from nas.tabular.benchmark import TableEvaluator, Tabular, load_table
 from nas.tabular.description import TableError
 from nas.tabular.exact import ExactFront, exact_front, is_listable
 from nas.tabular.published import open_table, published
-from nas.tabular.table import TableEvaluator, Tabular, load_table
 
 __all__ = [
     "ExactFront",

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from nas.recipe_file import named_toml
-from nas.recipe_problems import explained
+from nas.settings.problems import explained
+from nas.settings.toml_file import named_toml
 from search_spaces.tabular import Option
 
 ERROR = "error"

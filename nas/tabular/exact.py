@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objectives import ArrayCost, Goal
-from nas.search.front import hypervolume, nondominated
+from nas.problem.front import hypervolume, nondominated
+from nas.problem.goals import ArrayCost, Goal
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.tabular.benchmark import Tabular, load_table
 from nas.tabular.description import TableError
-from nas.tabular.table import Tabular, load_table
 from search_spaces.choice import Spec, choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Image, deeper_than

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from nas.targets.calibration import uncalibrated
 from nas.targets.capability import Bits
 from nas.targets.capability import wanted as asks
+from nas.targets.correction.correction import uncalibrated
 from nas.targets.legality import refused_options
-from nas.targets.nearest import nearest
-from nas.targets.operators import operator_types
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
+from nas.targets.operator_names import operator_types
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.nearest import nearest
+from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target import HardwareTarget, space_kernels
 from search_spaces.ops import Activation, Op
 from search_spaces.quant import Quant

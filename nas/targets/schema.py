@@ -20,7 +20,7 @@ from pydantic import (
 
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Otherwise, parse_bits
-from nas.targets.operators import operator_types
+from nas.targets.operator_names import operator_types
 from nas.targets.target import Provenance
 
 Figure = TypeVar("Figure")

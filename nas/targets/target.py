@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Capability
-from nas.targets.network import Figure, NetworkCosts, PopulationCost, executes, priced
+from nas.targets.network_costs import Figure, NetworkCosts, PopulationCost, executes, priced
 from nas.targets.rules import Rules
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph

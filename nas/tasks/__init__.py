@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nas.tasks.arrays import ArraysTask
 from nas.tasks.digits import DigitsTask
-from nas.tasks.folder import FolderTask
+from nas.tasks.image_folder import FolderTask
 from nas.tasks.openml import OpenMLTask
 from nas.tasks.task import Split, Task, TaskError, TrainSplit
 

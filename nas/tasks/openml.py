@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from nas.outside import OUTSIDE
+from nas.settings.outside import OUTSIDE
 from nas.tasks.clean import Source, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import Batch, Function, Loss, Proxy, probe
+from predictors.proxies.proxy import Batch, Function, Loss, Proxy, probe
 from search_spaces import costs
 from search_spaces.costs import CompiledCost, SpaceKernels
 

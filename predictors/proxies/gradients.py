@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from predictors.proxies.base import AS_TRAINED, Batch, Loss, Proxy, probe
+from predictors.proxies.proxy import AS_TRAINED, Batch, Loss, Proxy, probe
 
 
 def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float]:

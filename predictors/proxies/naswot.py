@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from predictors.proxies.base import (
+from predictors.proxies.proxy import (
     AS_TRAINED,
     NONLINEARITIES,
     Batch,

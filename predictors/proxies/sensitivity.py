@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import Probe, probe
+from predictors.proxies.proxy import Probe, probe
 from predictors.proxies.rounding import rounded
 from search_spaces.choice import variants
 from search_spaces.graph import Graph

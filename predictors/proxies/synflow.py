@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import NONLINEARITIES, ROUNDINGS, Batch, Function, Loss, Proxy, probe
+from predictors.proxies.proxy import NONLINEARITIES, ROUNDINGS, Batch, Function, Loss, Proxy, probe
 
 
 def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nas.targets import TargetError, load_target
 from nas.targets.adapters import Adapter, Imported, write
 from nas.targets.adapters.imported import Origin
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
 
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
 

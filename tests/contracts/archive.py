@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.answers import Answers
-from nas.archive import Archive, ArchiveError
-from nas.evaluate import Evaluation
+from nas.archive.archive import Archive, ArchiveError
+from nas.evaluation.answers import Answers
+from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import Genotype, SearchSpace
 
 

@@ -19,7 +19,7 @@ import torch
 
 from nas.durable import WriteError
 from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
-from nas.export.onnx import policy_json
+from nas.export.onnx_model import policy_json
 from search_spaces.graph import Graph
 from supernets.deployed import Deployed
 from tests.nas.export.networks import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from predictors.base import Predictor
+from predictors.predictor import Predictor
 from predictors.rank import kendall_tau
 from search_spaces.space import IntArray, SearchSpace
 from tests.contracts.searcher import chain, widths

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.base import Batch, Proxy
+from predictors.proxies.proxy import Batch, Proxy
 
 
 def fake_quantized(x: Tensor) -> Tensor:

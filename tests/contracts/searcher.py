@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.evaluate import Evaluation
-from nas.objectives import Goal, Problem
-from nas.search.base import Searcher
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Goal, Problem
+from nas.search.searcher import Searcher
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from nas.targets.operators import operator_types
+from nas.targets.operator_names import operator_types
 from nas.targets.rules import Cast, Memory, Rules
 from nas.targets.target import HardwareTarget, Provenance
 from search_spaces.costs import model_bytes, total

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.archive import Archive
-from nas.cli import main
-from nas.evaluate import Evaluation
+from nas.archive.archive import Archive
+from nas.cli.main import main
+from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import SearchSpace
 
 TINY = """

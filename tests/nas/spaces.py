@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nas.evaluate import Evaluation
+from nas.evaluation.evaluation import Evaluation
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual

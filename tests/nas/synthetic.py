@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.evaluate import Arrays, Evaluation, EvaluatorFactory
+from nas.evaluation.evaluation import Arrays, Evaluation, EvaluatorFactory
 from search_spaces.space import Genotype
 from tests.nas.spaces import measured
 

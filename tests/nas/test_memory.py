@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nas import memory
-from nas.steps import estimating
+from nas.run.steps import estimating
 from nas.tabular import TableError
-from nas.tabular.files import read_files
+from nas.tabular.columns import read_files
 from tests.nas.runs import TINY, assert_refused, nas, settings, succeeded
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_onnx_cannot_hold_is_refused(
 def test_a_space_that_cannot_be_planned_is_refused(
     recipe: Path, overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search_spaces.tables.LARGEST_TABLE", 2000)
+    monkeypatch.setattr("search_spaces.lookups.LARGEST_TABLE", 2000)
     outcome = nas("spaces", recipe, *settings(*overrides))
     assert_refused(outcome, "combinations", "fewer options")
 

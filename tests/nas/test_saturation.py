@@ -18,14 +18,14 @@ from onnx import numpy_helper
 from nas import saturation
 from nas.export import SaturationWarning, bytes_of, export_onnx, forms_for, verify
 from nas.export.runtime import file_logits, session_options
+from nas.profiling import OnnxRuntime
+from nas.profiling.elsewhere import read_manifest, write_folder
+from nas.profiling.kernel_models import kernel_model
 from nas.saturation import caution, pair_fits, processor_saturates
 from nas.targets import TargetError, load_target
 from nas.targets.capability import Bits
-from nas.targets.kernel_models import kernel_model
-from nas.targets.profiling import OnnxRuntime
-from nas.targets.profiling.elsewhere import read_manifest, write_folder
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
 from supernets.deployed import Deployed

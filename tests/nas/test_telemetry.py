@@ -20,7 +20,7 @@ onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 RAY = """
 import os, sys
 sys.modules["ray"] = sys.modules["ray.exceptions"] = sys
-from nas.cluster import require_ray
+from nas.evaluation.cluster import require_ray
 require_ray()
 print(os.environ["RAY_USAGE_STATS_ENABLED"])
 """

@@ -7,9 +7,9 @@ import traceback
 import pytest
 from pydantic import JsonValue
 
-from nas.archive import Archive, ArchiveError
-from nas.cluster import ClusterError, connected
-from nas.recipe import RecipeError, load_recipe
+from nas.archive.archive import Archive, ArchiveError
+from nas.evaluation.cluster import ClusterError, connected
+from nas.recipe.recipe import RecipeError, load_recipe
 from nas.report.data import Results, SpaceSummary
 from nas.report.html import html
 from nas.urls import cluster_address, database_url, shown, without_secrets

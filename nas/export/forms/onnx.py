@@ -12,10 +12,10 @@ from torch import Tensor
 
 from nas.export.containers import container_for
 from nas.export.form import Logits, Opened
-from nas.export.onnx import METADATA_PREFIX, export_onnx
-from nas.export.policy import WEIGHTED, load, policy_of, saturable_of
+from nas.export.onnx_model import METADATA_PREFIX, export_onnx
 from nas.export.runtime import file_logits
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.export.stored_bits import WEIGHTED, load, policy_of, saturable_of
 from nas.saturation import EightBitWeights
 from search_spaces.costs import total
 from search_spaces.graph import Graph
@@ -25,7 +25,7 @@ from supernets.deployed import Deployed
 
 @dataclass(frozen=True)
 class OnnxForm:
-    """See `nas.export.onnx` for what is in the file, and for `eight_bit_weights`."""
+    """See `nas.export.onnx_model` for what is in the file, and for `eight_bit_weights`."""
 
     eight_bit_weights: EightBitWeights = "unsigned"
     name = "onnx"

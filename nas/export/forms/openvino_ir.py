@@ -19,9 +19,9 @@ from torch import Tensor
 from nas.durable import require_parent, write_folder_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
-from nas.export.onnx import BASE_OPSET, METADATA_PREFIX, export_onnx
-from nas.export.policy import bits_for, grid_between
+from nas.export.onnx_model import BASE_OPSET, METADATA_PREFIX, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.stored_bits import bits_for, grid_between
 from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.ops import Op

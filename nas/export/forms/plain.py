@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from nas.durable import write_folder_atomic
 from nas.export.form import Held, HeldPrecision, Logits, Opened
-from nas.export.onnx import METADATA_PREFIX, policy_json
-from nas.export.plain.blocks import Attributes
-from nas.export.plain.network import MODEL, WEIGHTS, Array, load_network, plain_network
-from nas.export.policy import bits_for, grid_of
+from nas.export.onnx_model import METADATA_PREFIX, policy_json
+from nas.export.plain.nesting import Attributes
+from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, plain_network
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed

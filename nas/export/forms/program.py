@@ -19,11 +19,11 @@ from torch.export import Dim, ExportedProgram
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
-from nas.export.onnx import policy_json
-from nas.export.plain.blocks import Attributes
-from nas.export.plain.network import MODEL, executed, plain_network
-from nas.export.policy import bits_for, grid_of
+from nas.export.onnx_model import policy_json
+from nas.export.plain.nesting import Attributes
+from nas.export.plain.plain_network import MODEL, executed, plain_network
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed

@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
 from nas.export.containers import ExportError
-from nas.export.plain.blocks import Attributes, Block, Leaf, Names, Slot, blocks_of, class_names
+from nas.export.plain.nesting import Attributes, Block, Leaf, Names, Slot, blocks_of, class_names
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Quant

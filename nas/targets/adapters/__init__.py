@@ -4,8 +4,8 @@ Read in this order: `imported` (what comes out), `base` (what an adapter is), `c
 checked), then any format, such as `apq` (convolutions) or `ofa` (blocks); `writing` makes targets.
 """
 
+from nas.targets.adapters.adapter import Adapter
 from nas.targets.adapters.apq import Apq
-from nas.targets.adapters.base import Adapter
 from nas.targets.adapters.dpu_blocks import DpuBlocks
 from nas.targets.adapters.fbnet import FbNet
 from nas.targets.adapters.haq import Haq

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import (
+from nas.targets.adapters.adapter import (
     CONVOLUTIONS,
     added,
     classifier,

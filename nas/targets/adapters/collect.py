@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from nas.targets.adapters.imported import Entry, Finding, Sample, Unmapped, counted, plain
 from nas.targets.errors import TargetError
-from nas.targets.rows import KernelKey, Row
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 
 NOISE = 0.05

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import classifier, convolution, each, pooling
-from nas.targets.adapters.blocks import BLOCKS, block_kernel, mixed
+from nas.targets.adapters.adapter import classifier, convolution, each, pooling
+from nas.targets.adapters.block_kernels import BLOCKS, block_kernel, mixed
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
 from nas.targets.capability import Bits

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import (
+from nas.targets.adapters.adapter import (
     CONVOLUTIONS,
     added,
     classifier,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import each
+from nas.targets.adapters.adapter import each
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Imported, Origin, Sample, Unmapped
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import CONVOLUTIONS, added, convolution, each
+from nas.targets.adapters.adapter import CONVOLUTIONS, added, convolution, each
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped, reject
 from nas.targets.capability import Bits

@@ -8,7 +8,7 @@ from typing import Literal
 
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
-from nas.targets.rows import KernelKey, Row
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import UNFUSED, Fusion, Kernel
 
 Origin = Literal["measured", "simulated", "predicted"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import classifier, convolution, each, pooling
-from nas.targets.adapters.blocks import BLOCKS, block_kernel, mixed, square
+from nas.targets.adapters.adapter import classifier, convolution, each, pooling
+from nas.targets.adapters.block_kernels import BLOCKS, block_kernel, mixed, square
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import (
     Entry,

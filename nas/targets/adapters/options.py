@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.targets.adapters.base import Adapter
+from nas.targets.adapters.adapter import Adapter
 from nas.targets.errors import TargetError
 
 

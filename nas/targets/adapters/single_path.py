@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import nas.targets.adapters.reading as reading
-from nas.targets.adapters.base import each
-from nas.targets.adapters.blocks import BLOCKS, block_kernel
+from nas.targets.adapters.adapter import each
+from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
 from nas.targets.capability import Bits

@@ -11,9 +11,9 @@ from pathlib import Path
 from nas.targets.adapters.imported import Imported, plain
 from nas.targets.capability import Bits, Capability, Otherwise, Support
 from nas.targets.errors import TargetError
-from nas.targets.files import read_target_file
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
 from nas.targets.target import HardwareTarget, Provenance
+from nas.targets.target_files import read_target_file
 from search_spaces.ops import Op
 from search_spaces.quant import FULL_PRECISION_BITS
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas.export import ExportError, export_onnx, read_policy, verify
-from nas.export.policy import Held
+from nas.export.stored_bits import Held
 from search_spaces.quant import Quant
 from tests.nas.export.networks import (
     FAMILIES,

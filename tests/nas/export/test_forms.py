@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
-from nas.recipe import FormatName
+from nas.recipe.recipe import FormatName
 from tests.contracts.exporter import SHOWN, Case, ExporterContract, exported
 from tests.nas.export.networks import uniform, uniform_network
 

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from nas.durable import WriteError
 from nas.export.containers import ExportError
-from nas.export.onnx import export_onnx
+from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_logits, kernels_run
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op

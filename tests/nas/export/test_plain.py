@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from nas.export import FORMS, ExportError
-from nas.export.plain.blocks import Attributes, blocks_of, class_names
-from nas.export.plain.network import MODEL, load_network
+from nas.export.plain.nesting import Attributes, blocks_of, class_names
+from nas.export.plain.plain_network import MODEL, load_network
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Activation, Add, Conv2d, Image
 from supernets.deployed import values

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.problem.front import hypervolume, nondominated
 from nas.report.data import (
     Chosen,
     Comparison,
@@ -32,7 +33,6 @@ from nas.report.data import (
 )
 from nas.report.html import render
 from nas.report.layers import layer_policies
-from nas.search.front import hypervolume, nondominated
 from search_spaces import costs
 from search_spaces.mobilenet import MOBILENET_V3, mobilenet
 from search_spaces.policy import Policy

@@ -6,7 +6,7 @@ import pytest
 from nas.report import plots
 from nas.report.data import Estimate, LayerPolicy, LossPoint, Point, ProxyRank, TrainingSummary
 from nas.report.pareto import pareto, plane
-from nas.report.policy import groups, policy
+from nas.report.policy_figure import groups, policy
 from nas.report.style import axis_type, bits_colour
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.front import hypervolume
+from nas.problem.front import hypervolume
 from nas.search.gain import Box, bounding_box, gains, landscape
 
 

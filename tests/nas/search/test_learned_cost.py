@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.objectives import Goal, Measured
+from nas.problem.front import measured_front
+from nas.problem.goals import Goal, Measured
 from nas.search.evolution import Evolution
-from nas.search.front import measured_front
 from nas.search.guided import Guided
 from nas.search.learned_cost import with_learned_costs
 from nas.search.random import RandomSearch

@@ -4,11 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.objectives import Goal, Measured, Problem
+from nas.problem.front import hypervolume, measured_front
+from nas.problem.goals import Goal, Measured, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
 from nas.search.differentiable import Differentiable
 from nas.search.evolution import METHODS, Evolution
-from nas.search.front import hypervolume, measured_front
 from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort, score
 from nas.search.linas import Linas

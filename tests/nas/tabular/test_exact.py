@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.tables import NAMES, ROOT, load
-from nas.objectives import Goal
+from nas.problem.goals import Goal
 from nas.tabular import exact_front, is_listable
 from search_spaces.space import SearchSpace
 from search_spaces.tabular import Decision, tabular_space

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.tables import NAMES, ROOT, load
-from nas.evaluate import flat
+from nas.evaluation.evaluation import flat
 from nas.tabular import Tabular, open_table, published
 
 pytestmark = pytest.mark.skipif(

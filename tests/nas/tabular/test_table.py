@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.archive import Archive
-from nas.evaluate import EvaluationError, flat
+from nas.archive.archive import Archive
+from nas.evaluation.evaluation import EvaluationError, flat
 from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.search.named import SEARCHERS
 from nas.tabular import Tabular, load_table
-from nas.tabular.table import Places
+from nas.tabular.benchmark import Places
 from search_spaces.tabular import Decision, tabular_space
 from tests.contracts.searcher import SearcherContract, problem_of
 from tests.contracts.space import SpaceContract, count_by_enumeration

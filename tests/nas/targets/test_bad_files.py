@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.targets import HardwareTarget, TargetError, load_target, table
-from nas.targets.files import DEVICES, read_target_file
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
-from nas.targets.table_file import COLUMNS, heading, line
+from nas.targets.table.csv_file import COLUMNS, heading, line
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from nas.targets.target_files import DEVICES, read_target_file
 from search_spaces.documents import UnreadableFile
 from search_spaces.residual import residual
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from nas.targets import HardwareTarget, TargetError, load_target
-from nas.targets.calibration import Calibration, Latencies, PredictionError
 from nas.targets.capability import Bits
+from nas.targets.correction.correction import Calibration, Latencies, PredictionError
 from nas.targets.coverage import by_operator, findings, of_space, spread
-from nas.targets.nearest import distance, nearest
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.nearest import distance, nearest
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace

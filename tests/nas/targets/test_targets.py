@@ -11,8 +11,8 @@ import pytest
 from nas.targets import HardwareTarget, available, load_target
 from nas.targets.capability import Bits, Capability, Support, parse_bits
 from nas.targets.roofline import Energy, OnChip, Roofline
-from nas.targets.rows import KernelKey, Row
-from nas.targets.table import LatencyTable
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import mobilenet
 from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear

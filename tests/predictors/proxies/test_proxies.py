@@ -8,11 +8,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from predictors.proxies import ZERO_COST, scores
-from predictors.proxies.base import Proxy
 from predictors.proxies.counts import COUNTS, counts, space_counts
 from predictors.proxies.gradients import GRADIENTS, gradients
 from predictors.proxies.jacobian import JACOB_COV, jacob_cov
 from predictors.proxies.naswot import NASWOT, naswot
+from predictors.proxies.proxy import Proxy
 from predictors.proxies.synflow import SYNFLOW, synflow
 from search_spaces.costs import SpaceKernels, bitops, total
 from search_spaces.residual import residual

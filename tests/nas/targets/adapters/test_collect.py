@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.targets import TargetError
-from nas.targets.adapters.base import added, convolution, depthwise
+from nas.targets.adapters.adapter import added, convolution, depthwise
 from nas.targets.adapters.collect import collect
 from nas.targets.adapters.imported import Entry, Sample, Unmapped
 from nas.targets.capability import Bits

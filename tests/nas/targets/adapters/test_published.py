@@ -15,7 +15,7 @@ from nas.targets.adapters.hawq import Hawq, layers
 from nas.targets.adapters.ofa import Ofa, Proxyless
 from nas.targets.adapters.tfnas import TfNas
 from nas.targets.capability import Bits
-from nas.targets.rows import KernelKey
+from nas.targets.table.rows import KernelKey
 from search_spaces.costs import macs, parameters, total
 from search_spaces.mobilenet import MOBILENET_V2, Stage, mobilenet
 from search_spaces.ops import DepthwiseConv2d

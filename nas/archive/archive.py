@@ -1,0 +1,192 @@
+"""The archive: the durable ledger of true evaluations, an Optuna study."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nas.archive.database import cause_of
+from nas.archive.journal import DamagedJournal
+from nas.archive.studies import UNUSABLE, opened
+from nas.archive.trials import ArchiveError as ArchiveError
+from nas.archive.trials import sound
+from nas.durable import WriteError, write_error
+from nas.evaluation.evaluation import Evaluation
+from nas.urls import shown
+from search_spaces.space import Genotype, SearchSpace
+
+
+class Archive:
+    """The evaluations of one search space, each on the disk before it counts.
+
+    A genotype is evaluated once, but one that saw more images may follow: what a search was told is
+    the first, what is reported the one that saw most. Several processes may append to the same
+    archive; each sees the others' evaluations from its next append or refresh on.
+
+    Args:
+        location: The path of a journal file, created if missing (its folder is not), or a
+            database URL such as `postgresql://user@host/database` without any secret: a password
+            comes from PGPASSWORD or `~/.pgpass`.
+        space: The space that the genotypes belong to.
+        study: The name of the study in that file, such as a supernet's.
+        supernet: What tells the measured weights from others, where runs share the study.
+        read_only: Whether nothing is made, locked, cut or written.
+
+    Raises:
+        ArchiveError: The study belongs to another space or supernet, or the file is damaged before
+            its end.
+        WriteError: The file cannot be written or the database not be used.
+    """
+
+    def __init__(
+        self,
+        location: str | Path,
+        space: SearchSpace,
+        *,
+        study: str,
+        supernet: str | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.location = shown(str(location)) if "://" in str(location) else str(location)
+        self.space = space
+        self._read_only = read_only
+        self._first: dict[Genotype, Evaluation] = {}
+        self._best: dict[Genotype, Evaluation] = {}
+        marks = {"space": space.fingerprint}
+        if supernet is not None:
+            marks["supernet"] = supernet
+        with usable(self.location, read_only=read_only):
+            self._trials = opened(
+                str(location), space, study=study, marks=marks, read_only=read_only
+            )
+        self.refresh()
+
+    def append(self, *evaluations: Evaluation) -> None:
+        """Put `evaluations` on the disk, each unless one of its genotype that saw as much is there.
+
+        However many they are, a journal waits for the disk once. After a kill or on a full disk
+        the first of them may be there and the others not; none counts before all are there.
+
+        Raises:
+            ArchiveError: A genotype is not a canonical one of the space, or metrics lack `error`
+                or are not finite; nothing is appended.
+            WriteError: The disk is full, the file not writable or the database away; the archive
+                holds what was appended before.
+        """
+        self._require_writing()
+        checked = [sound(evaluation, self.space) for evaluation in evaluations]
+
+        def choose(latest: Sequence[Evaluation]) -> list[Evaluation]:
+            self._take_in(latest)
+            known, new = dict(self._best), []
+            for evaluation in checked:
+                if _tells_more(evaluation, known.get(evaluation.genotype)):
+                    known[evaluation.genotype] = evaluation
+                    new.append(evaluation)
+            return new
+
+        with usable(self.location):
+            self._trials.add(choose)
+        self.refresh()
+        with usable(self.location):
+            self._trials.free([evaluation.genotype for evaluation in checked])
+
+    def refresh(self) -> None:
+        """Take in what was written since the last look, by whomever."""
+        with usable(self.location, read_only=self._read_only):
+            new = self._trials.new()
+        self._take_in(new)
+
+    def reserve(
+        self, genotypes: Sequence[Genotype], *, images: int | None = None
+    ) -> list[Genotype]:
+        """Those to be measured by this process: nobody has, and no other driver does or will now.
+
+        They stay so until they are appended, `reserving` ends, or this process is dead for a
+        while. A journal has one driver, which measures all that is not there.
+
+        Args:
+            genotypes: What is to be measured.
+            images: How many images are enough; where left out any evaluation is.
+        """
+        self._require_writing()
+        with usable(self.location):
+            mine = self._trials.reserve(genotypes)
+        self.refresh()
+        known = [genotype for genotype in mine if self._settled(genotype, images)]
+        if known:
+            with usable(self.location):
+                self._trials.free(known)
+        return [genotype for genotype in mine if genotype not in known]
+
+    def elsewhere(self) -> Collection[Genotype]:
+        """What other drivers are measuring now."""
+        with usable(self.location):
+            return self._trials.elsewhere()
+
+    @contextmanager
+    def reserving(self) -> Iterator[None]:
+        """What is reserved in here and not appended is left to other drivers in the end."""
+        try:
+            yield
+        finally:
+            self._trials.free()
+
+    def evaluations(self) -> list[Evaluation]:
+        """Of every genotype the evaluation that saw most images, in the order they came first."""
+        return [self._best[genotype] for genotype in self._first]
+
+    def told(self) -> list[Evaluation]:
+        """Of every genotype the first evaluation, which is the one that a search was told."""
+        return list(self._first.values())
+
+    def get(self, genotype: Genotype) -> Evaluation | None:
+        """The first evaluation of `genotype`, or `None`."""
+        return self._first.get(genotype)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def _require_writing(self) -> None:
+        if self._read_only:
+            raise ArchiveError(f"archive {self.location} was opened to be read; open it to write")
+
+    def _take_in(self, new: Sequence[Evaluation]) -> None:
+        for evaluation in new:
+            self._first.setdefault(evaluation.genotype, evaluation)
+            if _tells_more(evaluation, self._best.get(evaluation.genotype)):
+                self._best[evaluation.genotype] = evaluation
+
+    def _settled(self, genotype: Genotype, images: int | None) -> bool:
+        known = self._best.get(genotype)
+        if known is None or images is None:
+            return known is not None
+        return known.answers is None or known.answers.seen >= images
+
+
+@contextmanager
+def usable(location: str, *, read_only: bool = False) -> Iterator[None]:
+    """Whatever a journal or a database raises in here, as a sentence with its remedy."""
+    try:
+        yield
+    except DamagedJournal as error:
+        raise ArchiveError(str(error)) from error
+    except WriteError:
+        raise
+    except OSError as error:
+        if read_only:
+            raise ArchiveError(f"archive {location} cannot be read: {error.strerror}") from error
+        raise write_error(location, error) from error
+    except UNUSABLE as error:
+        raise WriteError(
+            f"the database {location} cannot be used: {cause_of(error)}; look whether its "
+            "server runs and the URL, user and password are right; what was evaluated before "
+            "is archived"
+        ) from error
+
+
+def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
+    """Whether it saw more images than what is known of its genotype."""
+    seen, before = (one and one.answers and one.answers.seen for one in (evaluation, known))
+    return known is None or (seen or 0) > (before or 0)

@@ -1,0 +1,99 @@
+"""Archives as tables for other programs, and several archives of one space as one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.archive.archive import Archive, ArchiveError
+from nas.durable import write_atomic
+from nas.evaluation.evaluation import Evaluation
+from nas.terminal.untrusted import spreadsheet_cell
+from search_spaces.space import SearchSpace
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def export_archive(archive: Archive, path: Path) -> int:
+    """Write every evaluation as a row of a CSV or Parquet file, by suffix; gives how many.
+
+    Columns: one per choice with the option as text, `genotype` (option indices joined by spaces),
+    every metric, `images` seen of the validation split and whether it was `stopped` early, then
+    `seed`, `seconds` and `where`. What an evaluation lacks is empty.
+
+    Raises:
+        ArchiveError: For another suffix, or where Parquet is asked for without pyarrow.
+        WriteError: If the file cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ArchiveError(
+            f"an archive is exported to {' or '.join(SUFFIXES)}, given {path.name!r}; "
+            "name the file so"
+        )
+    evaluations = archive.evaluations()
+    columns = _columns(archive.space, evaluations)
+    content = _csv(columns) if path.suffix == ".csv" else _parquet(columns)
+    write_atomic(path, content)
+    return len(evaluations)
+
+
+def merge_archives(into: Archive, others: Sequence[Archive]) -> int:
+    """Append what `others` hold and `into` does not; gives how many. The first of a network stays.
+
+    Raises:
+        ArchiveError: If one of them is of another space; nothing is appended then.
+    """
+    for other in others:
+        if other.space != into.space:
+            raise ArchiveError(
+                f"archive {other.location} is of the space {other.space.fingerprint}, but "
+                f"{into.location} of {into.space.fingerprint}; merge archives of one space only"
+            )
+    before = len(into)
+    for other in others:
+        into.append(*other.told(), *other.evaluations())  # the first and the fullest
+    return len(into) - before
+
+
+def _columns(space: SearchSpace, evaluations: Sequence[Evaluation]) -> dict[str, list[object]]:
+    columns: dict[str, list[object]] = {}
+    for position, made in enumerate(space.choices):
+        columns[made.name] = [_text(made.options[e.genotype[position]]) for e in evaluations]
+    columns["genotype"] = [" ".join(map(str, e.genotype)) for e in evaluations]
+    for metric in sorted({name for e in evaluations for name in e.metrics}):
+        columns[metric] = [e.metrics.get(metric) for e in evaluations]
+    columns["images"] = [e.answers and e.answers.seen for e in evaluations]
+    columns["stopped"] = ["no" if e.complete else "yes" for e in evaluations]
+    columns["seed"] = [e.seed for e in evaluations]
+    columns["seconds"] = [e.seconds for e in evaluations]
+    columns["where"] = [e.where for e in evaluations]
+    return columns
+
+
+def _text(option: object) -> str:
+    return "float" if option is None else str(option)
+
+
+def _csv(columns: dict[str, list[object]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(spreadsheet_cell, columns))
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row])
+    return out.getvalue().encode()
+
+
+def _parquet(columns: dict[str, list[object]]) -> bytes:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ArchiveError(
+            "Parquet needs pyarrow; install it with: pip install 'elastic-nas[parquet]', or "
+            "export to .csv"
+        ) from error
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), out, write_page_checksum=True)
+    return out.getvalue()

@@ -1,0 +1,250 @@
+"""An evaluation as a trial of an Optuna study: what is kept of it, and as a record of a journal."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from nas.archive.records import COMPLETE, MAKE_STUDY, MAKE_TRIAL, Held, HeldAnswers, problem
+from nas.evaluation.answers import Answers
+from nas.evaluation.evaluation import Evaluation
+from search_spaces.space import Genotype, InvalidGenotype, SearchSpace
+
+OBJECTIVE = "error"
+DIGEST = "digest"
+_OWN = ("metrics", "seed", "seconds", "where", "answers", DIGEST)
+
+
+class ArchiveError(ValueError):
+    """An archive that cannot be used, or an evaluation that cannot be archived."""
+
+
+Choose = Callable[[Sequence[Evaluation]], Sequence[Evaluation]]
+"""Told what is the latest, it says what is to be added."""
+
+
+class Trials(Protocol):
+    """The finished trials of one study, wherever they are kept."""
+
+    def add(self, choose: Choose) -> None:
+        """Put on the disk what `choose` makes of what was added since the last look, in this order.
+
+        It may be asked again after a fault, told what was added till then.
+        """
+        ...
+
+    def new(self) -> Sequence[Evaluation]:
+        """What was added since the last call, by whomever, in order."""
+        ...
+
+    def reserve(self, genotypes: Sequence[Genotype]) -> Sequence[Genotype]:
+        """Those that no other driver is measuring, which no other will measure now."""
+        ...
+
+    def elsewhere(self) -> Collection[Genotype]:
+        """What other drivers are measuring."""
+        ...
+
+    def free(self, genotypes: Collection[Genotype] | None = None) -> None:
+        """End the reservation of these, or of all."""
+        ...
+
+
+class Records(Protocol):
+    """A journal as Optuna has it: numbered records."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Put the records on the disk."""
+        ...
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """The records from this number on."""
+        ...
+
+    def refuse(self, number: int, reason: str) -> Exception:
+        """The exception for the record of this number."""
+        ...
+
+
+class JournalTrials:
+    """Trials in a journal, all that are added at once by one write and one flush.
+
+    Optuna takes one trial per write, checks it three times and keeps all in memory once more, a few
+    milliseconds where a space has many choices. The records here are those that it writes.
+
+    Args:
+        records: The journal.
+        study: The study's number in it.
+        space: The space of the genotypes.
+        distributions: Of every choice, in the order of the genotype, as Optuna's JSON.
+    """
+
+    def __init__(
+        self, records: Records, study: int, space: SearchSpace, distributions: Mapping[str, str]
+    ) -> None:
+        self._records, self._study, self._space = records, study, space
+        self._distributions = distributions
+        self._read = self._studies = 0
+
+    def add(self, choose: Choose) -> None:
+        """Put on the disk what `choose` makes of the latest."""
+        if added := choose(self.new()):
+            self._records.append_logs([self._record(evaluation) for evaluation in added])
+
+    def new(self) -> list[Evaluation]:
+        """What was added since the last call, by whomever, in order."""
+        records = list(self._records.read_logs(self._read))
+        found = list(self._evaluations(records))
+        self._read += len(records)
+        return found
+
+    def reserve(self, genotypes: Sequence[Genotype]) -> Sequence[Genotype]:
+        """All: a run folder is one driver's."""
+        return genotypes
+
+    def elsewhere(self) -> Collection[Genotype]:
+        """Nothing."""
+        return ()
+
+    def free(self, genotypes: Collection[Genotype] | None = None) -> None:
+        """Nothing is reserved."""
+
+    def _evaluations(self, records: Iterable[Mapping[str, Any]]) -> Iterator[Evaluation]:
+        for number, record in enumerate(records, start=self._read):
+            if record["op_code"] == MAKE_STUDY:
+                self._studies += 1
+            elif record["study_id"] >= self._studies:
+                raise self._records.refuse(number, "it is of a study that was not made before it")
+            elif record["op_code"] == MAKE_TRIAL and record["study_id"] == self._study:
+                try:
+                    yield restored_from(record, self._space)
+                except ArchiveError as error:
+                    raise self._records.refuse(number, str(error)) from error
+
+    def _record(self, evaluation: Evaluation) -> dict[str, Any]:
+        now = datetime.now(tz=UTC).isoformat(timespec="microseconds")
+        return {
+            "op_code": MAKE_TRIAL,
+            "worker_id": "nas",
+            "study_id": self._study,
+            "datetime_start": now,
+            "state": COMPLETE,
+            "value": evaluation.metrics[OBJECTIVE],
+            "values": None,
+            "datetime_complete": now,
+            "distributions": self._distributions,
+            "params": dict(zip(self._distributions, evaluation.genotype, strict=True)),
+            "user_attrs": attributes(evaluation),
+            "system_attrs": {},
+            "intermediate_values": {},
+        }
+
+
+def attributes(evaluation: Evaluation) -> dict[str, Any]:
+    """What a trial holds beside its parameters and its value."""
+    return {
+        **{n: value for n, value in evaluation.metrics.items() if n != OBJECTIVE},  # to sort by
+        "metrics": evaluation.metrics,
+        "seed": evaluation.seed,
+        "seconds": evaluation.seconds,
+        "where": evaluation.where,
+        **_written_answers(evaluation.answers),
+    }
+
+
+def sound(evaluation: Evaluation, space: SearchSpace) -> Evaluation:
+    """The evaluation as an archive keeps it, its numbers those of Python.
+
+    Raises:
+        ArchiveError: Its genotype is not a canonical one of the space, a metric is not finite,
+            `error` is missing, or its seed or time is below 0.
+    """
+    metrics = {name: float(value) for name, value in evaluation.metrics.items()}
+    if OBJECTIVE not in metrics or not all(map(math.isfinite, metrics.values())):
+        raise ArchiveError(
+            f"the evaluation of {evaluation.genotype} has the metrics {metrics}; an archive "
+            f"keeps finite ones only, {OBJECTIVE!r} among them"
+        )
+    if taken := {*metrics} & {*_OWN}:
+        raise ArchiveError(
+            f"the evaluation of {evaluation.genotype} has a metric called {min(taken)!r}, which an "
+            f"archive uses itself; name it otherwise than {', '.join(_OWN)}"
+        )
+    seed, seconds = int(evaluation.seed), float(evaluation.seconds)
+    if seed < 0 or not 0 <= seconds < math.inf:
+        raise ArchiveError(
+            f"the evaluation of {evaluation.genotype} has the {seed=} and took {seconds=}; an "
+            "archive keeps a seed and a finite time from 0 on"
+        )
+    try:
+        canonical = space.canonical(evaluation.genotype)
+    except InvalidGenotype as error:
+        raise ArchiveError(f"an archive keeps genotypes of its space only: {error}") from error
+    if canonical != evaluation.genotype:
+        raise ArchiveError(
+            f"genotype {evaluation.genotype} is not canonical; evaluate and archive "
+            f"{canonical}, which is the same network"
+        )
+    return replace(evaluation, genotype=canonical, metrics=metrics, seed=seed, seconds=seconds)
+
+
+def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
+    """The evaluation that a trial holds.
+
+    Args:
+        trial: `params`, the option of each choice by name; `value`, its error; `user_attrs`.
+        space: The space of its genotype.
+
+    Raises:
+        ArchiveError: No archive of the space holds such a trial.
+    """
+    picked, names = trial["params"], [made.name for made in space.choices]
+    if {*picked} != {*names}:
+        raise ArchiveError(
+            f"its parameters are {', '.join(sorted(picked)) or 'none'}, but the choices of space "
+            f"{space.name!r} are {', '.join(names)}"
+        )
+    genotype = tuple(picked[name] for name in names)
+    evaluation = sound(restored(genotype, trial["user_attrs"]), space)
+    if trial["value"] != evaluation.metrics[OBJECTIVE]:
+        raise ArchiveError(
+            f"its value is {trial['value']}, but its {OBJECTIVE!r} "
+            f"{evaluation.metrics[OBJECTIVE]}; an archive holds the same in both"
+        )
+    if attributes(evaluation) != trial["user_attrs"]:
+        raise ArchiveError(
+            "its attributes are not those of an evaluation; an archive holds "
+            f"{', '.join(attributes(evaluation))} and each metric with one value"
+        )
+    return evaluation
+
+
+def restored(genotype: Genotype, attrs: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that had these `attributes`."""
+    try:
+        held = Held.model_validate(attrs)
+        answers = _read_answers(held.answers)
+    except ValidationError as error:
+        raise ArchiveError(f"its attributes are not an evaluation's: {problem(error)}") from error
+    except ValueError as error:
+        raise ArchiveError(f"its answers are no answers: {error}") from error
+    return Evaluation(genotype, held.metrics, held.seed, held.seconds, held.where, answers)
+
+
+def _written_answers(answers: Answers | None) -> dict[str, Any]:
+    if answers is None:
+        return {}
+    text = base64.b64encode(answers.bits).decode()
+    return {"answers": {"wrong": text, "seen": answers.seen, "whole": answers.whole}}
+
+
+def _read_answers(held: HeldAnswers | None) -> Answers | None:
+    if held is None:
+        return None
+    return Answers(base64.b64decode(held.wrong, validate=True), held.seen, held.whole)

@@ -1,0 +1,72 @@
+"""`nas archive`: what was evaluated, as a table or from several runs in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.archive.sharing import export_archive, merge_archives
+from nas.run.folder import RunFolder, RunFolderError
+from nas.run.run_archive import archive_in, sealed_in
+from nas.terminal.display import complain, say
+
+archive_app = typer.Typer(help="What was evaluated: export, merge, seal it.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+Databases = Annotated[
+    list[str] | None,
+    typer.Option("--archive", help="A database that a folder's recipe names and may be opened."),
+]
+
+
+@archive_app.command()
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
+    databases: Databases = None,
+) -> None:
+    """Write every evaluation of a run as a row of a CSV or Parquet file."""
+    count = export_archive(archive_in(folder, databases=databases or ()), file)
+    say(f"{count} evaluations in {file}")
+
+
+@archive_app.command()
+def merge(
+    folder: Folder,
+    others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
+    databases: Databases = None,
+) -> None:
+    """Append to a run's archive what others evaluated with the same supernet."""
+    found = [archive_in(other, databases=databases or ()) for other in others]
+    into = archive_in(folder, databases=databases or (), read_only=False)
+    for other in others:
+        _require_same_supernet(folder, other)
+    count = merge_archives(into, found)
+    say(f"{count} evaluations added to {folder}")
+
+
+@archive_app.command()
+def seal(folder: Folder, databases: Databases = None) -> None:
+    """Check an archive of an earlier version, or a damaged one, and chain its whole records."""
+    done = sealed_in(folder, databases=databases or ())
+    for words in done.lost:
+        complain(f"lost: {words}")
+    kept = f"; as it was, the file stands in {done.copy}" if done.copy else ""
+    say(f"{done.evaluations} evaluations are sealed in {folder}{kept}")
+
+
+def _require_same_supernet(folder: Path, other: Path) -> None:
+    """Evaluations mean the same only where the weights and what they were measured on are equal."""
+    paths = [RunFolder(path).supernet for path in (folder, other)]
+    if not all(path.exists() for path in paths) or paths[0].read_bytes() != paths[1].read_bytes():
+        raise RunFolderError(
+            f"{folder} and {other} do not hold the same trained supernet, so their errors cannot "
+            "be compared; merge runs that share one, such as those of `nas search --from`"
+        )
+    if changed := RunFolder(folder).differing(RunFolder(other).stored_recipe()):
+        raise RunFolderError(
+            f"{folder} and {other} were measured with another {' and '.join(changed)}, so their "
+            "errors cannot be compared; merge runs in which these are equal"
+        )

@@ -1,0 +1,191 @@
+"""The command line: `nas run` and its steps, each alone."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, cast
+
+import typer
+
+from nas.archive.archive import ArchiveError
+from nas.cli.archive import archive_app
+from nas.cli.import_table import import_table
+from nas.cli.profile import profile_command
+from nas.cli.search import search_command
+from nas.cli.sweep import sweep_command
+from nas.cli.targets import targets_app
+from nas.cli.transfer import transfer
+from nas.durable import WriteError
+from nas.evaluation.evaluation import EvaluationError
+from nas.export import ExportError
+from nas.problem.feasibility import ConstraintError
+from nas.recipe.recipe import RecipeError, load_recipe
+from nas.recipe.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
+from nas.report.html import render
+from nas.report.store import load
+from nas.report.summary import summary_table
+from nas.run.folder import RunFolder, RunFolderError
+from nas.run.pipeline import STEPS, Step, run, run_steps
+from nas.run.plan import overview, prepare
+from nas.run.steps.tabulating import prepare_table, table_overview
+from nas.tabular import TableError
+from nas.targets import TargetError
+from nas.tasks import TaskError
+from nas.terminal import interrupts
+from nas.terminal.display import Terminal, complain, lines, say
+from search_spaces.documents import UnreadableFile
+from search_spaces.lookups import SpaceTooLarge
+from search_spaces.names import InvalidName
+from supernets.checkpoint import CheckpointError
+from supernets.train import TrainingDiverged
+
+# What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
+EXPECTED = (
+    *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
+    *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
+    *(InvalidName, TrainingDiverged, SpaceTooLarge),
+)
+_STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
+# The base of all that typer raises on wrong usage, whichever click is under it.
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
+
+app = typer.Typer(
+    help="Search architecture and quantization together: trained once, for every device at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+targets_app.command("import")(import_table)
+targets_app.command("transfer")(transfer)
+app.add_typer(targets_app, name="targets")
+app.add_typer(archive_app, name="archive")
+
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the recipe, such as search.budget=400."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The run folder; by default one beside the recipe.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, if any.")]
+
+
+def _folder(path: Path, recipe: AnyRecipe, out: Path | None) -> Path:
+    return out or path.parent / recipe.name
+
+
+@app.command("run")
+def run_command(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+) -> None:
+    """Do everything: profile, train, search, export, report; of a table, search and report."""
+    made = load_any_recipe(recipe, set_ or ())
+    folder = _folder(recipe, made, out)
+    with Terminal() as display:
+        results = run(made, folder=folder, resume=resume, display=display)
+    say(summary_table(results))
+    say(f"report: {RunFolder(folder).report}")
+
+
+def _step_command(step: Step) -> Callable[..., None]:
+    def command(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+        made = load_recipe(recipe, set_ or ())
+        with Terminal() as display:
+            run_steps(made, [step], folder=_folder(recipe, made, out), display=display)
+
+    command.__doc__ = step.help
+    return command
+
+
+app.command("profile")(profile_command)
+app.command("search")(search_command)
+app.command("sweep")(sweep_command)
+for _step in STEPS:
+    if _step.name != "search":
+        app.command(_step.name)(_step_command(_step))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")
+    ] = None,
+) -> None:
+    """Render report.html anew from a run folder's results.json."""
+    files = RunFolder(folder)
+    files.require_own()
+    if not files.results.exists():
+        raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
+    results, page = load(files.results), out or files.report
+    render(results, page)
+    say(summary_table(results))
+    say(f"report: {page}")
+
+
+@app.command()
+def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+    """Show what a recipe would search, before any work."""
+    made = load_any_recipe(recipe, set_ or ())
+    files = RunFolder(_folder(recipe, made, out))
+    files.require_own()
+    shown = (
+        table_overview(prepare_table(made, files))
+        if isinstance(made, TableRecipe)
+        else overview(prepare(made, files))
+    )
+    for table in shown:
+        say(table)
+
+
+def main() -> None:
+    """Run the command line; expected errors end in one sentence and exit code 1."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    sys.excepthook = _unexpected
+    warnings.formatwarning = _warning
+    with interrupts.Interruptible(_STOPPED):
+        try:
+            # Called itself, the application would put typer's hook for exceptions over ours.
+            sys.exit(typer.main.get_command(app)(arguments, standalone_mode=False))
+        except EXPECTED as error:
+            if debug:
+                complain(traceback.format_exc())
+            complain(f"error: {error}")
+            sys.exit(1)
+        except _UsageError as error:
+            _tell_usage(error)
+            sys.exit(2)
+
+
+def _tell_usage(error: Any) -> None:
+    """How the command is called that was called in a wrong way, and what was wrong."""
+    if error.ctx is not None:
+        complain(f"{error.ctx.get_usage()}; `{error.ctx.command_path} --help` tells more")
+    if message := error.format_message():  # none where only help was to be shown
+        complain(f"error: {message}")
+
+
+def _unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    complain("".join(traceback.format_exception(kind, error, trace)))
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], file: str, line: int, _: str | None = None
+) -> str:
+    return lines(f"{file}:{line}: {category.__name__}: {message}") + "\n"
+
+
+if __name__ == "__main__":
+    main()

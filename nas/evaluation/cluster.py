@@ -1,0 +1,222 @@
+"""Evaluating on a Ray cluster: actors hold the evaluator, genotypes travel, results come back."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from types import TracebackType
+from typing import Any, cast
+
+from nas.evaluation.answers import Answers
+from nas.evaluation.connection import Lifelines, check_room, connected, require_ray
+from nas.evaluation.crew import ClusterError, Crew, Failure, Reply, Worker
+from nas.evaluation.dispatch import Dispatch
+from nas.evaluation.evaluation import (
+    Evaluation,
+    EvaluationError,
+    Evaluator,
+    EvaluatorFactory,
+    RivalOf,
+    StoppingEvaluator,
+    no_rival,
+)
+from search_spaces.space import Genotype
+
+_START_S = 300.0  # for workers to start, or for one to come back when none is left
+_END_S = 10.0  # for calls to workers that were killed
+_RETRIES = 3
+
+
+class RayEvaluator:
+    """Evaluates on the actors of a Ray cluster; equal to evaluating in this process.
+
+    Use it as a context manager: it stops the workers, and the cluster if it started one. What a
+    worker had that dies, or is lost with its machine, another one evaluates; a warning says so. The
+    lost worker is started anew as soon as the cluster has room for it. Inside a process that has
+    called `ray.init` that cluster is used.
+
+    Args:
+        factory: Builds the evaluator in each worker; its arrays are put into the cluster once and
+            read by all workers of a machine from the same memory.
+        workers: How many actors.
+        cpus_per_worker: CPUs reserved for each; also its threads, at least one. May be a fraction.
+        gpus_per_worker: GPUs reserved for each; may be a fraction.
+        address: The cluster's; "local" starts one on this machine.
+        chunk: Genotypes per call. One gives the best balance; more save the 1 ms that a call takes
+            where an evaluation is not much longer.
+        deadline_s: Seconds a call may take; then its worker is killed and started anew.
+
+    Raises:
+        ClusterError: Ray is not installed, the cluster cannot be reached or has no room for the
+            workers, or they do not start.
+    """
+
+    def __init__(
+        self,
+        factory: EvaluatorFactory,
+        *,
+        workers: int,
+        cpus_per_worker: float = 1.0,
+        gpus_per_worker: float = 0.0,
+        address: str | None = None,
+        chunk: int = 1,
+        deadline_s: float = 1800.0,
+    ) -> None:
+        if min(workers, chunk) < 1 or min(cpus_per_worker, deadline_s) <= 0 or gpus_per_worker < 0:
+            raise ValueError(
+                "a cluster evaluator needs at least one worker, a chunk of at least one genotype, "
+                f"CPUs and a deadline above 0 and GPUs from 0, given {workers=}, {chunk=}, "
+                f"{cpus_per_worker=}, {deadline_s=}, {gpus_per_worker=}"
+            )
+        self._ray = require_ray()
+        self._chunk, self._deadline_s = chunk, deadline_s
+        self._stack = ExitStack()
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._stack.enter_context(connected(address))
+            resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+            check_room(workers, resources)
+            # Goes with every call, since a worker that was restarted has to build anew; inside a
+            # list, since Ray would unpack a bare reference each time. As an argument of the actor
+            # it would be lost with it (ray-project/ray#53727).
+            shared = [self._ray.put(factory)]
+            self._lifelines = Lifelines(self._ray)
+            self._crew = Crew(self._ray, [], shared)
+            self._stream: Generator[list[Evaluation], None, None] | None = None
+            self._stack.callback(self._dismiss)
+            self._crew.workers += [Worker(self._actor(resources)) for _ in range(workers)]
+            self._await_workers()
+            undo.pop_all()
+
+    def __enter__(self) -> RayEvaluator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers, and the cluster if this started it."""
+        self._stack.close()
+
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[list[Evaluation]]:
+        """One evaluation per genotype, as they finish; genotypes are taken as workers are free.
+
+        Rivals are for evaluators that stop.
+
+        After a failure nothing new is started, what is under way is still given, then it is raised.
+
+        Raises:
+            EvaluationError: An evaluation raised, took longer than the deadline, or killed one
+                worker after the other; or no worker is left and none comes back.
+        """
+        remaining = iter(genotypes)
+        chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
+        dispatch = Dispatch(
+            self._crew,
+            deadline_s=self._deadline_s,
+            patience_s=_START_S,
+            look=self._lifelines.check,
+        )
+        self._stream = dispatch.run(chunks, rival_of)
+        return self._stream
+
+    def _dismiss(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._crew.dismiss(ending_s=0.0 if self._lifelines.gone else _END_S)
+
+    def _actor(self, resources: Mapping[str, float]) -> Any:
+        threads = str(max(1, int(resources["CPU"])))
+        made = self._ray.remote(_Actor).options(
+            num_cpus=resources["CPU"],
+            num_gpus=resources["GPU"],
+            max_restarts=-1,
+            runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
+        )
+        return made.remote(int(threads))
+
+    def _await_workers(self) -> None:
+        crew = self._crew
+        calls = [
+            worker.actor.evaluate.options(max_task_retries=_RETRIES).remote(crew.factory, [], {})
+            for worker in crew.workers
+        ]
+        started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
+        if late:
+            raise ClusterError(
+                f"only {len(started)} of {len(calls)} workers started within {_START_S:g} s; what "
+                f"the cluster has free is {self._ray.available_resources()}; wait for its other "
+                "work to end or ask for fewer workers"
+            )
+        try:
+            replies: list[Reply] = self._ray.get(calls)
+        except self._ray.exceptions.RayError as error:
+            raise ClusterError(f"a worker died when it was started: {error}") from error
+        for worker, reply in zip(crew.workers, replies, strict=True):
+            worker.where = reply.where
+            if reply.failure is not None:
+                told = ClusterError(
+                    f"building the evaluator in the worker at {reply.where} failed: "
+                    f"{reply.failure.message}"
+                )
+                told.add_note(reply.failure.trace)
+                raise told
+
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class _Actor:
+    """What runs in an actor: the evaluator, built when first used (again after a restart)."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._evaluator: Evaluator | None = None
+
+    def evaluate(
+        self,
+        factory: Sequence[Any],
+        genotypes: Sequence[Genotype],
+        rivals: Mapping[Genotype, Answers],
+    ) -> Reply:
+        """The evaluations up to the first failure, and that failure; without genotypes, builds."""
+        where = f"{socket.gethostname()}:{os.getpid()}"
+        done: list[Evaluation] = []
+        try:
+            evaluate = self._built(*factory)
+            if rivals:
+                evaluate = functools.partial(
+                    cast("StoppingEvaluator", evaluate), rival_of=rivals.get
+                )
+            for arrived in evaluate(genotypes):
+                done.extend(arrived)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised by the driver
+            return Reply(done, _failure(error), where)
+        return Reply(done, None, where)
+
+    def _built(self, reference: Any) -> Evaluator:
+        if self._evaluator is None:
+            factory: EvaluatorFactory = require_ray().get(reference)
+            self._evaluator = factory()
+            torch = sys.modules.get("torch")
+            if torch is not None:  # it may have been loaded before the variables were set
+                torch.set_num_threads(self._threads)
+        return self._evaluator
+
+
+def _failure(error: BaseException) -> Failure:
+    named = "" if isinstance(error, EvaluationError) else f"{type(error).__name__}: "
+    return Failure(f"{named}{error}", traceback.format_exc())

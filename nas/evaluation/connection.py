@@ -1,0 +1,193 @@
+"""The way to a Ray cluster: to start or reach one, and to find out whether it is what is needed."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+
+from nas.evaluation.crew import ClusterError
+from nas.urls import cluster_address
+
+_CONNECT_S = 10.0
+_ENGINE_S = 120.0
+_HEAD_S = 40.0  # Ray ends a process that has been without its head for a minute
+_LOG = logging.getLogger(__name__)
+_UNREACHABLE = (
+    "no Ray cluster can be reached at {address!r}: {error}; start one with `ray start --head`, or "
+    "leave out the address to use this machine; if one runs there, RAY_AUTH_MODE and the token "
+    "must be the same here (docs/cluster.md)"
+)
+_NOT_STARTED = (
+    "no Ray cluster can be started on this machine: {error}; Ray must be able to write its files "
+    "to the folder of temporary files (another by RAY_TMPDIR) and its token to HOME; or evaluate "
+    "without workers, with compute.workers = 0"
+)
+
+
+def require_ray() -> ModuleType:
+    """Ray itself; raises `ClusterError` where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's maker is told nothing by default
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise ClusterError(
+            "evaluating on a cluster needs Ray, which is not installed; "
+            'run: pip install "elastic-nas[cluster]"'
+        ) from error
+    return ray
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Ray with a cluster: that of this process, that at `address`, or a new one of this machine.
+
+    Raises:
+        ClusterError: Ray is not installed, or no cluster can be reached at `address`.
+    """
+    ray = require_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        address = cluster_address(address or "local")
+    except ValueError as error:
+        raise ClusterError(f"the address of the cluster {error}") from error
+    local = {"include_dashboard": False} if address == "local" else {}
+    try:
+        _check_reachable(address)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
+    except Exception as error:  # of many kinds, bare ones among them
+        told = _NOT_STARTED if local else _UNREACHABLE
+        raise ClusterError(told.format(address=address, error=error)) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Try the address once: Ray itself tries for many minutes."""
+    host, separator, port = address.rpartition("//")[2].rpartition(":")
+    if separator and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+
+
+class Lifelines:
+    """What of a cluster this process cannot be without: its head, and Ray's server on this machine.
+
+    Ray itself waits for either, then ends this process without a word.
+
+    Attributes:
+        gone: Whether either was found to be gone for good.
+
+    Args:
+        ray: Ray, connected.
+    """
+
+    def __init__(self, ray: ModuleType) -> None:
+        here = ray.get_runtime_context()
+        nodes = {node["NodeID"]: node for node in ray.nodes()}
+        own = nodes[here.get_node_id()]
+        self._head: str = here.gcs_address
+        self._server = f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
+        self._missed: float | None = None
+        self.gone = False
+
+    def check(self) -> None:
+        """Raise `ClusterError` where either is gone; a head may come back, which is waited for."""
+        try:
+            _check_reachable(self._server)
+        except OSError as error:
+            raise self._gone(f"Ray's server at {self._server} has ended ({error})") from error
+        try:
+            _check_reachable(self._head)
+            self._missed = None
+        except OSError as error:
+            now = time.monotonic()
+            if self._missed is None:
+                self._missed = now
+                _LOG.warning(
+                    "the head of the Ray cluster at %s does not answer (%s); waiting up to %g s",
+                    *(self._head, error, _HEAD_S),
+                )
+            if now >= self._missed + _HEAD_S:
+                raise self._gone(f"the Ray cluster at {self._head} is gone ({error})") from error
+
+    def _gone(self, what: str) -> ClusterError:
+        self.gone = True
+        return ClusterError(
+            f"{what}; what was done is kept, so start the cluster and go on from there"
+        )
+
+
+def check_room(workers: int, each: Mapping[str, float]) -> None:
+    """Refuse what would wait for ever: a worker that fits on no machine is never started.
+
+    Args:
+        workers: How many must fit at the same time.
+        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
+
+    Raises:
+        ClusterError: Saying what the cluster has.
+    """
+    machines = [node["Resources"] for node in require_ray().nodes() if node["Alive"]]
+    asked = {kind: amount for kind, amount in each.items() if amount}
+    room = sum(
+        min(math.floor(has.get(kind, 0.0) / amount + 1e-6) for kind, amount in asked.items())
+        for has in machines
+    )
+    if room < workers:
+        has = [{kind: machine.get(kind, 0.0) for kind in ("CPU", "GPU")} for machine in machines]
+        raise ClusterError(
+            f"the cluster has room for {room} of the {workers} workers asked for, each with "
+            f"{asked}; its machines have {has}; ask for fewer or smaller workers or add machines"
+        )
+
+
+def check_cluster(workers: int, each: Mapping[str, float], *, address: str | None) -> None:
+    """Reach a cluster, or start one, and see that it can take the workers: before there is work.
+
+    Args:
+        workers: How many must fit at the same time.
+        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
+        address: The cluster's; None is one of this machine.
+
+    Raises:
+        ClusterError: It cannot be reached or has no room, or one of its machines lacks the engine.
+    """
+    with connected(address) as ray:
+        check_room(workers, each)
+        if address not in (None, "local"):
+            _check_engine(ray, each)
+
+
+def _check_engine(ray: ModuleType, each: Mapping[str, float]) -> None:
+    """Have every machine that could take a worker import what a worker imports."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    for node in ray.nodes():
+        if not node["Alive"] or any(node["Resources"].get(k, 0.0) < v for k, v in each.items()):
+            continue
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(_engine).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        try:
+            ray.get(task.remote(), timeout=_ENGINE_S)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            raise ClusterError(
+                f"the machine {node['NodeManagerAddress']} of the cluster cannot run the engine: "
+                f"{cause}; install elastic-nas there, in the same version as here"
+            ) from error
+
+
+def _engine() -> None:
+    """Runs on the cluster's machines: what a worker imports."""
+    importlib.import_module("nas.evaluation.supernet_evaluator")

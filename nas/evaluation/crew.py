@@ -1,0 +1,109 @@
+"""The workers of a Ray cluster, of whom some may be away: dead, stuck, or started anew."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from nas.evaluation.evaluation import Evaluation, EvaluationError
+
+_LOG = logging.getLogger(__name__)
+
+
+class ClusterError(EvaluationError):
+    """A cluster that is missing, too small or lost its workers."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception in words, since not every exception can travel."""
+
+    message: str
+    trace: str = ""
+
+
+class Reply(NamedTuple):
+    """What a worker answers: evaluations up to the first failure, that failure, and its place."""
+
+    evaluations: list[Evaluation]
+    failure: Failure | None
+    where: str
+
+
+@dataclass(eq=False)
+class Worker:
+    """One worker: its Ray actor and the host and process where the actor was last seen."""
+
+    actor: Any
+    where: str = "a place that is not known yet"
+
+
+@dataclass
+class Crew:
+    """The workers of an evaluator.
+
+    Attributes:
+        ray: Ray itself.
+        workers: All of them, those that are away included.
+        factory: What every call to a worker brings along.
+        away: The call whose answer is awaited -> the worker that may be given nothing before it,
+            and when to stop waiting.
+        longest_s: Seconds of the longest call that was answered.
+    """
+
+    ray: ModuleType
+    workers: list[Worker]
+    factory: Sequence[Any]
+    away: dict[Any, tuple[Worker, float]] = field(default_factory=dict[Any, tuple[Worker, float]])
+    longest_s: float = 0.0
+
+    @property
+    def present(self) -> list[Worker]:
+        """The workers that may be given work."""
+        away = [worker for worker, _ in self.away.values()]
+        return [worker for worker in self.workers if worker not in away]
+
+    def lost(self, worker: Worker) -> None:
+        """Await a worker that died; it answers when it and its evaluator are there again."""
+        again = worker.actor.evaluate.options(max_task_retries=-1).remote(self.factory, [], {})
+        self.away[again] = worker, math.inf
+
+    def stopped(self, worker: Worker) -> None:
+        """Kill a worker that does not answer, and await it anew."""
+        self.ray.kill(worker.actor, no_restart=False)
+        self.lost(worker)
+
+    def returned(self, answer: Any) -> list[Worker]:
+        """The worker that answered, or nothing if it is not there or never comes back."""
+        worker, until = self.away.pop(answer)
+        try:
+            reply = self.ray.get(answer)
+        except self.ray.exceptions.RayError as error:
+            if until < math.inf:  # it died over a call that somebody else has answered
+                self.lost(worker)
+                return []
+            reply = Reply([], Failure(str(error).partition("\n")[0]), worker.where)
+        worker.where = reply.where
+        if reply.failure is None or until < math.inf:
+            return [worker]
+        self.workers.remove(worker)
+        _LOG.warning("a worker is given up, it cannot be started anew: %s", reply.failure.message)
+        return []
+
+    def dismiss(self, *, ending_s: float) -> None:
+        """Kill all workers, await the end of their calls, and let go of whatever is Ray's.
+
+        In this order: Ray stopped in a process that still has calls to the dead under way can take
+        that process down with it.
+        """
+        for worker in self.workers:
+            self.ray.kill(worker.actor)
+        if self.away:
+            self.ray.wait(list(self.away), num_returns=len(self.away), timeout=ending_s)
+        self.away.clear()
+        self.workers.clear()
+        self.factory = ()

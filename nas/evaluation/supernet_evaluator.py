@@ -1,0 +1,163 @@
+"""Evaluating subnets of a trained supernet, in this process or, built anew, in another."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.evaluation.answers import Answers, estimated_error, hopeless
+from nas.evaluation.evaluation import (
+    Arrays,
+    Evaluation,
+    EvaluationError,
+    EvaluatorFactory,
+    RivalOf,
+    no_rival,
+)
+from search_spaces.space import Genotype, SearchSpace
+from supernets.deploy import Deployment
+from supernets.supernet import Supernet
+
+
+class SupernetEvaluator:
+    """Measures the network that ships: extracted, recalibrated, folded, on the validation split.
+
+    Gives `error`, wrong answers in percent, and `loss`, the mean cross entropy. Every genotype is
+    measured by itself, from the same random state, so its result depends on nothing else.
+
+    Args:
+        deployment: Makes the networks that are measured, and says on which device.
+        validation: Batches of images and labels, `(n,)`; search sees no other data. A subnet may
+            be stopped between two batches.
+        seed: The run's seed, noted in every evaluation.
+        threads: Of torch, while measuring; `None` leaves the process as it is.
+        whole: How many of the images the search shows; the others were held back from it.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        validation: Sequence[tuple[Tensor, Tensor]],
+        *,
+        seed: int,
+        threads: int | None = None,
+        whole: int | None = None,
+    ) -> None:
+        if not sum(len(labels) for _, labels in validation):
+            raise ValueError(
+                f"a supernet evaluator needs validation images, given {len(validation)} batches"
+            )
+        self._deployment, device = deployment, deployment.device
+        self._validation = [(x.to(device), y.to(device)) for x, y in validation]
+        self._seed = seed
+        self._threads = threads
+        self._whole = whole or sum(len(labels) for _, labels in validation)
+
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[list[Evaluation]]:
+        """One evaluation per genotype, in their order, each when it is asked for.
+
+        One that is stopped against its rival has as `error` the rival's, more by how far behind it
+        was on the images that both saw, and as `loss` that of the images seen.
+        """
+        for genotype in genotypes:
+            start = time.perf_counter()
+            try:
+                with _pinned(self._threads):
+                    metrics, answers = self._measured(genotype, rival_of(genotype))
+            except Exception as error:
+                raise EvaluationError(
+                    f"evaluating genotype {genotype} failed: {type(error).__name__}: {error}"
+                ) from error
+            seconds = time.perf_counter() - start
+            where = place(self._deployment.device)
+            yield [Evaluation(genotype, metrics, self._seed, seconds, where, answers)]
+
+    def _measured(
+        self, genotype: Genotype, rival: Answers | None
+    ) -> tuple[dict[str, float], Answers]:
+        module = self._deployment(genotype).module().to(self._deployment.device)
+        wrong, loss = np.zeros(0, dtype=np.bool_), 0.0
+        with torch.inference_mode():
+            for images, labels in self._validation:
+                logits = module(images)
+                missed = (logits.argmax(dim=1) != labels).cpu().numpy()
+                wrong = np.concatenate([wrong, missed])
+                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+                if rival is not None and rival.whole == self._whole and hopeless(wrong, rival):
+                    break
+        answers = Answers.of(wrong, self._whole)
+        metrics = {"error": estimated_error(answers, rival), "loss": loss / len(wrong)}
+        return metrics, answers
+
+    def factory(self) -> EvaluatorFactory:
+        """Builds this evaluator in another process."""
+        supernet = self._deployment.supernet
+        tensors = {f"state.{name}": t for name, t in supernet.state_dict().items()}
+        for index, images in enumerate(self._deployment.calibration):
+            tensors[f"calibration.{index}"] = images
+        for index, (images, labels) in enumerate(self._validation):
+            tensors[f"validation.{index}"], tensors[f"labels.{index}"] = images, labels
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        build = partial(
+            _rebuilt,
+            space=supernet.space,
+            seed=self._seed,
+            device=str(self._deployment.device),
+            threads=self._threads,
+            whole=self._whole,
+        )
+        return EvaluatorFactory(build, arrays)
+
+
+def place(device: object) -> str:
+    """Host, process and device, as `Evaluation.where` has it."""
+    return f"{socket.gethostname()}:{os.getpid()}:{device}"
+
+
+@contextmanager
+def _pinned(threads: int | None) -> Iterator[None]:
+    """Torch's threads for the time of one evaluation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _rebuilt(
+    arrays: Arrays, *, space: SearchSpace, seed: int, device: str, **options: Any
+) -> SupernetEvaluator:
+    tensors = {name: _shared(array) for name, array in arrays.items()}
+
+    def part(kind: str) -> list[Tensor]:
+        indices = sorted(int(n.removeprefix(kind)) for n in tensors if n.startswith(kind))
+        return [tensors[f"{kind}{index}"] for index in indices]
+
+    supernet = Supernet(space, seed=seed)
+    state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
+    supernet.load_state_dict(state, assign=True)
+    validation = list(zip(part("validation."), part("labels."), strict=True))
+    deployment = Deployment(supernet, part("calibration."), device=device)
+    return SupernetEvaluator(deployment, validation, seed=seed, **options)
+
+
+def _shared(array: NDArray[Any]) -> Tensor:
+    """The array's own memory as a tensor; read-only in a worker, and nothing here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)

@@ -1,0 +1,112 @@
+"""The plain module itself: its source, its numbers, and the two put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import nn
+
+from nas.export.containers import ExportError
+from nas.export.plain.nesting import Attributes
+from nas.export.plain.source import source_of
+from supernets.assemble import module_name
+from supernets.deployed import Deployed
+from supernets.integers import IntegerBias, IntegerTensor
+
+Array = NDArray[np.generic]
+MODEL, WEIGHTS = "model.py", "weights.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class PlainNetwork:
+    """A network without us.
+
+    Attributes:
+        source: Python that needs torch and safetensors.
+        tensors: Its numbers by attribute path: a quantized tensor is its codes, with `_scale` and,
+            where it is asymmetric, `_zero_point` beside it; everything else is float32.
+    """
+
+    source: str
+    tensors: Mapping[str, Array]
+
+
+def plain_network(deployed: Deployed, *, source_size: int | None = None) -> PlainNetwork:
+    """`deployed` as source and numbers; the arguments are those of `source_of`."""
+    module = deployed.module()
+    source = source_of(deployed.graph, module, deployed.inputs, source_size=source_size)
+    return PlainNetwork(source, tensors_of(deployed, module))
+
+
+def tensors_of(deployed: Deployed, module: nn.Module) -> dict[str, Array]:
+    """What the weights file holds, by attribute path."""
+    paths = Attributes.of(deployed.graph)
+    tensors: dict[str, Array] = {}
+    for address, path in paths.layers.items():
+        layer = dict(module.named_children()).get(module_name(address))
+        held = {} if layer is None else layer.state_dict()
+        for name, tensor in held.items():
+            tensors |= _stored(deployed, address, f"{path}.{name}", tensor.numpy())
+    for slot, path in paths.quantizers.items():
+        tensors[f"{path}.scale"] = np.array([deployed.inputs[slot].scale], np.float32)
+    return tensors
+
+
+def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[str, Array]:
+    held = deployed.parameters.get(address, {}).get(name.rpartition(".")[2])
+    match held:
+        case IntegerTensor():
+            return _codes(name, held, values.shape)
+        case IntegerBias():
+            return {name: held.codes, f"{name}_scale": held.scale}
+        case _:
+            return {name: values}
+
+
+def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str, Array]:
+    kind = np.int8 if tensor.quant.symmetric else np.uint8
+    found = {name: tensor.codes.reshape(shape).astype(kind), f"{name}_scale": tensor.scale}
+    if not tensor.quant.symmetric:
+        found[f"{name}_zero_point"] = tensor.zero_point.astype(kind)
+    return found
+
+
+def executed(source: str, path: Path) -> ModuleType:
+    """The module that `source` makes; `path` is where it says that it lies.
+
+    This runs `source`, whoever wrote it. Not imported from there: that would leave bytecode.
+    """
+    module = ModuleType("model")
+    module.__file__ = str(path)
+    exec(compile(source, path, "exec"), module.__dict__)
+    return module
+
+
+def load_network(path: Path) -> nn.Module:
+    """The network in the folder at `path`, by the folder's own code and nothing of ours.
+
+    Warning:
+        This runs the folder's `model.py`, which may do whatever its author wrote: load only what
+        you exported yourself, or have read.
+
+    Raises:
+        ExportError: The folder holds no network that can be loaded.
+    """
+    try:
+        code = path / MODEL
+        return executed(code.read_text(encoding="utf-8"), code).load()
+    except (*_UNREADABLE, *_BROKEN) as error:
+        raise ExportError(
+            f"{path} holds no network that can be loaded ({type(error).__name__}: {error}); export "
+            "it again"
+        ) from error
+
+
+_UNREADABLE = (OSError, UnicodeDecodeError, SafetensorError)
+_BROKEN = (SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, RuntimeError)

@@ -1,0 +1,1 @@
+"""What is wanted: goals per device, what can be had at all, and Pareto fronts."""

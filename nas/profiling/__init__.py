@@ -1,0 +1,12 @@
+"""Measuring latency tables.
+
+Read in this order: `backend` (what times kernels), `loop`, `timing` (how something is timed),
+`onnx_runtime` and `torch_runtime` (this machine), `rows_file` (a table that grows), `elsewhere`
+(other machines), `sampled` (large spaces).
+"""
+
+from nas.profiling.backend import Backend, NetworkBackend
+from nas.profiling.onnx_runtime import OnnxRuntime
+from nas.profiling.table_loop import profile
+
+__all__ = ["Backend", "NetworkBackend", "OnnxRuntime", "profile"]

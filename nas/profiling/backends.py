@@ -1,0 +1,78 @@
+"""Backends by the names that the command line knows them by."""
+
+from __future__ import annotations
+
+import torch
+
+from nas.profiling.backend import Backend
+from nas.profiling.onnx_runtime import OnnxRuntime
+from nas.profiling.torch_runtime import Torch
+from nas.saturation import EightBitWeights
+from nas.targets.errors import TargetError
+
+ELSEWHERE = "elsewhere"  # writes a folder for another machine in place of measuring
+BACKENDS = ("onnxruntime", "torch", "torch-compiled")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def backend_named(
+    name: str,
+    *,
+    threads: int,
+    device: str = "cpu",
+    dtype: str = "float32",
+    eight_bit_weights: EightBitWeights = "unsigned",
+) -> Backend:
+    """The backend of this name.
+
+    Args:
+        name: One of `BACKENDS`.
+        threads: Threads inside one kernel, where it runs on a processor.
+        device: `cpu`, or for torch `cuda` or `cuda:0`.
+        dtype: What full precision is: `float32`, or for torch `bfloat16`.
+        eight_bit_weights: Of the target that is measured, for onnxruntime.
+
+    Raises:
+        TargetError: If there is none of that name, or it does not run like that here.
+    """
+    if name not in BACKENDS:
+        known = ", ".join((*BACKENDS, ELSEWHERE))
+        raise TargetError(f"backend {name!r} is not known; known are {known}")
+    if dtype not in DTYPES:
+        raise TargetError(f"dtype {dtype!r} is not known; give one of {', '.join(DTYPES)}")
+    if name != "onnxruntime":
+        _require_device(device)
+        compiled = name == "torch-compiled"
+        if compiled and device == "cpu":
+            _require_compiler()
+        return Torch(threads, device, compiled, DTYPES[dtype])
+    if (device, dtype) != ("cpu", "float32"):
+        raise TargetError(
+            f"backend {name!r} runs in float32 on cpu here, given {dtype} on {device!r}; use "
+            "--backend torch, or --backend elsewhere, whose script takes other providers"
+        )
+    return OnnxRuntime(threads, eight_bit_weights)
+
+
+def _require_device(device: str) -> None:
+    kind, _, place = device.partition(":")
+    if kind not in ("cpu", "cuda") or (place and (kind == "cpu" or not place.isdecimal())):
+        raise TargetError(f"device {device!r} is not known; give cpu, cuda or cuda:0")
+    if kind == "cuda" and int(place or 0) >= torch.cuda.device_count():
+        raise TargetError(
+            f"device {device!r} is asked for, and torch sees {torch.cuda.device_count()} CUDA "
+            "devices here; give cpu, or run this where there is one"
+        )
+
+
+def _require_compiler() -> None:
+    """`torch.compile` writes C++ for a processor, and finds out late that nothing can build it."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise TargetError(
+            "backend 'torch-compiled' needs a C++ compiler, and torch finds none here; install g++ "
+            "or name one in the environment variable CXX, or use --backend torch"
+        ) from error

@@ -1,0 +1,249 @@
+"""Measuring where the engine is not installed: a folder goes there, its results come back.
+
+The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
+onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both
+run the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from nas import ort
+from nas.durable import write_atomic, write_error
+from nas.profiling.onnx_runtime import empties, job, refusal
+from nas.profiling.results import read_results
+from nas.profiling.rows_file import append, opened
+from nas.saturation import WEIGHTS_NOTE, EightBitWeights
+from nas.targets.capability import Bits
+from nas.targets.errors import TargetError
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
+from search_spaces.kernels import Kernel
+
+HERE = Path(__file__).parent
+MODELS = "models"
+FORMAT = 2
+CONDITIONS = ("device", "runtime", "threads")
+_ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
+
+
+def write_folder(
+    kernels: Iterable[tuple[Kernel, Bits]],
+    *,
+    folder: Path,
+    networks: Mapping[str, bytes] = {},
+    eight_bit_weights: EightBitWeights = "unsigned",
+) -> Manifest:
+    """Write all that another machine needs to time `kernels`, and give what it is.
+
+    Args:
+        kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those
+            of a space.
+        folder: Where; made where it does not exist.
+        networks: Whole networks to be timed too, serialized ONNX models by any names.
+        eight_bit_weights: How weights of 8 bits meet their inputs, of the target to measure.
+
+    Raises:
+        TargetError: If a kernel has no form in which it can be timed, or `folder` holds other
+            things.
+    """
+    wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
+    refused = [reason for k, bits in wanted.values() if (reason := refusal(k, bits)) is not None]
+    if refused:
+        raise TargetError(refused[0])
+    if not (folder / "manifest.json").exists() and folder.exists() and any(folder.iterdir()):
+        raise TargetError(f"{folder} holds other files; give a new folder, or an empty one")
+    try:
+        (folder / MODELS).mkdir(parents=True, exist_ok=True)
+        for source in (Path(ort.__file__), HERE / "timing.py", HERE / "measure.py"):
+            text = source.read_text(encoding="utf-8")
+            (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
+    except OSError as error:
+        raise write_error(folder, error) from error
+    manifest = _with_models(wanted, _Store(folder), weights=eight_bit_weights, networks=networks)
+    whole = {"fingerprint": _fingerprint(manifest), **manifest}
+    write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
+    return read_manifest(folder)
+
+
+def _with_models(
+    wanted: Mapping[KernelKey, tuple[Kernel, Bits]],
+    store: _Store,
+    *,
+    weights: EightBitWeights,
+    networks: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """The manifest of the models, which lie in `store` then."""
+    around = {
+        name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
+        for name, by_copies in empties().items()
+    }
+    entries: list[dict[str, Any]] = []
+    for number, (key, (kernel, bits)) in enumerate(wanted.items()):
+        made = job(kernel, bits, eight_bit_weights=weights)
+        name = f"kernel-{number:05d}"
+        entries.append(
+            {
+                "name": name,
+                "file": store.put(name, made.model),
+                "copies": made.copies,
+                "empty": made.empty,
+                "is_cut": made.is_cut,
+                "kernel": asdict(key),
+            }
+        )
+    return {
+        "format": FORMAT,
+        "eight_bit_weights": weights,
+        "kernels": entries,
+        "networks": [{"name": n, "file": store.put(n, model)} for n, model in networks.items()],
+        "empties": around,
+        "sha256": store.digests,
+    }
+
+
+class _Store:
+    """The models of a folder, and what each is known by."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.digests: dict[str, str] = {}
+
+    def put(self, name: str, model: bytes | str) -> str:
+        """Write a model; gives its path within the folder."""
+        content = Path(model).read_bytes() if isinstance(model, str) else model
+        file = f"{MODELS}/{name}.onnx"
+        write_atomic(self._folder / file, content)
+        self.digests[file] = hashlib.sha256(content).hexdigest()
+        return file
+
+
+def read_folder(
+    folder: Path, kernels: Iterable[tuple[Kernel, Bits]], *, path: Path
+) -> LatencyTable:
+    """The table of the machine where `folder` was measured, written to `path`.
+
+    Args:
+        folder: What `write_folder` wrote, with the `results.csv` that its script made.
+        kernels: What the table must hold: as `write_folder` was given, or some of them.
+        path: The table's file; where there is one it must be of the same machine, and keeps what
+            it has.
+
+    Raises:
+        TargetError: If the folder is none of ours, its results are of another one, torn, mixed,
+            incomplete or wrong, or kernels are asked for that it does not hold.
+    """
+    manifest = read_manifest(folder)
+    wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
+    absent = [key for key in wanted if key not in set(manifest.keys.values())]
+    if absent:
+        raise TargetError(
+            f"{folder} was made for another space: it has no model for {len(absent)} of "
+            f"{len(wanted)} kernels, such as {absent[0]}; write a folder for this one with "
+            "`nas profile ... --backend elsewhere`"
+        )
+    notes, rows = _results(folder, manifest)
+    table = opened(path, notes)
+    found = {key: rows[name] for name, key in manifest.keys.items() if key in wanted}
+    new = {key: row for key, row in found.items() if key not in table.rows}
+    append(path, new)
+    return LatencyTable({**table.rows, **new}, table.notes)
+
+
+def read_networks(folder: Path) -> dict[str, Row]:
+    """What was measured of the whole networks of a folder, by the names they were given."""
+    manifest = read_manifest(folder)
+    _, rows = _results(folder, manifest)
+    return {name: rows[name] for name in manifest.networks}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds.
+
+    Attributes:
+        fingerprint: What tells it, and through digests all its models, from any other.
+        keys: The kernels by the names that results call them.
+        networks: The names of whole networks.
+        eight_bit_weights: How weights of 8 bits meet their inputs in the models.
+    """
+
+    fingerprint: str
+    keys: Mapping[str, KernelKey]
+    networks: tuple[str, ...]
+    eight_bit_weights: EightBitWeights
+
+
+class _Named(BaseModel):
+    """A network of a manifest, of which only its name is read here."""
+
+    name: str
+
+
+class _Timed(_Named):
+    """A kernel of a manifest, of which only its name and what it is are read here."""
+
+    kernel: KernelKey
+
+
+class _Content(BaseModel):
+    """What is read of a manifest; its fingerprint stands for the rest."""
+
+    fingerprint: str
+    format: int
+    kernels: list[_Timed]
+    networks: list[_Named]
+    eight_bit_weights: EightBitWeights
+
+
+_CONTENT = TypeAdapter(_Content)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder holds.
+
+    Raises:
+        TargetError: The folder is none of ours.
+        UnreadableFile: Its manifest cannot be read, or was changed.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise TargetError(
+            f"{folder} holds no manifest.json; give a folder that "
+            "`nas profile ... --backend elsewhere --out FOLDER` has written"
+        )
+    source = Source(f"manifest {path}", "write the folder anew")
+    content = parse_json(read_text(path, source, at_most=MOST_BYTES), source)
+    found = checked(content, _CONTENT, source)
+    del content["fingerprint"]
+    if found.fingerprint != _fingerprint(content) or found.format != FORMAT:
+        raise source.error("was changed, or is of another version")
+    keys = {entry.name: entry.kernel for entry in found.kernels}
+    names = tuple(entry.name for entry in found.networks)
+    return Manifest(found.fingerprint, keys, names, found.eight_bit_weights)
+
+
+def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str, Row]]:
+    path = folder / "results.csv"
+    notes, rows = read_results(path, [*manifest.keys, *manifest.networks])
+    if notes.pop("manifest") != manifest.fingerprint:
+        raise TargetError(
+            f"{path} was measured with another folder's models; run the measure.py of {folder}"
+        )
+    run = {name: text for name, text in notes.items() if name in CONDITIONS}
+    return {**run, WEIGHTS_NOTE: manifest.eight_bit_weights}, rows
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> str:
+    """What tells a manifest, and through its digests all models, from any other."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]

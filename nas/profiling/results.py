@@ -1,0 +1,95 @@
+"""Reading what `measure.py` wrote on another machine; nothing wrong in it goes unnoticed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nas.profiling.measure import COLUMNS
+from nas.targets.errors import TargetError
+from nas.targets.table.rows import Row
+
+SHOWN = 10
+REQUIRED = ("manifest", "device", "runtime", "threads")
+_AGAIN = "run measure.py there again, it goes on where it stopped"
+
+
+def read_results(path: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, Row]]:
+    """The notes and the rows of a results file, one row for each of `names`.
+
+    Raises:
+        TargetError: Listing what is missing, repeated, unknown or no latency.
+    """
+    if not path.exists():
+        raise TargetError(f"{path} is not there; run measure.py in that folder first")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"results {path} cannot be read: {error}") from error
+    if not text.endswith("\n"):
+        raise TargetError(f"the last line of {path} is torn; {_AGAIN}")
+    lines = text[:-1].split("\n")
+    start = next((n for n, words in enumerate(lines) if not words.startswith("#")), len(lines))
+    notes = {
+        key.strip(): value.strip()
+        for key, _, value in (words[1:].partition(":") for words in lines[:start])
+    }
+    rows: dict[str, Row] = {}
+    problems = [*_heading(notes, lines[start : start + 1])] or [*_fill(rows, lines, start, names)]
+    if problems:
+        more = f", the first {SHOWN}" if len(problems) > SHOWN else ""
+        listed = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
+        raise TargetError(f"results {path} have {len(problems)} problems{more}:\n{listed}")
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise TargetError(
+            f"results {path} lack {len(missing)} of {len(names)} rows, first {missing[0]}; {_AGAIN}"
+        )
+    return notes, rows
+
+
+def _heading(notes: dict[str, str], header: Sequence[str]) -> Iterator[str]:
+    for name in REQUIRED:
+        if not notes.get(name):
+            yield f"no line '# {name}: ...' at its head"
+    if header != [",".join(COLUMNS)]:
+        yield f"no header; it is {','.join(COLUMNS)}"
+
+
+def _fill(
+    rows: dict[str, Row], lines: Sequence[str], start: int, names: Sequence[str]
+) -> Iterator[str]:
+    """Put every good row into `rows`; what is wrong with the others."""
+    known = set(names)
+    for number, words in enumerate(lines[start + 1 :], start + 2):
+        if words.startswith("#"):
+            yield f"line {number}: a second heading; results of two runs are mixed, keep one"
+            continue
+        cells = next(csv.reader([words]), [])
+        if len(cells) != len(COLUMNS):
+            yield f"line {number}: {len(cells)} values for {len(COLUMNS)} columns"
+        elif cells[0] not in known:
+            yield f"line {number}: {cells[0]!r} is not in the manifest"
+        elif cells[0] in rows:
+            yield f"line {number}: repeats {cells[0]}; keep one of them"
+        else:
+            row = _row(cells)
+            if row is None:
+                yield (
+                    f"line {number}: {words!r} must hold finite milliseconds, not negative, and a "
+                    "whole number of repetitions"
+                )
+            else:
+                rows[cells[0]] = row
+
+
+def _row(cells: Sequence[str]) -> Row | None:
+    """The row in the cells behind a name, or None where they are no measurement."""
+    try:
+        latency_ms, spread_ms, count = float(cells[1]), float(cells[2]), int(cells[3])
+    except ValueError:
+        return None
+    sound = 0 <= latency_ms < math.inf and 0 <= spread_ms < math.inf and count >= 1
+    return Row(latency_ms, spread_ms, count) if sound else None

@@ -1,0 +1,68 @@
+"""A latency table that grows while it is measured, and survives being killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nas.durable import write_atomic, write_error
+from nas.targets.errors import TargetError
+from nas.targets.table.csv_file import heading, line
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+
+PREDICTED = "predicted"  # the note on rows that were not measured
+
+
+def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
+    """What was measured of the table at `path`; a new one where there is none.
+
+    A torn last line is cut off, and predicted rows are taken out: measuring goes on.
+
+    Raises:
+        TargetError: If the table cannot be read or was measured under other conditions.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if all(words.startswith(b"#") for words in whole.splitlines()):
+        notes = {
+            **conditions,
+            "date": datetime.now(UTC).date().isoformat(),
+            "statistic": "10 % quantile",
+        }
+        write_atomic(path, heading(notes).encode())
+        return LatencyTable({}, notes)
+    if whole != content:
+        os.truncate(path, len(whole))
+    table = LatencyTable.read(path)
+    for name, value in conditions.items():
+        if table.notes.get(name) != value:
+            raise TargetError(
+                f"latency table {path} was measured with {name} = {table.notes.get(name)!r}, now "
+                f"it is {value!r}; delete the table to measure anew, or write to another file"
+            )
+    measured = {key: row for key, row in table.rows.items() if row.count}
+    if len(measured) == len(table.rows):
+        return table
+    notes = {name: text for name, text in table.notes.items() if name != PREDICTED}
+    write_table(path, measured, notes)
+    return LatencyTable(measured, notes)
+
+
+def write_table(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
+    """Put a whole table at `path`, at once."""
+    text = heading(notes) + "".join(line(key, row) for key, row in rows.items())
+    write_atomic(path, text.encode())
+
+
+def append(path: Path, measured: Mapping[KernelKey, Row]) -> None:
+    """Add rows, on the disk when this returns."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(line(key, row) for key, row in measured.items()))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error

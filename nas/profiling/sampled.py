@@ -1,0 +1,123 @@
+"""Tables of large spaces: a sample of the kernels is measured, the others are predicted.
+
+A predicted row has a count of 0, and the model's error as its spread.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.profiling.kernel_features import features, log_size
+from nas.profiling.kernel_latency import FEWEST, KernelLatency, fit
+from nas.profiling.rows_file import PREDICTED, write_table
+from nas.targets.capability import Bits
+from nas.targets.errors import TargetError
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.kernels import Kernel
+
+Kernels = Sequence[tuple[Kernel, Bits]]
+Group = tuple[str, str]  # operator and bits
+_SEED = 0
+
+
+def sample(kernels: Kernels, count: int) -> Kernels:
+    """`count` of the distinct `kernels` that cover them; the same for the same kernels.
+
+    Every operator at every width has its share of them, from the smallest to the largest: its
+    kernels are ordered by size, cut into as many strata, and one is drawn from each.
+
+    Raises:
+        TargetError: If `count` is too small for a model of every operator and width.
+    """
+    groups = _grouped(kernels)
+    shares = _shares({group: len(members) for group, members in groups.items()}, count)
+    rng = np.random.default_rng(_SEED)
+    return [one for g, members in groups.items() for one in _spread(members, shares[g], rng)]
+
+
+def complete(path: Path, kernels: Kernels) -> LatencyTable:
+    """The table at `path` with a predicted row for every one of `kernels` that it lacks.
+
+    Its note says how many rows are predicted, and with which error by operator and bits.
+
+    Raises:
+        TargetError: If too few kernels of an operator were measured.
+    """
+    table = LatencyTable.read(path)
+    measured = {key: row for key, row in table.rows.items() if row.count}
+    models: dict[Group, KernelLatency] = {}
+    predicted: dict[KernelKey, Row] = {}
+    for group, members in _grouped(kernels).items():
+        keys = [KernelKey.of(kernel, bits) for kernel, bits in members]
+        known = np.array([key in measured for key in keys])
+        if known.all():
+            continue
+        if known.sum() < FEWEST:
+            raise TargetError(
+                f"{known.sum()} kernels of {' at '.join(group)} bits were measured, a model takes "
+                f"{FEWEST}; measure more"
+            )
+        described = features(members)
+        latencies = [measured[key].latency_ms for key in keys if key in measured]
+        models[group] = model = fit(described[known], latencies)
+        guesses = model.predict_ms(described[~known]).tolist()
+        unknown = [key for key in keys if key not in measured]
+        predicted |= {k: _row(ms, model) for k, ms in zip(unknown, guesses, strict=True)}
+    notes = {**table.notes, PREDICTED: described_errors(len(predicted), models)}
+    rows = {**measured, **predicted}
+    write_table(path, rows, notes)
+    return LatencyTable(rows, notes)
+
+
+def described_errors(count: int, models: Mapping[Group, KernelLatency]) -> str:
+    """How many rows are predicted and how well, in words."""
+    errors = "; ".join(
+        f"{operator} {bits} {model.error.median:.1%} median, {model.error.tail:.1%} at the 90th "
+        f"percentile, by {model.name}"
+        for (operator, bits), model in models.items()
+    )
+    return f"{count} rows, those with count 0. Relative error on kernels held out: {errors}"
+
+
+def _row(latency_ms: float, model: KernelLatency) -> Row:
+    return Row(round(latency_ms, 6), round(latency_ms * model.error.typical, 6), 0)
+
+
+def _grouped(kernels: Iterable[tuple[Kernel, Bits]]) -> dict[Group, list[tuple[Kernel, Bits]]]:
+    """Distinct kernels by operator and bits, the small ones first."""
+    distinct = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
+    groups: dict[Group, list[tuple[Kernel, Bits]]] = {}
+    for key, (kernel, bits) in sorted(distinct.items(), key=lambda item: log_size(item[1][0])):
+        groups.setdefault((key.operator, str(bits)), []).append((kernel, bits))
+    return groups
+
+
+def _shares(sizes: Mapping[Group, int], count: int) -> dict[Group, int]:
+    """How many of each group: as many as a model needs, the rest in proportion to what is left."""
+    shares = {group: min(size, FEWEST) for group, size in sizes.items()}
+    spare = count - sum(shares.values())
+    if spare < 0:
+        raise TargetError(
+            f"a sample of {count} kernels is too small for {len(sizes)} operators and widths; "
+            f"take {sum(shares.values())} or more"
+        )
+    rest = {group: size - shares[group] for group, size in sizes.items()}
+    total = max(sum(rest.values()), 1)
+    for group, size in rest.items():
+        shares[group] += min(size, round(spare * size / total))
+    return shares
+
+
+def _spread(
+    members: Sequence[tuple[Kernel, Bits]], count: int, rng: np.random.Generator
+) -> list[tuple[Kernel, Bits]]:
+    """One of each of `count` strata; the first and the last are the ends."""
+    edges = np.linspace(0, len(members), count + 1).round().astype(int).tolist()
+    places = [int(rng.integers(low, high)) for low, high in itertools.pairwise(edges)]
+    places[0], places[-1] = 0, len(members) - 1
+    return [members[place] for place in places]

@@ -1,0 +1,146 @@
+"""Timing kernels through torch, eager or compiled, on a processor or a CUDA device."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.profiling.timing import RESOLUTION_MS, Timed, device_name, take_turns
+from nas.profiling.torch_programs import FloatOperators, Int8Operators, program
+from nas.targets.capability import Bits
+from nas.targets.table.rows import Row
+from search_spaces.kernels import Kernel
+from search_spaces.ops import BatchNorm2d
+from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
+
+COPIES = 4  # of a kernel in one call: the difference to one copy is free of the call's own cost
+
+
+@dataclass(frozen=True)
+class Torch:
+    """torch: full precision anywhere, 8 bits by its quantized operators, eager on a processor.
+
+    Attributes:
+        threads: Threads inside one kernel, on a processor.
+        device: `cpu`, `cuda` or `cuda:0`.
+        compiled: Whether `torch.compile` has its way with every kernel first.
+        dtype: What full precision is: `torch.float32` or `torch.bfloat16`.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    compiled: bool = False
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return "torch-compiled" if self.compiled else "torch"
+
+    def conditions(self) -> dict[str, str]:
+        """What measurements must share to stand in one table."""
+        cuda = self.device != "cpu"
+        way = "compiled" if self.compiled else "eager"
+        where = f"CUDA {torch.version.cuda}" if cuda else "CPU"
+        full = str(self.dtype).removeprefix("torch.")
+        return {
+            "device": torch.cuda.get_device_name(self.device) if cuda else device_name(),
+            "runtime": f"torch {torch.__version__} {way}, {where}, 32 bits are {full}",
+            "threads": str(self.threads),
+        }
+
+    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
+        """Why it cannot time `kernel` at `bits`, or None where it can."""
+        widths = {width for width in (bits.weight, bits.activation) if width is not None}
+        if widths == {FULL_PRECISION_BITS}:
+            return None
+        if widths != {MAXIMUM_BITS}:
+            return f"torch is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} bits, given {bits}"
+        if self.compiled or self.device != "cpu":
+            return "torch runs its 8-bit operators eagerly and on a processor only"
+        if isinstance(kernel.op, BatchNorm2d):
+            return "torch is not timed on a lone norm in 8 bits"
+        return None
+
+    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+        """A row for each kernel: what the second to fourth copy of it take in one call."""
+        with _threads(self.threads), torch.inference_mode(), warnings.catch_warnings():
+            # Since torch 2.13 its quantized tensors announce that they will go.
+            warnings.filterwarnings("ignore", message=".*quantized tensor creation")
+            # Its own compiler still goes by what torch.jit says will go.
+            warnings.filterwarnings("ignore", message="`torch.jit.*deprecated")
+            once, often = (
+                [Timed(self._timer(self._copies(k, bits, n))) for k, bits in kernels]
+                for n in (1, COPIES)
+            )
+            take_turns([*once, *often], budget_ms=budget_ms / 2)
+        return [_row(one, many) for one, many in zip(once, often, strict=True)]
+
+    def _copies(self, kernel: Kernel, bits: Bits, count: int) -> Callable[[], object]:
+        """A call of `count` copies of a kernel, each with weights and inputs of its own."""
+        full = bits.activation == FULL_PRECISION_BITS
+        device = torch.device(self.device)
+        made = FloatOperators(self.dtype, device) if full else Int8Operators()
+        programs = [program(kernel, made) for _ in range(count)]
+        inputs = [[made.tensor(1, *shape) for shape in kernel.inputs] for _ in range(count)]
+
+        def call() -> list[Tensor]:
+            return [run(*read) for run, read in zip(programs, inputs, strict=True)]
+
+        if not self.compiled:
+            return call
+        # What is compiled is kept by code object, up to eight of each: every call has its own.
+        call.__code__ = call.__code__.replace()
+        return torch.compile(call, dynamic=False)
+
+    def _timer(self, call: Callable[[], object]) -> Callable[[], float]:
+        return _on_cuda(call) if self.device != "cpu" else _on_cpu(call)
+
+
+def _on_cpu(call: Callable[[], object]) -> Callable[[], float]:
+    def run_ms() -> float:
+        start = time.perf_counter_ns()
+        call()
+        return (time.perf_counter_ns() - start) / 1e6
+
+    return run_ms
+
+
+def _on_cuda(call: Callable[[], object]) -> Callable[[], float]:
+    """Timed by events in the device's own stream; nothing else may be under way."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def run_ms() -> float:
+        torch.cuda.synchronize()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end)
+
+    return run_ms
+
+
+def _row(one: Timed, many: Timed) -> Row:
+    latency = (many.quiet_ms - one.quiet_ms) / (COPIES - 1)
+    return Row(
+        latency_ms=round(max(latency, RESOLUTION_MS), 6),
+        spread_ms=round(many.spread_ms / COPIES, 6),
+        count=len(many.samples_ms),
+    )
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

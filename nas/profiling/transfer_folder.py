@@ -1,0 +1,83 @@
+"""A folder that starts a transfer: which networks to measure, and the target they will make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import tomli_w
+
+from nas.durable import write_atomic
+from nas.export.onnx_model import export_onnx
+from nas.export.stand_in import stand_in
+from nas.targets.errors import TargetError
+from nas.targets.target_files import load_target, read_target_file, target_path
+from nas.targets.transfer.predicted import networks_text
+from nas.targets.transfer.transfer import KnownTargets, Transfer
+from search_spaces.space import SearchSpace
+
+SPACE, MEASURED, NETWORKS = "space.json", "measured.csv", "networks"
+_OWN = ("roofline", "table", "transfer", "notes", "branches", "cast")
+
+
+def write_transfer(folder: Path, *, space: SearchSpace, known: Sequence[str], count: int) -> Path:
+    """Write a predicted target `NAME.toml` into `folder/NAME`, all but its latencies.
+
+    Beside it lie the space, a CSV that waits for the latencies of the `count` networks that tell
+    most, and these networks as ONNX files with random weights, numbered as the CSV's rows.
+
+    Args:
+        folder: Its name becomes the target's. It must not hold a transfer yet.
+        space: The space to search later.
+        known: Names or paths of the known targets; the first lends operators, bits and fusion.
+        count: How many networks to measure.
+
+    Raises:
+        TargetError: If a known target does not run the space, or there is something already.
+    """
+    path = folder / f"{folder.resolve().name}.toml"
+    if path.exists() or (folder / MEASURED).exists():
+        raise TargetError(f"{folder} holds a transfer already; give another folder")
+    chosen = Transfer(KnownTargets([load_target(name) for name in known], space)).choose(count)
+    (folder / NETWORKS).mkdir(parents=True, exist_ok=True)
+    weights = load_target(known[0]).eight_bit_weights
+    for number, genotype in enumerate(chosen, start=1):
+        export_onnx(
+            stand_in(space.decode(genotype)),
+            folder / NETWORKS / f"{number:02}.onnx",
+            metadata={"genotype": str(genotype)},
+            eight_bit_weights=weights,
+        )
+    write_atomic(folder / SPACE, space.to_json().encode())
+    write_atomic(folder / MEASURED, networks_text(space, chosen, [None] * len(chosen)).encode())
+    write_atomic(path, _described(path, known).encode())
+    read_target_file(path)
+    return path
+
+
+def _described(path: Path, known: Sequence[str]) -> str:
+    """The target file: the first known target's, with figures that follow from all of them."""
+    described = read_target_file(target_path(known[0])).model_dump(
+        mode="json", exclude_unset=True, exclude_none=True
+    )
+    described = {key: value for key, value in described.items() if key not in _OWN}
+    described |= {
+        "name": path.stem,
+        "device": f"{path.stem} (say which device this is)",
+        "runtime": "say which runtime timed the networks",
+        "provenance": "predicted",
+        "source": "",
+        "transfer": {
+            "known": [_from(path.parent, name) for name in known],
+            "space": SPACE,
+            "measured": MEASURED,
+        },
+    }
+    order = sorted(described, key=lambda name: isinstance(described[name], list | dict))
+    return tomli_w.dumps({name: described[name] for name in order})
+
+
+def _from(folder: Path, name: str) -> str:
+    """A shipped target's name, or a path as seen from `folder`."""
+    return Path(os.path.relpath(name, folder)).as_posix() if name.endswith(".toml") else name

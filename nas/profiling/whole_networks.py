@@ -1,0 +1,159 @@
+"""Calibrating a table: a few whole networks, measured as they will be exported."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.export import export_onnx
+from nas.export.stand_in import stand_in
+from nas.profiling.backend import NetworkBackend
+from nas.saturation import EightBitWeights
+from nas.targets.correction.correction import (
+    Calibration,
+    FloatArray,
+    WholeNetwork,
+    kind_of,
+    uncalibrated,
+)
+from nas.targets.correction.fit import LEAST_NETWORKS, Sums, fit
+from nas.targets.errors import TargetError
+from nas.targets.target import HardwareTarget
+from search_spaces.graph import Graph
+from search_spaces.kernels import kernels
+from search_spaces.space import Genotype, SearchSpace, as_genotypes
+
+_DRAWN = 2000  # subnets that those to be measured are picked from
+_AGREE = 1.02  # how much slower the second fastest pass may be than the fastest
+_MOST_PASSES = 8
+
+Progress = Callable[[int, int], None]
+
+
+def calibrate(
+    target: HardwareTarget,
+    space: SearchSpace,
+    *,
+    backend: NetworkBackend,
+    networks: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Measure whole subnets of `space` on the device and fit what their sums of kernels miss.
+
+    The subnets are spread evenly over the range of predicted latencies. They have random weights,
+    which take as long as trained ones, and run from the file that `export_onnx` writes.
+
+    Args:
+        target: The device; its table must hold the space's kernels.
+        space: What will be searched.
+        backend: What runs whole files on it.
+        networks: How many to measure, at least 5; fewer where the space has fewer.
+        seed: Which of the subnets at hand.
+        progress: Called with the number of networks done and in all.
+
+    Raises:
+        TargetError: If a kernel has no row, if latencies are not sums over kernels, or if too few
+            networks run there.
+    """
+    target = uncalibrated(target)
+    if target.rules.branches != "sum":
+        raise TargetError(
+            f"target {target.name!r} runs branches at once, so a latency is no sum over kernels "
+            "that whole networks could correct; leave calibration out"
+        )
+    predict = target.compile(space)["latency_ms"]
+    picked = stratified(space, predict, networks, seed=seed)
+    if len(picked) < LEAST_NETWORKS:
+        raise TargetError(
+            f"a calibration needs {LEAST_NETWORKS} networks, and of space {space.name!r} the "
+            f"target {target.name!r} runs {len(picked)}; leave calibration out"
+        )
+    weights = target.eight_bit_weights
+    measured = measure(space, picked, backend=backend, eight_bit_weights=weights, progress=progress)
+    predicted = predict(np.array(picked))
+    sums = [
+        _sums(target, space.decode(genotype), float(whole), float(latency))
+        for genotype, whole, latency in zip(picked, predicted, measured, strict=True)
+    ]
+    return dataclasses.replace(
+        fit(sums),
+        conditions=backend.conditions(),
+        networks=tuple(
+            WholeNetwork(genotype, sum_.predicted_ms, sum_.measured_ms)
+            for genotype, sum_ in zip(picked, sums, strict=True)
+        ),
+    )
+
+
+def stratified(
+    space: SearchSpace, cost: Callable[..., FloatArray], count: int, *, seed: int
+) -> list[Genotype]:
+    """Distinct subnets whose finite costs are spread evenly from the least to the most."""
+    drawn = space.sample_array(np.random.default_rng(seed), _DRAWN)
+    rows = np.unique(np.vstack([drawn, space.smallest, space.largest]), axis=0)
+    costs = cost(rows)
+    rows, costs = rows[np.isfinite(costs)], costs[np.isfinite(costs)]
+    if not len(rows):
+        raise TargetError(f"no subnet of space {space.name!r} runs on the target")
+    order = np.argsort(costs, kind="stable")
+    taken: list[int] = []
+    for wanted in np.linspace(costs.min(), costs.max(), min(count, len(rows))):
+        nearest = order[np.argsort(np.abs(costs[order] - wanted), kind="stable")]
+        taken.append(int(next(row for row in nearest if row not in taken)))
+    return as_genotypes(rows[taken])
+
+
+def measure(
+    space: SearchSpace,
+    genotypes: Sequence[Genotype],
+    *,
+    backend: NetworkBackend,
+    eight_bit_weights: EightBitWeights = "unsigned",
+    progress: Progress | None = None,
+) -> FloatArray:
+    """Latencies in ms `(n,)` of whole subnets with random weights, as exported files."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
+        for genotype, path in zip(genotypes, paths, strict=True):
+            export_onnx(
+                stand_in(space.decode(genotype)),
+                path,
+                metadata={},
+                eight_bit_weights=eight_bit_weights,
+            )
+        return in_turns(paths, backend=backend, progress=progress)
+
+
+def in_turns(
+    paths: Sequence[Path], *, backend: NetworkBackend, progress: Progress | None = None
+) -> FloatArray:
+    """Latencies in ms `(n,)` of whole files, pass after pass until each one's fastest two agree."""
+    report = progress or (lambda *_: None)
+    times: list[list[float]] = [[] for _ in paths]
+    for _ in range(_MOST_PASSES):
+        for path, known in zip(paths, times, strict=True):
+            if not _settled(known):
+                known.append(backend.network(path)[0])
+            report(sum(map(_settled, times)), len(paths))
+    return np.array([min(known) for known in times])
+
+
+def _settled(times: Sequence[float]) -> bool:
+    """Whether the fastest two passes agree; a slow spell of the machine may outlast a pass."""
+    fastest = sorted(times)[:2]
+    return len(fastest) == 2 and fastest[1] <= _AGREE * fastest[0]
+
+
+def _sums(target: HardwareTarget, graph: Graph, predicted_ms: float, measured_ms: float) -> Sums:
+    by_kind: dict[str, float] = {}
+    count = 0
+    for kernel, bits in target.runs(kernel for _, kernel in kernels(graph, target.fusion)):
+        kind = kind_of(kernel, bits)
+        by_kind[kind] = by_kind.get(kind, 0.0) + target.kernel_cost(kernel)
+        count += 1
+    return Sums(by_kind, count, predicted_ms - sum(by_kind.values()), measured_ms)

@@ -1,0 +1,335 @@
+"""Recipes: one TOML file says what to train, search and export; validated before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from nas.search.evolution import METHODS, require
+from nas.search.named import SEARCHERS
+from nas.settings.outside import OUTSIDE
+from nas.settings.toml_file import RecipeError, read_recipe, validated
+from nas.targets.correction.fit import LEAST_NETWORKS
+from nas.tasks import Task, TaskSection
+from nas.urls import Cluster, Database
+from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
+from search_spaces.ops import Nonlinearity
+from search_spaces.policy import Fineness, Policy
+from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
+from search_spaces.residual import residual
+from search_spaces.space import SearchSpace
+from supernets.train import TrainingSettings
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and closed to unknown keys."""
+
+    # A value may be a URL with a password, which no traceback is to repeat.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _full_precision(bits: Any) -> Any:
+    return None if bits in ("float", 16, 32) else bits
+
+
+def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Training relies on the last option of every choice being the largest."""
+    ranked = [math.inf if option is None else option for option in options]
+    if not ranked or any(a >= b for a, b in pairwise(ranked)):
+        raise ValueError("must hold at least one option, ascending, each once")
+    return options
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("must name each once")
+    return names
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("must be odd, so that it has a centre")
+    return kernel
+
+
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Sizes = Annotated[tuple[Size, ...], AfterValidator(_ascending)]
+Kernels = Annotated[tuple[Annotated[Size, AfterValidator(_odd)], ...], AfterValidator(_ascending)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bits = Annotated[
+    Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
+]
+Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
+FormatName = Literal["onnx", "torch", "torch-export", "openvino", "executorch"]
+GranularityName = Literal["per-tensor", "per-channel"]
+_GRANULARITIES: dict[str, Granularity] = {
+    "per-tensor": PerTensor(),
+    "per-channel": PerChannel(),
+}
+
+
+class PolicySection(Section):
+    """Precisions to choose from; 16, 32 and "float" mean full precision."""
+
+    weight_bits: Precisions = (2, 4, 8)
+    activation_bits: Precisions = (4, 8)
+    weight_granularities: tuple[GranularityName, ...] = ("per-channel",)
+    weight_symmetries: tuple[bool, ...] = (True,)
+    activation_symmetries: tuple[bool, ...] = (False,)
+    fineness: Fineness = "block"
+    edge_bits: Bits | Precisions = 8
+
+    def build(self) -> Policy:
+        """The policy as the language knows it."""
+        return Policy(
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            weight_granularities=[_GRANULARITIES[name] for name in self.weight_granularities],
+            weight_symmetries=self.weight_symmetries,
+            activation_symmetries=self.activation_symmetries,
+            fineness=self.fineness,
+            edge_bits=self.edge_bits,
+        )
+
+
+class ResidualSection(Section):
+    """A space of residual networks."""
+
+    family: Literal["residual"]
+    widths: tuple[Sizes, ...]
+    depths: tuple[Sizes, ...]
+    kernels: Kernels = (3,)
+    image_sizes: Sizes | None = None
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's images and classes."""
+        return residual(
+            channels=task.channels,
+            classes=task.classes,
+            image_sizes=self.image_sizes or (task.image_size,),
+            widths=self.widths,
+            depths=self.depths,
+            kernels=self.kernels,
+            policy=self.policy.build(),
+        )
+
+
+class MobileNetSection(Section):
+    """A space of inverted-residual networks."""
+
+    family: Literal["mobilenet"]
+    stages: tuple[Stage, ...] = MOBILENET_V3
+    depths: Sizes = (2, 3, 4)
+    kernels: Kernels = (3, 5, 7)
+    expansions: Sizes = (3, 4, 6)
+    expand_from: Literal["output", "input"] = "output"
+    width_multipliers: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (1.0,)
+    stem: Size = 16
+    stem_stride: Size = 2
+    first: Stage | None = None
+    head: Size = 960
+    feature_mix: Size | None = None
+    function: Nonlinearity = "hardswish"
+    image_sizes: Sizes | None = None
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's images and classes."""
+        options = {name: getattr(self, name) for name in _MOBILENET_OPTIONS}
+        return mobilenet(
+            channels=task.channels,
+            classes=task.classes,
+            image_sizes=self.image_sizes or (task.image_size,),
+            policy=self.policy.build(),
+            **options,
+        )
+
+
+_MOBILENET_OPTIONS = (
+    *("stages", "depths", "kernels", "expansions", "expand_from", "width_multipliers"),
+    *("stem", "stem_stride", "first", "head", "feature_mix", "function"),
+)
+
+
+class SpaceFileSection(Section):
+    """A space saved as JSON by `SearchSpace.to_json`."""
+
+    family: Literal["file"]
+    path: Path
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space in the file; its input and output must fit the task."""
+        space = SearchSpace.read(self.path)
+        made = space.decode(space.largest).shapes()
+        channels, outputs = made["input"][0], [*made.values()][-1]
+        classes = outputs[0] if len(outputs) == 1 else outputs
+        if (channels, classes) != (task.channels, task.classes):
+            raise RecipeError(
+                f"space.path = {self.path} is for {channels} channels and {classes} classes; "
+                f"task {task.name!r} has {task.channels} and {task.classes}"
+            )
+        return space
+
+
+SpaceSection = Annotated[
+    ResidualSection | MobileNetSection | SpaceFileSection, Field(discriminator="family")
+]
+
+
+def _several(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+Objectives = Annotated[
+    tuple[str, ...], BeforeValidator(_several), AfterValidator(_distinct), Field(min_length=1)
+]
+
+
+class TargetSection(Section):
+    """A device to search for, by shipped name or file, with hard limits on its costs."""
+
+    name: str
+    objective: Objectives = ("latency_ms",)
+    """The costs that span the front beside the error; one may be given without brackets."""
+    limits: dict[str, Positive] = {}
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How many points of error above the best a cheaper subnet may have to be chosen."""
+
+
+def _known(name: str) -> str:
+    if name not in SEARCHERS:
+        raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
+    if name in METHODS:
+        require(name)
+    return name
+
+
+SearcherName = Annotated[str, AfterValidator(_known)]
+
+
+def _learned_from(folder: Path | None, info: ValidationInfo) -> Path | None:
+    if folder is not None and info.data.get("searcher") != "guided":
+        raise ValueError("only the searcher 'guided' learns from another run; leave this out")
+    return folder
+
+
+def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
+    if not budget and not info.data.get("known"):
+        raise ValueError("must be at least 1 where no evaluation is known")
+    return budget
+
+
+class SearchSection(Section):
+    """Who searches, and with how many true evaluations."""
+
+    searcher: SearcherName = "guided"
+    transfer: Annotated[Path | None, AfterValidator(_learned_from)] = None
+    """The folder of a run that searched a related space, for `guided` to learn from."""
+    known: Annotated[int, Field(ge=0)] = 0
+    """How many evaluations stood in the archive before this search: told, not in the budget."""
+    budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100
+    batch: Annotated[int, Field(ge=1)] = 10
+    asynchronous: bool | None = None
+    """Whether a worker gets its next subnet at once; where left out, with several workers or a
+    shared archive."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the searcher alone; the recipe's where left out."""
+    archive: Annotated[Database | None, OUTSIDE] = None
+    """A database that several runs share; the run folder's journal where left out."""
+    proxies: Annotated[int, Field(ge=0)] = 32
+    """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
+    calibration_images: Annotated[int, Field(ge=1)] = 512
+    validation_images: Annotated[int, Field(ge=1)] | None = None
+    early_stop: bool = False
+    """Whether an evaluation ends when it is unlikely to reach a front."""
+    confirm_images: Annotated[int, Field(ge=0)] = 0
+    """Validation images beyond `validation_images` that front members are shown at the end."""
+
+    def seed_or(self, seed: int) -> int:
+        """The searcher's own seed, else the one given."""
+        return seed if self.seed is None else self.seed
+
+
+def _enough_networks(count: int) -> int:
+    if count and count < LEAST_NETWORKS:
+        raise ValueError(f"must be 0, or at least {LEAST_NETWORKS} to fit anything")
+    return count
+
+
+class ComputeSection(Section):
+    """Where it runs."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    profile_threads: Annotated[int, Field(ge=1)] = 1
+    profile_networks: Annotated[int, AfterValidator(_enough_networks)] = 10
+    """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Ray actors that evaluate; 0 evaluates in this process."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
+    ray_address: Annotated[Cluster | None, OUTSIDE] = None
+
+
+class ExportSection(Section):
+    """How the chosen subnets leave."""
+
+    formats: Annotated[tuple[FormatName, ...], Field(min_length=1), AfterValidator(_distinct)] = (
+        "onnx",
+    )
+
+
+def _unseeded(settings: TrainingSettings) -> TrainingSettings:
+    if settings.seed != TrainingSettings().seed:
+        raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
+    return settings
+
+
+class Recipe(Section):
+    """Everything that one run needs."""
+
+    name: RunName
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: TaskSection
+    space: SpaceSection
+    training: Annotated[TrainingSettings, AfterValidator(_unseeded)] = TrainingSettings()
+    targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
+    search: SearchSection = SearchSection()
+    export: ExportSection = ExportSection()
+    compute: ComputeSection = ComputeSection()
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the search goes on with every single evaluation rather than in batches."""
+        if self.search.asynchronous is not None:
+            return self.search.asynchronous
+        return self.compute.workers > 1 or self.search.archive is not None
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the TOML file at `path`, with `key.path=value` overrides applied.
+
+    Raises:
+        UnreadableFile: The file cannot be read, or is no TOML.
+        RecipeError: It says something that is not allowed; every problem is listed.
+    """
+    return validate_recipe(read_recipe(path, overrides), source=str(path))
+
+
+def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Recipe:
+    """The recipe that `content` holds; `source` names it in errors."""
+    if "table" in content:
+        raise RecipeError(
+            f"{source} searches a table, so there is nothing to train, profile or export; use "
+            "`nas run`, `nas sweep` or `nas spaces`"
+        )
+    return validated(Recipe, content, source=source)

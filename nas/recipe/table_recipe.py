@@ -1,0 +1,71 @@
+"""Recipes that search a table instead of training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from nas.recipe.recipe import (
+    Recipe,
+    RunName,
+    SearcherName,
+    Section,
+    TargetSection,
+    validate_recipe,
+)
+from nas.settings.toml_file import read_recipe, validated
+
+
+class TableSection(Section):
+    """Which table."""
+
+    description: str
+    data: Path | None = None
+    """The folder of the table's files, where they are not beside the description."""
+
+
+class TableTargetSection(TargetSection):
+    """A device of the table to search for, with hard limits on its costs."""
+
+    objective: str | None = None
+    """Without it, the device's first cost."""
+
+
+class TableSearchSection(Section):
+    """Who searches, and how many networks may be looked up."""
+
+    searcher: SearcherName = "guided"
+    budget: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=1)] = 10
+
+
+class TableRecipe(Section):
+    """Everything that a search of a table needs."""
+
+    name: RunName
+    seed: Annotated[int, Field(ge=0)] = 0
+    table: TableSection
+    targets: tuple[TableTargetSection, ...] = ()
+    search: TableSearchSection = TableSearchSection()
+
+
+AnyRecipe = Recipe | TableRecipe
+
+
+def load_any_recipe(path: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
+    """The recipe in a TOML file, of a supernet or, where it has a section `table`, of a table.
+
+    Raises:
+        RecipeError: As `load_recipe` does.
+    """
+    return validate_any_recipe(read_recipe(path, overrides), source=str(path))
+
+
+def validate_any_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> AnyRecipe:
+    """The recipe that `content` holds; `source` names it in errors."""
+    if "table" in content:
+        return validated(TableRecipe, content, source=source)
+    return validate_recipe(content, source=source)

@@ -1,0 +1,104 @@
+"""A front for a spreadsheet and a summary for the console."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from nas.durable import write_atomic
+from nas.report import text
+from nas.report.data import FrontPoint, Results, TargetResult
+from nas.terminal.display import Table
+from nas.terminal.untrusted import spreadsheet_cell
+
+_LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
+
+
+def write_front_csv(target: TargetResult, path: Path) -> None:
+    """Write the measured front of one target to `path`, whole or not at all.
+
+    The columns are `rank` (cheapest first), `chosen` (yes or no), `error` (validation, percent),
+    the objectives, the other costs by name, `genotype` (option indices joined by spaces) and
+    `description` (what was picked). Before the last two, where they are known, come
+    `latency_std_ms` of the prediction, and `measured_latency_ms` with `measured_latency_std_ms` of
+    those that were run as a whole; the others' are empty. Texts are on one line, and those that a
+    spreadsheet would run as a formula get a leading apostrophe.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
+    known = sorted({name for point in target.front for name in point.costs})
+    costs = [*target.objectives, *(name for name in known if name not in target.objectives)]
+    text_out = io.StringIO()
+    writer = csv.writer(text_out, lineterminator="\n")
+    latencies = [_latencies(target, point) for point in target.front]
+    seen = [name for name in _LATENCIES if any(name in found for found in latencies)]
+    header = ["rank", "chosen", "error", *costs, *seen, "genotype", "description"]
+    writer.writerow([spreadsheet_cell(name) for name in header])
+    for rank, (point, found) in enumerate(zip(target.front, latencies, strict=True), start=1):
+        figures = {**point.costs, **found}
+        writer.writerow([rank, *_row(target, point, [figures.get(n, "") for n in costs + seen])])
+    write_atomic(path, text_out.getvalue().encode())
+
+
+def _latencies(target: TargetResult, point: FrontPoint) -> dict[str, float]:
+    """How sure the predicted latency is, and the measured one, as far as they are known."""
+    measured = target.measured_latency_ms.get(point.genotype)
+    predicted, band = point.costs.get("latency_ms"), target.latency_band
+    sure = None if predicted is None or band is None else band.estimate(predicted).std
+    figures = (sure, measured and measured.mean, measured and measured.std)
+    return {n: value for n, value in zip(_LATENCIES, figures, strict=True) if value is not None}
+
+
+def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list[object]:
+    chosen = target.chosen is not None and target.chosen.genotype == point.genotype
+    return [
+        "yes" if chosen else "no",
+        point.error,
+        *figures,
+        spreadsheet_cell(" ".join(map(str, point.genotype))),
+        spreadsheet_cell(
+            "; ".join(f"{name}={_brief(pick)}" for name, pick in point.description.items())
+        ),
+    ]
+
+
+def _brief(pick: object) -> str:
+    """A picked option on one line; of a precision only its bits."""
+    if pick is None:
+        return "float"
+    if isinstance(pick, Mapping):
+        return str(pick.get("bits", pick.get("$spec", "")))
+    return str(pick)
+
+
+def summary_table(results: Results) -> Table:
+    """One line per target for the console: what was chosen, what it costs and how good it is."""
+    shown = Table(
+        ("target", "costs", "front", "cost", "validation error", "test accuracy", "file"),
+        title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
+        numeric=range(2, 7),
+        whole=(0,),
+    )
+    for target in results.targets:
+        shown.add_row(*_cells(target))
+    return shown
+
+
+def _cells(target: TargetResult) -> list[str]:
+    start = [target.name, target.provenance.origin, str(len(target.front))]
+    chosen, objective = target.chosen, target.objectives[0]
+    if chosen is None:
+        return [*start, text.title(objective), "none chosen", "—", "—"]
+    accuracy = chosen.file.test_accuracy if chosen.file else None
+    size = chosen.file.bytes.measured if chosen.file else None
+    value = chosen.costs.get(objective)
+    return [
+        *start,
+        "—" if value is None else text.quantity(objective, value),
+        text.estimate("error", chosen.error.measured),
+        "—" if accuracy is None else f"{accuracy:.2f} %",
+        text.estimate("model_bytes", size),
+    ]

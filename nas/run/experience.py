@@ -1,0 +1,123 @@
+"""What another run evaluated in a space of its own, for a search of a related one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from nas.durable import write_atomic
+from nas.problem.front import nondominated
+from nas.problem.goals import Problem
+from nas.run.folder import RunFolderError
+from nas.run.run_archive import archive_in
+from nas.search.initial import spread_over_costs
+from predictors.related import Related, Translation
+from search_spaces.documents import Source, read_json
+from search_spaces.space import IntArray, InvalidGenotype, SearchSpace
+
+FloatArray = NDArray[np.float64]
+_FIRST = 4  # of a first batch; the rest has to tell where the spaces differ
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """The evaluations of another space.
+
+    Attributes:
+        space: The other space.
+        genotypes: What was evaluated there, `(n, choices)`.
+        errors: Their validation errors in percent, `(n,)`.
+    """
+
+    space: SearchSpace
+    genotypes: IntArray
+    errors: FloatArray
+
+    def column(self, space: SearchSpace) -> Related:
+        """The error that it predicts for networks of `space`, as a feature column.
+
+        Raises:
+            ValueError: The spaces have no decision in common.
+        """
+        return Related(space, self.space, genotypes=self.genotypes, losses=self.errors)
+
+    def first(self, problem: Problem, count: int, *, rng: np.random.Generator) -> IntArray:
+        """Up to `count` networks to begin with: a third like the best of the other space.
+
+        Those that nothing evaluated there beats, under the costs that they have here; the others
+        are spread over the costs of the whole space.
+        """
+        largest = np.array(problem.space.largest)
+        translate = Translation(self.space, problem.space, otherwise=largest)
+        rows, place = np.unique(translate(self.genotypes), axis=0, return_index=True)
+        leading = np.zeros(len(rows), dtype=np.bool_)
+        for goal in problem.goals:
+            leading |= nondominated(np.column_stack([self.errors[place], goal.values(rows)]))
+        found = spread_over_costs(problem, rng, min(_FIRST, count), rows=rows[leading])
+        rest = spread_over_costs(problem, rng, count - len(found))
+        return np.concatenate([found, rest])
+
+    def keep(self, path: Path) -> None:
+        """Write it to a JSON file, so that a run depends on no other folder."""
+        content = {
+            "space": json.loads(self.space.to_json()),
+            "genotypes": self.genotypes.tolist(),
+            "errors": self.errors.tolist(),
+        }
+        write_atomic(path, json.dumps(content).encode())
+
+
+class _Kept(BaseModel):
+    """What `Experience.keep` writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    space: dict[str, Any]
+    genotypes: list[list[int]]
+    errors: list[float]
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+def kept(path: Path) -> Experience:
+    """What `Experience.keep` wrote; raises `UnreadableFile`."""
+    remedy = "delete it, and the evaluations are read again from where the recipe says"
+    content = read_json(path, _KEPT, what="kept evaluations", remedy=remedy)
+    source = Source(f"kept evaluations {path}", remedy)
+    space = SearchSpace.from_content(content.space, source)
+    try:
+        rows = [space.validate(row) for row in content.genotypes]
+    except InvalidGenotype as error:
+        raise source.error(str(error), place="genotypes") from error
+    if not 2 <= len(rows) == len(content.errors):
+        raise source.error(f"has {len(rows)} genotypes and {len(content.errors)} errors")
+    return Experience(space, np.array(rows), np.array(content.errors))
+
+
+def experience_of(folder: Path, *, databases: Collection[str] = ()) -> Experience:
+    """The evaluations in the folder of a run, or in one of `databases` if its recipe names it.
+
+    Raises:
+        RunFolderError: It is not the folder of a run that searched.
+    """
+    try:
+        archive = archive_in(folder, databases=databases)
+    except RunFolderError as error:
+        raise RunFolderError(f"search.transfer: {error}") from error
+    found = archive.evaluations()
+    if len(found) < 2:
+        raise RunFolderError(
+            f"search.transfer = {folder} holds {len(found)} evaluations, which tell nothing; give "
+            "the folder of a longer run"
+        )
+    rows = np.array([evaluation.genotype for evaluation in found])
+    return Experience(
+        archive.space, rows, np.array([evaluation.metrics["error"] for evaluation in found])
+    )

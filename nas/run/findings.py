@@ -1,0 +1,160 @@
+"""What a search found for one device after the other, out of one set of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import hypervolume, measured_front, nondominated
+from nas.problem.goals import Goal
+from nas.report.data import (
+    Estimate,
+    FrontPoint,
+    HypervolumePoint,
+    Point,
+    PredictedPoint,
+    Provenance,
+    TargetResult,
+)
+from nas.search.inner import Effort, evolve
+from predictors.predictor import Predictor
+from search_spaces.space import SearchSpace
+
+FloatArray = NDArray[np.float64]
+NONE_WITHIN = "No evaluated subnet is within the limits."
+
+
+def points_of(
+    evaluations: Sequence[Evaluation], predictor: Predictor, *, batch: int
+) -> tuple[Point, ...]:
+    """Every evaluation, with its error as predicted from those of the batches before it."""
+    rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
+    errors = np.array([e.metrics["error"] for e in evaluations])
+    points: list[Point] = []
+    for start in range(0, len(rows), batch):
+        guesses: list[Estimate | None] = [None] * batch
+        if start >= 2 * batch:
+            predictor.fit(rows[:start], errors[:start])
+            mean, std = predictor.predict(rows[start : start + batch])
+            guesses = [Estimate(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
+        for order, evaluation in enumerate(evaluations[start : start + batch], start=start):
+            guess = guesses[order - start]
+            point = Point(evaluation.genotype, order, evaluation.metrics, guess)
+            points.append(replace(point, stopped=not evaluation.complete))
+    return tuple(points)
+
+
+class Findings:
+    """The evaluations of a search, seen from one device after the other.
+
+    Args:
+        space: What was searched.
+        evaluations: What was measured in it.
+        predictor: Is fitted to all of them.
+        seed: Of the search over predictions.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        evaluations: Sequence[Evaluation],
+        predictor: Predictor,
+        *,
+        seed: int,
+    ) -> None:
+        self.rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
+        self.errors = np.array([e.metrics["error"] for e in evaluations])
+        self._complete = np.array([e.complete for e in evaluations], dtype=np.bool_)
+        predictor.fit(self.rows, self.errors)
+        self._space = space
+        self._evaluations = evaluations
+        self._predictor = predictor
+        self._seed = seed
+
+    def on(self, goal: Goal, provenance: Provenance) -> TargetResult:
+        """Fronts and hypervolume on one device; nothing is chosen or compared yet."""
+        known = {name: cost(self.rows) for name, cost in goal.costs.items()}
+        reference, growth = self._hypervolume(goal)
+        return TargetResult(
+            name=goal.name,
+            provenance=provenance,
+            objectives=goal.objectives,
+            limits=goal.limits,
+            costs={name: tuple(values.tolist()) for name, values in known.items()},
+            front=self._front(goal),
+            predicted_front=self._predicted_front(goal),
+            reference_point=reference,
+            hypervolume=growth,
+            notes=self._stopped(),
+        )
+
+    def _stopped(self) -> tuple[str, ...]:
+        """A note on evaluations that were stopped early, if there are any."""
+        stopped, count = int((~self._complete).sum()), len(self._complete)
+        told = (
+            f"{stopped} of {count} evaluations were stopped early: their errors are estimates, "
+            "and they are on no front."
+        )
+        return (told,) if stopped else ()
+
+    def _front(self, goal: Goal) -> tuple[FrontPoint, ...]:
+        """The measured front within the limits, cheapest first."""
+        return tuple(
+            FrontPoint(
+                found.genotype,
+                found.metrics["error"],
+                {n: float(cost(np.array([found.genotype]))[0]) for n, cost in goal.costs.items()},
+                self._space.describe(found.genotype),
+            )
+            for found in measured_front(goal, self._evaluations)
+        )
+
+    def _predicted_front(self, goal: Goal) -> tuple[PredictedPoint, ...]:
+        """The front over the whole space, by predicted error, cheapest first."""
+        rng = np.random.default_rng(self._seed)
+        seeds = self.rows[goal.violation(self.rows) == 0]
+        rows, scores = evolve(
+            self._space,
+            goal,
+            lambda rows: self._predictor.predict(rows)[0],
+            seeds=seeds,
+            effort=Effort(),
+            rng=rng,
+        )
+        rows = rows[nondominated(scores)]
+        rows = rows[goal.violation(rows) == 0]
+        mean, std = self._predictor.predict(rows)
+        known = {name: cost(rows) for name, cost in goal.costs.items()}
+        order = np.argsort(known[goal.objectives[0]], kind="stable")
+        return tuple(
+            PredictedPoint(
+                {name: float(values[i]) for name, values in known.items()},
+                float(mean[i]),
+                float(std[i]),
+            )
+            for i in order
+        )
+
+    def _hypervolume(self, goal: Goal) -> tuple[dict[str, float], tuple[HypervolumePoint, ...]]:
+        """The reference point, and the dominated share of its box after every evaluation.
+
+        The reference is the 75 % quantile of the errors and the dearest evaluated cost; subnets
+        that are infeasible or were stopped early dominate nothing.
+        """
+        points = np.column_stack([self.errors, goal.values(self.rows)])
+        feasible = self._complete & (goal.violation(self.rows) == 0)
+        if not feasible.any():
+            return {}, ()
+        worst = points[feasible].max(axis=0)
+        worst[0] = np.quantile(self.errors[feasible], 0.75)
+        best = np.concatenate([[0.0], points[feasible][:, 1:].min(axis=0)])
+        box = float(np.prod(worst - best)) or 1.0
+        growth = tuple(
+            HypervolumePoint(count, hypervolume(points[:count][feasible[:count]], worst) / box)
+            for count in range(1, len(points) + 1)
+        )
+        return dict(zip(("error", *goal.objectives), worst.tolist(), strict=True)), growth

@@ -1,0 +1,271 @@
+"""The folder of one run: where each file lies, whose it is, and who works in it now."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from nas.durable import remove, remove_unfinished, write_atomic
+from nas.settings.toml_file import RecipeError
+from nas.targets.correction.correction import calibration_path
+from search_spaces.documents import MOST_TOML_BYTES, Source, parse_json, read_text
+from search_spaces.space import SearchSpace
+
+# What made the supernet, and what its evaluations mean: a resumed run may change anything else.
+_MAKES_SUPERNET = ("seed", "task", "space", "training")
+MAKES_EVALUATIONS = ("calibration_images", "validation_images")
+_MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
+_OTHER_FOLDER = "remove the folder, or choose another with --out"
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of everything that a run writes.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, JSON."""
+        return self.path / "recipe.json"
+
+    @property
+    def space(self) -> Path:
+        """The search space, JSON."""
+        return self.path / "space.json"
+
+    @property
+    def supernet(self) -> Path:
+        """The trained supernet, safetensors."""
+        return self.path / "supernet.safetensors"
+
+    @property
+    def training(self) -> Path:
+        """The state of a training in progress, safetensors."""
+        return self.path / "training.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """Seconds and losses of the training, JSON."""
+        return self.path / "training.json"
+
+    @property
+    def table(self) -> Path:
+        """The latency table measured on this machine, CSV."""
+        return self.path / "this-cpu.csv"
+
+    @property
+    def calibration(self) -> Path:
+        """What whole networks showed of that table, JSON."""
+        return calibration_path(self.table)
+
+    @property
+    def probe(self) -> Path:
+        """Zero-cost scores of the probed subnets, JSON."""
+        return self.path / "probe.json"
+
+    @property
+    def archive(self) -> Path:
+        """Every true evaluation, an Optuna journal; with a database, what was there before."""
+        return self.path / "archive.journal"
+
+    @property
+    def unfinished_archive(self) -> Path:
+        """The archive of a run that starts from another, until it holds all of the other's."""
+        return self.path / f".{self.archive.name}.part"
+
+    @property
+    def transfer(self) -> Path:
+        """The evaluations of another space that this run's search learns from, JSON."""
+        return self.path / "transfer.json"
+
+    @property
+    def results(self) -> Path:
+        """What the run found, JSON."""
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """The same to look at, HTML."""
+        return self.path / "report.html"
+
+    def trained_space(self) -> SearchSpace | None:
+        """The space of the supernet that was trained here, if one was.
+
+        Raises:
+            UnreadableFile: The file does not hold it.
+        """
+        if not (self.supernet.exists() and self.space.exists()):
+            return None
+        return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
+
+    def stored_recipe(self) -> dict[str, Any]:
+        """What `recipe.json` holds, checked as any recipe is; raises `UnreadableFile`."""
+        # Names of files are of use without all that recipes know: weights, searchers, tasks.
+        from nas.recipe.table_recipe import validate_any_recipe
+
+        source = Source(f"the run's recipe {self.recipe}", _OTHER_FOLDER)
+        content = parse_json(read_text(self.recipe, source, at_most=MOST_TOML_BYTES), source)
+        try:
+            return validate_any_recipe(content).model_dump(mode="json")
+        except RecipeError as error:
+            raise source.error(f"holds no recipe: {' '.join(str(error).split())}") from error
+
+    def front(self, target: str) -> Path:
+        """The Pareto table of a target, CSV."""
+        return self.path / f"front-{target}.csv"
+
+    def exported(self, target: str, suffix: str = ".onnx") -> Path:
+        """The subnet chosen for a target, in the form with that `suffix`."""
+        return self.path / f"{target}{suffix}"
+
+    @contextlib.contextmanager
+    def open(self, recipe: BaseModel, *, resume: bool) -> Iterator[RunFolder]:
+        """Claim the folder for one process and `recipe`, or say why that cannot be.
+
+        A folder in which nothing was trained yet belongs to no recipe.
+
+        Raises:
+            RunFolderError: The folder holds a run and `resume` is not asked for, holds a run of
+                another supernet, is used by another process, or cannot be written.
+        """
+        content = recipe.model_dump(mode="json")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.require_own()
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write the run folder {self.path}: {error.strerror}; "
+                "choose another with --out"
+            ) from error
+        try:
+            self._claim(lock)
+            self._check(content, resume=resume)
+            self._remove_unfinished()
+            write_atomic(self.recipe, json.dumps(content, indent=1).encode())
+            yield self
+        finally:
+            os.close(lock)
+
+    def require_own(self) -> None:
+        """Refuse a folder in which a name stands for something outside of it.
+
+        Raises:
+            RunFolderError: There is a link that leads out of it, a pipe, a socket or a device.
+        """
+        if not self.path.exists():
+            return
+        try:
+            held = list(self.path.iterdir())
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot read the run folder {self.path}: {error.strerror}; give a folder that "
+                "you may read"
+            ) from error
+        home = self.path.resolve()
+        for found in held:
+            if found.is_symlink() and not Path(os.path.realpath(found)).is_relative_to(home):
+                raise RunFolderError(
+                    f"{found} is a link that leads out of its run folder; put a copy of what it "
+                    "leads to in its place, or remove it"
+                )
+            if found.exists() and not (found.is_file() or found.is_dir()):
+                raise RunFolderError(
+                    f"{found} is neither a file nor a folder, so no run made it; remove it"
+                )
+
+    def _remove_unfinished(self) -> None:
+        """Away with what killed writers left; the last three are written by who has the lock."""
+        remove_unfinished(self.path)
+        for left in (
+            *(f".{path.name}.partial" for path in (self.supernet, self.training)),
+            self.unfinished_archive.name,
+        ):
+            remove(self.path / left)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Claim the folder for this process, whatever its recipe.
+
+        Raises:
+            RunFolderError: Another process uses it, or it cannot be written.
+        """
+        try:
+            file = (self.path / ".lock").open("ab")
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write the run folder {self.path}: {error.strerror}; copy it to a place "
+                "where you may write"
+            ) from error
+        with file:
+            self._claim(file.fileno())
+            yield
+
+    @property
+    def _begun(self) -> bool:
+        """Whether there is anything that took a recipe's work."""
+        made = (self.training, self.supernet, self.probe, self.archive, self.results)
+        return any(path.exists() for path in made)
+
+    def _check(self, content: dict[str, Any], *, resume: bool) -> None:
+        if not self._begun:
+            return
+        if not resume:
+            raise RunFolderError(
+                f"the run folder {self.path} already holds a run; "
+                "continue it with --resume or choose another with --out"
+            )
+        if changed := self.differing(content):
+            raise RunFolderError(
+                f"the run in {self.path} has another {' and '.join(changed)}, so what it trained "
+                f"and measured does not fit this recipe; restore {' and '.join(changed)}, remove "
+                "the folder, or choose another with --out"
+            )
+
+    def differing(self, content: dict[str, Any]) -> list[str]:
+        """The keys in which a recipe would train or measure otherwise than the run here."""
+        before = self._fixed(self.stored_recipe())
+        now = self._fixed(content)
+        return [key for key in now if before.get(key) != now[key]]
+
+    def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The parts of a recipe that must stay as they are."""
+        if "table" in content:
+            return {"table": content["table"]}
+        fixed: dict[str, Any] = {key: content[key] for key in _MAKES_SUPERNET}
+        fixed["training"] = {k: v for k, v in content["training"].items() if k != _MAY_CHANGE}
+        if self.archive.exists():
+            search = content["search"]
+            fixed |= {f"search.{key}": search[key] for key in MAKES_EVALUATIONS}
+        return fixed
+
+    def _claim(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunFolderError(
+                f"another process is running in {self.path}; wait for it, or choose another folder "
+                "with --out"
+            ) from error
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot lock the run folder {self.path}: {error.strerror}; choose one on a file "
+                "system with locks, with --out"
+            ) from error

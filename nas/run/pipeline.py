@@ -1,0 +1,96 @@
+"""The whole run: its steps in order, each skipped where its result is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.durable import write_atomic
+from nas.recipe.recipe import Recipe
+from nas.recipe.table_recipe import AnyRecipe, TableRecipe
+from nas.report.data import Results
+from nas.run.folder import RunFolder, RunFolderError
+from nas.run.plan import Plan, overview, prepare
+from nas.run.steps import preflight
+from nas.run.steps.estimating import estimate
+from nas.run.steps.exporting import exported
+from nas.run.steps.profiling import profiled
+from nas.run.steps.reporting import reported
+from nas.run.steps.searching import archive_of, searched, use_threads
+from nas.run.steps.tabulating import searched_table
+from nas.run.steps.training import supernet_of, trained
+from nas.terminal.display import Display, Silent
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run that can be asked for alone."""
+
+    name: str
+    help: str
+    work: Callable[[Plan, Display], object]
+
+
+def _search(plan: Plan, display: Display) -> None:
+    searched(plan, supernet_of(plan), display)
+
+
+def _export(plan: Plan, display: Display) -> Results:
+    supernet, evaluations = supernet_of(plan), archive_of(plan).evaluations()
+    if not evaluations:
+        raise RunFolderError(
+            f"{plan.files.path} holds no evaluations to choose from; run `nas search` first"
+        )
+    shipped = exported(plan, supernet, evaluations, display)
+    return reported(plan, supernet, evaluations, shipped)
+
+
+STEPS: tuple[Step, ...] = (
+    Step("train", "Train a recipe's supernet, or go on training it.", trained),
+    Step("search", "Search with the trained supernet, up to the recipe's budget.", _search),
+    Step("export", "Choose, export and check a subnet per target; write the report.", _export),
+)
+
+
+def run(
+    recipe: AnyRecipe, *, folder: Path, resume: bool = False, display: Display | None = None
+) -> Results:
+    """Do everything that `recipe` asks for, in `folder`, and give what was found.
+
+    Args:
+        recipe: What to do.
+        folder: The run folder; everything written goes there.
+        resume: Whether to go on where a run in `folder` stopped; else the folder must be new.
+        display: Where to show progress; nowhere by default.
+    """
+    shown = display or Silent()
+    with RunFolder(folder).open(recipe, resume=resume) as files:
+        if isinstance(recipe, TableRecipe):
+            return searched_table(recipe, files, shown)
+        plan = _prepared(recipe, files, shown, searching=True)
+        supernet = trained(plan, shown)
+        evaluations = searched(plan, supernet, shown).evaluations()
+        shipped = exported(plan, supernet, evaluations, shown)
+        return reported(plan, supernet, evaluations, shipped)
+
+
+def run_steps(recipe: Recipe, steps: Sequence[Step], *, folder: Path, display: Display) -> None:
+    """Do some of the steps in a run folder, new or not."""
+    with RunFolder(folder).open(recipe, resume=True) as files:
+        searching = any(step.work is _search for step in steps)
+        plan = _prepared(recipe, files, display, searching=searching)
+        for step in steps:
+            step.work(plan, display)
+
+
+def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: bool) -> Plan:
+    """The plan, shown and complete: read, checked, this machine measured where that is needed."""
+    plan = prepare(recipe, files)
+    use_threads(plan)
+    for table in overview(plan):
+        display.say(table)
+    display.say(estimate(plan))
+    preflight.check(plan, searching=searching)
+    write_atomic(files.space, plan.space.to_json().encode())
+    return profiled(plan, display)

@@ -1,0 +1,222 @@
+"""What a recipe asks for, read and checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nas.evaluation.connection import require_ray
+from nas.export import forms_for
+from nas.problem.feasibility import ConstraintError, feasibility
+from nas.problem.goals import ArrayCost, Goal, Problem
+from nas.recipe.recipe import Recipe, RecipeError, TargetSection
+from nas.report.data import CostRange
+from nas.run.experience import Experience, experience_of, kept
+from nas.run.folder import RunFolder
+from nas.targets import HardwareTarget, TargetError, legal, load_target
+from nas.tasks import Task
+from nas.terminal.display import Table
+from search_spaces import costs
+from search_spaces.space import SearchSpace
+from supernets.schedule import schedule
+
+THIS_CPU = "this-cpu"
+_SUMMARY_SAMPLES = 2001
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that the steps of a run share.
+
+    Attributes:
+        recipe: What is asked for.
+        files: Where it goes.
+        task: The data.
+        space: The space, without options that no target runs.
+        targets: The devices, in the recipe's order.
+    """
+
+    recipe: Recipe
+    files: RunFolder
+    task: Task
+    space: SearchSpace
+    targets: tuple[HardwareTarget, ...]
+
+    @cached_property
+    def counts(self) -> Mapping[str, ArrayCost]:
+        """The costs that every target shares: `macs`, `bitops`, `model_bytes`."""
+        kernels = costs.SpaceKernels(self.space)
+        return {
+            name: kernels.compile(cost)
+            for name, cost in (
+                ("macs", costs.macs),
+                ("bitops", costs.bitops),
+                ("model_bytes", costs.model_bytes),
+            )
+        }
+
+    def goal(self, target: HardwareTarget) -> Goal:
+        """The front to find for `target`; raises `TargetError` where its table lacks rows."""
+        section = self.section(target)
+        known: dict[str, ArrayCost] = {**self.counts, **target.compile(self.space)}
+        unknown = sorted({*section.objective, *section.limits} - set(known))
+        if unknown:
+            raise RecipeError(
+                f"target {target.name!r} has no cost {', '.join(unknown)}; "
+                f"objective and limits may name {', '.join(known)}"
+            )
+        limits, origins = _limits(section.limits, target)
+        return Goal(target.name, known, section.objective, limits, origins)
+
+    def section(self, target: HardwareTarget) -> TargetSection:
+        """What the recipe says of `target`."""
+        return self.recipe.targets[self.targets.index(target)]
+
+    def reloaded(self) -> Plan:
+        """The same plan with the tables that are on the disk now."""
+        return Plan(self.recipe, self.files, self.task, self.space, self._targets())
+
+    def unmeasured(self) -> list[HardwareTarget]:
+        """Targets whose table must be measured on this machine first."""
+        return [t for t in self.targets if t.name == THIS_CPU and not _complete(t, self.space)]
+
+    @cached_property
+    def experience(self) -> Experience | None:
+        """What the recipe's search is to learn from another run; from the folder once kept."""
+        source, shared = self.recipe.search.transfer, self.recipe.search.archive
+        if source is None:
+            return None
+        if self.files.transfer.exists():
+            return kept(self.files.transfer)
+        return experience_of(source, databases=() if shared is None else (shared,))
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The fronts to find, over one archive of accuracies."""
+        return Problem(self.space, tuple(self.goal(target) for target in self.targets))
+
+    def _targets(self) -> tuple[HardwareTarget, ...]:
+        return load_targets(self.recipe, self.files)
+
+
+def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]:
+    """The recipe's targets; that of this machine reads its table from the run folder."""
+    targets = tuple(
+        load_target(section.name, table=files.table if section.name == THIS_CPU else None)
+        for section in recipe.targets
+    )
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"targets must have distinct names, given {', '.join(names)}")
+    return targets
+
+
+def prepare(recipe: Recipe, files: RunFolder) -> Plan:
+    """Read data, space and targets; every error that can be found without work is raised here."""
+    if recipe.compute.workers:
+        require_ray()
+    forms_for(recipe.export.formats)
+    targets = load_targets(recipe, files)
+    task = recipe.task.load()
+    _check_held_back(recipe, len(task.validation))
+    # A trained supernet keeps its space, whatever the targets of a later search could run.
+    space = files.trained_space() or legal(_space(recipe, task), targets)
+    try:
+        schedule(recipe.training, len(task.train))
+    except ValueError as error:
+        raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
+    plan = Plan(recipe, files, task, space, targets)
+    if plan.experience is not None:
+        try:
+            plan.experience.column(space)
+        except ValueError as error:
+            raise RecipeError(f"search.transfer = {recipe.search.transfer}: {error}") from error
+    for target in targets:
+        if target not in plan.unmeasured():
+            feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))
+    return plan
+
+
+def _space(recipe: Recipe, task: Task) -> SearchSpace:
+    try:
+        return recipe.space.build(task)
+    except ValueError as error:
+        raise RecipeError(
+            f"the space of recipe {recipe.name!r} cannot be built: {error}"
+        ) from error
+
+
+def _check_held_back(recipe: Recipe, images: int) -> None:
+    search = recipe.search
+    left = max(0, images - (search.validation_images or images))
+    if search.confirm_images > left:
+        raise RecipeError(
+            f"search.confirm_images = {search.confirm_images}: the search leaves {left} of the "
+            f"{images} validation images; give fewer, or a smaller search.validation_images"
+        )
+
+
+def cost_ranges(plan: Plan) -> dict[str, CostRange]:
+    """Smallest, median and largest of every shared cost."""
+    rows = plan.space.sample_array(np.random.default_rng(plan.recipe.seed), _SUMMARY_SAMPLES)
+    ends = np.array([plan.space.smallest, plan.space.largest])
+    return {
+        name: CostRange(float(cost(ends)[0]), float(np.median(cost(rows))), float(cost(ends)[1]))
+        for name, cost in plan.counts.items()
+    }
+
+
+def overview(plan: Plan) -> list[Table]:
+    """What will be searched and for whom, as tables for the terminal."""
+    size = plan.space.size
+    title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
+    space = Table(("cost", "smallest", "median", "largest"), title=title)
+    for name, made in cost_ranges(plan).items():
+        space.add_row(
+            name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
+        )
+    targets = Table(("target", "figures", "minimised", "limits", "random subnets within"))
+    unmeasured = plan.unmeasured()
+    for target in plan.targets:
+        section = plan.section(target)
+        limits, origins = _limits(section.limits, target)
+        told = ", ".join(
+            f"{name} ≤ {limit:g}" + (f" ({origins[name]})" if name in origins else "")
+            for name, limit in limits.items()
+        )
+        share = "after profiling" if target in unmeasured else _share(plan, target)
+        targets.add_row(
+            target.name, target.provenance, ", ".join(section.objective), told or "none", share
+        )
+    return [space, targets]
+
+
+def _limits(
+    asked: Mapping[str, float], target: HardwareTarget
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The smaller of the recipe's and the device's limits, and what is told of the device's."""
+    limits, origins = dict(asked), dict[str, str]()
+    for name, held in target.limits.items():
+        limits[name] = min(held, asked.get(name, held))
+        allowed = f", the recipe allows {asked[name]:g}" if name in asked else ""
+        origins[name] = f"the device has {held:g}{allowed}"
+    return limits, origins
+
+
+def _share(plan: Plan, target: HardwareTarget) -> str:
+    rng = np.random.default_rng(plan.recipe.seed)
+    return f"{feasibility(plan.goal(target), plan.space, rng=rng).share:.0%}"
+
+
+def _complete(target: HardwareTarget, space: SearchSpace) -> bool:
+    try:
+        target.compile(space)
+    except TargetError:
+        return False
+    return True
+
+
+__all__ = ["ConstraintError", "Plan", "cost_ranges", "load_targets", "overview", "prepare"]

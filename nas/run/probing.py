@@ -1,0 +1,226 @@
+"""What the zero-cost proxies say before anything is evaluated: a first batch, and features."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from scipy.stats import rankdata
+
+from nas.durable import write_atomic
+from nas.problem.goals import Goal
+from nas.run.plan import Plan
+from nas.search.allocation import reallocated
+from nas.search.initial import spread_over_costs
+from nas.terminal.display import Display, Silent
+from predictors.features import Column, OneHot
+from predictors.proxies import scores
+from predictors.proxies.estimate import ProxyEstimate
+from predictors.proxies.ranking import rank_mean
+from predictors.proxies.sensitivity import (
+    SensitivityCost,
+    Values,
+    input_forward,
+    open_precisions,
+    sensitivity,
+    weight_forward,
+)
+from search_spaces.choice import Choice
+from search_spaces.costs import SpaceKernels
+from search_spaces.documents import Source, read_json
+from search_spaces.quant import Quant
+from search_spaces.serialize import decode, encode
+from search_spaces.space import Genotype, IntArray, InvalidGenotype, as_genotypes
+from supernets.assemble import module_name
+from supernets.extract import extract
+from supernets.supernet import Supernet
+
+BATCH = 64
+_SENSITIVITY_BATCH = 256
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Zero-cost knowledge of a space, before any evaluation.
+
+    Attributes:
+        genotypes: The probed subnets, `(n, choices)`.
+        scores: Proxy name -> value of each, `(n,)`.
+        sensitivity: What every open precision of every weight and input costs alone, in nats.
+    """
+
+    genotypes: IntArray
+    scores: Mapping[str, FloatArray]
+    sensitivity: SensitivityCost
+
+    def columns(self, plan: Plan) -> list[Column]:
+        """Features of whole populations: summed sensitivity and the proxies, estimated."""
+        additive = SpaceKernels(plan.space).compile_by_address(self.sensitivity)
+        estimate = ProxyEstimate(OneHot(plan.space).compact).fit(self.genotypes, self.scores)
+        return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
+
+    def first(self, plan: Plan, count: int) -> list[Genotype]:
+        """The subnets to evaluate first: the `ranked` ones in the precisions that suit them best.
+
+        Each costs what it did, on one target after the other.
+        """
+        rows = np.array(self.ranked(plan, count))
+        for row, goal in zip(rows, itertools.cycle(plan.problem.goals), strict=False):
+            spent = goal.values(row[None])[:, 0]
+            if np.isfinite(spent).all():
+                row[:] = self.precisions(plan, tuple(row.tolist()), goal, budgets=spent)[0]
+        return as_genotypes(rows)
+
+    def ranked(self, plan: Plan, count: int) -> list[Genotype]:
+        """Of the probed subnets, the one ranked best in every band of cost.
+
+        The best ranked of all would be alike, and a predictor learns little from them.
+        """
+        ranks = rank_mean(self.scores)
+        costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
+        level = rankdata(costs, axis=0).mean(axis=1)
+        bands = np.array_split(np.argsort(level, kind="stable"), min(count, len(level)))
+        best = [int(band[ranks[band].argmin()]) for band in bands]
+        return as_genotypes(self.genotypes[best])
+
+    def precisions(
+        self, plan: Plan, genotype: Genotype, goal: Goal, *, budgets: FloatArray
+    ) -> IntArray:
+        """A subnet in the precisions of least summed sensitivity within each budget.
+
+        Args:
+            plan: The run.
+            genotype: The architecture; its precisions are where the search for others begins.
+            goal: Whose first cost objective the budgets are of.
+            budgets: `(n,)`.
+
+        Returns:
+            `(n, choices)`.
+
+        Raises:
+            ValueError: No precisions that were found are within a budget.
+        """
+        return reallocated(
+            plan.space,
+            genotype,
+            loss=SpaceKernels(plan.space).compile_by_address(self.sensitivity),
+            cost=goal.costs[goal.objectives[0]],
+            budgets=budgets,
+            choices=[made.name for made in plan.space.choices if _is_precision(made)],
+        )
+
+
+def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Probe:
+    """The probe of this run, from its folder where it is there already."""
+    if not plan.files.probe.exists():
+        with (display or Silent()).stage("probe") as advance:
+            count = plan.recipe.search.proxies
+            rng = np.random.default_rng([plan.recipe.seed, count])
+            rows = spread_over_costs(plan.problem, rng, count)
+            found: list[dict[str, float]] = []
+            for row in as_genotypes(rows):
+                found.append(score(plan, supernet, row))
+                advance(len(found), len(rows), "zero-cost proxies")
+            advance(len(rows), len(rows), "precision sensitivity")
+            made = _sensitivity(plan, supernet)
+        write_atomic(plan.files.probe, json.dumps(_encode(rows, found, made)).encode())
+    return _read(plan)
+
+
+def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float]:
+    """Every zero-cost proxy of one subnet, on one training batch."""
+    images, labels = next(plan.task.batches("train", BATCH))
+    # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
+    module = extract(supernet, genotype, [images], quantize=False).module
+    return scores(module, (images, labels), F.cross_entropy)
+
+
+def _is_precision(made: Choice[Any]) -> bool:
+    return any(isinstance(option, Quant) for option in made.options)
+
+
+def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
+    """Measured on the largest subnet in full precision; layers absent there have none."""
+    images, _ = next(plan.task.batches("train", _SENSITIVITY_BATCH))
+    plain = extract(supernet, plan.space.largest, [images], quantize=False)
+    present = plain.graph.nodes.keys()
+    names = {address: module_name(address) for address in present}
+    with torch.no_grad():
+        reference = plain.module.eval()(images)
+    measured: list[Values] = []
+    forwards = (weight_forward, input_forward)
+    for options, forward in zip(_open_precisions(plan), forwards, strict=True):
+        layers = {address: quants for address, quants in options.items() if address in present}
+        measured.append(sensitivity(forward(plain.module, images, names), layers, reference))
+    return SensitivityCost(*measured)
+
+
+def _open_precisions(plan: Plan) -> list[dict[str, tuple[Quant | None, ...]]]:
+    graph = plan.space.graph
+    return [open_precisions(graph, "weight"), open_precisions(graph, "activation")]
+
+
+def _encode(
+    rows: IntArray, found: Sequence[Mapping[str, float]], made: SensitivityCost
+) -> dict[str, Any]:
+    def listed(values: Values) -> list[Any]:
+        return [[address, encode(quant), value] for (address, quant), value in values.items()]
+
+    return {
+        "genotypes": rows.tolist(),
+        "scores": {name: [one[name] for one in found] for name in (found[0] if found else ())},
+        "weights": listed(made.weights),
+        "activations": listed(made.activations),
+    }
+
+
+Entry = tuple[str, dict[str, Any] | None, float]
+
+
+class _Stored(BaseModel):
+    """What `_encode` gives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    genotypes: list[list[int]]
+    scores: dict[str, list[float]]
+    weights: list[Entry]
+    activations: list[Entry]
+
+
+_PROBE = TypeAdapter(_Stored)
+
+
+def _read(plan: Plan) -> Probe:
+    """What `_encode` gave, of networks and precisions of this run's space."""
+    what, remedy = "probe of this space", "delete it, and it is made again"
+    stored = read_json(plan.files.probe, _PROBE, what=what, remedy=remedy, finite=False)
+    source = Source(f"{what} {plan.files.probe}", remedy)
+    try:
+        rows = [plan.space.validate(row) for row in stored.genotypes]
+    except InvalidGenotype as error:
+        raise source.error(str(error), place="genotypes") from error
+    for name, column in stored.scores.items():
+        if len(column) != len(rows):
+            fault = f"must have one score for each of {len(rows)} subnets, given {len(column)}"
+            raise source.error(fault, place=f"scores.{name}")
+
+    measured: list[Values] = []
+    listed = (stored.weights, stored.activations)
+    for known, entries in zip(_open_precisions(plan), listed, strict=True):
+        found = {(address, decode(quant, source)): value for address, quant, value in entries}
+        for at in {address for address, _ in found}:
+            if {quant for address, quant in found if address == at} != {*known.get(at, ())}:
+                raise source.error(f"has other precisions at {at!r} than the space")
+        measured.append(found)
+    genotypes = np.array(rows, dtype=np.int64).reshape(len(rows), len(plan.space.choices))
+    scored = {name: np.array(column) for name, column in stored.scores.items()}
+    return Probe(genotypes, scored, SensitivityCost(*measured))

@@ -1,0 +1,120 @@
+"""Another device from a finished run: its supernet, its archive, and few or no new evaluations."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from nas.archive.archive import Archive
+from nas.archive.sharing import merge_archives
+from nas.recipe.recipe import Recipe, validate_recipe
+from nas.report.data import Results
+from nas.run.folder import RunFolder, RunFolderError
+from nas.run.pipeline import run
+from nas.run.run_archive import archive_in
+from nas.settings.outside import outside
+from nas.settings.toml_file import apply_override
+from nas.terminal.display import Display
+
+
+def reused(
+    source: Path,
+    targets: Sequence[str],
+    *,
+    folder: Path,
+    evaluations: int = 0,
+    overrides: Sequence[str] = (),
+    databases: Collection[str] = (),
+    display: Display | None = None,
+) -> Results:
+    """Fronts, exported subnets and a report for `targets`, in `folder`, out of another run.
+
+    What the other run evaluated counts for every device, so none is evaluated anew; `evaluations`
+    more may be, chosen for these targets in the knowledge of all others. Called again for the same
+    folder it goes on where it was stopped. The source may be somebody else's: what its recipe names
+    outside of the folder is opened only where `overrides` name it too.
+
+    Args:
+        source: The folder of a run whose search is done, or its `archive.journal`.
+        targets: Names of shipped targets or target files.
+        folder: The new run folder.
+        evaluations: How many new ones are allowed.
+        overrides: `KEY=VALUE` over the recipe, such as `targets.0.limits.latency_ms=2`.
+        databases: URLs of archives that may be opened, where the source's recipe names one.
+        display: Where to show progress; nowhere by default.
+
+    Raises:
+        RunFolderError: `source` is not the folder of a searched run, or its recipe names what the
+            overrides do not.
+        RecipeError: The recipe is not valid with these targets and overrides.
+    """
+    found = RunFolder(source.parent if source.is_file() else source)
+    found.require_own()
+    kept = (found.recipe, found.space, found.supernet, found.history)
+    missing = [path.name for path in kept if not path.exists()]
+    if missing:
+        raise RunFolderError(
+            f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
+            "give one in which `nas run` or `nas search` has ended"
+        )
+    content = found.stored_recipe()
+    content["targets"] = [{"name": name} for name in targets]
+    content["search"] |= {"budget": evaluations, "known": 1, "archive": None}
+    for override in overrides:
+        apply_override(content, override)
+    source_name = f"{found.recipe} with other targets"
+    asked = validate_recipe(content, source=source_name)
+    _require_named(asked, overrides, found)
+    shared = asked.search.archive
+    archive = archive_in(found.path, databases=[*databases, *([shared] if shared else [])])
+    if not RunFolder(folder).archive.exists():
+        known = len(archive)
+    else:
+        known = RunFolder(folder).stored_recipe()["search"]["known"]
+    content["search"]["known"] = known
+    recipe = validate_recipe(content, source=source_name)
+    if changed := found.differing(recipe.model_dump(mode="json")):
+        raise RunFolderError(
+            f"{found.path} was trained and measured with another {' and '.join(changed)}, so its "
+            f"evaluations are not worth the same; leave {' and '.join(changed)} as it is"
+        )
+    if not RunFolder(folder).archive.exists():
+        _copied(found, archive, RunFolder(folder), recipe)
+    return run(recipe, folder=folder, resume=True, display=display)
+
+
+def _require_named(recipe: Recipe, overrides: Sequence[str], found: RunFolder) -> None:
+    """Refuse what the recipe out of a folder names outside of it, unless an override sets it."""
+    ours = [override.partition("=")[0].strip() for override in overrides]
+    copied = ["space.path"] + (["search.transfer"] if found.transfer.exists() else [])
+    unnamed = {
+        key: value
+        for key, value in outside(recipe)
+        if key not in copied and not any(f"{key}.".startswith(f"{name}.") for name in ours)
+    }
+    if unnamed:
+        added = " ".join(f"--set {key}={shlex.quote(str(v))}" for key, v in unnamed.items())
+        raise RunFolderError(
+            f"{found.recipe} names what lies outside of its folder, which is opened only if this "
+            f"command line names it too: if you want that, add {added}"
+        )
+
+
+def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) -> None:
+    """What the new run starts from; the archive last, since it says that all is there."""
+    with new.open(recipe, resume=False):
+        for path in (
+            found.space,
+            found.supernet,
+            found.history,
+            found.probe,
+            found.table,
+            found.transfer,
+        ):
+            if path.exists():
+                shutil.copyfile(path, new.path / path.name)
+        part = new.unfinished_archive
+        merge_archives(Archive(part, archive.space, study=recipe.name), [archive])
+        part.replace(new.archive)

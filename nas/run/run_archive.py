@@ -1,0 +1,145 @@
+"""Where a run's evaluations go: its folder's journal, or a database that several runs share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from nas.archive.archive import Archive, usable
+from nas.archive.sealing import Sealing, seal_journal
+from nas.archive.sharing import merge_archives
+from nas.archive.studies import seal_database
+from nas.run.folder import MAKES_EVALUATIONS, RunFolder, RunFolderError
+from nas.urls import database_url, shown
+from search_spaces.space import SearchSpace
+
+
+def run_archive(files: RunFolder, space: SearchSpace, content: Mapping[str, Any]) -> Archive:
+    """The archive of a run, made if missing; a database takes over what the folder's journal holds.
+
+    Args:
+        files: The run folder, its supernet trained.
+        space: The run's.
+        content: The recipe as `recipe.json` holds it.
+
+    Raises:
+        ArchiveError: The database holds evaluations of another space, supernet or data under the
+            run's name.
+        WriteError: The archive cannot be written.
+    """
+    name = content["name"]
+    shared = _shared(files, space, content, read_only=False)
+    if shared is None:
+        return Archive(files.archive, space, study=name)
+    if files.archive.exists():
+        merge_archives(shared, [Archive(files.archive, space, study=name, read_only=True)])
+    return shared
+
+
+def _shared(
+    files: RunFolder, space: SearchSpace, content: Mapping[str, Any], *, read_only: bool
+) -> Archive | None:
+    """The database that a recipe names, if it names one."""
+    settings = content["search"]
+    if not settings.get("archive"):
+        return None
+    made = hashlib.sha256(files.supernet.read_bytes())
+    made.update(repr([settings[key] for key in MAKES_EVALUATIONS]).encode())
+    return Archive(
+        settings["archive"],
+        space,
+        study=content["name"],
+        supernet=made.hexdigest()[:16],
+        read_only=read_only,
+    )
+
+
+def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool = True) -> Archive:
+    """The archive of the run in `folder`.
+
+    A folder may be somebody else's, so a database that its recipe names is opened only if it is one
+    of `databases`.
+
+    Args:
+        folder: The run folder.
+        databases: URLs that the user has named.
+        read_only: Whether nothing is made, locked or written.
+
+    Raises:
+        RunFolderError: The run has no archive, or has it in a database that the user did not name.
+        ArchiveError: As `Archive` raises it.
+    """
+    files, space, content = _run_in(folder, databases)
+    if not read_only:
+        return run_archive(files, space, content)
+    shared = _shared(files, space, content, read_only=True)
+    if shared is not None:
+        return shared
+    return Archive(files.archive, space, study=content["name"], read_only=True)
+
+
+def sealed_in(folder: Path, *, databases: Collection[str] = ()) -> Sealing:
+    """What became of the archive of the run in `folder`, chained anew: see `seal_journal`.
+
+    In a database, trials of an earlier version get their digests; none is left out.
+
+    Args:
+        folder: The run folder.
+        databases: URLs that the user has named; no other is opened.
+
+    Raises:
+        RunFolderError: The run has none, has it in a database that the user did not name, or
+            another process uses it.
+        ArchiveError: The archive is of something else.
+    """
+    files, space, content = _run_in(folder, databases)
+    with files.locked():
+        done = Sealing()
+        if files.archive.exists():
+            done = seal_journal(files.archive, space, study=content["name"])
+        if url := content["search"].get("archive"):
+            with usable(shown(url)):
+                done.evaluations = seal_database(url, space, study=content["name"])
+    return done
+
+
+def _run_in(
+    folder: Path, databases: Collection[str]
+) -> tuple[RunFolder, SearchSpace, Mapping[str, Any]]:
+    files = RunFolder(folder)
+    files.require_own()
+    allowed = _urls(databases, "this command line")
+    if files.space.exists() and files.recipe.exists():
+        content = files.stored_recipe()
+        named = content["search"].get("archive")
+        if named:
+            _require_named(files, named, allowed)
+        if (named and files.supernet.exists()) or files.archive.exists():
+            return files, SearchSpace.read(files.space), content
+    raise RunFolderError(
+        f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
+        "search has begun"
+    )
+
+
+def _require_named(files: RunFolder, url: Any, allowed: Sequence[URL]) -> None:
+    if _urls([url], str(files.recipe))[0] not in allowed:
+        raise RunFolderError(
+            f"{files.recipe} names an archive outside of its folder, {shown(url)}, which is opened "
+            "only if this command line names the same: if you want that, give the URL that stands "
+            "there in search.archive with --archive (for search.transfer, as the search.archive of "
+            "your own recipe)"
+        )
+
+
+def _urls(given: Iterable[Any], source: str) -> list[URL]:
+    try:
+        return [database_url(url) for url in given]
+    except ValueError as error:
+        raise RunFolderError(
+            f"{source} names an archive that is not opened: the URL {error}"
+        ) from error

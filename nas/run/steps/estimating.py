@@ -1,0 +1,90 @@
+"""How long a run will take, from a moment of its own work."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+
+from nas.memory import gigabytes, memory_limit, shortage
+from nas.recipe.recipe import RecipeError
+from nas.run.plan import Plan
+from nas.run.steps.training import device_of
+from search_spaces import costs
+from supernets.sampling import sandwich
+from supernets.schedule import schedule
+from supernets.supernet import Supernet
+from supernets.train import sandwich_step
+
+_TIMED_STEPS = 2
+_FLOAT_BYTES = 4
+_COPIES = 3  # of every weight: itself, its gradient, its momentum
+_WRITTEN = 4  # and while a checkpoint is written, in this machine's memory, two of those twice more
+_LARGEST_ONNX = 1 << 31  # of the protocol buffers that the file is made of
+
+
+def estimate(plan: Plan) -> str:
+    """A sentence on the training time that is left, from two steps of an untrained supernet."""
+    if plan.files.supernet.exists():
+        return "The supernet is trained already."
+    settings, device = plan.recipe.training, device_of(plan)
+    held = _require_room(plan, device)
+    steps = schedule(settings, len(plan.task.train))
+    supernet = Supernet(plan.space, seed=0).to(device)
+    rng = np.random.default_rng(0)
+    rows = np.arange(settings.batch_size)
+    seconds: list[float] = []
+    for _ in range(_TIMED_STEPS):
+        images, labels = plan.task.train.batch(rows, rng)
+        subnets = sandwich(plan.space, rng, random=settings.random_subnets)
+        start = time.perf_counter()
+        batch = images.to(device), labels.to(device)
+        sandwich_step(supernet, batch, subnets, settings, quantize=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    total = min(seconds) * steps.total
+    return f"Training takes about {_words(total)} ({steps.total} sandwich steps) on {device}.{held}"
+
+
+def _require_room(plan: Plan, device: torch.device) -> str:
+    """A warning where training needs more than half the memory, nothing where it needs less.
+
+    Counted is what every training holds at least: weights, gradients, momenta and a checkpoint on
+    its way to the disk, and what the largest subnet's layers give for one batch.
+
+    Raises:
+        RecipeError: Training needs more memory than there is, or the file more than ONNX can hold.
+    """
+    largest = plan.space.decode(plan.space.largest)
+    weights = costs.total(costs.parameters, largest)
+    values = sum(map(math.prod, largest.shapes().values()))
+    batch = plan.recipe.training.batch_size
+    if device.type == "cuda":
+        copies, limit = _COPIES, torch.cuda.get_device_properties(device).total_memory
+    else:
+        copies, limit = _COPIES + _WRITTEN, memory_limit()
+    needed = _FLOAT_BYTES * (copies * weights + batch * values)
+    content = f"{weights:,.0f} weights, {values:,} values per image in batches of {batch}"
+    if missing := shortage(needed, limit=limit):
+        raise RecipeError(
+            f"training the largest network of space {plan.space.name!r} ({content}) {missing} on "
+            f"{device}; give smaller widths or image sizes, or a smaller training.batch_size"
+        )
+    size = costs.total(costs.model_bytes, largest)
+    if "onnx" in plan.recipe.export.formats and size > _LARGEST_ONNX:
+        raise RecipeError(
+            f"the largest network of space {plan.space.name!r} takes {gigabytes(size)} as a file, "
+            f"and an ONNX file holds {gigabytes(_LARGEST_ONNX)}; give smaller widths or fewer bits"
+        )
+    if needed <= limit / 2:
+        return ""
+    return f" It takes at least {gigabytes(needed)} of {gigabytes(limit)} of memory ({content})."
+
+
+def _words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,151 @@
+"""Choosing a subnet per target, exporting it, and running the file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.evaluation.evaluation import Evaluation
+from nas.export import Exporter, Verification, export_onnx, forms_for, verify
+from nas.problem.goals import Goal
+from nas.profiling import OnnxRuntime
+from nas.report.data import CostCheck, Estimate
+from nas.run.measuring import BATCH, deployment_of
+from nas.run.plan import THIS_CPU, Plan
+from nas.saturation import EightBitWeights
+from nas.targets import HardwareTarget
+from nas.terminal.display import Display
+from search_spaces.space import Genotype
+from supernets.deployed import Deployed
+from supernets.supernet import Supernet
+
+_CHECKED = 6  # subnets of a front whose whole latency is measured
+
+
+@dataclass(frozen=True, eq=False)
+class Export:
+    """A subnet in one form.
+
+    Attributes:
+        form: What recipes call the form.
+        path: Where it was put.
+        verification: The file held against the network, on the test split.
+        foretold_bytes: Its size, as it was predicted.
+    """
+
+    form: str
+    path: Path
+    verification: Verification
+    foretold_bytes: float
+
+
+@dataclass(frozen=True, eq=False)
+class Shipped:
+    """One target's subnet as it leaves.
+
+    Attributes:
+        evaluation: What the search measured of it.
+        exports: Every form that the recipe asks for, in its order.
+        latency_ms: Measured end to end, where the target is this machine.
+    """
+
+    evaluation: Evaluation
+    exports: tuple[Export, ...]
+    latency_ms: Estimate | None
+
+
+def chosen(
+    goal: Goal, evaluations: Sequence[Evaluation], *, tolerance: float = 0.0
+) -> Evaluation | None:
+    """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
+
+    One whose evaluation was stopped early is never chosen.
+    """
+    evaluations = [one for one in evaluations if one.complete]
+    if not evaluations:
+        return None
+    rows = np.array([evaluation.genotype for evaluation in evaluations])
+    errors = np.array([evaluation.metrics["error"] for evaluation in evaluations])
+    cost = goal.costs[goal.objectives[0]](rows)
+    feasible = goal.violation(rows) == 0
+    if not feasible.any():
+        return None
+    allowed = feasible & (errors <= errors[feasible].min() + tolerance)
+    best = min(np.flatnonzero(allowed), key=lambda row: (cost[row], errors[row]))
+    return evaluations[int(best)]
+
+
+def exported(
+    plan: Plan, supernet: Supernet, evaluations: Sequence[Evaluation], display: Display
+) -> dict[str, Shipped]:
+    """By target name, the subnet chosen, exported and run; without those that no subnet fits."""
+    shipped: dict[str, Shipped] = {}
+    with display.stage("export") as advance:
+        for done, target in enumerate(plan.targets):
+            advance(done, len(plan.targets), target.name)
+            goal = plan.problem.goals[done]
+            pick = chosen(goal, evaluations, tolerance=plan.section(target).tolerance)
+            if pick is not None:
+                shipped[target.name] = _ship(plan, supernet, target, pick)
+        advance(len(plan.targets), len(plan.targets), "")
+    return shipped
+
+
+def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluation) -> Shipped:
+    deployed = deployment_of(plan, supernet)(pick.genotype)
+    weights = target.eight_bit_weights
+    forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
+    exports = tuple(_export(plan, deployed, target.name, pick.genotype, form) for form in forms)
+    latency = _whole_latency(plan, deployed, weights) if target.name == THIS_CPU else None
+    return Shipped(pick, exports, latency)
+
+
+def _export(
+    plan: Plan, deployed: Deployed, target: str, genotype: Genotype, form: Exporter
+) -> Export:
+    """Put the network where the run's folder has it in this form, and run it from there."""
+    path = plan.files.exported(target, form.suffix)
+    metadata = {
+        "run": plan.recipe.name,
+        "space": plan.space.fingerprint,
+        "genotype": ",".join(map(str, genotype)),
+        "target": target,
+    }
+    size = plan.task.image_size
+    foretold = form.foretold_bytes(plan.space.decode(genotype), metadata=metadata, source_size=size)
+    form.write(deployed, path, metadata=metadata, source_size=size)
+    images, labels = (
+        torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)
+    )
+    return Export(form.name, path, verify(path, deployed, images, labels), foretold)
+
+
+def checked_costs(
+    plan: Plan, supernet: Supernet, target: str, front: Sequence[Evaluation]
+) -> tuple[CostCheck, ...]:
+    """Whole subnets of the front run on this machine, against the sums of their kernels."""
+    if target != THIS_CPU or not front:
+        return ()
+    goal = next(goal for goal in plan.problem.goals if goal.name == target)
+    weights: EightBitWeights = next(t.eight_bit_weights for t in plan.targets if t.name == target)
+    picked = sorted({round(i) for i in np.linspace(0, len(front) - 1, _CHECKED)})
+    deployment, checks = deployment_of(plan, supernet), list[CostCheck]()
+    for genotype in (front[position].genotype for position in picked):
+        predicted = float(goal.costs["latency_ms"](np.array([genotype]))[0])
+        measured = _whole_latency(plan, deployment(genotype), weights)
+        checks.append(CostCheck(genotype, predicted, measured))
+    return tuple(checks)
+
+
+def _whole_latency(plan: Plan, deployed: Deployed, weights: EightBitWeights) -> Estimate:
+    """Milliseconds of the whole network in onnxruntime, whatever the recipe's forms."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "subnet.onnx"
+        size = plan.task.image_size
+        export_onnx(deployed, path, metadata={}, source_size=size, eight_bit_weights=weights)
+        return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))

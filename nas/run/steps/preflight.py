@@ -1,0 +1,84 @@
+"""What a run can only fail on after its training, tried before."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+
+from nas.archive.archive import Archive
+from nas.evaluation.connection import check_cluster
+from nas.export import forms_for, rehearse
+from nas.run.folder import RunFolderError
+from nas.run.plan import Plan
+from nas.run.steps.training import device_of
+from search_spaces.graph import Graph
+from search_spaces.space import SearchSpace, as_genotypes
+
+_SAMPLED = 100
+
+
+def check(plan: Plan, *, searching: bool) -> None:
+    """Try what needs no weights: device, outputs, export and, for a search, cluster and database.
+
+    Raises:
+        RecipeError: This machine lacks the device.
+        RunFolderError: Something cannot be written.
+        ExportError: The installed packages cannot write or run what the recipe asks for.
+        ClusterError: The cluster cannot be used, or is too small.
+        ArchiveError, WriteError: The database cannot be used.
+    """
+    device_of(plan)
+    _check_outputs(plan)
+    if searching:
+        _check_search(plan)
+    networks = telling_networks(plan.space)
+    image = (plan.task.channels, plan.task.image_size, plan.task.image_size)
+    for form in forms_for(plan.recipe.export.formats):
+        rehearse(form, networks, image=image)
+
+
+def _check_search(plan: Plan) -> None:
+    compute, database = plan.recipe.compute, plan.recipe.search.archive
+    if database is not None:
+        Archive(database, plan.space, study=plan.recipe.name)
+    if compute.workers:
+        each = {"CPU": compute.cpus_per_worker, "GPU": compute.gpus_per_worker}
+        check_cluster(compute.workers, each, address=compute.ray_address)
+
+
+def _check_outputs(plan: Plan) -> None:
+    """Find a folder where a file is to go, and that temporary files have no place."""
+    files = plan.files
+    outputs = [files.results, files.report, files.supernet, files.training, files.history]
+    outputs += [files.front(target.name) for target in plan.targets]
+    for path in outputs:
+        if path.is_dir():
+            raise RunFolderError(
+                f"{path} is a folder, but the run will write a file of that name; move it away or "
+                "choose another run folder with --out"
+            )
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(b"x")
+    except OSError as error:
+        raise RunFolderError(
+            f"no temporary file can be written ({error}), which exporting needs; set TMPDIR to a "
+            "folder with room"
+        ) from error
+
+
+def telling_networks(space: SearchSpace) -> list[Graph]:
+    """Few of many random networks that together hold every operator in every precision of all."""
+    rows = space.sample_array(np.random.default_rng(0), _SAMPLED)
+    networks = [space.decode(row) for row in (space.largest, *as_genotypes(rows))]
+    held = [
+        {(type(n.op), n.op.weight, n.op.activation) for n in g.nodes.values()} for g in networks
+    ]
+    left = set[object]().union(*held)
+    chosen: list[Graph] = []
+    while left:
+        most = max(range(len(networks)), key=lambda i: len(held[i] & left))
+        left -= held[most]
+        chosen.append(networks[most])
+    return chosen

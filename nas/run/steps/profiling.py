@@ -1,0 +1,188 @@
+"""Measuring latency tables: this machine's for a run, or any other that is asked for."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nas.problem.feasibility import feasibility
+from nas.profiling import Backend, NetworkBackend, OnnxRuntime, profile
+from nas.profiling.elsewhere import read_folder
+from nas.profiling.measured_target import Kernels, Refused, timed_by, write_target
+from nas.profiling.rows_file import PREDICTED
+from nas.profiling.sampled import complete, sample
+from nas.profiling.table_loop import BUDGET_MS
+from nas.run.plan import Plan
+from nas.run.steps.correcting import calibrated, measured
+from nas.saturation import caution
+from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey
+from nas.terminal.display import Display, Table
+from search_spaces.space import SearchSpace
+
+_AROUND = 1.5  # loading models and timing empty ones, over timing kernels
+
+
+def profiled(plan: Plan, display: Display) -> Plan:
+    """The plan with every table measured that a target needs, and its limits checked."""
+    for target in plan.unmeasured():
+        _warn(target, display)
+        with display.stage("profile") as advance:
+            profile(
+                target.natively(plan.space),
+                path=plan.files.table,
+                backend=OnnxRuntime(plan.recipe.compute.profile_threads, target.eight_bit_weights),
+                progress=functools.partial(advance, note="fused kernels through onnxruntime"),
+            )
+        plan = calibrated(plan.reloaded(), display)
+        measured = next(t for t in plan.targets if t.name == target.name)
+        rng = np.random.default_rng(plan.recipe.seed)
+        share = feasibility(plan.goal(measured), plan.space, rng=rng).share
+        display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
+    return calibrated(plan, display)
+
+
+def _warn(target: HardwareTarget, display: Display) -> None:
+    """Say what does not hold of files or latencies on this processor."""
+    words = caution(target.name, target.eight_bit_weights)
+    if words is not None:
+        display.say(f"warning: {words}")
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """A table that is asked for.
+
+    Attributes:
+        space: What it must price.
+        base: Name or path of the target whose operators, bits and fusion it is for.
+        path: The table's file.
+        target_file: The target that goes with it; written where there is none.
+        budget_ms: Time spent on one kernel.
+        sample: How many kernels to measure, where the others are to be predicted.
+        networks: How many whole networks calibrate it; 0 leaves that out.
+    """
+
+    space: SearchSpace
+    base: str | Path
+    path: Path
+    target_file: Path
+    budget_ms: float = BUDGET_MS
+    sample: int | None = None
+    networks: int = 0
+
+    def measure(self, backend: Backend, display: Display) -> HardwareTarget:
+        """Measure what the table lacks; gives the target with its table."""
+        whole = self._whole(backend)
+        if isinstance(backend, OnnxRuntime):
+            _warn(load_target(self.base), display)
+        kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
+        for (operator, bits), reason in refused.items():
+            if not self._is_new():
+                raise TargetError(f"{self.target_file} has {operator} at {bits} bits; {reason}")
+            display.say(f"left out: {operator} at {bits} bits; {reason}")
+        chosen = kernels if self.sample is None else sample(kernels, self.sample)
+        display.say(overview(chosen, self._rows(), budget_ms=self.budget_ms))
+        with display.stage("profile") as advance:
+            profile(
+                chosen,
+                path=self.path,
+                backend=backend,
+                budget_ms=self.budget_ms,
+                progress=functools.partial(advance, note=f"fused kernels through {backend.name}"),
+            )
+        target = self._finished(kernels, refused, display)
+        if whole is None:
+            return target
+        measured(
+            target, self.space, self.path, backend=whole, networks=self.networks, display=display
+        )
+        return load_target(self.target_file)
+
+    def _whole(self, backend: Backend) -> NetworkBackend | None:
+        """What measures whole networks, where that is asked for."""
+        if not self.networks:
+            return None
+        if not isinstance(backend, NetworkBackend):
+            raise TargetError(
+                f"backend {backend.name!r} runs no whole networks, so it cannot calibrate; leave "
+                "--calibrate out or use --backend onnxruntime"
+            )
+        return backend
+
+    def read(self, folder: Path, display: Display) -> HardwareTarget:
+        """Take what was measured elsewhere; gives the target with its table."""
+        kernels, refused = timed_by(OnnxRuntime(), kernels_of(self.space, self.base))
+        chosen = kernels if self.sample is None else sample(kernels, self.sample)
+        read_folder(folder, chosen, path=self.path)
+        return self._finished(kernels, refused, display)
+
+    def _is_new(self) -> bool:
+        return not self.target_file.exists()
+
+    def _rows(self) -> set[KernelKey]:
+        if not self.path.exists():
+            return set()
+        return set(LatencyTable.read(self.path, unfinished=True).rows)
+
+    def _finished(self, kernels: Kernels, refused: Refused, display: Display) -> HardwareTarget:
+        """Predict what was not to be measured, write the target, and say what there is."""
+        if self.sample is None:
+            notes = LatencyTable.read(self.path).notes
+        else:
+            notes = complete(self.path, kernels).notes
+        if self._is_new():
+            write_target(
+                self.target_file,
+                base=self.base,
+                refused=refused,
+                notes=notes,
+                source="nas profile: every fused kernel timed alone",
+            )
+        target = load_target(self.target_file)
+        display.say(summary(target, notes, self.space))
+        display.say(f"table: {self.path}")
+        named = f'  [[targets]]\n  name = "{self.target_file}"'
+        display.say(f"target: {self.target_file}, in a recipe:\n{named}")
+        return target
+
+
+def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
+    """Every kernel of the space at every width that the target `base` has for it."""
+    found = load_target(base).natively(space)
+    if not found:
+        raise TargetError(f"target {str(base)!r} runs no kernel of {space.name!r}; name another")
+    return found
+
+
+def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Table:
+    """What a table will hold and how long it takes, before any work."""
+    keys = {KernelKey.of(kernel, bits): bits for kernel, bits in kernels}
+    wanted = Counter((key.operator, str(bits)) for key, bits in keys.items())
+    there = Counter((key.operator, str(bits)) for key, bits in keys.items() if key in rows)
+    left = wanted.total() - there.total()
+    seconds = left * budget_ms * _AROUND / 1e3
+    title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
+    table = Table(("operator", "bits", "kernels", "measured"), title=title)
+    for (operator, bits), count in sorted(wanted.items()):
+        table.add_row(operator, bits, str(count), str(there[operator, bits]))
+    return table
+
+
+def summary(target: HardwareTarget, notes: Mapping[str, str], space: SearchSpace) -> str:
+    """What a finished table says of the space."""
+    ends = np.array([space.smallest, space.largest])
+    smallest, largest = target.compile(space)["latency_ms"](ends)
+    conditions = ", ".join(notes[name] for name in ("device", "runtime") if name in notes)
+    predicted = f"\npredicted: {notes[PREDICTED]}" if PREDICTED in notes else ""
+    return (
+        f"{conditions}, {notes.get('threads', '?')} threads: smallest subnet {smallest:.4g} ms, "
+        f"largest {largest:.4g} ms{predicted}"
+    )

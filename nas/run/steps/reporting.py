@@ -1,0 +1,153 @@
+"""Putting together what a run found: results.json, a Pareto table per target, report.html."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.evaluation.evaluation import Evaluation
+from nas.problem.front import measured_front
+from nas.report.data import (
+    Figure,
+    LatencyBand,
+    Point,
+    Provenance,
+    ProxyRank,
+    Results,
+    SpaceSummary,
+    TargetResult,
+)
+from nas.report.html import render
+from nas.report.store import save
+from nas.report.summary import write_front_csv
+from nas.run.findings import NONE_WITHIN, Findings, points_of
+from nas.run.folder import RunFolder
+from nas.run.plan import Plan, cost_ranges
+from nas.run.probing import Probe, probed
+from nas.run.references import yardsticks
+from nas.run.steps.exporting import Shipped, checked_costs
+from nas.run.steps.searching import predictor_of
+from nas.run.steps.shipping import described
+from nas.run.steps.training import training_summary
+from nas.targets import HardwareTarget
+from nas.targets.correction.correction import calibration_of
+from predictors.proxies.ranking import LARGER_IS_BETTER, proxy_report
+from search_spaces.space import IntArray
+from supernets.supernet import Supernet
+
+_PACKAGES = ("elastic-nas", "torch", "onnxruntime", "onnx", "numpy", "pymoo", "optuna")
+FloatArray = NDArray[np.float64]
+
+
+def reported(
+    plan: Plan,
+    supernet: Supernet,
+    evaluations: Sequence[Evaluation],
+    shipped: Mapping[str, Shipped],
+) -> Results:
+    """The results of a run, written to its folder with tables and report."""
+    probe = probed(plan, supernet) if plan.recipe.search.proxies else None
+    return written(_results(plan, supernet, evaluations, shipped, probe), plan.files)
+
+
+def written(results: Results, files: RunFolder) -> Results:
+    """The results, put into the run's folder as JSON, as a table per target and as a report."""
+    save(results, files.results)
+    for target in results.targets:
+        write_front_csv(target, files.front(target.name))
+    render(results, files.report)
+    return results
+
+
+def _results(
+    plan: Plan,
+    supernet: Supernet,
+    evaluations: Sequence[Evaluation],
+    shipped: Mapping[str, Shipped],
+    probe: Probe | None,
+) -> Results:
+    predictor = predictor_of(plan, probe)
+    points = points_of(evaluations, predictor, batch=plan.recipe.search.batch)
+    found = Findings(plan.space, evaluations, predictor, seed=plan.recipe.seed)
+    compared = yardsticks(plan, supernet)
+    targets: list[TargetResult] = []
+    for target, goal in zip(plan.targets, plan.problem.goals, strict=True):
+        made = _target(plan, target, found.on(goal, _provenance(target)), shipped, points)
+        on_target = (yardstick.on(target) for yardstick in compared)
+        checks = checked_costs(plan, supernet, target.name, measured_front(goal, evaluations))
+        known = tuple(reference for reference in on_target if reference is not None)
+        targets.append(replace(made, references=known, cost_checks=checks))
+    sizes = plan.task.sizes()
+    return Results(
+        run=plan.recipe.name,
+        seed=plan.recipe.seed,
+        space=SpaceSummary(
+            plan.space.name, len(plan.space.choices), str(plan.space.size), cost_ranges(plan)
+        ),
+        task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} images",
+        recipe=plan.recipe.model_dump(mode="json"),
+        versions=versions(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        budget=min(plan.recipe.search.budget, plan.space.size),
+        training=training_summary(plan),
+        evaluated=points,
+        targets=tuple(targets),
+        proxies={} if probe is None else _proxies(probe, found.rows, found.errors),
+        figures=tuple(
+            Figure(f"{target.name}: source of its figures", target.provenance, target.source)
+            for target in plan.targets
+            if target.source
+        ),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Software and platform of this process."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **found, "platform": platform.platform()}
+
+
+def _proxies(probe: Probe, rows: IntArray, errors: FloatArray) -> dict[str, ProxyRank]:
+    """How the probed subnets that were evaluated too rank under each proxy."""
+    error_of = {tuple(row): error for row, error in zip(rows.tolist(), errors, strict=True)}
+    both = [i for i, row in enumerate(probe.genotypes.tolist()) if tuple(row) in error_of]
+    if len(both) < 2:
+        return {}
+    measured = np.array([error_of[tuple(row)] for row in probe.genotypes[both].tolist()])
+    taus = proxy_report({name: values[both] for name, values in probe.scores.items()}, measured)
+    return {
+        name: ProxyRank("higher" if LARGER_IS_BETTER[name] else "lower", tau, len(both))
+        for name, tau in taus.items()
+    }
+
+
+def latency_band(target: HardwareTarget) -> LatencyBand | None:
+    """How good the target's predicted latencies are, where it is calibrated."""
+    calibration = calibration_of(target)
+    return calibration and LatencyBand(**asdict(calibration.error))
+
+
+def _provenance(target: HardwareTarget) -> Provenance:
+    return Provenance(target.provenance, target.device, target.runtime)
+
+
+def _target(
+    plan: Plan,
+    target: HardwareTarget,
+    found: TargetResult,
+    shipped: Mapping[str, Shipped],
+    points: Sequence[Point],
+) -> TargetResult:
+    """What was found for a device, with what ships there."""
+    band = latency_band(target)
+    if target.name not in shipped:
+        return replace(found, latency_band=band, notes=(NONE_WITHIN, *found.notes))
+    goal = plan.problem.goals[plan.targets.index(target)]
+    chosen = described(plan, goal, shipped[target.name], points, band=band)
+    return replace(found, latency_band=band, chosen=chosen)

@@ -1,0 +1,216 @@
+"""Searching: who proposes, who evaluates, and the archive between them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from nas.archive.archive import Archive
+from nas.evaluation.answers import STEPS
+from nas.evaluation.cluster import RayEvaluator
+from nas.evaluation.evaluation import Evaluation, StoppingEvaluator
+from nas.evaluation.supernet_evaluator import SupernetEvaluator
+from nas.run.measuring import BATCH, deployment_of
+from nas.run.plan import Plan
+from nas.run.probing import Probe, probed
+from nas.run.run_archive import run_archive
+from nas.run.steps.training import device_of
+from nas.search.differentiable import Differentiable, Exchange
+from nas.search.early_stop import EarlyStopping, unsettled
+from nas.search.guided import Guided, Settings, default_columns
+from nas.search.loop import Wait, search, search_asynchronously
+from nas.search.named import SEARCHERS
+from nas.search.searcher import Searcher
+from nas.terminal.display import Display
+from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess
+from predictors.predictor import Predictor
+from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from supernets.deploy import on_device
+from supernets.exchange import exchanged
+from supernets.supernet import Supernet
+
+_DRAWN = 128
+
+
+def archive_of(plan: Plan) -> Archive:
+    """The run's archive, made if missing."""
+    return run_archive(plan.files, plan.space, plan.recipe.model_dump(mode="json"))
+
+
+def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
+    """The archive with as many evaluations as the recipe's budget allows."""
+    archive, settings = archive_of(plan), plan.recipe.search
+    probe = probed(plan, supernet, display) if settings.proxies else None
+    if plan.experience is not None:
+        plan.experience.keep(plan.files.transfer)
+    searcher = searcher_of(plan, supernet, probe)
+    if not settings.budget:
+        return archive
+    budget = within_space(plan.space, settings.budget, known=settings.known, display=display)
+    if budget:
+        _search(plan, supernet, searcher, archive, budget=budget, display=display)
+    _settle(plan, supernet, archive, display)
+    return archive
+
+
+def within_space(space: SearchSpace, budget: int, *, known: int = 0, display: Display) -> int:
+    """The budget, or how many networks a smaller space has beside those `known`, which is said."""
+    left = space.size - known
+    if left < budget:
+        display.say(
+            f"Every network of the space is evaluated, {left} beside {known} that are known: "
+            f"a budget of {budget} is more than it needs."
+        )
+    return min(budget, left)
+
+
+def _search(
+    plan: Plan,
+    supernet: Supernet,
+    searcher: Searcher,
+    archive: Archive,
+    *,
+    budget: int,
+    display: Display,
+) -> None:
+    settings = plan.recipe.search
+    with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
+        best = min((e.metrics["error"] for e in archive.evaluations()), default=100.0)
+
+        def progress(done: int, budget: int, latest: Sequence[Evaluation]) -> None:
+            nonlocal best
+            best = min([best, *(evaluation.metrics["error"] for evaluation in latest)])
+            advance(done, budget, f"lowest validation error {best:.2f} %")
+
+        proposing, measuring = searcher, evaluate
+        if settings.early_stop:
+            proposing = measuring = EarlyStopping(plan.problem, searcher, evaluate)
+        if plan.recipe.asynchronous:
+            how = functools.partial(search_asynchronously, known=settings.known)
+        else:
+            proposing.tell(archive.told()[: settings.known])
+            how = functools.partial(search, batch=settings.batch)
+        how(proposing, measuring, archive, budget=budget, progress=progress)
+
+
+def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) -> None:
+    """Show the front's members all images, those held back from the search included.
+
+    The best of many noisy errors are lucky ones. As theirs rise others come onto the front, so
+    this goes on until nobody there is left.
+    """
+    images = _whole(plan) + plan.recipe.search.confirm_images
+    if not unsettled(plan.problem, archive.evaluations(), images):
+        return
+    with (
+        archive.reserving(),
+        evaluator_of(plan, supernet, more=plan.recipe.search.confirm_images) as evaluate,
+        display.stage("confirm") as advance,
+    ):
+        done, wait = 0, Wait()
+        while left := unsettled(plan.problem, archive.evaluations(), images):
+            mine, total = archive.reserve(left, images=images), done + len(left)
+            for arrived in evaluate(mine):
+                archive.append(*arrived)
+                done += len(arrived)
+                advance(done, total, f"front members on {images} images")
+            if not mine:
+                wait(archive)
+
+
+def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher:
+    """The searcher that the recipe names."""
+    name, seed = plan.recipe.search.searcher, plan.recipe.seed
+    if name == "differentiable":
+        return Differentiable(plan.problem, seed=seed, exchange=exchange_of(plan, supernet))
+    if name != "guided":
+        return SEARCHERS[name](plan.problem, plan.recipe.search.seed_or(seed))
+    initial = None if probe is None else probe.first(plan, Settings().initial)
+    if plan.experience is not None:
+        rng = np.random.default_rng([seed, 2])
+        initial = as_genotypes(plan.experience.first(plan.problem, Settings().initial, rng=rng))
+    if plan.recipe.search.known:  # what is known already tells more than any first batch
+        initial = ()
+    predictor = predictor_of(plan, probe)
+    seed = plan.recipe.search.seed_or(seed)
+    return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
+
+
+def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
+    """What `guided` predicts errors with: picks, costs, and what a probe or another run tell."""
+    columns = default_columns(plan.problem)
+    if probe is not None:
+        columns = [*columns, *probe.columns(plan)]
+    if plan.experience is not None:
+        columns = [*columns, plan.experience.column(plan.space)]
+    return GaussianProcess(OneHot(plan.space, extra=columns))
+
+
+def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
+    """What picks do to the supernet's loss, each time on other images of the validation split."""
+    device = device_of(plan)
+    here = on_device(supernet, device)
+    whole = _whole(plan)
+    images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
+
+    def exchange(
+        genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
+        loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
+        batch = images[drawn].to(device)
+        return exchanged(here, batch, loss, genotype=genotype, others=others)[1]
+
+    return exchange
+
+
+def _whole(plan: Plan) -> int:
+    """How many validation images the search shows a subnet."""
+    images = len(plan.task.validation)
+    return min(plan.recipe.search.validation_images or images, images)
+
+
+@contextlib.contextmanager
+def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[StoppingEvaluator]:
+    """Evaluates on the validation split: in this process, or on as many Ray workers as asked.
+
+    `more` images that the search does not see come on top.
+    """
+    compute, settings, whole = plan.recipe.compute, plan.recipe.search, _whole(plan)
+    # The first images stand for all, also where a task's are in the order of their classes.
+    order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
+    images, labels = plan.task.validation.images[order], plan.task.validation.labels[order]
+    size = min(BATCH, -(-whole // STEPS)) if settings.early_stop else BATCH
+    batches = list(zip(images.split(size), labels.split(size), strict=True))
+    local = SupernetEvaluator(
+        deployment_of(plan, supernet),
+        batches,
+        seed=plan.recipe.seed,
+        threads=compute.threads,
+        whole=whole,
+    )
+    if not compute.workers:
+        yield local
+        return
+    with RayEvaluator(
+        local.factory(),
+        workers=compute.workers,
+        cpus_per_worker=compute.cpus_per_worker,
+        gpus_per_worker=compute.gpus_per_worker,
+        address=compute.ray_address,
+        deadline_s=compute.deadline_seconds,
+    ) as remote:
+        yield remote
+
+
+def use_threads(plan: Plan) -> None:
+    """Pin torch's threads in this process, where the recipe says how many."""
+    if plan.recipe.compute.threads is not None:
+        torch.set_num_threads(plan.recipe.compute.threads)

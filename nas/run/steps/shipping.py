@@ -1,0 +1,56 @@
+"""The chosen subnet in words and numbers, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.export import bytes_of
+from nas.problem.goals import Goal
+from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, LatencyBand, Point
+from nas.report.layers import layer_policies
+from nas.run.plan import Plan
+from nas.run.steps.exporting import Export, Shipped
+
+
+def described(
+    plan: Plan,
+    goal: Goal,
+    shipped: Shipped,
+    points: Sequence[Point],
+    *,
+    band: LatencyBand | None,
+) -> Chosen:
+    """What the report says of a target's subnet."""
+    genotype = shipped.evaluation.genotype
+    row = np.array([genotype])
+    known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}
+    predicted = next((p.predicted for p in points if p.genotype == genotype), None)
+    error = Comparison(predicted, Estimate(shipped.evaluation.metrics["error"]))
+    foretold = known["latency_ms"]
+    predicted_ms = Estimate(foretold) if band is None else band.estimate(foretold)
+    latency = Comparison(predicted_ms, shipped.latency_ms)
+    graph = plan.space.decode(genotype)
+    return Chosen(
+        genotype=genotype,
+        error=error,
+        costs=known,
+        layers=layer_policies(graph),
+        description=plan.space.describe(genotype),
+        latency_ms=latency,
+        files=tuple(_described(export) for export in shipped.exports),
+    )
+
+
+def _described(export: Export) -> ExportedFile:
+    found = export.verification
+    return ExportedFile(
+        form=export.form,
+        path=export.path.name,
+        test_accuracy=found.file_accuracy,
+        bytes=Comparison(Estimate(export.foretold_bytes), Estimate(bytes_of(export.path))),
+        logit_difference=found.largest_difference,
+        agreement=found.agreement,
+        nodes=found.nodes,
+    )

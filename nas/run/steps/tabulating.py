@@ -1,0 +1,206 @@
+"""A run over a table: read, searched and told; there is nothing to train or to ship."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from nas.archive.archive import Archive
+from nas.durable import write_atomic
+from nas.evaluation.evaluation import Evaluation, flat
+from nas.problem.feasibility import feasibility
+from nas.problem.goals import Goal, Problem
+from nas.recipe.table_recipe import TableRecipe, TableTargetSection
+from nas.report.data import (
+    Chosen,
+    Comparison,
+    Estimate,
+    Point,
+    Provenance,
+    Results,
+    SpaceSummary,
+    TableSummary,
+    TargetResult,
+)
+from nas.run.findings import NONE_WITHIN, Findings, points_of
+from nas.run.folder import RunFolder
+from nas.run.steps.exporting import chosen
+from nas.run.steps.reporting import versions, written
+from nas.run.steps.searching import within_space
+from nas.search.guided import default_predictor
+from nas.search.loop import search
+from nas.search.named import SEARCHERS
+from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
+from nas.terminal.display import Display, Table
+from search_spaces.space import as_genotypes
+
+
+@dataclass(frozen=True, eq=False)
+class TablePlan:
+    """What the steps of a run over a table share.
+
+    Attributes:
+        recipe: What is asked for.
+        files: Where it goes.
+        table: The table.
+        targets: What is asked for on each device.
+        problem: A goal per device.
+    """
+
+    recipe: TableRecipe
+    files: RunFolder
+    table: Tabular
+    targets: tuple[TableTargetSection, ...]
+    problem: Problem
+
+
+def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
+    """Read the table; every error that can be found without work is raised here.
+
+    Raises:
+        TableError: The table cannot be used, or has no such device or cost.
+        ConstraintError: No network meets a device's limits.
+    """
+    table = open_table(recipe.table.description, data=recipe.table.data)
+    targets = recipe.targets or tuple(TableTargetSection(name=name) for name in table.devices)
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        raise TableError(f"targets must have distinct names, given {', '.join(names)}")
+    goals = tuple(
+        table.goal(target.name, [target.objective] if target.objective else (), target.limits)
+        for target in targets
+    )
+    for goal in goals:
+        if goal.limits:
+            feasibility(goal, table.space, rng=np.random.default_rng(recipe.seed))
+    return TablePlan(recipe, files, table, targets, Problem(table.space, goals))
+
+
+def table_overview(plan: TablePlan) -> list[Table]:
+    """What will be searched and for whom, as tables for the terminal."""
+    table = plan.table
+    title = (
+        f"{table.name}: {len(table.space.choices)} choices, {table.space.size:.3g} distinct "
+        f"networks, {table.rows:,} rows"
+    )
+    choices = Table(("choice", "options"), title=title)
+    for made in table.space.choices:
+        choices.add_row(made.name, ", ".join(map(str, made.options)))
+    targets = Table(("target", "minimised", "limits"))
+    for goal in plan.problem.goals:
+        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
+        targets.add_row(goal.name, ", ".join(goal.objectives), limits or "none")
+    return [choices, targets]
+
+
+def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> Results:
+    """Search the table up to the recipe's budget, and write what was found to the folder."""
+    plan = prepare_table(recipe, files)
+    for shown in table_overview(plan):
+        display.say(shown)
+    write_atomic(files.space, plan.table.space.to_json().encode())
+    archive = Archive(files.archive, plan.table.space, study=recipe.name)
+    _require_same_figures(plan.table, archive)
+    with display.stage("search") as advance:
+        search(
+            SEARCHERS[recipe.search.searcher](plan.problem, recipe.seed),
+            plan.table.evaluator(seed=recipe.seed),
+            archive,
+            budget=within_space(plan.table.space, recipe.search.budget, display=display),
+            batch=recipe.search.batch,
+            progress=lambda done, budget, latest: advance(done, budget, ""),
+        )
+    return written(_results(plan, archive.evaluations()), files)
+
+
+def _require_same_figures(table: Tabular, archive: Archive) -> None:
+    """A table that was changed since would be searched half by its old figures."""
+    known = archive.evaluations()
+    if not known:
+        return
+    again = flat(table.evaluator()([evaluation.genotype for evaluation in known]))
+    changed = [
+        now.genotype
+        for now, before in zip(again, known, strict=True)
+        if now.metrics != before.metrics
+    ]
+    if changed:
+        raise TableError(
+            f"table {table.name!r} is another one than when this run began: {len(changed)} of "
+            f"{len(known)} evaluated networks have other figures, first {changed[0]}; choose "
+            "another folder with --out"
+        )
+
+
+def _results(plan: TablePlan, evaluations: Sequence[Evaluation]) -> Results:
+    recipe, table = plan.recipe, plan.table
+    predictor = default_predictor(plan.problem)
+    points = points_of(evaluations, predictor, batch=recipe.search.batch)
+    found = Findings(table.space, evaluations, predictor, seed=recipe.seed)
+    notes = [f"Error: {table.loss.note}."] if table.loss.note else []
+    if table.repeats:
+        notes.append(f"{table.repeats} rows of networks that have another row were averaged.")
+    return Results(
+        run=recipe.name,
+        seed=recipe.seed,
+        space=SpaceSummary(table.name, len(table.space.choices), str(table.space.size)),
+        task=f"Table {table.name}",
+        recipe=recipe.model_dump(mode="json"),
+        versions=versions(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        budget=min(recipe.search.budget, table.space.size),
+        table=TableSummary(table.rows, table.source, tuple(notes)),
+        evaluated=points,
+        targets=tuple(
+            _target(plan, target, goal, found, evaluations, points)
+            for target, goal in zip(plan.targets, plan.problem.goals, strict=True)
+        ),
+    )
+
+
+def _target(
+    plan: TablePlan,
+    target: TableTargetSection,
+    goal: Goal,
+    found: Findings,
+    evaluations: Sequence[Evaluation],
+    points: Sequence[Point],
+) -> TargetResult:
+    made = found.on(goal, Provenance("imported", goal.name))
+    notes = _notes(plan.table, goal, found)
+    best = chosen(goal, evaluations, tolerance=target.tolerance)
+    if best is None:
+        return replace(made, notes=(NONE_WITHIN, *notes))
+    row = np.array([best.genotype])
+    predicted = next(p.predicted for p in points if p.genotype == best.genotype)
+    pick = Chosen(
+        best.genotype,
+        Comparison(predicted, Estimate(best.metrics["error"])),
+        {name: float(cost(row)[0]) for name, cost in goal.costs.items()},
+        description=plan.table.space.describe(best.genotype),
+    )
+    return replace(made, chosen=pick, notes=tuple(notes))
+
+
+def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
+    """What was predicted, and how much of the exact front was found where that is known."""
+    costs = table.devices[goal.name]
+    used = dict.fromkeys([*goal.objectives, *goal.limits])
+    notes = [f"{name}: {costs[name].note}." for name in used if costs[name].note]
+    if not (table.exhaustive and is_listable(table.space)):
+        return notes
+    exact = exact_front(table.space, goal, table.loss)
+    within = goal.violation(found.rows) == 0
+    share = exact.share(np.column_stack([found.errors, goal.values(found.rows)])[within])
+    known = set(as_genotypes(found.rows))
+    hit = sum(genotype in known for genotype in as_genotypes(exact.genotypes))
+    figures = zip(("error", *goal.objectives), exact.reference, strict=True)
+    place = ", ".join(f"{name} {value:.4g}" for name, value in figures)
+    return [
+        *notes,
+        f"What was evaluated dominates {share:.1%} of the exact front's hypervolume (reference "
+        f"point: {place}); of that front's {len(exact.genotypes)} networks {hit} were evaluated.",
+    ]

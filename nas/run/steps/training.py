@@ -1,0 +1,132 @@
+"""Training the supernet, once."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from nas.durable import write_atomic
+from nas.recipe.recipe import RecipeError
+from nas.report.data import TrainingSummary
+from nas.run.folder import RunFolderError
+from nas.run.plan import Plan
+from nas.terminal.display import Display
+from search_spaces.documents import read_json
+from supernets.checkpoint import load, save
+from supernets.supernet import Supernet
+from supernets.train import History, TrainingDiverged, TrainingSettings, train
+
+_CURVE_POINTS = 200
+_SUMMARY = TypeAdapter(TrainingSummary)
+_LAST = 0.1  # of the steps, by which the end of a training is judged
+_LEARNT = 0.98  # of the loss of a guess
+
+
+def device_of(plan: Plan) -> torch.device:
+    """Where the recipe computes: `auto` takes a GPU where there is one.
+
+    Raises:
+        RecipeError: This machine has no such device.
+    """
+    wanted = plan.recipe.compute.device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RecipeError(
+            f"compute.device = {wanted!r}, but torch finds {torch.cuda.device_count()} CUDA "
+            "devices on this machine; give 'auto' or 'cpu'"
+        )
+    return device
+
+
+def trained(plan: Plan, display: Display) -> Supernet:
+    """The trained supernet, from the run folder where it is there already."""
+    if plan.files.supernet.exists():
+        training_summary(plan)  # damage is told now, not when the report is written
+        plan.files.training.unlink(missing_ok=True)
+        return load(plan.space, plan.files.supernet)
+    settings = replace(plan.recipe.training, seed=plan.recipe.seed)
+    supernet = Supernet(plan.space, seed=settings.seed)
+    device, start = device_of(plan), time.monotonic()
+    with display.stage("train") as advance:
+
+        def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+            note = "  ".join(f"{n} {v:.3f}" for n, v in losses.items() if math.isfinite(v))
+            advance(done, total, note)
+
+        try:
+            history = train(
+                supernet,
+                plan.task.train.to(device),
+                settings,
+                state_path=plan.files.training,
+                progress=progress,
+                device=device,
+            )
+        except TrainingDiverged:
+            # It would diverge again, bit for bit; without it the folder takes other settings.
+            plan.files.training.unlink(missing_ok=True)
+            raise
+    supernet.cpu()
+    if doubt := _doubt(history):
+        display.say(doubt)
+    summary = _summary(history, settings, seconds=time.monotonic() - start)
+    write_atomic(plan.files.history, json.dumps(summary).encode())
+    save(supernet, plan.files.supernet)
+    plan.files.training.unlink(missing_ok=True)
+    return supernet
+
+
+def supernet_of(plan: Plan) -> Supernet:
+    """The supernet that an earlier step trained."""
+    if not plan.files.supernet.exists():
+        raise RunFolderError(
+            f"{plan.files.path} holds no trained supernet; run `nas train` or `nas run` first"
+        )
+    return load(plan.space, plan.files.supernet)
+
+
+def training_summary(plan: Plan) -> TrainingSummary | None:
+    """How the supernet was trained, or None where it is not yet."""
+    if not plan.files.history.exists():
+        return None
+    return read_json(
+        plan.files.history,
+        _SUMMARY,
+        what="the record of a training",
+        remedy="delete it, and the report will leave out the loss curve",
+        finite=False,
+    )
+
+
+def _doubt(history: History) -> str | None:
+    """A word of warning where the training ended hardly better than a guess."""
+    last = history.losses[-max(1, round(_LAST * len(history.losses))) :, 0]
+    if last.mean() < _LEARNT * history.guess:
+        return None
+    return (
+        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and always answering "
+        f"how often each class occurs has {history.guess:.4g}; it has learnt next to nothing: "
+        "train for longer, or change learning_rate"
+    )
+
+
+def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:
+    """Seconds of this process, epochs, and the largest subnet's loss averaged over stretches."""
+    epochs = settings.float_epochs + settings.quantized_epochs
+    losses = history.losses[:, 0]
+    curve: list[dict[str, object]] = []
+    for stretch in np.array_split(np.arange(len(losses)), min(_CURVE_POINTS, len(losses))):
+        phase = "full precision" if stretch[0] < history.float_steps else "elastic bits"
+        epoch = float((stretch[-1] + 1) / len(losses) * epochs)
+        loss = float(losses[stretch].mean())
+        curve.append({"epoch": epoch, "loss": loss, "phase": phase})
+    return {"seconds": seconds, "epochs": epochs, "curve": curve}

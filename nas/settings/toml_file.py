@@ -1,0 +1,100 @@
+"""Recipe files: reading them, changing single keys, checking them against what is allowed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from nas.settings.problems import explained
+from nas.urls import without_secrets
+from search_spaces.documents import (
+    MOST_DEPTH,
+    Source,
+    UnreadableFile,
+    parse_toml,
+    read_toml,
+    shortened,
+)
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; the message names file, key, value and what is allowed."""
+
+
+Whole = TypeVar("Whole", bound=BaseModel)
+
+
+def named_toml(path: Path, what: str) -> dict[str, Any]:
+    """What the TOML file at `path` holds, named after it; raises `UnreadableFile`."""
+    content = read_toml(path, what=what, remedy="docs/formats.md shows one")
+    content.setdefault("name", path.stem)
+    return content
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What the TOML file at `path` holds, named after it, with `key.path=value` overrides applied.
+
+    Raises:
+        UnreadableFile: The file cannot be read, or is no TOML.
+        RecipeError: An override has no place in it.
+    """
+    content = named_toml(path, "recipe")
+    for override in overrides:
+        apply_override(content, override)
+    return content
+
+
+def validated(kind: type[Whole], content: Mapping[str, Any], *, source: str) -> Whole:
+    """The recipe of this kind that `content` holds; `source` names it in errors."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  {line}" for line in explained(error, kind))
+        raise RecipeError(f"{source} cannot be run:\n{problems}") from error
+
+
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set what `KEY=VALUE` says in the content of a recipe; `RecipeError` if it cannot be."""
+    key, separator, text = override.partition("=")
+    steps = key.strip().split(".")
+    if not separator or not all(steps) or len(steps) > MOST_DEPTH:
+        raise RecipeError(
+            f"--set {without_secrets(shortened(override))} is not KEY=VALUE, for example "
+            "search.budget=400"
+        )
+    value = _value(text, override)
+    place: Any = content
+    for step in steps[:-1]:
+        where = _index(place, step, key)
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[where]
+        if not isinstance(place, dict | list):
+            held = without_secrets(repr(place))
+            raise RecipeError(f"--set {key}: {step!r} holds {held}, which has no parts to set")
+    place[_index(place, steps[-1], key)] = value
+
+
+def _value(text: str, override: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        source = Source(f"--set {shortened(override)}", "give another value")
+        return parse_toml(f"value = {text}", source)["value"]
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return text.strip()
+        raise
+
+
+def _index(place: dict[str, Any] | list[Any], step: str, key: str) -> Any:
+    """What `step` is called in `place`: a key, or a number from 0 where there is a list."""
+    if isinstance(place, dict):
+        return step
+    if not (step.isascii() and step.isdecimal() and int(step) < len(place)):
+        raise RecipeError(
+            f"--set {key}: {step!r} names none of {len(place)} entries; give a number from 0 to "
+            f"{len(place) - 1}, for example targets.0.name=edge-npu"
+        )
+    return int(step)

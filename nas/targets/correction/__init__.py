@@ -1,0 +1,1 @@
+"""Corrections of predicted latencies by whole networks that were measured."""

@@ -1,0 +1,1 @@
+"""Latency tables: rows by kernel, as CSV or Parquet."""

@@ -1,0 +1,142 @@
+"""Latency tables: one row per fused kernel, as a CSV or Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from nas.durable import read_text
+from nas.targets.capability import Bits
+from nas.targets.errors import TargetError
+from nas.targets.table.csv_file import heading, line, parse
+from nas.targets.table.nearest import nearest
+from nas.targets.table.parquet import read_parquet, write_parquet
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.kernels import Kernel
+
+Item = TypeVar("Item")
+SHOWN = 10
+PARQUET = ".parquet"
+MAXIMUM_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTable:
+    """The rows of one device, by kernel.
+
+    Attributes:
+        rows: What was measured of each kernel; with energy in all rows or in none.
+        notes: How it came about: device, runtime, threads, date and the like.
+        remedy: The command that measures missing rows, or what else to do about them.
+    """
+
+    rows: Mapping[KernelKey, Row]
+    notes: Mapping[str, str] = field(default_factory=dict)
+    remedy: str = "measure them with: nas profile RECIPE"
+
+    def __post_init__(self) -> None:
+        lacking = [key for key, row in self.rows.items() if row.energy_mj is None]
+        if 0 < len(lacking) < len(self.rows):
+            raise TargetError(
+                f"{len(lacking)} of {len(self.rows)} rows of the latency table have no energy_mj"
+                f"{_first(lacking)}\nadd it, or leave it out of every row"
+            )
+
+    @classmethod
+    def read(cls, path: Path, *, unfinished: bool = False) -> LatencyTable:
+        """The table in a file; in CSV, lines `# key: value` before the header are notes.
+
+        Args:
+            path: The file: Parquet where its name ends so, else CSV.
+            unfinished: Whether a profiler may have been killed while it wrote the file: a last
+                line without its end is then left out, and a file without a header has no rows.
+
+        Raises:
+            TargetError: If anything in it is not as it must be; names up to ten lines.
+        """
+        rows, notes, problems = _parsed(path, unfinished=unfinished)
+        if problems:
+            raise TargetError(
+                f"latency table {path} has {len(problems)} problems{_first(problems)}\n"
+                "correct or delete these lines"
+            )
+        try:
+            return cls(rows, notes)
+        except TargetError as error:
+            raise TargetError(f"latency table {path}: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the table as `read` reads it; raises `TargetError` for texts it may not hold."""
+        lines = "".join(line(key, row) for key, row in self.rows.items())
+        text = heading(self.notes, energy=self.has_energy) + lines
+        if path.suffix == PARQUET:
+            write_parquet(path, self.rows, self.notes)
+        else:
+            path.write_text(text, encoding="utf-8")
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether rows hold energies."""
+        return any(row.energy_mj is not None for row in self.rows.values())
+
+    @property
+    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
+        """Cost name -> the cost of a kernel that computes in the given bits."""
+        known: dict[str, Callable[[Kernel, Bits], float]] = {"latency_ms": self.latency_ms}
+        if self.has_energy:
+            known["energy_mj"] = self.energy_mj
+        return known
+
+    def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
+        """Milliseconds for one sample; raises `TargetError` where there is no row."""
+        return self._row(kernel, bits).latency_ms
+
+    def energy_mj(self, kernel: Kernel, bits: Bits) -> float:
+        """Millijoules for one sample; raises `TargetError` where they are not known."""
+        energy = self._row(kernel, bits).energy_mj
+        if energy is None:
+            raise TargetError("this latency table holds no energies; read `costs` for what it has")
+        return energy
+
+    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
+        """Raise `TargetError` naming every one of `kernels` that has no row, and what is near."""
+        wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
+        missing = [key for key in wanted if key not in self.rows]
+        if missing:
+            raise TargetError(
+                f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
+                f"{_first(missing, self._with_nearest)}\n{self.remedy}"
+            )
+
+    def _row(self, kernel: Kernel, bits: Bits) -> Row:
+        self.require([(kernel, bits)])
+        return self.rows[KernelKey.of(kernel, bits)]
+
+    def _with_nearest(self, key: KernelKey) -> str:
+        near = nearest(key, self.rows, count=1)
+        return f"{key}{''.join(f'; nearest: {row}' for row in near)}"
+
+
+def _parsed(
+    path: Path, *, unfinished: bool
+) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
+    """Rows, notes and problems of a file of either format."""
+    try:
+        if path.suffix == PARQUET:
+            return read_parquet(path)
+        text = read_text(path, at_most=MAXIMUM_BYTES)
+    except (OSError, ValueError) as error:
+        raise TargetError(f"latency table {path} cannot be read: {error}") from error
+    if unfinished:
+        text = text[: text.rfind("\n") + 1]
+        if all(words.startswith("#") for words in text.splitlines()):
+            return {}, {}, []
+    return parse(text)
+
+
+def _first(items: Sequence[Item], told: Callable[[Item], object] = str) -> str:
+    """The first few items, a line each, saying so where there are more."""
+    more = f", the first {SHOWN}" if len(items) > SHOWN else ""
+    return f"{more}:\n" + "\n".join(f"  {told(item)}" for item in items[:SHOWN])

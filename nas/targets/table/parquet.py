@@ -1,0 +1,101 @@
+"""Latency tables as Parquet: the same columns, the notes as the file's metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple
+from pathlib import Path
+from types import ModuleType
+
+from nas.durable import require_size
+from nas.targets.errors import TargetError
+from nas.targets.table.csv_file import COLUMNS, ENERGY, KEY_COLUMNS, assemble
+from nas.targets.table.rows import KernelKey, Row
+
+MAXIMUM_BYTES = 1 << 28
+MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
+MAXIMUM_COLUMNS = 100  # likewise
+_OURS = b"elastic_nas."
+_DIGEST = b"elastic_nas_digest"  # of all rows and notes: Parquet's own checksums leave out its end
+
+
+def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
+    """The rows and notes of a file, and every problem with its row number (from 1).
+
+    Raises:
+        TargetError: If pyarrow is not installed.
+        OSError: If the file cannot be read, or is larger than is sensible.
+        ValueError: If it is no Parquet file, or its digest is not that of its rows and notes.
+    """
+    pyarrow = _pyarrow()
+    require_size(path, at_most=MAXIMUM_BYTES)
+    try:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            if file.metadata.num_rows > MAXIMUM_ROWS:
+                raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
+            if file.metadata.num_columns > MAXIMUM_COLUMNS:
+                raise OSError(f"it has {file.metadata.num_columns} columns, not {len(COLUMNS)}")
+            table = file.read()
+        columns = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise ValueError(f"it is no Parquet file that holds a table: {error}") from error
+    cells = enumerate(zip(*columns, strict=True), 1)
+    rows, problems = assemble(table.column_names, cells, header=0)
+    metadata = table.schema.metadata or {}
+    notes = _notes(metadata)
+    if not problems and metadata.get(_DIGEST, known := _digest(rows, notes)) != known:
+        raise ValueError(
+            "its rows or notes have changed since it was written; take another copy, or, where "
+            f"that is meant, take {_DIGEST.decode()!r} out of its metadata"
+        )
+    return rows, notes, problems
+
+
+def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
+    """Write rows and notes as `read_parquet` reads them."""
+    pyarrow = _pyarrow()
+    columns: dict[str, list[object]] = {
+        name: [getattr(key if name in KEY_COLUMNS else row, name) for key, row in rows.items()]
+        for name in COLUMNS
+    }
+    if all(energy is None for energy in columns[ENERGY]):
+        del columns[ENERGY]
+    metadata = {_OURS + name.encode(): text.encode() for name, text in notes.items()}
+    metadata[_DIGEST] = _digest(rows, notes)
+    table = pyarrow.table(columns).replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
+
+
+def _digest(rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> bytes:
+    """What stands for a table's content, whatever types its columns have."""
+    keys = [astuple(key) for key in rows]
+    figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows.values()]
+    content = [keys, figures, sorted(notes.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16].encode()
+
+
+def _text(cell: object) -> str:
+    """A cell as CSV would hold it."""
+    return "" if cell is None else str(cell)
+
+
+def _notes(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.removeprefix(_OURS).decode(): text.decode()
+        for name, text in metadata.items()
+        if name.startswith(_OURS)
+    }
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise TargetError(
+            "a Parquet table needs pyarrow; install it with: pip install 'elastic-nas[parquet]', "
+            "or give the table as CSV"
+        ) from error
+    return pyarrow

@@ -1,0 +1,262 @@
+"""Target files: one small TOML file per device, checked before anything is made from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nas.saturation import WEIGHTS_NOTE
+from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
+from nas.targets.correction.correction import Latencies, calibration_path, read_calibration
+from nas.targets.errors import TargetError
+from nas.targets.operator_names import operator_types
+from nas.targets.roofline import Energy, OnChip, Roofline
+from nas.targets.rules import Cast, Memory, Rules
+from nas.targets.schema import (
+    FULL_PRECISION,
+    EnergySection,
+    RooflineSection,
+    SupportsSection,
+    TargetFile,
+    TransferSection,
+    bits_in,
+    by_bits,
+)
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.target import CostModel, HardwareTarget
+from nas.targets.transfer.predicted import predicted_target, read_networks
+from search_spaces.documents import read_toml
+from search_spaces.kernels import Fusion
+from search_spaces.space import SearchSpace
+
+MAXIMUM_BYTES = 1 << 20
+_EXAMPLES = "docs/formats.md lists every key; `nas targets` names working examples"
+DEVICES = Path(__file__).parent / "devices"
+
+
+def available() -> list[str]:
+    """The names of the targets that come with the engine."""
+    return sorted(path.stem for path in DEVICES.glob("*.toml"))
+
+
+def load_target(name_or_path: str | Path, *, table: Path | None = None) -> HardwareTarget:
+    """The target that comes under this name, or that a file describes.
+
+    Args:
+        name_or_path: One of `available()`, or the path of a `.toml` file.
+        table: A latency table to use in place of the one that the file names. A measured target
+            whose table does not exist yet has no rows: compiling it lists what to measure. A
+            calibration that lies beside the table is applied.
+
+    Raises:
+        UnreadableFile: The file, or one that it names, cannot be read.
+        TargetError: Naming the file, the key, the value and what is allowed.
+    """
+    path = target_path(name_or_path)
+    described = read_target_file(path)
+    if described.transfer is not None:
+        return _predicted(described, path, described.transfer)
+    source = table or (None if described.table is None else _beside(path, described.table))
+    model = _roofline(described) if source is None else _table(described, source)
+    measured = model.notes if isinstance(model, LatencyTable) else {}
+    if source is not None and calibration_path(source).exists():
+        calibration = read_calibration(calibration_path(source), conditions=measured)
+        model = Latencies(model, calibration)
+    return _assembled(described, model, measured)
+
+
+def _predicted(described: TargetFile, path: Path, section: TransferSection) -> HardwareTarget:
+    """A target whose figures follow from known targets and measured networks."""
+    known = [path.parent / name if name.endswith(".toml") else name for name in section.known]
+    if any(read_target_file(target_path(name)).transfer is not None for name in known):
+        raise TargetError(
+            f"target {described.name!r} follows from a target that is predicted itself; name "
+            "measured, imported, simulated or analytical ones"
+        )
+    space = SearchSpace.read(_beside(path, section.space))
+    networks, latency_ms = read_networks(_beside(path, section.measured), space)
+    return predicted_target(
+        _assembled(described, LatencyTable({}), {}),
+        [load_target(name) for name in known],
+        space=space,
+        networks=networks,
+        latency_ms=latency_ms,
+    )
+
+
+def _assembled(
+    described: TargetFile, model: CostModel, measured: Mapping[str, str]
+) -> HardwareTarget:
+    """The target around `model`, whose own notes are `measured`."""
+    return HardwareTarget(
+        name=described.name,
+        device=measured.get("device", described.device),
+        runtime=measured.get("runtime", described.runtime),
+        provenance=described.provenance,
+        capability=_capability(described),
+        fusion=_fusion(described),
+        model=model,
+        source=described.source,
+        rules=_rules(described),
+        eight_bit_weights=described.eight_bit_weights,
+        notes={**described.notes, **measured},
+    )
+
+
+def read_target_file(path: Path) -> TargetFile:
+    """The checked content of a target file; raises as `load_target` does."""
+    content = read_toml(path, what="target file", remedy=_EXAMPLES)
+    try:
+        return TargetFile.model_validate(content)
+    except ValidationError as error:
+        listed = "\n".join(f"  {problem}" for problem in _problems(error))
+        raise TargetError(f"target file {path} is not valid:\n{listed}\n{_EXAMPLES}") from error
+
+
+def target_path(name_or_path: str | Path) -> Path:
+    """The file of a shipped target, or the path itself; raises `TargetError` for other names."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    if str(name_or_path) not in available():
+        raise TargetError(
+            f"target {str(name_or_path)!r} is not known; available are {', '.join(available())}, "
+            "or give the path of a .toml file"
+        )
+    return DEVICES / f"{name_or_path}.toml"
+
+
+def _beside(path: Path, table: str) -> Path:
+    """The file's path; refused where a link leads out of the target file's folder."""
+    if not (path.parent / table).resolve().is_relative_to(path.parent.resolve()):
+        raise TargetError(
+            f"target file {path} names {table!r}, which leads out of its folder; copy "
+            "the file there"
+        )
+    return path.parent / table
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    """One line per wrong key: which, what it holds, and what it may hold."""
+    for detail in error.errors():
+        key = ".".join(map(str, detail["loc"])) or "the file"
+        if detail["type"] == "extra_forbidden":
+            yield f"{key}: no such key; remove it or correct its name"
+        elif detail["type"] == "missing":
+            yield f"{key}: missing; add it"
+        else:
+            value = repr(detail["input"])
+            given = f" = {value}" if len(value) <= 60 else ""
+            yield f"{key}{given}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _table(described: TargetFile, path: Path) -> LatencyTable:
+    if described.provenance == "analytical":
+        raise TargetError(
+            f"target {described.name!r} is analytical and takes no latency table, given {path}; "
+            "name a measured or imported target"
+        )
+    if described.provenance == "measured":
+        table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
+        _check_weights(described, path, table.notes)
+        remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
+        return replace(table, remedy=remedy)
+    return replace(LatencyTable.read(path), remedy=f"add them to {path}")
+
+
+def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:
+    """Raise `TargetError` where a table was measured with other weights than files leave with."""
+    # Before tables held this note, onnxruntime was timed with signed weights.
+    unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
+    weights = notes.get(WEIGHTS_NOTE, unsaid)
+    if weights not in (None, described.eight_bit_weights):
+        raise TargetError(
+            f"latency table {path} was measured with 8-bit weights {weights!r}, and files for "
+            f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the "
+            f"table to measure anew, or set eight_bit_weights = {weights!r} in the target file"
+        )
+
+
+def _capability(described: TargetFile) -> Capability:
+    supports: dict[str, Support] = {}
+    for section in described.supports:
+        support = _support(section)
+        supports |= dict.fromkeys(section.operators, support)
+    return Capability(supports, described.otherwise)
+
+
+def _support(section: SupportsSection) -> Support:
+    return Support(
+        bits=bits_in(section.bits),
+        weight=_formats(section.weight_granularity, section.weight_symmetry),
+        activation=_formats(section.activation_granularity, section.activation_symmetry),
+    )
+
+
+def _formats(granularity: Sequence[str], symmetry: Sequence[str]) -> Formats:
+    return Formats(
+        frozenset(GRANULARITIES[name] for name in granularity),
+        frozenset(SYMMETRIES[name] for name in symmetry),
+    )
+
+
+def _rules(described: TargetFile) -> Rules:
+    cast, memory = described.cast, described.memory
+    return Rules(
+        branches=described.branches,
+        cast=cast and Cast(cast.overhead_us, cast.bandwidth_gb_per_s),
+        same_format=frozenset(described.same_format),
+        packed=described.storage == "packed",
+        memory=Memory(memory.total_bytes, memory.activation_bytes) if memory else Memory(),
+        full_precision_bits=FULL_PRECISION[described.full_precision],
+    )
+
+
+def _fusion(described: TargetFile) -> Fusion:
+    kinds = operator_types()
+    chains = tuple(tuple(kinds[name] for name in pattern) for pattern in described.fusion)
+    return Fusion(chains, tuple(described.regions))
+
+
+def _roofline(described: TargetFile) -> CostModel:
+    section = described.roofline
+    if section is None:  # the schema lets only targets with a table be without one
+        raise TargetError(f"target {described.name!r} has neither a roofline nor a table")
+    native = {bits for part in described.supports for bits in bits_in(part.bits) if bits.weight}
+    return Roofline(
+        gmacs_per_s=_rates(section.gmacs_per_s, section, native),
+        bandwidth_gb_per_s=section.bandwidth_gb_per_s,
+        overhead_us=section.overhead_us,
+        utilisation=section.utilisation,
+        channel_multiple=by_bits(section.channel_multiple),
+        on_chip=_on_chip(section),
+        energy=section.energy and _energy(section.energy, section, native),
+        full_precision_bits=FULL_PRECISION[described.full_precision],
+    )
+
+
+def _on_chip(section: RooflineSection) -> OnChip | None:
+    if section.on_chip_bytes is None:
+        return None
+    return OnChip(section.on_chip_bytes, section.on_chip_gb_per_s or math.inf)
+
+
+def _rates(
+    given: Mapping[str, float], section: RooflineSection, native: set[Bits]
+) -> dict[Bits, float]:
+    """Peaks at every native pair; of a bit-serial device in inverse proportion to the bits."""
+    peaks = by_bits(given)
+    if not section.bit_serial:
+        return peaks
+    [(base, peak)] = peaks.items()
+    return {bits: peak * base.product / bits.product for bits in native}
+
+
+def _energy(energy: EnergySection, section: RooflineSection, native: set[Bits]) -> Energy:
+    rates = _rates({text: 1 / pj for text, pj in energy.pj_per_mac.items()}, section, native)
+    per_mac = {bits: 1 / rate for bits, rate in rates.items()}
+    return Energy(per_mac, energy.pj_per_byte, energy.pj_per_on_chip_byte)

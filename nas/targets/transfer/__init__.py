@@ -1,0 +1,1 @@
+"""The latency of a new device from known ones and a few measured networks."""

@@ -1,0 +1,153 @@
+"""A target whose figures are predicted: kernel by kernel, from those of known targets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.durable import read_text
+from nas.targets.capability import Bits
+from nas.targets.errors import TargetError
+from nas.targets.target import HardwareTarget
+from nas.targets.transfer.transfer import KnownTargets, Transfer, kind_of
+from search_spaces.documents import Source, parse_json
+from search_spaces.kernels import Kernel
+from search_spaces.space import Genotype, SearchSpace
+
+FloatArray = NDArray[np.float64]
+LATENCY = "latency_ms"
+_MOST_BYTES = 1 << 26
+_CELL = Source("an option", "write it as the file has it that lists the networks to measure")
+
+
+@dataclass(frozen=True, eq=False)
+class Combined:
+    """Kernel latencies as combinations of those on known targets, by class of operator.
+
+    Attributes:
+        known: The known targets.
+        factors: Class of operator -> a factor for each known target.
+    """
+
+    known: tuple[HardwareTarget, ...]
+    factors: Mapping[str, FloatArray]
+
+    @property
+    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
+        """Cost name -> the cost of a kernel that computes in the given bits."""
+        return {LATENCY: self.latency_ms}
+
+    def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
+        """Milliseconds; below zero where a kernel saves what others are charged for."""
+        del bits  # every known target has widths of its own for the kernel
+        figures = [target.kernel_cost(kernel) for target in self.known]
+        return float(self.factors[kind_of(kernel)] @ np.array(figures))
+
+    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
+        """Raise `TargetError` where a known target lacks a kernel, or its class was not fitted."""
+        wanted = [kernel for kernel, _ in kernels]
+        unfitted = sorted({kind_of(kernel) for kernel in wanted} - set(self.factors))
+        if unfitted:
+            raise TargetError(
+                f"no measured network runs {', '.join(unfitted)}; the known targets were combined "
+                f"for {', '.join(self.factors)}; start again from a space that has them all"
+            )
+        for target in self.known:
+            target.model.require(target.runs(wanted))
+            refused = [kernel for kernel in wanted if not math.isfinite(target.kernel_cost(kernel))]
+            if refused:
+                raise TargetError(
+                    f"known target {target.name!r} refuses {len(refused)} kernels, the first "
+                    f"{refused[0]}; leave the target out, or narrow the space to what it runs"
+                )
+
+
+def predicted_target(
+    target: HardwareTarget,
+    known: Sequence[HardwareTarget],
+    *,
+    space: SearchSpace,
+    networks: Sequence[Genotype],
+    latency_ms: Sequence[float],
+) -> HardwareTarget:
+    """`target` with figures predicted from `known` and from networks of `space` measured on it.
+
+    Raises:
+        TargetError: If a known target groups operators differently or adds more than kernels, or
+            if the measurements cannot be right.
+    """
+    for other in known:
+        if other.fusion != target.fusion:
+            raise TargetError(
+                f"known target {other.name!r} fuses other kernels than {target.name!r}, so their "
+                "latencies cannot be combined; give both the same fusion and regions"
+            )
+    devices = KnownTargets(known, space)
+    if np.abs(devices.parts(devices.sample)[:, :, -1]).max() > 1e-9:
+        raise TargetError(
+            "a known target has casts, parallel branches or a correction of whole networks, which "
+            "no kernel holds; predict whole networks from Python (nas.targets.transfer.transfer)"
+        )
+    fitted = Transfer(devices).fit(networks, np.array(latency_ms))
+    factors, constant = fitted.fitted.linear()
+    by_class = dict(zip(devices.classes, factors.T, strict=False))  # nothing beyond kernels
+    return replace(
+        target,
+        model=Combined(tuple(known), by_class),
+        source="; ".join(part for part in (target.source, fitted.source) if part),
+        rules=replace(target.rules, overhead_ms=constant),
+    )
+
+
+def networks_text(
+    space: SearchSpace, networks: Sequence[Genotype], latency_ms: Sequence[float | None]
+) -> str:
+    """A CSV of networks: a column per choice, its option as JSON, empty where closed; latency."""
+    written = io.StringIO()
+    sheet = csv.writer(written, lineterminator="\n")
+    sheet.writerow([*space.column, LATENCY])
+    for genotype, latency in zip(networks, latency_ms, strict=True):
+        options = space.describe(genotype)
+        cells = [json.dumps(options[name]) if name in options else "" for name in space.column]
+        sheet.writerow([*cells, "" if latency is None else f"{latency:g}"])
+    return written.getvalue()
+
+
+def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[float]]:
+    """The networks and latencies of a CSV as `networks_text` writes it.
+
+    Raises:
+        TargetError: Naming the line, and what it must hold.
+    """
+    try:
+        lines = list(csv.DictReader(io.StringIO(read_text(path, at_most=_MOST_BYTES)), strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise TargetError(f"measured networks {path} cannot be read: {error}") from error
+    if not lines:
+        raise TargetError(f"measured networks {path} has no lines; add what was measured")
+    networks: list[Genotype] = []
+    latencies: list[float] = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            latencies.append(float(line.pop(LATENCY, "") or "nan"))
+            networks.append(
+                space.genotype(
+                    {name: parse_json(cell, _CELL) for name, cell in line.items() if cell}
+                )
+            )
+        except (ValueError, TypeError) as error:
+            raise TargetError(f"measured networks {path}, line {number}: {error}") from error
+        if not (math.isfinite(latencies[-1]) and latencies[-1] > 0):
+            raise TargetError(
+                f"measured networks {path}, line {number}: {LATENCY} must be a positive number of "
+                "milliseconds; measure the network and fill it in, or delete the line"
+            )
+    return networks, latencies

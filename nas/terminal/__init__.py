@@ -1,0 +1,1 @@
+"""What a person sees: progress, text of others made safe, and signals."""

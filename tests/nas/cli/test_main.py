@@ -1,0 +1,133 @@
+"""The commands that need no whole run, and what is told where one is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas.cli.main import app
+from nas.targets import available
+from nas.targets.target_files import DEVICES
+from tests.nas.runs import assert_refused, nas, settings, succeeded
+
+
+def test_targets_lists_every_shipped_one():
+    given = nas("targets")
+    succeeded(given)
+    assert all(name in given.out for name in available())
+    assert "measured" in given.out
+    assert "analytical" in given.out
+
+
+def test_spaces_shows_size_costs_and_feasibility_and_writes_nothing(recipe, tmp_path):
+    limit = settings("targets.0.limits.model_bytes=700")
+    given = nas("spaces", recipe, "--out", tmp_path / "run", *limit)
+    succeeded(given)
+    assert "5 choices, 48 distinct networks" in given.out
+    assert all(name in given.out for name in ("macs", "bitops", "model_bytes"))
+    assert "model_bytes ≤ 700" in given.out
+    assert "100%" in given.out
+    assert not (tmp_path / "run").exists()
+
+
+def limited(tmp_path: Path, **memory: float) -> str:
+    """The path of a target file like edge-npu's whose memory is limited."""
+    path = tmp_path / "small.toml"
+    section = "".join(f"{key} = {value}\n" for key, value in memory.items())
+    path.write_text((DEVICES / "edge-npu.toml").read_text() + f"\n[memory]\n{section}")
+    return str(path)
+
+
+@pytest.mark.parametrize(("held", "allowed"), [(10, 20), (20, 10)])
+def test_the_smaller_limit_of_device_and_recipe_counts(recipe, tmp_path, held, allowed):
+    name = limited(tmp_path, total_bytes=held)
+    asked = f"targets.0.limits.memory_bytes={allowed}"
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}", asked))
+    both = f"memory_bytes to 10 (the device has {held}, the recipe allows {allowed})"
+    assert_refused(given, both, "no subnet", "more memory")
+
+
+def test_spaces_shows_whose_limit_it_is(recipe, tmp_path):
+    name = limited(tmp_path, total_bytes=1e6)
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
+    succeeded(given)
+    assert all(word in given.out for word in ("memory_bytes", "1e+06", "device"))
+
+
+def test_a_device_without_enough_memory_is_told_at_once(recipe, tmp_path):
+    name = limited(tmp_path, activation_bytes=10)
+    given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
+    assert_refused(given, "peak_activation_bytes to 10", "the device has 10", "more memory")
+
+
+def test_report_is_rendered_from_the_results_alone(finished, tmp_path):
+    (tmp_path / "results.json").write_bytes((finished / "results.json").read_bytes())
+    given = nas("report", tmp_path)
+    succeeded(given)
+    assert (tmp_path / "report.html").read_bytes() == (finished / "report.html").read_bytes()
+    assert "edge-npu" in given.out
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_report_without_results(tmp_path, name):
+    assert_refused(nas("report", tmp_path / name), "no results.json", "nas run")
+
+
+@pytest.mark.parametrize("step", ["search", "export"])
+def test_a_step_without_a_supernet(recipe, tmp_path, step):
+    assert_refused(nas(step, recipe, "--out", tmp_path), "no trained supernet", "nas train")
+
+
+def test_export_without_evaluations(recipe, folder):
+    (folder / "archive.journal").unlink()
+    assert_refused(nas("export", recipe, "--out", folder), "no evaluations", "nas search")
+
+
+def test_the_run_folder_lies_beside_the_recipe_by_default(recipe, tmp_path):
+    copy = tmp_path / "mine.toml"
+    copy.write_bytes(recipe.read_bytes())
+    succeeded(nas("train", copy))
+    assert (tmp_path / "mine" / "supernet.safetensors").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["fly"], ["run", "a.toml", "--fast"]])
+def test_wrong_usage(arguments):
+    given = nas(*arguments)
+    assert given.code == 2
+    assert "Usage" in given.err
+
+
+def test_help_names_every_command():
+    given = nas("--help")
+    assert given.code == 0
+    names = [
+        str(command.name or getattr(command.callback, "__name__", ""))
+        for command in app.registered_commands
+    ] + [str(group.name) for group in app.registered_groups]
+    steps = {"run", "profile", "train", "search", "export", "report"}
+    assert {*steps, "spaces", "targets", "archive", "sweep"} == {*names}
+    assert all(name in given.out for name in names)
+
+
+def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.cli.main.load_any_recipe", interrupted)
+    given = nas("run", recipe)
+    assert given.code == 130
+    assert "--resume" in given.err
+
+
+def test_brackets_in_a_message_are_told_as_they_are(recipe, tmp_path):
+    assert_refused(
+        nas("run", recipe, "--out", tmp_path, *settings("name='[red]a[/]'")), "'[red]a[/]'"
+    )
+
+
+def test_a_sweep_that_has_no_place_to_write_is_refused_at_once(recipe, tmp_path):
+    (tmp_path / "file").touch()
+    assert_refused(nas("sweep", recipe, "--out", tmp_path / "file"), "folder of the sweep", "--out")
+    (tmp_path / "out" / "sweep.csv").mkdir(parents=True)
+    assert_refused(nas("sweep", recipe, "--out", tmp_path / "out"), "sweep.csv is a folder")

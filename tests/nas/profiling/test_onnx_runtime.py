@@ -1,0 +1,141 @@
+"""Measuring on this machine: resumable, in honest units, with conditions recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from nas.ort import onnxruntime as ort
+from nas.profiling import OnnxRuntime, profile
+from nas.profiling.kernel_models import kernel_model
+from nas.targets import TargetError
+from nas.targets.capability import Bits
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.kernels import Kernel
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    GlobalPool,
+    Image,
+    Linear,
+    Multiply,
+)
+
+RELU = Activation("relu")
+SMALL = Kernel(Conv2d(16, 3), (BatchNorm2d(), RELU), ((16, 8, 8),))
+LARGE = Kernel(Conv2d(32, 3), (BatchNorm2d(), RELU), ((32, 32, 32),))
+INT8, FLOAT = Bits(8, 8), Bits(32, 32)
+FAST = 4.0
+ORT = OnnxRuntime()
+
+
+def test_measures_both_precisions_and_resumes_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    first = profile([(SMALL, INT8), (LARGE, INT8)], path=path, backend=ORT, budget_ms=FAST)
+    assert 0 < _ms(first, SMALL, INT8) < _ms(first, LARGE, INT8) < 100
+    kept = path.read_bytes()
+    path.write_bytes(kept + b"Conv2d,32x32x32,32,3,1,relu,32,32,1,0.0")
+    calls: list[tuple[int, int]] = []
+    wanted = [(SMALL, INT8), (LARGE, INT8), (LARGE, FLOAT)]
+    second = profile(
+        wanted, path=path, backend=ORT, progress=lambda *c: calls.append(c), budget_ms=FAST
+    )
+    assert path.read_bytes().startswith(kept)
+    assert calls == [(2, 3), (3, 3)]
+    assert first.rows.items() <= second.rows.items()
+    assert LatencyTable.read(path).rows == second.rows
+    assert second.notes["threads"] == "1"
+    assert "onnxruntime" in second.notes["runtime"]
+    assert second.notes["device"]
+
+
+def test_a_file_torn_within_its_heading_starts_anew(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("# device: x\noperator,inp")
+    assert len(profile([(SMALL, INT8)], path=path, backend=ORT, budget_ms=FAST).rows) == 1
+    assert len(LatencyTable.read(path).rows) == 1
+
+
+def test_measurements_under_other_conditions_are_not_mixed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    profile([], path=path, backend=ORT)
+    with pytest.raises(TargetError, match="threads = '1', now it is '2'; delete"):
+        profile([(SMALL, INT8)], path=path, backend=OnnxRuntime(threads=2))
+
+
+def test_a_broken_table_is_not_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    table = profile([], path=path, backend=ORT)
+    LatencyTable({KernelKey.of(SMALL, INT8): Row(-1.0, 0.0, 1)}, table.notes).write(path)
+    with pytest.raises(TargetError, match=r"latency_ms = '-1\.0'"):
+        profile([(SMALL, FLOAT)], path=path, backend=ORT)
+
+
+def test_bits_without_a_kernel_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="given Conv2d at 4x8"):
+        profile([(SMALL, Bits(4, 8))], path=tmp_path / "t.csv", backend=ORT)
+
+
+def test_an_operator_without_an_onnx_form_is_refused() -> None:
+    with pytest.raises(TargetError, match="Image has no ONNX form"):
+        kernel_model(Kernel(Image(3, 8), (), ()), quantized=False)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fused_to"),
+    [
+        (SMALL, "QLinearConv"),
+        (Kernel(DepthwiseConv2d(5, 2), (BatchNorm2d(), RELU), ((16, 8, 8),)), "QLinearConv"),
+        (Kernel(Linear(10), (), ((16, 1, 1),)), "QGemm"),
+        (Kernel(Add(), (RELU,), ((16, 8, 8),) * 2), "QLinearAdd"),
+        (Kernel(Multiply(), (), ((16, 8, 8), (16, 1, 1))), "QLinearMul"),
+        (Kernel(GlobalPool(), (), ((16, 8, 8),)), "QLinearGlobalAveragePool"),
+        (Kernel(Conv2d(16, 1), (Activation("hardswish"),), ((16, 8, 8),)), "Conv"),
+        (
+            Kernel(Conv2d(16, 1, bias=True), (Activation("hardsigmoid"),), ((16, 1, 1),)),
+            "FusedConv",
+        ),
+        (Kernel(Activation("relu6"), (), ((16, 8, 8),)), None),
+        (Kernel(BatchNorm2d(), (RELU,), ((16, 8, 8),)), "BatchNormalization"),
+    ],
+)
+@pytest.mark.parametrize("quantized", [False, True])
+def test_every_kernel_runs_and_int8_is_fused(
+    kernel: Kernel, fused_to: str | None, quantized: bool, tmp_path: Path
+) -> None:
+    model = kernel_model(kernel, quantized=quantized, copies=2)
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    dtype = np.uint8 if quantized else np.float32
+    given = {tensor.name: np.ones(tensor.shape, dtype) for tensor in session.get_inputs()}
+    outputs = session.run(None, given)
+    arrays = [output for output in outputs if isinstance(output, np.ndarray)]
+    assert [array.shape[:2] for array in arrays] == [(1, kernel.output[0])] * 2
+    if quantized and fused_to is not None:
+        kinds = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+        assert fused_to in kinds
+
+
+def _ms(table: LatencyTable, kernel: Kernel, bits: Bits) -> float:
+    return table.rows[KernelKey.of(kernel, bits)].latency_ms
+
+
+def test_a_float_kernel_on_a_grid_rounds_what_it_reads_and_stays_in_floats(tmp_path: Path) -> None:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    model = kernel_model(SMALL, quantized=False, rounded=True)
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    kinds = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    assert "QLinearConv" not in kinds

@@ -1,0 +1,143 @@
+"""torch as a backend: the same programs as the operators say, timed natively or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch._dynamo
+import torch._inductor.config
+from torch._dynamo.utils import counters
+from torch.nn import functional as F
+
+from nas.profiling import profile
+from nas.profiling.backends import backend_named
+from nas.profiling.torch_programs import FloatOperators, Int8Operators, program
+from nas.profiling.torch_runtime import Torch
+from nas.targets import TargetError
+from nas.targets.capability import Bits
+from nas.targets.table.latency_table import LatencyTable
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, GlobalPool, Multiply
+from tests.nas.profiling.kernels import (
+    DEPTHWISE,
+    FAST,
+    FLOAT,
+    HEAD,
+    INT8,
+    LARGE,
+    RELU,
+    SMALL,
+    SUM,
+)
+
+GATE = Kernel(Multiply(), (), ((16, 8, 8), (16, 1, 1)))
+POOL = Kernel(GlobalPool(), (), ((16, 8, 8),))
+SWISH = Kernel(Conv2d(16, 1, 2), (BatchNorm2d(), Activation("hardswish")), ((8, 9, 9),))
+REGION = Kernel(Conv2d(16, 3), (RELU, Add()), ((16, 8, 8),), ((0,), (1,), (2, 0)))
+KERNELS = [SMALL, LARGE, DEPTHWISE, HEAD, SUM, GATE, POOL, SWISH, REGION]
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "operators", [FloatOperators(torch.float32, torch.device("cpu")), Int8Operators()], ids=type
+)
+def test_a_program_gives_the_kernels_shape(
+    kernel: Kernel, operators: FloatOperators | Int8Operators
+) -> None:
+    inputs = [operators.tensor(1, *shape) for shape in kernel.inputs]
+    result = program(kernel, operators)(*inputs)
+    assert tuple(result.shape) == (1, *kernel.output)
+    assert result.dtype == inputs[0].dtype
+
+
+def test_a_region_reads_as_it_is_wired() -> None:
+    operators = FloatOperators(torch.float32, torch.device("cpu"))
+    image = operators.tensor(1, 16, 8, 8)
+    torch.manual_seed(0)
+    whole = program(REGION, operators)(image)
+    torch.manual_seed(0)
+    convolution = program(dataclasses.replace(REGION, fused=(), wiring=()), operators)(image)
+    torch.testing.assert_close(whole, F.relu(convolution) + image)
+
+
+def test_eager_times_both_precisions_and_keeps_the_threads(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    wanted = [(kernel, bits) for kernel in (SMALL, LARGE, HEAD) for bits in (INT8, FLOAT)]
+    wanted += [(POOL, Bits(None, 8)), (POOL, Bits(None, 32))]
+    table = profile(wanted, path=tmp_path / "t.csv", backend=Torch(), budget_ms=FAST)
+    assert len(LatencyTable.read(tmp_path / "t.csv").rows) == len(wanted)
+    assert all(0 < row.latency_ms < 100 and row.count > 5 for row in table.rows.values())
+    small, large = (row.latency_ms for row in [*table.rows.values()][1:4:2])
+    assert small < large
+    assert torch.get_num_threads() == before
+
+
+def test_bfloat16_is_stated_and_not_mixed_with_float32(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    half = Torch(dtype=torch.bfloat16)
+    table = profile([(SMALL, FLOAT)], path=path, backend=half, budget_ms=FAST)
+    assert table.notes["runtime"].endswith("eager, CPU, 32 bits are bfloat16")
+    with pytest.raises(TargetError, match=r"32 bits are bfloat16', now it is '.*float32'"):
+        profile([(SMALL, FLOAT)], path=path, backend=Torch(), budget_ms=FAST)
+
+
+@pytest.mark.parametrize(
+    ("backend", "bits", "said"),
+    [
+        (Torch(), Bits(4, 8), "given 4x8"),
+        (Torch(), Bits(32, 8), "given 32x8"),
+        (Torch(compiled=True), INT8, "eagerly and on a processor only"),
+        (Torch(device="cuda"), INT8, "eagerly and on a processor only"),
+    ],
+)
+def test_what_torch_does_not_run_natively_is_refused(
+    backend: Torch, bits: Bits, said: str, tmp_path: Path
+) -> None:
+    assert said in str(backend.refusal(SMALL, bits))
+
+
+def _compiled(path: Path) -> LatencyTable:
+    """Two kernels of one form and two sizes, which share no compiled code."""
+    kernels = [(Kernel(Conv2d(8 + n, 1), (RELU,), ((8, 4, 4),)), FLOAT) for n in range(2)]
+    backend = backend_named("torch-compiled", threads=1)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        return profile(kernels, path=path, backend=backend, budget_ms=FAST)
+
+
+def test_every_kernel_is_compiled_as_a_code_object_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    table = _compiled(tmp_path / "t.csv")
+    assert len(table.rows) == 2
+    assert "compiled" in table.notes["runtime"]
+
+
+@pytest.mark.slow
+def test_inductor_compiles_what_is_timed(tmp_path: Path) -> None:  # 20 s on one idle core
+    counters.clear()
+    table = _compiled(tmp_path / "t.csv")
+    assert all(row.latency_ms > 0 for row in table.rows.values())
+    assert counters["inductor"]
+
+
+def test_compiling_without_a_compiler_is_refused_before_any_work() -> None:
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "/no/such/g++")}),
+        pytest.raises(TargetError, match=r"needs a C\+\+ compiler.* CXX, or use --backend torch"),
+    ):
+        backend_named("torch-compiled", threads=1)
+
+
+@pytest.mark.gpu
+def test_cuda_times_kernels(tmp_path: Path) -> None:
+    backend = Torch(device="cuda", dtype=torch.bfloat16)
+    wanted = [(SMALL, FLOAT), (LARGE, FLOAT)]
+    table = profile(wanted, path=tmp_path / "t.csv", backend=backend, budget_ms=FAST)
+    assert "CUDA" in table.notes["runtime"]
+    assert all(row.latency_ms > 0 for row in table.rows.values())

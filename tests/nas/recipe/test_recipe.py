@@ -1,0 +1,157 @@
+"""Recipes: what they become, what overrides do, and how problems are told."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nas.recipe.recipe import (
+    MobileNetSection,
+    Recipe,
+    RecipeError,
+    ResidualSection,
+    load_recipe,
+    validate_recipe,
+)
+from nas.recipe.table_recipe import load_any_recipe
+from search_spaces.documents import UnreadableFile
+from search_spaces.mobilenet import Stage
+from search_spaces.quant import PerChannel, PerTensor
+from tests.nas.runs import TINY
+
+RUNS = sorted((Path(__file__).parents[2] / "runs").glob("*.toml"))
+
+
+def made(**changes: object) -> Recipe:
+    return validate_recipe({"name": "tiny", **tomllib.loads(TINY), **changes})
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_named_after_their_files(path):
+    recipe = load_any_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.targets
+
+
+def test_a_recipe_comes_back_from_its_json():
+    recipe = made()
+    assert validate_recipe(json.loads(recipe.model_dump_json())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("search.budget=400", lambda r: r.search.budget == 400),
+        (" search.budget = 400 ", lambda r: r.search.budget == 400),
+        ("search.searcher=nsga2", lambda r: r.search.searcher == "nsga2"),
+        ('search.searcher="nsga2"', lambda r: r.search.searcher == "nsga2"),
+        ("targets.0.objective=macs", lambda r: r.targets[0].objective == ("macs",)),
+        (
+            'targets.0.objective=["latency_ms", "model_bytes"]',
+            lambda r: r.targets[0].objective == ("latency_ms", "model_bytes"),
+        ),
+        ("targets.1.limits.macs=1e5", lambda r: r.targets[1].limits == {"macs": 1e5}),
+        ("targets=[{name='a.toml'}]", lambda r: [t.name for t in r.targets] == ["a.toml"]),
+        ("compute.ray_address=auto", lambda r: r.compute.ray_address == "auto"),
+        ("name=other", lambda r: r.name == "other"),
+        (
+            "space.policy.weight_bits=[4, 'float']",
+            lambda r: r.space.policy.weight_bits == (4, None),
+        ),
+        ("space.policy.weight_bits=[4, 16]", lambda r: r.space.policy.weight_bits == (4, None)),
+        ("space.policy.edge_bits=32", lambda r: r.space.policy.edge_bits is None),
+        ("task.augment.shift=1", lambda r: r.task.augment.shift == 1),
+    ],
+)
+def test_an_override_sets_one_value(recipe, override, read):
+    assert read(load_recipe(recipe, [override]))
+
+
+def test_the_last_override_wins_and_earlier_ones_may_make_sections(recipe):
+    both = ["task={kind='arrays', path='a.npz'}", "task.limit=50", "task.limit=60"]
+    assert load_recipe(recipe, both).task.limit == 60
+
+
+def test_a_policy_is_what_the_language_knows():
+    recipe = made(
+        space={
+            "family": "residual",
+            "widths": [[4], [4]],
+            "depths": [[1]],
+            "policy": {
+                "weight_granularities": ["per-tensor", "per-channel"],
+                "activation_symmetries": [True, False],
+                "edge_bits": "float",
+            },
+        }
+    )
+    assert isinstance(recipe.space, ResidualSection)
+    policy = recipe.space.policy.build()
+    assert policy.weight_granularities == [PerTensor(), PerChannel()]
+    assert policy.activation_symmetries == (True, False)
+    assert policy.edge_bits is None
+
+
+def test_a_mobilenet_space_is_built_for_the_task():
+    recipe = made(
+        space={
+            "family": "mobilenet",
+            "stages": [{"width": 8, "stride": 1}, {"width": 16, "stride": 2}],
+            "depths": [1, 2],
+            "stem": 8,
+            "stem_stride": 1,
+            "head": 32,
+            "width_multipliers": [0.5, 1.0],
+        }
+    )
+    assert isinstance(recipe.space, MobileNetSection)
+    assert recipe.space.stages == (Stage(8, 1), Stage(16, 2))
+    task = recipe.task.load()
+    space = recipe.space.build(task)
+    graph = space.decode(space.largest)
+    assert graph.shapes()["input"] == (task.channels, task.image_size, task.image_size)
+    assert graph.shapes()[graph.output] == (task.classes,)
+
+
+def test_a_saved_space_is_read_again(finished):
+    recipe = made(space={"family": "file", "path": str(finished / "space.json")})
+    task = recipe.task.load()
+    assert recipe.space.build(task).to_json() == (finished / "space.json").read_text()
+
+
+def test_a_saved_space_must_fit_the_task(finished, tmp_path):
+    text = (finished / "space.json").read_text().replace('"channels": 1', '"channels": 3')
+    (tmp_path / "space.json").write_text(text)
+    recipe = made(space={"family": "file", "path": str(tmp_path / "space.json")})
+    with pytest.raises(RecipeError, match="3 channels and 10 classes; task 'digits' has 1 and 10"):
+        recipe.space.build(recipe.task.load())
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"format": 7}', "{", '{"format": 1}'])
+def test_what_is_no_saved_space(tmp_path, text):
+    (tmp_path / "space.json").write_text(text)
+    recipe = made(space={"family": "file", "path": str(tmp_path / "space.json")})
+    with pytest.raises(UnreadableFile, match="give what `to_json` wrote"):
+        recipe.space.build(recipe.task.load())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"task": {}}, "task.kind: missing; give one of 'arrays', 'digits', 'folder', 'openml'"),
+        ({"task": 3}, "task = 3: must be a section"),
+        ({"space": {"family": "residual"}}, "space.widths: missing; give a value"),
+        ({"sede": 1}, "sede: unknown key; did you mean 'seed'?"),
+        ({"targets": [{"name": "a", "limit": 1}]}, "targets.0.limit: unknown key; did you mean"),
+        ({"name": "a/b"}, "name = 'a/b': string should match"),
+        ({"training": {"momentum": 1.5}}, "momentum must lie in 0 to below 1, given 1.5"),
+        ({"search": {"budget": float("nan")}}, "search.budget = nan: input should be a finite"),
+    ],
+)
+def test_a_problem_is_told_with_key_value_and_what_is_allowed(changes, told):
+    with pytest.raises(RecipeError) as raised:
+        made(**changes)
+    assert told in str(raised.value)

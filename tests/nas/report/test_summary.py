@@ -1,0 +1,137 @@
+import csv
+from dataclasses import replace
+
+import pytest
+
+from nas.report.data import (
+    Chosen,
+    Comparison,
+    CostCheck,
+    Estimate,
+    FrontPoint,
+    LatencyBand,
+    Provenance,
+    TargetResult,
+)
+from nas.report.summary import summary_table, write_front_csv
+from nas.report.targets import front_table
+from nas.terminal.display import say
+
+COLUMNS = ["rank", "chosen", "error", "latency_ms", "bitops", "macs", "model_bytes"]
+LATENCIES = ["latency_std_ms", "measured_latency_ms", "measured_latency_std_ms"]
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return [*csv.reader(file)]
+
+
+def test_columns_are_stable_and_the_chosen_one_is_marked(results, tmp_path):
+    target = results.targets[0]
+    write_front_csv(target, tmp_path / "front.csv")
+    header, *rows = read(tmp_path / "front.csv")
+    assert header == [*COLUMNS, *LATENCIES, "genotype", "description"]
+    assert [float(row[2]) for row in rows] == [point.error for point in target.front]
+    assert [float(row[3]) for row in rows] == [p.costs["latency_ms"] for p in target.front]
+    assert [int(row[0]) for row in rows] == [*range(1, len(target.front) + 1)]
+    chosen = [row for row in rows if row[1] == "yes"]
+    assert [row[-2] for row in chosen] == [" ".join(map(str, target.chosen.genotype))]
+
+
+def front_of_three(**known) -> TargetResult:
+    """Subnets of 1, 2 and 3 ms, the second of which was run as a whole."""
+    front = tuple(FrontPoint((n,), 9.0 - n, {"latency_ms": float(n)}) for n in (1, 2, 3))
+    checks = (CostCheck((2,), 2.0, Estimate(2.25, 0.5)),)
+    cpu = Provenance("measured")
+    return TargetResult("t", cpu, ("latency_ms",), front=front, cost_checks=checks, **known)
+
+
+def latency_cells(target, tmp_path):
+    write_front_csv(target, tmp_path / "front.csv")
+    with (tmp_path / "front.csv").open() as file:
+        return [[row.get(name) for name in LATENCIES] for row in csv.DictReader(file)]
+
+
+def test_a_measured_latency_stands_beside_its_subnet_alone(tmp_path):
+    cells = latency_cells(front_of_three(), tmp_path)
+    assert cells == [[None, "", ""], [None, "2.25", "0.5"], [None, "", ""]]
+
+
+def test_the_chosen_subnets_measured_latency_and_the_band_are_told(tmp_path):
+    timed = Comparison(Estimate(3.0), Estimate(3.5))
+    pick = Chosen((3,), Comparison(), {"latency_ms": 3.0}, latency_ms=timed)
+    band = LatencyBand(0.01, tail=0.1645, within_5=0.5, within_10=0.8, networks=9)
+    cells = latency_cells(front_of_three(chosen=pick, latency_band=band), tmp_path)
+    assert [float(sure) for sure, *_ in cells] == pytest.approx([0.1, 0.2, 0.3])
+    assert [rest for _, *rest in cells] == [["", ""], ["2.25", "0.5"], ["3.5", ""]]
+
+
+def test_nothing_measured_adds_no_column(tmp_path):
+    write_front_csv(replace(front_of_three(), cost_checks=()), tmp_path / "front.csv")
+    assert not {*LATENCIES} & {*read(tmp_path / "front.csv")[0]}
+
+
+def test_the_reports_table_shows_predicted_beside_measured():
+    band = LatencyBand(0.01, tail=0.1645, within_5=0.5, within_10=0.8, networks=9)
+    shown = front_table(front_of_three(latency_band=band))
+    second = shown.split("<tr>")[3]
+    assert "Latency, measured" in shown
+    measured, predicted = second.index("2.25 ± 0.50 ms"), second.index("2.00 ± 0.20 ms")
+    assert "ms" not in second[measured + len("2.25 ± 0.50 ms") : predicted]
+    assert "Latency, measured" not in front_table(replace(front_of_three(), cost_checks=()))
+
+
+def test_a_precision_is_written_by_its_bits(tmp_path):
+    quant = {"$spec": "Quant", "bits": 4, "symmetric": True}
+    point = FrontPoint((0, 1), 2.0, {"macs": 7.0}, {"depth": 3, "w.bits": quant, "a.bits": None})
+    target = TargetResult("t", Provenance("analytical"), ("macs",), front=(point,))
+    write_front_csv(target, tmp_path / "front.csv")
+    assert read(tmp_path / "front.csv")[1] == [
+        *("1", "no", "2.0", "7.0", "0 1", "depth=3; w.bits=4; a.bits=float")
+    ]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r\n@"])
+def test_no_text_is_run_as_a_formula(tmp_path, start):
+    evil = f"{start}HYPERLINK(1)"
+    point = FrontPoint((0,), -1.5, {evil: 7.0}, {evil: 1})
+    target = TargetResult("t", Provenance("analytical"), (evil,), front=(point,))
+    write_front_csv(target, tmp_path / "front.csv")
+    header, row = read(tmp_path / "front.csv")
+    assert header[3] == f"'{evil.strip()}"
+    assert row[-1] == f"'{evil.strip()}=1"
+    assert row[2] == "-1.5"  # a number stays a number
+
+
+def test_an_empty_front_is_a_header(results, tmp_path):
+    target = replace(results.targets[0], front=(), chosen=None)
+    write_front_csv(target, tmp_path / "front.csv")
+    header, *rows = read(tmp_path / "front.csv")
+    assert header == ["rank", "chosen", "error", "latency_ms", "genotype", "description"]
+    assert rows == []
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def printed(results):
+        say(summary_table(results))
+        return capsys.readouterr().out
+
+    return printed
+
+
+def test_the_console_gets_one_line_per_target(results, shown):
+    lines = shown(results).splitlines()
+    for target in results.targets:
+        (line,) = [line for line in lines if target.name in line]
+        assert target.provenance.origin in line
+        assert f"{target.chosen.file.test_accuracy:.2f} %" in line
+
+
+def test_the_console_reads_no_markup_in_names_and_tells_what_is_missing(results, shown):
+    target = replace(results.targets[0], name="[red]cpu[/red]", chosen=None)
+    text = shown(replace(results, targets=(target,)))
+    assert "[red]cpu[/red]" in text
+    assert "none chosen" in text
