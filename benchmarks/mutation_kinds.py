@@ -127,7 +127,9 @@ def _drawn(samples: Samples, folder: Path) -> None:
 
 def _probe(samples: Samples, folder: Path) -> None:
     found = probed(_plan_in(samples, folder), samples.supernet, Silent())
-    _require_finite(*found.scores.values())
+    for scores in found.scores.values():  # infinite is the worst, of a proxy that gave no number
+        if np.isnan(scores).any():
+            raise OutOfDomain(f"{scores[:9]} where numbers belong")
     _require_finite(*(column(found.genotypes) for column in found.columns(samples.plan)))
 
 

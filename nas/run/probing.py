@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 from scipy.stats import rankdata
 
 from nas.durable import write_atomic
@@ -183,7 +184,15 @@ def _encode(
     }
 
 
-Entry = tuple[str, dict[str, Any] | None, float]
+def _number(value: float) -> float:
+    """Infinity is a score too, the worst one of a proxy that gave no number."""
+    if math.isnan(value):
+        raise ValueError("must be a number")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_number)]
+Entry = tuple[str, dict[str, Any] | None, Number]
 
 
 class _Stored(BaseModel):
@@ -191,7 +200,7 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     genotypes: list[list[int]]
-    scores: dict[str, list[float]]
+    scores: dict[str, list[Number]]
     weights: list[Entry]
     activations: list[Entry]
 

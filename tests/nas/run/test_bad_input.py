@@ -151,6 +151,12 @@ def replace_by_list(path: Path) -> None:
     path.write_text("[]")
 
 
+def first_score_is_none(path: Path) -> None:
+    stored = json.loads(path.read_text())
+    next(iter(stored["scores"].values()))[0] = float("nan")
+    path.write_text(json.dumps(stored))
+
+
 def make_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -166,6 +172,7 @@ DAMAGE: list[tuple[str, Callable[[Path], None], tuple[str, ...]]] = [
     ("probe.json", cut, ("probe of this space", "delete it")),
     ("probe.json", replace_by_list, ("probe of this space", "delete it")),
     ("probe.json", make_folder, ("probe of this space", "delete it")),
+    ("probe.json", first_score_is_none, ("scores.", "must be a number", "delete it")),
     ("space.json", cut, ("search space", "is no JSON", "delete it")),
     ("space.json", name_a_node_like_code, ("a node's address must be letters", "delete it")),
     ("space.json", replace_by_list, ("search space", "must be an object", "delete it")),
