@@ -12,6 +12,9 @@ from search_spaces.choice import Choice, choices_in, is_open, resolve
 from search_spaces.names import require_address
 from search_spaces.ops import Op, Shape
 
+MOST_NODES = 10_000
+"""Nodes of the largest graph: ten times a network of a thousand layers."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -66,6 +69,11 @@ class Graph:
         if unknown:
             raise ValueError(
                 f"node {address!r} reads {unknown}, which are not in the graph; add them first"
+            )
+        if len(self.nodes) == MOST_NODES:
+            raise ValueError(
+                f"the graph would have more than {MOST_NODES:,} nodes, of which {address!r} is the "
+                "next; nothing plans so many, so offer smaller depths"
             )
         if address in self.nodes:
             raise ValueError(

@@ -76,7 +76,7 @@ def test_it_measures_the_deployed_subnet_on_all_of_the_validation_split(
 
 
 def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) -> None:
-    genotype = evaluator._supernet.space.largest
+    genotype = evaluator._deployment.supernet.space.largest
     ((whole,),) = evaluator([genotype])
     assert whole.complete
     assert whole.answers is not None

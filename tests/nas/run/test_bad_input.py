@@ -41,6 +41,7 @@ RECIPE_ERRORS = {
     "space.policy.weight_bits=[1]": ("space.policy.weight_bits.0 = 1", "2"),
     "space.family=vit": ("space.family = 'vit'", "'mobilenet'", "'residual'"),
     "space.widths=[[8]]": ("1 stages", "1 lists of widths"),
+    "space.depths=[[1, 65536]]": ("more than 10,000 nodes", "stage0.block", "smaller depths"),
     "task.kind=audio": ("task.kind = 'audio'", "'digits'", "'openml'"),
     "task.limit=7": ("digits", "7 training images", "raise limit"),
     "task={kind='arrays', path='/none.npz'}": ("/none.npz", "give the path"),
