@@ -32,6 +32,8 @@ def load(path: str | Path) -> onnx.ModelProto:
         raise ExportError(f"{path} is no readable ONNX file ({error}); export it again") from error
     if not model.graph.node:
         raise ExportError(f"{path} holds no network; it is truncated or no ONNX file")
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise ExportError(f"{path} holds names that are not UTF-8 text; export it again")
     outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
     if outside:
         raise ExportError(
@@ -39,6 +41,16 @@ def load(path: str | Path) -> onnx.ModelProto:
             "other file is opened: export it again, as one file"
         )
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Names and metadata, which protobuf hands out as bytes where they are no text."""
+    for entry in model.metadata_props:
+        yield from (entry.key, entry.value)
+    for node in model.graph.node:
+        yield from (node.op_type, node.name, *node.input, *node.output)
+    for held in (*model.graph.initializer, *model.graph.input, *model.graph.output):
+        yield held.name
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

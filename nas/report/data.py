@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import FiniteFloat, JsonValue
 
 from search_spaces.space import Genotype
 
@@ -79,8 +79,8 @@ class SpaceSummary:
 class LossPoint:
     """The training loss after `epoch` epochs of `phase` (full precision, elastic, ...)."""
 
-    epoch: float
-    loss: float
+    epoch: FiniteFloat
+    loss: FiniteFloat
     phase: str = "training"
 
 
@@ -88,8 +88,8 @@ class LossPoint:
 class TrainingSummary:
     """How the supernet was trained."""
 
-    seconds: float
-    epochs: float
+    seconds: FiniteFloat
+    epochs: FiniteFloat
     curve: tuple[LossPoint, ...] = ()
 
 

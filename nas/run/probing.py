@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from scipy.stats import rankdata
 
 from nas.durable import write_atomic
@@ -192,7 +192,7 @@ def _number(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_number)]
-Entry = tuple[str, dict[str, Any] | None, Number]
+Entry = tuple[str, dict[str, Any] | None, Annotated[float, Field(allow_inf_nan=False)]]
 
 
 class _Stored(BaseModel):

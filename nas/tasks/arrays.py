@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -100,7 +101,7 @@ def _told(path: Path) -> Iterator[None]:
     # numpy's headers are Python literals, in which deep nesting is an error of its own kind.
     except (
         *(OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError, TypeError),
-        *(zipfile.BadZipFile, zlib.error, struct.error),
+        *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
     ) as error:
         raise TaskError(
             f"{path} cannot be read as numpy arrays ({error}); write it anew with numpy.savez or "

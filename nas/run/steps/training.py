@@ -103,7 +103,6 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
         _SUMMARY,
         what="the record of a training",
         remedy="delete it, and the report will leave out the loss curve",
-        finite=False,
     )
 
 

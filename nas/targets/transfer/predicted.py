@@ -25,6 +25,7 @@ from search_spaces.space import Genotype, SearchSpace
 FloatArray = NDArray[np.float64]
 LATENCY = "latency_ms"
 _MOST_BYTES = 1 << 26
+_LEAST_MS, _MOST_MS = 1e-9, 1e9  # beyond these no clock measures, and sums of squares overflow
 _CELL = Source("an option", "write it as the file has it that lists the networks to measure")
 
 
@@ -145,9 +146,10 @@ def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[
             )
         except (ValueError, TypeError) as error:
             raise TargetError(f"measured networks {path}, line {number}: {error}") from error
-        if not (math.isfinite(latencies[-1]) and latencies[-1] > 0):
+        if not _LEAST_MS <= latencies[-1] <= _MOST_MS:
             raise TargetError(
-                f"measured networks {path}, line {number}: {LATENCY} must be a positive number of "
-                "milliseconds; measure the network and fill it in, or delete the line"
+                f"measured networks {path}, line {number}: {LATENCY} must be a positive number, of "
+                f"milliseconds from {_LEAST_MS:g} to {_MOST_MS:g}; measure the network and fill it "
+                "in, or delete the line"
             )
     return networks, latencies
