@@ -192,7 +192,9 @@ def _number(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_number)]
-Entry = tuple[str, dict[str, Any] | None, Annotated[float, Field(allow_inf_nan=False)]]
+# A divergence, which rounding takes below zero at most a little.
+Nats = Annotated[float, Field(allow_inf_nan=False, ge=-1e-3, le=1e9)]
+Entry = tuple[str, dict[str, Any] | None, Nats]
 
 
 class _Stored(BaseModel):

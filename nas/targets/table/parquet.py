@@ -18,6 +18,7 @@ MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
 MAXIMUM_COLUMNS = 100  # likewise
 _OURS = b"elastic_nas."
+_ARROW = "parquet-cpp-arrow"  # the library behind pyarrow and pandas
 _DIGEST = b"elastic_nas_digest"  # of all rows and notes: Parquet's own checksums leave out its end
 
 
@@ -37,6 +38,10 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
                 raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
             if file.metadata.num_columns > MAXIMUM_COLUMNS:
                 raise OSError(f"it has {file.metadata.num_columns} columns, not {len(COLUMNS)}")
+            if file.metadata.metadata is None and file.metadata.created_by.startswith(_ARROW):
+                raise ValueError(
+                    "its metadata are lost; the library that wrote it always leaves some"
+                )
             table = file.read()
         columns = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
     except (pyarrow.ArrowException, OverflowError) as error:
