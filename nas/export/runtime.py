@@ -42,7 +42,10 @@ def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
 
 
 def _session(path: str | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except UnicodeDecodeError as error:  # in the runtime's own message, of a name in the file
+        raise ExportError(f"{path} holds names that are not UTF-8 text; export it again") from error
 
 
 def kernels_run(path: str | Path) -> Mapping[str, int]:

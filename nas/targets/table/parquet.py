@@ -38,7 +38,8 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
                 raise OSError(f"it has {file.metadata.num_rows} rows; at most {MAXIMUM_ROWS} are")
             if file.metadata.num_columns > MAXIMUM_COLUMNS:
                 raise OSError(f"it has {file.metadata.num_columns} columns, not {len(COLUMNS)}")
-            if file.metadata.metadata is None and file.metadata.created_by.startswith(_ARROW):
+            writer = file.metadata.created_by
+            if file.metadata.metadata is None and (not writer or writer.startswith(_ARROW)):
                 raise ValueError(
                     "its metadata are lost; the library that wrote it always leaves some"
                 )

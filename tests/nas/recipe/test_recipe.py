@@ -22,7 +22,7 @@ from search_spaces.mobilenet import Stage
 from search_spaces.quant import PerChannel, PerTensor
 from tests.nas.runs import TINY
 
-RUNS = sorted((Path(__file__).parents[2] / "runs").glob("*.toml"))
+RUNS = sorted((Path(__file__).parents[3] / "runs").glob("*.toml"))
 
 
 def made(**changes: object) -> Recipe:

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.targets import HardwareTarget, TargetError, load_target, table
+from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.table import latency_table
 from nas.targets.table.csv_file import COLUMNS, heading, line
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
@@ -200,7 +201,7 @@ def test_a_table_that_is_too_large_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "t.csv").write_text(CSV)
-    monkeypatch.setattr(table, "MAXIMUM_BYTES", len(CSV) - 1)
+    monkeypatch.setattr(latency_table, "MAXIMUM_BYTES", len(CSV) - 1)
     with pytest.raises(TargetError, match=r"at most .* are read"):
         LatencyTable.read(tmp_path / "t.csv")
 

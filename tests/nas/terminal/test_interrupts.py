@@ -13,7 +13,7 @@ import pytest
 
 from nas.terminal.interrupts import Interruptible
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # The command line sends itself a signal where an imported module begins.
 AT_IMPORT = """
 import os, sys
