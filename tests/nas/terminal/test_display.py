@@ -16,7 +16,7 @@ from nas.terminal.untrusted import spreadsheet_cell, visible
 
 EVIL = "[/x][red]:smile: \x1b[31m\x9b2J\r\x07\x7f\u202e\u200b\u2028\ufeff\udc80"
 SHOWN = r"[/x][red]:smile: \x1b[31m\x9b2J\r\x07\x7f\u202e\u200b\u2028\ufeff\udc80"
-DOOR = Path(nas.__file__).parent / "display.py"
+DOOR = Path(nas.__file__).parent / "terminal" / "display.py"
 
 
 @pytest.fixture(autouse=True)
