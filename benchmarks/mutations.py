@@ -48,7 +48,7 @@ import torch
 from benchmarks.mutation_formats import damaged
 from benchmarks.mutation_kinds import KINDS, Kind, OutOfDomain, Trust
 from benchmarks.mutation_samples import Samples
-from nas.cli.main import EXPECTED
+from nas.cli.main import expected
 
 DEADLINE_S, PATIENCE_S, MEMORY = 10.0, 120.0, 6 << 30
 LEGAL = ("refused", "harmless")
@@ -115,7 +115,7 @@ class Cases:
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
         try:
             found = self._kind.read(self._samples, folder)
-        except EXPECTED as error:
+        except expected() as error:
             return ("refused", str(error)) if str(error) else ("foreign", "an error without a word")
         except OutOfDomain as error:
             return "wrong", str(error)

@@ -6,7 +6,7 @@ from nas.terminal import interrupts
 
 
 def main() -> None:
-    """Load the command line, which takes seconds, and run it; a signal ends either in one line."""
+    """Load the command line and run it; a signal ends either in one line."""
     interrupts.end_at_once()
     from nas.cli.main import main as command_line
 

@@ -76,6 +76,8 @@ def test_nothing_else_lies_at_the_top_of_the_engine():
         ("nas.run.folder", {"torch", "pymoo", "optuna", "sklearn"}),
         ("nas.targets", {"torch", "pymoo", "optuna", "onnx"}),
         ("nas.settings.toml_file", {"torch", "scipy", "pymoo"}),
+        ("nas.cli.main", {"torch", "numpy", "scipy", "sklearn", "pymoo", "optuna"}),
+        ("nas.cli.main", {"onnx", "onnxruntime", "plotly", "networkx", "sqlalchemy", "ray"}),
     ],
 )
 def test_what_needs_no_heavy_library_loads_none(module, absent):

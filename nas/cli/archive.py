@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nas.archive.sharing import export_archive, merge_archives
-from nas.run.folder import RunFolder, RunFolderError
-from nas.run.run_archive import archive_in, sealed_in
 from nas.terminal.display import complain, say
+from nas.terminal.interrupts import loading
 
 archive_app = typer.Typer(help="What was evaluated: export, merge, seal it.", no_args_is_help=True)
 
@@ -28,6 +26,10 @@ def export(
     databases: Databases = None,
 ) -> None:
     """Write every evaluation of a run as a row of a CSV or Parquet file."""
+    with loading():
+        from nas.archive.sharing import export_archive
+        from nas.run.run_archive import archive_in
+
     count = export_archive(archive_in(folder, databases=databases or ()), file)
     say(f"{count} evaluations in {file}")
 
@@ -39,6 +41,10 @@ def merge(
     databases: Databases = None,
 ) -> None:
     """Append to a run's archive what others evaluated with the same supernet."""
+    with loading():
+        from nas.archive.sharing import merge_archives
+        from nas.run.run_archive import archive_in
+
     found = [archive_in(other, databases=databases or ()) for other in others]
     into = archive_in(folder, databases=databases or (), read_only=False)
     for other in others:
@@ -50,6 +56,9 @@ def merge(
 @archive_app.command()
 def seal(folder: Folder, databases: Databases = None) -> None:
     """Check an archive of an earlier version, or a damaged one, and chain its whole records."""
+    with loading():
+        from nas.run.run_archive import sealed_in
+
     done = sealed_in(folder, databases=databases or ())
     for words in done.lost:
         complain(f"lost: {words}")
@@ -59,6 +68,8 @@ def seal(folder: Folder, databases: Databases = None) -> None:
 
 def _require_same_supernet(folder: Path, other: Path) -> None:
     """Evaluations mean the same only where the weights and what they were measured on are equal."""
+    from nas.run.folder import RunFolder, RunFolderError
+
     paths = [RunFolder(path).supernet for path in (folder, other)]
     if not all(path.exists() for path in paths) or paths[0].read_bytes() != paths[1].read_bytes():
         raise RunFolderError(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.targets import TargetError
-from nas.targets.adapters import ADAPTERS, Imported, write
-from nas.targets.adapters.options import adapter, options
 from nas.terminal.display import Table, say
+from nas.terminal.interrupts import loading
+
+if TYPE_CHECKING:
+    from nas.targets.adapters import Imported
 
 Format = Annotated[str | None, typer.Argument(metavar="FORMAT", help="What --list names.")]
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The published table.")]
@@ -33,6 +34,11 @@ def import_table(
     list_: Listing = False,  # a flag of the command line
 ) -> None:
     """Read a public latency table; tell what is mapped, what is not, and what looks wrong."""
+    with loading():
+        from nas.targets import TargetError
+        from nas.targets.adapters import ADAPTERS, write
+        from nas.targets.adapters.options import adapter
+
     if list_:
         say(formats())
         return
@@ -48,6 +54,9 @@ def import_table(
 
 def formats() -> Table:
     """Every format with its units, provenance and options."""
+    from nas.targets.adapters import ADAPTERS
+    from nas.targets.adapters.options import options
+
     table = Table(("format", "figures are", "units", "options"))
     for name, kind in ADAPTERS.items():
         table.add_row(name, kind.origin, kind.units, ", ".join(options(kind)))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, cast
 
 import typer
 
-from nas.archive.archive import ArchiveError
 from nas.cli.archive import archive_app
 from nas.cli.import_table import import_table
 from nas.cli.profile import profile_command
@@ -20,36 +19,9 @@ from nas.cli.search import search_command
 from nas.cli.sweep import sweep_command
 from nas.cli.targets import targets_app
 from nas.cli.transfer import transfer
-from nas.durable import WriteError
-from nas.evaluation.evaluation import EvaluationError
-from nas.export import ExportError
-from nas.problem.feasibility import ConstraintError
-from nas.recipe.recipe import RecipeError, load_recipe
-from nas.recipe.table_recipe import AnyRecipe, TableRecipe, load_any_recipe
-from nas.report.html import render
-from nas.report.store import load
-from nas.report.summary import summary_table
-from nas.run.folder import RunFolder, RunFolderError
-from nas.run.pipeline import STEPS, Step, run, run_steps
-from nas.run.plan import overview, prepare
-from nas.run.steps.tabulating import prepare_table, table_overview
-from nas.tabular import TableError
-from nas.targets import TargetError
-from nas.tasks import TaskError
-from nas.terminal import interrupts
 from nas.terminal.display import Terminal, complain, lines, say
-from search_spaces.documents import UnreadableFile
-from search_spaces.lookups import SpaceTooLarge
-from search_spaces.names import InvalidName
-from supernets.checkpoint import CheckpointError
-from supernets.train import TrainingDiverged
+from nas.terminal.interrupts import Interruptible, loading
 
-# What a user can put right, told in a sentence; anything else is ours and keeps its traceback.
-EXPECTED = (
-    *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
-    *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-    *(InvalidName, TrainingDiverged, SpaceTooLarge),
-)
 _STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
 # The base of all that typer raises on wrong usage, whichever click is under it.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
@@ -76,8 +48,33 @@ Out = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, if any.")]
 
 
-def _folder(path: Path, recipe: AnyRecipe, out: Path | None) -> Path:
-    return out or path.parent / recipe.name
+def expected() -> tuple[type[Exception], ...]:
+    """What a user can put right, told in a sentence; all else is ours and keeps its traceback."""
+    from nas.archive.archive import ArchiveError
+    from nas.durable import WriteError
+    from nas.evaluation.evaluation import EvaluationError
+    from nas.export import ExportError
+    from nas.problem.feasibility import ConstraintError
+    from nas.recipe.recipe import RecipeError
+    from nas.run.folder import RunFolderError
+    from nas.tabular import TableError
+    from nas.targets import TargetError
+    from nas.tasks import TaskError
+    from search_spaces.documents import UnreadableFile
+    from search_spaces.lookups import SpaceTooLarge
+    from search_spaces.names import InvalidName
+    from supernets.checkpoint import CheckpointError
+    from supernets.train import TrainingDiverged
+
+    return (
+        *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
+        *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
+        *(InvalidName, TrainingDiverged, SpaceTooLarge),
+    )
+
+
+def _folder(path: Path, name: str, out: Path | None) -> Path:
+    return out or path.parent / name
 
 
 @app.command("run")
@@ -88,30 +85,45 @@ def run_command(
     resume: Resume = False,
 ) -> None:
     """Do everything: profile, train, search, export, report; of a table, search and report."""
+    with loading():
+        from nas.recipe.table_recipe import load_any_recipe
+        from nas.report.summary import summary_table
+        from nas.run.folder import RunFolder
+        from nas.run.pipeline import run
+
     made = load_any_recipe(recipe, set_ or ())
-    folder = _folder(recipe, made, out)
+    folder = _folder(recipe, made.name, out)
     with Terminal() as display:
         results = run(made, folder=folder, resume=resume, display=display)
     say(summary_table(results))
     say(f"report: {RunFolder(folder).report}")
 
 
-def _step_command(step: Step) -> Callable[..., None]:
-    def command(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
-        made = load_recipe(recipe, set_ or ())
-        with Terminal() as display:
-            run_steps(made, [step], folder=_folder(recipe, made, out), display=display)
-
-    command.__doc__ = step.help
-    return command
-
-
 app.command("profile")(profile_command)
 app.command("search")(search_command)
 app.command("sweep")(sweep_command)
-for _step in STEPS:
-    if _step.name != "search":
-        app.command(_step.name)(_step_command(_step))
+
+
+@app.command()
+def train(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+    """Train a recipe's supernet, or go on training it."""
+    _do("train", recipe, overrides=set_ or (), out=out)
+
+
+@app.command()
+def export(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+    """Choose, export and check a subnet per target; write the report."""
+    _do("export", recipe, overrides=set_ or (), out=out)
+
+
+def _do(step: str, recipe: Path, *, overrides: Sequence[str], out: Path | None) -> None:
+    with loading():
+        from nas.recipe.recipe import load_recipe
+        from nas.run.pipeline import run_steps
+
+    made = load_recipe(recipe, overrides)
+    with Terminal() as display:
+        run_steps(made, [step], folder=_folder(recipe, made.name, out), display=display)
 
 
 @app.command()
@@ -122,6 +134,12 @@ def report(
     ] = None,
 ) -> None:
     """Render report.html anew from a run folder's results.json."""
+    with loading():
+        from nas.report.html import render
+        from nas.report.store import load
+        from nas.report.summary import summary_table
+        from nas.run.folder import RunFolder, RunFolderError
+
     files = RunFolder(folder)
     files.require_own()
     if not files.results.exists():
@@ -135,8 +153,14 @@ def report(
 @app.command()
 def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
     """Show what a recipe would search, before any work."""
+    with loading():
+        from nas.recipe.table_recipe import TableRecipe, load_any_recipe
+        from nas.run.folder import RunFolder
+        from nas.run.plan import overview, prepare
+        from nas.run.steps.tabulating import prepare_table, table_overview
+
     made = load_any_recipe(recipe, set_ or ())
-    files = RunFolder(_folder(recipe, made, out))
+    files = RunFolder(_folder(recipe, made.name, out))
     files.require_own()
     shown = (
         table_overview(prepare_table(made, files))
@@ -153,18 +177,19 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     sys.excepthook = _unexpected
     warnings.formatwarning = _warning
-    with interrupts.Interruptible(_STOPPED):
+    with Interruptible(_STOPPED):
         try:
             # Called itself, the application would put typer's hook for exceptions over ours.
-            sys.exit(typer.main.get_command(app)(arguments, standalone_mode=False))
-        except EXPECTED as error:
+            code = typer.main.get_command(app)(arguments, standalone_mode=False)
+        except _UsageError as error:  # first, for it needs none of the modules of the others
+            _tell_usage(error)
+            sys.exit(2)
+        except expected() as error:
             if debug:
                 complain(traceback.format_exc())
             complain(f"error: {error}")
             sys.exit(1)
-        except _UsageError as error:
-            _tell_usage(error)
-            sys.exit(2)
+        sys.exit(code)
 
 
 def _tell_usage(error: Any) -> None:

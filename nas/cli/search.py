@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nas.recipe.recipe import RecipeError, load_recipe
-from nas.report.summary import summary_table
-from nas.run.folder import RunFolder
-from nas.run.pipeline import STEPS, run_steps
-from nas.run.retarget import reused
 from nas.terminal.display import Terminal, say
+from nas.terminal.interrupts import loading
 
 Source = Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")]
 Overrides = Annotated[
@@ -47,15 +43,21 @@ def search_command(
     databases: Databases = None,
 ) -> None:
     """Search with a trained supernet; with --from, for other devices out of a finished run."""
+    with loading():
+        from nas.recipe.recipe import RecipeError, load_recipe
+        from nas.report.summary import summary_table
+        from nas.run.folder import RunFolder
+        from nas.run.pipeline import run_steps
+        from nas.run.retarget import reused
+
     if recipe is not None and source is None:
         if targets or evaluations or databases:
             raise RecipeError(
                 "--target, --evaluations and --archive go with --from; a recipe names its own"
             )
         made = load_recipe(recipe, set_ or ())
-        step = next(step for step in STEPS if step.name == "search")
         with Terminal() as display:
-            run_steps(made, [step], folder=out or recipe.parent / made.name, display=display)
+            run_steps(made, ["search"], folder=out or recipe.parent / made.name, display=display)
         return
     if source is None or recipe is not None:
         raise RecipeError("give either a recipe or --from RUN, for example `nas search mine.toml`")

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import typer
 
-from nas.evaluation.crew import ClusterError
-from nas.recipe.recipe import RecipeError
-from nas.run.folder import RunFolderError
-from nas.run.sweep import jobs, summary, sweep, write_summary
 from nas.terminal.display import Table, Terminal, say
+from nas.terminal.interrupts import loading
 
 
 def sweep_command(
@@ -33,6 +30,10 @@ def sweep_command(
     ] = None,
 ) -> None:
     """Run recipes x seeds, each for all devices, over a Ray cluster; call again to go on."""
+    with loading():
+        from nas.evaluation.crew import ClusterError
+        from nas.run.sweep import jobs, summary, sweep, write_summary
+
     todo = jobs(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
@@ -57,6 +58,8 @@ def sweep_command(
 
 def _require_place(out: Path) -> None:
     """Raise `RunFolderError` where the sweep could not write, before there is work."""
+    from nas.run.folder import RunFolderError
+
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -75,6 +78,8 @@ def _cell(value: object) -> str:
 
 
 def _numbers(text: str) -> list[int]:
+    from nas.recipe.recipe import RecipeError
+
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not all(word.isascii() and word.isdecimal() for word in words):
         raise RecipeError(f"--seeds {text!r} must be whole numbers with commas, such as 0,1,2")

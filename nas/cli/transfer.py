@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.profiling.transfer_folder import MEASURED, NETWORKS, write_transfer
-from nas.recipe.recipe import load_recipe
 from nas.terminal.display import say
-from search_spaces.space import SearchSpace
+from nas.terminal.interrupts import loading
+
+if TYPE_CHECKING:
+    from search_spaces.space import SearchSpace
 
 
 def transfer(
@@ -27,6 +28,9 @@ def transfer(
 
     Fill their latencies in, and the folder's target file is a target like any other.
     """
+    with loading():
+        from nas.profiling.transfer_folder import MEASURED, NETWORKS, write_transfer
+
     path = write_transfer(out, space=_space(source), known=known, count=count)
     say(
         f"{path}: time the {count} networks in {out / NETWORKS} on the new device, enter the "
@@ -35,6 +39,10 @@ def transfer(
 
 
 def _space(source: Path) -> SearchSpace:
+    with loading():
+        from nas.recipe.recipe import load_recipe
+        from search_spaces.space import SearchSpace
+
     if source.suffix == ".json":
         return SearchSpace.read(source)
     recipe = load_recipe(source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nas.durable import write_atomic
@@ -23,15 +22,6 @@ from nas.run.steps.training import supernet_of, trained
 from nas.terminal.display import Display, Silent
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step of a run that can be asked for alone."""
-
-    name: str
-    help: str
-    work: Callable[[Plan, Display], object]
-
-
 def _search(plan: Plan, display: Display) -> None:
     searched(plan, supernet_of(plan), display)
 
@@ -46,11 +36,12 @@ def _export(plan: Plan, display: Display) -> Results:
     return reported(plan, supernet, evaluations, shipped)
 
 
-STEPS: tuple[Step, ...] = (
-    Step("train", "Train a recipe's supernet, or go on training it.", trained),
-    Step("search", "Search with the trained supernet, up to the recipe's budget.", _search),
-    Step("export", "Choose, export and check a subnet per target; write the report.", _export),
-)
+# What can be asked for alone.
+STEPS: dict[str, Callable[[Plan, Display], object]] = {
+    "train": trained,
+    "search": _search,
+    "export": _export,
+}
 
 
 def run(
@@ -75,13 +66,12 @@ def run(
         return reported(plan, supernet, evaluations, shipped)
 
 
-def run_steps(recipe: Recipe, steps: Sequence[Step], *, folder: Path, display: Display) -> None:
-    """Do some of the steps in a run folder, new or not."""
+def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Display) -> None:
+    """Do some of `STEPS`, by name, in a run folder, new or not."""
     with RunFolder(folder).open(recipe, resume=True) as files:
-        searching = any(step.work is _search for step in steps)
-        plan = _prepared(recipe, files, display, searching=searching)
+        plan = _prepared(recipe, files, display, searching="search" in steps)
         for step in steps:
-            step.work(plan, display)
+            STEPS[step](plan, display)
 
 
 def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: bool) -> Plan:

@@ -5,10 +5,12 @@ Only modules that load at once are imported here: the first signal may come whil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -21,6 +23,20 @@ _TOLD = {_BASE + signal.SIGINT: signal.SIGINT, int(signal.SIGTERM): signal.SIGTE
 def end_at_once() -> None:
     """From now on a signal ends the process where it stands; for as long as nothing is at work."""
     _handle(_end)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """A block that loads modules and has nothing to close: a signal ends the process at once.
+
+    Raised as an exception, it could be swallowed by a library that tries what it can import.
+    """
+    before = _handlers()
+    _handle(_end)
+    try:
+        yield
+    finally:
+        _restore(before)
 
 
 class Interruptible:
@@ -38,15 +54,13 @@ class Interruptible:
         self._received: int | None = None
 
     def __enter__(self) -> None:
-        self._before = {number: signal.getsignal(number) for number in _ENDING}
+        self._before = _handlers()
         _handle(self._interrupt)
 
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+        _restore(self._before)
         received = self._received
         if received is None and isinstance(error, SystemExit) and isinstance(error.code, int):
             received = _TOLD.get(error.code)
@@ -60,6 +74,16 @@ class Interruptible:
         self._received = number
         _handle(_end)
         raise KeyboardInterrupt
+
+
+def _handlers() -> dict[int, signal._HANDLER]:
+    return {number: signal.getsignal(number) for number in _ENDING}
+
+
+def _restore(handlers: Mapping[int, signal._HANDLER]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _handle(handler: signal._HANDLER) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from nas.cli.main import app
 from nas.targets import available
+from nas.targets.correction.fit import LEAST_NETWORKS
 from nas.targets.target_files import DEVICES
 from tests.nas.runs import assert_refused, nas, settings, succeeded
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_targets_lists_every_shipped_one():
@@ -98,6 +103,42 @@ def test_wrong_usage(arguments):
     assert "Usage" in given.err
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        ([], 2),
+        *([[name, "--help"], 0] for name in ("run", "profile", "search", "sweep", "train")),
+        *([[name, "--help"], 0] for name in ("export", "report", "spaces", "archive", "targets")),
+        *([["targets", name, "--help"], 0] for name in ("import", "transfer", "check")),
+        (["run"], 2),
+        (["fly"], 2),
+        (["targets", "check", "a.toml", "--recipe", "b", "--space", "c"], 2),
+    ],
+    ids=str,
+)
+def test_how_it_is_called_is_told_without_heavy_libraries(words, code):
+    script = f"""
+import sys
+from nas.__main__ import main
+sys.argv = {["nas", *words]!r}
+try:
+    main()
+except SystemExit as end:
+    assert (end.code or 0) == {code}, end.code
+assert not {{"numpy", "torch", "networkx"}} & {{*sys.modules}}
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_as_few_networks_may_be_asked_for_as_can_be_fitted():
+    codes = [
+        nas("profile", "missing.toml", "--calibrate", str(count)).code
+        for count in (LEAST_NETWORKS - 1, LEAST_NETWORKS)
+    ]
+    assert codes == [2, 1]  # wrong usage; and then, no such recipe
+
+
 def test_help_names_every_command():
     given = nas("--help")
     assert given.code == 0
@@ -114,7 +155,7 @@ def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.cli.main.load_any_recipe", interrupted)
+    monkeypatch.setattr("nas.recipe.table_recipe.load_any_recipe", interrupted)
     given = nas("run", recipe)
     assert given.code == 130
     assert "--resume" in given.err

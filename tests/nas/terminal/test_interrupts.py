@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.terminal.interrupts import Interruptible
+from nas.terminal.interrupts import Interruptible, loading
 
 ROOT = Path(__file__).parents[3]
 # The command line sends itself a signal where an imported module begins.
@@ -57,6 +57,27 @@ def ended(script: str) -> tuple[int, str]:
 def test_while_modules_load(number: signal.Signals, module: str) -> None:
     code, told = ended(AT_IMPORT.format(module=module, number=int(number)))
     assert (code, told) == (128 + number, "stopped\n")
+
+
+def test_a_library_that_loads_cannot_swallow_a_signal() -> None:
+    script = """
+import os, signal
+from nas.terminal.interrupts import Interruptible, loading
+with Interruptible("stopped: kept"), loading():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        print("swallowed")
+"""
+    assert ended(script) == (128 + signal.SIGINT, "stopped\n")
+
+
+def test_after_loading_a_signal_is_handled_as_before() -> None:
+    with Interruptible("stopped: kept"):
+        before = signal.getsignal(signal.SIGINT)
+        with loading():
+            assert signal.getsignal(signal.SIGINT) != before
+        assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

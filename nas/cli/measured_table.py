@@ -1,0 +1,134 @@
+"""What `nas profile` does: measures for a run, a table of its own, or sends kernels elsewhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.profiling.backends import ELSEWHERE, backend_named
+from nas.profiling.elsewhere import write_folder
+from nas.profiling.measured_target import timed_by
+from nas.profiling.onnx_runtime import OnnxRuntime
+from nas.profiling.sampled import sample
+from nas.profiling.table_loop import BUDGET_MS
+from nas.recipe.recipe import load_recipe
+from nas.run.pipeline import run_steps
+from nas.run.steps.profiling import Profiling, kernels_of
+from nas.targets import TargetError, load_target
+from nas.targets.target_files import read_target_file
+from nas.terminal.display import Display
+from search_spaces.space import SearchSpace
+
+THIS_CPU = "this-cpu"
+TABLE = ".csv"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for beyond a recipe; None where nothing is."""
+
+    target: str | None
+    backend: str | None
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    budget_ms: float | None
+    sample: int | None
+    read: Path | None
+    networks: int | None
+
+
+def for_run(source: Path, overrides: list[str], *, out: Path | None, display: Display) -> None:
+    """Measure what a run needs, into its folder."""
+    if source.suffix == ".json":
+        raise TargetError(f"{source} is a space, not a recipe; say where to: --out TABLE{TABLE}")
+    recipe = load_recipe(source, overrides)
+    run_steps(recipe, [], folder=out or source.parent / recipe.name, display=display)
+
+
+def asked_for(
+    source: Path, overrides: list[str], *, out: Path | None, options: Options, display: Display
+) -> None:
+    """Measure a table of its own, or send kernels elsewhere."""
+    base = options.target or THIS_CPU
+    space, threads = _space(source, overrides)
+    if options.backend == ELSEWHERE and options.read is None:
+        _send(base, space, display, folder=out, count=options.sample)
+        return
+    table, described = _files(base, out)
+    asked = Profiling(
+        space=space,
+        base=base,
+        path=table,
+        target_file=described,
+        budget_ms=options.budget_ms or BUDGET_MS,
+        sample=options.sample,
+        networks=options.networks or 0,
+    )
+    if options.read is not None:
+        asked.read(options.read, display)
+        return
+    made = backend_named(
+        options.backend or "onnxruntime",
+        threads=options.threads or threads,
+        device=options.device or "cpu",
+        dtype=options.dtype or "float32",
+        eight_bit_weights=load_target(base).eight_bit_weights,
+    )
+    asked.measure(made, display)
+
+
+def _send(
+    base: str, space: SearchSpace, display: Display, *, folder: Path | None, count: int | None
+) -> None:
+    """Write a folder for another machine."""
+    if folder is None:
+        raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
+    sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
+    for (operator, bits), reason in refused.items():
+        display.say(f"left out: {operator} at {bits} bits; {reason}")
+    made = write_folder(
+        sent if count is None else sample(sent, count),
+        folder=folder,
+        eight_bit_weights=load_target(base).eight_bit_weights,
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    display.say(
+        f"{folder}: {len(made.keys)} kernels, {size / 1e6:.1f} MB. Copy it to the device; there, "
+        "with Python 3.10, numpy and onnxruntime:\n  python measure.py --threads 1"
+    )
+    display.say(
+        f"Copy its results.csv back into {folder}, then run this command with "
+        f"--read {folder} --out TABLE{TABLE}"
+    )
+
+
+def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
+    """The space of a recipe or of a file, and how many threads the recipe profiles with."""
+    if source.suffix != ".json":
+        recipe = load_recipe(source, overrides)
+        return recipe.space.build(recipe.task.load()), recipe.compute.profile_threads
+    if overrides:
+        raise TargetError(f"--set changes a recipe, and {source} is a space; leave it out")
+    return SearchSpace.read(source), 1
+
+
+def _files(base: str, out: Path | None) -> tuple[Path, Path]:
+    """The table and its target file: where it is asked to be, or where a target file says."""
+    if out is None:
+        described = read_target_file(Path(base)) if base.endswith(".toml") else None
+        if described is None or described.provenance != "measured" or described.table is None:
+            raise TargetError(f"say where the table goes: --out TABLE{TABLE}")
+        return Path(base).parent / described.table, Path(base)
+    if not is_table(out) or not NAME.fullmatch(out.stem):
+        raise TargetError(
+            f"--out {out} must name a table NAME{TABLE}; the name is letters, digits, '.', '_', '-'"
+        )
+    return out, out.with_suffix(".toml")
+
+
+def is_table(out: Path | None) -> bool:
+    """Whether a table is asked for, rather than a folder."""
+    return out is not None and out.suffix == TABLE

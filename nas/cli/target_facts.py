@@ -1,0 +1,118 @@
+"""What `nas targets check` tells of a target file, line by line."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nas.recipe.recipe import load_recipe
+from nas.run.plan import THIS_CPU
+from nas.targets import HardwareTarget
+from nas.targets.capability import Bits
+from nas.targets.correction.correction import calibration_of
+from nas.targets.coverage import SpaceCoverage, by_operator, findings, spread, table_of
+from nas.targets.rules import Rules
+from nas.targets.table.latency_table import LatencyTable
+from search_spaces.quant import FULL_PRECISION_BITS
+from search_spaces.space import SearchSpace
+
+SHOWN = 10
+OTHERWISE = {
+    "container": "other bits run in the smallest of these that hold them",
+    "refuse": "other bits are refused",
+}
+
+
+def measuring(target: HardwareTarget, file: str, source: Path) -> str:
+    """The command that measures what a space needs, in the form a shell takes."""
+    words = ["nas", "profile", str(source)]
+    if file != THIS_CPU:
+        words += ["--target", file]
+    if target.provenance != "measured":
+        words += ["--backend", "elsewhere"]
+    return shlex.join(words)
+
+
+def space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
+    """The space that a recipe searches, or that `to_json` wrote."""
+    if is_recipe:
+        made = load_recipe(path)
+        return made.space.build(made.task.load())
+    return SearchSpace.read(path)
+
+
+def about(target: HardwareTarget) -> Iterator[str]:
+    """What the file and its table say, in lines."""
+    yield f"{target.name}: {target.device}; {target.runtime}; {target.provenance}"
+    if target.source:
+        yield f"source: {' '.join(target.source.split())}"
+    notes = {k: text for k, text in target.notes.items() if k not in ("device", "runtime")}
+    yield from (f"{name}: {text}" for name, text in notes.items())
+    alike: defaultdict[tuple[Bits, ...], list[str]] = defaultdict(list)
+    for name, support in target.capability.supports.items():
+        alike[support.bits].append(name)
+    for bits, names in alike.items():
+        yield f"runs {', '.join(names)} at {_listed(bits)} bits"
+    yield OTHERWISE[target.capability.otherwise]
+    yield from _rules(target.rules)
+    if (table := table_of(target)) is not None:
+        yield from _about_table(table)
+    if (calibration := calibration_of(target)) is not None:
+        yield f"calibrated on {calibration.error.networks} networks: {calibration.error}"
+    problems = findings(target)
+    yield from (f"look at this: {problem}" for problem in problems)
+
+
+def _rules(rules: Rules) -> Iterator[str]:
+    """What is not as on a plain device."""
+    if not rules.packed:
+        yield "weights are stored at the bits that compute them"
+    if rules.full_precision_bits != FULL_PRECISION_BITS:
+        yield f"full precision is {rules.full_precision_bits} bits an element"
+    if rules.branches == "max":
+        yield "parallel branches run at once"
+    if rules.same_format:
+        yield f"operands must share a format: {', '.join(sorted(rules.same_format))}"
+    if rules.cast is not None:
+        yield (
+            f"a change of format costs {rules.cast.overhead_us:g} us and the tensor's bytes at "
+            f"{rules.cast.bandwidth_gb_per_s:g} GB/s"
+        )
+    limits = {"in all": rules.memory.total_bytes, "activations": rules.memory.activation_bytes}
+    for what, limit in limits.items():
+        if limit is not None:
+            yield f"at most {limit:,.0f} bytes {what}"
+
+
+def _about_table(table: LatencyTable) -> Iterator[str]:
+    yield f"{len(table.rows)} rows{' with energy' if table.has_energy else ''}"
+    for operator, counts in sorted(by_operator(table).items()):
+        listed = ", ".join(f"{count} at {bits}" for bits, count in sorted(counts.items(), key=str))
+        yield f"  {operator}: {listed}"
+    if (ratios := spread(table)) is not None:
+        yield f"spread over repetitions: median {ratios[0]:.1%}, worst {ratios[1]:.1%}"
+
+
+def covered(coverage: SpaceCoverage, space: str) -> Iterator[str]:
+    """How the target runs a space, in lines."""
+    present = coverage.wanted - len(coverage.missing)
+    share = present / coverage.wanted if coverage.wanted else 0.0
+    yield f"space {space}: figures for {present} of {coverage.wanted} kernels ({share:.0%})"
+    for (name, given), asked in coverage.contained.items():
+        what = "is refused" if given is None else f"runs at {given}"
+        yield f"  {name} at {_listed(asked)} bits {what}"
+    for option, choices in coverage.refused.items():
+        yield f"  {option}: refused in {_listed(choices)}"
+    for key, near in [*coverage.missing.items()][:SHOWN]:
+        yield f"  no row for {key}"
+        yield from (f"    nearest: {row}" for row in near)
+    if len(coverage.missing) > SHOWN:
+        yield f"  and none for {len(coverage.missing) - SHOWN} more"
+
+
+def _listed(items: Sequence[object]) -> str:
+    """A few items, and how many more there are."""
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(map(str, items[:SHOWN])) + more
