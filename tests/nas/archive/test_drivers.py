@@ -102,7 +102,8 @@ def test_two_drivers_that_propose_the_same_measure_nothing_twice(
         driver.join()
     genotypes = [genotype for _, genotype in log]
     assert len(set(genotypes)) == len(genotypes)
-    assert {name for name, _ in log} == {"a", "b"}
+    if how is asynchronous:  # by batches, equal proposals may always be the other's already
+        assert {name for name, _ in log} == {"a", "b"}
     found = opened(location, space)
     assert 16 <= len(found) <= 17
     assert {e.genotype for e in found.evaluations()} == set(genotypes)
