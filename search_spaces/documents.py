@@ -56,7 +56,7 @@ class UnreadableFile(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a text comes from, for errors: what it is called, and what helps if it is no good."""
+    """The origin of a text, for errors: its name, and the remedy where it cannot be used."""
 
     name: str
     remedy: str

@@ -93,7 +93,7 @@ class Archive:
             self._trials.free([evaluation.genotype for evaluation in checked])
 
     def refresh(self) -> None:
-        """Take in what was written since the last look, by whomever."""
+        """Take in the evaluations that any process has written since the last look."""
         with usable(self.location, read_only=self._read_only):
             new = self._trials.new()
         self._take_in(new)

@@ -1,4 +1,4 @@
-"""The records that an archive writes into a journal: their form, whoever wrote them."""
+"""The form of a journal's records, checked whether this version or another program wrote them."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class DatabaseTrials:
         self._retry(add)
 
     def new(self) -> list[Evaluation]:
-        """What was added since the last call, by whomever, in order."""
+        """The evaluations added by any process since the last call, in order."""
         return self._retry(self._latest)
 
     def reserve(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
@@ -325,7 +325,7 @@ def _mark(
     *,
     read_only: bool = False,
 ) -> None:
-    """Mark a new study with what it is of, and its objective for a dashboard; refuse another's."""
+    """Mark a new study with `marks` and the name of its objective; refuse one of other marks."""
     new = not read_only and not study.get_trials(deepcopy=False)
     for kind, mine in marks.items():
         known = study.user_attrs.get(kind)

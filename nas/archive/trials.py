@@ -40,7 +40,7 @@ class Trials(Protocol):
         ...
 
     def new(self) -> Sequence[Evaluation]:
-        """What was added since the last call, by whomever, in order."""
+        """The evaluations added by any process since the last call, in order."""
         ...
 
     def reserve(self, genotypes: Sequence[Genotype]) -> Sequence[Genotype]:
@@ -98,7 +98,7 @@ class JournalTrials:
             self._records.append_logs([self._record(evaluation) for evaluation in added])
 
     def new(self) -> list[Evaluation]:
-        """What was added since the last call, by whomever, in order."""
+        """The evaluations added by any process since the last call, in order."""
         records = list(self._records.read_logs(self._read))
         found = list(self._evaluations(records))
         self._read += len(records)

@@ -38,7 +38,7 @@ class _Job:
         return f"genotype{'s' * (len(self.left) > 1)} {', '.join(map(str, self.left))}"
 
     def answered(self, given: Sequence[Evaluation]) -> list[Evaluation]:
-        """Of what a worker gave, that which nobody gave before."""
+        """The evaluations of a worker's answer that no other worker has given before."""
         genotypes = {evaluation.genotype for evaluation in given}
         new = [one for one in given if one.genotype in self.left]
         self.left = [genotype for genotype in self.left if genotype not in genotypes]
@@ -234,7 +234,7 @@ class Dispatch:
             self._crew.away[reference] = call.worker, call.begun + self._deadline_s
 
     def _repeat(self, call: _Call, failure: Failure, *, counts: bool = True) -> None:
-        """Let another worker do what one could not, unless that has happened too often."""
+        """Give a genotype that failed on one worker to another, unless it failed too often."""
         job = call.job
         if counts:
             message = f"at {call.worker.where}: {failure.message}"

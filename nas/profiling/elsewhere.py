@@ -191,7 +191,7 @@ class _Named(BaseModel):
 
 
 class _Timed(_Named):
-    """A kernel of a manifest, of which only its name and what it is are read here."""
+    """A kernel of a manifest: its name and its key; other entries are not read here."""
 
     kernel: KernelKey
 

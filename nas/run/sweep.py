@@ -38,7 +38,7 @@ class Job:
 
     @property
     def results(self) -> Results | None:
-        """What it found, where it has ended with this very recipe before."""
+        """The results of this job where it has ended with the same recipe before; else None."""
         files = RunFolder(self.folder)
         files.require_own()
         if not (files.results.exists() and files.recipe.exists()):

@@ -61,7 +61,7 @@ class Advance(Protocol):
 
 
 class Display(Protocol):
-    """Where a run says what it does."""
+    """A place where a run shows its progress and its messages."""
 
     def say(self, what: str | Table) -> None:
         """Show a sentence or a table."""

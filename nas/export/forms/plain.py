@@ -51,7 +51,7 @@ class PlainForm:
         write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The module with its weights; this runs the folder's `model.py`, whoever wrote it."""
+        """The module with its weights; runs the folder's `model.py`, also a stranger's."""
         network = load_network(path)
         stored, metadata = read_weights(path / WEIGHTS)
 

@@ -80,7 +80,7 @@ def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str
 def executed(source: str, path: Path) -> ModuleType:
     """The module that `source` makes; `path` is where it says that it lies.
 
-    This runs `source`, whoever wrote it. Not imported from there: that would leave bytecode.
+    This runs `source`, also a stranger's. Not imported from there: that would leave bytecode.
     """
     module = ModuleType("model")
     module.__file__ = str(path)

@@ -178,7 +178,8 @@ def test_a_link_out_of_the_folder_is_refused(recipe, folder, tmp_path, name):
 def test_a_link_within_it_is_none_of_our_business(folder):
     (folder / "latest.html").symlink_to("report.html")
     (folder / "round").symlink_to("round")
-    RunFolder(folder).require_own()
+    assert RunFolder(folder).require_own() is None, "nothing is refused"
+    assert (folder / "latest.html").is_symlink()
 
 
 def test_a_pipe_in_its_place_is_refused(folder, tmp_path):
