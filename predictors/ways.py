@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import choices_in, resolve
 from search_spaces.graph import Node
-from search_spaces.lookups import Lookup, Table, tabulate
+from search_spaces.lookups import Lookup, Lookups, tabulate
 from search_spaces.ops import Op
 from search_spaces.space import IntArray, SearchSpace
 
@@ -47,7 +47,7 @@ class Ways:
         self._nodes = [_node(address, node, counts) for address, node in graph.items()]
         self._marks = sorted({mark for node in self._nodes for mark in node.marks})
         tables = [table for node in self._nodes for table in node.tables]
-        self._lookup = Lookup(tables, space.column)
+        self._lookup = Lookups(tables, space.column)
         probed = self._all(space.sample_array(np.random.default_rng(0), _PROBES))
         # Those that vary, each once.
         _, first = np.unique(probed, axis=1, return_index=True)
@@ -76,23 +76,23 @@ class _Node:
 
     address: str
     inputs: Sequence[str]
-    there: Table
-    passes: Table
-    marks: Mapping[Mark, Table]
+    there: Lookup
+    passes: Lookup
+    marks: Mapping[Mark, Lookup]
 
     @property
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Lookup, ...]:
         return self.there, self.passes, *self.marks.values()
 
 
-def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Table:
+def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
     """Whether data gets through; an absent node hands on what it reads."""
 
     def passes(picks: dict[str, int]) -> bool:
         return not _is_there(node, picks) or resolve(node.op, picks).passes
 
     if type(node.op).passes is Op.passes:  # no need to look at every combination of its choices
-        return Table((), np.array(True))  # noqa: FBT003
+        return Lookup((), np.array(True))  # noqa: FBT003
     return tabulate(f"whether node {address!r} passes data on", counts, passes, np.bool_)
 
 
@@ -105,7 +105,7 @@ def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
         return _is_there(node, picks)
 
     marks = {  # a closed choice stands at its first option, which is no mark
-        (re.sub(r"\d+", "#", name), rank): Table((name,), np.arange(counts[name]) >= rank)
+        (re.sub(r"\d+", "#", name), rank): Lookup((name,), np.arange(counts[name]) >= rank)
         for name in dict.fromkeys(made.name for made in choices_in(node.op))
         for rank in range(1, counts[name])
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import Choice, choices_in, parts, resolve
 from search_spaces.graph import Graph
-from search_spaces.lookups import Lookup, Table, tabulate
+from search_spaces.lookups import Lookup, Lookups, tabulate
 
 Guard = tuple[Choice[Any], int]
 
@@ -44,12 +44,12 @@ def uses(graph: Graph) -> Iterator[Use]:
         yield from _uses_in(node.op, node.present, ())
 
 
-def activity_tables(graph: Graph) -> dict[str, list[Table]]:
+def activity_tables(graph: Graph) -> dict[str, list[Lookup]]:
     """For every choice that is not always open, tables of which any being true opens it."""
     distinct: dict[str, set[tuple[Any, ...]]] = {}
     for use in uses(graph):
         distinct.setdefault(use.choice.name, set()).add((use.conditions, use.guards))
-    rules: dict[str, list[Table]] = {}
+    rules: dict[str, list[Lookup]] = {}
     for name, places in distinct.items():
         if ((), ()) in places:
             continue
@@ -68,8 +68,8 @@ class Openings:
         rule: Which rule opens each choice, `(choices,)`; number 0 is always true.
     """
 
-    def __init__(self, column: Mapping[str, int], tables: Mapping[str, Sequence[Table]]) -> None:
-        rules: list[Sequence[Table]] = [[Table((), np.array(True))]]  # noqa: FBT003
+    def __init__(self, column: Mapping[str, int], tables: Mapping[str, Sequence[Lookup]]) -> None:
+        rules: list[Sequence[Lookup]] = [[Lookup((), np.array(True))]]  # noqa: FBT003
         numbers: dict[tuple[Any, ...], int] = {}
         self.rule = np.zeros(len(column), dtype=np.intp)
         for name, needed in tables.items():
@@ -78,7 +78,7 @@ class Openings:
                 numbers[content] = len(rules)
                 rules.append(needed)
             self.rule[column[name]] = numbers[content]
-        self._lookup = Lookup([table for needed in rules for table in needed], column)
+        self._lookup = Lookups([table for needed in rules for table in needed], column)
         self._starts = np.cumsum([0, *map(len, rules[:-1])])
 
     def __call__(self, genotypes: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -86,11 +86,11 @@ class Openings:
         return np.logical_or.reduceat(self._lookup(genotypes), self._starts, axis=0)
 
 
-def _always(table: Table) -> bool:
+def _always(table: Lookup) -> bool:
     return not table.choices and bool(table.values[()])
 
 
-def _guard_table(name: str, conditions: tuple[Any, ...], guards: tuple[Guard, ...]) -> Table:
+def _guard_table(name: str, conditions: tuple[Any, ...], guards: tuple[Guard, ...]) -> Lookup:
     met = [*choices_in(conditions), *(guard for guard, _ in guards)]
     counts = {found.name: len(found.options) for found in met}
 
@@ -102,7 +102,7 @@ def _guard_table(name: str, conditions: tuple[Any, ...], guards: tuple[Guard, ..
     return tabulate(f"whether {name!r} is open", counts, holds, np.bool_)
 
 
-def count_networks(counts: dict[str, int], rules: dict[str, list[Table]]) -> int:
+def count_networks(counts: dict[str, int], rules: dict[str, list[Lookup]]) -> int:
     """The number of distinct networks: assignments in which a closed choice stands at its first.
 
     Splits into independent groups of choices and conditions each on a choice that guards others,
@@ -111,7 +111,7 @@ def count_networks(counts: dict[str, int], rules: dict[str, list[Table]]) -> int
     return math.prod(_count_group(group, counts, rules) for group in _independent(counts, rules))
 
 
-def _independent(counts: dict[str, int], rules: dict[str, list[Table]]) -> list[set[str]]:
+def _independent(counts: dict[str, int], rules: dict[str, list[Lookup]]) -> list[set[str]]:
     group_of = {name: {name} for name in counts}
     for name, tables in rules.items():
         for other in {name for table in tables for name in table.choices}:
@@ -122,7 +122,7 @@ def _independent(counts: dict[str, int], rules: dict[str, list[Table]]) -> list[
     return list({id(group): group for group in group_of.values()}.values())
 
 
-def _count_group(group: set[str], counts: dict[str, int], rules: dict[str, list[Table]]) -> int:
+def _count_group(group: set[str], counts: dict[str, int], rules: dict[str, list[Lookup]]) -> int:
     guards = [n for name in sorted(group) for table in rules.get(name, ()) for n in table.choices]
     if not guards:
         return math.prod(counts[name] for name in group)
@@ -131,7 +131,7 @@ def _count_group(group: set[str], counts: dict[str, int], rules: dict[str, list[
     total = 0
     for option in range(counts[pivot]):
         remaining = {name: counts[name] for name in group if name != pivot}
-        narrowed: dict[str, list[Table]] = {}
+        narrowed: dict[str, list[Lookup]] = {}
         for name in sorted(group & rules.keys()):
             verdict = _condition(rules[name], pivot, option)
             if verdict is False:
@@ -142,14 +142,14 @@ def _count_group(group: set[str], counts: dict[str, int], rules: dict[str, list[
     return total
 
 
-def _condition(tables: Sequence[Table], pivot: str, option: int) -> bool | list[Table]:
+def _condition(tables: Sequence[Lookup], pivot: str, option: int) -> bool | list[Lookup]:
     """The rule once `pivot` has picked `option`: always, never, or the tables that remain."""
-    left: list[Table] = []
+    left: list[Lookup] = []
     for table in tables:
         if pivot in table.choices:
             axis = table.choices.index(pivot)
             names = tuple(name for name in table.choices if name != pivot)
-            table = Table(names, table.values.take(option, axis=axis)).minimal()  # noqa: PLW2901
+            table = Lookup(names, table.values.take(option, axis=axis)).minimal()  # noqa: PLW2901
         if _always(table):
             return True
         if table.values.any():

@@ -17,7 +17,7 @@ from search_spaces.choice import choices_in, resolve
 from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
-from search_spaces.lookups import LARGEST_SPACE, Lookup, SpaceTooLarge, Table, merged, tabulate
+from search_spaces.lookups import LARGEST_SPACE, Lookup, Lookups, SpaceTooLarge, merged, tabulate
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import PerChannel, bits_of
 from search_spaces.space import IntArray, SearchSpace
@@ -83,9 +83,9 @@ def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:
 class CompiledCost:
     """A cost of every genotype of a space: called with `(n, choices)`, gives `(n,)`."""
 
-    def __init__(self, space: SearchSpace, tables: Sequence[Table]) -> None:
+    def __init__(self, space: SearchSpace, tables: Sequence[Lookup]) -> None:
         self.tables = merged(tables)
-        self._entries = Lookup(self.tables, space.column)
+        self._entries = Lookups(self.tables, space.column)
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
         """The cost of every row of `(n, choices)`, as `(n,)`."""
@@ -133,7 +133,7 @@ class SpaceKernels:
     def summed(self, by_kernel: FloatArray) -> CompiledCost:
         """The sum of `by_kernel`, `(kernels,)` with 0 for none, over every genotype's kernels."""
         tables = self.tables.values()
-        spread = [Table(table.choices, by_kernel[table.values]).minimal() for table in tables]
+        spread = [Lookup(table.choices, by_kernel[table.values]).minimal() for table in tables]
         return CompiledCost(self.space, spread)
 
     def compile_by_address(self, cost: Callable[[str, Kernel], float]) -> CompiledCost:
@@ -143,12 +143,12 @@ class SpaceKernels:
             kernel = self.kernels[number]
             return 0.0 if kernel is None else cost(address, kernel)
 
-        tables: list[Table] = []
+        tables: list[Lookup] = []
         for address, table in self.tables.items():
             numbers, places = np.unique(table.values, return_inverse=True)
             values = np.array([known(address, number) for number in numbers.tolist()])
             spread = values[places].reshape(table.values.shape)
-            tables.append(Table(table.choices, spread).minimal())
+            tables.append(Lookup(table.choices, spread).minimal())
         return CompiledCost(self.space, tables)
 
     def distinct(self) -> list[Kernel]:
@@ -162,15 +162,15 @@ class SpaceKernels:
             among.append(item)
         return self._known[item]
 
-    def _shape_tables(self) -> dict[str, Table]:
-        tables: dict[str, Table] = {}
+    def _shape_tables(self) -> dict[str, Lookup]:
+        tables: dict[str, Lookup] = {}
         for address, node in self.space.graph.nodes.items():
             reads = [tables[read] for read in node.inputs]
             tables[address] = self._tabulate(address, self._handed_on(address, reads))
         return tables
 
     def _handed_on(
-        self, address: str, reads: Sequence[Table]
+        self, address: str, reads: Sequence[Lookup]
     ) -> Callable[[Mapping[str, int]], int]:
         conditions = self.space.graph.nodes[address].present
 
@@ -182,13 +182,13 @@ class SpaceKernels:
 
         return shape
 
-    def _group_table(self, address: str, layout: Layout) -> Table:
+    def _group_table(self, address: str, layout: Layout) -> Lookup:
         def group(picks: Mapping[str, int]) -> int:
             return self._intern(Groups(layout, picks).ending_at(address), self.groups)
 
         return self._tabulate(address, group)
 
-    def _kernel_table(self, address: str, grouping: Table) -> Table:
+    def _kernel_table(self, address: str, grouping: Lookup) -> Lookup:
         def kernel(picks: Mapping[str, int]) -> int:
             group = self.groups[grouping.at(picks)]
             if group is None:
@@ -200,7 +200,7 @@ class SpaceKernels:
 
         return self._tabulate(address, kernel)
 
-    def _tabulate(self, address: str, value: Callable[[Mapping[str, int]], int]) -> Table:
+    def _tabulate(self, address: str, value: Callable[[Mapping[str, int]], int]) -> Lookup:
         def counted(picks: Mapping[str, int]) -> int:
             found = value(picks)
             self._combinations += 1

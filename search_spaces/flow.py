@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.costs import FloatArray, SpaceKernels
-from search_spaces.lookups import Table
+from search_spaces.lookups import Lookup
 from search_spaces.space import IntArray, SearchSpace
 
 BoolArray = NDArray[np.bool_]
@@ -24,7 +24,7 @@ _CHUNK = 1 << 12  # a chunk's arrays, one row per address, then stay within the 
 
 
 @dataclass(frozen=True, eq=False)
-class Edge:
+class FlowEdge:
     """A tensor on its way from one kernel to another.
 
     Attributes:
@@ -37,7 +37,7 @@ class Edge:
     source: int
     reader: int
     slot: int
-    there: Table
+    there: Lookup
 
 
 class Flow:
@@ -54,19 +54,19 @@ class Flow:
         self.addresses = tuple(kernels.tables)
         place = {address: number for number, address in enumerate(self.addresses)}
         self.edges = tuple(
-            Edge(place[source], place[reader], slot, there)
+            FlowEdge(place[source], place[reader], slot, there)
             for reader in self.addresses
             for slot, source, there in self._read_by(reader)
         )
 
-    def tables(self, by_kernel: NDArray[np.generic]) -> list[Table]:
+    def tables(self, by_kernel: NDArray[np.generic]) -> list[Lookup]:
         """For every address, the entry of `by_kernel` for the kernel there; entry 0 for none."""
         return [
-            Table(table.choices, by_kernel[table.values]).minimal()
+            Lookup(table.choices, by_kernel[table.values]).minimal()
             for table in self.kernels.tables.values()
         ]
 
-    def _read_by(self, reader: str) -> Iterator[tuple[int, str, Table]]:
+    def _read_by(self, reader: str) -> Iterator[tuple[int, str, Lookup]]:
         grouping = self.kernels.grouping[reader]
         reads = defaultdict[tuple[int, str], list[int]](list)
         for number in np.unique(grouping.values).tolist():
@@ -75,7 +75,7 @@ class Flow:
                 reads[slot, source].append(number)
         for (slot, source), numbers in reads.items():
             there = np.isin(grouping.values, numbers)
-            yield slot, source, Table(grouping.choices, there).minimal()
+            yield slot, source, Lookup(grouping.choices, there).minimal()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Rows:
         self._space = space
         self._known: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
-    def of(self, table: Table) -> NDArray[Any]:
+    def of(self, table: Lookup) -> NDArray[Any]:
         """The entry of `table` for every row, `(n,)`; tables over the same choices share work."""
         if table.choices not in self._known:
             index = table.index(self._genotypes, self._space.column)
@@ -143,7 +143,7 @@ class PeakActivation:
         self._elements = flow.tables(tensors.elements)
         self._bytes = flow.tables(np.ceil(tensors.elements * tensors.bits / 8))
         self._free = [bool((t.values == 0).all()) for t in self._bits]
-        self._read = defaultdict[int, list[Edge]](list)
+        self._read = defaultdict[int, list[FlowEdge]](list)
         for edge in flow.edges:
             self._read[edge.source].append(edge)
 
@@ -203,7 +203,7 @@ class Crossings:
         self._counted = {e: counted[e.slot][e.reader] for e in flow.edges if counted}
         self._edges = [edge for edge in flow.edges if self._matters(edge)]
 
-    def _matters(self, edge: Edge) -> bool:
+    def _matters(self, edge: FlowEdge) -> bool:
         """Whether formats can differ there, and whether the slot is meant at all."""
         if edge in self._counted and not self._counted[edge].values.any():
             return False
@@ -211,7 +211,7 @@ class Crossings:
         widths = set(written[written > 0].flat) | set(wanted[wanted > 0].flat)
         return bool(written.any()) and len(widths) > 1
 
-    def costs(self, rows: Rows) -> Iterator[tuple[Edge, FloatArray, FloatArray]]:
+    def costs(self, rows: Rows) -> Iterator[tuple[FlowEdge, FloatArray, FloatArray]]:
         """For every edge where formats can differ: the cost, and the format wanted, each `(n,)`.
 
         The format is 0 where the edge is not there or needs no conversion.
@@ -254,7 +254,7 @@ class LongestPath:
 
     def __init__(self, flow: Flow, costs: FloatArray, crossings: Crossings | None = None) -> None:
         self._costs = flow.tables(costs)
-        self._edges: Sequence[Edge] = flow.edges
+        self._edges: Sequence[FlowEdge] = flow.edges
         self._crossings = crossings
 
     def __call__(self, rows: Rows) -> FloatArray:

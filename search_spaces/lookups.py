@@ -1,4 +1,4 @@
-"""Small tables over few choices: what a value looks like under every combination that matters.
+"""Lookups over few choices: what a value looks like under every combination that matters.
 
 A node's shape or cost depends on a handful of choices. Enumerating those once turns any question
 about a whole population of genotypes into numpy gathers.
@@ -24,7 +24,7 @@ class SpaceTooLarge(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Lookup:
     """`values[i, j, ...]` under option `i` of `choices[0]`, option `j` of `choices[1]`, ..."""
 
     choices: tuple[str, ...]
@@ -34,7 +34,7 @@ class Table:
         """The entry under `picks` (choice name -> option index)."""
         return self.values[tuple(picks[name] for name in self.choices)]
 
-    def minimal(self) -> Table:
+    def minimal(self) -> Lookup:
         """The same table without the choices along which it does not vary."""
         names, values = list(self.choices), self.values
         for axis in reversed(range(values.ndim)):
@@ -42,7 +42,7 @@ class Table:
             if np.equal(values, first).all():
                 values = first.squeeze(axis)
                 del names[axis]
-        return Table(tuple(names), values)
+        return Lookup(tuple(names), values)
 
     def spread(self, choices: Sequence[str]) -> NDArray[Any]:
         """The values with one axis per name in `choices`, broadcastable over those not its own."""
@@ -61,15 +61,15 @@ class Table:
         return index
 
 
-class Lookup:
-    """The entries of many tables for whole populations: one matrix product says where they stand.
+class Lookups:
+    """The entries of many lookups for whole populations: one matrix product says where they stand.
 
     Args:
         tables: At least one.
         column: Choice name -> its column in an array of genotypes.
     """
 
-    def __init__(self, tables: Sequence[Table], column: Mapping[str, int]) -> None:
+    def __init__(self, tables: Sequence[Lookup], column: Mapping[str, int]) -> None:
         self._values = np.concatenate([table.values.ravel() for table in tables])
         sizes = [table.values.size for table in tables]
         self._starts = np.cumsum([0, *sizes[:-1]])[:, None]
@@ -101,7 +101,7 @@ class _Picks(dict[str, int]):
 
 def tabulate(
     what: str, counts: Mapping[str, int], value: Callable[[dict[str, int]], Any], dtype: Any
-) -> Table:
+) -> Lookup:
     """`value(picks)` under every combination of the choices that it looks at.
 
     A choice is met when `value` reads its pick, so one that matters only where a block is present
@@ -128,7 +128,7 @@ def tabulate(
     values = np.empty(tuple(met.values()), dtype=dtype)
     for picks, found in leaves:
         values[tuple(picks.get(name, slice(None)) for name in met)] = found
-    return Table(tuple(met), values).minimal()
+    return Lookup(tuple(met), values).minimal()
 
 
 def _require_small(what: str, met: Mapping[str, int]) -> None:
@@ -141,9 +141,9 @@ def _require_small(what: str, met: Mapping[str, int]) -> None:
         )
 
 
-def merged(tables: Sequence[Table]) -> list[Table]:
+def merged(tables: Sequence[Lookup]) -> list[Lookup]:
     """Fewer tables with the same sum: each joins the first that stays small with it."""
-    result: list[Table] = []
+    result: list[Lookup] = []
     for table in sorted(tables, key=lambda t: -t.values.size):
         for position, host in enumerate(result):
             joined = _joined(host, table)
@@ -155,11 +155,11 @@ def merged(tables: Sequence[Table]) -> list[Table]:
     return result
 
 
-def _joined(host: Table, table: Table) -> Table | None:
+def _joined(host: Lookup, table: Lookup) -> Lookup | None:
     """Both as one table, or None where that would be larger than the cache likes."""
     names = (*host.choices, *(name for name in table.choices if name not in host.choices))
     spread = [one.spread(names) for one in (host, table)]
     size = math.prod(np.broadcast_shapes(*(values.shape for values in spread)))
     if size > max(LARGEST_JOINED, host.values.size):
         return None
-    return Table(names, spread[0] + spread[1])
+    return Lookup(names, spread[0] + spread[1])

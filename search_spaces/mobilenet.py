@@ -71,7 +71,7 @@ MOBILENET_V2: tuple[Stage, ...] = (
 
 
 @dataclass(frozen=True)
-class Block:
+class InvertedResidual:
     """An inverted residual: where it stands and what its nodes share.
 
     Attributes:
@@ -168,7 +168,7 @@ def _blocks(
     depths: tuple[int, ...],
     kernels: Sequence[int],
     expansions: Sequence[int],
-) -> Iterator[Block]:
+) -> Iterator[InvertedResidual]:
     """The blocks of all stages, where `read` channels come in."""
     for s, stage in enumerate(stages):
         width, options = scaled(stage.width, multiplier), stage.depths or depths
@@ -176,7 +176,7 @@ def _blocks(
         for b in range(max(options)):
             here = f"stage{s}.block{b}"
             base = width if b or expand_from == "output" else read
-            yield Block(
+            yield InvertedResidual(
                 here,
                 width,
                 hidden=scaled(base, choice(f"{here}.expansion", expansions)),
@@ -193,7 +193,7 @@ def _blocks(
 def _first_block(graph: Graph, x: str, widths: tuple[Stage, int, int], policy: Policy) -> str:
     """A block without expansion at the precision of the network's edges."""
     stage, read, width = widths
-    block = Block(
+    block = InvertedResidual(
         "first",
         width,
         hidden=None,
@@ -206,7 +206,7 @@ def _first_block(graph: Graph, x: str, widths: tuple[Stage, int, int], policy: P
     return inverted_residual(graph, x, block, policy.edges())
 
 
-def inverted_residual(graph: Graph, x: str, block: Block, policy: Policy) -> str:
+def inverted_residual(graph: Graph, x: str, block: InvertedResidual, policy: Policy) -> str:
     """Append a block that reads `x`; the address of its output.
 
     Sandler et al. 2018, figure 4d: widen, convolve each channel, narrow without a nonlinearity.
@@ -238,7 +238,7 @@ def inverted_residual(graph: Graph, x: str, block: Block, policy: Policy) -> str
 _LAYERS = ("expand", "depthwise", "project")
 
 
-def _squeeze_excite(graph: Graph, x: str, block: Block, policy: Policy) -> str:
+def _squeeze_excite(graph: Graph, x: str, block: InvertedResidual, policy: Policy) -> str:
     """A gate per channel, from the pooled input through a quarter of the channels."""
     if block.hidden is None:
         raise ValueError(f"block {block.address!r} without expansion cannot squeeze and excite")

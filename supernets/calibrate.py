@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.space import Genotype
-from supernets.supernet import Supernet, plan
+from supernets.supernet import Supernet, subnet_of
 
 _SAMPLED_VALUES = 1 << 15
 _TRIED_SUBNETS = 256
@@ -46,7 +46,7 @@ def _covering(supernet: Supernet) -> Iterator[tuple[Genotype, set[str]]]:
     candidates = [space.largest, space.smallest]
     candidates += [space.sample(rng) for _ in range(_TRIED_SUBNETS)]
     for genotype in candidates:
-        found = pending & plan(space, genotype).graph.nodes.keys()
+        found = pending & subnet_of(space, genotype).graph.nodes.keys()
         pending -= found
         if found:
             yield genotype, found

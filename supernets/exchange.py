@@ -21,7 +21,7 @@ from torch import Tensor
 
 from search_spaces.space import Genotype
 from supernets.assemble import Step
-from supernets.supernet import Supernet, plan
+from supernets.supernet import Supernet, subnet_of
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -47,7 +47,7 @@ def exchanged(
         others: What it is compared with, canonical.
     """
     images = images.detach().requires_grad_()
-    steps = plan(supernet.space, genotype).steps
+    steps = subnet_of(supernet.space, genotype).steps
     values: dict[str, Tensor] = {}
     for step in steps:
         values[step.address] = _value(supernet, step, _read(step, values, images))
@@ -79,7 +79,7 @@ class _Base:
         """The sum over nodes of both subnets; those of `other` alone are computed on the way."""
         total = self.images.new_zeros(())
         values = dict(self.values)
-        for step in plan(self.supernet.space, other).steps:
+        for step in subnet_of(self.supernet.space, other).steps:
             own = self.steps.get(step.address)
             if own is not None and _work(own) == _work(step):
                 continue

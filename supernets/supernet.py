@@ -25,7 +25,7 @@ Observer = Callable[[str, int, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Subnet:
     """A resolved graph and its nodes in the order in which they run."""
 
     graph: Graph
@@ -33,10 +33,10 @@ class Plan:
 
 
 @lru_cache(maxsize=1024)
-def plan(space: SearchSpace, genotype: Genotype) -> Plan:
+def subnet_of(space: SearchSpace, genotype: Genotype) -> Subnet:
     """How the subnet of `genotype` runs."""
     graph = space.decode(genotype)
-    return Plan(graph, steps_of(graph))
+    return Subnet(graph, steps_of(graph))
 
 
 class SharedNode(nn.Module):
@@ -160,7 +160,7 @@ class Supernet(nn.Module):
         observe: Observer | None = None,
     ) -> Tensor:
         """`forward` that shows `observe` every input that a quantizer is made for."""
-        current = plan(self.space, tuple(genotype))
+        current = subnet_of(self.space, tuple(genotype))
         values: dict[str, Tensor] = {}
         for step in current.steps:
             shared = self.node(step.address)

@@ -102,7 +102,7 @@ class HeldAnswers(BaseModel):
     whole: int
 
 
-class Held(BaseModel):
+class TrialAttributes(BaseModel):
     """What a trial holds beside its parameters and its value; each metric once more by itself."""
 
     model_config = ConfigDict(extra="allow", strict=True)

@@ -11,7 +11,14 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from nas.archive.records import COMPLETE, MAKE_STUDY, MAKE_TRIAL, Held, HeldAnswers, problem
+from nas.archive.records import (
+    COMPLETE,
+    MAKE_STUDY,
+    MAKE_TRIAL,
+    HeldAnswers,
+    TrialAttributes,
+    problem,
+)
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import Genotype, InvalidGenotype, SearchSpace
@@ -228,7 +235,7 @@ def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
 def restored(genotype: Genotype, attrs: Mapping[str, Any]) -> Evaluation:
     """The evaluation that had these `attributes`."""
     try:
-        held = Held.model_validate(attrs)
+        held = TrialAttributes.model_validate(attrs)
         answers = _read_answers(held.answers)
     except ValidationError as error:
         raise ArchiveError(f"its attributes are not an evaluation's: {problem(error)}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.terminal.display import Table, say
+from nas.terminal.display import TerminalTable, say
 from nas.terminal.interrupts import loading
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def import_table(
         say(f"target: {write(found, called, out)}")
 
 
-def formats() -> Table:
+def formats() -> TerminalTable:
     """Every format with its units, provenance and options."""
     from nas.targets.adapters import ADAPTERS
     from nas.targets.adapters.options import options
 
-    table = Table(("format", "figures are", "units", "options"))
+    table = TerminalTable(("format", "figures are", "units", "options"))
     for name, kind in ADAPTERS.items():
         table.add_row(name, kind.origin, kind.units, ", ".join(options(kind)))
     return table

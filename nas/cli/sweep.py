@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nas.terminal.display import Table, Terminal, say
+from nas.terminal.display import Terminal, TerminalTable, say
 from nas.terminal.interrupts import loading
 
 
@@ -41,7 +41,7 @@ def sweep_command(
     with Terminal() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
-    shown = Table(("run", "seed", "target", "state", "error %", "cost", "test %"))
+    shown = TerminalTable(("run", "seed", "target", "state", "error %", "cost", "test %"))
     for job, outcome in found.items():
         for row in summary(job, outcome):
             cells = ("run", "seed", "target", "state", "error", "cost", "test_accuracy")

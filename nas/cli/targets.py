@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nas.terminal.display import Table, dump, say
+from nas.terminal.display import TerminalTable, dump, say
 from nas.terminal.interrupts import loading
 
 targets_app = typer.Typer(
@@ -30,7 +30,7 @@ def list_targets() -> None:
     with loading():
         from nas.targets import available, load_target
 
-    table = Table(("target", "device", "figures", "costs"))
+    table = TerminalTable(("target", "device", "figures", "costs"))
     for name in available():
         target = load_target(name)
         costs = ", ".join(target.kernel_costs)

@@ -71,7 +71,7 @@ def export_onnx(
     """
     writer = Writer(eight_bit_weights)
     output = _write_nodes(deployed, writer, source_size)
-    model = assemble(writer, deployed.graph, output, metadata=metadata, source_size=source_size)
+    model = model_of(writer, deployed.graph, output, metadata=metadata, source_size=source_size)
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
     return OnnxReport(
@@ -132,7 +132,7 @@ def _clamped_onto(graph: Graph, on_one_grid: set[str]) -> set[str]:
     return {read for a, (read,) in clamps if a in on_one_grid and len(readers[read]) == 1}
 
 
-def assemble(
+def model_of(
     writer: Writer,
     graph: Graph,
     output: str,

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from nas.export.containers import container_for
-from nas.export.onnx_model import assemble, policy_json
+from nas.export.onnx_model import model_of, policy_json
 from nas.export.onnx_operators import Site, write
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights, adds_pairs, moved
@@ -131,4 +131,4 @@ def _frame_bytes(image: Op) -> int:
     for value in _COMMON_SCALARS:
         writer.uint8(value)
     graph = Graph.from_nodes({"input": Node(image)})
-    return assemble(writer, graph, "", metadata=_METADATA).ByteSize()
+    return model_of(writer, graph, "", metadata=_METADATA).ByteSize()

@@ -18,11 +18,11 @@ from typing import Any
 from nas.ort import onnxruntime as ort
 from nas.profiling.timing import (
     GROUP,
-    Job,
     Model,
     Session,
     Start,
     Timed,
+    TimedKernel,
     Timing,
     conditions,
     time_kernels,
@@ -88,7 +88,9 @@ def _kernels(
     start: Start,
     budget_ms: float,
 ) -> dict[str, Timing]:
-    jobs = {e["name"]: Job(e["file"], e["copies"], e["empty"], e["is_cut"]) for e in entries}
+    jobs = {
+        e["name"]: TimedKernel(e["file"], e["copies"], e["empty"], e["is_cut"]) for e in entries
+    }
     empties = {
         name: {int(copies): file for copies, file in by_copies.items()}
         for name, by_copies in manifest["empties"].items()

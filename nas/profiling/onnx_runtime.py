@@ -10,9 +10,9 @@ from nas.profiling.kernel_models import empty_model, is_cut, kernel_model
 from nas.profiling.timing import (
     ROUNDS,
     Empties,
-    Job,
     Session,
     Timed,
+    TimedKernel,
     conditions,
     time_kernels,
     time_networks,
@@ -92,7 +92,7 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
     )
 
 
-def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> Job:
+def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
     """What is timed for a row."""
     quantized = _widths(bits) == {MAXIMUM_BITS} or bits == NARROW
     if is_weight_only(kernel, bits):
@@ -106,7 +106,7 @@ def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> Jo
             weight_bits=NARROW_BITS if bits == NARROW else MAXIMUM_BITS,
             eight_bit_weights=eight_bit_weights,
         )
-    return Job(
+    return TimedKernel(
         model=model,
         copies=COPIES,
         empty=_empty(quantized=quantized),

@@ -21,7 +21,7 @@ from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 
 Kernels = Sequence[tuple[Kernel, Bits]]
-Group = tuple[str, str]  # operator and bits
+OperatorBits = tuple[str, str]  # operator and bits
 _SEED = 0
 
 
@@ -50,7 +50,7 @@ def complete(path: Path, kernels: Kernels) -> LatencyTable:
     """
     table = LatencyTable.read(path)
     measured = {key: row for key, row in table.rows.items() if row.count}
-    models: dict[Group, KernelLatency] = {}
+    models: dict[OperatorBits, KernelLatency] = {}
     predicted: dict[KernelKey, Row] = {}
     for group, members in _grouped(kernels).items():
         keys = [KernelKey.of(kernel, bits) for kernel, bits in members]
@@ -74,7 +74,7 @@ def complete(path: Path, kernels: Kernels) -> LatencyTable:
     return LatencyTable(rows, notes)
 
 
-def described_errors(count: int, models: Mapping[Group, KernelLatency]) -> str:
+def described_errors(count: int, models: Mapping[OperatorBits, KernelLatency]) -> str:
     """How many rows are predicted and how well, in words."""
     errors = "; ".join(
         f"{operator} {bits} {model.error.median:.1%} median, {model.error.tail:.1%} at the 90th "
@@ -88,16 +88,18 @@ def _row(latency_ms: float, model: KernelLatency) -> Row:
     return Row(round(latency_ms, 6), round(latency_ms * model.error.typical, 6), 0)
 
 
-def _grouped(kernels: Iterable[tuple[Kernel, Bits]]) -> dict[Group, list[tuple[Kernel, Bits]]]:
+def _grouped(
+    kernels: Iterable[tuple[Kernel, Bits]],
+) -> dict[OperatorBits, list[tuple[Kernel, Bits]]]:
     """Distinct kernels by operator and bits, the small ones first."""
     distinct = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
-    groups: dict[Group, list[tuple[Kernel, Bits]]] = {}
+    groups: dict[OperatorBits, list[tuple[Kernel, Bits]]] = {}
     for key, (kernel, bits) in sorted(distinct.items(), key=lambda item: log_size(item[1][0])):
         groups.setdefault((key.operator, str(bits)), []).append((kernel, bits))
     return groups
 
 
-def _shares(sizes: Mapping[Group, int], count: int) -> dict[Group, int]:
+def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits, int]:
     """How many of each group: as many as a model needs, the rest in proportion to what is left."""
     shares = {group: min(size, FEWEST) for group, size in sizes.items()}
     spare = count - sum(shares.values())

@@ -125,7 +125,7 @@ Start = Callable[[Model], Timed]
 
 
 @dataclass(frozen=True)
-class Job:
+class TimedKernel:
     """A kernel to be timed.
 
     Attributes:
@@ -151,7 +151,7 @@ class Timing:
 
 
 def time_kernels(
-    jobs: Mapping[str, Job], *, empties: Empties, start: Start, budget_ms: float
+    jobs: Mapping[str, TimedKernel], *, empties: Empties, start: Start, budget_ms: float
 ) -> dict[str, Timing]:
     """Time a few kernels by turns, each less what its call costs without it.
 
@@ -169,7 +169,7 @@ def time_kernels(
     return {name: _timing(job, timed[name], around[job.empty]) for name, job in jobs.items()}
 
 
-def _timing(job: Job, timed: Timed, around: Mapping[int, Timed]) -> Timing:
+def _timing(job: TimedKernel, timed: Timed, around: Mapping[int, Timed]) -> Timing:
     """One copy's share, without the call and without the cut."""
     once, often = around[1].quiet_ms, around[job.copies].quiet_ms
     cut = (often - once) / (job.copies - 1)

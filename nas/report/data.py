@@ -38,7 +38,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureOrigin:
     """How one figure of the report came about."""
 
     name: str
@@ -344,4 +344,4 @@ class Results:
     evaluated: tuple[Point, ...] = ()
     targets: tuple[TargetResult, ...] = ()
     proxies: Mapping[str, ProxyRank] = field(default_factory=dict)
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[FigureOrigin, ...] = ()

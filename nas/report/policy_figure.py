@@ -15,7 +15,7 @@ _CROWDED, _PACKED = 24, 48
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerSpan:
     """Neighbouring layers whose addresses start alike, from `first` up to and with `last`."""
 
     name: str
@@ -43,13 +43,13 @@ def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
     return figure
 
 
-def groups(addresses: Sequence[str]) -> Iterator[Group]:
+def groups(addresses: Sequence[str]) -> Iterator[LayerSpan]:
     """Runs of addresses with the same first component, shorter ones included."""
     first = 0
     for position in range(1, len(addresses) + 1):
         head = addresses[first].partition(".")[0]
         if position == len(addresses) or addresses[position].partition(".")[0] != head:
-            yield Group(head, first, position - 1)
+            yield LayerSpan(head, first, position - 1)
             first = position
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from nas.report import plots, text
-from nas.report.data import Costs, Figure, Origin, Results, TargetResult
+from nas.report.data import Costs, FigureOrigin, Origin, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.urls import without_secrets
@@ -165,30 +165,34 @@ def origins(results: Results) -> Markup:
     )
 
 
-def _figures(results: Results) -> list[Figure]:
-    known = [Figure("Number of networks", "counted", "Exact: equal networks are counted once.")]
+def _figures(results: Results) -> list[FigureOrigin]:
+    known = [
+        FigureOrigin("Number of networks", "counted", "Exact: equal networks are counted once.")
+    ]
     if results.table is not None:
         how = " ".join([f"Looked up: {results.table.source or 'a table'}.", *results.table.notes])
-        known.append(Figure("Validation error", "imported", how))
+        known.append(FigureOrigin("Validation error", "imported", how))
     else:
         how = "Sums over the subnet's operators."
-        known.append(Figure("MACs, BitOPs, model bytes", "counted", how))
+        known.append(FigureOrigin("MACs, BitOPs, model bytes", "counted", how))
     if results.evaluated and results.table is None:
         how = f"The extracted, recalibrated subnet on the validation split; seed {results.seed}."
-        known.append(Figure("Validation error", "measured", how))
+        known.append(FigureOrigin("Validation error", "measured", how))
     if any(target.predicted_front for target in results.targets):
         how = (
             "Fitted on the subnets measured so far; the spread is the predictor's own uncertainty."
         )
-        known.append(Figure("Predicted error and front", "predicted", how))
+        known.append(FigureOrigin("Predicted error and front", "predicted", how))
     if any(target.chosen and target.chosen.file for target in results.targets):
         how = "The exported file on the test split, which the search never saw."
-        known.append(Figure("Test accuracy", "measured", how))
+        known.append(FigureOrigin("Test accuracy", "measured", how))
     for target in results.targets:
         priced = [name for name in target.objectives if origin_of(target, name) != "counted"]
         names = ", ".join(text.title(name).lower() for name in priced)
         if priced:
-            known.append(Figure(f"{target.name}: {names}", target.provenance.origin, where(target)))
+            known.append(
+                FigureOrigin(f"{target.name}: {names}", target.provenance.origin, where(target))
+            )
     return [*known, *results.figures]
 
 

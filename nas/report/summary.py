@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.durable import write_atomic
 from nas.report import text
 from nas.report.data import FrontPoint, Results, TargetResult
-from nas.terminal.display import Table
+from nas.terminal.display import TerminalTable
 from nas.terminal.untrusted import spreadsheet_cell
 
 _LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
@@ -74,9 +74,9 @@ def _brief(pick: object) -> str:
     return str(pick)
 
 
-def summary_table(results: Results) -> Table:
+def summary_table(results: Results) -> TerminalTable:
     """One line per target for the console: what was chosen, what it costs and how good it is."""
-    shown = Table(
+    shown = TerminalTable(
         ("target", "costs", "front", "cost", "validation error", "test accuracy", "file"),
         title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
         numeric=range(2, 7),

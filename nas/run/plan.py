@@ -18,7 +18,7 @@ from nas.run.experience import Experience, experience_of, kept
 from nas.run.folder import RunFolder
 from nas.targets import HardwareTarget, TargetError, legal, load_target
 from nas.tasks import Task
-from nas.terminal.display import Table
+from nas.terminal.display import TerminalTable
 from search_spaces import costs
 from search_spaces.space import SearchSpace
 from supernets.schedule import schedule
@@ -169,16 +169,16 @@ def cost_ranges(plan: Plan) -> dict[str, CostRange]:
     }
 
 
-def overview(plan: Plan) -> list[Table]:
+def overview(plan: Plan) -> list[TerminalTable]:
     """What will be searched and for whom, as tables for the terminal."""
     size = plan.space.size
     title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
-    space = Table(("cost", "smallest", "median", "largest"), title=title)
+    space = TerminalTable(("cost", "smallest", "median", "largest"), title=title)
     for name, made in cost_ranges(plan).items():
         space.add_row(
             name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
         )
-    targets = Table(("target", "figures", "minimised", "limits", "random subnets within"))
+    targets = TerminalTable(("target", "figures", "minimised", "limits", "random subnets within"))
     unmeasured = plan.unmeasured()
     for target in plan.targets:
         section = plan.section(target)

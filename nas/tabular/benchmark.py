@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 _LARGEST_GRID = 1 << 22
 
 
-class Figure(Protocol):
+class TableFigure(Protocol):
     """The loss or a cost of any network of a table."""
 
     @property
@@ -123,8 +123,8 @@ class Tabular:
 
     name: str
     space: SearchSpace
-    loss: Figure
-    devices: Mapping[str, Mapping[str, Figure]]
+    loss: TableFigure
+    devices: Mapping[str, Mapping[str, TableFigure]]
     rows: int
     exhaustive: bool
     source: str = ""

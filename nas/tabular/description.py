@@ -43,7 +43,7 @@ def _column(given: Any) -> Any:
     return {"column": given} if isinstance(given, str) else given
 
 
-Figure = Annotated[Metric, BeforeValidator(_column)]
+TableFigure = Annotated[Metric, BeforeValidator(_column)]
 
 
 class ChoiceSection(_Section):
@@ -79,10 +79,10 @@ class Description(_Section):
     """The column that says which rows of several files belong together."""
     source: str = ""
     choices: Annotated[Mapping[str, Decided], Field(min_length=1)]
-    loss: Figure
-    costs: Mapping[str, Figure] = {}
+    loss: TableFigure
+    costs: Mapping[str, TableFigure] = {}
     """Costs that are the same on every device."""
-    devices: Mapping[Name, Mapping[str, Figure]] = {}
+    devices: Mapping[Name, Mapping[str, TableFigure]] = {}
     """Costs by device; without any, there is one called like the table."""
     duplicates: Literal["refuse", "mean"] = "refuse"
     missing: Literal["refuse", "extra-trees"] = "refuse"

@@ -28,7 +28,7 @@ from search_spaces.space import IntArray
 
 PopulationCost = Callable[[IntArray], FloatArray]
 ComputesIn = Callable[[Kernel], Bits | None]
-Figure = Callable[[Kernel, Bits], float]
+KernelFigure = Callable[[Kernel, Bits], float]
 
 _US_IN_MS = 1e-3
 _PER_MS = 1e6  # one G/s, per millisecond
@@ -81,7 +81,7 @@ class NetworkCosts:
         """The kernels that the device runs, each with the bits that it computes in."""
         return [(kernel, bits) for kernel, bits in self._runs if bits is not None]
 
-    def all(self, figures: Mapping[str, Figure]) -> dict[str, PopulationCost]:
+    def all(self, figures: Mapping[str, KernelFigure]) -> dict[str, PopulationCost]:
         """Every cost by name: the `figures` of kernels, and what they need in memory."""
         each = {name: self._each(priced(figure)) for name, figure in figures.items()}
         costs: dict[str, PopulationCost] = {n: self._kernels.summed(v) for n, v in each.items()}
@@ -149,7 +149,7 @@ def executes(kernel: Kernel) -> bool:
     return kernel.op.arity > 0
 
 
-def priced(figure: Figure) -> Callable[[Kernel, Bits | None], float]:
+def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:
     """`figure`, but 0 for the image and infinite for a kernel that has no bits to run in."""
 
     def price(kernel: Kernel, bits: Bits | None) -> float:

@@ -23,7 +23,7 @@ from nas.targets.capability import Bits, Otherwise, parse_bits
 from nas.targets.operator_names import operator_types
 from nas.targets.target import Provenance
 
-Figure = TypeVar("Figure")
+Given = TypeVar("Given")
 TABLE_SUFFIXES = (".csv", ".parquet")
 MOST = 64  # texts about bits, each of which may stand for a thousand pairs
 FULL_PRECISION = {"float32": 32, "float16": 16, "bfloat16": 16}
@@ -34,7 +34,7 @@ def bits_in(texts: Iterable[str]) -> tuple[Bits, ...]:
     return tuple(bits for text in texts for bits in parse_bits(text))
 
 
-def by_bits(figures: Mapping[str, Figure]) -> dict[Bits, Figure]:
+def by_bits(figures: Mapping[str, Given]) -> dict[Bits, Given]:
     """One figure per width, where one is given for a text such as `2..4x8`."""
     return {bits: figure for text, figure in figures.items() for bits in parse_bits(text)}
 
@@ -50,7 +50,7 @@ def _bits(text: str) -> str:
     return text
 
 
-def _once(figures: dict[str, Figure]) -> dict[str, Figure]:
+def _once(figures: dict[str, Given]) -> dict[str, Given]:
     given = Counter(bits_in(figures))
     if repeated := [str(bits) for bits, count in given.items() if count > 1]:
         raise ValueError(f"gives {', '.join(repeated)} more than once; keep one")

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Capability
-from nas.targets.network_costs import Figure, NetworkCosts, PopulationCost, executes, priced
+from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, executes, priced
 from nas.targets.rules import Rules
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
@@ -139,7 +139,7 @@ class HardwareTarget:
             return None
         return max(found, key=_width)
 
-    def _of_kernel(self, figure: Figure) -> KernelCost:
+    def _of_kernel(self, figure: KernelFigure) -> KernelCost:
         price = priced(figure)
         return lambda kernel: price(kernel, self.bits(kernel))
 

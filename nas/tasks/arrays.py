@@ -15,7 +15,7 @@ from typing import IO, Literal
 import numpy as np
 
 from nas.memory import shortage
-from nas.tasks.clean import Array, Labelled, Layout, Source, labelled
+from nas.tasks.clean import Array, DataSource, Labelled, Layout, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
 
@@ -36,7 +36,7 @@ class ArraysTask(SplitSection):
     path: Path
     layout: Layout = "auto"
 
-    def read(self) -> Source:
+    def read(self) -> DataSource:
         """The arrays of the file or folder."""
         arrays = _read_folder(self.path) if self.path.is_dir() else _read_npz(self.path)
         if "x_train" not in arrays:
@@ -44,7 +44,7 @@ class ArraysTask(SplitSection):
                 f"{self.path} holds {sorted(arrays) or 'no array'}; give at least x_train, y_train"
             )
         parts = {s: self._labelled(arrays, s) for s in _SPLITS if f"x_{s}" in arrays}
-        return Source(self.path.stem, **parts)
+        return DataSource(self.path.stem, **parts)
 
     def _labelled(self, arrays: dict[str, Array], split: str) -> Labelled:
         if f"y_{split}" not in arrays:

@@ -30,7 +30,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class DataSource:
     """What a data source holds; splits that it lacks are drawn from its training images."""
 
     name: str

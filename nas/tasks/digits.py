@@ -7,7 +7,7 @@ from typing import Literal, cast
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from nas.tasks.clean import Source, labelled
+from nas.tasks.clean import DataSource, labelled
 from nas.tasks.section import Fraction, SplitSection
 
 
@@ -17,7 +17,7 @@ class DigitsTask(SplitSection):
     kind: Literal["digits"] = "digits"
     validation_fraction: Fraction = 0.2
 
-    def read(self) -> Source:
+    def read(self) -> DataSource:
         """The bundled images."""
         data = cast("Bunch", load_digits())
-        return Source("digits", labelled("digits", data.images, data.target))
+        return DataSource("digits", labelled("digits", data.images, data.target))

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from nas.memory import shortage
-from nas.tasks.clean import Array, Labelled, Source, labelled
+from nas.tasks.clean import Array, DataSource, Labelled, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
 
@@ -32,7 +32,7 @@ class FolderTask(SplitSection):
     image_size: Annotated[int, Field(ge=1)] | None = None
     channels: Literal[1, 3] = 3
 
-    def read(self) -> Source:
+    def read(self) -> DataSource:
         """All images, class names as labels."""
         if not self.path.is_dir():
             raise TaskError(
@@ -40,10 +40,10 @@ class FolderTask(SplitSection):
             )
         name = self.path.resolve().name
         if not (self.path / "train").is_dir():
-            return Source(name, self._images(self.path))
+            return DataSource(name, self._images(self.path))
         splits = ("train", "validation", "test")
         there = [split for split in splits if (self.path / split).is_dir()]
-        return Source(name, **{split: self._images(self.path / split) for split in there})
+        return DataSource(name, **{split: self._images(self.path / split) for split in there})
 
     def _images(self, folder: Path) -> Labelled:
         files = list(_files(folder))

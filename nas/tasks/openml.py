@@ -11,7 +11,7 @@ from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
 from nas.settings.outside import OUTSIDE
-from nas.tasks.clean import Source, labelled
+from nas.tasks.clean import DataSource, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
 
@@ -38,7 +38,7 @@ class OpenMLTask(SplitSection):
     name: Annotated[Name, OUTSIDE]
     cache: Path | None = None
 
-    def read(self) -> Source:
+    def read(self) -> DataSource:
         """The downloaded or cached images."""
         identifier, shape = _SETS[self.name]
         # The parser that is fast needs pandas, which is not among our dependencies.
@@ -57,6 +57,6 @@ class OpenMLTask(SplitSection):
                 'with kind = "arrays" and its path'
             ) from error
         pixels = np.asarray(data.data).astype(np.uint8).reshape(-1, *shape)
-        return Source(
+        return DataSource(
             self.name, labelled(identifier, pixels, data.target.astype(str), layout="nchw")
         )

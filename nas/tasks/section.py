@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from nas.tasks.augment import Augment
-from nas.tasks.clean import Labelled, Source, balanced_order, class_codes, pixel_statistics
+from nas.tasks.clean import DataSource, Labelled, balanced_order, class_codes, pixel_statistics
 from nas.tasks.task import Normalization, Split, Task, TaskError, TrainSplit
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -39,7 +39,7 @@ class SplitSection(BaseModel):
     limit: Annotated[int, Field(ge=2)] | None = None
     augment: Augment = Augment()
 
-    def read(self) -> Source:
+    def read(self) -> DataSource:
         """The images and labels of the source; raises `TaskError`."""
         raise NotImplementedError(f"{type(self).__name__} must define read")
 
@@ -61,7 +61,7 @@ class SplitSection(BaseModel):
             _test=Split(*_tensors(test, mean, std)),
         )
 
-    def _split(self, source: Source) -> tuple[Labelled, Labelled, Labelled]:
+    def _split(self, source: DataSource) -> tuple[Labelled, Labelled, Labelled]:
         rng = np.random.default_rng(self.seed)
         classes = int(source.train.labels.max()) + 1
         train = source.train.at(balanced_order(source.train.labels, rng))
@@ -83,7 +83,7 @@ class SplitSection(BaseModel):
         return train, validation, test
 
 
-def _encoded(source: Source, names: NDArray[np.generic]) -> Source:
+def _encoded(source: DataSource, names: NDArray[np.generic]) -> DataSource:
     """The source with labels 0..k-1 and every split of the same image shape."""
     encoded: dict[str, Labelled] = {}
     for split in ("train", "validation", "test"):

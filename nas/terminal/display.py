@@ -30,7 +30,7 @@ _CONTINUED = "  "
 
 
 @dataclass
-class Table:
+class TerminalTable:
     """A table for the terminal.
 
     Attributes:
@@ -63,7 +63,7 @@ class Advance(Protocol):
 class Display(Protocol):
     """A place where a run shows its progress and its messages."""
 
-    def say(self, what: str | Table) -> None:
+    def say(self, what: str | TerminalTable) -> None:
         """Show a sentence or a table."""
         ...
 
@@ -75,7 +75,7 @@ class Display(Protocol):
 class Silent:
     """Shows nothing: for use from Python and in tests."""
 
-    def say(self, what: str | Table) -> None:
+    def say(self, what: str | TerminalTable) -> None:
         """Say nothing."""
 
     @contextlib.contextmanager
@@ -105,7 +105,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def say(self, what: str | Table) -> None:
+    def say(self, what: str | TerminalTable) -> None:
         """Print above the bars."""
         _print(self._bars.console, what)
 
@@ -120,7 +120,7 @@ class Terminal:
         yield advance
 
 
-def say(what: str | Table) -> None:
+def say(what: str | TerminalTable) -> None:
     """Print a sentence or a table to the standard output."""
     _print(Console(), what)
 
@@ -135,7 +135,7 @@ def dump(document: str) -> None:
     sys.stdout.write(document)
 
 
-def _print(console: Console, what: str | Table) -> None:
+def _print(console: Console, what: str | TerminalTable) -> None:
     if isinstance(what, str):
         console.print(Text(lines(what)), soft_wrap=True)
     else:
@@ -152,7 +152,7 @@ def lines(content: str) -> str:
     return "\n".join([first, *indented])
 
 
-def _drawn(table: Table) -> rich.table.Table:
+def _drawn(table: TerminalTable) -> rich.table.Table:
     title = Text(visible(table.title)) if table.title else None
     drawn = rich.table.Table(title=title, title_justify="left")
     for column, heading in enumerate(table.header):

@@ -52,7 +52,7 @@ class Proxy:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedModule:
     """A module run on copies of its tensors.
 
     Attributes:
@@ -92,8 +92,8 @@ def probe(
     routes: Mapping[Function, Function],
     *,
     dtype: torch.dtype | None = None,
-) -> Iterator[Probe]:
-    """A `Probe` of `module` in evaluation mode with gradients on, and the functions rerouted.
+) -> Iterator[ProbedModule]:
+    """`module` in evaluation mode with gradients on, and the functions rerouted.
 
     Dropout is off; what a batch norm does is up to the routes.
 
@@ -110,7 +110,7 @@ def probe(
     with torch.inference_mode(mode=False), torch.enable_grad(), _Rerouted(routes):
         try:
             module.eval()
-            yield Probe(
+            yield ProbedModule(
                 module,
                 {name: copy(p).requires_grad_() for name, p in module.named_parameters()},
                 {name: copy(buffer) for name, buffer in module.named_buffers()},

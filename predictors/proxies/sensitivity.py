@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.proxy import Probe, probe
+from predictors.proxies.proxy import ProbedModule, probe
 from predictors.proxies.rounding import rounded
 from search_spaces.choice import variants
 from search_spaces.graph import Graph
@@ -92,7 +92,7 @@ def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) 
     return forward
 
 
-def _weight_of(network: Probe, name: str) -> Tensor:
+def _weight_of(network: ProbedModule, name: str) -> Tensor:
     """The one parameter of two or more dimensions inside submodule `name`."""
     inside = {n: p for n, p in network.parameters.items() if n.startswith(f"{name}.")}
     weights = [parameter for parameter in inside.values() if parameter.ndim >= 2]

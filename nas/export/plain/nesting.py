@@ -27,17 +27,17 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Block:
+class Nested:
     """Neighbouring nodes that make one module: what it reads from outside, and its one output."""
 
     name: str
     path: str
-    items: tuple[Leaf | Block, ...]
+    items: tuple[Leaf | Nested, ...]
     reads: tuple[str, ...] = ()
     output: str = ""
 
 
-def blocks_of(graph: Graph) -> Block:
+def blocks_of(graph: Graph) -> Nested:
     """The whole graph as a block of blocks.
 
     Nodes whose addresses share a prefix become a block where they run one behind the other and
@@ -69,10 +69,10 @@ class _Grouping:
     def __post_init__(self) -> None:
         object.__setattr__(self, "readers", self.graph.consumers())
 
-    def block(self, name: str, path: str, addresses: list[str], depth: int) -> Block:
+    def block(self, name: str, path: str, addresses: list[str], depth: int) -> Nested:
         runs = [(key, list(run)) for key, run in groupby(addresses, lambda a: self._key(a, depth))]
         counts = [key for key, _ in runs]
-        items: list[Leaf | Block] = []
+        items: list[Leaf | Nested] = []
         names = Names()
         for key, run in runs:
             whole = len(run) > 1 and counts.count(key) == 1 and len(self._outputs(run)) == 1
@@ -84,7 +84,7 @@ class _Grouping:
         inside = set(addresses)
         reads = [r for a in addresses for r in self.graph.nodes[a].inputs if r not in inside]
         (output,) = self._outputs(addresses)
-        return Block(name, path, tuple(items), tuple(dict.fromkeys(reads)), output)
+        return Nested(name, path, tuple(items), tuple(dict.fromkeys(reads)), output)
 
     def _key(self, address: str, depth: int) -> tuple[str, str]:
         """What neighbours share to be in one block; a node of this level shares it with none."""
@@ -122,7 +122,7 @@ class Attributes:
 
 
 def _place(
-    block: Block,
+    block: Nested,
     graph: Graph,
     path: str,
     layers: dict[str, str],
@@ -130,7 +130,7 @@ def _place(
 ) -> None:
     names = Names(item.name for item in block.items)
     for item in block.items:
-        if isinstance(item, Block):
+        if isinstance(item, Nested):
             _place(item, graph, f"{path}{item.name}.", layers, quantizers)
             continue
         layers[item.address] = path + item.name
@@ -160,13 +160,13 @@ class Names:
 _MODULE = ("Network", "Quantize", "Path", "Tensor", "WEIGHTS")
 
 
-def class_names(whole: Block) -> dict[str, str]:
+def class_names(whole: Nested) -> dict[str, str]:
     """The name of every block's class, by the block's path; that of the whole is `Network`."""
     names = Names(_MODULE)
     found = {whole.path: "Network"}
     waiting = [whole]
     while waiting:
-        blocks = [item for item in waiting.pop().items if isinstance(item, Block)]
+        blocks = [item for item in waiting.pop().items if isinstance(item, Nested)]
         for block in blocks:
             words = re.split(r"[._]+", block.path)
             found[block.path] = names.fresh("".join(word[:1].upper() + word[1:] for word in words))

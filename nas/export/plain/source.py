@@ -12,7 +12,7 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import GraphAppendingTracer
 
 from nas.export.containers import ExportError
-from nas.export.plain.nesting import Attributes, Block, Leaf, Names, Slot, blocks_of, class_names
+from nas.export.plain.nesting import Attributes, Leaf, Names, Nested, Slot, blocks_of, class_names
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
@@ -83,10 +83,10 @@ class _Printer:
     class_names: Mapping[str, str]
     resizes: bool
 
-    def classes(self, block: Block) -> list[str]:
+    def classes(self, block: Nested) -> list[str]:
         """The classes of the blocks inside, then that of `block`."""
         inner = [
-            text for item in block.items if isinstance(item, Block) for text in self.classes(item)
+            text for item in block.items if isinstance(item, Nested) for text in self.classes(item)
         ]
         return [*inner, _Class(self, block).text()]
 
@@ -101,7 +101,7 @@ class _Printer:
 class _Class:
     """One class: the lines of its `__init__` and of its `forward`."""
 
-    def __init__(self, printer: _Printer, block: Block) -> None:
+    def __init__(self, printer: _Printer, block: Nested) -> None:
         self.printer, self.block = printer, block
         self.variables = Names()
         self.made: list[str] = []
@@ -115,7 +115,7 @@ class _Class:
 
     def text(self) -> str:
         for position, item in enumerate(self.block.items):
-            if isinstance(item, Block):
+            if isinstance(item, Nested):
                 self._block(item)
             else:
                 self._leaf(item, self.block.items[position + 1 : position + 2])
@@ -135,12 +135,12 @@ class _Class:
         ]
         return "\n".join(lines) + "\n"
 
-    def _block(self, block: Block) -> None:
+    def _block(self, block: Nested) -> None:
         self.made.append(f"self.{block.name} = {self.printer.class_names[block.path]}()")
         given = ", ".join(self.values[read] for read in block.reads)
         self._assign(block.output, block.name, f"self.{block.name}({given})")
 
-    def _leaf(self, leaf: Leaf, following: tuple[Leaf | Block, ...]) -> None:
+    def _leaf(self, leaf: Leaf, following: tuple[Leaf | Nested, ...]) -> None:
         printer, address = self.printer, leaf.address
         node = printer.graph.nodes[address]
         given = [
@@ -173,9 +173,9 @@ class _Class:
         self.made.append(f"self.{name} = Quantize({options})")
         return f"self.{name}({value})"
 
-    def _folds(self, address: str, following: tuple[Leaf | Block, ...]) -> bool:
+    def _folds(self, address: str, following: tuple[Leaf | Nested, ...]) -> bool:
         """Whether the only reader is the next line's, and does no more than call one layer."""
-        if not following or isinstance(following[0], Block):
+        if not following or isinstance(following[0], Nested):
             return False
         after = following[0].address
         node = self.printer.graph.nodes[after]

@@ -24,7 +24,7 @@ from nas.saturation import caution
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
-from nas.terminal.display import Display, Table
+from nas.terminal.display import Display, TerminalTable
 from search_spaces.space import SearchSpace
 
 _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
@@ -162,7 +162,7 @@ def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
     return found
 
 
-def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Table:
+def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> TerminalTable:
     """What a table will hold and how long it takes, before any work."""
     keys = {KernelKey.of(kernel, bits): bits for kernel, bits in kernels}
     wanted = Counter((key.operator, str(bits)) for key, bits in keys.items())
@@ -170,7 +170,7 @@ def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Tab
     left = wanted.total() - there.total()
     seconds = left * budget_ms * _AROUND / 1e3
     title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
-    table = Table(("operator", "bits", "kernels", "measured"), title=title)
+    table = TerminalTable(("operator", "bits", "kernels", "measured"), title=title)
     for (operator, bits), count in sorted(wanted.items()):
         table.add_row(operator, bits, str(count), str(there[operator, bits]))
     return table

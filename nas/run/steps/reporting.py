@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.evaluation.evaluation import Evaluation
 from nas.problem.front import measured_front
 from nas.report.data import (
-    Figure,
+    FigureOrigin,
     LatencyBand,
     Point,
     Provenance,
@@ -100,7 +100,7 @@ def _results(
         targets=tuple(targets),
         proxies={} if probe is None else _proxies(probe, found.rows, found.errors),
         figures=tuple(
-            Figure(f"{target.name}: source of its figures", target.provenance, target.source)
+            FigureOrigin(f"{target.name}: source of its figures", target.provenance, target.source)
             for target in plan.targets
             if target.source
         ),

@@ -34,7 +34,7 @@ from nas.search.guided import default_predictor
 from nas.search.loop import search
 from nas.search.named import SEARCHERS
 from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
-from nas.terminal.display import Display, Table
+from nas.terminal.display import Display, TerminalTable
 from search_spaces.space import as_genotypes
 
 
@@ -79,17 +79,17 @@ def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
     return TablePlan(recipe, files, table, targets, Problem(table.space, goals))
 
 
-def table_overview(plan: TablePlan) -> list[Table]:
+def table_overview(plan: TablePlan) -> list[TerminalTable]:
     """What will be searched and for whom, as tables for the terminal."""
     table = plan.table
     title = (
         f"{table.name}: {len(table.space.choices)} choices, {table.space.size:.3g} distinct "
         f"networks, {table.rows:,} rows"
     )
-    choices = Table(("choice", "options"), title=title)
+    choices = TerminalTable(("choice", "options"), title=title)
     for made in table.space.choices:
         choices.add_row(made.name, ", ".join(map(str, made.options)))
-    targets = Table(("target", "minimised", "limits"))
+    targets = TerminalTable(("target", "minimised", "limits"))
     for goal in plan.problem.goals:
         limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
         targets.add_row(goal.name, ", ".join(goal.objectives), limits or "none")

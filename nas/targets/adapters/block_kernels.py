@@ -9,7 +9,7 @@ from nas.targets.adapters.imported import Unmappable
 from nas.targets.adapters.reading import whole
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel, kernels
-from search_spaces.mobilenet import Block, inverted_residual
+from search_spaces.mobilenet import InvertedResidual, inverted_residual
 from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Image, Nonlinearity
 from search_spaces.policy import Policy
 
@@ -23,7 +23,7 @@ _SHAPE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})")
 
 
 @functools.lru_cache(maxsize=4096)
-def block_kernel(channels: int, size: int, block: Block) -> Kernel:
+def block_kernel(channels: int, size: int, block: InvertedResidual) -> Kernel:
     """The one kernel that an inverted residual reading `(channels, size, size)` is."""
     if block.kernel % 2 == 0:
         raise Unmappable(f"kernel = {block.kernel} is even; our convolutions have a middle")

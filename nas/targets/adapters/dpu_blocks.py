@@ -19,7 +19,7 @@ from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
 from nas.targets.capability import Bits
 from search_spaces.kernels import Kernel
-from search_spaces.mobilenet import Block
+from search_spaces.mobilenet import InvertedResidual
 from search_spaces.ops import Nonlinearity
 
 COLUMNS = ("name", "runs", "avg_ms")
@@ -100,7 +100,7 @@ def _block(n: Mapping[str, str]) -> Built:
     made = block_kernel(
         channels,
         size,
-        Block(
+        InvertedResidual(
             "block",
             out,
             hidden=None if expand == 1 else expand * channels,

@@ -20,7 +20,7 @@ from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable
 from nas.targets.capability import Bits
 from search_spaces.kernels import Kernel
-from search_spaces.mobilenet import Block
+from search_spaces.mobilenet import InvertedResidual
 
 _FIELD = re.compile(r"([A-Za-z]+?)_?([0-9]{1,6})")
 Numbers = Mapping[str, int]
@@ -96,7 +96,7 @@ def _block(n: Numbers) -> Kernel:
     return block_kernel(
         n["cin"],
         n["h"],
-        Block(
+        InvertedResidual(
             "block",
             n["cout"],
             hidden=n["cin"] * n["exp"],

@@ -29,7 +29,7 @@ from nas.targets.adapters.imported import (
 from nas.targets.capability import Bits
 from search_spaces.fusion import Pattern
 from search_spaces.kernels import Kernel
-from search_spaces.mobilenet import Block
+from search_spaces.mobilenet import InvertedResidual
 from search_spaces.ops import GlobalPool, Linear, Nonlinearity
 
 FULL = Bits(32, 32)
@@ -178,7 +178,7 @@ def _block(
     made = block_kernel(
         channels,
         size,
-        Block(
+        InvertedResidual(
             "block",
             out,
             hidden=None if hidden == channels else hidden,

@@ -17,7 +17,7 @@ from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
 from nas.targets.capability import Bits
-from search_spaces.mobilenet import Block
+from search_spaces.mobilenet import InvertedResidual
 
 # Candidate -> kernel, expansion.
 CANDIDATES = {"0": (3, 3), "1": (3, 6), "2": (5, 3), "3": (5, 6)}
@@ -75,7 +75,7 @@ def _entry(where: str, record: tuple[str, str, object]) -> Item:
     made = block_kernel(
         channels,
         size,
-        Block(
+        InvertedResidual(
             "block",
             width,
             hidden=channels * expansion,

@@ -19,7 +19,7 @@ from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable
 from nas.targets.capability import Bits
-from search_spaces.mobilenet import Block
+from search_spaces.mobilenet import InvertedResidual
 
 COLUMNS = ("in_size", "in_ch", "se_ch", "out_ch", "kernel", "stride", "act", "mid_ch", "latency_ms")
 _KEY = re.compile(r"MBInvertedResBlock_(\d+)_(\d+)_(\d+)_(\d+)_k(\d+)_s(\d+)_(\w+)", re.ASCII)
@@ -68,7 +68,7 @@ class TfNas:
         kernel = block_kernel(
             n["in_ch"],
             n["in_size"],
-            Block(
+            InvertedResidual(
                 "block",
                 n["out_ch"],
                 hidden=n["mid_ch"],

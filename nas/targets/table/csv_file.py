@@ -91,11 +91,11 @@ def parse(text: str) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
         missing = f"line {start + 1}: no header; the columns are {','.join(REQUIRED_COLUMNS)}"
         return {}, notes, [*problems, missing]
     rows = ((n, _cells(words)) for n, words in enumerate(lines[start + 1 :], start + 2))
-    found, wrong = assemble(_cells(lines[start]), rows, header=start + 1)
+    found, wrong = read_rows(_cells(lines[start]), rows, header=start + 1)
     return found, notes, [*problems, *wrong]
 
 
-def assemble(
+def read_rows(
     columns: Sequence[str], cells: Iterable[tuple[int, Sequence[str]]], *, header: int
 ) -> tuple[dict[KernelKey, Row], list[str]]:
     """The rows of a table of texts, and every problem with its line number.

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from nas.durable import require_size
 from nas.targets.errors import TargetError
-from nas.targets.table.csv_file import COLUMNS, ENERGY, KEY_COLUMNS, assemble
+from nas.targets.table.csv_file import COLUMNS, ENERGY, KEY_COLUMNS, read_rows
 from nas.targets.table.rows import KernelKey, Row
 
 MAXIMUM_BYTES = 1 << 28
@@ -48,7 +48,7 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
     except (pyarrow.ArrowException, OverflowError) as error:
         raise ValueError(f"it is no Parquet file that holds a table: {error}") from error
     cells = enumerate(zip(*columns, strict=True), 1)
-    rows, problems = assemble(table.column_names, cells, header=0)
+    rows, problems = read_rows(table.column_names, cells, header=0)
     metadata = table.schema.metadata or {}
     notes = _notes(metadata)
     if not problems and metadata.get(_DIGEST, known := _digest(rows, notes)) != known:

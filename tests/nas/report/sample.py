@@ -16,7 +16,7 @@ from nas.report.data import (
     CostRange,
     Estimate,
     ExportedFile,
-    Figure,
+    FigureOrigin,
     FrontPoint,
     HypervolumePoint,
     LatencyBand,
@@ -213,7 +213,7 @@ def sample(*, count: int = 240, seed: int = 7, stages: int = 5) -> Results:
             "jacobian covariance": ProxyRank("higher", -0.08, 64),
         },
         figures=(
-            Figure("Proxies", "measured", "On the first batch of 64 subnets, one minibatch."),
+            FigureOrigin("Proxies", "measured", "On the first batch of 64 subnets, one minibatch."),
         ),
     )
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nas.report.data import Figure, LayerPolicy
+from nas.report.data import FigureOrigin, LayerPolicy
 from nas.report.html import html, render
 from nas.report.markup import Markup, html_of, table, tag
 from nas.report.sections import anchor
@@ -114,7 +114,7 @@ def test_names_cannot_inject_markup(results):
         recipe={EVIL: EVIL},
         versions={EVIL: EVIL},
         proxies={EVIL: results.proxies["macs"]},
-        figures=(Figure(EVIL, "measured", EVIL),),
+        figures=(FigureOrigin(EVIL, "measured", EVIL),),
         space=replace(results.space, name=EVIL),
         targets=(
             replace(first, name=EVIL, notes=(EVIL,), chosen=chosen, references=references),

@@ -11,7 +11,7 @@ import pytest
 
 import nas
 from nas.cli.main import main
-from nas.terminal.display import Table, Terminal, complain, say
+from nas.terminal.display import Terminal, TerminalTable, complain, say
 from nas.terminal.untrusted import spreadsheet_cell, visible
 
 EVIL = "[/x][red]:smile: \x1b[31m\x9b2J\r\x07\x7f\u202e\u200b\u2028\ufeff\udc80"
@@ -33,7 +33,7 @@ def test_what_has_no_shape_is_shown_by_its_escape() -> None:
 
 
 def test_all_that_is_said_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    table = Table((EVIL, "b"), title=EVIL)
+    table = TerminalTable((EVIL, "b"), title=EVIL)
     table.add_row(EVIL, "two\nlines")
     say(EVIL)
     say(table)
