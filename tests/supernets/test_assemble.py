@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.export.plain.source import source_of
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Image, Linear
+from search_spaces.ops import Activation, Add, Image, Input, Linear
 from search_spaces.space import SearchSpace
 from supernets.assemble import assemble, module_name, scale_name, steps_of
 from supernets.supernet import Supernet
@@ -77,3 +77,16 @@ def test_an_address_may_be_called_like_a_part_of_torch(address):
     supernet = Supernet(SearchSpace(graph), seed=0)
     assert supernet(torch.ones(1, 1, 4, 4), ()).shape == (1, 2)
     assert supernet.node(address) is supernet.node(address)
+
+
+def test_a_network_reads_one_tensor_per_source():
+    nodes = {
+        "left": Node(Input((2, 3))),
+        "right": Node(Input((2, 3))),
+        "sum": Node(Add(), ("right", "left")),
+    }
+    graph = Graph.from_nodes(nodes)
+    module = assemble(steps_of(graph), tensors, {})
+    left, right = torch.rand(4, 2, 3), torch.rand(4, 2, 3)
+    assert graph.shapes()["sum"] == (2, 3)
+    assert torch.equal(module(left, right), left + right)
