@@ -33,6 +33,7 @@ class Conv2d(Op):
     weight: Quant | None = None
     activation: Quant | None = None
     absorbs: ClassVar[bool] = True
+    trained_only: ClassVar[frozenset[str]] = frozenset({"bias"})
 
     def infer(self, *inputs: Shape) -> Shape:
         _, height, width = inputs[0]

@@ -65,11 +65,15 @@ class Op(Spec):
             an operator tells its `affine`.
         absorbs: Whether an operator that folds can fold into this one: a factor and a shift per
             output channel become part of its `weight` and its `bias`.
+        trained_only: Names of the fields that change what is trained, but not what a device runs,
+            such as the `bias` of a convolution, which a device always adds; these fields are no
+            part of a latency row.
     """
 
     arity: ClassVar[int] = 1
     folds: ClassVar[bool] = False
     absorbs: ClassVar[bool] = False
+    trained_only: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def passes(self) -> bool:
