@@ -17,7 +17,7 @@ from nas.export.onnx_operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
 INPUT, OUTPUT = "image", "logits"
@@ -189,5 +189,5 @@ def policy_json(graph: Graph) -> str:
 
 
 def _stated(quant: Quant) -> list[object]:
-    shared = "channel" if isinstance(quant.granularity, PerChannel) else "tensor"
+    shared = "channel" if quant.per_channel else "tensor"
     return [quant.bits, shared, quant.symmetric]
