@@ -199,7 +199,7 @@ class _Evidence:
     def solution(
         self, parameters: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
-        """The whitening matrix of the kernel, the whitened losses, its mean and variance."""
+        """The whitening matrix, the whitened losses, and the mean and variance of the signal."""
         factor = self._decompose(parameters)[3]
         whiten = np.tril(dtrtri(factor, lower=1)[0])
         _, _, level, variance = self._profiled(factor)
