@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from search_spaces.quant import PerChannel, PerTensor, Quant
+from search_spaces.quant import Quant
 
 IntegerArray = NDArray[np.integer]
 
@@ -44,21 +44,6 @@ class Container:
     def bytes_for(self, elements: int) -> int:
         """Stored size of so many codes."""
         return math.ceil(elements * self.bits / 8)
-
-
-def per_channel(quant: Quant) -> bool:
-    """Whether there is one scale per output channel; False where one serves the whole tensor.
-
-    Raises:
-        ExportError: If scales are shared in another way.
-    """
-    kind = type(quant.granularity)
-    if kind not in (PerTensor, PerChannel):
-        raise ExportError(
-            f"no export form holds scales shared as {quant.granularity}; known are PerTensor() and "
-            "PerChannel(), so give the operator one of these"
-        )
-    return kind is PerChannel
 
 
 _BASE_OPSET = 21

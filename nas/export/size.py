@@ -26,7 +26,6 @@ from search_spaces.ops import (
     Op,
     Shape,
 )
-from search_spaces.quant import PerChannel
 from supernets.deployed import Stored
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
@@ -80,7 +79,7 @@ def _content_bytes(op: Op, shape: Shape, weights: EightBitWeights) -> int:
         return (elements + channels) * _FLOAT_BYTES
     container, on_integers = container_for(op.weight), op.activation is not None
     content = container.bytes_for(elements) + channels * _FLOAT_BYTES
-    if isinstance(op.weight.granularity, PerChannel):
+    if op.weight.per_channel:
         content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
         unsigned = adds_pairs(op) and moved(op.weight, weights)
         if not op.weight.symmetric or (on_integers and (unsigned or isinstance(op, Linear))):

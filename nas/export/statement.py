@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from nas.export.containers import ExportError, per_channel
+from nas.export.containers import ExportError
 from search_spaces.graph import Graph
 from search_spaces.ops import Shape
 from search_spaces.quant import Quant
@@ -46,7 +46,7 @@ def policy_json(graph: Graph) -> str:
 
 
 def _stated(quant: Quant) -> list[object]:
-    return [quant.bits, "channel" if per_channel(quant) else "tensor", quant.symmetric]
+    return [quant.bits, "channel" if quant.per_channel else "tensor", quant.symmetric]
 
 
 def only_source(deployed: Deployed) -> tuple[str, Shape]:

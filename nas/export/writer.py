@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray, container_for, integers
 from nas.saturation import MOVED_BY, EightBitWeights, moved
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Clamp = tuple[float, float]
@@ -214,7 +214,7 @@ class Writer:
 
 def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
     """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
-    alone = tensor.scale.size == 1 and not isinstance(tensor.quant.granularity, PerChannel)
+    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
     return tensor.scale.astype(np.float32).reshape(() if alone else -1)
 
 
