@@ -196,7 +196,7 @@ def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> Flo
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
         for genotype, path in zip(picked, paths, strict=True):
-            export_onnx(deployment(genotype), path, metadata={})
+            export_onnx(deployment(genotype), path)
         return in_turns(paths, backend=OnnxRuntime())
 
 

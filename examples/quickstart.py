@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
         print(f"{latency:.3f} ms  {found.metrics['error']:5.2f} % error  {found.genotype}")
 
     deployed = deployment(front[-1].genotype)
-    written = export_onnx(deployed, folder / "subnet.onnx", metadata={})
+    written = export_onnx(deployed, folder / "subnet.onnx")
     checked = verify(written.path, deployed, *next(task.test_batches(1000)))
     print(f"{written.path}: {written.file_bytes:,} bytes, {checked.file_accuracy:.1f} % on test")
 
