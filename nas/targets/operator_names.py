@@ -1,4 +1,4 @@
-"""Operators by the names that target files and tables call them."""
+"""The names of operators in target files and latency tables."""
 
 from __future__ import annotations
 
