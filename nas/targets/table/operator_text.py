@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -34,14 +33,14 @@ LARGEST = 1 << 63
 _PLAIN = re.compile(r"[\w .-]", re.ASCII)
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def fields_text(spec: Spec) -> str:
     """The fields of a resolved spec as a row writes them, `out=16,kernel=3`.
 
     Raises:
         TargetError: If a field holds something that has no text.
     """
-    return ",".join(_written(spec))
+    values = tuple([getattr(spec, name) for name in written_fields(type(spec))])
+    return _written(type(spec), values, tuple(map(type, values)))
 
 
 def operator_text(op: Op) -> str:
@@ -50,6 +49,7 @@ def operator_text(op: Op) -> str:
     return f"{type(op).__name__}({held})" if held else type(op).__name__
 
 
+@functools.cache
 def written_fields(kind: type[Spec]) -> dict[str, Field[Any]]:
     """The fields of a class that a row may write, by name, in their order."""
     hidden = PRECISIONS | kind.trained_only if issubclass(kind, Op) else frozenset[str]()
@@ -62,18 +62,22 @@ def default_of(field: Field[Any]) -> object:
     return field.default if made is MISSING else made()
 
 
-def _written(spec: Spec) -> Iterator[str]:
-    for name, field in written_fields(type(spec)).items():
-        value = getattr(spec, name)
+@functools.lru_cache(maxsize=1 << 16)
+def _written(kind: type[Spec], values: tuple[object, ...], types: tuple[type, ...]) -> str:
+    """The fields of a class, the values of which are given in their order."""
+    del types  # tell True from 1, which are equal
+    given = zip(written_fields(kind).items(), values, strict=True)
+    parts: list[str] = []
+    for (name, field), value in given:
         if value != default_of(field):
             try:
-                yield f"{name}={_text(value)}"
+                parts.append(f"{name}={_text(value)}")
             except ValueError as error:
                 raise TargetError(
-                    f"{type(spec).__name__}.{name} = {value!r} has no text in a latency table: "
-                    f"{error}; give it a number, a text, true, false, nothing, or a tuple or a "
-                    "spec of these"
+                    f"{kind.__name__}.{name} = {value!r} has no text in a latency table: {error}; "
+                    "give it a number, a text, true, false, nothing, or a tuple or a spec of these"
                 ) from error
+    return ",".join(parts)
 
 
 def _text(value: object) -> str:
