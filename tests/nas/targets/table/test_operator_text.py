@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -124,20 +124,14 @@ def test_a_field_at_its_default_is_left_out() -> None:
 
 
 def test_a_field_added_with_a_default_leaves_rows_as_they_are() -> None:
-    @dataclass(frozen=True)
-    class Growing(Op):
-        size: int
+    def growing(*younger: tuple[str, Any, Any]) -> Any:
+        fields = [("size", int), *younger]
+        return make_dataclass("Growing", fields, bases=(Op,), frozen=True)
 
-    written = operator_text(Growing(3))
-
-    @dataclass(frozen=True)
-    class Growing(Op):
-        size: int
-        dilation: int = 1
-        border: tuple[int, ...] = ()
-
-    assert operator_text(Growing(3)) == written
-    assert OperatorReader().behind(written) == (Behind(Growing(3)),)
+    written = operator_text(growing()(3))
+    newer = growing(("dilation", int, field(default=1)), ("border", tuple, field(default=())))
+    assert operator_text(newer(3)) == written
+    assert OperatorReader().behind(written) == (Behind(newer(3)),)
 
 
 def test_precisions_and_what_no_device_sees_are_left_out() -> None:
