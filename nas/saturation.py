@@ -12,7 +12,7 @@ import platform
 from pathlib import Path
 from typing import Literal, get_args
 
-from search_spaces.ops import Conv2d, Linear, Op
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
@@ -42,7 +42,7 @@ def moved(weight: Quant, weights: EightBitWeights) -> bool:
 
 def adds_pairs(op: Op) -> bool:
     """Whether integer kernels of `op` add up products in pairs; depthwise convolutions do not."""
-    return isinstance(op, Conv2d | Linear)
+    return op.mixes_channels
 
 
 def processor_saturates() -> bool:

@@ -19,6 +19,9 @@ Wiring = tuple[tuple[int, ...], ...]
 class Fusion:
     """What a runtime, or a table, takes as one kernel.
 
+    Views (`Op.is_view`) stand in no pattern: a chain goes on across one that alone reads what is
+    before it. Any other view is a kernel of its own, for which a device runs nothing.
+
     Attributes:
         chains: Operator classes that run as one kernel where each node is the only reader of the
             one before it. The other operand of an addition in a chain is a further input.
@@ -28,6 +31,14 @@ class Fusion:
 
     chains: tuple[Pattern, ...] = ()
     regions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        views = sorted({kind.__name__ for chain in self.chains for kind in chain if kind.is_view})
+        if views:
+            raise ValueError(
+                f"fusion patterns name {', '.join(views)}, for which a device runs nothing; leave "
+                "them out: a chain goes on across them"
+            )
 
 
 UNFUSED = Fusion()
@@ -41,11 +52,15 @@ class Group:
         members: Their addresses in execution order; the last one is what others read.
         reads: Addresses of the tensors that come from outside, those of the first member first.
         wiring: As in `Kernel`.
+        origins: For each of `reads`, the address whose kernel wrote the numbers: another one where
+            a view of what several nodes read stands between. None for a kernel of views, which
+            reads nothing.
     """
 
     members: tuple[str, ...]
     reads: tuple[str, ...]
     wiring: Wiring = ()
+    origins: tuple[str, ...] = ()
 
 
 def chained(inputs: int, members: int) -> Wiring:
@@ -161,11 +176,31 @@ class Groups:
                 found += self._readers(reader)
         return found
 
-    def _is(self, address: str, kind: type[Op] | tuple[type[Op], ...]) -> bool:
+    def _op(self, address: str) -> Op:
+        """The operator at `address`, its fields as they are."""
         op = self._nodes[address].op
         while isinstance(op, Choice):
             op = op.options[self._picks[op.name]]
-        return isinstance(op, kind) and address not in self._layout.region_of
+        return op
+
+    def _is(self, address: str, kind: type[Op] | tuple[type[Op], ...]) -> bool:
+        return isinstance(self._op(address), kind) and address not in self._layout.region_of
+
+    def _is_view(self, address: str) -> bool:
+        """Whether nothing runs for a node; within a region it is a member as any other."""
+        return self._op(address).is_view and address not in self._layout.region_of
+
+    def _past_views(self, address: str) -> str:
+        """The node before a row of views that ends at `address` and that nothing else reads."""
+        while self._is_view(address) and len(self._readers(address)) == 1:
+            (address,) = self._reads(address)
+        return address
+
+    def _origin(self, address: str) -> str:
+        """The node that wrote what a reader of `address` gets, past the views between."""
+        while self._is_view(address) and self._anchor(address) == address:
+            (address,) = self._reads(address)
+        return address
 
     def _region(self, address: str) -> tuple[str, ...]:
         """What the result of `address` needs within its region, if that is read from outside."""
@@ -188,6 +223,9 @@ class Groups:
 
     def _candidates(self, address: str) -> list[str]:
         """Nodes at which a chain through `address` may begin, in order."""
+        if self._layout.heads and self._is_view(address):
+            behind = self._only_reader(address)
+            return [] if behind is None else self._candidates(behind)
         if not self._layout.heads or not self._is(address, self._layout.heads):
             return []
         parts = {p[: n + 1] for p in self._layout.chains for n in range(1, len(p))}
@@ -202,8 +240,9 @@ class Groups:
             return {address}
         found = set[str]()
         for read in dict.fromkeys(self._reads(address)):
-            heads = self._back(read, pattern[:-1])
-            if heads and self._readers(read) == [address]:
+            before = self._past_views(read)
+            heads = self._back(before, pattern[:-1])
+            if heads and len(self._readers(before)) == 1 and self._readers(read) == [address]:
                 found |= heads
         return found
 
@@ -228,11 +267,18 @@ class Groups:
             return ()
         chain = [anchor]
         for kind in pattern[1:]:
-            readers = self._readers(chain[-1])
-            if len(readers) != 1 or not self._is(readers[0], kind):
+            behind = self._only_reader(chain[-1])
+            while behind is not None and self._is_view(behind):
+                chain.append(behind)
+                behind = self._only_reader(behind)
+            if behind is None or not self._is(behind, kind):
                 return ()
-            chain.append(readers[0])
+            chain.append(behind)
         return tuple(chain[1:])
+
+    def _only_reader(self, address: str) -> str | None:
+        readers = self._readers(address)
+        return readers[0] if len(readers) == 1 else None
 
     def _wired(self, members: tuple[str, ...]) -> Group:
         reads = [self._reads(member) for member in members]
@@ -245,4 +291,6 @@ class Groups:
         first = tuple(range(len(reads[0])))
         wiring = (first, *(tuple(places[read] for read in slots) for slots in reads[1:]))
         plain = wiring == chained(len(outside), len(members))
-        return Group(members, tuple(outside), () if plain else wiring)
+        views = all(self._op(member).is_view for member in members)
+        origins = () if views else tuple(map(self._origin, outside))
+        return Group(members, tuple(outside), () if plain else wiring, origins)

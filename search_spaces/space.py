@@ -80,7 +80,9 @@ class SearchSpace:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stand for this space in every file made from it."""
-        content = json.dumps(serialize.graph_to_json(self.graph), sort_keys=True)
+        # The 1 began every digest when files had that format; other digits would make of every
+        # archive one of another space.
+        content = json.dumps({"format": 1, **serialize.graph_to_json(self.graph)}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def sample(self, rng: np.random.Generator) -> Genotype:
@@ -182,7 +184,8 @@ class SearchSpace:
 
     def to_json(self) -> str:
         """The whole space as JSON text; `from_json` gives it back."""
-        return json.dumps({"name": self.name, **serialize.graph_to_json(self.graph)}, indent=1)
+        content = {"name": self.name, "format": serialize.FORMAT}
+        return json.dumps({**content, **serialize.graph_to_json(self.graph)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:

@@ -117,11 +117,13 @@ def _resized(graph: Graph, writer: Writer, source_size: int | None) -> str:
 
 
 def _on_one_grid(deployed: Deployed) -> set[str]:
-    """The addresses that are read, and everywhere on one and the same grid."""
+    """The addresses that are read, and everywhere on one and the same grid, also past views."""
     grids: dict[str, set[object]] = {}
-    for address, node in deployed.graph.nodes.items():
+    for address, node in reversed(deployed.graph.nodes.items()):
+        passed = grids.get(address, {None}) if node.op.is_view else set[object]()
         for slot, read in enumerate(node.inputs):
-            grids.setdefault(read, set()).add(deployed.inputs.get((address, slot)))
+            here = passed or {deployed.inputs.get((address, slot))}
+            grids.setdefault(read, set()).update(here)
     return {read for read, found in grids.items() if len(found) == 1 and None not in found}
 
 

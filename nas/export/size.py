@@ -98,6 +98,7 @@ def _surrounding_bytes(
         if not follower.folds:
             scales = _scales(follower, first=1.0 + op.arity)
             value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
+    writer.plain(value)  # a view is written by who reads it
     body = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
     content = _content_bytes(op, (1,) * rank, eight_bit_weights) if rank else 0
     return body.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))

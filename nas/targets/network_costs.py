@@ -145,8 +145,8 @@ class NetworkCosts:
 
 
 def executes(kernel: Kernel) -> bool:
-    """Whether a device runs anything for a kernel; a source of the network's input is no work."""
-    return kernel.op.arity > 0
+    """Whether a device runs anything for a kernel; sources of the input and views are no work."""
+    return any(op.runs for op in kernel.ops)
 
 
 def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:

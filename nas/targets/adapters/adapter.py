@@ -84,7 +84,7 @@ def depthwise(
 
 def classifier(features: int, classes: int) -> Kernel:
     """The last layer, which reads what a global pool leaves: `(features, 1, 1)`."""
-    return Kernel(Linear(classes), (), ((features, 1, 1),))
+    return Kernel(Linear(classes), (), ((features,),))
 
 
 def added(kernel: Kernel, function: Nonlinearity | None = None) -> Kernel:
