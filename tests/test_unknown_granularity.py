@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from nas.export.onnx_model import policy_json
 from nas.export.size import onnx_bytes
 from nas.export.stand_in import stand_in
+from nas.export.statement import policy_json
 from nas.targets import load_target
 from predictors.proxies.rounding import rounded
 from search_spaces.costs import model_bytes

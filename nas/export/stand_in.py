@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nas.export.containers import ExportError
 from search_spaces.graph import Graph
 from search_spaces.ops import Parameter
 from search_spaces.quant import Quant
@@ -22,9 +23,15 @@ def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
 
     Everything that reads one tensor at one precision shares a scale, as in `extract`; a tensor
     that is never negative has its zero point at the lowest code.
+
+    Raises:
+        ExportError: If a norm cannot be folded.
     """
     rng = np.random.default_rng(seed)
-    bare, _ = without_norms(graph)
+    try:
+        bare, _ = without_norms(graph)
+    except ValueError as error:
+        raise ExportError(f"a network of this space cannot leave: {error}") from error
     shapes = bare.shapes()
     positive: dict[str, bool] = {}
     parameters: dict[str, Mapping[str, Stored]] = {}

@@ -66,6 +66,12 @@ class Writer:
         )
         return output
 
+    def rename(self, output: str, name: str) -> None:
+        """Give the tensor `output` another `name`, which no tensor has yet."""
+        for names in (names for node in self.nodes for names in (node.input, node.output)):
+            for place, known in enumerate(names):
+                names[place] = name if known == output else known
+
     def floats(self, values: NDArray[np.floating[Any]]) -> str:
         """A float32 initializer."""
         return self._array(values.astype(np.float32), onnx.TensorProto.FLOAT)

@@ -1,4 +1,4 @@
-"""Operators by the names that target files and tables call them."""
+"""The names of operators in target files and latency tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ def operator_types() -> dict[str, type[Op]]:
 
 
 def row_names() -> frozenset[str]:
-    """What a row of a latency table may call an operator: an activation goes by its function."""
+    """The names that a row of a latency table may use for an operator.
+
+    These are the class names, but an activation has the name of its function, such as `relu`.
+    """
     return frozenset(operator_types()) - {Activation.__name__} | {*get_args(Nonlinearity)}
 
 
