@@ -13,7 +13,7 @@ Kind = TypeVar("Kind", bound=Spec)
 
 def operator_types() -> dict[str, type[Op]]:
     """Every operator that a device can run, by class name."""
-    return {kind.__name__: kind for kind in below(Op) if kind.arity != 0}
+    return {kind.__name__: kind for kind in below(Op) if kind.arity != 0 and not kind.is_view}
 
 
 def below(kind: type[Kind]) -> Iterator[type[Kind]]:

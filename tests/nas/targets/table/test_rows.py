@@ -16,10 +16,16 @@ from search_spaces.ops import (
     Activation,
     Add,
     BatchNorm2d,
+    Concat,
     Conv2d,
     DepthwiseConv2d,
+    Flatten,
     GlobalPool,
     Image,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
     Multiply,
     Op,
     Shape,
@@ -72,6 +78,41 @@ def test_other_wirings_have_other_keys() -> None:
         "Conv2d(out=8,kernel=3)+Add@op0",
         "Conv2d(out=8,kernel=3)@in0+Add@op0",
     ]
+
+
+def test_views_have_no_names_and_no_rows() -> None:
+    image, bits = (8, 2, 2), Bits(8, 8)
+    head = KernelKey.of(Kernel(Flatten(), (Linear(10),), (image,)), bits)
+    assert head == KernelKey.of(Kernel(Linear(10), (), ((32,),)), bits)
+    pooled = KernelKey.of(Kernel(GlobalPool(), (Flatten(), Linear(10)), (image,)), bits)
+    assert (pooled.inputs, pooled.fused) == ("8x2x2", "Linear(out=10)")
+    shapes, wiring = (image, (32,)), ((0,), (0,), (3, 1))
+    ops = (Conv2d(8, 1), (Flatten(), Add()))
+    assert KernelKey.of(Kernel(*ops, shapes, wiring), bits).inputs == "8x2x2+32"
+    assert KernelKey.of(Kernel(*ops, shapes, wiring), bits).fused == "Add@in0@in1"
+    with pytest.raises(TargetError, match=r"runs nothing for Flatten\(start=0\)"):
+        KernelKey.of(Kernel(Flatten(), (), (image,)), bits)
+
+
+def test_a_concatenation_of_three_is_not_one_of_two() -> None:
+    keys = {KernelKey.of(Kernel(Concat(n), (), ((8, 4, 4),) * n), Bits(None, 8)) for n in (2, 3)}
+    assert {(key.fields, key.inputs) for key in keys} == {
+        ("", "8x4x4+8x4x4"),
+        ("arity=3", "8x4x4+8x4x4+8x4x4"),
+    }
+
+
+def test_all_fields_of_a_window_are_told() -> None:
+    def fields(op: Op) -> str:
+        return KernelKey.of(Kernel(op, (), ((8, 9, 9),)), Bits(None, 8)).fields
+
+    assert fields(Conv2d(16, (3, 5), groups=4, padding=(0, 1))) == (
+        "out=16,kernel=[3,5],padding=[0,1],groups=4"
+    )
+    assert fields(MaxPool2d(3, 2, padding=1)) == "kernel=3,stride=2,padding=1"
+    assert fields(DepthwiseConv2d(3, dilation=2)) == "kernel=3,dilation=2"
+    assert fields(LeakyReLU(0.2)) == "negative_slope=0.2"
+    assert fields(LayerNorm()) == ""
 
 
 @dataclass(frozen=True)
