@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas.targets.capability import Bits
 from nas.targets.table.operator_text import written_fields
-from nas.targets.table.rows import KernelKey
+from nas.targets.table.rows import KernelKey, anchor_of
 from search_spaces.kernels import Kernel
 
 LANES = 16  # channels that vector units take at once
@@ -25,8 +25,9 @@ def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
     what is fused behind, stands as one column for every way that there is.
     """
     sizes = np.array([_sizes(kernel) for kernel, _ in kernels])
-    own = written_fields(type(kernels[0][0].op))
-    fields = [_columns([getattr(kernel.op, name) for kernel, _ in kernels]) for name in own]
+    anchors = [anchor_of(kernel) for kernel, _ in kernels]
+    own = written_fields(type(anchors[0]))
+    fields = [_columns([getattr(anchor, name) for anchor in anchors]) for name in own]
     behind = _ways([KernelKey.of(kernel, bits).fused for kernel, bits in kernels])
     return np.hstack([sizes, *fields, behind])
 

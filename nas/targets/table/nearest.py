@@ -41,7 +41,10 @@ class Neighbours:
     def _place(self, key: KernelKey) -> Place:
         """Shapes, bits and batch, the names behind the first operator, and its fields."""
         op = self._reader.operator(key.operator, key.fields)
-        shapes = tuple(tuple(map(int, part.split("x"))) for part in key.inputs.split("+"))
+        shapes = tuple(
+            tuple(int(length) for length in part.split("x") if length)
+            for part in key.inputs.split("+")
+        )
         bits = (key.weight_bits, key.activation_bits, key.batch)
         held = tuple(getattr(op, name) for name in written_fields(type(op)))
         return (shapes, bits, key.fused, held)

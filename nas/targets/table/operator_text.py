@@ -1,8 +1,8 @@
 """Operators as rows of a latency table write them: `Conv2d(out=16,kernel=3)`.
 
-A class and its fields, in the order of the dataclass. Left out are the precisions, which have
-columns of their own, fields that a device does not see, and fields at their defaults: a new field
-with a default changes no row.
+A class and the fields of its canonical form, in the order of the dataclass. Left out are the
+precisions, which have columns of their own, and fields at their defaults: a new field with a
+default changes no row.
 
 A value is a number, `true`, `false`, `null`, `inf`, a word, a text such as `"two words"`, a list
 such as `[3,5]` for a tuple, or another spec such as `Window(size=3)`.
@@ -17,7 +17,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from nas.targets.errors import TargetError
-from search_spaces.choice import Spec
+from search_spaces.choice import Spec, is_open
 from search_spaces.ops import Op
 
 PRECISIONS = frozenset({"weight", "activation"})
@@ -39,8 +39,7 @@ def fields_text(spec: Spec) -> str:
     Raises:
         TargetError: If a field holds something that has no text.
     """
-    values = tuple([getattr(spec, name) for name in written_fields(type(spec))])
-    return _written(type(spec), values, tuple(map(type, values)))
+    return _written(spec, tuple([type(getattr(spec, name)) for name in written_fields(type(spec))]))
 
 
 def operator_text(op: Op) -> str:
@@ -52,7 +51,7 @@ def operator_text(op: Op) -> str:
 @functools.cache
 def written_fields(kind: type[Spec]) -> dict[str, Field[Any]]:
     """The fields of a class that a row may write, by name, in their order."""
-    hidden = PRECISIONS | kind.trained_only if issubclass(kind, Op) else frozenset[str]()
+    hidden = PRECISIONS if issubclass(kind, Op) else frozenset[str]()
     return {f.name: f for f in fields(kind) if f.init and f.name not in hidden}
 
 
@@ -63,19 +62,23 @@ def default_of(field: Field[Any]) -> object:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _written(kind: type[Spec], values: tuple[object, ...], types: tuple[type, ...]) -> str:
-    """The fields of a class, the values of which are given in their order."""
-    del types  # tell True from 1, which are equal
-    given = zip(written_fields(kind).items(), values, strict=True)
+def _written(spec: Spec, types: tuple[type, ...]) -> str:
+    """`fields_text`, once for equal specs; the types of their values tell True from 1."""
+    del types
+    if is_open(spec):
+        raise TargetError(f"{spec} holds a choice that is still open; resolve it first")
+    told = spec.canonical() if isinstance(spec, Op) else spec
     parts: list[str] = []
-    for (name, field), value in given:
+    for name, field in written_fields(type(told)).items():
+        value = getattr(told, name)
         if value != default_of(field):
             try:
                 parts.append(f"{name}={_text(value)}")
             except ValueError as error:
                 raise TargetError(
-                    f"{kind.__name__}.{name} = {value!r} has no text in a latency table: {error}; "
-                    "give it a number, a text, true, false, nothing, or a tuple or a spec of these"
+                    f"{type(told).__name__}.{name} = {value!r} has no text in a latency table: "
+                    f"{error}; give it a number, a text, true, false, nothing, or a tuple or a "
+                    "spec of these"
                 ) from error
     return ",".join(parts)
 

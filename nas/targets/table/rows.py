@@ -130,6 +130,11 @@ def _inputs(kernel: Kernel) -> tuple[Shape, ...]:
     return tuple(seen.get(place, shape) for place, shape in enumerate(kernel.inputs))
 
 
+def anchor_of(kernel: Kernel) -> Op:
+    """The first operator of a kernel that a device runs, in its canonical form."""
+    return _named(kernel)[0].op.canonical()
+
+
 def folds(anchor: Op, op: Op) -> bool:
     """Whether `op`, fused behind `anchor`, disappears into the anchor's weights."""
     return op.folds and anchor.absorbs

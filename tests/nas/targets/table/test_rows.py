@@ -9,7 +9,6 @@ import pytest
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.table.rows import KernelKey
-from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel, kernels
 from search_spaces.ops import (
@@ -144,9 +143,3 @@ def test_a_key_is_told_in_one_line() -> None:
     assert str(KernelKey.of(Kernel(GlobalPool(), (), ((8, 4, 4),)), Bits(None, 8))) == (
         "GlobalPool on 8x4x4, 8 bits, batch 1"
     )
-
-
-def test_a_choice_that_is_still_open_has_no_row() -> None:
-    open_ = Kernel(Conv2d(choice("width", (8, 16)), 3), (), ((8, 4, 4),))
-    with pytest.raises(TargetError, match=r"Conv2d\.out = Choice.* has no text"):
-        KernelKey.of(open_, Bits(8, 8))
