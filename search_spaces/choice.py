@@ -114,18 +114,26 @@ def derived(function: Callable[P, T]) -> Callable[P, T]:
     The function must stand at the top level of a module, since a space file stores its name, and
     its result must depend on its arguments only.
     """
-    name = f"{function.__module__}:{function.__qualname__}"
-    _DERIVED_FUNCTIONS[name] = function
+    return derived_as(f"{function.__module__}:{function.__qualname__}")(function)
 
-    @functools.wraps(function)
-    def lift(*args: P.args, **kwargs: P.kwargs) -> T:
-        if kwargs:
-            raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
-        if any(is_open(argument) for argument in args):
-            return cast("T", Derived(name, tuple(args)))
-        return function(*args)  # pyright: ignore[reportCallIssue]  # no keywords are left
 
-    return lift
+def derived_as(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """`derived` for a function that files know by `name`, wherever its module lies now."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        _DERIVED_FUNCTIONS[name] = function
+
+        @functools.wraps(function)
+        def lift(*args: P.args, **kwargs: P.kwargs) -> T:
+            if kwargs:
+                raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
+            if any(is_open(argument) for argument in args):
+                return cast("T", Derived(name, tuple(args)))
+            return function(*args)  # pyright: ignore[reportCallIssue]  # no keywords are left
+
+        return lift
+
+    return decorate
 
 
 def parts(value: object) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
 from search_spaces.lookups import LARGEST_SPACE, Lookup, Lookups, SpaceTooLarge, merged, tabulate
 from search_spaces.ops import Op, Shape
-from search_spaces.quant import PerChannel, bits_of
+from search_spaces.quant import bits_of
 from search_spaces.space import IntArray, SearchSpace
 
 T = TypeVar("T", bound=Hashable)
@@ -81,7 +81,7 @@ def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
     others = sum(math.prod(parameter.shape) for parameter in held.values()) * PARAMETER_BYTES
     if weight is None:
         return others
-    per_channel = op.weight is not None and isinstance(op.weight.granularity, PerChannel)
+    per_channel = op.weight is not None and op.weight.per_channel
     scales = 0 if op.weight is None else weight.shape[0] if per_channel else 1
     packed = math.ceil(math.prod(weight.shape) * weight_bits / 8)
     return packed + others + scales * SCALE_BYTES

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from search_spaces.ops import Activation, Image, Nonlinearity, Op
+from search_spaces.ops import Activation, Nonlinearity, Op
 
 
 def operator_types() -> dict[str, type[Op]]:
     """Every operator that a device can run, by class name."""
-    return {kind.__name__: kind for kind in _below(Op) if kind is not Image}
+    return {kind.__name__: kind for kind in _below(Op) if kind.arity != 0}
 
 
 def row_names() -> frozenset[str]:

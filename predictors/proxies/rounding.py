@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 
 _SHARES = 24
 _SMALLEST_SHARE = 0.1
@@ -29,7 +29,7 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
     """
     if quant is None:
         return x
-    per_channel = isinstance(quant.granularity, PerChannel)
+    per_channel = quant.per_channel
     aligned = x.detach().movedim(channels, 0) if per_channel else x.detach().unsqueeze(0)
     rows = aligned.flatten(1)
     low, high = quant.code_range
