@@ -147,7 +147,8 @@ class Found:
 def objectives(plan: Plan) -> dict[str, ArrayCost]:
     """What the searches minimise beside the error."""
     latency = plan.problem.goals[0].costs["latency_ms"]
-    return {TABLE: latency, "MACs": plan.counts["macs"], "BitOPs": plan.counts["bitops"]}
+    shared = plan.costs.shared
+    return {TABLE: latency, "MACs": shared["macs"], "BitOPs": shared["bitops"]}
 
 
 def fronts(

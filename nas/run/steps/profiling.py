@@ -32,7 +32,7 @@ _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
 
 def profiled(plan: Plan, display: Display) -> Plan:
     """The plan with every table measured that a target needs, and its limits checked."""
-    for target in plan.unmeasured():
+    for target in plan.unmeasured:
         _warn(target, display)
         with display.stage("profile") as advance:
             profile(
