@@ -39,8 +39,8 @@ from nas.recipe.recipe import Recipe, validate_recipe
 from nas.run.folder import RunFolder
 from nas.run.measuring import deployment_of
 from nas.run.plan import Plan, prepare
-from nas.run.steps.profiling import profiled
 from nas.run.steps.searching import archive_of, evaluator_of
+from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import trained
 from nas.search.guided import Guided
 from nas.search.loop import search

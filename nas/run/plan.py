@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from nas.problem.feasibility import ConstraintError, feasibility
 from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
-from nas.run.experience import Experience, experience_of, kept
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
@@ -22,6 +22,9 @@ from nas.tasks import Task
 from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
 from supernets.schedule import schedule
+
+if TYPE_CHECKING:  # most runs learn from no other, so they need not load what reads archives
+    from nas.run.experience import Experience
 
 THIS_CPU = "this-cpu"
 _SUMMARY_SAMPLES = 2001
@@ -84,6 +87,8 @@ class Plan:
         source, shared = self.recipe.search.transfer, self.recipe.search.archive
         if source is None:
             return None
+        from nas.run.experience import experience_of, kept
+
         if self.files.transfer.exists():
             return kept(self.files.transfer)
         return experience_of(source, databases=() if shared is None else (shared,))

@@ -14,7 +14,7 @@ from nas.run.pipeline import run
 from nas.run.plan import overview, prepare
 from nas.run.steps import preflight
 from nas.run.steps.estimating import estimate
-from nas.run.steps.profiling import profiled
+from nas.run.steps.this_machine import profiled
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.table.latency_table import LatencyTable
