@@ -39,8 +39,8 @@ from nas.recipe.recipe import Recipe, validate_recipe
 from nas.run.folder import RunFolder
 from nas.run.measuring import deployment_of
 from nas.run.plan import Plan, prepare
-from nas.run.steps.profiling import profiled
 from nas.run.steps.searching import archive_of, evaluator_of
+from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import trained
 from nas.search.guided import Guided
 from nas.search.loop import search
@@ -147,7 +147,8 @@ class Found:
 def objectives(plan: Plan) -> dict[str, ArrayCost]:
     """The costs that the searches minimise beside the error, by name."""
     latency = plan.problem.goals[0].costs["latency_ms"]
-    return {TABLE: latency, "MACs": plan.counts["macs"], "BitOPs": plan.counts["bitops"]}
+    shared = plan.costs.shared
+    return {TABLE: latency, "MACs": shared["macs"], "BitOPs": shared["bitops"]}
 
 
 def fronts(

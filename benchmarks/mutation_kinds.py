@@ -12,7 +12,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,7 +135,7 @@ def _probe(samples: Samples, folder: Path) -> None:
 
 def _plan_in(samples: Samples, folder: Path) -> Plan:
     plan = samples.plan
-    return Plan(plan.recipe, RunFolder(folder), plan.task, plan.space, plan.targets)
+    return replace(plan, files=RunFolder(folder))
 
 
 def _history(samples: Samples, folder: Path) -> None:
