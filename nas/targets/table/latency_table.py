@@ -100,21 +100,22 @@ class LatencyTable:
             raise TargetError("this latency table holds no energies; read `costs` for what it has")
         return energy
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` naming every one of `kernels` that has no row, and what is near."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """The kernels that have no row, what is near and the remedy, in words; None if all have."""
         wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
         missing = [key for key in wanted if key not in self.rows]
-        if missing:
-            raise TargetError(
-                f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
-                f"{_first(missing, _with_nearest(self.rows))}\n{self.remedy}"
-            )
+        if not missing:
+            return None
+        return (
+            f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
+            f"{_first(missing, _with_nearest(self.rows))}\n{self.remedy}"
+        )
 
     def _row(self, kernel: Kernel, bits: Bits) -> Row:
-        key = KernelKey.of(kernel, bits)
-        if key not in self.rows:
-            self.require([(kernel, bits)])
-        return self.rows[key]
+        row = self.rows.get(KernelKey.of(kernel, bits))
+        if row is None:
+            raise TargetError(str(self.lacking([(kernel, bits)])))
+        return row
 
 
 def _with_nearest(rows: Iterable[KernelKey]) -> Callable[[KernelKey], str]:
