@@ -13,7 +13,7 @@ import platform
 from pathlib import Path
 from typing import Literal, get_args
 
-from search_spaces.ops import Conv2d, Linear, Op
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
@@ -48,7 +48,7 @@ def moved(weight: Quant, weights: EightBitWeights) -> bool:
 
 def adds_pairs(op: Op) -> bool:
     """Whether integer kernels of `op` add products in pairs; False for depthwise convolutions."""
-    return isinstance(op, Conv2d | Linear)
+    return op.mixes_channels
 
 
 def processor_saturates() -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout, Wiring, chained
+from search_spaces.fusion import UNFUSED, Fusion, Group, Layout, Wiring, chained
 from search_spaces.graph import Graph
+from search_spaces.grouping import Groups
 from search_spaces.ops import Op, Shape
 
 

@@ -44,11 +44,14 @@ def write_network(
 
 
 def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
-    """The addresses that are read, and everywhere on one and the same grid."""
+    """The addresses that are read, and everywhere on one and the same grid, past views too."""
     grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}
-    for address, node in deployed.graph.nodes.items():
+    for address, node in reversed(deployed.graph.nodes.items()):
         for slot, read in enumerate(node.inputs):
-            grids.setdefault(read, set()).add(deployed.inputs.get((address, slot)))
+            own = {deployed.inputs.get((address, slot))}
+            grids.setdefault(read, set()).update(
+                grids.get(address, own) if node.op.is_view else own
+            )
     return {read for read, found in grids.items() if len(found) == 1 and None not in found}
 
 

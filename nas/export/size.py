@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +23,6 @@ from search_spaces.ops import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
-    Linear,
     Op,
     Shape,
 )
@@ -65,24 +65,26 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
     if not kernel.inputs:
         return float(_frame_bytes(kernel.op))
     ranks = tuple(len(shape) for shape in kernel.inputs)
-    shape = kernel.op.weight_shape(*kernel.inputs)
-    content = 0 if shape is None else _content_bytes(kernel.op, shape, eight_bit_weights)
-    rank = 0 if shape is None else len(shape)
-    around = _surrounding_bytes(kernel.op, kernel.fused, ranks, rank, eight_bit_weights)
-    return float(content + around)
+    parts = {name: part.shape for name, part in kernel.op.deployed(*kernel.inputs).items()}
+    held = tuple((name, len(shape)) for name, shape in parts.items())
+    around = _surrounding_bytes(kernel.op, kernel.fused, ranks, held, eight_bit_weights)
+    return float(_content_bytes(kernel.op, parts, eight_bit_weights) + around)
 
 
-def _content_bytes(op: Op, shape: Shape, weights: EightBitWeights) -> int:
-    """The initializers of an operator with a weight of this shape, without their headers."""
-    elements, channels = math.prod(shape), shape[0]
+def _content_bytes(op: Op, parts: Mapping[str, Shape], weights: EightBitWeights) -> int:
+    """The initializers of an operator with parameters of these shapes, without their headers."""
+    floats = {name: math.prod(shape) for name, shape in parts.items()}
     if op.weight is None:
-        return (elements + channels) * _FLOAT_BYTES
+        return sum(floats.values()) * _FLOAT_BYTES
+    elements, shape = floats.pop("weight"), parts["weight"]
+    channels = shape[0]
     container, on_integers = container_for(op.weight), op.activation is not None
-    content = container.bytes_for(elements) + channels * _FLOAT_BYTES
+    content = container.bytes_for(elements) + sum(floats.values()) * _FLOAT_BYTES
     if op.weight.per_channel:
         content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
         unsigned = adds_pairs(op) and moved(op.weight, weights)
-        if not op.weight.symmetric or (on_integers and (unsigned or isinstance(op, Linear))):
+        matrix = len(shape) == len(("out", "in"))
+        if not op.weight.symmetric or (on_integers and (unsigned or matrix)):
             content += (container.computed if on_integers else container).bytes_for(channels)
     return content
 
@@ -92,21 +94,23 @@ def _surrounding_bytes(
     op: Op,
     fused: tuple[Op, ...],
     ranks: tuple[int, ...],
-    rank: int,
+    parts: tuple[tuple[str, int], ...],
     eight_bit_weights: EightBitWeights,
 ) -> int:
     """Nodes, names, headers and the line in the policy, counted on a stand-in of one channel."""
     writer = Writer(eight_bit_weights, named=_NAMES_TAKEN)
     inputs = tuple(Value(writer.fresh("t")) for _ in ranks)
     shapes = tuple((1,) * length for length in ranks)
-    held = _stand_in(op, rank) if rank else {}
+    alone = {name: (1,) * rank for name, rank in parts}
+    held = {name: _stand_in(op, name, shape) for name, shape in alone.items()}
     value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), held))
     for follower in fused:
         if not follower.folds:
             scales = _scales(follower, first=1.0 + op.arity)
             value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
+    writer.plain(value)  # a view is written by who reads it
     body = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
-    content = _content_bytes(op, (1,) * rank, eight_bit_weights) if rank else 0
+    content = _content_bytes(op, alone, eight_bit_weights)
     return body.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
 
 
@@ -122,13 +126,13 @@ def _scales(op: Op, *, first: float = 1.0) -> tuple[ActivationScale | None, ...]
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
-def _stand_in(op: Op, rank: int) -> dict[str, Stored]:
-    bias, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    if op.weight is None:
-        return {"weight": np.zeros((1,) * rank, np.float32), "bias": bias}
-    zero = np.zeros(1, np.int32)
-    weight = IntegerTensor(np.zeros((1,) * rank, np.int32), one, zero, op.weight)
-    return {"weight": weight, "bias": bias if op.activation is None else IntegerBias(zero, one)}
+def _stand_in(op: Op, name: str, shape: Shape) -> Stored:
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.int32)
+    if op.weight is not None and name == "weight":
+        return IntegerTensor(np.zeros(shape, np.int32), one, zero, op.weight)
+    if op.weight is not None and op.activation is not None and name == "bias":
+        return IntegerBias(zero, one)
+    return np.zeros(shape, np.float32)
 
 
 def _frame_bytes(image: Op) -> int:

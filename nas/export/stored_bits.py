@@ -18,8 +18,8 @@ from nas.saturation import pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
-_ON_CODES = {"Cast", "Flatten"}
-WEIGHTED = ("Conv", "Gemm")  # nodes whose second input is a weight
+_ON_CODES = {"Cast", "Flatten", "Reshape"}
+WEIGHTED = ("Conv", "Gemm", "MatMul")  # nodes whose second input is a weight
 
 
 def load(path: str | Path) -> onnx.ModelProto:

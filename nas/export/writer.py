@@ -17,15 +17,24 @@ from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128
 _MATRIX = 2
+_FLAT = (0, -1)
 _UNSIGNED = container_for(Quant(8, symmetric=False))
 
 
 @dataclass(frozen=True)
 class Value:
-    """A float tensor of the file; `clamp` is what its reader has still to cut it to."""
+    """A float tensor of the file, with what its reader has still to do to it.
+
+    Attributes:
+        name: Of the tensor.
+        clamp: What it is to be cut to.
+        shape: What it is to be shaped to behind that, as ONNX's Reshape has it: the batch first, 0
+            for a length that stays, -1 for what is left.
+    """
 
     name: str
     clamp: Clamp | None = None
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -104,30 +113,37 @@ class Writer:
         return name
 
     def plain(self, value: Value) -> str:
-        """The tensor as floats, its clamp done by a node of its own."""
-        if value.clamp is None:
-            return value.name
+        """The tensor as floats, its clamp and its shape done by nodes of their own."""
         if value not in self._readings:
-            low, high = value.clamp
-            self._readings[value] = (
-                self.node("Relu", value.name)
-                if value.clamp == (0.0, np.inf)
-                else self.node("Clip", value.name, self.float32(low), self.float32(high))
-            )
+            self._readings[value] = self._shaped(self._clamped(value), value.shape)
         return self._readings[value]
 
-    def quantized(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
+    def _clamped(self, value: Value) -> str:
+        if value.clamp is None:
+            return value.name
+        if value.clamp == (0.0, np.inf):
+            return self.node("Relu", value.name)
+        return self.node("Clip", value.name, *map(self.float32, value.clamp))
+
+    def _shaped(self, name: str, shape: tuple[int, ...] | None) -> str:
+        if shape is None:
+            return name
+        if shape == _FLAT:
+            return self.node("Flatten", name)
+        return self.node("Reshape", name, self.int64(*shape))
+
+    def quantized(self, value: Value, scale: ActivationScale) -> str:
         """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize.
 
         Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
-        uint8 activations only. `flat` flattens the codes behind the batch axis.
+        uint8 activations only. They get their shape as codes, which keeps kernels fused.
         """
-        key = (value, scale, flat)
+        key = (value, scale)
         if key not in self._readings:
-            self._readings[key] = self._quantize(value, scale, flat=flat)
+            self._readings[key] = self._quantize(value, scale)
         return self._readings[key]
 
-    def _quantize(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
+    def _quantize(self, value: Value, scale: ActivationScale) -> str:
         grid = ActivationGrid.of(scale)
         step = self._scale_of(scale)
         zero = self.uint8(grid.zero_point)
@@ -144,9 +160,7 @@ class Writer:
             code = self.node("Min", code, self.uint8(most))
         if (grid.low, grid.high) != (0, 255):
             code = self.node("Clip", code, self.uint8(grid.low), self.uint8(grid.high))
-        if flat:
-            code = self.node("Flatten", code)
-        return self.node("DequantizeLinear", code, step, zero)
+        return self.node("DequantizeLinear", self._shaped(code, value.shape), step, zero)
 
     def _scale_of(self, scale: ActivationScale) -> str:
         if scale not in self._readings:
@@ -154,7 +168,13 @@ class Writer:
         return self._readings[scale]
 
     def weight(
-        self, tensor: IntegerTensor, address: str, *, integer_kernel: bool, in_pairs: bool = False
+        self,
+        tensor: IntegerTensor,
+        address: str,
+        *,
+        integer_kernel: bool,
+        in_pairs: bool = False,
+        axis: int = 0,
     ) -> str:
         """The weight as stored codes and what turns them to numbers.
 
@@ -167,11 +187,12 @@ class Writer:
         and rejects a 2-bit convolution that it has fused itself (1.31).
 
         Where such a kernel adds up products `in_pairs`, and a pair might be cut off on some
-        processors, codes reach it unsigned (`nas.saturation`).
+        processors, codes reach it unsigned (`nas.saturation`). `axis` is where output channels are
+        to stand: 1 turns a matrix round.
         """
         container = container_for(tensor.quant)
         self.containers[address] = container
-        code = self.codes(tensor.codes, container)
+        code = self.codes(np.moveaxis(tensor.codes, 0, axis), container)
         if integer_kernel and container.bits < container.computed.bits:
             container = container.computed
             code = self.node("Cast", code, to=container.onnx_type)
@@ -180,12 +201,13 @@ class Writer:
             return self._written_out(tensor, code, container)
         if integer_kernel and in_pairs and moved(tensor.quant, self.eight_bit_weights):
             zero = np.full(scale.shape, MOVED_BY)
-            return self._dequantize(self._moved(code), scale, self.codes(zero, _UNSIGNED))
+            code = self._moved(code)
+            return self._dequantize(code, scale, self.codes(zero, _UNSIGNED), axis=axis)
         # QGemm, unlike QLinearConv, is only fused with the zero point written out.
         if tensor.quant.symmetric and not (integer_kernel and tensor.codes.ndim == _MATRIX):
-            return self._dequantize(code, scale)
+            return self._dequantize(code, scale, axis=axis)
         zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
-        return self._dequantize(code, scale, self.codes(zero, container))
+        return self._dequantize(code, scale, self.codes(zero, container), axis=axis)
 
     def _moved(self, code: str) -> str:
         """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
@@ -202,9 +224,9 @@ class Writer:
             value = self.node("Sub", value, self.node("Cast", zero, to=onnx.TensorProto.FLOAT))
         return self.node("Mul", value, self.floats(tensor.scale.reshape(column)))
 
-    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str) -> str:
-        axis: dict[str, Any] = {"axis": 0} if scale.ndim else {}
-        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **axis)
+    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str, axis: int = 0) -> str:
+        along: dict[str, Any] = {"axis": axis} if scale.ndim else {}
+        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **along)
 
     def integer_bias(self, bias: IntegerBias, weight: IntegerTensor) -> str:
         """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""

@@ -229,9 +229,10 @@ class _Model:
         return self.node(
             "Conv",
             inputs,
-            kernel_shape=[op.kernel] * 2,
-            strides=[op.stride] * 2,
-            pads=[op.kernel // 2] * 4,
+            kernel_shape=op.window.kernel,
+            strides=op.window.stride,
+            pads=op.window.padding,
+            dilations=op.window.dilation,
             group=shapes[0][0] // weight[1],
         )
 
@@ -259,6 +260,8 @@ class _Model:
                 return self.node("HardSwish", reads)
             case "hardsigmoid":
                 return self.node("HardSigmoid", reads, alpha=1 / 6, beta=0.5)
+            case _:
+                raise TargetError(f"activation {op.function!r} has no ONNX form to be timed in")
 
     @emit.register
     def _(self, op: Add, reads: list[str], shapes: tuple[Shape, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import singledispatchmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,8 +80,9 @@ class FloatOperators:
     def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
         shape = op.deployed(*shapes)["weight"].shape
         weight, bias = self.tensor(*shape), self.tensor(shape[0])
-        stride, padding, groups = op.stride, op.kernel // 2, shapes[0][0] // shape[1]
-        return lambda x: F.conv2d(x, weight, bias, stride, padding, groups=groups)
+        window, groups = op.window, shapes[0][0] // shape[1]
+        margins = window.margins or (0, 0)
+        return lambda x: F.conv2d(x, weight, bias, window.stride, margins, window.dilation, groups)
 
     @emit.register
     def _(self, op: Linear, shapes: tuple[Shape, ...]) -> Function:
@@ -129,11 +131,13 @@ class Int8Operators:
     def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
         out, within, *_ = op.deployed(*shapes)["weight"].shape
         channels = shapes[0][0]
-        layer = quantized.Conv2d(
-            *(channels, out, op.kernel, op.stride),
-            padding=op.kernel // 2,
-            groups=channels // within,
-        )
+        window: dict[str, Any] = {
+            "kernel_size": op.window.kernel,
+            "stride": op.window.stride,
+            "padding": op.window.margins or (0, 0),
+            "dilation": op.window.dilation,
+        }
+        layer = quantized.Conv2d(channels, out, **window, groups=channels // within)
         return _weighted(layer, op.deployed(*shapes)["weight"].shape)
 
     @emit.register

@@ -93,7 +93,7 @@ def test_an_operator_without_an_onnx_form_is_refused() -> None:
     [
         (SMALL, "QLinearConv"),
         (Kernel(DepthwiseConv2d(5, 2), (BatchNorm2d(), RELU), ((16, 8, 8),)), "QLinearConv"),
-        (Kernel(Linear(10), (), ((16, 1, 1),)), "QGemm"),
+        (Kernel(Linear(10), (), ((16,),)), "QGemm"),
         (Kernel(Add(), (RELU,), ((16, 8, 8),) * 2), "QLinearAdd"),
         (Kernel(Multiply(), (), ((16, 8, 8), (16, 1, 1))), "QLinearMul"),
         (Kernel(GlobalPool(), (), ((16, 8, 8),)), "QLinearGlobalAveragePool"),

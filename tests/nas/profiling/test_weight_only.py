@@ -19,7 +19,7 @@ from search_spaces.ops import Activation, Linear
 from tests.nas.profiling.kernels import FAST, HEAD, SMALL
 
 LAYERS = [
-    Kernel(Linear(32), (), ((64, 1, 1),)),
+    Kernel(Linear(32), (), ((64,),)),
     Kernel(Linear(48), (Activation("hardswish"),), ((33,),)),
     Kernel(Linear(48), (Activation("relu6"),), ((33,),)),
 ]
