@@ -12,7 +12,6 @@ import platform
 from pathlib import Path
 from typing import Literal, get_args
 
-from search_spaces.ops import Conv2d, Linear, Op
 from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
@@ -40,9 +39,14 @@ def moved(weight: Quant, weights: EightBitWeights) -> bool:
     return weight.symmetric and not pair_fits(weight.code_range[1]) and weights == "unsigned"
 
 
-def adds_pairs(op: Op) -> bool:
-    """Whether integer kernels of `op` add up products in pairs; depthwise convolutions do not."""
-    return isinstance(op, Conv2d | Linear)
+def adds_pairs(channels: int, *, groups: int) -> bool:
+    """Whether an integer kernel adds up products in pairs; depthwise convolutions do not.
+
+    Args:
+        channels: How many each output reads: the second axis of the weight.
+        groups: Groups of a convolution; 1 for other operators.
+    """
+    return channels > 1 or groups == 1
 
 
 def processor_saturates() -> bool:

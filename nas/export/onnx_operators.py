@@ -10,9 +10,11 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nas.export.containers import ExportError
+from nas.export.containers import ExportError, container_for
 from nas.export.writer import Value, Writer
+from nas.saturation import adds_pairs
 from search_spaces.ops import (
     Activation,
     Add,
@@ -28,8 +30,6 @@ from search_spaces.ops import (
 )
 from supernets.deployed import Stored, values
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
-
-_LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ def write(op: Op, site: Site) -> Value:
     )
 
 
+def is_writable(op: Op) -> bool:
+    """Whether there is a case of `write` for an operator."""
+    return write.dispatch(type(op)) is not write.dispatch(object)
+
+
 @write.register
 def _(op: Image, site: Site) -> Value:
     size = (op.size, op.size)
@@ -105,7 +110,10 @@ def _(op: DepthwiseConv2d, site: Site) -> Value:
 
 @write.register
 def _(op: Linear, site: Site) -> Value:
-    return weighted(site, "Gemm", site.read(flat=len(site.shapes[0]) > 1), transB=1)
+    read = site.read(flat=len(site.shapes[0]) > 1)
+    if is_unpacked_soundly(site):
+        return product(site, read)
+    return weighted(site, "Gemm", read, transB=1)
 
 
 def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
@@ -117,21 +125,55 @@ def _window(op: Conv2d | DepthwiseConv2d) -> dict[str, Any]:
     return attributes
 
 
-def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
-    """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
-    writer, scale = site.writer, site.scales[0]
+def weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], Stored]:
+    """What a layer with a weight holds."""
     held, bias = (site.parameters.get(name) for name in ("weight", "bias"))
     if held is None or bias is None or isinstance(held, IntegerBias):
         raise ExportError(f"node {site.address!r} has no weight and bias; deploy the network again")
+    return held, bias
+
+
+def product(site: Site, x: str) -> Value:
+    """A product of floats `x` with a matrix of integers that is unpacked as the product goes.
+
+    onnxruntime (1.32) fuses these nodes to its MatMulNBits, unless a Clip or a QuantizeLinear is
+    next. The weight of a Gemm is unpacked into floats in every run.
+    """
+    held, bias = weight_and_bias(site)
+    assert isinstance(held, IntegerTensor)
+    y = site.node("MatMul", x, site.writer.columns(held, site.address))
+    sums = site.writer.node("Add", y.name, site.writer.floats(values(bias)))
+    return Value(sums, kept=True)
+
+
+def is_unpacked_soundly(site: Site) -> bool:
+    """Whether a matrix of integers meets floats here, and `product` computes right with it."""
+    held, _ = weight_and_bias(site)
+    if not isinstance(held, IntegerTensor) or site.scales[0] is not None:
+        return False
+    return is_sound(container_for(held.quant).bits, held.codes.shape[0])
+
+
+def is_sound(bits: int, outputs: int) -> bool:
+    """Whether onnxruntime computes right where few-bit weights meet floats.
+
+    Releases 1.31 and 1.32 give wrong numbers for 2 bits unless `outputs` is a multiple of 4.
+    """
+    return bits > 2 or outputs % 4 == 0
+
+
+def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
+    """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
+    writer, scale = site.writer, site.scales[0]
+    held, bias = weight_and_bias(site)
     if not isinstance(held, IntegerTensor):
         if scale is not None:
             # Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to
-            # 8 bits at load (1.31); this Max changes no number and keeps them as they are.
-            x = writer.node("Max", x, writer.float32(_LOWEST))
+            # 8 bits at load (1.31); a node that changes no number keeps them as they are.
+            x = writer.unchanged(x)
         return site.node(op_type, x, writer.floats(held), writer.floats(values(bias)), **attributes)
     on_integers = scale is not None and (site.rounded or op_type == "Gemm")
-    # A convolution in groups is depthwise.
-    in_pairs = "group" not in attributes
+    in_pairs = adds_pairs(held.codes.shape[1], groups=attributes.get("group", 1))
     weight = writer.weight(held, site.address, integer_kernel=on_integers, in_pairs=in_pairs)
     if on_integers and isinstance(bias, IntegerBias):
         added = writer.integer_bias(bias, held)
@@ -148,7 +190,7 @@ def is_clamp(op: Op) -> bool:
 @write.register
 def _(op: Activation, site: Site) -> Value:
     if is_clamp(op):
-        clamped = Value(site.writer.plain(site.inputs[0]), op.clamp)
+        clamped = site.writer.clamped(site.inputs[0], op.clamp)
         return clamped if site.one_grid else Value(site.writer.plain(clamped))
     match op.function:
         case "relu":

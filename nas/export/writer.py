@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,24 @@ from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128
 _MATRIX = 2
+_LOWEST = float(np.finfo(np.float32).min)
 _UNSIGNED = container_for(Quant(8, symmetric=False))
 
 
 @dataclass(frozen=True)
 class Value:
-    """A float tensor of the file; `clamp` is what its reader has still to cut it to."""
+    """A float tensor of the file.
+
+    Attributes:
+        name: The tensor's name.
+        clamp: What its reader has still to cut it to.
+        kept: Whether what cuts or rounds the tensor must not follow right behind the node that
+            gives it, since a runtime would take that for another kind of kernel.
+    """
 
     name: str
     clamp: Clamp | None = None
+    kept: bool = False
 
 
 @dataclass
@@ -65,11 +74,11 @@ class Writer:
 
     def floats(self, values: NDArray[np.floating[Any]]) -> str:
         """A float32 initializer."""
-        return self._array(values.astype(np.float32), onnx.TensorProto.FLOAT)
+        return self._array(values.astype(np.float32, copy=False), onnx.TensorProto.FLOAT)
 
     def int32(self, values: IntegerArray) -> str:
         """An int32 initializer."""
-        return self._array(values.astype(np.int32), onnx.TensorProto.INT32)
+        return self._array(values.astype(np.int32, copy=False), onnx.TensorProto.INT32)
 
     def codes(self, values: IntegerArray, container: Container) -> str:
         """Integer codes in `container`."""
@@ -108,45 +117,89 @@ class Writer:
         if value.clamp is None:
             return value.name
         if value not in self._readings:
-            low, high = value.clamp
+            source, (low, high) = self._apart(value), value.clamp
             self._readings[value] = (
-                self.node("Relu", value.name)
+                self.node("Relu", source)
                 if value.clamp == (0.0, np.inf)
-                else self.node("Clip", value.name, self.float32(low), self.float32(high))
+                else self.node("Clip", source, self.float32(low), self.float32(high))
             )
         return self._readings[value]
+
+    def clamped(self, value: Value, clamp: Clamp | None) -> Value:
+        """The tensor for a reader that cuts it to `clamp`."""
+        if value.clamp is None:
+            return replace(value, clamp=clamp)
+        return Value(self.plain(value), clamp)
+
+    def _apart(self, value: Value) -> str:
+        """The tensor for a node that cuts or rounds it: where it is kept, behind another node."""
+        if not value.kept:
+            return value.name
+        key = ("kept", value.name)
+        if key not in self._readings:
+            self._readings[key] = self.unchanged(value.name)
+        return self._readings[key]
+
+    def unchanged(self, name: str) -> str:
+        """The tensor through a node that changes no number and that no optimization removes."""
+        return self.node("Max", name, self.float32(_LOWEST))
 
     def quantized(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
         """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize.
 
-        Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
-        uint8 activations only. `flat` flattens the codes behind the batch axis.
+        `flat` flattens the codes behind the batch axis.
         """
         key = (value, scale, flat)
         if key not in self._readings:
-            self._readings[key] = self._quantize(value, scale, flat=flat)
+            code = self.code(value, scale)
+            if flat:
+                code = self.node("Flatten", code)
+            grid = self._grid_of(scale)
+            self._readings[key] = self.node("DequantizeLinear", code, *grid)
         return self._readings[key]
 
-    def _quantize(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
-        grid = ActivationGrid.of(scale)
-        step = self._scale_of(scale)
-        zero = self.uint8(grid.zero_point)
+    def code(self, value: Value, scale: ActivationScale) -> str:
+        """The codes of the tensor on the grid of `scale`.
+
+        Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
+        uint8 activations only.
+        """
+        key = (value, scale)
+        if key not in self._readings:
+            self._readings[key] = self._quantize(value, scale)
+        return self._readings[key]
+
+    def given(self, name: str, scale: ActivationScale) -> Value:
+        """A tensor that reaches the file as codes on the grid of `scale`."""
+        value = Value(name)
+        self._readings[value, scale] = name
+        return value
+
+    def forget_readings(self) -> None:
+        """Write every reading anew from here on, as of another network."""
+        self._readings.clear()
+
+    def _grid_of(self, scale: ActivationScale) -> tuple[str, str]:
+        """The step and the zero point of a grid."""
+        return self._scale_of(scale), self.uint8(ActivationGrid.of(scale).zero_point)
+
+    def _quantize(self, value: Value, scale: ActivationScale) -> str:
+        grid, held = ActivationGrid.of(scale), self._grid_of(scale)
         least, most = grid.clamp_codes(value.clamp)
         # A clamp commutes with rounding to the grid. Done on codes it leaves the kernel before it
         # next to its QuantizeLinear, which fuses; a Relu that cuts where uint8 ends fuses itself.
-        source = value.name
         if value.clamp is not None and least == 0:
-            source = self.plain(Value(value.name, (0.0, np.inf)))
-        code = self.node("QuantizeLinear", source, step, zero)
+            source = self.plain(replace(value, clamp=(0.0, np.inf)))
+        else:
+            source = self._apart(value)
+        code = self.node("QuantizeLinear", source, *held)
         if least > grid.low:
             code = self.node("Max", code, self.uint8(least))
         if most < grid.high:
             code = self.node("Min", code, self.uint8(most))
         if (grid.low, grid.high) != (0, 255):
             code = self.node("Clip", code, self.uint8(grid.low), self.uint8(grid.high))
-        if flat:
-            code = self.node("Flatten", code)
-        return self.node("DequantizeLinear", code, step, zero)
+        return code
 
     def _scale_of(self, scale: ActivationScale) -> str:
         if scale not in self._readings:
@@ -187,6 +240,15 @@ class Writer:
         zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
         return self._dequantize(code, scale, self.codes(zero, container))
 
+    def columns(self, tensor: IntegerTensor, address: str) -> str:
+        """A matrix `(out, in)` as numbers `(in, out)`, stored as codes that way round."""
+        container = container_for(tensor.quant)
+        self.containers[address] = container
+        code, scale = self.codes(tensor.codes.T, container), scales(tensor)
+        zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
+        held = () if tensor.quant.symmetric else (self.codes(zero, container),)
+        return self._dequantize(code, scale, *held, axis=1)
+
     def _moved(self, code: str) -> str:
         """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
         wide = self.node("Cast", code, to=onnx.TensorProto.INT32)
@@ -202,9 +264,9 @@ class Writer:
             value = self.node("Sub", value, self.node("Cast", zero, to=onnx.TensorProto.FLOAT))
         return self.node("Mul", value, self.floats(tensor.scale.reshape(column)))
 
-    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str) -> str:
-        axis: dict[str, Any] = {"axis": 0} if scale.ndim else {}
-        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **axis)
+    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str, axis: int = 0) -> str:
+        along: dict[str, Any] = {"axis": axis} if scale.ndim else {}
+        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **along)
 
     def integer_bias(self, bias: IntegerBias, weight: IntegerTensor) -> str:
         """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""
