@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.export.stand_in import stand_in
 from nas.problem.goals import Goal
@@ -60,29 +61,24 @@ class Shipped:
     latency_ms: Estimate | None
 
 
-def chosen(
-    goal: Goal, evaluations: Sequence[Evaluation], *, tolerance: float = 0.0
-) -> Evaluation | None:
+def chosen(goal: Goal, measured: Measurements, *, tolerance: float = 0.0) -> Evaluation | None:
     """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
 
     One whose evaluation was stopped early is never chosen.
     """
-    evaluations = [one for one in evaluations if one.complete]
-    if not evaluations:
-        return None
-    rows = np.array([evaluation.genotype for evaluation in evaluations])
-    errors = np.array([evaluation.metrics["error"] for evaluation in evaluations])
-    cost = goal.costs[goal.objectives[0]](rows)
-    feasible = goal.violation(rows) == 0
+    whole = measured[measured.complete]
+    errors = whole.losses
+    feasible = goal.violation(whole.rows) == 0
     if not feasible.any():
         return None
+    cost = goal.costs[goal.objectives[0]](whole.rows)
     allowed = feasible & (errors <= errors[feasible].min() + tolerance)
     best = min(np.flatnonzero(allowed), key=lambda row: (cost[row], errors[row]))
-    return evaluations[int(best)]
+    return whole.evaluations[int(best)]
 
 
 def exported(
-    plan: Plan, supernet: Supernet, evaluations: Sequence[Evaluation], display: Display
+    plan: Plan, supernet: Supernet, measured: Measurements, display: Display
 ) -> dict[str, Shipped]:
     """By target name, the subnet chosen, exported and run; without those that no subnet fits."""
     shipped: dict[str, Shipped] = {}
@@ -90,7 +86,7 @@ def exported(
         for done, target in enumerate(plan.targets):
             advance(done, len(plan.targets), target.name)
             goal = plan.problem.goals[done]
-            pick = chosen(goal, evaluations, tolerance=plan.section(target).tolerance)
+            pick = chosen(goal, measured, tolerance=plan.section(target).tolerance)
             if pick is not None:
                 shipped[target.name] = _ship(plan, supernet, target, pick)
         advance(len(plan.targets), len(plan.targets), "")
