@@ -156,7 +156,7 @@ class Graph:
         for address, node in self.nodes.items():
             if node.present or is_open(node.op):
                 raise ValueError(f"node {address!r} still holds a choice; resolve the graph first")
-            shapes[address] = node.op.infer(*(shapes[read] for read in node.inputs))
+            shapes[address] = inferred(address, node.op, *(shapes[read] for read in node.inputs))
         return shapes
 
     def consumers(self) -> dict[str, list[str]]:
@@ -184,3 +184,11 @@ class Graph:
         return isinstance(other, Graph) and list(self.nodes.items()) == list(other.nodes.items())
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # mutable while it is built
+
+
+def inferred(address: str, op: Op, *inputs: Shape) -> Shape:
+    """The output shape of the resolved `op` at `address`; a `ValueError` names the address."""
+    try:
+        return op.infer(*inputs)
+    except ValueError as error:
+        raise ValueError(f"node {address!r}: {error}") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout, Wiring, chained
+from search_spaces.fusion import UNFUSED, Fusion, Group, Layout, Wiring, chained
 from search_spaces.graph import Graph
+from search_spaces.grouping import Groups
 from search_spaces.ops import Op, Shape
 
 

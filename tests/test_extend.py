@@ -15,7 +15,7 @@ from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, BatchNorm2d, GlobalPool, Image, Linear
+from search_spaces.ops import Activation, BatchNorm2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
@@ -98,6 +98,7 @@ def _space_of_dilated_convolutions() -> SearchSpace:
         graph.add(f"layer{i}.norm", BatchNorm2d())
         graph.add(f"layer{i}.relu", Activation("relu"))
     graph.add("pool", GlobalPool(policy.tensor()))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, **policy.edge()))
     return SearchSpace(graph, name="dilated")
 

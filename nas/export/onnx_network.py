@@ -44,11 +44,13 @@ def write_network(
 
 
 def one_grids(deployed: Deployed, ends: Ends | None = None) -> dict[str, ActivationScale]:
-    """The grid of every tensor that all readers put on one and the same grid, by address."""
+    """The grid of every tensor that all readers, past views, put on one and the same grid."""
     grids: dict[str, set[ActivationScale | None]] = {a: {s} for a, s in (ends or {}).items()}
-    for address, node in deployed.graph.nodes.items():
+    for address, node in reversed(deployed.graph.nodes.items()):
         for slot, read in enumerate(node.inputs):
-            grids.setdefault(read, set()).add(deployed.inputs.get((address, slot)))
+            own = {deployed.inputs.get((address, slot))}
+            behind = grids.get(address, own) if node.op.is_view else own
+            grids.setdefault(read, set()).update(behind)
     alone = {address: scales.pop() for address, scales in grids.items() if len(scales) == 1}
     return {address: scale for address, scale in alone.items() if scale is not None}
 

@@ -59,6 +59,8 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
         inputs = (value,) if value is not None else tuple(counter.placeholder() for _ in shapes)
         scales = _scales(op, first=1.0 + place)
         value = write(op, Site(counter, _ADDRESS, inputs, shapes, scales, _zeros(op, shapes)))
+    if value is not None:
+        counter.plain(value)  # a view is written by what reads it
     return float(counter.size + sum(map(_stated_bytes, kernel.ops)))
 
 

@@ -19,7 +19,7 @@ from nas.saturation import adds_pairs, pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
-_ON_CODES = {"Cast", "Flatten"}
+_ON_CODES = {"Cast", "Flatten", "Reshape"}
 _WEIGHTED = ("Conv", "Gemm", "MatMul")  # their second input is a weight, where it is stored
 
 

@@ -9,31 +9,32 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nas.export.containers import Container, IntegerArray, container_for, integers
-from nas.saturation import MOVED_BY, EightBitWeights, moved
-from search_spaces.quant import Quant
-from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
+from nas.export.containers import Container, IntegerArray, integers
+from nas.saturation import EightBitWeights
+from supernets.integers import ActivationScale
 
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128
-_MATRIX = 2
 _LOWEST = float(np.finfo(np.float32).min)
-_UNSIGNED = container_for(Quant(8, symmetric=False))
+_FLAT = (0, -1)
 
 
 @dataclass(frozen=True)
 class Value:
-    """A float tensor of the file.
+    """A float tensor of the file, with what its reader has still to do to it.
 
     Attributes:
         name: The tensor's name.
-        clamp: What its reader has still to cut it to.
-        kept: Whether what cuts or rounds the tensor must not follow right behind the node that
-            gives it, since a runtime would take that for another kind of kernel.
+        clamp: What it is to be cut to.
+        shape: What it is to be shaped to behind that, as ONNX's Reshape has it: the batch first, 0
+            for a length that stays, -1 for what is left.
+        kept: Whether a node that cuts or rounds the tensor must not stand right behind the node
+            that gives it, since a runtime would then choose a slower kernel.
     """
 
     name: str
     clamp: Clamp | None = None
+    shape: tuple[int, ...] | None = None
     kept: bool = False
 
 
@@ -94,6 +95,10 @@ class Writer:
         """A shared float32 scalar."""
         return self._scalar(f"f{value:g}", np.float32(value), onnx.TensorProto.FLOAT)
 
+    def int32_scalar(self, name: str, value: int) -> str:
+        """A shared int32 scalar under a name of its own."""
+        return self._scalar(name, np.int32(value), onnx.TensorProto.INT32)
+
     def int64(self, *values: int) -> str:
         """A shared int64 vector."""
         name = "s" + "x".join(map(str, values))
@@ -113,23 +118,30 @@ class Writer:
         return name
 
     def plain(self, value: Value) -> str:
-        """The tensor as floats, its clamp done by a node of its own."""
-        if value.clamp is None:
-            return value.name
+        """The tensor as floats, its clamp and its shape done by nodes of their own."""
         if value not in self._readings:
-            source, (low, high) = self._apart(value), value.clamp
-            self._readings[value] = (
-                self.node("Relu", source)
-                if value.clamp == (0.0, np.inf)
-                else self.node("Clip", source, self.float32(low), self.float32(high))
-            )
+            self._readings[value] = self._shaped(self._clamped(value), value.shape)
         return self._readings[value]
 
     def clamped(self, value: Value, clamp: Clamp | None) -> Value:
         """The tensor for a reader that cuts it to `clamp`."""
-        if value.clamp is None:
+        if value.clamp is None and value.shape is None:
             return replace(value, clamp=clamp)
         return Value(self.plain(value), clamp)
+
+    def _clamped(self, value: Value) -> str:
+        if value.clamp is None:
+            return value.name
+        if value.clamp == (0.0, np.inf):
+            return self.node("Relu", self._apart(value))
+        return self.node("Clip", self._apart(value), *map(self.float32, value.clamp))
+
+    def _shaped(self, name: str, shape: tuple[int, ...] | None) -> str:
+        if shape is None:
+            return name
+        if shape == _FLAT:
+            return self.node("Flatten", name)
+        return self.node("Reshape", name, self.int64(*shape))
 
     def _apart(self, value: Value) -> str:
         """The tensor for a node that cuts or rounds it: where it is kept, behind another node."""
@@ -144,17 +156,11 @@ class Writer:
         """The tensor through a node that changes no number and that no optimization removes."""
         return self.node("Max", name, self.float32(_LOWEST))
 
-    def quantized(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
-        """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize.
-
-        `flat` flattens the codes behind the batch axis.
-        """
-        key = (value, scale, flat)
+    def quantized(self, value: Value, scale: ActivationScale) -> str:
+        """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize."""
+        key = ("quantized", value, scale)
         if key not in self._readings:
-            code = self.code(value, scale)
-            if flat:
-                code = self.node("Flatten", code)
-            grid = self._grid_of(scale)
+            code, grid = self.code(value, scale), self._grid_of(scale)
             self._readings[key] = self.node("DequantizeLinear", code, *grid)
         return self._readings[key]
 
@@ -162,11 +168,15 @@ class Writer:
         """The codes of the tensor on the grid of `scale`.
 
         Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
-        uint8 activations only.
+        uint8 activations only. They get their shape as codes, which keeps kernels fused.
         """
         key = (value, scale)
         if key not in self._readings:
-            self._readings[key] = self._quantize(value, scale)
+            self._readings[key] = (
+                self._quantize(value, scale)
+                if value.shape is None
+                else self._shaped(self.code(replace(value, shape=None), scale), value.shape)
+            )
         return self._readings[key]
 
     def given(self, name: str, scale: ActivationScale) -> Value:
@@ -205,79 +215,6 @@ class Writer:
         if scale not in self._readings:
             self._readings[scale] = self.floats(np.array(scale.scale, np.float32))
         return self._readings[scale]
-
-    def weight(
-        self, tensor: IntegerTensor, address: str, *, integer_kernel: bool, in_pairs: bool = False
-    ) -> str:
-        """The weight as stored codes and what turns them to numbers.
-
-        That is a DequantizeLinear, but of a convolution in floats `(codes - zero) * scale` written
-        out: onnxruntime folds this at load, while it dequantizes anew in every run and keeps such
-        a convolution from its faster memory layout (1.31).
-
-        Where the kernel computes on integers, codes narrower than 8 bits pass a Cast to 8 bits:
-        onnxruntime folds it at load and then runs its 8-bit kernel, while it has none for 4 bits
-        and rejects a 2-bit convolution that it has fused itself (1.31).
-
-        Where such a kernel adds up products `in_pairs`, and a pair might be cut off on some
-        processors, codes reach it unsigned (`nas.saturation`).
-        """
-        container = container_for(tensor.quant)
-        self.containers[address] = container
-        code = self.codes(tensor.codes, container)
-        if integer_kernel and container.bits < container.computed.bits:
-            container = container.computed
-            code = self.node("Cast", code, to=container.onnx_type)
-        scale = scales(tensor)
-        if not integer_kernel and tensor.codes.ndim > _MATRIX:
-            return self._written_out(tensor, code, container)
-        if integer_kernel and in_pairs and moved(tensor.quant, self.eight_bit_weights):
-            zero = np.full(scale.shape, MOVED_BY)
-            return self._dequantize(self._moved(code), scale, self.codes(zero, _UNSIGNED))
-        # QGemm, unlike QLinearConv, is only fused with the zero point written out.
-        if tensor.quant.symmetric and not (integer_kernel and tensor.codes.ndim == _MATRIX):
-            return self._dequantize(code, scale)
-        zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
-        return self._dequantize(code, scale, self.codes(zero, container))
-
-    def columns(self, tensor: IntegerTensor, address: str) -> str:
-        """A matrix `(out, in)` as numbers `(in, out)`, stored as codes that way round."""
-        container = container_for(tensor.quant)
-        self.containers[address] = container
-        code, scale = self.codes(tensor.codes.T, container), scales(tensor)
-        zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
-        held = () if tensor.quant.symmetric else (self.codes(zero, container),)
-        return self._dequantize(code, scale, *held, axis=1)
-
-    def _moved(self, code: str) -> str:
-        """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
-        wide = self.node("Cast", code, to=onnx.TensorProto.INT32)
-        up = self.node("Add", wide, self._scalar("up", np.int32(MOVED_BY), onnx.TensorProto.INT32))
-        return self.node("Cast", up, to=_UNSIGNED.onnx_type)
-
-    def _written_out(self, tensor: IntegerTensor, code: str, container: Container) -> str:
-        """`(codes - zero) * scale` of a convolution's weight, in single nodes."""
-        column = (-1, *(1,) * (tensor.codes.ndim - 1))
-        value = self.node("Cast", code, to=onnx.TensorProto.FLOAT)
-        if not tensor.quant.symmetric:
-            zero = self.codes(tensor.zero_point.reshape(column), container)
-            value = self.node("Sub", value, self.node("Cast", zero, to=onnx.TensorProto.FLOAT))
-        return self.node("Mul", value, self.floats(tensor.scale.reshape(column)))
-
-    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str, axis: int = 0) -> str:
-        along: dict[str, Any] = {"axis": axis} if scale.ndim else {}
-        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **along)
-
-    def integer_bias(self, bias: IntegerBias, weight: IntegerTensor) -> str:
-        """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""
-        step = bias.scale if scales(weight).ndim else bias.scale[0]
-        return self._dequantize(self.int32(bias.codes), np.asarray(step))
-
-
-def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
-    """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
-    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
-    return tensor.scale.astype(np.float32).reshape(() if alone else -1)
 
 
 @dataclass(frozen=True)

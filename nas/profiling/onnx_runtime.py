@@ -101,7 +101,7 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
 def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
     """Whether only the weight of a fully connected layer is stored in few bits, and runs so.
 
-    Two bits are as unsound as `nas.export.onnx_operators.is_unpacked_soundly` says.
+    `nas.export.onnx_operators.is_sound` says where it would compute wrong numbers.
     """
     shape = kernel.op.weight_shape(*kernel.inputs)
     return (
@@ -109,7 +109,7 @@ def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
         and len(shape) == 2
         and bits.weight in _FEW_BITS
         and bits.activation == FULL_PRECISION_BITS
-        and is_sound(bits.weight, shape[0])
+        and is_sound(bits.weight, outputs=shape[0])
     )
 
 

@@ -72,7 +72,7 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
         rows = table.rows
         wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
         missing = {key: nearest(key, rows, count=near) for key in keys if key not in rows}
-    ops = {op for kernel in kernels for op in kernel.ops if op.arity}
+    ops = {op for kernel in kernels for op in kernel.ops if op.runs}
     return SpaceCoverage(
         wanted=len(wanted),
         missing=missing,

@@ -10,7 +10,7 @@ from search_spaces.ops import Activation, Nonlinearity, Op
 
 def operator_types() -> dict[str, type[Op]]:
     """Every operator that a device can run, by class name."""
-    return {kind.__name__: kind for kind in _below(Op) if kind.arity != 0}
+    return {kind.__name__: kind for kind in _below(Op) if kind.arity != 0 and not kind.is_view}
 
 
 def row_names() -> frozenset[str]:

@@ -49,7 +49,7 @@ LABELS = torch.zeros(len(IMAGES), dtype=torch.int64)
 QEMU = shutil.which("qemu-x86_64")
 POINTWISE = Kernel(Conv2d(8, 1), (), ((8, 4, 4),))
 DEPTHWISE = Kernel(DepthwiseConv2d(3), (), ((8, 4, 4),))
-HEAD = Kernel(Linear(10), (), ((8, 1, 1),))
+HEAD = Kernel(Linear(10), (), ((8,),))
 
 
 @pytest.fixture

@@ -20,7 +20,17 @@ from search_spaces.flow import (
 )
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED, Fusion, Kernel
-from search_spaces.ops import Activation, Add, Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Image,
+    Linear,
+    deeper_than,
+)
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant, bits_of
 from search_spaces.space import SearchSpace, as_genotypes
@@ -52,7 +62,10 @@ def branching() -> SearchSpace:
     graph.add("join", Add(activation=reads), *ends, present=gated)
     graph.add("late", Add(activation=reads), "join", "fork")
     graph.add("pool", GlobalPool())
-    graph.add("head", Linear(3))
+    graph.add("flat", Flatten())
+    graph.add("side", Linear(3, activation=reads), "flat")
+    graph.add("head", Linear(3), "flat")
+    graph.add("both", Concat(), "side", "head")
     return SearchSpace(graph)
 
 

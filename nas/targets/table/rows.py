@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import singledispatch
 
 from nas.targets.capability import Bits
@@ -92,7 +92,7 @@ def _behind(kernel: Kernel) -> Iterator[str]:
     runs_in = {outside: 0}  # place among all operators -> place among those that are named
     for place, (op, slots) in enumerate(zip(kernel.fused, kernel.slots[1:], strict=True), 1):
         read = kernel.ops[slots[0] - outside] if slots[0] >= outside else None
-        if read is not None and folds(read, op):
+        if op.is_view or (read is not None and folds(read, op)):
             runs_in[outside + place] = runs_in[slots[0]]
             continue
         before = max(runs_in.values())
@@ -112,7 +112,7 @@ def folds(anchor: Op, op: Op) -> bool:
 
 def _name(op: Op) -> str:
     """What a row calls an operator; refuses one that no column can tell from its like."""
-    unknown = sorted({f.name for f in fields(op)} - _KEYED)
+    unknown = sorted(op.written().keys() - _KEYED)
     if unknown:
         raise TargetError(
             f"operator {type(op).__name__} has the fields {unknown}; a latency table has no column "
@@ -138,4 +138,9 @@ def _window(op: Op) -> tuple[int, int]:
 
 @_window.register
 def _(op: Conv2d | DepthwiseConv2d) -> tuple[int, int]:
+    if isinstance(op.kernel, tuple) or isinstance(op.stride, tuple):
+        raise TargetError(
+            f"operator {type(op).__name__} has the kernel {op.kernel} and the stride {op.stride}; "
+            "a latency table has no column for lengths that differ; use an analytical target"
+        )
     return op.kernel, op.stride

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from nas.export import ONNX_FUSION, export_onnx, onnx_bytes, verify
+from nas.export import ONNX_FUSION, export_onnx, onnx_bytes, read_policy, verify
+from nas.export.form import Held
 from nas.export.onnx_operators import is_sound
 from nas.export.runtime import kernels_run
 from nas.export.stand_in import stand_in
 from nas.ort import onnxruntime as ort
 from search_spaces.costs import total
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, Image, Linear, Nonlinearity
+from search_spaces.ops import Activation, Flatten, Image, Linear, Nonlinearity
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.deployed import Deployed
 from tests.nas.export.networks import IMAGES
@@ -39,6 +40,7 @@ def network(
     head: int = 10,
 ) -> Deployed:
     graph = Graph(Image(1, 8))
+    graph.add("flat", Flatten())
     graph.add("wide", Linear(out, weight=weight))
     graph.add("wide.act", Activation(function))
     graph.add("head", Linear(head, activation=after))
@@ -83,13 +85,19 @@ def test_whatever_follows_nothing_is_unpacked_in_every_run(
     assert kernels["DequantizeLinear"] == (after is not None)
 
 
-def test_two_bits_of_outputs_that_are_no_multiple_of_four_stay_a_gemm(tmp_path: Path) -> None:
-    assert not is_sound(2, 10)
-    assert is_sound(2, 12)
-    assert is_sound(4, 10)
-    deployed = network(Quant(2, PerChannel()), out=10)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_two_bits_of_outputs_that_are_no_multiple_of_four_run_as_floats(
+    symmetric: bool, tmp_path: Path
+) -> None:
+    assert not is_sound(2, outputs=10)
+    assert is_sound(2, outputs=12)
+    assert is_sound(4, outputs=10)
+    deployed = network(Quant(2, PerChannel(), symmetric), out=10)
     export_onnx(deployed, tmp_path / "net.onnx")
-    assert kernels_run(tmp_path / "net.onnx")["MatMulNBits"] == 0
+    assert kernels_run(tmp_path / "net.onnx").keys() <= {"Flatten", "FusedGemm", "Gemm"}
+    assert read_policy(tmp_path / "net.onnx")["wide"].weight == Held(
+        2, symmetric, "INT2" if symmetric else "UINT2", 10
+    )
     ours = logits(deployed)
     np.testing.assert_allclose(
         exact_logits(tmp_path / "net.onnx"), ours, atol=1e-5 * np.abs(ours).max()

@@ -111,7 +111,7 @@ def test_what_leaves_in_no_network_is_refused(kernel: Kernel, told: str) -> None
     [
         (SMALL, "QLinearConv"),
         (Kernel(DepthwiseConv2d(5, 2), (BatchNorm2d(), RELU), ((16, 8, 8),)), "QLinearConv"),
-        (Kernel(Linear(10), (), ((16, 1, 1),)), "QGemm"),
+        (Kernel(Linear(10), (), ((16,),)), "QGemm"),
         (Kernel(Add(), (RELU,), ((16, 8, 8),) * 2), "QLinearAdd"),
         (Kernel(Multiply(), (), ((16, 8, 8), (16, 1, 1))), "QLinearMul"),
         (Kernel(GlobalPool(), (), ((16, 8, 8),)), "QLinearGlobalAveragePool"),

@@ -20,6 +20,7 @@ from search_spaces.ops import (
     Add,
     Conv2d,
     DepthwiseConv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
@@ -78,7 +79,8 @@ def _whole(kernel: Kernel, bits: Bits, times: int, folder: Path) -> Counter[str]
     gate = graph.add("gate", GlobalPool(activation))
     value = graph.add("trunk", Conv2d(16, 3, **both), "stem")
     if kernel.inputs[0] == VECTOR:
-        value = graph.add("wide", Linear(VECTOR[0], **both), gate)
+        graph.add("flat", Flatten(), gate)
+        value = graph.add("wide", Linear(VECTOR[0], **both))
     reads = {IMAGE: "trunk", (16, 1, 1): gate, VECTOR: value}
     for turn in range(times):
         copied = {f"input{n}": reads[shape] for n, shape in enumerate(kernel.inputs)}
@@ -87,6 +89,7 @@ def _whole(kernel: Kernel, bits: Bits, times: int, folder: Path) -> Counter[str]
             if node.inputs:
                 value = graph.add(address, node.op, *(copied[read] for read in node.inputs))
                 copied[address] = value
-    graph.add("head", Linear(10, **both), value)
+    flat = value if kernel.inputs[0] == VECTOR else graph.add("flat", Flatten(), value)
+    graph.add("head", Linear(10, **both), flat)
     export_onnx(stand_in(graph), folder / "whole.onnx")
     return _inside(kernels_run(folder / "whole.onnx"))

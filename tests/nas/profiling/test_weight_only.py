@@ -20,7 +20,8 @@ from search_spaces.ops import Activation, Linear
 from tests.nas.profiling.kernels import FAST, HEAD, SMALL
 
 LAYERS = [
-    Kernel(Linear(32), (), ((64, 1, 1),)),
+    Kernel(Linear(32), (), ((64,),)),
+    Kernel(Linear(32), (Activation("relu"),), ((7, 64),)),
     Kernel(Linear(48), (Activation("hardswish"),), ((33,),)),
     Kernel(Linear(48), (Activation("relu6"),), ((33,),)),
 ]
@@ -70,7 +71,9 @@ def test_other_kernels_have_no_such_form() -> None:
     assert OnnxRuntime().refusal(HEAD, Bits(4, 32)) is None
 
 
-def test_what_two_bits_would_compute_wrongly_unpacks_and_is_not_timed(tmp_path: Path) -> None:
+def test_what_two_bits_would_compute_wrongly_runs_as_floats_and_is_not_timed(
+    tmp_path: Path,
+) -> None:
     bits, path = Bits(2, 32), tmp_path / "kernel.onnx"
     path.write_bytes(kernel_model(HEAD, bits))
     assert kernels_run(path)["Gemm"] == 1

@@ -13,7 +13,7 @@ from nas.targets.rules import Cast, Memory, Rules
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Add, Conv2d, GlobalPool, Image, Linear
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor, Quant
 
@@ -28,6 +28,7 @@ def network(right: Quant = NARROW) -> Graph:
     graph.add("right", Conv2d(16, 3, weight=WEIGHT, activation=right), "fork")
     graph.add("add", Add(activation=WIDE), "left", "right")
     graph.add("pool", GlobalPool(activation=WIDE))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, weight=Quant(8, PerChannel()), activation=WIDE))
     return graph
 
