@@ -75,6 +75,11 @@ class Site:
             return self.writer.quantized(value, scale)
         return self.writer.plain(value)
 
+    @property
+    def on_grid(self) -> bool:
+        """Whether what the first input reads are the numbers of a DequantizeLinear."""
+        return self.scales[0] is not None or self.inputs[0].on_grid
+
     def floats(self, name: str) -> str:
         """A parameter as an initializer of floats."""
         return self.writer.floats(values(self.parameters[name]))
@@ -154,12 +159,14 @@ def weighted(
         in_pairs: Whether its integer kernel adds up products in pairs (`nas.saturation`).
         attributes: Those of the node.
     """
-    writer, scale, (held, bias) = site.writer, site.scales[0], _weight_and_bias(site)
+    writer, (held, bias) = site.writer, _weight_and_bias(site)
     if not isinstance(held, IntegerTensor):
         x = _kept_apart(site, x)
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
-    on_integers = scale is not None and (site.rounded or op_type == "Gemm")
+    on_integers = site.scales[0] is not None and (site.rounded or op_type == "Gemm")
+    if site.scales[0] is None:
+        x = _kept_apart(site, x)
     weight = writer.weight(held, site.address, integer_kernel=on_integers, in_pairs=in_pairs)
     if on_integers and isinstance(bias, IntegerBias):
         added = writer.integer_bias(bias, held)
@@ -171,13 +178,14 @@ def weighted(
 def multiplied(site: Site, x: str) -> Value:
     """The last axis of `x` times a matrix, and a bias; the product bears the address."""
     writer, (held, bias) = site.writer, _weight_and_bias(site)
+    on_integers = isinstance(held, IntegerTensor) and site.scales[0] is not None
+    if not on_integers:
+        x = _kept_apart(site, x)
     if isinstance(held, IntegerTensor):
-        on_integers = site.scales[0] is not None
-        weight = writer.weight(
-            held, site.address, integer_kernel=on_integers, in_pairs=True, axis=1
-        )
+        form = {"integer_kernel": on_integers, "in_pairs": True, "axis": 1}
+        weight = writer.weight(held, site.address, **form)
     else:
-        x, weight = _kept_apart(site, x), writer.floats(held.T)
+        weight = writer.floats(held.T)
     product = site.node("MatMul", x, weight)
     return Value(writer.node("Add", product.name, writer.floats(values(bias))))
 
@@ -190,13 +198,15 @@ def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], S
 
 
 def _kept_apart(site: Site, x: str) -> str:
-    """`x` for a kernel with float weights.
+    """`x` for a kernel that computes in floats.
 
     Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to 8 bits at
-    load (1.31); this Max changes no number and keeps them as they are.
+    load (1.31), also where what it read was moved about since; this Max changes no number and keeps
+    them as they are.
     """
-    writer = site.writer
-    return x if site.scales[0] is None else writer.node("Max", x, writer.float32(_LOWEST))
+    if not site.on_grid:
+        return x
+    return site.writer.node("Max", x, site.writer.float32(_LOWEST))
 
 
 def is_clamp(op: Op) -> bool:
@@ -258,7 +268,8 @@ def _(op: GlobalPool, site: Site) -> Value:
 @write.register
 def _(op: MaxPool2d, site: Site) -> Value:
     window = op.window
-    return site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    made = site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    return replace(made, on_grid=site.on_grid)
 
 
 @write.register
@@ -287,10 +298,11 @@ def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """What the node reads, to be shaped by who reads it; its clamp stays to be done too."""
     read = site.inputs[0]
     if read.shape is not None:
-        read = Value(site.writer.plain(read))
+        read = Value(site.writer.plain(read), on_grid=read.on_grid)
     return replace(read, shape=shape)
 
 
 @write.register
 def _(op: Permute, site: Site) -> Value:
-    return site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    made = site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    return replace(made, on_grid=site.on_grid)

@@ -30,11 +30,13 @@ class Value:
         clamp: What it is to be cut to.
         shape: What it is to be shaped to behind that, as ONNX's Reshape has it: the batch first, 0
             for a length that stays, -1 for what is left.
+        on_grid: Whether its numbers are those of a DequantizeLinear, which only moved since.
     """
 
     name: str
     clamp: Clamp | None = None
     shape: tuple[int, ...] | None = None
+    on_grid: bool = False
 
 
 @dataclass
