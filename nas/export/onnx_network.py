@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from nas.export.onnx_operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
@@ -25,7 +25,7 @@ def write_network(
         ends: How results that leave the file as codes are quantized, by their address.
     """
     graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
-    on_one_grid = _on_one_grid(deployed, ends or {})
+    on_one_grid = one_grids(deployed, ends).keys()
     rounded = on_one_grid | _clamped_onto(graph, on_one_grid)
     values: dict[str, Value] = {}
     for address, node in graph.nodes.items():
@@ -43,19 +43,19 @@ def write_network(
     return values
 
 
-def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
-    """The addresses that are read, and everywhere on one and the same grid, past views too."""
-    grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}
+def one_grids(deployed: Deployed, ends: Ends | None = None) -> dict[str, ActivationScale]:
+    """The grid of every tensor that all readers, past views, put on one and the same grid."""
+    grids: dict[str, set[ActivationScale | None]] = {a: {s} for a, s in (ends or {}).items()}
     for address, node in reversed(deployed.graph.nodes.items()):
         for slot, read in enumerate(node.inputs):
             own = {deployed.inputs.get((address, slot))}
-            grids.setdefault(read, set()).update(
-                grids.get(address, own) if node.op.is_view else own
-            )
-    return {read for read, found in grids.items() if len(found) == 1 and None not in found}
+            behind = grids.get(address, own) if node.op.is_view else own
+            grids.setdefault(read, set()).update(behind)
+    alone = {address: scales.pop() for address, scales in grids.items() if len(scales) == 1}
+    return {address: scale for address, scale in alone.items() if scale is not None}
 
 
-def _clamped_onto(graph: Graph, on_one_grid: set[str]) -> set[str]:
+def _clamped_onto(graph: Graph, on_one_grid: Set[str]) -> set[str]:
     """The addresses that only a clamp reads, whose own readers put it on one grid."""
     readers = graph.consumers()
     clamps = ((a, node.inputs) for a, node in graph.nodes.items() if is_clamp(node.op))

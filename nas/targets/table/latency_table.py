@@ -11,7 +11,7 @@ from nas.durable import read_text
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.table.csv_file import heading, line, parse
-from nas.targets.table.nearest import nearest
+from nas.targets.table.nearest import Neighbours
 from nas.targets.table.parquet import read_parquet, write_parquet
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
@@ -108,7 +108,7 @@ class LatencyTable:
             return None
         return (
             f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
-            f"{_first(missing, self._with_nearest)}\n{self.remedy}"
+            f"{_first(missing, _with_nearest(self.rows))}\n{self.remedy}"
         )
 
     def _row(self, kernel: Kernel, bits: Bits) -> Row:
@@ -117,9 +117,11 @@ class LatencyTable:
             raise TargetError(str(self.lacking([(kernel, bits)])))
         return row
 
-    def _with_nearest(self, key: KernelKey) -> str:
-        near = nearest(key, self.rows, count=1)
-        return f"{key}{''.join(f'; nearest: {row}' for row in near)}"
+
+def _with_nearest(rows: Iterable[KernelKey]) -> Callable[[KernelKey], str]:
+    """Words for a key without a row, with the nearest of `rows`."""
+    neighbours = Neighbours(rows)
+    return lambda key: "; nearest: ".join(map(str, [key, *neighbours.of(key, count=1)]))
 
 
 def _parsed(
