@@ -1,4 +1,4 @@
-"""One supernet, one search, one file: the parts of `nas run`, by hand, in half a minute.
+"""The parts of `nas run` in Python: one supernet, one search, one file, in half a minute.
 
 `python examples/quickstart.py [FOLDER]` prints the front and writes `subnet.onnx` to FOLDER.
 """

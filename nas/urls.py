@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+
+if TYPE_CHECKING:  # a recipe that names no database needs no SQLAlchemy
+    from sqlalchemy.engine import URL
 
 UNSHOWN = "unshown"  # the kind of a fault in a recipe whose value may be a secret
 # Parameters of database drivers that hold no secret. Some are paths of files that may hold one.
@@ -66,6 +67,9 @@ def database_url(text: Any) -> URL:
     """
     if not isinstance(text, str) or not re.match(r"[\w+]+://", text):
         raise ValueError("must be a database URL such as postgresql://user@host/database")
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(re.sub("^postgres(ql)?://", "postgresql+psycopg://", text))
     except (ArgumentError, ValueError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.choice import Choice, choices_in, is_open, resolve
 from search_spaces.names import require_address
 from search_spaces.ops import Op, Shape
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 MOST_NODES = 10_000
 """The number of nodes of the largest graph: ten times a network of a thousand layers."""
@@ -173,6 +174,8 @@ class Graph:
         A node has the attribute `op`, an edge the attribute `slot`: which input of its reader it
         is.
         """
+        import networkx as nx
+
         view: nx.DiGraph[str] = nx.DiGraph()
         for address, node in self.nodes.items():
             view.add_node(address, op=node.op)

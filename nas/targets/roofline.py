@@ -106,8 +106,8 @@ class Roofline:
             known["energy_mj"] = self.energy_mj
         return known
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Accept every kernel: a roofline has a cost for each of them."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """None: a roofline has a cost for every kernel."""
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
         """The latency of a kernel for one sample, in milliseconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from search_spaces.ops.op import Op, Parameter, Shape, Size, filled_up, per_channel
 from search_spaces.ops.window import Extent, Padding, Windowed, image_of
@@ -79,6 +79,9 @@ class Conv2d(Convolution, Op):
     weight: Quant | None = None
     activation: Quant | None = None
     younger: ClassVar[frozenset[str]] = frozenset({"padding", "dilation", "groups"})
+
+    def canonical(self) -> Self:
+        return replace(super().canonical(), bias=False)
 
     def out_of(self, channels: int) -> int:
         return self.out

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,15 @@ class Op(Spec):
     def activation(self) -> Quant | None:
         """The precision of every input; operators that quantize theirs redefine this as a field."""
         return None
+
+    def canonical(self) -> Self:
+        """The one form that stands for all operators that a device runs alike.
+
+        Latency rows name an operator by this form. Redefine the method where a field changes only
+        what is trained, such as a `bias` that a device adds in any case, or where one operator can
+        be written in several ways, such as a kernel of 3 and of (3, 3).
+        """
+        return self
 
     def infer(self, *inputs: Shape) -> Shape:
         """The output shape for the given input shapes."""

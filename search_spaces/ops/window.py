@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -79,6 +79,7 @@ class Windowed:
     bottom, right. An even kernel has no middle, so that its padding must be given in numbers.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of the operators, which are dataclasses
     kernel: Extent
     stride: Extent
     padding: Padding
@@ -92,6 +93,25 @@ class Windowed:
                 "padding 'same' has no meaning; give the padding in numbers, such as (top, left, "
                 "bottom, right), or an odd kernel"
             )
+
+    def canonical(self) -> Self:
+        """The operator with every length in its shortest form, and padding by default if it is.
+
+        A kernel of (3, 3) becomes 3, and a padding of 1 around such a kernel becomes `"same"`.
+        """
+        window, defaults = self.window, {field.name: field.default for field in fields(self)}
+        default = defaults.get("padding", MISSING)
+        shortest: dict[str, Any] = {
+            "kernel": _shortest(window.kernel),
+            "stride": _shortest(window.stride),
+            "dilation": _shortest(window.dilation),
+            "padding": _shortest(window.padding),
+        }
+        is_even = any(length % 2 == 0 for length in window.kernel)
+        if default is not MISSING and not (default == "same" and is_even):
+            usual = _sides(default, window.kernel, window.dilation)
+            shortest["padding"] = default if window.padding == usual else shortest["padding"]
+        return replace(self, **{name: v for name, v in shortest.items() if name in defaults})
 
     @property
     def window(self) -> Window:
@@ -123,6 +143,14 @@ def _numbers(kernel: object) -> Iterator[int]:
 def _window(kernel: Extent, stride: Extent, padding: Padding, dilation: Extent) -> Window:
     pairs = _pair(kernel), _pair(stride), _pair(dilation)
     return Window(pairs[0], pairs[1], _sides(padding, pairs[0], pairs[2]), pairs[2])
+
+
+def _shortest(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
+    """One number where all are equal, and half of them where these stand there twice."""
+    if len(set(lengths)) == 1:
+        return lengths[0]
+    half = len(lengths) // 2
+    return lengths[:half] if lengths[:half] == lengths[half:] else lengths
 
 
 def _pair(extent: Extent) -> Pair:

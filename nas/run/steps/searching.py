@@ -208,9 +208,3 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
         deadline_s=compute.deadline_seconds,
     ) as remote:
         yield remote
-
-
-def use_threads(plan: Plan) -> None:
-    """Pin torch's threads in this process, where the recipe says how many."""
-    if plan.recipe.compute.threads is not None:
-        torch.set_num_threads(plan.recipe.compute.threads)

@@ -82,6 +82,33 @@ def test_a_broken_table_is_not_appended_to(tmp_path: Path) -> None:
         profile([(SMALL, FLOAT)], path=path, backend=ORT)
 
 
+def test_a_table_with_the_columns_of_before_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    profile([], path=path, backend=ORT)
+    notes = [text for text in path.read_text().splitlines() if text.startswith("#")]
+    header = "operator,inputs,out,kernel,stride,fused,weight_bits,activation_bits,batch"
+    old = "Conv2d,16x8x8,16,3,1,relu,8,8,1,0.125,0.001,9"
+    path.write_text("\n".join([*notes, f"{header},latency_ms,spread_ms,count", old, ""]))
+    table = profile([(SMALL, INT8), (SMALL, FLOAT)], path=path, backend=ORT, budget_ms=FAST)
+    assert table.rows[KernelKey.of(SMALL, INT8)] == Row(0.125, 0.001, 9)
+    assert len(table.rows) == 2
+    assert LatencyTable.read(path).rows == table.rows
+    assert "stride" not in path.read_text()
+
+
+def test_columns_in_another_order_are_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    profile([(SMALL, INT8)], path=path, backend=ORT, budget_ms=FAST)
+    *notes, header, row = path.read_text().splitlines()
+    turned = [
+        ",".join([*cells.split(",")[-1:], cells.rpartition(",")[0]]) for cells in (header, row)
+    ]
+    path.write_text("\n".join([*notes, *turned, ""]))
+    table = profile([(SMALL, INT8), (SMALL, FLOAT)], path=path, backend=ORT, budget_ms=FAST)
+    assert LatencyTable.read(path).rows == table.rows
+    assert len(table.rows) == 2
+
+
 def test_bits_without_a_kernel_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="given Conv2d at 4x8"):
         profile([(SMALL, Bits(4, 8))], path=tmp_path / "t.csv", backend=ORT)
