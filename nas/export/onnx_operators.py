@@ -12,8 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.export.containers import ExportError
+from nas.export.containers import ExportError, container_for
+from nas.export.stored_weights import (
+    folded_weight,
+    integer_bias,
+    integer_weight,
+    unpacked_weight,
+)
 from nas.export.writer import Value, Writer
+from nas.saturation import adds_pairs
 from search_spaces.ops import (
     Activation,
     Add,
@@ -39,7 +46,6 @@ from search_spaces.ops import (
 from supernets.deployed import Stored, values
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
-_LOWEST = float(np.finfo(np.float32).min)
 _FUNCTIONS: Mapping[str, str] = {
     "relu": "Relu",
     "hardswish": "HardSwish",
@@ -75,6 +81,11 @@ class Site:
             return self.writer.quantized(value, scale)
         return self.writer.plain(value)
 
+    @property
+    def on_grid(self) -> bool:
+        """Whether what the first input reads are the numbers of a DequantizeLinear."""
+        return self.scales[0] is not None or self.inputs[0].on_grid
+
     def floats(self, name: str) -> str:
         """A parameter as an initializer of floats."""
         return self.writer.floats(values(self.parameters[name]))
@@ -91,6 +102,11 @@ def write(op: Op, site: Site) -> Value:
         f"{type(op).__name__} at {site.address!r} has no case of nas.export.onnx_operators.write; "
         "register one"
     )
+
+
+def is_writable(op: Op) -> bool:
+    """Whether there is a case of `write` for an operator."""
+    return write.dispatch(type(op)) is not write.dispatch(object)
 
 
 @write.register
@@ -119,15 +135,15 @@ def _(op: Convolution, site: Site) -> Value:
     attributes = _moving(window)
     if window.dilation != (1, 1):
         attributes["dilations"] = window.dilation
-    if groups > 1 or not op.mixes_channels:
+    if groups > 1:
         attributes["group"] = groups
-    return weighted(site, "Conv", site.read(), in_pairs=op.mixes_channels, **attributes)
+    return weighted(site, "Conv", site.read(), **attributes)
 
 
 @write.register
 def _(op: Linear, site: Site) -> Value:
-    # A Gemm, which takes its bias along, reads vectors only.
-    if len(site.shapes[0]) > 1:
+    # A Gemm takes its bias along. It reads vectors only, and unpacks few-bit weights in every run.
+    if len(site.shapes[0]) > 1 or _meets_floats(site):
         return multiplied(site, site.read())
     return weighted(site, "Gemm", site.read(), transB=1)
 
@@ -142,44 +158,58 @@ def _moving(window: Window) -> dict[str, Any]:
     return attributes
 
 
-def weighted(
-    site: Site, op_type: str, x: str, *, in_pairs: bool = True, **attributes: Any
-) -> Value:
-    """A node with a weight and a bias; an integer kernel where both its operands are quantized.
-
-    Args:
-        site: Where it is written.
-        op_type: `Conv` or `Gemm`.
-        x: What it reads.
-        in_pairs: Whether its integer kernel adds up products in pairs (`nas.saturation`).
-        attributes: Those of the node.
-    """
+def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
+    """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
     writer, scale, (held, bias) = site.writer, site.scales[0], _weight_and_bias(site)
     if not isinstance(held, IntegerTensor):
         x = _kept_apart(site, x)
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
-    on_integers = scale is not None and (site.rounded or op_type == "Gemm")
-    weight = writer.weight(held, site.address, integer_kernel=on_integers, in_pairs=in_pairs)
-    if on_integers and isinstance(bias, IntegerBias):
-        added = writer.integer_bias(bias, held)
-    else:
-        added = writer.floats(values(bias))
+    if scale is None or not (site.rounded or op_type == "Gemm"):
+        x = x if scale is not None else _kept_apart(site, x)
+        weight = folded_weight(writer, held, site.address)
+        return site.node(op_type, x, weight, writer.floats(values(bias)), **attributes)
+    in_pairs = adds_pairs(held.codes.shape[1], groups=attributes.get("group", 1))
+    weight = integer_weight(writer, held, site.address, in_pairs=in_pairs)
+    exact = isinstance(bias, IntegerBias)
+    added = integer_bias(writer, bias, held) if exact else writer.floats(values(bias))
     return site.node(op_type, x, weight, added, **attributes)
 
 
 def multiplied(site: Site, x: str) -> Value:
-    """The last axis of `x` times a matrix, and a bias; the product bears the address."""
-    writer, (held, bias) = site.writer, _weight_and_bias(site)
-    if isinstance(held, IntegerTensor):
-        on_integers = site.scales[0] is not None
-        weight = writer.weight(
-            held, site.address, integer_kernel=on_integers, in_pairs=True, axis=1
-        )
+    """The last axis of `x` times a matrix, and a bias; the product bears the address.
+
+    onnxruntime (1.32) fuses the product of floats with few-bit weights to its MatMulNBits, unless a
+    Clip or a QuantizeLinear is next.
+    """
+    writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
+    on_integers = isinstance(held, IntegerTensor) and site.scales[0] is not None
+    if not on_integers:
+        x = _kept_apart(site, x)
+    if not isinstance(held, IntegerTensor):
+        weight = writer.floats(held.T)
+    elif on_integers:
+        weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)
+    elif is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
+        weight, kept = unpacked_weight(writer, held, site.address, axis=1), True
     else:
-        x, weight = _kept_apart(site, x), writer.floats(held.T)
+        weight = folded_weight(writer, held, site.address, axis=1)
     product = site.node("MatMul", x, weight)
-    return Value(writer.node("Add", product.name, writer.floats(values(bias))))
+    sums = writer.node("Add", product.name, writer.floats(values(bias)))
+    return Value(sums, kept=kept)
+
+
+def is_sound(bits: int, *, outputs: int) -> bool:
+    """Whether onnxruntime computes right where few-bit weights meet floats.
+
+    Releases 1.31 and 1.32 give wrong numbers for 2 bits unless `outputs` is a multiple of 4.
+    """
+    return bits > 2 or outputs % 4 == 0
+
+
+def _meets_floats(site: Site) -> bool:
+    """Whether a weight of integers meets what is read in floats."""
+    return isinstance(site.parameters.get("weight"), IntegerTensor) and site.scales[0] is None
 
 
 def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], Stored]:
@@ -190,13 +220,13 @@ def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], S
 
 
 def _kept_apart(site: Site, x: str) -> str:
-    """`x` for a kernel with float weights.
+    """`x` for a kernel that computes in floats.
 
     Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to 8 bits at
-    load (1.31); this Max changes no number and keeps them as they are.
+    load (1.31), also where what it read was moved about since; a node that changes no number keeps
+    them as they are.
     """
-    writer = site.writer
-    return x if site.scales[0] is None else writer.node("Max", x, writer.float32(_LOWEST))
+    return site.writer.unchanged(x) if site.on_grid else x
 
 
 def is_clamp(op: Op) -> bool:
@@ -207,7 +237,7 @@ def is_clamp(op: Op) -> bool:
 @write.register
 def _(op: Activation, site: Site) -> Value:
     if is_clamp(op):
-        clamped = Value(site.writer.plain(site.inputs[0]), op.clamp)
+        clamped = site.writer.clamped(site.inputs[0], op.clamp)
         return clamped if site.one_grid else Value(site.writer.plain(clamped))
     read = site.read()
     match op.function:
@@ -258,7 +288,8 @@ def _(op: GlobalPool, site: Site) -> Value:
 @write.register
 def _(op: MaxPool2d, site: Site) -> Value:
     window = op.window
-    return site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    made = site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    return replace(made, on_grid=site.on_grid)
 
 
 @write.register
@@ -287,10 +318,11 @@ def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """What the node reads, to be shaped by who reads it; its clamp stays to be done too."""
     read = site.inputs[0]
     if read.shape is not None:
-        read = Value(site.writer.plain(read))
+        read = Value(site.writer.plain(read), on_grid=read.on_grid)
     return replace(read, shape=shape)
 
 
 @write.register
 def _(op: Permute, site: Site) -> Value:
-    return site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    made = site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    return replace(made, on_grid=site.on_grid)

@@ -31,13 +31,11 @@ def file_logits(
 
 
 def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
-    """Options under which onnxruntime computes what the file says, with pinned threads."""
+    """Its own options with pinned threads: files are run here as anybody would run them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Otherwise a weight-only product rounds its activations to 8 bits behind our back.
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 
 

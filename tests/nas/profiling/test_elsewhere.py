@@ -34,7 +34,7 @@ from tests.nas.profiling.kernels import (
 )
 
 KERNELS = [(SMALL, INT8), (SMALL, FLOAT), (DEPTHWISE, INT8), (HEAD, FLOAT), (SUM, Bits(None, 8))]
-NETWORK = {"whole": kernel_model(LARGE, quantized=False)}
+NETWORK = {"whole": kernel_model(LARGE, FLOAT)}
 
 
 def run_script(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
