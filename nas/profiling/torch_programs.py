@@ -15,7 +15,7 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
 from search_spaces.quant import FULL_PRECISION_BITS
 from supernets.assemble import Step, assemble, steps_of
-from supernets.elastic import Tensors
+from supernets.elastic import stock
 from supernets.fold import without_norms
 
 STEP, ZERO = 0.05, 128  # of quantized activations
@@ -48,12 +48,13 @@ def int8_module(kernel: Kernel) -> fx.GraphModule:
 def missing_in_int8(kernel: Kernel) -> str | None:
     """What a kernel computes and torch's quantized engine does not; None where it has all."""
 
-    def shapes_alone(step: Step) -> Tensors:
+    def hollow(step: Step) -> nn.Module | None:
         parts = step.op.deployed(*step.inputs).items()
-        return {name: torch.empty(part.shape, device="meta") for name, part in parts}
+        tensors = {name: torch.empty(part.shape, device="meta") for name, part in parts}
+        return stock(step.op, tensors, *step.inputs)
 
     bare, _ = without_norms(kernel_graph(kernel, _FULL))
-    return next(_unknown(assemble(steps_of(bare), shapes_alone, {})), None)
+    return next(_unknown(assemble(steps_of(bare), hollow, {})), None)
 
 
 def _unknown(module: fx.GraphModule) -> Iterator[str]:
