@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 from nas.export.onnx_operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
-from search_spaces.graph import Graph
 from supernets.deployed import Deployed
 from supernets.integers import ActivationScale
 
@@ -25,8 +24,7 @@ def write_network(
         ends: How results that leave the file as codes are quantized, by their address.
     """
     graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
-    on_one_grid = one_grids(deployed, ends).keys()
-    rounded = on_one_grid | _clamped_onto(graph, on_one_grid)
+    on_one_grid = _on_one_grid(deployed, ends or {})
     values: dict[str, Value] = {}
     for address, node in graph.nodes.items():
         site = Site(
@@ -37,26 +35,24 @@ def write_network(
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
             deployed.parameters.get(address, {}),
             one_grid=address in on_one_grid,
-            rounded=address in rounded,
+            rounded=address in on_one_grid,
         )
         values[address] = write(node.op, site)
     return values
 
 
-def one_grids(deployed: Deployed, ends: Ends | None = None) -> dict[str, ActivationScale]:
-    """The grid of every tensor that all readers, past views, put on one and the same grid."""
-    grids: dict[str, set[ActivationScale | None]] = {a: {s} for a, s in (ends or {}).items()}
-    for address, node in reversed(deployed.graph.nodes.items()):
+def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
+    """The addresses that are read, and everywhere on one and the same grid.
+
+    Operators that only move numbers are looked through, since onnxruntime rounds before them
+    (1.31), and so is a clamp that alone reads a result, since its reader can cut codes.
+    """
+    nodes, readers = deployed.graph.nodes, deployed.graph.consumers()
+    grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}
+    for address, node in reversed(nodes.items()):
+        moves = node.op.keeps_values and node.op.activation is None
         for slot, read in enumerate(node.inputs):
-            own = {deployed.inputs.get((address, slot))}
-            behind = grids.get(address, own) if node.op.is_view else own
-            grids.setdefault(read, set()).update(behind)
-    alone = {address: scales.pop() for address, scales in grids.items() if len(scales) == 1}
-    return {address: scale for address, scale in alone.items() if scale is not None}
-
-
-def _clamped_onto(graph: Graph, on_one_grid: Set[str]) -> set[str]:
-    """The addresses that only a clamp reads, whose own readers put it on one grid."""
-    readers = graph.consumers()
-    clamps = ((a, node.inputs) for a, node in graph.nodes.items() if is_clamp(node.op))
-    return {read for a, (read,) in clamps if a in on_one_grid and len(readers[read]) == 1}
+            through = moves or (is_clamp(node.op) and len(readers[read]) == 1)
+            own: set[object] = {deployed.inputs.get((address, slot))}
+            grids.setdefault(read, set()).update(grids.get(address, own) if through else own)
+    return {read for read, found in grids.items() if len(found) == 1 and None not in found}

@@ -81,6 +81,11 @@ class Site:
             return self.writer.quantized(value, scale)
         return self.writer.plain(value)
 
+    @property
+    def on_grid(self) -> bool:
+        """Whether what the first input reads are the numbers of a DequantizeLinear."""
+        return self.scales[0] is not None or self.inputs[0].on_grid
+
     def floats(self, name: str) -> str:
         """A parameter as an initializer of floats."""
         return self.writer.floats(values(self.parameters[name]))
@@ -161,6 +166,7 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
     if scale is None or not (site.rounded or op_type == "Gemm"):
+        x = _kept_apart(site, x) if scale is None else x
         weight = folded_weight(writer, held, site.address)
         return site.node(op_type, x, weight, writer.floats(values(bias)), **attributes)
     in_pairs = adds_pairs(held.codes.shape[1], groups=attributes.get("group", 1))
@@ -177,17 +183,23 @@ def multiplied(site: Site, x: str) -> Value:
     Clip or a QuantizeLinear is next.
     """
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
-    if not isinstance(held, IntegerTensor):
-        x, weight = _kept_apart(site, x), writer.floats(held.T)
-    elif site.scales[0] is not None:
+    if isinstance(held, IntegerTensor) and site.scales[0] is not None:
         weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)
-    elif is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
-        weight, kept = unpacked_weight(writer, held, site.address, axis=1), True
     else:
-        weight = folded_weight(writer, held, site.address, axis=1)
+        x = _kept_apart(site, x)
+        weight, kept = _matrix_for_floats(site, held)
     product = site.node("MatMul", x, weight)
     sums = writer.node("Add", product.name, writer.floats(values(bias)))
     return Value(sums, kept=kept)
+
+
+def _matrix_for_floats(site: Site, held: IntegerTensor | NDArray[np.float32]) -> tuple[str, bool]:
+    """A matrix that meets floats, as `(in, out)`, and whether the product unpacks it as it goes."""
+    if not isinstance(held, IntegerTensor):
+        return site.writer.floats(held.T), False
+    if is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
+        return unpacked_weight(site.writer, held, site.address, axis=1), True
+    return folded_weight(site.writer, held, site.address, axis=1), False
 
 
 def is_sound(bits: int, *, outputs: int) -> bool:
@@ -211,12 +223,13 @@ def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], S
 
 
 def _kept_apart(site: Site, x: str) -> str:
-    """`x` for a kernel with float weights.
+    """`x` for a kernel that computes in floats.
 
     Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to 8 bits at
-    load (1.31); a node that changes no number keeps them as they are.
+    load (1.31), also where what it read was moved about since; a node that changes no number keeps
+    them as they are.
     """
-    return x if site.scales[0] is None else site.writer.unchanged(x)
+    return site.writer.unchanged(x) if site.on_grid else x
 
 
 def is_clamp(op: Op) -> bool:
@@ -278,7 +291,8 @@ def _(op: GlobalPool, site: Site) -> Value:
 @write.register
 def _(op: MaxPool2d, site: Site) -> Value:
     window = op.window
-    return site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    made = site.node("MaxPool", site.read(), kernel_shape=window.kernel, **_moving(window))
+    return replace(made, on_grid=site.on_grid)
 
 
 @write.register
@@ -307,10 +321,11 @@ def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """What the node reads, to be shaped by who reads it; its clamp stays to be done too."""
     read = site.inputs[0]
     if read.shape is not None:
-        read = Value(site.writer.plain(read))
+        read = Value(site.writer.plain(read), on_grid=read.on_grid)
     return replace(read, shape=shape)
 
 
 @write.register
 def _(op: Permute, site: Site) -> Value:
-    return site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    made = site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
+    return replace(made, on_grid=site.on_grid)

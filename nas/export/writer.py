@@ -30,12 +30,14 @@ class Value:
             for a length that stays, -1 for what is left.
         kept: Whether a node that cuts or rounds the tensor must not stand right behind the node
             that gives it, since a runtime would then choose a slower kernel.
+        on_grid: Whether its numbers are those of a DequantizeLinear, which only moved since.
     """
 
     name: str
     clamp: Clamp | None = None
     shape: tuple[int, ...] | None = None
     kept: bool = False
+    on_grid: bool = False
 
 
 @dataclass

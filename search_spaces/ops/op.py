@@ -71,6 +71,8 @@ class Op(Spec):
             read a number of inputs of their own redefine this as a field.
         is_view: Whether the output holds the numbers of the input in their order, under another
             shape only, so that a device runs nothing for it.
+        keeps_values: Whether every number of the output is one of the input, so that rounding
+            before and rounding behind the operator are the same.
         channel_axis: The axis of the output over which its channels run: 0 for images, -1 where
             features come last.
         mixes_channels: Whether an output is a sum of products over several channels of the input.
@@ -84,6 +86,7 @@ class Op(Spec):
 
     arity: ClassVar[int] = 1
     is_view: ClassVar[bool] = False
+    keeps_values: ClassVar[bool] = False
     channel_axis: ClassVar[int] = 0
     mixes_channels: ClassVar[bool] = False
     channelwise: ClassVar[bool] = False

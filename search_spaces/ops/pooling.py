@@ -57,6 +57,7 @@ class MaxPool2d(Pooling, Op):
     padding: Padding = 0
     activation: Quant | None = None
     dilation: ClassVar[int] = 1
+    keeps_values: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Flatten(Op):
 
     start: Axis = 0
     is_view: ClassVar[bool] = True
+    keeps_values: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -74,6 +75,7 @@ class Reshape(Op):
 
     shape: tuple[Length, ...]
     is_view: ClassVar[bool] = True
+    keeps_values: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
         elements, known = math.prod(inputs[0]), math.prod(n for n in self.shape if n != -1)
@@ -95,6 +97,7 @@ class Permute(Op):
     """The axes in another `order`: axis `i` of the output is axis `order[i]` of the input."""
 
     order: tuple[Axis, ...]
+    keeps_values: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
         if sorted(self.order) != [*range(len(inputs[0]))]:

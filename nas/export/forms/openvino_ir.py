@@ -138,15 +138,17 @@ def _in_8_bits(path: Path) -> None:
 
 
 def _keep_roundings(model: Any) -> None:
-    """Put a maximum that changes no number between an addition and what it reads rounded.
+    """Put a maximum that changes no number between some operators and what they read rounded.
 
     OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
+    It averages codes in place of numbers, where the padding of a window is no code of zero.
     """
     opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
-        for slot in op.inputs() if op.get_type_name() == "Add" else ():
+        kind = op.get_type_name()
+        for slot in op.inputs() if kind in ("Add", "AvgPool") else ():
             read = slot.get_source_output()
-            if read.get_node().get_type_name() == "FakeQuantize":
+            if kind == "AvgPool" or read.get_node().get_type_name() == "FakeQuantize":
                 lowest = opset13.constant(np.finfo(np.float32).min, np.float32)
                 slot.replace_source_output(opset13.maximum(read, lowest).output(0))
 
@@ -178,7 +180,7 @@ def _weight(op: Any) -> Held | None:
 
 def _activation(op: Any) -> Held | None:
     """What puts a tensor on a grid: one FakeQuantize, or codes that are cut and scaled back."""
-    op = _below(op, "Reshape", "Maximum")
+    op = _below(op, "Reshape", "Transpose", "Maximum")
     whole = Held(8, symmetric=False, container="UINT8", scales=1)
     if op.get_type_name() == "FakeQuantize":
         return whole
