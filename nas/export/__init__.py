@@ -1,4 +1,4 @@
-"""Chosen subnets as files that runtimes execute, checked against the networks they came from.
+"""Export: chosen subnets as files that runtimes execute, and checks of the files.
 
 Read in this order: `containers` (where codes live), `writer` and `operators` (what is written),
 `onnx` (the file), `policy` (what it really holds), `size` (its bytes foretold); `plain` (the same
