@@ -13,7 +13,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from nas.export import export_onnx
-from nas.export.runtime import file_logits, kernels_run
+from nas.export.runtime import kernels_run
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -40,6 +40,7 @@ from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
+from tests.nas.export.kinds import exact_logits
 
 IMAGES = torch.randn(24, 4, 7, 7, generator=torch.Generator().manual_seed(3))
 READ = Quant(8, PerTensor(), symmetric=False)
@@ -104,7 +105,7 @@ def answers(network: Deployed, path: Path) -> tuple[np.ndarray, np.ndarray, np.n
     with torch.no_grad():
         ours = network.module()(IMAGES).numpy()
     (reference,) = ReferenceEvaluator(str(path)).run(None, {"image": IMAGES.numpy()})
-    (ran,) = file_logits(path, [IMAGES])
+    ran = exact_logits(path, IMAGES)
     onnx.checker.check_model(path, full_check=True)
     return ours, np.asarray(reference), ran
 
