@@ -131,13 +131,11 @@ def test_quantized_all_give_the_same(name: str, symmetric: bool, tmp_path: Path)
         assert np.abs(found - ours).max() < 0.1 * ours.std()
 
 
+@pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("name", CHAINS)
-def test_few_bit_weights_on_floats_give_the_same(name: str, tmp_path: Path) -> None:
-    """What reads a grid and computes in floats keeps its weights as they are.
-
-    At 2 bits, since onnxruntime rounds what meets 4-bit matrices to 8 bits (its MatMulNBits).
-    """
-    weight = Quant(2, PerTensor(), symmetric=False)
+def test_few_bit_weights_on_floats_give_the_same(name: str, bits: int, tmp_path: Path) -> None:
+    """What reads a grid and computes in floats keeps its weights as they are."""
+    weight = Quant(bits, PerTensor(), symmetric=False)
     graph = chain_of(CHAINS[name](READ), weight=weight, read=None)
     ours, _, ran = answers(deployed(graph), tmp_path / "net.onnx")
     close = np.isclose(ran, ours, rtol=1e-4, atol=1e-4).all(1)
@@ -145,7 +143,6 @@ def test_few_bit_weights_on_floats_give_the_same(name: str, tmp_path: Path) -> N
 
 
 def test_branches_are_joined(tmp_path: Path) -> None:
-    graph = chain_of([], weight=WEIGHT, read=READ)
     graph = Graph(Image(4, 7))
     bits = {"weight": WEIGHT, "activation": READ}
     graph.add("left", Conv2d(3, 1, **bits), "input")
