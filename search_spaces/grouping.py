@@ -92,7 +92,8 @@ class Groups:
 
     def _is_view(self, address: str) -> bool:
         """Whether nothing runs for a node; within a region it is a member as any other."""
-        return self._op(address).is_view and address not in self._layout.region_of
+        may_be = address in self._layout.views and address not in self._layout.region_of
+        return may_be and self._op(address).is_view
 
     def _past_views(self, address: str) -> str:
         """The node before a row of views that ends at `address` and that nothing else reads."""
