@@ -19,7 +19,7 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
             LayerPolicy(
                 address=address,
                 operator=type(node.op).__name__,
-                width=shapes[address][0],
+                width=shapes[address][node.op.channel_axis],
                 kernel=getattr(node.op, "kernel", None),
                 weight_bits=_bits(node.op.weight),
                 activation_bits=_bits(node.op.activation),
@@ -27,6 +27,13 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
             )
         )
     return tuple(found)
+
+
+def kernel_text(layer: LayerPolicy) -> str:
+    """The kernel of a layer, such as `3` or `3x5`; empty for an operator without a kernel."""
+    if isinstance(layer.kernel, tuple):
+        return "x".join(map(str, layer.kernel))
+    return "" if layer.kernel is None else str(layer.kernel)
 
 
 def _bits(quant: Quant | None) -> int | None:

@@ -31,13 +31,12 @@ class Behind:
 
 
 class OperatorReader:
-    """Reads the operators of many rows, each text once; knows the classes imported by now."""
+    """Reads the operators of many rows; knows the classes that are imported when it is made."""
 
     def __init__(self) -> None:
         self._operators = operator_types()
         self._specs = {kind.__name__: kind for kind in below(Spec)}
         self._ops: dict[tuple[str, str], Op] = {}
-        self._fused: dict[str, tuple[Behind, ...]] = {}
 
     def kind(self, name: str) -> type[Op]:
         """The class of an operator.
@@ -64,12 +63,10 @@ class OperatorReader:
 
     def behind(self, text: str) -> tuple[Behind, ...]:
         """The operators that `Activation(function=relu)+Add@in1` names; raises as `operator`."""
-        if text not in self._fused:
-            self._fused[text] = tuple(
-                Behind(self._made(self.kind(call.name), call.fields), call.reads)
-                for call in parse_operators(text)
-            )
-        return self._fused[text]
+        return tuple(
+            Behind(self._made(self.kind(call.name), call.fields), call.reads)
+            for call in parse_operators(text)
+        )
 
     def _made(self, kind: type[Any], given: Mapping[str, object]) -> Any:
         """The spec of a class with the given values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ class KeyReader:
 
     def __init__(self) -> None:
         self._reader = OperatorReader()
+        self._fields = functools.cache(self._canonical_fields)
+        self._fused = functools.cache(self._canonical_fused)
 
     def read(self, texts: Mapping[str, object]) -> KernelKey:
         """The key out of the cells of a row by column; raises a `ValueError` as a call does."""
@@ -62,18 +65,24 @@ class KeyReader:
     def __call__(self, cells: Mapping[str, Any]) -> KernelKey:
         """The key of a row; raises a `ValueError` that names the cell and what is wrong with it."""
         given = current(cells, self._reader) if is_old([*cells]) else dict(cells)
-        operator, fields, fused = given["operator"], given[FIELDS], given["fused"]
+        given[FIELDS] = self._fields(given["operator"], given[FIELDS])
+        given["fused"] = self._fused(given["fused"])
+        return KernelKey(**{name: given[name] for name in KEY_COLUMNS})
+
+    def _canonical_fields(self, operator: str, fields: str) -> str:
+        """The fields of an operator as `fields_text` writes them."""
         self._reader.kind(operator)
         try:
-            op = self._reader.operator(operator, fields)
+            return fields_text(self._reader.operator(operator, fields))
         except ValueError as error:
             raise ValueError(f"{FIELDS} = {shortened(fields)}: {error}") from error
+
+    def _canonical_fused(self, fused: str) -> str:
+        """The operators behind an anchor as `KernelKey.of` names them."""
         try:
-            behind = "+".join(map(str, self._reader.behind(fused)))
+            return "+".join(map(str, self._reader.behind(fused)))
         except ValueError as error:
             raise ValueError(f"fused = {shortened(fused)}: {error}") from error
-        given |= {FIELDS: fields_text(op), "fused": behind}
-        return KernelKey(**{name: given[name] for name in KEY_COLUMNS})
 
 
 def _row(texts: Sequence[str], header: Sequence[str], reader: KeyReader) -> tuple[KernelKey, Row]:

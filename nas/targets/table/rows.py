@@ -52,7 +52,7 @@ class KernelKey:
             operator=type(first.op).__name__,
             fields=fields_text(first.op),
             inputs="+".join("x".join(map(str, shape)) for shape in _inputs(kernel)),
-            fused="+".join(_fused(behind)),
+            fused="+".join(_fused(behind, len(kernel.inputs))),
             weight_bits=bits.weight or 0,
             activation_bits=bits.activation,
             batch=batch,
@@ -86,34 +86,44 @@ class Row:
 
 
 class _Member(NamedTuple):
-    """An operator that a row names, and the names of what its slots read."""
+    """An operator that a row names, and what its slots read, past operators that are not named.
+
+    `reads` counts the inputs of the kernel first, then the operators that are named.
+    """
 
     op: Op
-    reads: tuple[str, ...]
+    reads: tuple[int, ...]
 
 
 def _named(kernel: Kernel) -> list[_Member]:
-    """The operators of a kernel that a device runs, in order; readers of others read past them."""
-    outside = len(kernel.inputs)
+    """The operators of a kernel that a row names, in order: no view and no folded norm.
+
+    Raises:
+        TargetError: If none is left, as a device runs nothing for the kernel.
+    """
+    ops, outside = kernel.ops, len(kernel.inputs)
     found: list[_Member] = []
-    names = [f"in{slot}" for slot in range(outside)]
-    for op, slots in zip(kernel.ops, kernel.slots, strict=True):
-        read = kernel.ops[slots[0] - outside] if slots and slots[0] >= outside else None
-        if op.is_view or (read is not None and folds(read, op)):
-            names.append(names[slots[0]])
+    stands_for = list(range(outside))
+    for op, slots in zip(ops, kernel.slots, strict=True):
+        follows = op.folds and slots[0] >= outside and folds(ops[slots[0] - outside], op)
+        if op.is_view or follows:
+            stands_for.append(stands_for[slots[0]])
         else:
-            names.append(f"op{len(found)}")
-            found.append(_Member(op, tuple([names[slot] for slot in slots])))
+            stands_for.append(outside + len(found))
+            found.append(_Member(op, tuple([stands_for[slot] for slot in slots])))
     if not found:
         raise TargetError(f"a device runs nothing for {kernel.op}, so it has no latency row")
     return found
 
 
-def _fused(behind: Sequence[_Member]) -> Iterator[str]:
+def _fused(behind: Sequence[_Member], outside: int) -> Iterator[str]:
     """What each operator behind the anchor is called, and what it reads besides the one before."""
-    for place, (op, reads) in enumerate(behind):
-        elsewhere = [name for name in reads if name != f"op{place}"]
-        yield "@".join([operator_text(op), *elsewhere])
+    for before, (op, reads) in enumerate(behind, outside):
+        text = operator_text(op)
+        for read in reads:
+            if read != before:
+                text += f"@in{read}" if read < outside else f"@op{read - outside}"
+        yield text
 
 
 def _inputs(kernel: Kernel) -> tuple[Shape, ...]:

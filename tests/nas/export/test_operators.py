@@ -132,8 +132,11 @@ def test_quantized_all_give_the_same(name: str, symmetric: bool, tmp_path: Path)
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_few_bit_weights_on_floats_give_the_same(name: str, tmp_path: Path) -> None:
-    """What reads a grid and computes in floats keeps its weights as they are."""
-    weight = Quant(4, PerTensor(), symmetric=False)
+    """What reads a grid and computes in floats keeps its weights as they are.
+
+    At 2 bits, since onnxruntime rounds what meets 4-bit matrices to 8 bits (its MatMulNBits).
+    """
+    weight = Quant(2, PerTensor(), symmetric=False)
     graph = chain_of(CHAINS[name](READ), weight=weight, read=None)
     ours, _, ran = answers(deployed(graph), tmp_path / "net.onnx")
     close = np.isclose(ran, ours, rtol=1e-4, atol=1e-4).all(1)

@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.table.columns import FORMS
+from nas.targets.table.csv_file import heading, line, parse
 from nas.targets.table.operator_reader import Behind, OperatorReader
 from nas.targets.table.operator_text import fields_text, operator_text
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.choice import Spec, choice
+from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Add, Conv2d, Linear, Op
 from search_spaces.quant import Quant
 
@@ -100,6 +104,14 @@ def test_any_operators_behind_are_read_as_they_were_written(behind: tuple[Behind
     text = "+".join(map(str, behind))
     assert OperatorReader().behind(text) == behind
     assert FORMS["fused"][0].fullmatch(text)
+
+
+@settings(deadline=None)
+@given(operators, st.lists(operators, max_size=3).map(tuple))
+def test_any_key_is_read_as_it_was_written(anchor: Op, behind: tuple[Op, ...]) -> None:
+    key = KernelKey.of(Kernel(anchor, behind, ((8, 4, 4),)), Bits(4, 8))
+    row = Row(0.5, 0.01, 9)
+    assert parse(heading({}) + line(key, row)) == ({key: row}, {}, [])
 
 
 @settings(deadline=None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nas.targets.capability import Bits
-from nas.targets.errors import TargetError
-from nas.targets.table.rows import KernelKey
+from nas.targets import TargetError, load_target
+from nas.targets.capability import Bits, Support
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel, kernels
 from search_spaces.ops import (
@@ -29,6 +33,7 @@ from search_spaces.ops import (
     Op,
     Shape,
 )
+from search_spaces.space import SearchSpace
 
 KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", 8, 8)
 
@@ -132,6 +137,27 @@ def test_an_operator_from_outside_is_told_apart_by_its_fields() -> None:
     assert key(Shuffled(2)) != key(Shuffled(4)) != key(Shuffled(4, (1, 2)))
     assert key(Shuffled(4, (1, 2))).fields == "groups=4,turns=[1,2]"
     assert key(Conv2d(8, 3), Shuffled(2)).fused == "Shuffled(groups=2)"
+
+
+def test_an_operator_from_outside_is_priced_by_a_table_as_any_other(tmp_path: Path) -> None:
+    graph = Graph(Image(8, 4))
+    graph.add("shuffle", Shuffled(choice("groups", (2, 4)), (1, 2)))
+    graph.add("conv", Conv2d(8, 3))
+    space = SearchSpace(graph)
+    cpu = load_target("this-cpu", table=tmp_path / "t.csv")
+    supports = {**cpu.capability.supports, "Shuffled": Support((Bits(None, 32),))}
+    target = replace(cpu, capability=replace(cpu.capability, supports=supports))
+    needed = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in target.natively(space))
+    rows = {key: Row(2.0**n, 0.01, 9) for n, key in enumerate(needed)}
+    LatencyTable(rows).write(tmp_path / "t.csv")
+    table = LatencyTable.read(tmp_path / "t.csv")
+    latency = replace(target, model=table).compile(space)["latency_ms"]
+    assert [key.fields for key in needed] == [
+        "groups=2,turns=[1,2]",
+        "groups=4,turns=[1,2]",
+        "out=8,kernel=3",
+    ]
+    assert latency(np.array([[0], [1]])).tolist() == [1 + 4, 2 + 4]
 
 
 def test_a_key_is_told_in_one_line() -> None:
