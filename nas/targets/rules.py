@@ -28,10 +28,12 @@ class Memory:
     Attributes:
         total_bytes: On the stored model and its peak activation together.
         activation_bytes: On the peak activation.
+        model_bytes: On the stored model.
     """
 
     total_bytes: float | None = None
     activation_bytes: float | None = None
+    model_bytes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ class MemorySection(_Section):
     """On the stored model and its peak activation together."""
     activation_bytes: Bytes | None = None
     """On the peak activation."""
+    model_bytes: Bytes | None = None
+    """On the stored model."""
 
 
 class EnergySection(_Section):
