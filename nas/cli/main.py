@@ -87,7 +87,7 @@ def run_command(
     """Do everything: profile, train, search, export, report; of a table, search and report."""
     with loading():
         from nas.recipe.table_recipe import load_any_recipe
-        from nas.report.summary import summary_table
+        from nas.report.summary import told
         from nas.run.folder import RunFolder
         from nas.run.pipeline import run
 
@@ -95,7 +95,8 @@ def run_command(
     folder = _folder(recipe, made.name, out)
     with Terminal() as display:
         results = run(made, folder=folder, resume=resume, display=display)
-    say(summary_table(results))
+    for part in told(results):
+        say(part)
     say(f"report: {RunFolder(folder).report}")
 
 
@@ -137,7 +138,7 @@ def report(
     with loading():
         from nas.report.html import render
         from nas.report.store import load
-        from nas.report.summary import summary_table
+        from nas.report.summary import told
         from nas.run.folder import RunFolder, RunFolderError
 
     files = RunFolder(folder)
@@ -146,7 +147,8 @@ def report(
         raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
     results, page = load(files.results), out or files.report
     render(results, page)
-    say(summary_table(results))
+    for part in told(results):
+        say(part)
     say(f"report: {page}")
 
 

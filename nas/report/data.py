@@ -245,6 +245,7 @@ class TargetResult:
         provenance: Where its costs come from.
         objectives: The costs that span the front beside the error.
         limits: Hard upper limits on costs.
+        tolerance: Points of error that a cheaper subnet may be worse than the best to be chosen.
         costs: Every cost of every evaluated subnet, in the order of `Results.evaluated`.
         front: The measured front, cheapest first.
         predicted_front: The front predicted over the whole space, cheapest first.
@@ -261,6 +262,7 @@ class TargetResult:
     provenance: Provenance
     objectives: tuple[str, ...]
     limits: Costs = field(default_factory=dict)
+    tolerance: float = 0.0
     costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     front: tuple[FrontPoint, ...] = ()
     predicted_front: tuple[PredictedPoint, ...] = ()

@@ -12,6 +12,7 @@ import torch
 
 from nas.evaluation.evaluation import Evaluation
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
+from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.data import CostCheck, Estimate
@@ -72,12 +73,8 @@ def chosen(
     rows = np.array([evaluation.genotype for evaluation in evaluations])
     errors = np.array([evaluation.metrics["error"] for evaluation in evaluations])
     cost = goal.costs[goal.objectives[0]](rows)
-    feasible = goal.violation(rows) == 0
-    if not feasible.any():
-        return None
-    allowed = feasible & (errors <= errors[feasible].min() + tolerance)
-    best = min(np.flatnonzero(allowed), key=lambda row: (cost[row], errors[row]))
-    return evaluations[int(best)]
+    best = cheapest(errors, cost, goal.violation(rows) == 0, tolerance=tolerance)
+    return None if best is None else evaluations[best]
 
 
 def exported(

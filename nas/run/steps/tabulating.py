@@ -169,7 +169,7 @@ def _target(
     evaluations: Sequence[Evaluation],
     points: Sequence[Point],
 ) -> TargetResult:
-    made = found.on(goal, Provenance("imported", goal.name))
+    made = replace(found.on(goal, Provenance("imported", goal.name)), tolerance=target.tolerance)
     notes = _notes(plan.table, goal, found)
     best = chosen(goal, evaluations, tolerance=target.tolerance)
     if best is None:
