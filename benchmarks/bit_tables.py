@@ -14,7 +14,6 @@ ImageNet accuracies. Trains whatever FOLDER does not hold; needs the tables and 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.search_digits import Remembering, points, sequence
 from benchmarks.tables import ROOT
-from nas.evaluation.evaluation import Evaluation, flat
+from nas.evaluation.evaluation import flat
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, nondominated
 from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import Recipe, validate_recipe
@@ -143,7 +143,7 @@ def recipe(case: Case, folder: Path, epochs: int) -> Recipe:
     )
 
 
-def row(case: Case, goal: Goal, mixed: Sequence[Evaluation], fixed: Sequence[Evaluation]) -> str:
+def row(case: Case, goal: Goal, mixed: Measurements, fixed: Measurements) -> str:
     """What the searched front is worth beside the uniform policies, on one scale."""
     found, plain = points(goal, mixed), points(goal, fixed)
     everything = np.concatenate([found, plain])
@@ -202,11 +202,13 @@ def compare(case: Case, options: argparse.Namespace) -> tuple[list[str], list[st
         with evaluator_of(plan, supernet) as measured:
             evaluate = Remembering(measured)
             picked = (uniform(plan.space, bits, plan.space.smallest) for bits in reversed(BITS))
-            fixed = flat(evaluate([genotype for genotype in picked if genotype is not None]))
-            runs = [
+            there = [genotype for genotype in picked if genotype is not None]
+            fixed = Measurements.of(flat(evaluate(there)), plan.space)
+            done = (
                 sequence(Guided(problem, seed=seed), evaluate, options.budget)
                 for seed in range(options.seeds)
-            ]
+            )
+            runs = [Measurements.of(each, plan.space) for each in done]
     told = [
         f"| {case.name} | {bits} | {error:.1f} | {latency_ms:.3f} |"
         for bits, (error, latency_ms) in zip(reversed(BITS), points(goal, fixed), strict=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 
 from nas.export import FORMS, Exporter, Verification, bytes_of, forms_for, verify
 from nas.export.runtime import kernels_run
+from nas.export.stand_in import stand_in
 from nas.tasks.digits import DigitsTask
 from nas.tasks.task import Task
 from search_spaces.graph import Graph
@@ -114,11 +115,11 @@ def measure(
 ) -> Measured:
     """Export one subnet, run it on the test images, and hold its size against the foretold one."""
     path = folder / f"subnet{form.suffix}"
-    metadata = {"genotype": str(genotype), "run": "benchmark"}
-    form.write(deployed, path, metadata=metadata)
+    deployed = replace(deployed, metadata={"genotype": str(genotype), "run": "benchmark"})
+    form.write(deployed, path)
     images, labels = (torch.cat(part) for part in zip(*task.test_batches(256), strict=True))
     verification = verify(path, deployed, images, labels)
-    foretold = form.foretold_bytes(graph, metadata=metadata)
+    foretold = form.foretold_bytes(replace(stand_in(graph), metadata=deployed.metadata))
     error = 100 * (foretold / bytes_of(path) - 1)
     return Measured(verification, error, integer_share(path) if form.name == "onnx" else 0.0)
 

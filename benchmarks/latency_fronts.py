@@ -28,6 +28,7 @@ from benchmarks.fronts import beaten, corner_of, share, slower
 from benchmarks.latency import POLICIES, spaces
 from benchmarks.tables import ROOT
 from nas.evaluation.evaluation import Evaluation, flat
+from nas.evaluation.measurements import Measurements
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx
 from nas.problem.front import measured_front, nondominated
@@ -161,7 +162,8 @@ def fronts(
             searcher = Guided(Problem(plan.space, (goal,)), seed=seed)
             # A network that an earlier search evaluated is looked up, and counts as evaluated.
             told = search(searcher, evaluate, archive, budget=budget, batch=BATCH)
-            found[name].append([one.genotype for one in measured_front(goal, told)])
+            front = measured_front(goal, Measurements.of(told, plan.space))
+            found[name].append([one.genotype for one in front])
     return found
 
 
@@ -175,7 +177,7 @@ def measured(
     test = tested(plan, supernet, picked)
 
     def points(front: Sequence[Genotype], errors: Mapping[Genotype, Evaluation]) -> FloatArray:
-        return np.array([[latency[g], errors[g].metrics["error"]] for g in front])
+        return np.array([[latency[g], errors[g].error] for g in front])
 
     return {
         name: [
@@ -196,7 +198,7 @@ def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> Flo
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
         for genotype, path in zip(picked, paths, strict=True):
-            export_onnx(deployment(genotype), path, metadata={})
+            export_onnx(deployment(genotype), path)
         return in_turns(paths, backend=OnnxRuntime())
 
 

@@ -25,6 +25,7 @@ from scipy.stats import norm
 from benchmarks.tables import TableProblem, load
 from nas.evaluation.answers import STEPS, Answers, Wrong, estimated_error, hopeless
 from nas.evaluation.evaluation import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front
 from nas.problem.goals import Problem
 from nas.recipe.recipe import load_recipe
@@ -132,11 +133,13 @@ def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...
         if len(found) % BATCH == 0 and evaluate.images >= EVALUATIONS * WHOLE:
             break
     evaluated = len(found)
-    while way.again and (fresh := unsettled(table.problem, list(found.values()), 2 * WHOLE)):
+    space = table.problem.space
+    measured = Measurements.of([*found.values()], space)
+    while way.again and (fresh := unsettled(table.problem, measured, 2 * WHOLE)):
         found |= {evaluation.genotype: evaluation for evaluation in flat(again(fresh))}
-    front = measured_front(table.problem.goals[0], list(found.values()))
-    rows = np.array([evaluation.genotype for evaluation in front])
-    true, believed = table.loss(rows), np.array([one.metrics["error"] for one in front])
+        measured = Measurements.of([*found.values()], space)
+    front = Measurements.of(measured_front(table.problem.goals[0], measured), space)
+    rows, believed, true = front.rows, front.losses, table.loss(front.rows)
     share = attained(true, table.cost(rows), table.reference) / table.exact
     images = (evaluate.images + again.images) / WHOLE
     return evaluated, images, share, float(np.mean(true - believed))
@@ -209,9 +212,9 @@ def volume(problem: Problem, evaluations: Sequence[Evaluation]) -> list[float]:
     largest = np.array([problem.space.largest])
     result: list[float] = []
     for goal in problem.goals:
-        front = measured_front(goal, evaluations)
-        rows = np.array([one.genotype for one in front])
-        points = np.column_stack([[one.metrics["error"] for one in front], goal.values(rows)])
+        measured = Measurements.of(evaluations, problem.space)
+        front = Measurements.of(measured_front(goal, measured), problem.space)
+        points = np.column_stack([front.losses, goal.values(front.rows)])
         result.append(hypervolume(points, np.array([10.0, *goal.values(largest)[0]])))
     return result
 

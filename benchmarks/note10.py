@@ -26,9 +26,11 @@ from scipy.stats import kendalltau
 
 from benchmarks.tables import ROOT
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
 from nas.problem.goals import ArrayCost, Goal, Problem
 from nas.search.evolution import Evolution
+from nas.search.points import points
 from nas.tabular.published import ofa_predictor
 from nas.targets import HardwareTarget, TargetError
 from nas.targets.adapters import Adapter, target
@@ -212,9 +214,8 @@ def _front(whole: SearchSpace, name: str, cost: ArrayCost, seed: int) -> NDArray
         ]
         searcher.tell(found)
         told += found
-    rows = np.array([evaluation.genotype for evaluation in told])
-    errors = np.array([evaluation.metrics["error"] for evaluation in told])
-    return rows[nondominated(np.column_stack([errors, cost(rows)]))]
+    measured = Measurements.of(told, problem.space)
+    return measured.rows[nondominated(points(problem, measured))]
 
 
 def _kept(

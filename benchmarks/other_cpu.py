@@ -146,7 +146,7 @@ def exported(folder: Path) -> dict[str, dict[Arrangement, Path]]:
         for name, space in spaces(arrangement.policy()):
             path = folder / f"{name}, {ARRANGEMENTS.index(arrangement)}.onnx"
             weights = arrangement.weights
-            export_onnx(random_network(space), path, metadata={}, eight_bit_weights=weights)
+            export_onnx(random_network(space), path, eight_bit_weights=weights)
             files.setdefault(name, {})[arrangement] = path
     return files
 
@@ -206,7 +206,7 @@ def accuracies(epochs: int, folder: Path) -> Iterator[str]:
         for bits in (8, 7):
             genotype = at_bits(space, bits)
             deployed = deploy(extract(supernet, genotype, task.calibration(256, 64)))
-            export_onnx(deployed, path := folder / "n.onnx", metadata={})
+            export_onnx(deployed, path := folder / "n.onnx")
             found.append(verify(path, deployed, images, labels).file_accuracy)
         yield f"| {seed} | {found[0]:.2f} | {found[1]:.2f} | {found[1] - found[0]:+.2f} |"
 

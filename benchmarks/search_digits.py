@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Evaluation, Evaluator, flat
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume
 from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import load_recipe
@@ -86,11 +87,9 @@ def sequence(searcher: Searcher, evaluate: Evaluator, budget: int) -> list[Evalu
     return done[:budget]
 
 
-def points(goal: Goal, evaluations: Sequence[Evaluation]) -> NDArray[np.float64]:
+def points(goal: Goal, measured: Measurements) -> NDArray[np.float64]:
     """Error and cost of every evaluation."""
-    rows = np.array([evaluation.genotype for evaluation in evaluations])
-    errors = [evaluation.metrics["error"] for evaluation in evaluations]
-    return np.column_stack([errors, goal.values(rows)])
+    return np.column_stack([measured.losses, goal.values(measured.rows)])
 
 
 def shares(
@@ -99,7 +98,9 @@ def shares(
     """Mean over goals of the hypervolume share after 1, 2, ... evaluations."""
     result = np.zeros(len(found))
     for goal in problem.goals:
-        whole, mine = points(goal, everything), points(goal, found)
+        whole, mine = (
+            points(goal, Measurements.of(each, problem.space)) for each in (everything, found)
+        )
         reference = np.array(
             [np.quantile(whole[:, 0], 0.75), *np.quantile(whole[:, 1:], 0.9, axis=0)]
         )

@@ -40,13 +40,14 @@ def main(folder: Path) -> None:
     deployment = Deployment(supernet, task.calibration(256, 256))
     evaluate = SupernetEvaluator(deployment, [*task.batches("validation", 256)], seed=0)
     archive = Archive(folder / "archive.journal", space, study="quickstart")
-    front = measured_front(goal, search(searcher, evaluate, archive, budget=40, batch=10))
+    search(searcher, evaluate, archive, budget=40, batch=10)
+    front = measured_front(goal, archive.measurements())
     for found in front:
         latency = goal.costs["latency_ms"](np.array([found.genotype]))[0]
-        print(f"{latency:.3f} ms  {found.metrics['error']:5.2f} % error  {found.genotype}")
+        print(f"{latency:.3f} ms  {found.error:5.2f} % error  {found.genotype}")
 
     deployed = deployment(front[-1].genotype)
-    written = export_onnx(deployed, folder / "subnet.onnx", metadata={})
+    written = export_onnx(deployed, folder / "subnet.onnx")
     checked = verify(written.path, deployed, *next(task.test_batches(1000)))
     print(f"{written.path}: {written.file_bytes:,} bytes, {checked.file_accuracy:.1f} % on test")
 

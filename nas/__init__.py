@@ -1,5 +1,6 @@
-"""The engine: targets, objectives, searchers, archive, Ray, export, report, tasks, command line.
+"""The engine: targets, goals, searchers, archive, Ray, export, report, tasks, command line.
 
-Read in this order: `evaluate` and `objectives` (what is measured and what is wanted), `search`
-(who proposes), `archive` (what is kept), `pipeline` (the whole run), `cli`.
+Read the packages in this order: `evaluation` (how a subnet is measured), `problem` (goals per
+device), `search` (which subnets are measured), `archive` (how evaluations are kept), `run` (all
+steps of a run), `cli` (the command line).
 """

@@ -1,4 +1,4 @@
-"""Where the command line begins: `nas`, or `python -m nas`."""
+"""The entry point of the command line: `nas`, or `python -m nas`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nas.terminal import interrupts
 
 
 def main() -> None:
-    """Load the command line and run it; a signal ends either in one line."""
+    """Load the command line and run it; a signal ends both with one line of text."""
     interrupts.end_at_once()
     from nas.cli.main import main as command_line
 

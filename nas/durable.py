@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files of others that can be held."""
+"""Atomic writing of files, which are there whole or not at all, and reading of bounded files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.old)?\.part", re.DOTALL)
 
 
 class WriteError(OSError):
-    """A file that could not be written; what stood there before still stands."""
+    """The error for a file that could not be written; an older file at its path is unchanged."""
 
 
 def write_atomic(path: str | Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader or a crash never meets half of it.
+    """Write `content` to `path` in one step, so that no reader ever sees a part of it.
 
-    The content goes to a hidden file in the same folder, is flushed to the disk and then takes the
-    name in one step. The folder must exist.
+    The content is written to a hidden file in the same folder and flushed to the disk; then the
+    hidden file gets the name. A crash leaves the old file or the new one. The folder must exist.
 
     Raises:
-        WriteError: With the reason and the remedy; the old file, if any, is untouched.
+        WriteError: If that fails, with the reason and the remedy; an old file is unchanged.
     """
     path = Path(path)
     try:
@@ -42,19 +42,24 @@ def write_atomic(path: str | Path, content: bytes) -> None:
 
 
 def require_parent(path: str | Path) -> None:
-    """Raise `WriteError` where the folder of `path` is absent, before anybody works for nothing."""
+    """Raise `WriteError` if the folder of `path` does not exist, before any work is done for it."""
     if not Path(path).parent.is_dir():
         raise write_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
 
 
 def write_folder_atomic(path: str | Path, contents: Mapping[str, bytes]) -> None:
-    """Put a folder of files at `path`, in place of what is there, whole or not at all.
+    """Write a folder of files to `path` in one step, in place of an old folder there.
 
-    The files are made in a hidden folder beside it, which then takes the name. A crash between
-    the old folder's leaving and the new one's coming leaves no folder of that name, never a half.
+    The files are written to a hidden folder beside `path`; then the old folder is moved away and
+    the new one gets the name. A crash between these two steps leaves no folder at `path`, but never
+    half a folder.
+
+    Args:
+        path: The path of the folder.
+        contents: Name of a file -> its content.
 
     Raises:
-        WriteError: With the reason and the remedy; what stood there before still stands.
+        WriteError: If that fails, with the reason and the remedy; an old folder is unchanged.
     """
     path = Path(path)
     mark = uuid.uuid4().hex
@@ -81,7 +86,7 @@ def write_folder_atomic(path: str | Path, contents: Mapping[str, bytes]) -> None
 
 
 def remove(path: Path) -> None:
-    """Away with a file or a folder; what is not there is no fault."""
+    """Delete a file or a folder with its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -89,9 +94,10 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Away with what killed writers of this module left in `folder`.
+    """Delete hidden files that writers of this module have left in `folder` when they were killed.
 
-    What is being written stays, as does what others made or only they may remove.
+    Files that are being written stay, and so do files of other programs and files that this user
+    may not delete.
     """
     for path in folder.iterdir():
         if not _UNFINISHED.fullmatch(path.name) or path.is_symlink():
@@ -113,7 +119,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def write_error(path: str | Path, error: OSError) -> WriteError:
-    """`error`, met while writing `path`, as a sentence with its remedy."""
+    """The `WriteError` for an error raised while writing `path`, with a remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path")
     raised = WriteError(f"cannot write {os.fspath(path)}: {error.strerror or error}; {remedy}")
     raised.errno = error.errno
@@ -135,7 +141,10 @@ _REMEDIES = {
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new hidden file beside `path`, gone after an error, locked so that no cleaning takes it."""
+    """A context with a new hidden file beside `path`.
+
+    The file is locked, so that `remove_unfinished` leaves it alone, and is deleted after an error.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     with temporary.open("xb") as file:
         try:
@@ -152,7 +161,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def _sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a power cut."""
+    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -172,7 +181,7 @@ def read_text(path: Path, *, at_most: int) -> str:
 
 
 def require_size(path: Path, *, at_most: int) -> None:
-    """Raise `OSError` if `path` is no regular file of at most so many bytes."""
+    """Raise `OSError` if `path` is no regular file or has more than `at_most` bytes."""
     size = path.stat().st_size
     if not path.is_file():
         raise OSError("it is no regular file")

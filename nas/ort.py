@@ -1,8 +1,8 @@
-"""onnxruntime without its maker's telemetry; imported here and nowhere else.
+"""The library onnxruntime with its telemetry turned off; no other module may import onnxruntime.
 
-Since release 1.32 onnxruntime looks up its maker's server and keeps a database of events, with the
-names of model files, in the user's cache folder. Only the environment turns that off, and only
-before the library is loaded. A value that the user has set is kept.
+Since release 1.32, onnxruntime contacts a server of its maker and keeps a database of events, with
+the names of model files, in the user's cache folder. Only an environment variable turns that off,
+and only before the library is loaded. A value that the user has set is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 __all__ = ["RUNTIME_ERRORS", "onnxruntime"]
 
-# What it raises on a model that it cannot read or run.
+# The errors that onnxruntime raises for a model that it cannot read or run.
 RUNTIME_ERRORS = (
     Fail,
     InvalidArgument,

@@ -1,9 +1,10 @@
-"""8-bit products that x86-64 processors without VNNI cut off, and how files keep clear of them.
+"""Saturation of 8-bit products on x86-64 processors without VNNI, and files that avoid it.
 
-There onnxruntime multiplies unsigned activations by signed weights with `vpmaddubsw`, which adds up
-two products in 16 bits: 255 x 127 + 255 x 127 = 64,770 becomes 32,767. Weights moved up to unsigned
-codes run through a kernel that widens both operands first, and so do weights of 7 bits through the
-first one, since 2 x 255 x 63 = 32,130 fits. Depthwise convolutions never add up pairs.
+On these processors, onnxruntime multiplies unsigned activations by signed weights with the
+instruction `vpmaddubsw`, which adds two products in 16 bits: 255 x 127 + 255 x 127 = 64,770 becomes
+32,767. There are two ways to avoid this. Weights may be moved to unsigned codes, for which
+onnxruntime has a kernel that widens both operands first. Or weights may have 7 bits, since
+2 x 255 x 63 = 32,130 fits. Depthwise convolutions never add pairs of products.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
 ARRANGEMENTS: tuple[EightBitWeights, ...] = get_args(EightBitWeights)
-WEIGHTS_NOTE = "weights"  # of a latency table: how those of 8 bits met their inputs
-MOVED_BY = 128  # from signed to unsigned codes
+WEIGHTS_NOTE = "weights"  # the note of a latency table: type of 8-bit weights when measured
+MOVED_BY = 128  # the difference of unsigned and signed codes
 _LARGEST_SUM = 2**15 - 1
 _LARGEST_ACTIVATION = 2**8 - 1
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -27,39 +28,49 @@ _EXACT = {"avx512_vnni", "avx_vnni"}
 
 
 class SaturationWarning(UserWarning):
-    """A file whose sums of 8-bit products this processor may cut off."""
+    """The warning about a file whose sums of 8-bit products may saturate on this processor."""
 
 
 def pair_fits(largest_code: int) -> bool:
-    """Whether two products of 8-bit activations and weights up to `largest_code` fit in 16 bits."""
+    """Whether two products of 8-bit activations and weights up to `largest_code` fit 16 bits."""
     return 2 * _LARGEST_ACTIVATION * largest_code <= _LARGEST_SUM
 
 
 def moved(weight: Quant, weights: EightBitWeights) -> bool:
-    """Whether codes of this precision reach a kernel that adds up pairs as unsigned ones."""
+    """Whether weights of this precision are written as unsigned codes for kernels that add pairs.
+
+    Args:
+        weight: The precision.
+        weights: The type of 8-bit weights in files.
+    """
     return weight.symmetric and not pair_fits(weight.code_range[1]) and weights == "unsigned"
 
 
 def adds_pairs(op: Op) -> bool:
-    """Whether integer kernels of `op` add up products in pairs; depthwise convolutions do not."""
+    """Whether integer kernels of `op` add products in pairs; False for depthwise convolutions."""
     return isinstance(op, Conv2d | Linear)
 
 
 def processor_saturates() -> bool:
-    """Whether this machine's processor is an x86-64 one that is not known to have VNNI."""
+    """Whether this machine has an x86-64 processor that is not known to have VNNI."""
     if platform.machine() not in _X86_64:
         return False
     return not _EXACT & set(_flags())
 
 
 def _flags() -> list[str]:
-    """The processor's features as Linux lists them; none where it does not."""
+    """The features of the processor as Linux lists them; empty on other systems."""
     lines = _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.exists() else []
     return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
 
 
 def caution(target: str, weights: EightBitWeights) -> str | None:
-    """What a user must know who measures for `target` on this processor, or None where nothing."""
+    """A warning for a user who measures for `target` on this processor; None without a problem.
+
+    Args:
+        target: The name of the target.
+        weights: The type of 8-bit weights in files for the target.
+    """
     if not processor_saturates():
         return None
     cause = "this processor has no VNNI and adds up 8-bit products in 16 bits"

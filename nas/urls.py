@@ -1,4 +1,4 @@
-"""URLs of databases and clusters: refused where they may hold a secret, shown without any."""
+"""URLs of databases and clusters: refused if they may hold a secret, and shown without secrets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-UNSHOWN = "unshown"  # the kind of a recipe's problem whose value may be a secret
-# Parameters of the drivers that hold no secret; the paths among them lead to files that may.
+UNSHOWN = "unshown"  # the kind of a fault in a recipe whose value may be a secret
+# Parameters of database drivers that hold no secret. Some are paths of files that may hold one.
 _PARAMETERS = frozenset(
     (
         *("host", "hostaddr", "port", "user", "service", "passfile", "application_name"),
@@ -42,9 +42,9 @@ _REMEDY = (
 
 
 def shown(url: str) -> str:
-    """The scheme, host, port and database or file of a URL; "..." stands for all else it holds.
+    """A URL without secrets: scheme, host, port, and database or file; "..." for the rest.
 
-    Users, passwords and parameters are left out, and so is whatever is not of the plain form.
+    Users, passwords and parameters are left out, and so is every part of an unusual form.
     """
     found = _FILE.match(url) or _SERVER.match(url)
     if found is None:
@@ -53,15 +53,16 @@ def shown(url: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text in which every URL is as `shown`."""
+    """The text with every URL in it replaced by `shown(url)`."""
     return _ANYWHERE.sub(lambda found: shown(found[0]), text)
 
 
 def database_url(text: Any) -> URL:
-    """The database at a URL, with the driver that is used for it.
+    """The URL of a database, with the driver that is used for it.
 
     Raises:
-        ValueError: It is no URL of a database, or may hold a secret; the message repeats none.
+        ValueError: If the text is no URL of a database or may hold a secret; the message repeats no
+            secret.
     """
     if not isinstance(text, str) or not re.match(r"[\w+]+://", text):
         raise ValueError("must be a database URL such as postgresql://user@host/database")
@@ -70,7 +71,7 @@ def database_url(text: Any) -> URL:
     except (ArgumentError, ValueError):
         raise ValueError(
             f"{shown(text)} must be a database URL such as postgresql://user@host/database"
-        ) from None  # whose message may repeat a part of it
+        ) from None  # the message of the cause may repeat a part of the URL
     if url.password is not None or ":" in (url.username or ""):
         raise ValueError(f"{shown(text)} must have no password, {_REMEDY}")
     if not set(url.query) <= _PARAMETERS:
@@ -87,7 +88,7 @@ def database_url(text: Any) -> URL:
 
 
 def reading(url: URL) -> tuple[URL, dict[str, Any]]:
-    """A database's URL and the settings of its driver with which nothing in it can be written."""
+    """The URL and the driver settings with which a database can be read but not written."""
     if url.get_backend_name() == "sqlite":
         file = quote(str(url.database).removeprefix("file:"), safe="/%")
         url = url.set(database=f"file:{file}")
@@ -98,7 +99,7 @@ def reading(url: URL) -> tuple[URL, dict[str, Any]]:
 
 
 def _plain(url: URL, text: str) -> bool:
-    """Whether nothing is hidden in a part of a URL that is for something else."""
+    """Whether no part of a URL hides a parameter, such as a password inside the user's name."""
     try:
         pairs = parse_qsl(text.partition("?")[2], strict_parsing="?" in text)
     except ValueError:
@@ -113,7 +114,7 @@ def cluster_address(text: Any) -> str:
     """The address of a Ray cluster.
 
     Raises:
-        ValueError: It is none, or may hold a secret; the message repeats none.
+        ValueError: If the text is no address or may hold a secret; the message repeats no secret.
     """
     if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
         raise ValueError(
@@ -125,7 +126,7 @@ def cluster_address(text: Any) -> str:
 
 
 def _checked(check: Callable[[Any], object]) -> BeforeValidator:
-    """Refuses in a recipe what `check` refuses, and shows no more of the value than it does."""
+    """A validator for recipes that refuses a value if `check` does; its message shows no value."""
 
     def checked(given: Any) -> Any:
         try:

@@ -1,5 +1,5 @@
 """Zero-cost proxies and learned predictors of a subnet's loss.
 
-Read in this order: `base` (the protocol), `features`, `ridge`, `gaussian` and `ensemble`, `rank`
-(how good is a ranking), then `proxies`.
+Read the modules in this order: `predictor` (the protocol), `features`, `ridge`, `gaussian` and
+`ensemble`, `rank` (how good a ranking is), then `proxies`.
 """

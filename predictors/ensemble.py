@@ -1,4 +1,4 @@
-"""Several predictors as one, each weighted by how well it predicts what it has not seen."""
+"""An ensemble of predictors, weighted by their errors on measurements that were held out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ _FOLDS = 5
 
 
 class Ensemble:
-    """A mixture of predictors, weighted by their inverse cross-validated squared errors.
+    """A predictor that mixes the predictions of several others.
 
-    Its standard deviation is that of the mixture: the members' own uncertainty and their
-    disagreement. With fewer measurements than folds all members weigh the same.
+    The weight of a member is the inverse of its squared error in five-fold cross-validation. With
+    fewer than ten measurements, all members have the same weight. The predicted standard deviation
+    is that of the mixture, which contains the uncertainty of each member and their disagreement.
 
     Args:
-        members: At least two predictors of the same genotypes.
+        members: At least two predictors for the same space.
+
+    Attributes:
+        shares: The weight of each member, `(members,)`; their sum is 1.
+
+    Raises:
+        ValueError: If there are fewer than two members.
     """
 
     def __init__(self, members: Sequence[Predictor]) -> None:
@@ -33,9 +40,14 @@ class Ensemble:
         self.shares = np.full(len(members), 1 / len(members))
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Weigh the members by five-fold cross-validation, then fit them to everything."""
+        """Weight the members by cross-validation, then fit each of them to all measurements.
+
+        Args:
+            genotypes: `(n, choices)`, canonical.
+            losses: `(n,)`, finite.
+        """
         losses = checked(genotypes, losses)
-        # Folds follow the genotypes' own order, so that the order of arrival decides nothing.
+        # Folds follow the sorted genotypes, so that the order of measurement has no influence.
         _, place = np.unique(genotypes, axis=0, return_inverse=True)
         order = np.argsort(place.ravel(), kind="stable")
         rows, losses = genotypes[order], losses[order]
@@ -52,7 +64,10 @@ class Ensemble:
         return mean, np.sqrt(variance)
 
     def _held_out_error(self, member: Predictor, rows: IntArray, losses: FloatArray) -> float:
-        """Mean squared error over folds that the member was not fitted to."""
+        """The mean squared error of a member over folds to which the member was not fitted.
+
+        1 with fewer than two measurements per fold.
+        """
         if len(rows) < 2 * _FOLDS:
             return 1.0
         fold = np.arange(len(rows)) % _FOLDS

@@ -1,4 +1,4 @@
-"""What a predictor sees of a genotype: its picks, one-hot and ordinal, and extra columns."""
+"""The features of a genotype for a predictor: its picks, one-hot and ordinal, and extra columns."""
 
 from __future__ import annotations
 
@@ -20,22 +20,33 @@ _REFERENCE_ROWS = 2048
 
 
 class OneHot:
-    """Features of genotypes: `(n, choices)` in, `(n, columns)` float32 out.
+    """The features of genotypes: called with `(n, choices)`, returns `(n, columns)` as float32.
 
-    Three parts. One column per option of each choice, all zero where the choice is closed. One
-    ordinal column per choice: the option's index plus one over the number of options, zero where
-    closed; options ascend in cost, so it says how much of the choice is picked. Then standardised
-    columns: sums over choices of one kind, what lies on the `Ways` through the network, and
-    whatever else is given.
+    The columns have three parts:
 
-    Kinds are read off names: `stage1.block0.kernel` is one of `stage1.block#.kernel` and of
-    `stage#.block#.kernel`. Each kind adds the sum of its ordinal columns, the widest kinds also
-    how often each option is picked. Few measurements tell much about a kind, little about a choice.
+    - One-hot: one column per option of each choice; all are zero where the choice is closed.
+    - Ordinal: one column per choice, `(index of the option + 1) / (number of options)`; zero where
+      the choice is closed. Options ascend in cost, so a larger value is a more expensive pick.
+    - Standardised: sums over choices of one kind, the columns of `Ways`, and the extra columns.
+
+    The kind of a choice follows from its name: `stage1.block0.kernel` belongs to the kinds
+    `stage1.block#.kernel` and `stage#.block#.kernel`. Each kind adds one column, the sum of its
+    ordinal columns. The widest kinds also add one column per option: how many choices pick it. A
+    few measurements tell much about a kind of choice, but little about a single one.
 
     Args:
-        space: The space the genotypes are of.
-        extra: Further columns, each `(n, choices)` to `(n,)`: log costs, proxy scores, sums of
-            sensitivities. Infinite values stand at a finite one beyond those of the space.
+        space: The space of the genotypes.
+        extra: Functions for further columns, each `(n, choices)` to `(n,)`: logarithms of costs,
+            proxy scores, sums of sensitivities. Infinite values are replaced by a finite value
+            beyond those of the space.
+
+    Attributes:
+        columns: The number of feature columns.
+        one_hot_choice: The position of the choice of each one-hot column, `(options,)`.
+        expansion: The matrix `(dummies, columns)` that turns `dummies` into features.
+
+    Raises:
+        ValueError: If an extra column is finite for no sampled genotype.
     """
 
     def __init__(self, space: SearchSpace, extra: Sequence[Column] = ()) -> None:
@@ -60,7 +71,7 @@ class OneHot:
 
     @property
     def parts(self) -> tuple[slice, slice, slice]:
-        """The columns of the one-hot, the ordinal and the standardised part."""
+        """The columns of the one-hot part, the ordinal part and the standardised part."""
         return (
             slice(0, self._options),
             slice(self._options, self._picks),
@@ -68,11 +79,14 @@ class OneHot:
         )
 
     def __call__(self, genotypes: IntArray) -> NDArray[np.float32]:
-        """The features of `genotypes`, which must be canonical."""
+        """The features of `genotypes` `(n, choices)`, which must be canonical: `(n, columns)`."""
         return self.dummies(genotypes) @ self.expansion
 
     def compact(self, genotypes: IntArray) -> NDArray[np.float32]:
-        """The features turned into fewer columns; scalar products of rows stay the same."""
+        """The features of canonical `genotypes`, rotated into fewer columns.
+
+        The scalar product of every two rows is that of their features.
+        """
         return self.dummies(genotypes) @ self._turned
 
     @cached_property
@@ -80,10 +94,11 @@ class OneHot:
         return rotated(self.expansion)
 
     def dummies(self, genotypes: IntArray) -> NDArray[np.float32]:
-        """All that features are sums of, `(n, dummies)`; `dummies @ expansion` are the features.
+        """Few columns that determine all features: `dummies @ expansion` are the features.
 
-        The rules that open choices, the first of them always true; every option but a choice's
-        first; the ways' and the extra columns, standardised.
+        The columns, `(n, dummies)`, are: for each rule that opens choices, whether it holds (the
+        first rule always does); for each option but the first of a choice, whether it is picked;
+        then the columns of `Ways` and the extra columns, standardised.
         """
         picks = genotypes.T.astype(np.int16)
         first = self._rules + len(self._later)
@@ -96,7 +111,7 @@ class OneHot:
         return result.T
 
     def _more(self, genotypes: IntArray) -> Iterator[FloatArray]:
-        """What is no sum of picks, a column after the other, `(n,)`."""
+        """The columns that are no sums of picks, `(n,)` each: those of `Ways`, then the extra."""
         yield from self._ways(genotypes).T
         for column in self._extra:
             yield column(genotypes)
@@ -104,7 +119,10 @@ class OneHot:
     def _expansion(
         self, offsets: IntArray, sums: NDArray[np.float32], dummies: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The features of every dummy alone, sums standardised over the rows of `dummies`."""
+        """The matrix `(dummies, columns)` that turns dummies into features.
+
+        Sums over kinds are standardised over the rows of `dummies`.
+        """
         counts, rule = self.space.counts, self.space.openings.rule
         later = self._rules + np.arange(len(self._later))
         result = np.zeros((dummies.shape[1], self.columns))
@@ -124,13 +142,13 @@ class OneHot:
 
 
 def rotated(matrix: NDArray[np.floating]) -> NDArray[np.float32]:
-    """As few columns as will do for rows whose scalar products are those of `matrix`."""
+    """A matrix with as few columns as possible whose rows have the scalar products of `matrix`."""
     triangle: Any = np.linalg.qr(matrix.T.astype(np.float64), mode="r")
     return triangle.T.astype(np.float32)
 
 
 def _sums_over_kinds(space: SearchSpace, offsets: IntArray) -> NDArray[np.float32]:
-    """The matrix `(one-hot and ordinal columns, sums)` that adds up the choices of each kind."""
+    """The matrix `(one-hot and ordinal columns, sums)` that adds up choices of the same kind."""
     options = int(space.counts.sum())
     sums: list[NDArray[np.float32]] = []
     narrow, wide = _kinds(space)
@@ -148,9 +166,10 @@ def _sums_over_kinds(space: SearchSpace, offsets: IntArray) -> NDArray[np.float3
 
 
 def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Groups of choices whose names differ only in their last numbers, and in any numbers.
+    """The kinds of choices, as groups of positions: narrow kinds, then wide kinds.
 
-    Groups of one choice are left out: they say nothing new.
+    Names of a narrow kind differ only in their last numbers, names of a wide kind in any numbers.
+    A group of one choice is left out, since its sum would equal the column of that choice.
     """
     narrow: dict[str, list[int]] = {}
     wide: dict[str, list[int]] = {}
@@ -163,7 +182,7 @@ def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, .
 
 
 def _blanked(name: str, *, keep: int) -> str:
-    """`name` with all but its first `keep` numbers replaced by a sign."""
+    """The name of a choice with all numbers but the first `keep` replaced by `#`."""
     pieces = re.split(r"(\d+)", name)
     return "".join("#" if i % 2 and i // 2 >= keep else piece for i, piece in enumerate(pieces))
 
@@ -173,7 +192,7 @@ def _several(kinds: dict[str, list[int]]) -> list[tuple[int, ...]]:
 
 
 def _scale(values: FloatArray) -> tuple[float, float, float, float]:
-    """Least allowed value, mean, greatest allowed value and spread of a column."""
+    """The least allowed value, mean, greatest allowed value and standard deviation of a column."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         raise ValueError(
@@ -186,7 +205,11 @@ def _scale(values: FloatArray) -> tuple[float, float, float, float]:
 
 
 def checked(genotypes: IntArray, losses: FloatArray) -> FloatArray:
-    """`losses` as float64, or an error that says why nothing can be learned from them."""
+    """The losses as float64, once they are found fit to learn from.
+
+    Raises:
+        ValueError: If there is not one loss per genotype, there is none, or one is not finite.
+    """
     losses = np.asarray(losses, dtype=np.float64)
     if losses.shape != (len(genotypes),) or not len(losses):
         raise ValueError(

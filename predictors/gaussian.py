@@ -1,4 +1,4 @@
-"""A Gaussian process over genotypes, whose kernel learns which choices matter."""
+"""A Gaussian process over genotypes whose kernel learns which choices matter."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ FloatArray = NDArray[np.float64]
 
 _STEPS = 40
 _FARTHEST = 8.0
-# Below the lower one, rounding decides; beyond the upper one, nothing is learned.
+# With less noise, rounding errors decide; with more, nothing is learned.
 _NOISE_RANGE = (float(np.log(1e-4)), float(np.log(1e2)))
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of the kernel before any measurement, in natural logarithms.
+    """The prior of the kernel's parameters: normal distributions of their natural logarithms.
 
     Attributes:
-        reach: Mean of the summed weights of one-hot, ordinal and standardised columns.
-        reach_spread: Standard deviation of those sums.
-        relevance_spread: Standard deviation of single weights around their share of the sum.
-        noise: Mean of the noise variance as a share of the signal's, trend included.
-        noise_spread: Its standard deviation.
-        trend: Mean of t.
-        trend_spread: Its standard deviation.
+        reach: Means of the summed weights of the one-hot, ordinal and standardised columns.
+        reach_spread: Standard deviation of each of these sums.
+        relevance_spread: Standard deviation of a single weight around its equal share of the sum.
+        noise: Mean of the noise variance, as a share of the variance of the signal with trend.
+        noise_spread: Standard deviation of the noise variance.
+        trend: Mean of the trend t, see `GaussianProcess`.
+        trend_spread: Standard deviation of the trend.
     """
 
     reach: tuple[float, float, float] = (-2.0, -2.0, -1.0)
@@ -46,18 +46,20 @@ class Prior:
 
 
 class GaussianProcess:
-    """Regression with the kernel exp(-d) + t p, of a weighted distance d and scalar product p.
+    """A Gaussian process with the kernel exp(-d) + t p over the features of genotypes.
 
-    d is the sum of weighted squared differences of features, p their scalar product under the same
-    weights, about the mean of the measured: detail on a trend that goes on where nothing was
-    measured. A choice adds one weight for *another option* and one for *how far off in order*; a
-    standardised column adds one. Over one-hot columns exp(-d) is the product kernel of categorical
-    data. Weights, t and noise maximise their posterior; signal variance and mean are profiled out
-    (Rasmussen and Williams 2006, chapter 5).
+    d is the weighted sum of squared differences of features. p is the scalar product of features
+    under the same weights, taken from the mean of the measured genotypes. The first term follows
+    details near measured genotypes; the second is a linear trend, which continues far from them.
+
+    Each choice has two weights: one for a different option, one for the distance in the order of
+    options. Each standardised column has one weight. Over one-hot columns, exp(-d) is the product
+    kernel for categorical data. The weights, the trend t and the noise maximise their posterior;
+    variance and mean of the signal have a closed form (Rasmussen and Williams 2006, chapter 5).
 
     Args:
         features: The features of the space.
-        prior: What is believed of the weights.
+        prior: The prior of the kernel's parameters.
     """
 
     def __init__(self, features: OneHot, *, prior: Prior = Prior()) -> None:  # frozen
@@ -70,7 +72,11 @@ class GaussianProcess:
         self._mean = (np.array(prior.reach) - share)[self._part]
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Learn from `genotypes` `(n, choices)` and their finite `losses` `(n,)`."""
+        """Learn from canonical `genotypes` `(n, choices)` and their finite `losses` `(n,)`.
+
+        Raises:
+            ValueError: If there is not one loss per genotype, there is none, or one is not finite.
+        """
         losses = checked(genotypes, losses)
         self._center, self._spread = float(losses.mean()), float(losses.std()) or 1.0
         y = (losses - self._center) / self._spread
@@ -91,8 +97,9 @@ class GaussianProcess:
         weights = self.weights(parameters)
         choices = len(self.features.space.choices)
         scale = np.concatenate([weights[self.features.one_hot_choice] / 2, weights[choices:]])
-        # Shifted to the middle, scaled, and turned into few columns, which leaves products alone;
-        # twice the products, so that halves of the squares complete them to distances.
+        # Features are shifted by their mean, scaled, and rotated into few columns, which keeps
+        # scalar products. These are doubled: half the squared lengths of two rows minus their
+        # product is then the distance d.
         expansion = self.features.expansion.astype(np.float64)
         expansion[0] -= self._X.mean(axis=0)
         self._turned = rotated(expansion * np.sqrt(2 * scale))
@@ -102,11 +109,19 @@ class GaussianProcess:
         self._whiten, self._target, self._level, self._variance = evidence.solution(parameters)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
-        """The kernel's weight per choice (other option), choice (order) and extra column."""
+        """The weights of the kernel, `(weights,)`, from the parameters that are optimised.
+
+        One per choice for a different option, one per choice for the distance in the order, one
+        per standardised column.
+        """
         return np.exp(self._mean + parameters[3:-2] + parameters[:3][self._part])
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The mean and the standard deviation of the loss without noise, each `(n,)`."""
+        """The mean and the standard deviation of the loss without measurement noise, each `(n,)`.
+
+        Args:
+            genotypes: `(n, choices)`, canonical.
+        """
         mean, left = np.empty((2, len(genotypes)))
         for start in range(0, len(genotypes), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -133,7 +148,7 @@ class GaussianProcess:
 
 
 def _half_squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Half the squared length of every row."""
+    """Half the squared length of every row, `(n,)`."""
     halves: NDArray[np.float32] = np.einsum("nc,nc->n", points, points)
     halves /= 2
     return halves
@@ -161,7 +176,7 @@ class _Evidence:
         np.fill_diagonal(apart, 0.0)
         linear = -0.5 * _centered(apart)
         covariance += trend * linear
-        # A share of the whole signal's variance, else it would vanish beside a dominant trend.
+        # Noise is a share of the variance with trend, else a large trend would make it vanish.
         covariance.flat[:: len(self._y) + 1] += noise * (1.0 + trend * _mean_square(linear))
         factor, failed = dpotrf(covariance, lower=1)
         if failed:
@@ -169,7 +184,10 @@ class _Evidence:
         return weights, near, linear, factor
 
     def _profiled(self, factor: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
-        """Inverse covariance, dual weights, mean level and signal variance."""
+        """The inverse covariance, the dual weights, the mean and the variance of the signal.
+
+        Mean and variance are those with the largest likelihood.
+        """
         inverse, _ = dpotri(factor, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         ones = inverse.sum(axis=1)
@@ -181,7 +199,7 @@ class _Evidence:
     def solution(
         self, parameters: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
-        """The map that whitens the kernel, the whitened losses, mean level, signal variance."""
+        """The whitening matrix, the whitened losses, and the mean and variance of the signal."""
         factor = self._decompose(parameters)[3]
         whiten = np.tril(dtrtri(factor, lower=1)[0])
         _, _, level, variance = self._profiled(factor)
@@ -219,23 +237,26 @@ class _Evidence:
 
 
 def _mean_square(linear: FloatArray) -> float:
-    """The mean of a kernel's diagonal."""
+    """The mean of the diagonal of a kernel matrix."""
     return float(np.trace(linear)) / len(linear)
 
 
 def _centered(matrix: FloatArray) -> FloatArray:
-    """A symmetric matrix whose rows and columns are shifted to sum to zero."""
+    """The symmetric `matrix` shifted so that each row and each column sums to zero."""
     means = matrix.mean(axis=0)
     return matrix - means - means[:, None] + means.mean()
 
 
 def _pair_distances(features: OneHot, X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared differences `(weights, pairs)` of the rows of `X`, per choice and extra column."""
+    """The squared differences `(weights, pairs)` of all pairs of rows of `X` `(n, columns)`.
+
+    One line per weight of the kernel, in the order of `GaussianProcess.weights`.
+    """
     first, second = np.triu_indices(len(X), 1)
     one_hot, ordinal, extra = features.parts
     starts = np.flatnonzero(np.diff(features.one_hot_choice, prepend=-1))
     rows: list[NDArray[np.float32]] = []
-    for block in np.split(X[:, one_hot].T, starts)[1:]:  # before the first choice is nothing
+    for block in np.split(X[:, one_hot].T, starts)[1:]:  # the first piece is empty
         squares = (block[:, first] - block[:, second]) ** 2
         rows.append((squares.sum(axis=0) / 2).astype(np.float32))
     for column in X[:, ordinal.start : extra.stop].T:

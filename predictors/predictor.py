@@ -1,4 +1,4 @@
-"""What a learned predictor is."""
+"""The protocol of learned predictors of a subnet's loss."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ IntArray = NDArray[np.integer]
 
 
 class Predictor(Protocol):
-    """Learns a loss from measured genotypes, `(n, choices)`, and predicts it with uncertainty."""
+    """A model that learns the loss of measured genotypes and predicts that of others.
+
+    Genotypes are rows of option indices, `(n, choices)`, in canonical form.
+    """
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Learn `losses` `(n,)` of `genotypes` `(n, choices)`; forgets what was before."""
+        """Learn the finite `losses` `(n,)` of `genotypes` `(n, choices)`.
+
+        An earlier fit is forgotten.
+
+        Raises:
+            ValueError: If there is not one loss per genotype, there is none, or one is not finite.
+        """
         ...
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The mean and the standard deviation of the loss, each `(n,)`."""
+        """The predicted mean and standard deviation of the loss, each `(n,)`."""
         ...

@@ -1,4 +1,4 @@
-"""How well a score ranks networks."""
+"""Measures of how well a score ranks networks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ FloatArray = NDArray[np.float64]
 
 
 def kendall_tau(predicted: FloatArray, measured: FloatArray) -> float:
-    """Kendall's tau-b of two `(n,)` scores: 1 for the same order, -1 for the reverse.
+    """Kendall's tau-b of two scores `(n,)`: 1 for the same order, -1 for the reverse order.
 
-    NaN where either is constant or has fewer than two entries: no order, no agreement.
+    NaN where a score is constant or has fewer than two entries, since there is no order then.
+
+    Raises:
+        ValueError: If the scores have different lengths.
     """
     if len(predicted) != len(measured):
         raise ValueError(
@@ -29,10 +32,16 @@ def kendall_tau(predicted: FloatArray, measured: FloatArray) -> float:
 def tau_within_budgets(
     predicted: FloatArray, measured: FloatArray, cost: FloatArray, *, bins: int = 5
 ) -> FloatArray:
-    """Tau among networks of about equal `cost`, as `(bins,)`, by rising cost.
+    """Kendall's tau among networks of about equal cost, `(bins,)`, by rising cost.
 
-    The bins hold equally many networks. Ranking within a budget is what a search needs; over all
-    budgets, size alone ranks well. NaN for a bin whose networks cannot be ordered.
+    A search needs a good ranking within a budget; over all budgets, size alone ranks well. A bin
+    is NaN where its networks cannot be ordered.
+
+    Args:
+        predicted: Predicted losses, `(n,)`.
+        measured: Measured losses, `(n,)`.
+        cost: The cost of each network, `(n,)`, in any unit.
+        bins: The number of bins, which hold about equally many networks.
     """
     order = np.argsort(cost, kind="stable")
     return np.array([kendall_tau(predicted[b], measured[b]) for b in np.array_split(order, bins)])

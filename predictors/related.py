@@ -1,4 +1,4 @@
-"""What a search of another space tells of this one: the losses it measured, as a feature column."""
+"""Losses that were measured in another search space, as a feature column for this space."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ FloatArray = NDArray[np.float64]
 
 
 class Translation:
-    """Networks of one space as the most similar ones of a related space.
+    """A map from genotypes of one space to the most similar genotypes of a related space.
 
-    Choices are the same where their names are, options where their values are; a number that the
-    other space lacks stands at the nearest one it has, anything else at the same relative place,
-    since options ascend in cost. What only the other space decides is as given.
+    Choices of the two spaces match if they have the same name. Options match if they have the same
+    value. A number that the other choice does not offer becomes the nearest number that it offers.
+    Any other option becomes the one at the same relative position, since options ascend in cost.
+
+    Example: the choice `depth` has the options 2, 3, 4 in one space and 2, 4 in the other. Then
+    depth 2 becomes 2, depth 4 becomes 4, and depth 3 becomes 2, the first of the nearest.
 
     Args:
-        space: Whose networks are translated.
-        other: The space they are translated to.
-        otherwise: A genotype of `other`, for the choices that `space` lacks.
+        space: The space whose genotypes are translated.
+        other: The space to which they are translated.
+        otherwise: A genotype of `other`. It has the picks for choices that `space` does not have.
 
     Raises:
-        ValueError: No choice has two options that both spaces know.
+        ValueError: If no choice has two options that both spaces offer.
     """
 
     def __init__(self, space: SearchSpace, other: SearchSpace, *, otherwise: IntArray) -> None:
@@ -53,7 +56,11 @@ class Translation:
             )
 
     def __call__(self, genotypes: IntArray) -> IntArray:
-        """Canonical genotypes of the other space, `(n, choices)` to `(n, other choices)`."""
+        """The most similar genotypes of the other space, canonical, `(n, other choices)`.
+
+        Args:
+            genotypes: Genotypes of the first space, `(n, choices)`.
+        """
         rows = np.tile(self._otherwise, (len(genotypes), 1))
         for mine, theirs, place in self._pairs:
             rows[:, theirs] = place[genotypes[:, mine]]
@@ -61,16 +68,20 @@ class Translation:
 
 
 class Related:
-    """A feature column: the warped loss that another space's evaluations predict.
+    """A feature column for genotypes: the loss of the most similar network of another space.
+
+    A Gaussian process learns the losses that were measured in the other space. Genotypes are
+    translated to that space, and the column is the mean that the process predicts, as warped by
+    `predictors.warp.Warp`.
 
     Args:
-        space: The space whose genotypes are asked for.
-        other: The space that was searched.
-        genotypes: What was evaluated there, `(n, other choices)`.
+        space: The space of the genotypes that get the column.
+        other: The space in which losses were measured.
+        genotypes: The genotypes of `other` that were measured, `(n, other choices)`.
         losses: Their losses, `(n,)`.
 
     Raises:
-        ValueError: The spaces have no decision in common.
+        ValueError: If the spaces have no decision in common.
     """
 
     def __init__(
@@ -82,12 +93,15 @@ class Related:
         self._predictor.fit(genotypes, Warp(losses)(losses))
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The column, `(n, choices)` to `(n,)`."""
+        """The column for `genotypes` `(n, choices)`, as `(n,)`."""
         return self._predictor.predict(self._translate(genotypes))[0]
 
 
 def _essences(options: Sequence[Any]) -> list[Any]:
-    """Options by which they are told apart: specs without what is decided within them."""
+    """The options of a choice in a form that can be compared between spaces.
+
+    A spec is reduced to its class and to those of its fields that hold no further choice.
+    """
     return [_essence(option) for option in options]
 
 
@@ -99,7 +113,7 @@ def _essence(option: Any) -> Any:
 
 
 def _nearest(options: Sequence[Any], others: Sequence[Any]) -> IntArray:
-    """For each option the place of its like among `others`."""
+    """For each option, the position of the most similar one among `others`, `(options,)`."""
     places = np.rint(np.linspace(0, len(others) - 1, len(options))).astype(np.int64)
     numbers = [other if _is_number(other) else np.inf for other in others]
     for position, option in enumerate(options):

@@ -1,4 +1,4 @@
-"""Ridge regression on features of genotypes, with its posterior uncertainty."""
+"""Ridge regression on features of genotypes, with posterior uncertainty."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ PENALTIES = np.logspace(-3, 4, 29)
 
 
 class Ridge:
-    """Linear regression with a penalty chosen by exact leave-one-out error.
+    """A linear predictor with a quadratic penalty, which is chosen by exact leave-one-out error.
 
-    The standard deviation is that of the Bayesian posterior whose prior the penalty is, noise
-    included (Bishop 2006, section 3.3).
+    The predicted standard deviation is that of the Bayesian posterior, noise included, in which the
+    penalty is the prior of the weights (Bishop 2006, section 3.3).
 
     Args:
-        features: `(n, choices)` to `(n, columns)`, such as `OneHot(space)`; only their
-            scalar products count, so its `compact` does as well and is faster.
+        features: A function of genotypes, `(n, choices)` to `(n, columns)`, such as
+            `OneHot(space)`. Only scalar products of features matter, so `OneHot(space).compact`
+            gives the same predictions and is faster.
         penalties: Candidates for the penalty, in units of the squared features.
+
+    Attributes:
+        penalty: The chosen penalty, after `fit`.
+        leave_one_out_error: The root mean squared error of predicting each measurement from all
+            others, after `fit`.
     """
 
     def __init__(self, features: Features, *, penalties: FloatArray = PENALTIES) -> None:
@@ -33,7 +39,11 @@ class Ridge:
         self.penalties = penalties
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Learn from `genotypes` `(n, choices)` and their finite `losses` `(n,)`."""
+        """Learn from canonical `genotypes` `(n, choices)` and their finite `losses` `(n,)`.
+
+        Raises:
+            ValueError: If there is not one loss per genotype, there is none, or one is not finite.
+        """
         y = checked(genotypes, losses)
         X = self.features(genotypes).astype(np.float64)
         self._center, self._mean = X.mean(axis=0), float(y.mean())
@@ -45,12 +55,13 @@ class Ridge:
         self.penalty = float(self.penalties[int(np.argmin(errors))])
         self.leave_one_out_error = float(np.sqrt(np.min(errors)))
         self._weights = Vt.T @ (s / (s**2 + self.penalty) * Uy)
-        # The posterior's precision, in units of the noise's; its inverse is the covariance.
+        # The precision matrix of the posterior, in units of that of the noise; its inverse is the
+        # covariance.
         precision = (Vt.T * s**2) @ Vt + self.penalty * np.eye(X.shape[1])
         self._whiten = np.linalg.inv(np.linalg.cholesky(precision)).T.astype(np.float32)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The mean and the standard deviation of the loss, each `(n,)`."""
+        """The mean and the standard deviation of the loss, noise included, each `(n,)`."""
         X = self.features(genotypes) - self._center
         mean = self._mean + X @ self._weights
         whitened = X.astype(np.float32) @ self._whiten
@@ -61,7 +72,15 @@ class Ridge:
 def _leave_one_out(
     U: FloatArray, s: FloatArray, Uy: FloatArray, y: FloatArray, penalty: float
 ) -> float:
-    """Mean squared error of predicting each row from the others, the intercept refitted too."""
+    """The mean squared error of predicting each loss from all others, with a new intercept.
+
+    Args:
+        U: The left singular vectors of the centred features, `(n, rank)`.
+        s: Their singular values, `(rank,)`.
+        Uy: `U.T @ y`.
+        y: The centred losses, `(n,)`.
+        penalty: The penalty.
+    """
     shrink = s**2 / (s**2 + penalty)
     leverage = (U**2) @ shrink + 1.0 / len(y)
     residual = y - U @ (shrink * Uy)

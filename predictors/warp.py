@@ -1,4 +1,4 @@
-"""A monotone map that makes measured losses look normal."""
+"""A monotone map of losses after which their distribution is close to a normal one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from scipy.special import ndtr
 
 FloatArray = NDArray[np.float64]
 
-_KNEE = 0.15  # the share of the losses below which the warp is linear
+_KNEE = 0.15  # the share of the losses, the lowest ones, for which the warp is linear
 _SOFTNESS = (0.1, 0.3, 1.0, 3.0, np.inf)
 
 
 class Warp:
-    """Linear for the lowest losses, logarithmic beyond; how soon it bends, by likelihood.
+    """A monotone map of losses: linear for the lowest losses, logarithmic beyond a knee.
 
-    Losses of a space have a long tail of broken networks, which weigh less under the warp, as in
-    Box and Cox 1964. The lowest stay linear: a logarithm of the distance to the least one would put
-    what is better than everything measured infinitely far off.
+    The losses of a space have a long tail of networks that do not work, which counts less after
+    the map (compare Box and Cox 1964). The lowest losses stay linear. A logarithm of the distance
+    to the lowest loss would put every better loss infinitely far away. How sharply the map bends
+    is chosen by likelihood.
 
     Args:
-        losses: Finite losses `(n,)` to fit to.
+        losses: Finite losses `(n,)` to which the map is fitted.
     """
 
     def __init__(self, losses: FloatArray) -> None:
@@ -35,11 +36,20 @@ class Warp:
         return _bent(losses - self._knee, self._softness)
 
     def __call__(self, losses: FloatArray) -> FloatArray:
-        """The warped losses, `(n,)`."""
+        """The warped `losses`, `(n,)`, without a unit."""
         return (self._raw(losses) - self._center) / self._scale
 
     def back(self, mean: FloatArray, spread: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The median loss, and how far below it one standard deviation of the warped loss lies."""
+        """The median loss and a standard deviation below it, for a normal law of the warped loss.
+
+        Args:
+            mean: Means of the warped loss, `(n,)`.
+            spread: Standard deviations of the warped loss, `(n,)`.
+
+        Returns:
+            The median, and its distance to the loss one standard deviation below, each `(n,)`, in
+            the unit of the loss.
+        """
         mean, spread = mean * self._scale + self._center, spread * self._scale
         median = self._unbent(mean)
         return median + self._knee, median - self._unbent(mean - spread)
@@ -52,10 +62,15 @@ class Warp:
         )
 
     def improvement(self, best: FloatArray, mean: FloatArray, spread: FloatArray) -> FloatArray:
-        """E[max(best - loss, 0)] in units of the loss, `(n, m)` for `n` predictions, `m` losses.
+        """The expected improvement E[max(best - loss, 0)] in the unit of the loss, `(n, m)`.
 
-        Expected improvement (Jones et al. 1998, eq. 15) up to the knee; beyond it, the integral of
-        the probability of a smaller loss, which is that of a log-normal law.
+        Up to the knee this is Jones et al. 1998, eq. 15. Beyond the knee, where the loss is
+        log-normal, the probability of a smaller loss is integrated.
+
+        Args:
+            best: Losses to improve on, `(m,)`.
+            mean: Predicted means of the warped loss, `(n,)`.
+            spread: Predicted standard deviations of the warped loss, `(n,)`.
         """
         mean, spread = mean * self._scale + self._center, np.maximum(spread * self._scale, 1e-9)
         center, scale = mean[:, None].astype(np.float32), spread[:, None].astype(np.float32)
@@ -83,14 +98,19 @@ class Warp:
 
 
 def _bent(excess: FloatArray, softness: float) -> FloatArray:
-    """The part above zero as softness * log(1 + excess / softness)."""
+    """The map itself: values above zero become softness * log(1 + excess / softness).
+
+    Args:
+        excess: Losses minus the knee, `(n,)`.
+        softness: How far above zero the map bends; infinite for no bend.
+    """
     if np.isinf(softness):
         return excess
     return np.where(excess > 0, softness * np.log1p(np.maximum(excess, 0) / softness), excess)
 
 
 def _misfit(excess: FloatArray, softness: float) -> float:
-    """Negative log likelihood of a normal law for the warped losses."""
+    """The mean negative log likelihood of a normal law for the losses warped with `softness`."""
     slopes = 0.0
     if not np.isinf(softness):
         slopes = -float(np.log1p(np.maximum(excess, 0) / softness).mean())

@@ -1,4 +1,4 @@
-"""What lies on the ways through a network, where operators may cut them."""
+"""Features of the paths by which data flows through a network in which operators may be cut."""
 
 from __future__ import annotations
 
@@ -23,19 +23,31 @@ _PROBES = 512
 
 
 class Ways:
-    """Features of where data can flow: `(n, choices)` in, `(n, columns)` out.
+    """Features of the paths through a network: called with `(n, choices)`, returns `(n, columns)`.
 
-    An operator that passes nothing on (`Op.passes`) makes idle what leads only to it, which no
-    choice says by itself. A mark is an option of at least some rank, of one kind of choice (those
-    whose names differ in numbers alone). For every mark: on how many operators in use it is, on how
-    many along the way that has most of them and along the way that has fewest, -1 where no way
-    leads through; and how many ways there are. These are few columns that tell what the path
-    encoding of White et al. 2021 (BANANAS, section 3) tells in many.
+    A way is a path from the network's input to its output on which every operator's output depends
+    on its input (`Op.passes`). An operator such as `none`, which always outputs zeros, cuts all
+    paths through it; other operators on these paths may then have no effect on the output, which
+    no single choice tells.
 
-    A space in which nothing can be cut has no columns.
+    A mark is a property of an operator: for a kind of choice (names that differ only in numbers)
+    and a rank, the operator's choice picks an option of at least that rank. For example, rank 2 of
+    kernels 3, 5, 7 marks the operators with kernel 7. The columns are, for every mark:
+
+    - the number of marked operators that lie on some way,
+    - the largest number of marked operators on one way, -1 if there is no way,
+    - the smallest number of marked operators on one way, -1 if there is no way,
+
+    and one last column, the number of ways. Together these few columns tell most of what the path
+    encoding tells with many more (White et al. 2021, BANANAS, section 3).
+
+    A space in which no operator can be cut has no columns.
 
     Args:
-        space: The space the genotypes are of.
+        space: The space of the genotypes.
+
+    Attributes:
+        columns: The number of columns; those that are constant or repeated are left out.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -49,13 +61,13 @@ class Ways:
         tables = [table for node in self._nodes for table in node.tables]
         self._lookup = Lookups(tables, space.column)
         probed = self._all(space.sample_array(np.random.default_rng(0), _PROBES))
-        # Those that vary, each once.
+        # Columns that vary, each only once.
         _, first = np.unique(probed, axis=1, return_index=True)
         self._kept = np.sort(first[np.ptp(probed[:, first], axis=0) > 0])
         self.columns = len(self._kept)
 
     def __call__(self, genotypes: IntArray) -> Reals:
-        """The features of canonical `genotypes`."""
+        """The features of canonical `genotypes` `(n, choices)`, as `(n, columns)`."""
         if not self.columns:
             return np.empty((len(genotypes), 0), dtype=np.float32)
         return self._all(genotypes)[:, self._kept]
@@ -72,7 +84,15 @@ class Ways:
 
 @dataclass(frozen=True)
 class _Node:
-    """A node's address, inputs and, over its choices: is it there, does it pass data, its marks."""
+    """A node of the graph, with tables over the few choices that decide about it.
+
+    Attributes:
+        address: The address of the node.
+        inputs: The addresses that the node reads.
+        there: Whether the node is present.
+        passes: Whether data passes the node.
+        marks: For each mark, whether the node has it.
+    """
 
     address: str
     inputs: Sequence[str]
@@ -86,7 +106,10 @@ class _Node:
 
 
 def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
-    """Whether data gets through; an absent node hands on what it reads."""
+    """Whether data passes a node, over the choices that decide that; True for an absent node.
+
+    A reader of an absent node gets the first input of that node.
+    """
 
     def passes(picks: dict[str, int]) -> bool:
         return not _is_there(node, picks) or resolve(node.op, picks).passes
@@ -120,7 +143,15 @@ def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
 
 @dataclass(frozen=True)
 class _Step:
-    """A node in every row of a population, `(n,)` each; marks by number."""
+    """A node of the graph, with its state in each of `n` networks.
+
+    Attributes:
+        address: The address of the node.
+        inputs: The addresses that the node reads.
+        there: Whether the node is present, `(n,)`.
+        passes: Whether data passes the node, `(n,)`.
+        marks: Number of a mark -> whether the node has the mark, `(n,)`.
+    """
 
     address: str
     inputs: Sequence[str]
@@ -131,14 +162,24 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Arrived:
-    """What has come through a node: ways `(n,)`, most and fewest marks on one, `(marks, n)`."""
+    """The paths from the network's input to the result of a node, in each of `n` networks.
+
+    Attributes:
+        ways: The number of paths on which data passes every operator, `(n,)`.
+        most: The largest number of operators with each mark on such a path, `(marks, n)`; minus
+            infinity if there is no path.
+        fewest: The smallest number, `(marks, n)`; infinity if there is no path.
+    """
 
     ways: Reals
     most: Reals
     fewest: Reals
 
     def joined(self, other: _Arrived, there: Truths) -> _Arrived:
-        """With what another input brings, where the node that reads both is there."""
+        """These paths and those of another input of the same reader.
+
+        The other paths count where the reader is present, `there` `(n,)`.
+        """
         return _Arrived(
             self.ways + other.ways * there,
             np.where(there, np.maximum(self.most, other.most), self.most),
@@ -147,7 +188,12 @@ class _Arrived:
 
 
 class _Flow:
-    """Goes along the nodes in order, then back from the last."""
+    """The computation of the features: forward along the nodes, then backward from the last.
+
+    Args:
+        marks: The number of marks.
+        count: The number of networks n.
+    """
 
     def __init__(self, marks: int, count: int) -> None:
         self._none = np.zeros((marks, count), dtype=np.float32)
@@ -155,7 +201,7 @@ class _Flow:
         self._at: dict[str, _Arrived] = {}
 
     def add(self, step: _Step) -> None:
-        """The next node; where it is absent it hands on its first input."""
+        """Count the paths up to the next node; where it is absent, those of its first input."""
         if step.inputs:
             arrived = self._at[step.inputs[0]]
             for other in step.inputs[1:]:
@@ -177,14 +223,14 @@ class _Flow:
         return marked
 
     def features(self) -> Reals:
-        """Marks in use, the most and the fewest on a way, the number of ways: `(n, columns)`."""
+        """All columns, `(n, columns)`: marked operators on ways, most, fewest, number of ways."""
         last = self._at[self._steps[-1].address]
         most, fewest = (np.where(last.ways > 0, held, -1) for held in (last.most, last.fewest))
         columns = np.concatenate([self._in_use(), most, fewest, last.ways[None]])
         return np.asarray(columns.T, dtype=np.float32)
 
     def _in_use(self) -> Reals:
-        """How many operators with each mark lie on a way, `(marks, n)`."""
+        """The number of operators with each mark that lie on some way, `(marks, n)`."""
         total = self._none.copy()
         wanted = {step.address: np.zeros_like(step.there) for step in self._steps}
         wanted[self._steps[-1].address] |= True

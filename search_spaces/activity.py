@@ -1,4 +1,7 @@
-"""Which choices are open: a choice is active if a present node uses it along the picked options."""
+"""Which choices of a genotype are active (open): those that a present node uses.
+
+A choice that is nested in an option of another choice is open only while that option is picked.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ Guard = tuple[Choice[Any], int]
 
 @dataclass(frozen=True)
 class Use:
-    """A place where a choice is met: under `conditions` and with every guard's option picked."""
+    """A place in the graph where a choice is used.
+
+    Attributes:
+        choice: The choice.
+        conditions: Values, placeholders included, that must all be true for the place to count.
+        guards: Pairs of an outer choice and the index of the option that holds this place; all of
+            these options must be picked for the place to count.
+    """
 
     choice: Choice[Any]
     conditions: tuple[Any, ...]
@@ -37,7 +47,7 @@ def _uses_in(value: Any, conditions: tuple[Any, ...], guards: tuple[Guard, ...])
 
 
 def uses(graph: Graph) -> Iterator[Use]:
-    """Every place where a node of `graph` meets a choice."""
+    """Every place where a node of `graph` uses a choice."""
     for node in graph.nodes.values():
         for position, condition in enumerate(node.present):
             yield from _uses_in(condition, node.present[:position], ())
@@ -45,7 +55,10 @@ def uses(graph: Graph) -> Iterator[Use]:
 
 
 def activity_tables(graph: Graph) -> dict[str, list[Lookup]]:
-    """For every choice that is not always open, tables of which any being true opens it."""
+    """The rules that open the choices of `graph`: choice name -> tables of booleans.
+
+    A choice is open if any of its tables is true. Choices that are always open are left out.
+    """
     distinct: dict[str, set[tuple[Any, ...]]] = {}
     for use in uses(graph):
         distinct.setdefault(use.choice.name, set()).add((use.conditions, use.guards))
@@ -58,14 +71,16 @@ def activity_tables(graph: Graph) -> dict[str, list[Lookup]]:
 
 
 class Openings:
-    """Whether choices are open in whole populations; those that always open together share a rule.
+    """Which choices are open, for whole populations at once.
+
+    Choices with equal tables share one rule, which is evaluated only once.
 
     Args:
-        column: Choice name -> its column in an array of genotypes.
-        tables: Those of `activity_tables`.
+        column: Choice name -> the column of the choice in an array of genotypes.
+        tables: The result of `activity_tables`.
 
     Attributes:
-        rule: Which rule opens each choice, `(choices,)`; number 0 is always true.
+        rule: The number of the rule that opens each choice, `(choices,)`; rule 0 is always true.
     """
 
     def __init__(self, column: Mapping[str, int], tables: Mapping[str, Sequence[Lookup]]) -> None:
@@ -82,7 +97,7 @@ class Openings:
         self._starts = np.cumsum([0, *map(len, rules[:-1])])
 
     def __call__(self, genotypes: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Whether each rule holds in every row of `genotypes` `(n, choices)`, `(rules, n)`."""
+        """Whether each rule holds for every row of `genotypes` `(n, choices)`, as `(rules, n)`."""
         return np.logical_or.reduceat(self._lookup(genotypes), self._starts, axis=0)
 
 
@@ -103,10 +118,16 @@ def _guard_table(name: str, conditions: tuple[Any, ...], guards: tuple[Guard, ..
 
 
 def count_networks(counts: dict[str, int], rules: dict[str, list[Lookup]]) -> int:
-    """The number of distinct networks: assignments in which a closed choice stands at its first.
+    """The exact number of distinct networks, without enumerating them.
 
-    Splits into independent groups of choices and conditions each on a choice that guards others,
-    so depth separates the blocks it guards instead of multiplying them.
+    Networks are counted as assignments of options in which every closed choice stands at its first
+    option. Choices that do not influence each other form independent groups, whose counts multiply.
+    Within a group, the counts under each option of one choice that opens others are added; under
+    each of these options the rest usually falls apart into smaller groups.
+
+    Args:
+        counts: Choice name -> its number of options.
+        rules: The result of `activity_tables`.
     """
     return math.prod(_count_group(group, counts, rules) for group in _independent(counts, rules))
 
@@ -143,7 +164,10 @@ def _count_group(group: set[str], counts: dict[str, int], rules: dict[str, list[
 
 
 def _condition(tables: Sequence[Lookup], pivot: str, option: int) -> bool | list[Lookup]:
-    """The rule once `pivot` has picked `option`: always, never, or the tables that remain."""
+    """The rule `tables` once `pivot` has picked `option`.
+
+    True where the rule then always holds, False where it never does, else the tables that remain.
+    """
     left: list[Lookup] = []
     for table in tables:
         if pivot in table.choices:

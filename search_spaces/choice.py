@@ -1,8 +1,8 @@
-"""Placeholders: a decision stands where its value would stand.
+"""Placeholders: choices that stand in a field of a spec where a value would stand.
 
-A field of an operator spec holds either a value or a placeholder: a `Choice` among options, or a
-`Derived` value computed from other placeholders. Everything elastic in this engine (width, depth,
-kernel, bits, granularity, symmetry) is one of the two.
+A field of an operator spec holds either a value or a placeholder. A placeholder is a `Choice` among
+options or a `Derived` value, which is computed from other placeholders. Everything elastic in this
+engine (width, depth, kernel, bits, granularity, symmetry) is one of the two.
 """
 
 from __future__ import annotations
@@ -23,15 +23,22 @@ _DERIVED_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 @dataclass(frozen=True)
 class Spec:
-    """A frozen record whose fields may hold placeholders; base of operators and quantization."""
+    """A frozen record whose fields may hold placeholders.
+
+    Operators and precisions are specs.
+    """
 
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """A decision among `options`, ascending in cost; two with the same name are one decision.
+    """A decision among `options`; two choices with the same name and options are one decision.
 
-    Options may be any value a field can hold, placeholders included: a choice nested in an option
-    is open only while that option is picked.
+    Options are in ascending cost. An option may be any value that a field can hold, placeholders
+    included; a choice that is nested in an option is open only while that option is picked.
+
+    Raises:
+        InvalidName: If the name or a text among the options is refused by `search_spaces.names`.
+        ValueError: If there is no option, or an option repeats.
     """
 
     name: str
@@ -51,7 +58,15 @@ class Choice(Generic[T]):
 
 @dataclass(frozen=True)
 class Derived:
-    """A value computed by a registered function from arguments that hold placeholders."""
+    """A value that a registered function computes from arguments that hold placeholders.
+
+    Attributes:
+        function: The function as `module:name`; `derived` registers functions.
+        arguments: The arguments, of which at least one holds a placeholder.
+
+    Raises:
+        ValueError: If no function of that name is registered.
+    """
 
     function: str
     arguments: tuple[Any, ...]
@@ -65,44 +80,64 @@ class Derived:
 
     @property
     def made_by(self) -> Callable[..., Any]:
-        """The function itself."""
+        """The registered function."""
         return _DERIVED_FUNCTIONS[self.function]
 
     def compute(self, arguments: tuple[Any, ...]) -> Any:
-        """The value for resolved `arguments`."""
+        """The result of the function for `arguments` without placeholders."""
         return self.made_by(*arguments)
 
 
 def choice(name: str, options: Sequence[T]) -> T:
-    """A placeholder for one of `options`, typed as the value it stands for.
+    """A placeholder for one of `options`, with the type of the value that it stands for.
 
-    A single option is no decision and is returned as it is.
+    A single option is no decision; the option itself is returned.
+
+    Args:
+        name: The name of the decision; choices with the same name are one decision.
+        options: The options, ascending in cost.
+
+    Raises:
+        InvalidName: If the name or a text among the options is refused by `search_spaces.names`.
+        ValueError: If there is no option, or an option repeats.
     """
     made = Choice(name, tuple(options))
     return made.options[0] if len(made.options) == 1 else cast("T", made)
 
 
 def derived(function: Callable[P, T]) -> Callable[P, T]:
-    """Let `function` take placeholders: called with any, it yields a `Derived` placeholder.
+    """A decorator that lets `function` take placeholders.
 
-    The function must be importable at module level and pure, since a space stores it by name.
+    Called with a placeholder, the decorated function returns a `Derived` placeholder; called with
+    plain values, it computes its result at once. It takes positional arguments only.
+
+    The function must stand at the top level of a module, since a space file stores its name, and
+    its result must depend on its arguments only.
     """
-    name = f"{function.__module__}:{function.__qualname__}"
-    _DERIVED_FUNCTIONS[name] = function
+    return derived_as(f"{function.__module__}:{function.__qualname__}")(function)
 
-    @functools.wraps(function)
-    def lift(*args: P.args, **kwargs: P.kwargs) -> T:
-        if kwargs:
-            raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
-        if any(is_open(argument) for argument in args):
-            return cast("T", Derived(name, tuple(args)))
-        return function(*args)  # pyright: ignore[reportCallIssue]  # no keywords are left
 
-    return lift
+def derived_as(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """`derived` for a function that files know by `name`, wherever its module lies now."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        _DERIVED_FUNCTIONS[name] = function
+
+        @functools.wraps(function)
+        def lift(*args: P.args, **kwargs: P.kwargs) -> T:
+            if kwargs:
+                raise TypeError(f"{name} takes positional arguments only, given {sorted(kwargs)}")
+            if any(is_open(argument) for argument in args):
+                return cast("T", Derived(name, tuple(args)))
+            return function(*args)  # pyright: ignore[reportCallIssue]  # no keywords are left
+
+        return lift
+
+    return decorate
 
 
 def parts(value: object) -> tuple[Any, ...]:
-    """The values directly inside `value`: options, arguments, fields or items."""
+    """The values directly inside `value`: options, arguments, fields or items; empty if none."""
     if isinstance(value, Choice):
         return cast("tuple[Any, ...]", value.options)
     if isinstance(value, Derived):
@@ -120,7 +155,7 @@ def is_open(value: object) -> bool:
 
 
 def choices_in(value: object) -> Iterator[Choice[Any]]:
-    """Every choice in `value`, outer before inner; a shared one is met as often as it is used."""
+    """Every choice in `value`, outer before inner; a choice that is used twice comes twice."""
     if isinstance(value, Choice):
         yield value
     for part in parts(value):
@@ -128,7 +163,7 @@ def choices_in(value: object) -> Iterator[Choice[Any]]:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """Every text in `value`; names of choices and of functions are none."""
+    """Every text in `value`, without the names of choices and of functions."""
     if isinstance(value, str):
         yield value
     for part in parts(value):
@@ -136,7 +171,10 @@ def texts_in(value: object) -> Iterator[str]:
 
 
 def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
-    """`value` with `change` applied to each of its parts (fields, items, arguments)."""
+    """The value with `change` applied to each of its parts (fields, items, arguments).
+
+    A derived value whose arguments no longer hold placeholders is computed.
+    """
     if isinstance(value, Spec):
         return replace(value, **{f.name: change(getattr(value, f.name)) for f in fields(value)})
     if isinstance(value, tuple):
@@ -149,7 +187,7 @@ def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def resolve(value: T, picks: Mapping[str, int]) -> T:
-    """`value` with its placeholders replaced as `picks` (choice name -> option index) says."""
+    """The value with every placeholder replaced, as `picks` (choice name -> option index) say."""
     if isinstance(value, Choice):
         return resolve(value.options[picks[value.name]], picks)
     if isinstance(value, Derived):
@@ -158,7 +196,7 @@ def resolve(value: T, picks: Mapping[str, int]) -> T:
 
 
 def variants(value: T) -> Iterator[T]:
-    """Every distinct resolved form of `value`, in ascending order of its options."""
+    """Every distinct value that `value` can resolve to, in ascending order of its options."""
     named = {found.name: found for found in choices_in(value)}
     seen: set[Any] = set()
     for indices in itertools.product(*(range(len(found.options)) for found in named.values())):

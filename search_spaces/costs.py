@@ -1,7 +1,7 @@
-"""What a genotype costs: multiply-accumulates, BitOPs, bytes, peak activation.
+"""Costs of a genotype that are sums over its kernels: MACs, BitOPs, parameters, bytes.
 
-Each cost is a function of one kernel. Over a resolved graph it is summed (`total`); over a whole
-space it is compiled once into small tables, so that a population's cost is a few numpy gathers.
+Each cost is a function of one kernel. `total` sums it over a resolved graph. `compile_cost`
+tabulates it over a whole space, so that the costs of a population are read by numpy indexing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
 from search_spaces.lookups import LARGEST_SPACE, Lookup, Lookups, SpaceTooLarge, merged, tabulate
 from search_spaces.ops import Op, Shape
-from search_spaces.quant import PerChannel, bits_of
+from search_spaces.quant import bits_of
 from search_spaces.space import IntArray, SearchSpace
 
 T = TypeVar("T", bound=Hashable)
@@ -32,12 +32,15 @@ _CHUNK = 1 << 13
 
 
 def macs(kernel: Kernel) -> float:
-    """Multiply-accumulates per sample."""
+    """The multiply-accumulates of a kernel for one sample."""
     return float(kernel.macs)
 
 
 def bitops(kernel: Kernel) -> float:
-    """MACs x weight bits x activation bits; 32 bits where there is no quantization."""
+    """The BitOPs of a kernel for one sample: MACs x weight bits x activation bits.
+
+    A tensor that is not quantized counts 32 bits.
+    """
     return float(
         sum(
             op.macs(*reads) * bits_of(op.weight) * bits_of(op.activation)
@@ -47,7 +50,7 @@ def bitops(kernel: Kernel) -> float:
 
 
 def parameters(kernel: Kernel) -> float:
-    """Weights and biases, with norms folded in."""
+    """The number of weights and biases of a kernel, after norms are folded."""
     return float(
         sum(
             math.prod(parameter.shape)
@@ -58,37 +61,56 @@ def parameters(kernel: Kernel) -> float:
 
 
 def model_bytes(kernel: Kernel) -> float:
-    """Stored size: weights packed at their bits, 32-bit biases, a 32-bit scale per step."""
+    """The bytes that a kernel's parameters take in a file.
+
+    Weights are packed at their bit-width; each bias and each scale takes 32 bits.
+    """
     return float(sum(stored_bytes(op, reads, bits_of(op.weight)) for op, reads in kernel.members()))
 
 
 def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
-    """Bytes of an operator's weight at `weight_bits`, its scales and its other parameters."""
+    """The bytes of an operator's weight at `weight_bits` bits, its scales and other parameters.
+
+    Args:
+        op: The resolved operator.
+        reads: The shapes of its inputs.
+        weight_bits: Bits per element of the weight.
+    """
     held = dict(op.deployed(*reads))
     weight = held.pop("weight", None)
     others = sum(math.prod(parameter.shape) for parameter in held.values()) * PARAMETER_BYTES
     if weight is None:
         return others
-    per_channel = op.weight is not None and isinstance(op.weight.granularity, PerChannel)
+    per_channel = op.weight is not None and op.weight.per_channel
     scales = 0 if op.weight is None else weight.shape[0] if per_channel else 1
     packed = math.ceil(math.prod(weight.shape) * weight_bits / 8)
     return packed + others + scales * SCALE_BYTES
 
 
 def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:
-    """The sum of `cost` over the kernels of a resolved graph."""
+    """The sum of `cost` over the kernels of a resolved graph.
+
+    Raises:
+        ValueError: If a region of `fusion` reads more than one tensor or is read at more than one
+            node.
+    """
     return sum(cost(kernel) for _, kernel in kernels(graph, fusion))
 
 
 class CompiledCost:
-    """A cost of every genotype of a space: called with `(n, choices)`, gives `(n,)`."""
+    """A cost of every genotype of a space: called with `(n, choices)`, returns `(n,)`.
+
+    Args:
+        space: The space.
+        tables: Lookups over choices of the space, whose sum is the cost.
+    """
 
     def __init__(self, space: SearchSpace, tables: Sequence[Lookup]) -> None:
         self.tables = merged(tables)
         self._entries = Lookups(self.tables, space.column)
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        """The cost of every row of `genotypes` `(n, choices)`, as `(n,)`."""
         result = np.empty(len(genotypes))
         for start in range(0, len(genotypes), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -97,18 +119,26 @@ class CompiledCost:
 
 
 class SpaceKernels:
-    """The fused kernels of a whole space, each as a table over the few choices that shape it.
+    """The fused kernels of a whole space, each as a lookup over the few choices that shape it.
 
-    Built once per space and fusion; every cost then compiles from it without walking the graph.
+    The kernels are found once per space and fusion; every cost is then compiled from them without
+    another walk over the graph. Kernels, groups and shapes are numbered; number 0 of the kernels
+    and of the groups is None.
 
     Attributes:
-        kernels: Every distinct kernel by its number; number 0 is none.
-        tables: Address -> the number of the kernel whose result is that of the node, 0 where it is
-            absent or runs inside another kernel. Addresses that never end a kernel are left out.
-        groups: Every distinct group of nodes by its number; number 0 is none.
-        grouping: Address -> the number of the group that ends there, like `tables`.
+        kernels: Every distinct kernel by its number.
+        tables: Address -> lookup of the number of the kernel that ends at the node, 0 where the
+            node is absent or its kernel ends later. Addresses at which no network has the end of
+            a kernel are left out.
+        groups: Every distinct group of nodes by its number.
+        grouping: Address -> lookup of the number of the group that ends at the node, as `tables`.
         shapes: Every distinct shape by its number.
-        shape_tables: Address -> the number of the shape that it hands on.
+        shape_tables: Address -> lookup of the number of the shape that readers of the node get.
+
+    Raises:
+        ValueError: If a region of `fusion` reads more than one tensor or is read at more than one
+            node.
+        SpaceTooLarge: If the nodes have too many forms to tabulate.
     """
 
     def __init__(self, space: SearchSpace, fusion: Fusion = UNFUSED) -> None:
@@ -127,17 +157,21 @@ class SpaceKernels:
         self.tables = {a: self._kernel_table(a, table) for a, table in self.grouping.items()}
 
     def compile(self, cost: KernelCost) -> CompiledCost:
-        """`cost` summed over the kernels of every genotype."""
+        """The sum of `cost` over the kernels of every genotype."""
         return self.summed(np.array([0.0, *map(cost, self.distinct())]))
 
     def summed(self, by_kernel: FloatArray) -> CompiledCost:
-        """The sum of `by_kernel`, `(kernels,)` with 0 for none, over every genotype's kernels."""
+        """The sum of `by_kernel` over the kernels of every genotype.
+
+        Args:
+            by_kernel: The cost of every kernel by its number, `(kernels,)`; entry 0 is 0.
+        """
         tables = self.tables.values()
         spread = [Lookup(table.choices, by_kernel[table.values]).minimal() for table in tables]
         return CompiledCost(self.space, spread)
 
     def compile_by_address(self, cost: Callable[[str, Kernel], float]) -> CompiledCost:
-        """`compile` for a cost that also depends on the address of a kernel's result."""
+        """The sum of a cost that depends on a kernel and on the address at which it ends."""
 
         def known(address: str, number: int) -> float:
             kernel = self.kernels[number]
@@ -156,7 +190,7 @@ class SpaceKernels:
         return [kernel for kernel in self.kernels if kernel is not None]
 
     def _intern(self, item: T, among: list[T]) -> int:
-        """The number of `item`, which is its place `among` its like."""
+        """The number of `item`: its index in the list `among`, to which a new item is appended."""
         if item not in self._known:
             self._known[item] = len(among)
             among.append(item)
@@ -217,7 +251,7 @@ class SpaceKernels:
 
 
 def _resolver(op: Op) -> Callable[[Mapping[str, int]], Op]:
-    """Resolves `op`, remembering each form by the picks of the choices that it holds."""
+    """A function that resolves `op` for picks and remembers every form that it has made."""
     names = tuple(dict.fromkeys(found.name for found in choices_in(op)))
     known: dict[tuple[int, ...], Op] = {}
 
@@ -231,5 +265,5 @@ def _resolver(op: Op) -> Callable[[Mapping[str, int]], Op]:
 
 
 def compile_cost(space: SearchSpace, cost: KernelCost) -> CompiledCost:
-    """`cost` of every genotype of `space`, over unfused operators."""
+    """The compiled `cost` of every genotype of `space`, summed over operators without fusion."""
     return SpaceKernels(space).compile(cost)

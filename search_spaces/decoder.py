@@ -1,4 +1,4 @@
-"""Values of a space file as specs: every field is held against its declared type."""
+"""The decoder of space files: JSON becomes specs, and every field is checked against its type."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MOST_USES = 100_000
 
 
 class Decoder:
-    """Turns JSON back into specs, each choice made once.
+    """A decoder that turns the JSON of one space file back into specs; each choice is made once.
 
     Args:
-        options: Choice name -> its options as JSON.
-        source: Where they come from, for errors.
+        options: Choice name -> the options of the choice, as JSON.
+        source: The file, for errors.
     """
 
     def __init__(self, options: Mapping[str, list[Any]], source: Source) -> None:
@@ -33,10 +33,14 @@ class Decoder:
         self._met = (0, 0)
 
     def __call__(self, value: Any, place: Place) -> Any:
-        """What `value` stands for; `place` is where it stands.
+        """The spec, placeholder, tuple or plain value that `value` stands for.
+
+        Args:
+            value: JSON, as `search_spaces.serialize.encode` writes it.
+            place: The keys and positions that lead to `value` in the file, for errors.
 
         Raises:
-            UnreadableFile: Naming the place.
+            UnreadableFile: With the place of the first fault.
         """
         if isinstance(value, list):
             return tuple(self(part, (*place, number)) for number, part in enumerate(value))
@@ -54,7 +58,7 @@ class Decoder:
 
     @property
     def made(self) -> set[str]:
-        """The names of the choices that were met."""
+        """The names of the choices that were decoded."""
         return {*self._choices}
 
     def _error(self, fault: str, place: Place) -> Exception:
@@ -77,7 +81,10 @@ class Decoder:
         return self._choices[name]
 
     def _count(self, name: str, place: Place) -> None:
-        """Bound the uses: nested choices are walked as often as they are used."""
+        """Refuse a choice whose uses are nested too deep or too many.
+
+        Later code visits a nested choice once per use, so a small file could cause endless work.
+        """
         depth, uses = self._extent[name]
         self._met = max(self._met[0], depth + 1), self._met[1] + uses + 1
         if self._met[0] > MOST_DEPTH or self._met[1] > MOST_USES:
@@ -127,7 +134,7 @@ class Decoder:
 
 @contextlib.contextmanager
 def located(source: Source, place: Sequence[int | str]) -> Iterator[None]:
-    """Tell a refusal of what is made at `place` in the name of `source`."""
+    """Turn errors raised within the `with` block into `UnreadableFile` at `place` of `source`."""
     try:
         yield
     except (ValueError, TypeError, NameError) as error:

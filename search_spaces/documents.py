@@ -1,8 +1,9 @@
-"""Reading JSON and TOML that anybody may have written: bounded, plain, one error for all faults.
+"""Reading JSON and TOML files of unknown origin safely; every fault is an `UnreadableFile`.
 
-What leaves this module is nested dictionaries and lists of texts, numbers, true, false and
-nothing: at most 64 deep, whole numbers of 64 bits, floats that are finite unless asked for, every
-key of an object once, no text with a NUL or half a character. A byte order mark is passed over.
+The functions here return nested dictionaries and lists of texts, numbers, booleans and None. These
+are at most 64 levels deep. Whole numbers fit 64 bits, floats are finite (unless the caller allows
+others), no object has a key twice, and no text has a NUL character or a lone surrogate. A byte
+order mark at the beginning of a file is skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SHOWN = 60
 _LONGEST_PLACE = 120
 _OBJECTS = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")
 _DIGITS = re.compile(r"\d{400,}")
-# tomllib takes the square of a dotted key's length in time.
+# tomllib needs time in proportion to the square of a dotted key's length.
 _KEY = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
 _DOTTED = re.compile(rf"(?<![\w-])(?:{_KEY}){{{MOST_DEPTH}}}")
 _TOML_PLACE = re.compile(r" \(at (.*)\)$")
@@ -36,13 +37,14 @@ Checked = TypeVar("Checked")
 
 
 class UnreadableFile(ValueError):
-    """A file that cannot be used.
+    """The error for a file that cannot be used.
 
     Attributes:
-        file: What it is and where it lies.
-        place: Where in the file, such as `line 3` or `nodes[2].op.out`; empty for the whole of it.
+        file: The kind of the file and its path, such as `search space runs/a/space.json`.
+        place: The position of the fault, such as `line 3` or `nodes[2].op.out`; empty where the
+            whole file is meant.
         fault: What is wrong there.
-        remedy: What to do.
+        remedy: What the user can do.
     """
 
     def __init__(self, file: str, place: str, fault: str, remedy: str) -> None:
@@ -56,18 +58,28 @@ class UnreadableFile(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of a text, for errors: its name, and the remedy where it cannot be used."""
+    """The origin of a text, for errors.
+
+    Attributes:
+        name: The kind of the file and its path.
+        remedy: What the user can do where the text cannot be used.
+    """
 
     name: str
     remedy: str
 
     def error(self, fault: str, *, place: str = "") -> UnreadableFile:
-        """The error for one fault."""
+        """The error for a fault at a place of this text."""
         return UnreadableFile(self.name, place, fault, self.remedy)
 
 
 def read_text(path: Path, source: Source, *, at_most: int) -> str:
-    """The UTF-8 text of a regular file of so many bytes at most, without a byte order mark."""
+    """The UTF-8 text of a regular file, without a byte order mark.
+
+    Raises:
+        UnreadableFile: If the file cannot be read, is no regular file, has more than `at_most`
+            bytes or is not UTF-8.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise source.error("cannot be read: it is no regular file")
@@ -95,12 +107,17 @@ def read_json(
     remedy: str,
     finite: bool = True,
 ) -> Checked:
-    """What a JSON file holds, checked against `kind`; `what` and `remedy` are for its errors.
+    """The content of a JSON file as the type of `kind`.
 
-    NaN and infinite numbers are read where `finite` is false.
+    Args:
+        path: The file.
+        kind: The type that the content must have.
+        what: The kind of the file, such as `search space`, for errors.
+        remedy: What the user can do about an error.
+        finite: Whether NaN and infinite numbers are refused.
 
     Raises:
-        UnreadableFile: It cannot be read, is no JSON, or holds something else.
+        UnreadableFile: If the file cannot be read, is no JSON, or does not fit `kind`.
     """
     source = Source(f"{what} {path}", remedy)
     text = read_text(path, source, at_most=MOST_BYTES)
@@ -108,13 +125,22 @@ def read_json(
 
 
 def read_toml(path: Path, *, what: str, remedy: str) -> dict[str, Any]:
-    """What a TOML file holds; raises `UnreadableFile` where it cannot be read or is no TOML."""
+    """The content of a TOML file.
+
+    Args:
+        path: The file.
+        what: The kind of the file, such as `recipe`, for errors.
+        remedy: What the user can do about an error.
+
+    Raises:
+        UnreadableFile: If the file cannot be read or is no TOML.
+    """
     source = Source(f"{what} {path}", remedy)
     return parse_toml(read_text(path, source, at_most=MOST_TOML_BYTES), source)
 
 
 def parse_json(text: str, source: Source, *, finite: bool = True) -> Any:
-    """What a JSON text holds; raises `UnreadableFile` in the name of `source`."""
+    """The content of a JSON text; raises `UnreadableFile` with the name of `source`."""
     return _parsed(
         lambda: json.loads(text, object_pairs_hook=_distinct),
         text,
@@ -125,14 +151,18 @@ def parse_json(text: str, source: Source, *, finite: bool = True) -> Any:
 
 
 def parse_toml(text: str, source: Source) -> dict[str, Any]:
-    """What a TOML text holds; raises `UnreadableFile` in the name of `source`."""
+    """The content of a TOML text; raises `UnreadableFile` with the name of `source`."""
     if (deep := _DOTTED.search(text)) is not None:
         raise source.error(_TOO_DEEP, place=_line(text, deep.start()))
     return _parsed(lambda: tomllib.loads(text), text, source, language="TOML")
 
 
 def checked(content: object, kind: TypeAdapter[Checked], source: Source) -> Checked:
-    """`content` as the type of `kind`; raises `UnreadableFile` naming the first wrong place."""
+    """The value of type `kind` that `content` stands for.
+
+    Raises:
+        UnreadableFile: With the first place in `content` that does not fit.
+    """
     try:
         return kind.validate_python(content)
     except ValidationError as error:
@@ -140,7 +170,10 @@ def checked(content: object, kind: TypeAdapter[Checked], source: Source) -> Chec
 
 
 def fault_of(error: ValidationError) -> str:
-    """The first fault that pydantic has found, in words, and how many more there are."""
+    """The first fault that pydantic has found, as a part of a sentence, and the number of others.
+
+    For example `must be an object, given 3 (and 1 more)`.
+    """
     first = error.errors()[0]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "missing":
@@ -153,7 +186,7 @@ def fault_of(error: ValidationError) -> str:
 
 
 def path_of(steps: tuple[int | str, ...]) -> str:
-    """Keys and positions as one reads them: `nodes[2].op.out`."""
+    """The path of keys and positions as text, such as `nodes[2].op.out`."""
     words = "".join(
         f"[{step}]" if isinstance(step, int) else f".{step if step.isprintable() else ascii(step)}"
         for step in steps
@@ -163,7 +196,7 @@ def path_of(steps: tuple[int | str, ...]) -> str:
 
 
 def shortened(value: object) -> str:
-    """`repr` of something foreign, in ASCII, on one line and of bounded length."""
+    """The `repr` of a value of unknown origin, in ASCII, on one line and of bounded length."""
     plain = isinstance(value, str | int | float | bool | None)
     words = ascii(value) if plain else f"a {type(value).__name__}"
     return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
@@ -173,7 +206,7 @@ _TOO_DEEP = f"is nested more than {MOST_DEPTH} deep"
 
 
 class _NotPlainError(ValueError):
-    """Something that the language allows and this module does not."""
+    """The error for content that JSON or TOML allows and this module does not."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)
@@ -222,7 +255,13 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _require_plain(value: object, depth: int, *, finite: bool) -> None:
-    """Raise `_NotPlainError` at what is too deep, too large, or a text that cannot be written."""
+    """Raise `_NotPlainError` if `value` is too deep, too large or holds an invalid character.
+
+    Args:
+        value: A part of what was read.
+        depth: How many more levels may lie inside `value`.
+        finite: Whether NaN and infinite numbers are refused.
+    """
     if isinstance(value, str):
         if "\0" in value or not (value.isascii() or _is_whole_text(value)):
             raise _NotPlainError(f"holds a NUL or half a character: {shortened(value)}")

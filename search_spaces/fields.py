@@ -1,4 +1,4 @@
-"""Whether a value, placeholders included, is one that a field of a spec is declared to hold."""
+"""Type checks: whether a value, placeholders included, fits the declared type of a spec's field."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def declared(made: Any) -> dict[str, Any]:
 
 
 def misfit(value: object, kind: Any) -> str | None:
-    """Why `value` is none of type `kind`, or None where it is.
+    """The reason why `value` does not fit the type `kind`, or None where it fits.
 
-    Every option of a choice must fit, and what a derived value's function says that it returns.
-    What a function does not say is taken to fit.
+    All options of a choice must fit, and so must the annotated return type of the function of a
+    derived value. A function without an annotation is taken to fit.
     """
     if isinstance(value, Choice):
         found = ((i, misfit(option, kind)) for i, option in enumerate(value.options))
@@ -67,7 +67,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _within(given: Any, kind: Any) -> bool:
-    """Whether every value of type `given` is one of type `kind`."""
+    """Whether every value of type `given` is also a value of type `kind`."""
     if Any in (given, kind) or given == kind:
         return True
     if get_origin(given) in (Union, UnionType):
@@ -92,7 +92,7 @@ def _refused(value: object, kind: Any) -> str:
 
 
 def _word(kind: Any) -> str:
-    """A type as an error names it."""
+    """The name of a type in an error message."""
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(_word, get_args(kind)))
     if kind is NoneType:

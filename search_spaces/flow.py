@@ -1,8 +1,9 @@
-"""What sums over kernels cannot tell: who reads whose result, in a whole population at once.
+"""Costs that depend on which kernel reads which tensor, for a whole population at once.
 
-Execution order is that of the graph. Every tensor that some network hands from one kernel to
-another is an edge between two fixed addresses; a small table says in which networks it is there.
-Costs of the flow are then a few vector operations per edge, with nothing in Python per network.
+Peak memory, the longest path and conversions between formats are no sums over kernels. Kernels
+run in the order of the graph. Every tensor that a kernel of some network reads from another kernel
+is an edge between two fixed addresses, and a small table says which networks have that edge. A
+cost is then a few vector operations per edge, with no Python code that runs once per network.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from search_spaces.lookups import Lookup
 from search_spaces.space import IntArray, SearchSpace
 
 BoolArray = NDArray[np.bool_]
-_CHUNK = 1 << 12  # a chunk's arrays, one row per address, then stay within the cache
+_CHUNK = 1 << 12  # genotypes; arrays with one row per address then stay within the cache
 
 
 @dataclass(frozen=True, eq=False)
 class FlowEdge:
-    """A tensor on its way from one kernel to another.
+    """A tensor that one kernel writes and another reads.
 
     Attributes:
-        source: The place, in execution order, of the address whose result it is.
-        reader: The place of the address that reads it.
-        slot: Which input of the reader it is.
-        there: Whether the edge is there, over the choices that decide it.
+        source: The position, in execution order, of the address whose result the tensor is.
+        reader: The position of the address that reads the tensor.
+        slot: Which input of the reader the tensor is, from 0.
+        there: Whether a network has the edge, over the choices that decide that.
     """
 
     source: int
@@ -41,12 +42,12 @@ class FlowEdge:
 
 
 class Flow:
-    """The addresses of a space that end a kernel, in execution order, and all edges among them.
+    """The addresses of a space at which kernels end, and all edges between these addresses.
 
     Attributes:
         kernels: The kernels of the space.
-        addresses: Where results come from, in execution order.
-        edges: Every edge that some network has, by reader.
+        addresses: The addresses at which a kernel of some network ends, in execution order.
+        edges: Every edge that some network has, in the order of the readers.
     """
 
     def __init__(self, kernels: SpaceKernels) -> None:
@@ -60,7 +61,11 @@ class Flow:
         )
 
     def tables(self, by_kernel: NDArray[np.generic]) -> list[Lookup]:
-        """For every address, the entry of `by_kernel` for the kernel there; entry 0 for none."""
+        """For every address, the entry of `by_kernel` for the kernel that ends there.
+
+        Args:
+            by_kernel: `(kernels,)`, by kernel number; entry 0 is for networks without a kernel.
+        """
         return [
             Lookup(table.choices, by_kernel[table.values]).minimal()
             for table in self.kernels.tables.values()
@@ -80,12 +85,12 @@ class Flow:
 
 @dataclass(frozen=True, eq=False)
 class Tensors:
-    """What kernels write, by kernel number; entry 0 is none and all zeros.
+    """The tensors that kernels write, by kernel number; number 0 is no kernel and holds zeros.
 
     Attributes:
-        elements: Per sample, `(kernels,)`.
-        bits: The format, `(kernels,)`: bits per element, 0 where it is whatever readers want, as of
-            the image.
+        elements: Elements per sample, `(kernels,)`.
+        bits: Bits per element, `(kernels,)`. They are 0 for a tensor without a format of its own,
+            such as the image: each reader may have such a tensor in the format that it needs.
     """
 
     elements: FloatArray
@@ -93,7 +98,7 @@ class Tensors:
 
 
 class Rows:
-    """A chunk of genotypes, `(n, choices)`, in which tables are looked up."""
+    """A chunk of genotypes, `(n, choices)`, for which entries of tables are looked up."""
 
     def __init__(self, genotypes: IntArray, space: SearchSpace) -> None:
         self.count = len(genotypes)
@@ -102,7 +107,10 @@ class Rows:
         self._known: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
     def of(self, table: Lookup) -> NDArray[Any]:
-        """The entry of `table` for every row, `(n,)`; tables over the same choices share work."""
+        """The entry of `table` for every genotype, `(n,)`.
+
+        Where to look is computed once for all tables over the same choices.
+        """
         if table.choices not in self._known:
             index = table.index(self._genotypes, self._space.column)
             self._known[table.choices] = index
@@ -111,18 +119,18 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class FlowCost:
-    """A cost of every genotype of a space: called with `(n, choices)`, gives `(n,)`.
+    """A cost of every genotype of a space: called with `(n, choices)`, returns `(n,)`.
 
     Attributes:
         space: The space.
-        of: The cost of every row of a chunk.
+        of: Computes the cost of every genotype of a chunk, `(n,)`.
     """
 
     space: SearchSpace
     of: Callable[[Rows], FloatArray]
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        """The cost of every row of `genotypes` `(n, choices)`, as `(n,)`."""
         result = np.empty(len(genotypes))
         for start in range(0, len(genotypes), _CHUNK):
             rows = Rows(genotypes[start : start + _CHUNK], self.space)
@@ -131,11 +139,11 @@ class FlowCost:
 
 
 class PeakActivation:
-    """The most bytes of tensors alive at once, `(n,)`.
+    """The largest number of bytes that the tensors in memory take at one time, `(n,)`.
 
-    A tensor lives from the kernel that writes it to the last one that reads it; while a kernel
-    runs, what it reads and what it writes are both alive. One that its readers may have in any
-    format is held in the widest that one of them wants.
+    A tensor is in memory from the kernel that writes it to the last kernel that reads it; the
+    inputs and the output of a running kernel are both in memory. A tensor without a format of its
+    own is held in the widest format that one of its readers needs.
     """
 
     def __init__(self, flow: Flow, tensors: Tensors) -> None:
@@ -148,14 +156,14 @@ class PeakActivation:
             self._read[edge.source].append(edge)
 
     def __call__(self, rows: Rows) -> FloatArray:
-        """The peak of every row of a chunk."""
+        """The peak of every genotype of a chunk, `(n,)`, in bytes."""
         live = np.zeros((len(self._bytes), rows.count))
         for source in range(len(self._bytes)):
             self._live_on(live, source, rows)
         return live.max(axis=0)
 
     def _live_on(self, live: FloatArray, source: int, rows: Rows) -> None:
-        """Add the tensor that `source` writes to every moment at which it is alive."""
+        """Add the bytes of the tensor of `source` to every moment at which it is in memory."""
         size = self._sizes(source, rows)
         live[source] += size
         alive = np.zeros(rows.count, dtype=np.bool_)
@@ -179,13 +187,14 @@ Conversion = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 
 class Crossings:
-    """What it costs that a tensor is not in the format in which its reader computes.
+    """The cost of converting tensors whose format is not the one in which their reader computes.
 
     Args:
         flow: The edges.
-        tensors: What kernels write; a kernel reads in the format in which it writes.
-        convert: The cost of bringing `elements` from one width to another.
-        slots: `(kernels, slots)`: which inputs of a kernel are meant; all where left out.
+        tensors: The tensors that kernels write; a kernel reads in the format in which it writes.
+        convert: Called with elements, bits written and bits wanted, each `(n,)`; returns the cost
+            of each conversion, `(n,)`.
+        slots: `(kernels, slots)`: the inputs of each kernel that count; all where left out.
     """
 
     def __init__(
@@ -204,7 +213,7 @@ class Crossings:
         self._edges = [edge for edge in flow.edges if self._matters(edge)]
 
     def _matters(self, edge: FlowEdge) -> bool:
-        """Whether formats can differ there, and whether the slot is meant at all."""
+        """Whether the formats on `edge` can differ, and whether its input counts at all."""
         if edge in self._counted and not self._counted[edge].values.any():
             return False
         written, wanted = self._bits[edge.source].values, self._bits[edge.reader].values
@@ -212,9 +221,9 @@ class Crossings:
         return bool(written.any()) and len(widths) > 1
 
     def costs(self, rows: Rows) -> Iterator[tuple[FlowEdge, FloatArray, FloatArray]]:
-        """For every edge where formats can differ: the cost, and the format wanted, each `(n,)`.
+        """For every edge whose formats can differ: the cost and the bits wanted, each `(n,)`.
 
-        The format is 0 where the edge is not there or needs no conversion.
+        Both are 0 for a genotype that does not have the edge or needs no conversion there.
         """
         for edge in self._edges:
             written, wanted = (rows.of(self._bits[p]) for p in (edge.source, edge.reader))
@@ -226,13 +235,16 @@ class Crossings:
 
 
 class Conversions:
-    """The summed cost of all `Crossings`, each tensor converted once to a format, `(n,)`."""
+    """The summed cost of all `Crossings`, `(n,)`.
+
+    A tensor that several kernels read in the same other format is converted to it only once.
+    """
 
     def __init__(self, crossings: Crossings) -> None:
         self._crossings = crossings
 
     def __call__(self, rows: Rows) -> FloatArray:
-        """The cost of every row of a chunk."""
+        """The cost of every genotype of a chunk, `(n,)`."""
         total = np.zeros(rows.count)
         done = defaultdict[int, list[FloatArray]](list)
         for edge, cost, wanted in self._crossings.costs(rows):
@@ -244,12 +256,15 @@ class Conversions:
 
 
 class LongestPath:
-    """When the last kernel ends if each starts as soon as what it reads is there, `(n,)`.
+    """The time at which the last kernel ends if kernels run in parallel, `(n,)`.
+
+    Each kernel starts as soon as all tensors that it reads are written.
 
     Args:
         flow: The edges.
-        costs: Of every kernel, `(kernels,)`; entry 0 is 0.
-        crossings: What is spent on an edge between unlike kernels.
+        costs: The time of every kernel, `(kernels,)`; entry 0 is 0.
+        crossings: The time of converting a tensor on an edge between kernels of unlike formats;
+            conversions take no time where left out.
     """
 
     def __init__(self, flow: Flow, costs: FloatArray, crossings: Crossings | None = None) -> None:
@@ -258,7 +273,7 @@ class LongestPath:
         self._crossings = crossings
 
     def __call__(self, rows: Rows) -> FloatArray:
-        """The end of every row of a chunk."""
+        """The time at which the last kernel of every genotype of a chunk ends, `(n,)`."""
         crossings = () if self._crossings is None else self._crossings.costs(rows)
         delays = {edge: cost for edge, cost, _ in crossings}
         ends = np.zeros((len(self._costs), rows.count))

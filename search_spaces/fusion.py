@@ -1,4 +1,8 @@
-"""Which operators run as one kernel: patterns, and how they fall on the nodes of a graph."""
+"""Kernel fusion: patterns of operators that run as one kernel, and where they occur in a graph.
+
+A runtime rarely executes operators one by one. A convolution, the norm behind it and a ReLU are
+usually one kernel, and a latency table has one entry for all three.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,15 @@ Wiring = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Fusion:
-    """What a runtime, or a table, takes as one kernel.
+    """The patterns of operators that a runtime, or a latency table, treats as one kernel.
 
     Attributes:
-        chains: Operator classes that run as one kernel where each node is the only reader of the
-            one before it. The other operand of an addition in a chain is a further input.
-        regions: Globs over address prefixes, such as `stage*.block*`: all nodes whose addresses
-            begin with one prefix run as one kernel, whatever is inside.
+        chains: Sequences of operator classes, such as `(Conv2d, BatchNorm2d, Activation)`. Nodes
+            of these classes run as one kernel if each node is the only reader of the node before
+            it. The other operand of an addition in a chain is a further input of the kernel.
+        regions: Globs over the beginning of addresses, such as `stage*.block*`. All nodes whose
+            addresses begin alike, here those of one block, run as one kernel, whatever operators
+            they have.
     """
 
     chains: tuple[Pattern, ...] = ()
@@ -35,12 +41,14 @@ UNFUSED = Fusion()
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that run as one kernel.
+    """The nodes of one network that run as one kernel.
 
     Attributes:
-        members: Their addresses in execution order; the last one is what others read.
-        reads: Addresses of the tensors that come from outside, those of the first member first.
-        wiring: As in `Kernel`.
+        members: The addresses of the nodes in execution order. The result of the last member is
+            the result of the kernel.
+        reads: The addresses of the nodes outside the group whose results the members read; those
+            that the first member reads come first.
+        wiring: Which tensor each input of each member reads, as in `Kernel`; empty for a chain.
     """
 
     members: tuple[str, ...]
@@ -49,12 +57,25 @@ class Group:
 
 
 def chained(inputs: int, members: int) -> Wiring:
-    """The wiring of a chain: the first member reads every input, each other the one before it."""
+    """The wiring of a chain: the first member reads every input, each other its predecessor.
+
+    Args:
+        inputs: How many tensors the chain reads from outside.
+        members: How many operators the chain has.
+    """
     return (tuple(range(inputs)), *((inputs + n,) for n in range(members - 1)))
 
 
 class Layout:
-    """Patterns laid on a graph, as far as that needs no choice to be picked."""
+    """The part of fusion that is the same for all networks of a graph, prepared once.
+
+    Args:
+        graph: The graph, placeholders included.
+        fusion: The patterns of the runtime.
+
+    Raises:
+        ValueError: If a region reads more than one tensor or is read at more than one node.
+    """
 
     def __init__(self, graph: Graph, fusion: Fusion) -> None:
         self.graph = graph
@@ -68,11 +89,15 @@ class Layout:
 
     @cached_property
     def heads(self) -> tuple[type[Op], ...]:
-        """The classes at which a chain can go on, for a quick no."""
+        """The operator classes that can continue a chain; all other nodes are ruled out early."""
         return tuple({kind for chain in self.chains for kind in chain[1:]})
 
     def _checked(self, members: tuple[str, ...]) -> str:
-        """The node of a region that is read from outside, once its borders are found sound."""
+        """The only node of a region that is read from outside.
+
+        Raises:
+            ValueError: If the region reads more than one tensor or is read at more than one node.
+        """
         entries: dict[str, str] = {}
         for address in members:
             for read in self.graph.nodes[address].inputs:
@@ -98,7 +123,10 @@ class Layout:
 
 
 def _regions(graph: Graph, globs: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """The members of every region, in the order of the graph; the first glob that fits counts."""
+    """The addresses of every region, in the order of the graph.
+
+    A node that several globs match belongs to the region of the first of them.
+    """
     found: dict[tuple[str, ...], list[str]] = {}
     patterns = [glob.split(".") for glob in globs]
     for address in graph.nodes:
@@ -112,11 +140,26 @@ def _regions(graph: Graph, globs: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 
 class Groups:
-    """The kernels of the network that `picks` stand for, found node by node.
+    """The kernels of one network of a space, found node by node.
 
-    Fusion is what the runtime does to the network it is given, so it is decided on what is
-    present: a chain goes on across a node that is absent. Only what bears on the node in question
-    is looked at, so that few picks decide it.
+    A runtime fuses the network that it is given, in which absent nodes do not exist. A chain
+    therefore continues across an absent node.
+
+    Example: `chains=((Conv2d, Activation), (Conv2d, BatchNorm2d, Activation))` on the nodes
+    `conv` -> `norm` -> `relu`, where `norm` is present only for option 1 of the choice `normed`:
+
+    - Picks `{"normed": 1}`: `ending_at("relu")` is a group with the members `conv`, `norm` and
+      `relu`, since the longest chain that matches is taken.
+    - Picks `{"normed": 0}`: `norm` is absent, so `relu` reads the result of `conv`, and
+      `ending_at("relu")` is a group with the members `conv` and `relu`.
+    - In both cases `ending_at("conv")` and `ending_at("norm")` are None: no kernel ends there.
+    - If a fourth node `add` also read the result of `conv`, then `conv` would have two readers.
+      Its result would have to be written to memory, and no chain could continue behind it.
+
+    Args:
+        layout: The patterns on the graph.
+        picks: Choice name -> option index. Only the picks that decide about the node in question
+            are read, so that `tabulate` needs a table over few choices only.
     """
 
     def __init__(self, layout: Layout, picks: Mapping[str, int]) -> None:
@@ -127,7 +170,10 @@ class Groups:
         self._followers: dict[str, tuple[str, ...]] = {}
 
     def ending_at(self, address: str) -> Group | None:
-        """The kernel whose result is that of the node `address`, or None if there is none."""
+        """The group of nodes that ends at `address`.
+
+        None if the node is absent or if the kernel in which it runs ends at a later node.
+        """
         if not self.present(address):
             return None
         if address in self._layout.region_of:
@@ -138,11 +184,14 @@ class Groups:
         return self._wired(members) if members and members[-1] == address else None
 
     def present(self, address: str) -> bool:
-        """Whether the node is there."""
+        """Whether the network has the node at `address`."""
         return all(resolve(condition, self._picks) for condition in self._nodes[address].present)
 
     def source(self, address: str) -> str:
-        """The node whose result a reader of `address` gets: absent ones hand on what they read."""
+        """The node whose result a reader of `address` gets.
+
+        An absent node hands on its first input, so the search goes back to a present one.
+        """
         while not self.present(address):
             address = self._nodes[address].inputs[0]
         return address
@@ -151,7 +200,7 @@ class Groups:
         return tuple(self.source(read) for read in self._nodes[address].inputs)
 
     def _readers(self, address: str) -> list[str]:
-        """Who reads the result of `address`, once per slot."""
+        """The present nodes that read the result of `address`, each once per input that does."""
         found: list[str] = []
         for reader in dict.fromkeys(self._layout.readers[address]):
             inputs = self._nodes[reader].inputs
@@ -168,7 +217,10 @@ class Groups:
         return isinstance(op, kind) and address not in self._layout.region_of
 
     def _region(self, address: str) -> tuple[str, ...]:
-        """What the result of `address` needs within its region, if that is read from outside."""
+        """The nodes of the region of `address` that its result needs, in execution order.
+
+        None of them if a later node of the region is the one that is read from outside.
+        """
         region = self._layout.region_of[address]
         if self.source(self._layout.exits[region]) != address:
             return ()
@@ -180,14 +232,17 @@ class Groups:
         return tuple(member for member in region if member in needed)
 
     def _anchor(self, address: str) -> str:
-        """The node that the kernel of `address` begins with; the earliest that can take it does."""
+        """The first node of the kernel in which `address` runs.
+
+        Where chains that begin at different nodes match, the one that begins first is taken.
+        """
         if address not in self._anchors:
             takers = (a for a in self._candidates(address) if address in self._chain_behind(a))
             self._anchors[address] = next(takers, address)
         return self._anchors[address]
 
     def _candidates(self, address: str) -> list[str]:
-        """Nodes at which a chain through `address` may begin, in order."""
+        """The nodes at which a chain through `address` may begin, in execution order."""
         if not self._layout.heads or not self._is(address, self._layout.heads):
             return []
         parts = {p[: n + 1] for p in self._layout.chains for n in range(1, len(p))}
@@ -195,7 +250,7 @@ class Groups:
         return sorted(found, key=self._layout.order.__getitem__)
 
     def _back(self, address: str, pattern: Pattern) -> set[str]:
-        """Where chains of `pattern` that end at `address` begin."""
+        """The nodes at which chains of `pattern` begin that end at `address`."""
         if not self._is(address, pattern[-1]):
             return set()
         if len(pattern) == 1:
@@ -208,7 +263,10 @@ class Groups:
         return found
 
     def _chain_behind(self, anchor: str) -> tuple[str, ...]:
-        """What is fused behind `anchor`: the longest chain of which no earlier one took a part."""
+        """The nodes that are fused behind `anchor`, without `anchor` itself.
+
+        They are the longest matching chain that has no node of a chain that begins earlier.
+        """
         if anchor not in self._followers:
             begins = self._layout.chains and self._anchor(anchor) == anchor
             chains = [self._chain(anchor, p) for p in self._layout.chains] if begins else []
@@ -217,13 +275,13 @@ class Groups:
         return self._followers[anchor]
 
     def _taken(self, follower: str, anchor: str) -> bool:
-        """Whether a chain that begins before `anchor` has `follower`."""
+        """Whether `follower` belongs to a chain that begins before `anchor`."""
         place = self._layout.order
         earlier = [a for a in self._candidates(follower) if place[a] < place[anchor]]
         return any(follower in self._chain_behind(a) for a in earlier)
 
     def _chain(self, anchor: str, pattern: Pattern) -> tuple[str, ...]:
-        """The nodes behind `anchor` that complete `pattern`, or none."""
+        """The nodes behind `anchor` that complete `pattern`; empty where it does not match."""
         if not self._is(anchor, pattern[0]):
             return ()
         chain = [anchor]

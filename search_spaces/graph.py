@@ -1,4 +1,4 @@
-"""The graph of operator specs: the one description that every other part reads."""
+"""The graph of operator specs: the one description of a network that every other part reads."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from search_spaces.names import require_address
 from search_spaces.ops import Op, Shape
 
 MOST_NODES = 10_000
-"""Nodes of the largest graph: ten times a network of a thousand layers."""
+"""The number of nodes of the largest graph: ten times a network of a thousand layers."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """An operator with the addresses it reads and the conditions under which it is there.
+    """An operator in a graph, with its inputs and the conditions under which it is present.
 
-    `present` is a conjunction, met from left to right: a choice in a later condition is open only
-    where the earlier ones hold. An absent node hands on its first input.
+    Attributes:
+        op: The operator; its fields may hold placeholders.
+        inputs: The addresses whose results the operator reads.
+        present: Conditions that must all be true for the node to be present. They are checked from
+            left to right: a choice in a later condition is open only where the earlier ones hold.
+            A reader of an absent node gets the first input of the absent node instead.
     """
 
     op: Op
@@ -30,12 +34,15 @@ class Node:
 
 
 class Graph:
-    """Nodes by address, in topological order; the last one is the output.
+    """The operators of a network or of a whole space, by address, in topological order.
 
-    `search_spaces.names` says what an address may be.
+    The last node is the output. `search_spaces.names` says what an address may be.
 
     Args:
-        source: The operator that yields the network's input, stored at the address `input`.
+        source: The operator that yields the network's input; it gets the address `input`.
+
+    Attributes:
+        nodes: Address -> node.
     """
 
     def __init__(self, source: Op) -> None:
@@ -43,7 +50,7 @@ class Graph:
 
     @classmethod
     def from_nodes(cls, nodes: Mapping[str, Node]) -> Graph:
-        """A graph of `nodes` as they are, in their order."""
+        """The graph of `nodes`, in their order and unchanged."""
         graph = cls.__new__(cls)
         graph.nodes = dict(nodes)
         for address in graph.nodes:
@@ -56,14 +63,26 @@ class Graph:
         return next(reversed(self.nodes))
 
     def add(self, name: str, op: Op, *inputs: str, present: bool | tuple[bool, ...] = True) -> str:
-        """Append a node and return its address; without `inputs` it reads the node added last."""
+        """Append a node and return its address.
+
+        Args:
+            name: The address of the new node.
+            op: The operator; its fields may hold placeholders.
+            inputs: The addresses that the operator reads; the node added last where left out.
+            present: The condition, or conditions, under which the node is present.
+
+        Raises:
+            InvalidName: If the address is refused by `search_spaces.names`.
+            ValueError: If an input is not in the graph, the address is taken, or the operator reads
+                another number of inputs.
+        """
         conditions = present if isinstance(present, tuple) else (present,)
         needed = tuple(condition for condition in conditions if condition is not True)
         self.append(name, Node(op, inputs or (self.output,), needed))
         return name
 
     def append(self, address: str, node: Node) -> None:
-        """Append `node` as it is; raises `ValueError` where it does not fit the nodes there are."""
+        """Append `node` unchanged; raises `ValueError` where `node` does not fit the graph."""
         require_address(address)
         unknown = [read for read in node.inputs if read not in self.nodes]
         if unknown:
@@ -87,23 +106,32 @@ class Graph:
         self.nodes[address] = node
 
     def choices(self) -> Iterator[Choice[Any]]:
-        """Every choice, in the order in which the nodes meet them."""
+        """Every choice in the order in which nodes use them; a shared choice comes repeatedly."""
         for node in self.nodes.values():
             yield from choices_in(node.present)
             yield from choices_in(node.op)
 
     def resolve(self, picks: Mapping[str, int]) -> Graph:
-        """The graph without placeholders for `picks` (choice name -> option index).
+        """The graph of one network: all placeholders are replaced and absent nodes are removed.
 
-        Absent nodes are gone and whoever read them reads what they would have handed on.
+        A reader of an absent node reads the first input of the absent node instead.
+
+        Args:
+            picks: Choice name -> option index.
+
+        Raises:
+            ValueError: If the output node is absent.
         """
         return self.rewritten(lambda value: resolve(value, picks))
 
     def rewritten(self, change: Callable[[Any], Any]) -> Graph:
         """The graph with `change` applied to every operator and every condition.
 
-        A condition that then always holds is dropped; a node with one that never holds is gone, and
-        whoever read it reads what it would have handed on.
+        A condition that has become true is dropped. A node with a condition that has become false
+        is removed, and its readers read its first input instead.
+
+        Raises:
+            ValueError: If the output node is removed.
         """
         source: dict[str, str] = {}
         nodes: dict[str, Node] = {}
@@ -119,7 +147,11 @@ class Graph:
         return Graph.from_nodes(nodes)
 
     def shapes(self) -> dict[str, Shape]:
-        """The output shape of every node of a resolved graph."""
+        """The output shape of every node of a resolved graph, by address, without the batch.
+
+        Raises:
+            ValueError: If a node still holds a placeholder, or an operator does not fit its inputs.
+        """
         shapes: dict[str, Shape] = {}
         for address, node in self.nodes.items():
             if node.present or is_open(node.op):
@@ -128,7 +160,7 @@ class Graph:
         return shapes
 
     def consumers(self) -> dict[str, list[str]]:
-        """For every address, the addresses that read it."""
+        """The readers of every node: address -> addresses that read it, once per input."""
         readers: dict[str, list[str]] = {address: [] for address in self.nodes}
         for address, node in self.nodes.items():
             for read in node.inputs:
@@ -136,7 +168,11 @@ class Graph:
         return readers
 
     def digraph(self) -> nx.DiGraph[str]:
-        """The graph as networkx sees it; node attribute `op`, edge attribute `slot`."""
+        """The graph as a networkx graph.
+
+        A node has the attribute `op`, an edge the attribute `slot`: which input of its reader it
+        is.
+        """
         view: nx.DiGraph[str] = nx.DiGraph()
         for address, node in self.nodes.items():
             view.add_node(address, op=node.op)

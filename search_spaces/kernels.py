@@ -12,15 +12,17 @@ from search_spaces.ops import Op, Shape
 
 @dataclass(frozen=True)
 class Kernel:
-    """One unit of execution: a small straight-line program of resolved operators.
+    """One unit of execution: one or more resolved operators that run one after the other.
 
     Attributes:
-        op: The anchor, which runs first.
-        fused: The operators that run behind it, in order; the last one's result is the kernel's.
-        inputs: The shapes of the tensors read from outside; the anchor reads the first of them.
-        wiring: For every operator, the anchor first, what each of its slots reads: `i` is input
-            `i`, and `len(inputs) + i` the result of operator `i`. Empty for a chain: the anchor
-            reads every input, each other operator the one before it.
+        op: The operator that runs first, the anchor.
+        fused: The operators that run behind the anchor, in order. The result of the last operator
+            is the result of the kernel.
+        inputs: The shapes of the tensors that the kernel reads from outside; those that the anchor
+            reads come first.
+        wiring: For every operator, the anchor first, the tensor that each of its inputs reads: `i`
+            is input `i` of the kernel, `len(inputs) + i` the result of operator `i`. Empty for a
+            chain, in which the anchor reads every input and each other operator its predecessor.
     """
 
     op: Op
@@ -30,16 +32,16 @@ class Kernel:
 
     @property
     def ops(self) -> tuple[Op, ...]:
-        """Every operator, the anchor first."""
+        """Every operator of the kernel, the anchor first."""
         return (self.op, *self.fused)
 
     @property
     def slots(self) -> Wiring:
-        """`wiring`, written out for chains too."""
+        """The wiring of the kernel, written out for a chain too."""
         return self.wiring or chained(len(self.inputs), len(self.ops))
 
     def members(self) -> Iterator[tuple[Op, tuple[Shape, ...]]]:
-        """Every operator with the shapes that it reads."""
+        """Every operator of the kernel with the shapes of its inputs."""
         shapes = list(self.inputs)
         for op, slots in zip(self.ops, self.slots, strict=True):
             reads = tuple(shapes[slot] for slot in slots)
@@ -48,21 +50,21 @@ class Kernel:
 
     @property
     def output(self) -> Shape:
-        """The shape the kernel writes."""
+        """The shape of the kernel's result, without the batch."""
         *_, (op, reads) = self.members()
         return op.infer(*reads)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one sample."""
+        """The multiply-accumulates of the kernel for one sample."""
         return sum(op.macs(*reads) for op, reads in self.members())
 
 
 def groups(graph: Graph, fusion: Fusion = UNFUSED) -> Iterator[Group]:
-    """The nodes of a resolved graph as they run together, in execution order.
+    """The groups of nodes of a resolved graph that run as one kernel, in execution order.
 
-    A group runs at the position of its last member. The longest chain that matches is taken, and
-    among overlapping ones that which begins first.
+    A group stands at the position of its last member. The longest chain that matches is taken;
+    among chains that overlap, the one that begins first.
 
     Raises:
         ValueError: If a region reads more than one tensor or is read at more than one node.
@@ -75,7 +77,11 @@ def groups(graph: Graph, fusion: Fusion = UNFUSED) -> Iterator[Group]:
 
 
 def kernels(graph: Graph, fusion: Fusion = UNFUSED) -> Iterator[tuple[str, Kernel]]:
-    """The kernels of a resolved graph in execution order, by the address of their result."""
+    """The kernels of a resolved graph in execution order, each with the address of its result.
+
+    Raises:
+        ValueError: If a region reads more than one tensor or is read at more than one node.
+    """
     shapes = graph.shapes()
     for group in groups(graph, fusion):
         anchor, *behind = (graph.nodes[member].op for member in group.members)

@@ -1,7 +1,7 @@
-"""Lookups over few choices: what a value looks like under every combination that matters.
+"""Lookups: small arrays that hold a value for every combination of options of a few choices.
 
-A node's shape or cost depends on a handful of choices. Enumerating those once turns any question
-about a whole population of genotypes into numpy gathers.
+The shape or the cost of a node depends on a handful of choices. Once all combinations of those are
+enumerated, the values for a whole population of genotypes are read by numpy indexing.
 """
 
 from __future__ import annotations
@@ -20,22 +20,26 @@ LARGEST_JOINED = 1 << 13
 
 
 class SpaceTooLarge(ValueError):
-    """A space with more combinations of options than can be planned with."""
+    """The error for a space with more combinations of options than can be tabulated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """`values[i, j, ...]` under option `i` of `choices[0]`, option `j` of `choices[1]`, ..."""
+    """An array with one axis per choice.
+
+    The entry `values[i, j, ...]` is for option `i` of `choices[0]`, option `j` of `choices[1]`, and
+    so on. A lookup over no choice holds one entry.
+    """
 
     choices: tuple[str, ...]
     values: NDArray[Any]
 
     def at(self, picks: Mapping[str, int]) -> Any:
-        """The entry under `picks` (choice name -> option index)."""
+        """The entry for `picks` (choice name -> option index)."""
         return self.values[tuple(picks[name] for name in self.choices)]
 
     def minimal(self) -> Lookup:
-        """The same table without the choices along which it does not vary."""
+        """The same lookup without the choices on which no entry depends."""
         names, values = list(self.choices), self.values
         for axis in reversed(range(values.ndim)):
             first = values.take([0], axis=axis)
@@ -45,7 +49,10 @@ class Lookup:
         return Lookup(tuple(names), values)
 
     def spread(self, choices: Sequence[str]) -> NDArray[Any]:
-        """The values with one axis per name in `choices`, broadcastable over those not its own."""
+        """The values with one axis per name in `choices`, for broadcasting.
+
+        Axes of choices that the lookup does not have get length 1.
+        """
         order = sorted(range(len(self.choices)), key=lambda axis: choices.index(self.choices[axis]))
         shape = [1] * len(choices)
         for axis, name in enumerate(self.choices):
@@ -53,7 +60,12 @@ class Lookup:
         return self.values.transpose(order).reshape(shape)
 
     def index(self, genotypes: NDArray[np.integer], column: Mapping[str, int]) -> NDArray[np.intp]:
-        """Where in the flattened values every row of `genotypes` finds its entry, as `(n,)`."""
+        """The index into the flattened values for every row of `genotypes` `(n, choices)`, `(n,)`.
+
+        Args:
+            genotypes: Option indices.
+            column: Choice name -> the column of the choice in `genotypes`.
+        """
         index = np.zeros(len(genotypes), dtype=np.intp)
         for name, count in zip(self.choices, self.values.shape, strict=True):
             index *= count
@@ -62,11 +74,11 @@ class Lookup:
 
 
 class Lookups:
-    """The entries of many lookups for whole populations: one matrix product says where they stand.
+    """Many lookups at once: one matrix product computes where all entries stand.
 
     Args:
-        tables: At least one.
-        column: Choice name -> its column in an array of genotypes.
+        tables: At least one lookup.
+        column: Choice name -> the column of the choice in an array of genotypes.
     """
 
     def __init__(self, tables: Sequence[Lookup], column: Mapping[str, int]) -> None:
@@ -82,18 +94,18 @@ class Lookups:
                 strides[column[name]] = reach
 
     def __call__(self, genotypes: NDArray[np.integer]) -> NDArray[Any]:
-        """The entry of each table for every row of `genotypes` `(n, choices)`, `(tables, n)`."""
+        """The entry of each lookup for every row of `genotypes` `(n, choices)`, `(tables, n)`."""
         place = (self._strides @ genotypes.T.astype(np.float64)).astype(np.intp)
         place += self._starts
         return self._values.take(place)
 
 
 class _Unpicked(Exception):
-    """Asked for a choice of which no option is picked yet."""
+    """The signal that a choice was read of which no option is picked yet."""
 
 
 class _Picks(dict[str, int]):
-    """Picks that ask for those that are missing."""
+    """Picks that raise `_Unpicked` where a choice is missing."""
 
     def __missing__(self, name: str) -> int:
         raise _Unpicked(name)
@@ -102,16 +114,20 @@ class _Picks(dict[str, int]):
 def tabulate(
     what: str, counts: Mapping[str, int], value: Callable[[dict[str, int]], Any], dtype: Any
 ) -> Lookup:
-    """`value(picks)` under every combination of the choices that it looks at.
+    """The lookup of `value(picks)` over all combinations of the choices that `value` reads.
 
-    A choice is met when `value` reads its pick, so one that matters only where a block is present
-    is never multiplied out where the block is absent.
+    A choice becomes an axis only when `value` reads its pick. A choice that matters only where a
+    block is present is therefore not enumerated where the block is absent.
 
     Args:
-        what: What the value is of, for the error.
-        counts: The number of options of every choice that `value` may look at.
-        value: Reads the picks that it needs and nothing else that varies.
-        dtype: Of the table.
+        what: What the value belongs to, such as `node 'stem'`, for the error.
+        counts: Choice name -> number of options, of every choice that `value` may read.
+        value: A function of the picks (choice name -> option index) and of nothing else that
+            varies.
+        dtype: The dtype of the entries.
+
+    Raises:
+        SpaceTooLarge: If there are more than `LARGEST_TABLE` combinations.
     """
     leaves: list[tuple[_Picks, Any]] = []
     met: dict[str, int] = {}
@@ -142,7 +158,10 @@ def _require_small(what: str, met: Mapping[str, int]) -> None:
 
 
 def merged(tables: Sequence[Lookup]) -> list[Lookup]:
-    """Fewer tables with the same sum: each joins the first that stays small with it."""
+    """Fewer lookups with the same sum.
+
+    Each lookup is added to the first one before it with which it makes a small array.
+    """
     result: list[Lookup] = []
     for table in sorted(tables, key=lambda t: -t.values.size):
         for position, host in enumerate(result):
@@ -156,7 +175,7 @@ def merged(tables: Sequence[Lookup]) -> list[Lookup]:
 
 
 def _joined(host: Lookup, table: Lookup) -> Lookup | None:
-    """Both as one table, or None where that would be larger than the cache likes."""
+    """The sum of both as one lookup, or None where that would not fit the processor's cache."""
     names = (*host.choices, *(name for name in table.choices if name not in host.choices))
     spread = [one.spread(names) for one in (host, table)]
     size = math.prod(np.broadcast_shapes(*(values.shape for values in spread)))

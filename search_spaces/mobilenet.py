@@ -1,7 +1,8 @@
-"""Inverted-residual networks in the shapes of MobileNetV2 and V3, with elastic precision.
+"""The space of MobileNetV2 and V3: inverted-residual networks with elastic shape and precision.
 
-Cai et al. 2020, section 3.2: per stage a depth, per block a kernel and an expansion; Sandler et al.
-2018 for the block, Howard et al. 2019 for squeeze-excite and hard-swish.
+Each stage has a choice of depth, each block a choice of kernel and of expansion (Cai et al. 2020,
+section 3.2). The block is that of Sandler et al. 2018, with the squeeze-and-excitation and the
+hard-swish of Howard et al. 2019.
 """
 
 from __future__ import annotations
@@ -33,9 +34,16 @@ from search_spaces.space import SearchSpace
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its base width, its first stride, and whether it gates and which way it bends.
+    """One stage of the network: blocks that write the same number of channels.
 
-    `depths` are the options of its number of blocks, ascending; the space's where there are none.
+    Attributes:
+        width: Channels that each block writes, before the width multiplier.
+        stride: The stride of the first block; all others have 1.
+        squeeze_excite: Whether the blocks scale their channels by squeeze-and-excitation;
+            `"choice"` makes that a choice per block.
+        function: The nonlinearity of the blocks.
+        depths: The options of the number of blocks, ascending; the `depths` of the space where
+            left empty.
     """
 
     width: int
@@ -72,18 +80,23 @@ MOBILENET_V2: tuple[Stage, ...] = (
 
 @dataclass(frozen=True)
 class InvertedResidual:
-    """An inverted residual: where it stands and what its nodes share.
+    """One block of a MobileNet: its place in the graph and its sizes (Sandler et al. 2018).
+
+    Every field may hold a choice. The block widens its input to `hidden` channels, convolves each
+    of them on its own, and narrows the result to `width` channels.
 
     Attributes:
-        address: What the addresses of its nodes begin with.
-        width: Channels it writes.
-        hidden: Channels of its depthwise convolution, or None for those it reads: no expansion.
-        kernel: Of the depthwise convolution.
-        stride: Of the depthwise convolution.
-        function: Its nonlinearity.
-        squeeze_excite: Whether it gates its channels.
-        residual: Whether it adds its input to its output.
-        present: Whether it is there.
+        address: The beginning of the addresses of the block's nodes, such as `stage1.block0`.
+        width: Channels that the block writes.
+        hidden: Channels of the depthwise convolution. None leaves out the expansion, so that the
+            depthwise convolution has the channels of the block's input.
+        kernel: The kernel of the depthwise convolution.
+        stride: The stride of the depthwise convolution.
+        function: The nonlinearity of the block.
+        squeeze_excite: Whether the block scales its channels by squeeze-and-excitation;
+            `"choice"` makes that a choice.
+        residual: Whether the block adds its input to its output.
+        present: Whether the network has the block; a condition on the depth of the stage.
     """
 
     address: str
@@ -122,20 +135,28 @@ def mobilenet(
         channels: Channels of the input image.
         classes: Number of logits.
         image_sizes: Input resolutions to choose from, ascending.
-        stages: Width, stride, gate, nonlinearity and depths per stage; `squeeze_excite="choice"`
-            makes the gate itself a choice per block.
-        depths: Options of each stage's number of blocks, ascending, where it has none of its own.
+        stages: The stages in order. Each has a width, a first stride, a nonlinearity, and possibly
+            squeeze-and-excitation and depths of its own.
+        depths: Options of the number of blocks per stage, ascending; for stages that have no
+            `depths` of their own.
         kernels: Options of each block's depthwise kernel, odd and ascending.
-        expansions: Options of each block's hidden width over its output or input, ascending.
-        expand_from: Which of the two; Once-for-All and MobileNetV2 take the input.
+        expansions: Options of each block's expansion ratio, ascending: the hidden width divided by
+            the width of the block's output or input.
+        expand_from: Whether that is the output or the input. Once-for-All and MobileNetV2 use the
+            input.
         width_multipliers: Options of one factor on all widths, ascending.
-        stem: Base width of the first convolution.
-        stem_stride: Its stride; 1 suits small images.
-        first: A block without expansion behind the stem; none where left out.
-        head: Base width of the last 1x1 convolution.
-        feature_mix: Base width of a 1x1 convolution behind the pool; none where left out.
-        function: Nonlinearity of the stem and of the layers behind the last stage.
+        stem: Width of the first convolution, before the width multiplier.
+        stem_stride: Stride of the first convolution; 1 suits small images.
+        first: A block without expansion behind the first convolution; no such block where left
+            out.
+        head: Width of the last 1x1 convolution, before the width multiplier.
+        feature_mix: Width of a 1x1 convolution behind the pooling, before the width multiplier; no
+            such layer where left out.
+        function: Nonlinearity of the first convolution and of the layers behind the last stage.
         policy: Precisions to choose from.
+
+    Raises:
+        ValueError: If `first` has squeeze-and-excitation, or an option is invalid.
     """
     multiplier = choice("width_multiplier", width_multipliers)
     graph = Graph(Image(channels, choice("resolution", image_sizes)))
@@ -169,7 +190,7 @@ def _blocks(
     kernels: Sequence[int],
     expansions: Sequence[int],
 ) -> Iterator[InvertedResidual]:
-    """The blocks of all stages, where `read` channels come in."""
+    """The blocks of all stages, the first of which reads `read` channels."""
     for s, stage in enumerate(stages):
         width, options = scaled(stage.width, multiplier), stage.depths or depths
         depth = choice(f"stage{s}.depth", options)
@@ -191,7 +212,18 @@ def _blocks(
 
 
 def _first_block(graph: Graph, x: str, widths: tuple[Stage, int, int], policy: Policy) -> str:
-    """A block without expansion at the precision of the network's edges."""
+    """Append a block without expansion, in the precision of first and last layers.
+
+    Args:
+        graph: The graph.
+        x: The address of the block's input.
+        widths: The stage that describes the block, the channels of its input, and those of its
+            output.
+        policy: Precisions to choose from.
+
+    Returns:
+        The address of the block's output.
+    """
     stage, read, width = widths
     block = InvertedResidual(
         "first",
@@ -207,9 +239,19 @@ def _first_block(graph: Graph, x: str, widths: tuple[Stage, int, int], policy: P
 
 
 def inverted_residual(graph: Graph, x: str, block: InvertedResidual, policy: Policy) -> str:
-    """Append a block that reads `x`; the address of its output.
+    """Append an inverted-residual block to `graph` and return the address of its output.
 
-    Sandler et al. 2018, figure 4d: widen, convolve each channel, narrow without a nonlinearity.
+    The block widens its input, convolves each channel, and narrows the result without a
+    nonlinearity (Sandler et al. 2018, figure 4d).
+
+    Args:
+        graph: The graph.
+        x: The address of the block's input.
+        block: Place and sizes of the block.
+        policy: Precisions to choose from.
+
+    Raises:
+        ValueError: If the block has squeeze-and-excitation but no expansion.
     """
     here, there = block.address, block.present
     stage, _, name = here.rpartition(".")
@@ -239,7 +281,11 @@ _LAYERS = ("expand", "depthwise", "project")
 
 
 def _squeeze_excite(graph: Graph, x: str, block: InvertedResidual, policy: Policy) -> str:
-    """A gate per channel, from the pooled input through a quarter of the channels."""
+    """Append squeeze-and-excitation: each channel is scaled by a factor made from all of them.
+
+    The factors come from the pooled input through a layer with a quarter of the channels
+    (Howard et al. 2019, section 5.3).
+    """
     if block.hidden is None:
         raise ValueError(f"block {block.address!r} without expansion cannot squeeze and excite")
     here = f"{block.address}.gate"
@@ -267,7 +313,10 @@ def _normed(
 
 
 def _activation(function: Nonlinearity, read: Quant | None) -> Activation:
-    """Curved functions read integers, else the convolution before them would stay in floats."""
+    """The activation `function`; all but ReLU and ReLU6 quantize their input to `read`.
+
+    Without that, an integer runtime would keep the convolution before a curved function in floats.
+    """
     return Activation(function, None if function in ("relu", "relu6") else read)
 
 
@@ -275,5 +324,9 @@ def _activation(function: Nonlinearity, read: Quant | None) -> Activation:
 def between_integers(
     weight: Quant | None, activation: Quant | None, tensor: Quant | None
 ) -> Quant | None:
-    """`tensor` behind a convolution on integers, full precision behind one in floats."""
+    """The precision of a tensor between a convolution and a curved function.
+
+    `tensor` where the convolution has an integer weight and integer activations, else None, which
+    is full precision.
+    """
     return None if weight is None or activation is None else tensor

@@ -1,8 +1,8 @@
-"""What the parts of a search space may be called; everything else is refused here.
+"""Rules for the names of addresses, choices and spaces; every other name is refused here.
 
-A space may come from a stranger, and its names go on to modules, files, tables, pages and
-terminals. None of these is trusted to escape them: a name that could mean more than itself in any
-of them is refused when a graph, a choice or a space is made, and so when one is read.
+A space may come from a stranger, and its names are used in modules, files, tables, web pages and
+terminals. No such place is trusted to escape a name. A name with a special meaning in any of them
+is therefore refused when a graph, a choice or a space is made, and so also when a file is read.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ LONGEST_NAME = 200
 LONGEST_TEXT = 1000
 
 _ADDRESS = re.compile(r"[\w-]+(\.[\w-]+)*")
-_FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes the first character of a formula to be
+_FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a text that begins with these as a formula
 
 
 class InvalidName(ValueError):
-    """A name that a part of a search space cannot have."""
+    """The error for a name that no part of a search space may have."""
 
 
 @lru_cache(maxsize=1 << 16)
 def require_address(address: str) -> None:
-    """Raise `InvalidName` if a node cannot be at `address`.
+    """Raise `InvalidName` if `address` cannot be the address of a node.
 
-    An address is a dotted path such as `stage1.block0.conv1`: parts of letters and digits of any
-    script, `_` and `-`, in Unicode's normal form NFKC, at most 200 characters in all.
+    An address is a dotted path such as `stage1.block0.conv1`. Its parts consist of letters and
+    digits of any script, `_` and `-`, in Unicode's normal form NFKC. It has at most 200 characters.
     """
     _require_text("a node's address", address, LONGEST_ADDRESS)
     if not (_ADDRESS.fullmatch(address) and unicodedata.is_normalized("NFKC", address)):
@@ -40,10 +40,14 @@ def require_address(address: str) -> None:
 
 @lru_cache(maxsize=1 << 16)
 def require_name(what: str, name: str) -> None:
-    """Raise `InvalidName` if `what` (a choice, a space) cannot be called `name`.
+    """Raise `InvalidName` if `name` cannot be the name of a choice or a space.
 
-    A name is 1 to 200 printable characters without space at its ends, and begins with none of
-    `= + - @`, which make a formula of a table's cell.
+    A name has 1 to 200 printable characters and no space at its ends. It begins with none of
+    `= + - @`, since a spreadsheet would take the cell for a formula.
+
+    Args:
+        what: The part that has the name, such as `a choice`, for the error.
+        name: The name.
     """
     _require_text(what, name, LONGEST_NAME)
     if not name or name != name.strip() or name.startswith(_FORMULA):
@@ -56,8 +60,8 @@ def require_name(what: str, name: str) -> None:
 def require_text(what: str, text: str) -> None:
     """Raise `InvalidName` if `text`, an option or a field of an operator, is not printable.
 
-    At most 1,000 characters; control characters, directions of writing and halves of characters
-    are not printable, nor is any space but the common one.
+    A text has at most 1,000 characters. Not printable are control characters, marks for the
+    direction of writing, lone surrogates, and every space other than the common one.
     """
     _require_text(what, text, LONGEST_TEXT)
 
@@ -77,5 +81,5 @@ def _require_text(what: str, text: object, longest: int) -> None:
 
 
 def _shown(text: str) -> str:
-    """A refused name in ASCII, so that a message cannot do what the name would have done."""
+    """A refused name in ASCII, so that a message cannot do the harm for which it was refused."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")

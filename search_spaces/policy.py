@@ -1,4 +1,4 @@
-"""How fine a quantization policy is, and which precisions it chooses from."""
+"""Quantization policies: which precisions layers choose from, and which layers choose together."""
 
 from __future__ import annotations
 
@@ -23,12 +23,24 @@ class LayerPrecision(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The precisions that a space lets its layers choose from; `None` bits are full precision.
+    """The precisions that the layers of a space choose from; `None` bits are full precision.
 
-    Two layers whose choice has the same name share the decision, so `fineness` is only a matter of
-    naming. First and last layers, and the inputs of additions and poolings, stand at `edge_bits`,
-    with the granularities and symmetries of all others. Where there are several, all first and last
-    layers share one decision, and all additions and poolings another one.
+    Two layers whose choices have the same name share the decision, so `fineness` only decides how
+    choices are named. Edges are the first and last layers and the inputs of additions, gates and
+    poolings. If edges have several options, then all first and last layers share one decision, and
+    all additions, gates and poolings share another.
+
+    Attributes:
+        weight_bits: Options of the bit-width of a weight.
+        activation_bits: Options of the bit-width of a layer's input.
+        weight_granularities: Options of which elements of a weight share a scale.
+        activation_granularities: The same for a layer's input.
+        weight_symmetries: Options of whether a weight is quantized symmetrically.
+        activation_symmetries: The same for a layer's input.
+        fineness: The layers that share one decision: those of the network, of a stage, of a block,
+            or each layer on its own.
+        edge_bits: Options of the bit-width of edges, or the only one. Granularities and symmetries
+            are those of all other layers.
     """
 
     weight_bits: Sequence[int | None] = (2, 4, 8)
@@ -41,7 +53,13 @@ class Policy:
     edge_bits: int | Sequence[int | None] | None = 8
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
-        """The precision of one inner layer, decided at this policy's fineness."""
+        """The precision of one inner layer.
+
+        Args:
+            stage: The name of its stage, such as `stage1`.
+            block: The name of its block within the stage, such as `block0`.
+            layer: The name of the layer within the block, such as `conv1`.
+        """
         scope = {"network": "", "stage": f"{stage}.", "block": f"{stage}.{block}."}
         prefix = scope.get(self.fineness, f"{stage}.{block}.{layer}.")
         return LayerPrecision(
@@ -50,7 +68,7 @@ class Policy:
         )
 
     def edges(self) -> Policy:
-        """The policy under which every layer has the precision of first and last ones."""
+        """The policy in which inner layers too have the precision of first and last layers."""
         return _Edges(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     def edge(self) -> LayerPrecision:
@@ -61,7 +79,7 @@ class Policy:
         )
 
     def tensor(self) -> Quant | None:
-        """The precision of what additions, gates and poolings read."""
+        """The precision of the inputs of additions, gates and poolings."""
         return self._activation("tensor.activation", self._edge_bits)
 
     @property
@@ -86,14 +104,14 @@ class Policy:
 
 
 class _Edges(Policy):
-    """A policy whose inner layers are edges too."""
+    """A policy whose inner layers have the precision of first and last layers."""
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
         return self.edge()
 
 
 def full_precision(graph: Graph) -> Graph:
-    """The resolved `graph` with every quantization taken out."""
+    """The resolved `graph` with every weight and every activation in full precision."""
     return Graph.from_nodes(
         {address: replace(node, op=_plain(node.op)) for address, node in graph.nodes.items()}
     )
@@ -105,7 +123,10 @@ def _plain(op: Op) -> Op:
 
 
 def uniform(space: SearchSpace, bits: int, genotype: Sequence[int]) -> Genotype | None:
-    """`genotype` with every precision choice at `bits`, or None where one does not offer it."""
+    """The genotype with every precision choice at `bits` and all other picks of `genotype`.
+
+    None where a precision choice does not offer these bits.
+    """
     picks = list(genotype)
     for position, made in enumerate(space.choices):
         widths = [bits_of(option) for option in made.options if isinstance(option, Quant | None)]

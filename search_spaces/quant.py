@@ -47,6 +47,24 @@ class Quant(Spec):
             )
 
     @property
+    def per_channel(self) -> bool:
+        """Whether every output channel has a scale of its own, or one scale serves the tensor.
+
+        Raises:
+            ValueError: If the granularity is neither of the two that the engine knows.
+        """
+        match self.granularity:
+            case PerChannel():
+                return True
+            case PerTensor():
+                return False
+            case unknown:
+                raise ValueError(
+                    f"granularity {unknown!r} is not known to quantizers, costs and files; give "
+                    "PerTensor() or PerChannel()"
+                )
+
+    @property
     def code_range(self) -> tuple[int, int]:
         """The lowest and the highest integer code."""
         if self.symmetric:

@@ -1,7 +1,7 @@
-"""CIFAR-style residual networks with elastic stage widths, depths, kernels and precision.
+"""The space of CIFAR-style residual networks with elastic widths, depths, kernels and precision.
 
-He et al. 2016, section 4.2: a 3x3 stem, then stages of two-convolution blocks; each stage after
-the first halves the resolution.
+A 3x3 convolution is followed by stages of blocks with two convolutions each; every stage after the
+first halves the resolution (He et al. 2016, section 4.2).
 """
 
 from __future__ import annotations
@@ -40,10 +40,14 @@ def residual(
         channels: Channels of the input image.
         classes: Number of logits.
         image_sizes: Input resolutions to choose from, ascending.
-        widths: Options of the stem's width, then of each stage's, ascending.
-        depths: Options of each stage's number of blocks, ascending, from 1.
-        kernels: Options of every block's first kernel, odd and ascending.
+        widths: One list of options for the width of the first convolution, then one for the width
+            of each stage; each ascending.
+        depths: One list of options per stage for its number of blocks, ascending, at least 1.
+        kernels: Options of the kernel of every block's first convolution, odd and ascending.
         policy: Precisions to choose from.
+
+    Raises:
+        ValueError: If the number of lists in `widths` is not that in `depths` plus one.
     """
     if len(widths) != len(depths) + 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Search spaces and genotypes."""
+"""Search spaces, and genotypes as tuples or as rows of integer arrays."""
 
 from __future__ import annotations
 
@@ -30,22 +30,29 @@ IntArray = NDArray[np.integer]
 
 
 class InvalidGenotype(ValueError):
-    """A genotype that is not in the space it was used with."""
+    """The error for a genotype that does not belong to the space with which it is used."""
 
 
 class SearchSpace:
-    """All the networks of one graph of operator specs.
+    """The set of all networks that one graph of operator specs describes.
 
     A genotype holds one option index per entry of `choices`. Arrays of genotypes have the shape
     `(n, len(choices))` and any integer dtype.
 
     Args:
         graph: The graph, placeholders included.
-        name: What the space is called in reports.
+        name: The name of the space in reports.
+
+    Attributes:
+        choices: The distinct choices, in the order in which the nodes of the graph use them.
+        counts: The number of options of each choice, `(choices,)`.
+        column: Choice name -> position of the choice in a genotype.
+        openings: The rules that open choices.
 
     Raises:
-        InvalidName: The space, a choice, an address or an option has a name that
+        InvalidName: If the space, a choice, an address or an option has a name that
             `search_spaces.names` refuses.
+        ValueError: If two choices have the same name but different options.
     """
 
     def __init__(self, graph: Graph, *, name: str = "custom") -> None:
@@ -63,42 +70,45 @@ class SearchSpace:
 
     @property
     def smallest(self) -> Genotype:
-        """The first option everywhere."""
+        """The genotype with the first option of every choice."""
         return (0,) * len(self.choices)
 
     @cached_property
     def largest(self) -> Genotype:
-        """The last option everywhere, in canonical form."""
+        """The genotype with the last option of every choice, in canonical form."""
         return self.canonical(tuple(int(count) - 1 for count in self.counts))
 
     @cached_property
     def size(self) -> int:
-        """The exact number of distinct networks."""
+        """The exact number of distinct networks in the space."""
         counts = {c.name: len(c.options) for c in self.choices}
         return count_networks(counts, self._rules)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that stand for this space in every file made from it."""
+        """A digest of the graph, 16 hexadecimal digits; files made for the space carry it.
+
+        The name of the space does not enter.
+        """
         content = json.dumps(serialize.graph_to_json(self.graph), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        """A genotype with every choice drawn uniformly, in canonical form."""
+        """A random genotype in canonical form; every choice is drawn uniformly."""
         return as_genotypes(self.sample_array(rng, 1))[0]
 
     def sample_array(self, rng: np.random.Generator, count: int) -> IntArray:
-        """`count` samples as an array; distinct rows are not promised."""
+        """Random genotypes as `sample` draws them, `(count, choices)`; rows may repeat."""
         return self.canonical_array(rng.integers(0, self.counts, size=(count, len(self.counts))))
 
     def every_row(self) -> IntArray:
-        """Every network once, `(size, choices)`, in lexicographic order; for small spaces."""
+        """Every canonical genotype, `(size, choices)`, in lexicographic order; for small spaces."""
         rows = np.zeros((1, len(self.choices)), dtype=np.int64)
         openers = {
             name: {other for table in self._rules.get(name, ()) for other in table.choices}
             for name in self.column
         }
-        # Those that open a choice come before it, so that no row is made that would be dropped.
+        # Choices that open others come first, so that few rows are made that are dropped again.
         for name in TopologicalSorter(openers).static_order():
             column, count = self.column[name], int(self.counts[self.column[name]])
             options = np.tile(np.arange(count), len(rows))
@@ -108,23 +118,33 @@ class SearchSpace:
         return np.unique(rows, axis=0)
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:
-        """The genotype with closed choices at their first option: equal networks become equal."""
+        """The genotype with every closed choice at its first option.
+
+        Genotypes of equal networks thereby become equal.
+
+        Raises:
+            InvalidGenotype: If `genotype` does not belong to the space.
+        """
         return as_genotypes(self.canonical_array(np.array([self.validate(genotype)])))[0]
 
     def canonical_array(self, genotypes: IntArray) -> IntArray:
-        """`canonical` for every row of `(n, choices)`."""
+        """The canonical form of every row of `genotypes` `(n, choices)`, in the same shape."""
         return genotypes * self.active_array(genotypes)
 
     def active(self, genotype: Sequence[int]) -> NDArray[np.bool_]:
-        """Which choices are open under `genotype`, as `(choices,)`."""
+        """Whether each choice is open under `genotype`, `(choices,)`."""
         return self.active_array(np.array([self.validate(genotype)]))[0]
 
     def active_array(self, genotypes: IntArray) -> NDArray[np.bool_]:
-        """`active` for every row of `(n, choices)`, in the same shape."""
+        """Whether each choice is open, for every row of `genotypes` `(n, choices)`; same shape."""
         return self.openings(genotypes)[self.openings.rule].T
 
     def validate(self, genotype: Sequence[int]) -> Genotype:
-        """The genotype as a tuple of ints; raises `InvalidGenotype` naming what is out of range."""
+        """The genotype as a tuple of ints.
+
+        Raises:
+            InvalidGenotype: If the number of entries is wrong or an entry is no option index.
+        """
         if len(genotype) != len(self.choices):
             raise InvalidGenotype(
                 f"a genotype of space {self.name!r} has {len(self.choices)} entries, given "
@@ -143,12 +163,18 @@ class SearchSpace:
         return self.graph.resolve(dict(picks))
 
     def describe(self, genotype: Sequence[int]) -> dict[str, Any]:
-        """Choice name -> picked option as JSON, for the choices that are open."""
+        """The picks in words: choice name -> picked option as JSON, for all open choices."""
         picked = zip(self.choices, self.validate(genotype), self.active(genotype), strict=True)
         return {c.name: serialize.encode(c.options[i]) for c, i, is_active in picked if is_active}
 
     def genotype(self, description: Mapping[str, Any]) -> Genotype:
-        """The genotype that `describe` gave this description of; unnamed choices stand at first."""
+        """The genotype for a description that `describe` returned.
+
+        Choices that the description leaves out stand at their first option.
+
+        Raises:
+            InvalidGenotype: If the space does not have a choice or an option of the description.
+        """
         unknown = sorted(set(description) - set(self.column))
         if unknown:
             raise InvalidGenotype(f"space {self.name!r} has no choices {unknown}")
@@ -165,7 +191,11 @@ class SearchSpace:
         return self.canonical(picks)
 
     def restrict(self, keep: Callable[[Choice[Any], Any], bool]) -> SearchSpace:
-        """The space with only those options for which `keep(choice, option)` holds."""
+        """The space with only those options for which `keep(choice, option)` is true.
+
+        Raises:
+            ValueError: If a choice is left without an option.
+        """
 
         def narrow(value: Any) -> Any:
             if isinstance(value, Choice):
@@ -181,24 +211,37 @@ class SearchSpace:
         return SearchSpace(self.graph.rewritten(narrow), name=self.name)
 
     def to_json(self) -> str:
-        """The whole space as JSON text; `from_json` gives it back."""
+        """The whole space as JSON text, which `from_json` reads."""
         return json.dumps({"name": self.name, **serialize.graph_to_json(self.graph)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:
-        """The space that `to_json` wrote; raises `UnreadableFile` saying where it is none."""
+        """The space that a text of `to_json` describes; raises `UnreadableFile` with the place."""
         return cls.from_content(parse_json(text, _TEXT), _TEXT)
 
     @classmethod
     def read(cls, path: Path, *, remedy: str = _REMEDY) -> SearchSpace:
-        """The space in a file that holds what `to_json` wrote; raises `UnreadableFile`."""
+        """The space in a file that `to_json` has filled.
+
+        Args:
+            path: The file.
+            remedy: What the user can do about an error.
+
+        Raises:
+            UnreadableFile: If the file does not hold a space.
+        """
         source = Source(f"search space {path}", remedy)
         text = read_text(path, source, at_most=MOST_BYTES)
         return cls.from_content(parse_json(text, source), source)
 
     @classmethod
     def from_content(cls, content: object, source: Source) -> SearchSpace:
-        """The space of what JSON held that `to_json` wrote; raises `UnreadableFile`."""
+        """The space that parsed JSON describes; raises `UnreadableFile` with the place.
+
+        Args:
+            content: The parsed text of `to_json`.
+            source: The origin of the text, for errors.
+        """
         data = checked(content, _FILE, source)
         graph = serialize.graph_from_json(data, source)
         try:
@@ -220,7 +263,7 @@ class SearchSpace:
 
 
 def as_genotypes(rows: IntArray) -> list[Genotype]:
-    """Array rows as hashable genotypes."""
+    """The rows of an array `(n, choices)` as hashable genotypes."""
     return [tuple(row) for row in rows.tolist()]
 
 

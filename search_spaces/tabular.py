@@ -1,4 +1,8 @@
-"""Spaces of tables: decisions without operators, for networks that others trained and measured."""
+"""Tabular spaces: decisions without real operators, for networks that others have measured.
+
+A tabular benchmark, such as NAS-Bench-201, lists networks by their decisions with the accuracy and
+the costs of each. Such a space can be searched, but its networks cannot be built or trained.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +19,37 @@ Option = bool | int | float | str
 
 @dataclass(frozen=True)
 class Pick(Op):
-    """A decision without a shape: an operator of a tabular space."""
+    """The operator of a tabular space: it stands for a decision and computes nothing.
+
+    Attributes:
+        option: The picked option.
+        cut: The options that connect nothing, such as `none` on an edge of a cell.
+    """
 
     option: Option | Spec
     cut: tuple[Option | Spec, ...] = ()
 
     @property
     def passes(self) -> bool:
-        """Whether the option is none of those that connect nothing."""
+        """Whether the output depends on the input; False for the options in `cut`."""
         return self.option not in self.cut
 
     def infer(self, *inputs: Shape) -> Shape:
-        """The shape it was given."""
+        """The shape of the first input."""
         return inputs[0]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of a table.
+    """One choice of a tabular space.
 
     Attributes:
-        name: What it is called.
-        options: What it chooses among, ascending in cost where they have an order.
-        when: Name of an earlier choice -> its options under which this one is open; all must hold.
-        edge: The nodes of a cell between which it chooses the operator, as `add_cell` has it.
+        name: The name of the choice.
+        options: The options, ascending in cost where they have an order.
+        when: Name of an earlier choice -> the options of that choice under which this one is open.
+            If there are several such conditions, all must hold. Empty: always open.
+        edge: The nodes of a cell, as in `add_cell`, between which the choice picks the operator;
+            None where the choice is no edge of a cell.
         cut: The options of an edge that connect nothing.
     """
 
@@ -56,13 +67,18 @@ def among(option: Option, options: tuple[Option, ...]) -> bool:
 
 
 def tabular_space(decisions: Sequence[Decision], *, name: str) -> SearchSpace:
-    """The space of all picks of `decisions`; a choice whose conditions fail is closed.
+    """The search space of all combinations of options of `decisions`.
 
-    They follow each other; those that are edges of a cell come last, by the node they lead to.
+    A choice is closed where one of its conditions fails. In the graph, the decisions follow each
+    other in a line; edges of a cell come last.
+
+    Args:
+        decisions: The choices; each may have conditions on those before it.
+        name: The name of the space.
 
     Raises:
-        ValueError: A condition names no earlier choice, or an option that this does not have; or
-            the edges make no cell.
+        ValueError: If a condition names no earlier choice or an option that this choice does not
+            have, or if the edges form no cell.
     """
     graph = Graph(Image(3, 32))
     placed: dict[str, tuple[Decision, tuple[bool, ...]]] = {}
@@ -73,7 +89,8 @@ def tabular_space(decisions: Sequence[Decision], *, name: str) -> SearchSpace:
         for parent, options in made.when.items():
             decided, before = placed[parent]
             here = among(choice(parent, decided.options), options)
-            # Where the parent is closed, so is this; its own conditions come first for that.
+            # Where the parent is closed, this choice is closed too: a choice in a condition is open
+            # only where the conditions before it hold, so those of the parent come first.
             conditions |= dict.fromkeys((*before, here))
         placed[made.name] = made, tuple(conditions)
         pick = Pick(choice(made.name, made.options), made.cut)
@@ -89,14 +106,18 @@ def tabular_space(decisions: Sequence[Decision], *, name: str) -> SearchSpace:
 
 
 def add_cell(graph: Graph, edges: Sequence[tuple[tuple[int, int], Op]]) -> None:
-    """Append a cell: nodes that are the sums of what their edges give, from node 0, the last's.
+    """Append a cell to `graph`: numbered nodes, each the sum of the results of its edges.
+
+    An edge applies its operator to the result of a lower node. Node 0 is the input of the cell, and
+    the node with the highest number is its output (Dong and Yang 2020, section 2.1).
 
     Args:
-        graph: What it goes on from; its output becomes node 0.
-        edges: The nodes that each leads from and to, the lower number first, and its operator.
+        graph: The graph; its output so far becomes node 0.
+        edges: For each edge, the nodes (from, to), of which the first has the lower number, and
+            the operator.
 
     Raises:
-        ValueError: An edge does not ascend, or nothing leads to a node.
+        ValueError: If an edge leads to a lower node, or no edge leads to some node.
     """
     at = {0: graph.output}
     for number, ((start, end), op) in enumerate(sorted(edges, key=lambda edge: edge[0][1])):
@@ -121,7 +142,13 @@ def _require_edge(made: Decision) -> None:
 def require_conditions(
     name: str, when: Mapping[str, tuple[Option, ...]], before: Sequence[Decision]
 ) -> None:
-    """Raise `ValueError` if a choice is open under anything but options of choices `before` it."""
+    """Raise `ValueError` if a condition of a choice is not about an earlier choice and its options.
+
+    Args:
+        name: The name of the choice.
+        when: Its conditions, as in `Decision`.
+        before: The choices before it.
+    """
     known = {made.name: made.options for made in before}
     for parent, options in when.items():
         if parent not in known:

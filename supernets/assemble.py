@@ -73,6 +73,7 @@ def assemble(
 ) -> fx.GraphModule:
     """The module that runs `steps` with stock layers and stock functions.
 
+    It reads one tensor per source, in the order of the sources: `x`, `x1`, `x2` and so on.
     `module_name` names the layer at an address; the division by each input's scale is marked in the
     node's `meta[SITE]`. Rounding has no gradient: the module is for inference.
 
@@ -84,10 +85,11 @@ def assemble(
     """
     root, graph = nn.Module(), fx.Graph()
     tracer = GraphAppendingTracer(graph)
-    image = graph.placeholder("x")
+    sources = [step.address for step in steps if not step.reads]
+    fed = {a: graph.placeholder(f"x{n or ''}") for n, a in enumerate(sources)}
     values: dict[str, fx.Node] = {}
     for step in steps:
-        read = [values[address] for address in step.reads] or [image]
+        read = [values[address] for address in step.reads] or [fed[step.address]]
         for position, value in enumerate(read):
             slot = (step.address, position)
             if slot in scales:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from search_spaces.graph import Graph
+from search_spaces.ops import Shape
 from supernets.assemble import Slot, Step, assemble, steps_of
 from supernets.elastic import Tensors
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
@@ -32,11 +33,22 @@ class Deployed:
         parameters: Every parameter by address and name, in the shapes of `Op.deployed`; those of a
             norm that is not folded have its statistics `mean` and `variance` beside them.
         inputs: How every quantized input is quantized, by address and position.
+        fed: The shape of one sample that a source will be fed, without the batch, by the source's
+            address; a source that is not named is fed the shape that it gives.
+        metadata: Texts that every exported file carries, by names such as `genotype` and `run`.
     """
 
     graph: Graph
     parameters: Mapping[str, Mapping[str, Stored]]
     inputs: Mapping[Slot, ActivationScale]
+    fed: Mapping[str, Shape] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, Shape]:
+        """The shape of one sample that each source is fed, without the batch, by address."""
+        shapes, nodes = self.graph.shapes(), self.graph.nodes
+        return {a: self.fed.get(a, shapes[a]) for a, node in nodes.items() if not node.inputs}
 
     def weight(self, address: str) -> IntegerTensor | NDArray[np.float32] | None:
         """The weight at an address, output channels first, or None where there is none."""

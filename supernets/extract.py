@@ -56,7 +56,9 @@ class Extracted:
             held = {name: _numpy(tensor) for name, tensor in found.items()}
             if held or address in self.parameters:
                 parameters[address] = {**self.parameters.get(address, {}), **held}
-        return Deployed(self.graph, parameters, self.inputs)
+        sources = [address for address, node in self.graph.nodes.items() if not node.inputs]
+        fed = {} if self.images is None else dict.fromkeys(sources, tuple(self.images.shape[1:]))
+        return Deployed(self.graph, parameters, self.inputs, fed)
 
 
 def extract(

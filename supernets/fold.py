@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces.graph import Graph, Node
-from search_spaces.quant import PerChannel
 from supernets.deployed import Deployed, Stored, values
 from supernets.integers import IntegerBias, IntegerTensor
 from supernets.quantizers import relative_bounds, squared_error_steps, zero_points
@@ -74,16 +73,14 @@ def _folded(
 
 def rounded_anew(weight: Stored) -> bool:
     """Whether folding a norm into `weight` puts it on another grid."""
-    return isinstance(weight, IntegerTensor) and not isinstance(
-        weight.quant.granularity, PerChannel
-    )
+    return isinstance(weight, IntegerTensor) and not weight.quant.per_channel
 
 
 def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
     """The weight times `factor` `(out,)`, on a grid again where it was on one."""
     if not isinstance(weight, IntegerTensor):
         return (weight * _column(factor, weight)).astype(np.float32)
-    if isinstance(weight.quant.granularity, PerChannel):
+    if weight.quant.per_channel:
         return _absorbed(weight, factor)
     return _requantized(weight, factor)
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 
 # One number for the whole tensor, or a column `(channels, 1)` for tensors flattened to rows.
 Bound = float | Tensor
@@ -113,7 +113,7 @@ class Quantizer(nn.Module):
         self.quants = tuple(quants)
         self.log_steps = nn.ParameterDict()
         for quant in self.quants:
-            count = channels if isinstance(quant.granularity, PerChannel) else 1
+            count = channels if quant.per_channel else 1
             self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(count))
             self.register_buffer(f"zero_{_name(quant)}", torch.zeros(count, dtype=torch.int32))
         # Plain numbers, read from the buffers once: reading them in `forward` would halt a GPU.
@@ -144,7 +144,7 @@ class Quantizer(nn.Module):
         `values` has output channels first, as many as the quantizer was made for.
         """
         for quant in self.quants:
-            per_channel = isinstance(quant.granularity, PerChannel)
+            per_channel = quant.per_channel
             rows = values.detach().flatten(1) if per_channel else values.detach().reshape(1, -1)
             zero = zero_points(rows, quant)
             step = squared_error_steps(rows, quant, zero)
@@ -154,12 +154,12 @@ class Quantizer(nn.Module):
         self._bounds.clear()
 
     def _shaped(self, values: Tensor, quant: Quant, x: Tensor) -> Tensor:
-        if not isinstance(quant.granularity, PerChannel):
+        if not quant.per_channel:
             return values
         return values[: len(x)].reshape(-1, *(1,) * (x.dim() - 1))
 
     def _bounds_of(self, quant: Quant, x: Tensor) -> Bounds:
-        if isinstance(quant.granularity, PerChannel):
+        if quant.per_channel:
             return relative_bounds(quant, self._shaped(self.zero_point(quant), quant, x))
         if quant not in self._bounds:
             self._bounds[quant] = relative_bounds(quant, self.zero_point(quant))
@@ -171,8 +171,9 @@ def _forget_bounds(quantizer: Quantizer, _: object) -> None:
 
 
 def _name(quant: Quant) -> str:
+    granularity = "PerChannel" if quant.per_channel else "PerTensor"
     symmetry = "symmetric" if quant.symmetric else "asymmetric"
-    return f"{quant.bits}_{type(quant.granularity).__name__}_{symmetry}"
+    return f"{quant.bits}_{granularity}_{symmetry}"
 
 
 def relative_bounds(quant: Quant, zero_point: Tensor) -> Bounds:

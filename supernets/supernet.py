@@ -14,7 +14,7 @@ from search_spaces.choice import variants
 from search_spaces.costs import SpaceKernels
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op, Parameter
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
@@ -50,7 +50,7 @@ class SharedNode(nn.Module):
             {name: _initial(parameter, generator) for name, parameter in parameters.items()}
         )
         weights, activations = [*_quants(op.weight)], [*_quants(op.activation)]
-        if any(isinstance(quant.granularity, PerChannel) for quant in activations):
+        if any(quant.per_channel for quant in activations):
             raise ValueError(
                 f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
                 "convolutions and linear layers; give activations PerTensor()"

@@ -54,7 +54,7 @@ def run(path, where):
         there, images, lambda logits: loss(logits, labels), genotype=genotype, others=[genotype]
     )
     deployed = deployment(genotype)
-    export_onnx(deployed, path / "subnet.onnx", metadata={})
+    export_onnx(deployed, path / "subnet.onnx")
     checked = verify(path / "subnet.onnx", deployed, data.images, data.labels)
     deployment.full_precision(genotype)(data.images[:4].to(where))
     assert checked.agreement > 90

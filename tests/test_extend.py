@@ -77,7 +77,7 @@ def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> N
     for genotype in (space.largest, space.smallest):
         extracted = extract(supernet, genotype, [images])
         deployed = deploy(extracted)
-        export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        export_onnx(deployed, tmp_path / "net.onnx")
         labels = extracted.module(images).argmax(1)
         checked = verify(tmp_path / "net.onnx", deployed, images, labels)
         assert checked.agreement > 98

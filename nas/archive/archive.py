@@ -10,9 +10,10 @@ from nas.archive.database import cause_of
 from nas.archive.journal import DamagedJournal
 from nas.archive.studies import UNUSABLE, opened
 from nas.archive.trials import ArchiveError as ArchiveError
-from nas.archive.trials import sound
+from nas.archive.trials import require_archivable
 from nas.durable import WriteError, write_error
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.urls import shown
 from search_spaces.space import Genotype, SearchSpace
 
@@ -53,6 +54,7 @@ class Archive:
         self._read_only = read_only
         self._first: dict[Genotype, Evaluation] = {}
         self._best: dict[Genotype, Evaluation] = {}
+        self._measurements: Measurements | None = None
         marks = {"space": space.fingerprint}
         if supernet is not None:
             marks["supernet"] = supernet
@@ -62,25 +64,30 @@ class Archive:
             )
         self.refresh()
 
-    def append(self, *evaluations: Evaluation) -> None:
+    def append(self, *evaluations: Evaluation) -> list[Evaluation]:
         """Put `evaluations` on the disk, each unless one of its genotype that saw as much is there.
 
         However many they are, a journal waits for the disk once. After a kill or on a full disk
         the first of them may be there and the others not; none counts before all are there.
 
+        Returns:
+            What a search is told of these genotypes, as it was read back: the first evaluation of
+            each, which another driver may have made.
+
         Raises:
-            ArchiveError: A genotype is not a canonical one of the space, or metrics lack `error`
-                or are not finite; nothing is appended.
+            ArchiveError: A genotype is not a canonical one of the space, or a metric has a name
+                that an archive uses itself; nothing is appended.
             WriteError: The disk is full, the file not writable or the database away; the archive
                 holds what was appended before.
         """
         self._require_writing()
-        checked = [sound(evaluation, self.space) for evaluation in evaluations]
+        for evaluation in evaluations:
+            require_archivable(evaluation, self.space)
 
         def choose(latest: Sequence[Evaluation]) -> list[Evaluation]:
             self._take_in(latest)
             known, new = dict(self._best), []
-            for evaluation in checked:
+            for evaluation in evaluations:
                 if _tells_more(evaluation, known.get(evaluation.genotype)):
                     known[evaluation.genotype] = evaluation
                     new.append(evaluation)
@@ -90,7 +97,8 @@ class Archive:
             self._trials.add(choose)
         self.refresh()
         with usable(self.location):
-            self._trials.free([evaluation.genotype for evaluation in checked])
+            self._trials.free([evaluation.genotype for evaluation in evaluations])
+        return [self._first[evaluation.genotype] for evaluation in evaluations]
 
     def refresh(self) -> None:
         """Take in the evaluations that any process has written since the last look."""
@@ -137,6 +145,12 @@ class Archive:
         """Of every genotype the evaluation that saw most images, in the order they came first."""
         return [self._best[genotype] for genotype in self._first]
 
+    def measurements(self) -> Measurements:
+        """`evaluations` as arrays, made once until more is archived."""
+        if self._measurements is None:
+            self._measurements = Measurements.of(self.evaluations(), self.space)
+        return self._measurements
+
     def told(self) -> list[Evaluation]:
         """Of every genotype the first evaluation, which is the one that a search was told."""
         return list(self._first.values())
@@ -153,6 +167,8 @@ class Archive:
             raise ArchiveError(f"archive {self.location} was opened to be read; open it to write")
 
     def _take_in(self, new: Sequence[Evaluation]) -> None:
+        if new:
+            self._measurements = None
         for evaluation in new:
             self._first.setdefault(evaluation.genotype, evaluation)
             if _tells_more(evaluation, self._best.get(evaluation.genotype)):

@@ -22,7 +22,6 @@ from nas.archive.journal import Journal, ReadJournal, digest
 from nas.archive.labels import labels
 from nas.archive.trials import (
     DIGEST,
-    OBJECTIVE,
     ArchiveError,
     Choose,
     JournalTrials,
@@ -30,7 +29,7 @@ from nas.archive.trials import (
     attributes,
     restored_from,
 )
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.evaluation import ERROR, Evaluation
 from nas.urls import database_url, reading, shown
 from search_spaces.space import Genotype, SearchSpace
 
@@ -219,7 +218,7 @@ class DatabaseTrials:
         trial = optuna.trial.create_trial(
             params={name: kind.choices[index] for (name, kind), index in picked},
             distributions=dict(self._distributions),
-            value=evaluation.metrics[OBJECTIVE],
+            value=evaluation.error,
             user_attrs=attributes(evaluation),
         )
         trial.set_user_attr(DIGEST, digest(_content(trial)))
@@ -341,4 +340,4 @@ def _mark(
     if new and not study.metric_names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([f"{OBJECTIVE}, %"])
+            study.set_metric_names([f"{ERROR}, %"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -20,10 +18,9 @@ from nas.archive.records import (
     problem,
 )
 from nas.evaluation.answers import Answers
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.evaluation import ERROR, Evaluation, EvaluationError
 from search_spaces.space import Genotype, InvalidGenotype, SearchSpace
 
-OBJECTIVE = "error"
 DIGEST = "digest"
 _OWN = ("metrics", "seed", "seconds", "where", "answers", DIGEST)
 
@@ -142,7 +139,7 @@ class JournalTrials:
             "study_id": self._study,
             "datetime_start": now,
             "state": COMPLETE,
-            "value": evaluation.metrics[OBJECTIVE],
+            "value": evaluation.error,
             "values": None,
             "datetime_complete": now,
             "distributions": self._distributions,
@@ -156,7 +153,7 @@ class JournalTrials:
 def attributes(evaluation: Evaluation) -> dict[str, Any]:
     """What a trial holds beside its parameters and its value."""
     return {
-        **{n: value for n, value in evaluation.metrics.items() if n != OBJECTIVE},  # to sort by
+        **{n: value for n, value in evaluation.metrics.items() if n != ERROR},  # to sort by
         "metrics": evaluation.metrics,
         "seed": evaluation.seed,
         "seconds": evaluation.seconds,
@@ -165,29 +162,17 @@ def attributes(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def sound(evaluation: Evaluation, space: SearchSpace) -> Evaluation:
-    """The evaluation as an archive keeps it, its numbers those of Python.
+def require_archivable(evaluation: Evaluation, space: SearchSpace) -> None:
+    """Refuse what no archive of `space` keeps: the one check that a genotype is canonical.
 
     Raises:
-        ArchiveError: Its genotype is not a canonical one of the space, a metric is not finite,
-            `error` is missing, or its seed or time is below 0.
+        ArchiveError: The genotype is not a canonical one of the space, or a metric has a name that
+            an archive uses itself.
     """
-    metrics = {name: float(value) for name, value in evaluation.metrics.items()}
-    if OBJECTIVE not in metrics or not all(map(math.isfinite, metrics.values())):
-        raise ArchiveError(
-            f"the evaluation of {evaluation.genotype} has the metrics {metrics}; an archive "
-            f"keeps finite ones only, {OBJECTIVE!r} among them"
-        )
-    if taken := {*metrics} & {*_OWN}:
+    if taken := {*evaluation.metrics} & {*_OWN}:
         raise ArchiveError(
             f"the evaluation of {evaluation.genotype} has a metric called {min(taken)!r}, which an "
             f"archive uses itself; name it otherwise than {', '.join(_OWN)}"
-        )
-    seed, seconds = int(evaluation.seed), float(evaluation.seconds)
-    if seed < 0 or not 0 <= seconds < math.inf:
-        raise ArchiveError(
-            f"the evaluation of {evaluation.genotype} has the {seed=} and took {seconds=}; an "
-            "archive keeps a seed and a finite time from 0 on"
         )
     try:
         canonical = space.canonical(evaluation.genotype)
@@ -195,10 +180,9 @@ def sound(evaluation: Evaluation, space: SearchSpace) -> Evaluation:
         raise ArchiveError(f"an archive keeps genotypes of its space only: {error}") from error
     if canonical != evaluation.genotype:
         raise ArchiveError(
-            f"genotype {evaluation.genotype} is not canonical; evaluate and archive "
+            f"genotype {evaluation.genotype} is not canonical; ask for, evaluate and archive "
             f"{canonical}, which is the same network"
         )
-    return replace(evaluation, genotype=canonical, metrics=metrics, seed=seed, seconds=seconds)
 
 
 def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
@@ -218,11 +202,12 @@ def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
             f"{space.name!r} are {', '.join(names)}"
         )
     genotype = tuple(picked[name] for name in names)
-    evaluation = sound(restored(genotype, trial["user_attrs"]), space)
-    if trial["value"] != evaluation.metrics[OBJECTIVE]:
+    evaluation = restored(genotype, trial["user_attrs"])
+    require_archivable(evaluation, space)
+    if trial["value"] != evaluation.error:
         raise ArchiveError(
-            f"its value is {trial['value']}, but its {OBJECTIVE!r} "
-            f"{evaluation.metrics[OBJECTIVE]}; an archive holds the same in both"
+            f"its value is {trial['value']}, but its {ERROR!r} {evaluation.error}; an "
+            "archive holds the same in both"
         )
     if attributes(evaluation) != trial["user_attrs"]:
         raise ArchiveError(
@@ -241,7 +226,10 @@ def restored(genotype: Genotype, attrs: Mapping[str, Any]) -> Evaluation:
         raise ArchiveError(f"its attributes are not an evaluation's: {problem(error)}") from error
     except ValueError as error:
         raise ArchiveError(f"its answers are no answers: {error}") from error
-    return Evaluation(genotype, held.metrics, held.seed, held.seconds, held.where, answers)
+    try:
+        return Evaluation(genotype, held.metrics, held.seed, held.seconds, held.where, answers)
+    except EvaluationError as error:
+        raise ArchiveError(f"it is no evaluation: {error}") from error
 
 
 def _written_answers(answers: Answers | None) -> dict[str, Any]:

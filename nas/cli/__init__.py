@@ -1,4 +1,4 @@
-"""The command line, one file a command; `main` puts them together.
+"""The command line, with one file per command; `main` puts the commands together.
 
-A command loads the engine when it is called, so that help and wrong usage are told at once.
+A command loads the engine only when it runs, so that help and wrong usage are shown at once.
 """

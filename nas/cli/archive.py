@@ -1,4 +1,4 @@
-"""`nas archive`: what was evaluated, as a table or from several runs in one."""
+"""The command `nas archive`: exports, merges or seals the evaluations of runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def merge(
     others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
     databases: Databases = None,
 ) -> None:
-    """Append to a run's archive what others evaluated with the same supernet."""
+    """Append the evaluations of other runs with the same supernet to a run's archive."""
     with loading():
         from nas.archive.sharing import merge_archives
         from nas.run.run_archive import archive_in
@@ -55,7 +55,7 @@ def merge(
 
 @archive_app.command()
 def seal(folder: Folder, databases: Databases = None) -> None:
-    """Check an archive of an earlier version, or a damaged one, and chain its whole records."""
+    """Check an archive of an earlier version, or a damaged one, and chain its intact records."""
     with loading():
         from nas.run.run_archive import sealed_in
 
@@ -67,7 +67,7 @@ def seal(folder: Folder, databases: Databases = None) -> None:
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:
-    """Evaluations mean the same only where the weights and what they were measured on are equal."""
+    """Raise `RunFolderError` if two runs have other weights or were measured on other data."""
     from nas.run.folder import RunFolder, RunFolderError
 
     paths = [RunFolder(path).supernet for path in (folder, other)]

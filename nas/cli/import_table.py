@@ -1,4 +1,4 @@
-"""The command line's `nas targets import`: a public latency table becomes a target."""
+"""The command `nas targets import`: makes a target from a published latency table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def import_table(
     set_: Settings = None,
     list_: Listing = False,  # a flag of the command line
 ) -> None:
-    """Read a public latency table; tell what is mapped, what is not, and what looks wrong."""
+    """Read a published latency table; say what is mapped, what is not, and what looks wrong."""
     with loading():
         from nas.targets import TargetError
         from nas.targets.adapters import ADAPTERS, write
@@ -53,7 +53,7 @@ def import_table(
 
 
 def formats() -> TerminalTable:
-    """Every format with its units, provenance and options."""
+    """A table of all formats with their units, provenance and options."""
     from nas.targets.adapters import ADAPTERS
     from nas.targets.adapters.options import options
 
@@ -64,7 +64,7 @@ def formats() -> TerminalTable:
 
 
 def told(found: Imported) -> list[str]:
-    """The outcome of an import, line by line."""
+    """The result of an import in words, line by line."""
     lines = [
         f"{len(found.rows)} kernels and {len(found.samples)} whole networks, {found.origin}, "
         f"in {found.units}",

@@ -1,4 +1,4 @@
-"""The command line: `nas run` and its steps, each alone."""
+"""The command line: `nas run`, its single steps, and the other commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nas.terminal.display import Terminal, complain, lines, say
 from nas.terminal.interrupts import Interruptible, loading
 
 _STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
-# The base of all that typer raises on wrong usage, whichever click is under it.
+# The base class of typer's errors about wrong usage, whichever version of click it uses.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
@@ -49,7 +49,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the 
 
 
 def expected() -> tuple[type[Exception], ...]:
-    """What a user can put right, told in a sentence; all else is ours and keeps its traceback."""
+    """The errors that a user can correct; they are shown as a sentence.
+
+    All other errors are faults of the engine and are shown with their traceback.
+    """
     from nas.archive.archive import ArchiveError
     from nas.durable import WriteError
     from nas.evaluation.evaluation import EvaluationError
@@ -84,7 +87,7 @@ def run_command(
     out: Out = None,
     resume: Resume = False,
 ) -> None:
-    """Do everything: profile, train, search, export, report; of a table, search and report."""
+    """Do everything: profile, train, search, export, report; for a table, search and report."""
     with loading():
         from nas.recipe.table_recipe import load_any_recipe
         from nas.report.summary import told
@@ -107,13 +110,13 @@ app.command("sweep")(sweep_command)
 
 @app.command()
 def train(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
-    """Train a recipe's supernet, or go on training it."""
+    """Train a recipe's supernet, or continue its training."""
     _do("train", recipe, overrides=set_ or (), out=out)
 
 
 @app.command()
 def export(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
-    """Choose, export and check a subnet per target; write the report."""
+    """Choose, export and check one subnet per target; write the report."""
     _do("export", recipe, overrides=set_ or (), out=out)
 
 
@@ -134,7 +137,7 @@ def report(
         Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")
     ] = None,
 ) -> None:
-    """Render report.html anew from a run folder's results.json."""
+    """Write report.html again from the results.json of a run folder."""
     with loading():
         from nas.report.html import render
         from nas.report.store import load
@@ -154,7 +157,7 @@ def report(
 
 @app.command()
 def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
-    """Show what a recipe would search, before any work."""
+    """Show the space that a recipe would search, before any work."""
     with loading():
         from nas.recipe.table_recipe import TableRecipe, load_any_recipe
         from nas.run.folder import RunFolder
@@ -181,9 +184,9 @@ def main() -> None:
     warnings.formatwarning = _warning
     with Interruptible(_STOPPED):
         try:
-            # Called itself, the application would put typer's hook for exceptions over ours.
+            # Calling the application itself would replace our hook for exceptions by typer's.
             code = typer.main.get_command(app)(arguments, standalone_mode=False)
-        except _UsageError as error:  # first, for it needs none of the modules of the others
+        except _UsageError as error:  # first, since `expected` loads many modules
             _tell_usage(error)
             sys.exit(2)
         except expected() as error:
@@ -195,10 +198,10 @@ def main() -> None:
 
 
 def _tell_usage(error: Any) -> None:
-    """How the command is called that was called in a wrong way, and what was wrong."""
+    """Print how a command is called correctly, and what was wrong with the call."""
     if error.ctx is not None:
         complain(f"{error.ctx.get_usage()}; `{error.ctx.command_path} --help` tells more")
-    if message := error.format_message():  # none where only help was to be shown
+    if message := error.format_message():  # empty if only help was asked for
         complain(f"error: {message}")
 
 

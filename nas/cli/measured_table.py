@@ -1,4 +1,4 @@
-"""What `nas profile` does: measures for a run, a table of its own, or sends kernels elsewhere."""
+"""The work of `nas profile`: measures for a run, measures a table, or sends kernels elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for beyond a recipe; None where nothing is."""
+    """The options of `nas profile`, as the user gave them; None for an option that was left out."""
 
     target: str | None
     backend: str | None
@@ -41,7 +41,7 @@ class Options:
 
 
 def for_run(source: Path, overrides: list[str], *, out: Path | None, display: Display) -> None:
-    """Measure what a run needs, into its folder."""
+    """Measure the kernels that a run needs and write them into its folder."""
     if source.suffix == ".json":
         raise TargetError(f"{source} is a space, not a recipe; say where to: --out TABLE{TABLE}")
     recipe = load_recipe(source, overrides)
@@ -51,7 +51,7 @@ def for_run(source: Path, overrides: list[str], *, out: Path | None, display: Di
 def asked_for(
     source: Path, overrides: list[str], *, out: Path | None, options: Options, display: Display
 ) -> None:
-    """Measure a table of its own, or send kernels elsewhere."""
+    """Measure a table that belongs to no run, or write kernels for another machine."""
     base = options.target or THIS_CPU
     space, threads = _space(source, overrides)
     if options.backend == ELSEWHERE and options.read is None:
@@ -83,7 +83,7 @@ def asked_for(
 def _send(
     base: str, space: SearchSpace, display: Display, *, folder: Path | None, count: int | None
 ) -> None:
-    """Write a folder for another machine."""
+    """Write a folder of kernels that another machine can measure."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
     sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
@@ -106,7 +106,7 @@ def _send(
 
 
 def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
-    """The space of a recipe or of a file, and how many threads the recipe profiles with."""
+    """The space of a recipe or a space file, and the number of threads for measuring."""
     if source.suffix != ".json":
         recipe = load_recipe(source, overrides)
         return recipe.space.build(recipe.task.load()), recipe.compute.profile_threads
@@ -116,7 +116,7 @@ def _space(source: Path, overrides: list[str]) -> tuple[SearchSpace, int]:
 
 
 def _files(base: str, out: Path | None) -> tuple[Path, Path]:
-    """The table and its target file: where it is asked to be, or where a target file says."""
+    """The paths of the table and of its target file, from `--out` or from the target file."""
     if out is None:
         described = read_target_file(Path(base)) if base.endswith(".toml") else None
         if described is None or described.provenance != "measured" or described.table is None:
@@ -130,5 +130,5 @@ def _files(base: str, out: Path | None) -> tuple[Path, Path]:
 
 
 def is_table(out: Path | None) -> bool:
-    """Whether a table is asked for, rather than a folder."""
+    """Whether the path `--out` means a table, not a folder."""
     return out is not None and out.suffix == TABLE

@@ -1,4 +1,4 @@
-"""`nas profile`: latency tables, measured here or elsewhere."""
+"""The command `nas profile`: latency tables, measured on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Out = Annotated[
 Read = Annotated[Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")]
 Calibrate = Annotated[
     int | None,
-    # As few as `nas.targets.correction.fit` can do with, which loads numpy.
+    # The minimum of `nas.targets.correction.fit`, which is not imported since it loads numpy.
     typer.Option(min=5, help="Whole networks to correct sums of kernels with."),
 ]
 
@@ -59,8 +59,8 @@ def profile_command(
 ) -> None:
     """Measure a latency table: for a recipe's run, or for any space, target and device.
 
-    Alone with a recipe it measures this machine into the run folder. Stop it and run it again
-    whenever you like: it goes on.
+    With a recipe and no options, the command measures this machine and writes into the run folder.
+    It may be stopped at any time; run it again and it continues.
     """
     with loading():
         from nas.cli.measured_table import Options, asked_for, for_run, is_table

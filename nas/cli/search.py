@@ -1,4 +1,4 @@
-"""`nas search`: the search step of a recipe, or a finished run's archive for another device."""
+"""The command `nas search`: a recipe's search, or a search for other devices in a finished run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def search_command(
     evaluations: Evaluations = 0,
     databases: Databases = None,
 ) -> None:
-    """Search with a trained supernet; with --from, for other devices out of a finished run."""
+    """Search with a trained supernet; with --from, search a finished run for other devices."""
     with loading():
         from nas.recipe.recipe import RecipeError, load_recipe
         from nas.report.summary import told

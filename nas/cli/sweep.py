@@ -1,4 +1,4 @@
-"""`nas sweep`: many runs over a Ray cluster."""
+"""The command `nas sweep`: many runs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sweep_command(
         str | None, typer.Option(help="The cluster's; by default one of this machine.")
     ] = None,
 ) -> None:
-    """Run recipes x seeds, each for all devices, over a Ray cluster; call again to go on."""
+    """Run recipes x seeds, each for all devices, on a Ray cluster; call again to continue."""
     with loading():
         from nas.evaluation.crew import ClusterError
         from nas.run.sweep import jobs, summary, sweep, write_summary
@@ -57,7 +57,7 @@ def sweep_command(
 
 
 def _require_place(out: Path) -> None:
-    """Raise `RunFolderError` where the sweep could not write, before there is work."""
+    """Raise `RunFolderError` if the sweep could not write its files, before any work is done."""
     from nas.run.folder import RunFolderError
 
     try:

@@ -1,4 +1,4 @@
-"""What `nas targets check` tells of a target file, line by line."""
+"""The lines that `nas targets check` prints about a target file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ OTHERWISE = {
 
 
 def measuring(target: HardwareTarget, file: str, source: Path) -> str:
-    """The command that measures what a space needs, in the form a shell takes."""
+    """The command that measures the kernels that a space needs, quoted for a shell.
+
+    Args:
+        target: The target.
+        file: Its name or file, as the user gave it.
+        source: The recipe or the space file.
+    """
     words = ["nas", "profile", str(source)]
     if file != THIS_CPU:
         words += ["--target", file]
@@ -36,7 +42,7 @@ def measuring(target: HardwareTarget, file: str, source: Path) -> str:
 
 
 def space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
-    """The space that a recipe searches, or that `to_json` wrote."""
+    """The space that a recipe searches, or the space in a file that `to_json` wrote."""
     if is_recipe:
         made = load_recipe(path)
         return made.space.build(made.task.load())
@@ -44,7 +50,7 @@ def space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
 
 
 def about(target: HardwareTarget) -> Iterator[str]:
-    """What the file and its table say, in lines."""
+    """The lines about a target file and its table."""
     yield f"{target.name}: {target.device}; {target.runtime}; {target.provenance}"
     if target.source:
         yield f"source: {' '.join(target.source.split())}"
@@ -66,7 +72,7 @@ def about(target: HardwareTarget) -> Iterator[str]:
 
 
 def _rules(rules: Rules) -> Iterator[str]:
-    """What is not as on a plain device."""
+    """The lines about rules that differ from those of a plain device."""
     if not rules.packed:
         yield "weights are stored at the bits that compute them"
     if rules.full_precision_bits != FULL_PRECISION_BITS:
@@ -101,7 +107,7 @@ def _about_table(table: LatencyTable) -> Iterator[str]:
 
 
 def covered(coverage: SpaceCoverage, space: str) -> Iterator[str]:
-    """How the target runs a space, in lines."""
+    """The lines about the part of a space that a target can run and has figures for."""
     present = coverage.wanted - len(coverage.missing)
     share = present / coverage.wanted if coverage.wanted else 0.0
     yield f"space {space}: figures for {present} of {coverage.wanted} kernels ({share:.0%})"
@@ -118,6 +124,6 @@ def covered(coverage: SpaceCoverage, space: str) -> Iterator[str]:
 
 
 def _listed(items: Sequence[object]) -> str:
-    """A few items, and how many more there are."""
+    """The first few items as text, and the number of all others."""
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return ", ".join(map(str, items[:SHOWN])) + more

@@ -1,4 +1,4 @@
-"""The command line's `nas targets`: what is shipped, what a file covers, what it may hold."""
+"""The command `nas targets`: lists targets, checks a target file, prints the schema."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ targets_app = typer.Typer(
 
 @targets_app.callback()
 def bare(context: typer.Context) -> None:
-    """List the targets that come with the engine; check a target file; print its schema."""
+    """List the shipped targets; check a target file; print the schema of target files."""
     if context.invoked_subcommand is None:
         list_targets()
 
 
 @targets_app.command("list")
 def list_targets() -> None:
-    """List the targets that come with the engine."""
+    """List the shipped targets."""
     with loading():
         from nas.targets import available, load_target
 
@@ -63,7 +63,7 @@ def check(
         Path | None, typer.Option(help="A table in place of the one that the file names.")
     ] = None,
 ) -> None:
-    """Check a target file and its table, and tell what they cover."""
+    """Check a target file and its table, and say which kernels they cover."""
     if recipe is not None and space is not None:
         raise typer.BadParameter("give --recipe or --space, not both")
     with loading():

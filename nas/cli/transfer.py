@@ -1,4 +1,4 @@
-"""The command line's `nas targets transfer`: known targets and ten measurements make a target."""
+"""The command `nas targets transfer`: a target from known targets and about ten measurements."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def transfer(
     out: Annotated[Path, typer.Option(help="The folder to write; its name is the target's.")],
     count: Annotated[int, typer.Option(min=3, help="How many networks to measure.")] = 10,
 ) -> None:
-    """Choose the networks whose latency tells most about a new device, and write them out.
+    """Choose the networks whose latency tells most about a new device, and write them to a folder.
 
-    Fill their latencies in, and the folder's target file is a target like any other.
+    Enter their latencies; then the target file in the folder can be used like any other.
     """
     with loading():
         from nas.profiling.transfer_folder import MEASURED, NETWORKS, write_transfer

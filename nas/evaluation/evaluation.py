@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,18 +15,30 @@ from search_spaces.space import Genotype
 
 Arrays = Mapping[str, NDArray[Any]]
 
+ERROR = "error"
+
+
+class EvaluationError(RuntimeError):
+    """An evaluation that failed or is no number; what was evaluated before is archived."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one subnet measured; every metric is a loss, smaller is better.
+    """What was measured of one subnet; every metric is a loss, smaller is better.
+
+    Every evaluation holds finite numbers of Python, whatever numbers it was made from. Nobody who
+    is given an evaluation has to look.
 
     Attributes:
         genotype: The subnet, in canonical form.
         metrics: At least `error`: wrong answers on the validation split, in percent.
-        seed: The seed of the run it was measured in.
-        seconds: Wall time it took.
+        seed: The seed of the run it was measured in, from 0 on.
+        seconds: Wall time that the evaluation took.
         where: Host, process and device that measured it.
-        answers: Which validation images it got wrong, where the evaluator tells.
+        answers: Which validation images the subnet got wrong, where the evaluator tells.
+
+    Raises:
+        EvaluationError: A metric or the time is not finite, or `error` is missing.
     """
 
     genotype: Genotype
@@ -34,14 +48,42 @@ class Evaluation:
     where: str
     answers: Answers | None = None
 
+    def __post_init__(self) -> None:
+        held = {
+            "genotype": tuple(map(operator.index, self.genotype)),
+            "metrics": {name: float(value) for name, value in self.metrics.items()},
+            "seed": operator.index(self.seed),
+            "seconds": float(self.seconds),
+        }
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
+        broken = {name: value for name, value in self.metrics.items() if not math.isfinite(value)}
+        if broken:
+            raise EvaluationError(
+                f"evaluating genotype {self.genotype} gave {broken}, and every metric is a finite "
+                "number; check the supernet's training for divergence (a lower learning rate "
+                "helps) and the validation data"
+            )
+        if ERROR not in self.metrics:
+            raise EvaluationError(
+                f"evaluating genotype {self.genotype} gave the metrics {sorted(self.metrics)}; an "
+                f"evaluator must give {ERROR!r}"
+            )
+        if self.seed < 0 or not 0 <= self.seconds < math.inf:
+            raise EvaluationError(
+                f"evaluating genotype {self.genotype} took {self.seconds} s with the seed "
+                f"{self.seed}; give a finite time and a seed, both from 0 on"
+            )
+
+    @property
+    def error(self) -> float:
+        """The metric that every evaluation has."""
+        return self.metrics[ERROR]
+
     @property
     def complete(self) -> bool:
         """Whether it saw all images, so that its `error` is no estimate."""
         return self.answers is None or self.answers.complete
-
-
-class EvaluationError(RuntimeError):
-    """An evaluation that failed or is no number; what was evaluated before is archived."""
 
 
 class Evaluator(Protocol):

@@ -16,7 +16,7 @@ from torch import Tensor
 from nas.export.containers import ExportError
 from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
-from nas.export.onnx_model import policy_json
+from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
 from search_spaces.documents import Source, parse_json

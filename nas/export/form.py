@@ -94,19 +94,8 @@ class Exporter(Protocol):
         """Raise `ExportError` with the remedy where a package that it needs is absent."""
         ...
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
-        """Put `deployed` at `path`, whole or not at all.
-
-        `metadata` are texts to store, `source_size` is the size of the images that will be fed
-        where the network resizes them.
-        """
+    def write(self, deployed: Deployed, path: Path) -> None:
+        """Put `deployed` with its metadata at `path`, whole or not at all."""
         ...
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
@@ -117,10 +106,8 @@ class Exporter(Protocol):
         """The type in which codes of a weight are stored."""
         ...
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
-        """The size of what `write` will put, from a resolved `graph` that still has its norms."""
+    def foretold_bytes(self, stand_in: Deployed) -> float:
+        """The size of what `write` will put, from a network of random numbers in its place."""
         ...
 
 

@@ -19,6 +19,8 @@ from search_spaces.ops import (
     Conv2d,
     DepthwiseConv2d,
     GlobalPool,
+    Image,
+    Input,
     Linear,
     Multiply,
     Op,
@@ -34,6 +36,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 class Site:
     """Where a node is written: what it reads, its parameters, and who reads it.
 
+    `shapes` are those of `inputs`, without the batch; a source has what it is fed as its one input.
     `scales` holds one entry per input, None where it is read in floats. `one_grid` says that
     everything which reads the node puts it on one and the same grid; `rounded` that this holds
     once a clamp behind it is done, so that a convolution never leaves the integers.
@@ -68,6 +71,26 @@ def write(op: Op, site: Site) -> Value:
         f"{type(op).__name__} at {site.address!r} has no case of nas.export.onnx_operators.write; "
         "register one"
     )
+
+
+@write.register
+def _(op: Image, site: Site) -> Value:
+    size = (op.size, op.size)
+    if site.shapes[0][1:] == size:
+        return site.inputs[0]
+    # Half-pixel bilinear: torch's interpolate with align_corners=False.
+    given, target = site.writer.plain(site.inputs[0]), site.writer.int64(*size)
+    return Value(site.writer.node("Resize", given, "", "", target, axes=[2, 3], mode="linear"))
+
+
+@write.register
+def _(op: Input, site: Site) -> Value:
+    if site.shapes[0] != op.shape:
+        raise ExportError(
+            f"Input {site.address!r} reads samples of shape {op.shape}, and would be fed "
+            f"{site.shapes[0]}; calibrate the network on what it will be fed"
+        )
+    return site.inputs[0]
 
 
 @write.register

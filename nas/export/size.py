@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 
 from nas.export.containers import container_for
-from nas.export.onnx_model import model_of, policy_json
+from nas.export.onnx_model import INPUT, OUTPUT, model_of, tensor
 from nas.export.onnx_operators import Site, write
+from nas.export.statement import policy_json
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights, adds_pairs, moved
 from search_spaces.graph import Graph, Node
@@ -25,7 +26,6 @@ from search_spaces.ops import (
     Op,
     Shape,
 )
-from search_spaces.quant import PerChannel
 from supernets.deployed import Stored
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
@@ -44,7 +44,13 @@ ONNX_FUSION = Fusion(
 _FLOAT_BYTES = 4
 # What a file has beside its shapes has names; these are of common length.
 _ADDRESS = "stage0.block0.conv1"
-_METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
+_METADATA = {
+    "genotype": "0," * 20,
+    "space": "0" * 16,
+    "run": "digits",
+    "target": "this-cpu",
+    "policy": "{}",
+}
 _NAMES_TAKEN = 50
 _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 
@@ -73,7 +79,7 @@ def _content_bytes(op: Op, shape: Shape, weights: EightBitWeights) -> int:
         return (elements + channels) * _FLOAT_BYTES
     container, on_integers = container_for(op.weight), op.activation is not None
     content = container.bytes_for(elements) + channels * _FLOAT_BYTES
-    if isinstance(op.weight.granularity, PerChannel):
+    if op.weight.per_channel:
         content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
         unsigned = adds_pairs(op) and moved(op.weight, weights)
         if not op.weight.symmetric or (on_integers and (unsigned or isinstance(op, Linear))):
@@ -130,5 +136,6 @@ def _frame_bytes(image: Op) -> int:
     writer = Writer()
     for value in _COMMON_SCALARS:
         writer.uint8(value)
-    graph = Graph.from_nodes({"input": Node(image)})
-    return model_of(writer, graph, "", metadata=_METADATA).ByteSize()
+    shape = image.infer()
+    reads, gives = [tensor(INPUT, shape)], [tensor(OUTPUT, shape)]
+    return model_of(writer, reads, gives, texts=_METADATA).ByteSize()

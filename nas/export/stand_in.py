@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nas.export.containers import ExportError
 from search_spaces.graph import Graph
 from search_spaces.ops import Parameter
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 from supernets.biases import round_biases
 from supernets.deployed import Deployed, Stored
 from supernets.fold import without_norms
@@ -22,9 +23,15 @@ def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
 
     Everything that reads one tensor at one precision shares a scale, as in `extract`; a tensor
     that is never negative has its zero point at the lowest code.
+
+    Raises:
+        ExportError: If a norm cannot be folded.
     """
     rng = np.random.default_rng(seed)
-    bare, _ = without_norms(graph)
+    try:
+        bare, _ = without_norms(graph)
+    except ValueError as error:
+        raise ExportError(f"a network of this space cannot leave: {error}") from error
     shapes = bare.shapes()
     positive: dict[str, bool] = {}
     parameters: dict[str, Mapping[str, Stored]] = {}
@@ -52,7 +59,7 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
         return rng.normal(0.0, step, part.shape).astype(np.float32)
     low, high = quant.code_range
     codes = rng.integers(low, high + 1, part.shape, dtype=np.int32)
-    channels = part.shape[0] if isinstance(quant.granularity, PerChannel) else 1
+    channels = part.shape[0] if quant.per_channel else 1
     scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
     between = (0, 0) if quant.symmetric else (low, high)  # a runtime may want all zeros alike
     zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)

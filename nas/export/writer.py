@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray, container_for, integers
 from nas.saturation import MOVED_BY, EightBitWeights, moved
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Clamp = tuple[float, float]
@@ -56,6 +56,12 @@ class Writer:
             onnx.helper.make_node(op_type, inputs, [output], name=name or None, **attributes)
         )
         return output
+
+    def rename(self, output: str, name: str) -> None:
+        """Give the tensor `output` another `name`, which no tensor has yet."""
+        for names in (names for node in self.nodes for names in (node.input, node.output)):
+            for place, known in enumerate(names):
+                names[place] = name if known == output else known
 
     def floats(self, values: NDArray[np.floating[Any]]) -> str:
         """A float32 initializer."""
@@ -208,7 +214,7 @@ class Writer:
 
 def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
     """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
-    alone = tensor.scale.size == 1 and not isinstance(tensor.quant.granularity, PerChannel)
+    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
     return tensor.scale.astype(np.float32).reshape(() if alone else -1)
 
 

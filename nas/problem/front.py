@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal
 
 FloatArray = NDArray[np.float64]
@@ -76,25 +75,24 @@ def _volume(front: FloatArray, reference: FloatArray) -> float:
 
 
 def measured_front(
-    goal: Goal, evaluations: Sequence[Evaluation], *, metric: str = "error", stopped: bool = False
+    goal: Goal, measured: Measurements, *, stopped: bool = False
 ) -> list[Evaluation]:
     """The evaluations within the limits of `goal` that no other one beats, cheapest first.
 
     Of those that are equal in loss and costs, the first evaluated stands for all. Those that were
     stopped early are left out, unless `stopped` lets their estimates count.
     """
-    evaluations = [one for one in evaluations if stopped or one.complete]
-    if not evaluations:
+    measured = measured if stopped else measured[measured.complete]
+    if not len(measured):
         return []
-    rows = np.array([evaluation.genotype for evaluation in evaluations])
-    losses = np.array([evaluation.metrics[metric] for evaluation in evaluations])
-    goal = goal.answered(rows, [evaluation.metrics for evaluation in evaluations])
-    points = np.column_stack([losses, goal.values(rows)])
-    feasible = np.flatnonzero(goal.violation(rows) == 0)
+    goal = goal.answered(measured)
+    points = np.column_stack([measured.losses, goal.values(measured.rows)])
+    feasible = np.flatnonzero(goal.violation(measured.rows) == 0)
     front = feasible[nondominated(points[feasible])]
     _, first = np.unique(points[front], axis=0, return_index=True)
     distinct = front[np.sort(first)]
-    return [evaluations[i] for i in distinct[np.argsort(points[distinct, 1], kind="stable")]]
+    order = distinct[np.argsort(points[distinct, 1], kind="stable")]
+    return [measured.evaluations[place] for place in order]
 
 
 def _matrix(points: FloatArray) -> FloatArray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -63,13 +64,23 @@ class Goal:
                 f"{sorted(self.costs)}, given {list(self.objectives)} and {dict(self.limits)}"
             )
 
-    def answered(self, genotypes: IntArray, metrics: Sequence[Mapping[str, float]]) -> Goal:
+    def answered(self, found: Measurements) -> Goal:
         """The goal with every `Measured` cost looked up, for these evaluated networks alone."""
-        rows = [tuple(row) for row in genotypes.tolist()]
 
         def known(metric: str) -> ArrayCost:
-            told = {row: given[metric] for row, given in zip(rows, metrics, strict=True)}
-            return lambda asked: np.array([told[tuple(row)] for row in asked.tolist()])
+            costs = found.metric(metric)
+
+            def cost(asked: IntArray) -> FloatArray:
+                places = found.places(asked)
+                if (places < 0).any():
+                    stranger = asked[places < 0][0].tolist()
+                    raise ValueError(
+                        f"cost {metric!r} is measured, and {stranger} is not among the "
+                        f"{len(found)} evaluated networks; ask for evaluated ones"
+                    )
+                return costs[places]
+
+            return cost
 
         costs = {
             name: known(cost.metric) if isinstance(cost, Measured) else cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -43,12 +44,9 @@ def write_transfer(folder: Path, *, space: SearchSpace, known: Sequence[str], co
     (folder / NETWORKS).mkdir(parents=True, exist_ok=True)
     weights = load_target(known[0]).eight_bit_weights
     for number, genotype in enumerate(chosen, start=1):
-        export_onnx(
-            stand_in(space.decode(genotype)),
-            folder / NETWORKS / f"{number:02}.onnx",
-            metadata={"genotype": str(genotype)},
-            eight_bit_weights=weights,
-        )
+        network = replace(stand_in(space.decode(genotype)), metadata={"genotype": str(genotype)})
+        file = folder / NETWORKS / f"{number:02}.onnx"
+        export_onnx(network, file, eight_bit_weights=weights)
     write_atomic(folder / SPACE, space.to_json().encode())
     write_atomic(folder / MEASURED, networks_text(space, chosen, [None] * len(chosen)).encode())
     write_atomic(path, _described(path, known).encode())

@@ -120,12 +120,8 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
         for genotype, path in zip(genotypes, paths, strict=True):
-            export_onnx(
-                stand_in(space.decode(genotype)),
-                path,
-                metadata={},
-                eight_bit_weights=eight_bit_weights,
-            )
+            network = stand_in(space.decode(genotype))
+            export_onnx(network, path, eight_bit_weights=eight_bit_weights)
         return in_turns(paths, backend=backend, progress=progress)
 
 

@@ -1,6 +1,6 @@
-"""What a run found, as one page, one table per device and a few lines on the console.
+"""The report of a run: one web page, one spreadsheet per device, and a summary on the terminal.
 
-Read in this order: `data` (what a report needs to know; `store` keeps it in a file), `pareto`,
-`plots` and `policy` (figures), `targets`, `sections` and `html` (the page), `tables` (spreadsheets
-and the console).
+Read the modules in this order: `data` (the results that a report needs) and `store` (results as a
+file); `pareto`, `plots` and `policy_figure` (figures); `targets`, `sections` and `html` (the page);
+`summary` (spreadsheets and the terminal).
 """

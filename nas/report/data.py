@@ -1,8 +1,8 @@
-"""All that a report needs to know of a run; `store` writes it to `results.json`.
+"""The results of a run, from which its report is made; `store` writes them to `results.json`.
 
-Every field that a run fills in late has a default, so an unfinished run has results as well.
-Costs are named with their unit (`latency_ms`, `model_bytes`) and may be infinite where a target
-cannot run the network; errors and accuracies are in percent.
+Fields that are filled in late have a default, so an unfinished run has results as well. The name
+of a cost has its unit (`latency_ms`, `model_bytes`). A cost is infinite if a target cannot run the
+network. Errors and accuracies are in percent.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from search_spaces.space import Genotype
 
 Costs = Mapping[str, float]
 Description = Mapping[str, JsonValue]
-NORMAL_90 = 1.645  # standard deviations that hold 90 % of a normal distribution
+NORMAL_90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 Origin = Literal["measured", "imported", "simulated", "analytical", "predicted", "counted"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its standard deviation, where one is known."""
+    """A figure with its standard deviation, if that is known."""
 
     mean: float
     std: float | None = None
@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure as it was predicted and as it was measured; `None` where it was not."""
+    """One figure as predicted and as measured; `None` where it was not predicted or measured."""
 
     predicted: Estimate | None = None
     measured: Estimate | None = None
@@ -39,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class FigureOrigin:
-    """How one figure of the report came about."""
+    """The origin of one figure of the report, with an explanation in words."""
 
     name: str
     origin: Origin
@@ -48,7 +48,7 @@ class FigureOrigin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a target's costs come from."""
+    """The origin of a target's costs."""
 
     origin: Origin
     device: str = ""
@@ -67,7 +67,7 @@ class CostRange:
 
 @dataclass(frozen=True)
 class SpaceSummary:
-    """The search space; `networks` is the exact number of distinct networks in decimal digits."""
+    """The searched space; `networks` is the exact number of distinct networks, in digits."""
 
     name: str
     choices: int
@@ -77,7 +77,7 @@ class SpaceSummary:
 
 @dataclass(frozen=True)
 class LossPoint:
-    """The training loss after `epoch` epochs of `phase` (full precision, elastic, ...)."""
+    """The training loss after `epoch` epochs of a phase, such as full precision or elastic."""
 
     epoch: FiniteFloat
     loss: FiniteFloat
@@ -86,7 +86,7 @@ class LossPoint:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """How the supernet was trained."""
+    """The duration and the loss curve of the supernet's training."""
 
     seconds: FiniteFloat
     epochs: FiniteFloat
@@ -95,9 +95,9 @@ class TrainingSummary:
 
 @dataclass(frozen=True)
 class Point:
-    """One true evaluation; `predicted` is the error as predicted before it was measured.
+    """One evaluated subnet; `predicted` is the error that was predicted before the evaluation.
 
-    Where it was `stopped` early, its error is an estimate.
+    If the evaluation was `stopped` early, the error in `metrics` is an estimate.
     """
 
     genotype: Genotype
@@ -109,7 +109,7 @@ class Point:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A measured subnet that no other one beats on this target."""
+    """A measured subnet that no other measured subnet dominates on this target."""
 
     genotype: Genotype
     error: float
@@ -119,7 +119,7 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class PredictedPoint:
-    """A point of the front that is predicted over the whole space."""
+    """A point of the Pareto front that is predicted for the whole space."""
 
     costs: Costs
     error: float
@@ -128,7 +128,7 @@ class PredictedPoint:
 
 @dataclass(frozen=True)
 class Reference:
-    """A network to compare with, such as the uniform 8-bit largest one."""
+    """A network for comparison, such as the largest one with 8 bits everywhere."""
 
     name: str
     error: float
@@ -137,7 +137,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class HypervolumePoint:
-    """The dominated share of the box below the reference point after so many evaluations."""
+    """The share of the box up to the reference point that is dominated after some evaluations."""
 
     evaluations: int
     share: float
@@ -145,7 +145,7 @@ class HypervolumePoint:
 
 @dataclass(frozen=True)
 class CostCheck:
-    """The whole network's latency on the device against the sum of its kernels, in ms."""
+    """The latency in ms of a network as the sum of its kernels, and measured as a whole."""
 
     genotype: Genotype
     predicted: float
@@ -154,14 +154,14 @@ class CostCheck:
 
 @dataclass(frozen=True)
 class LatencyBand:
-    """How far predicted latencies are from whole networks measured on the device.
+    """The relative error of predicted latencies, from whole networks measured on the device.
 
     Attributes:
-        median: Half of the networks were closer than this share of the measured latency.
-        tail: 90 % were.
-        within_5: Share of networks within 5 %.
-        within_10: Share within 10 %.
-        networks: How many were measured, each predicted from the others.
+        median: The median error.
+        tail: The error below which 90 % of the networks lie.
+        within_5: The share of networks with an error of at most 5 %.
+        within_10: The share of networks with an error of at most 10 %.
+        networks: The number of measured networks; each was predicted from all others.
     """
 
     median: float
@@ -171,15 +171,15 @@ class LatencyBand:
     networks: int
 
     def estimate(self, latency_ms: float) -> Estimate:
-        """A predicted latency with the standard deviation that puts 90 % within the tail."""
+        """A predicted latency with the standard deviation for which 90 % lie within the tail."""
         return Estimate(latency_ms, latency_ms * self.tail / NORMAL_90)
 
 
 @dataclass(frozen=True)
 class LayerPolicy:
-    """What the chosen subnet does in one layer; bits are `None` at full precision.
+    """One layer of the chosen subnet; bits are `None` at full precision.
 
-    `width` counts output channels; `kernel` is `None` where the operator has none.
+    `width` is the number of output channels; `kernel` is `None` for an operator without a kernel.
     """
 
     address: str
@@ -193,16 +193,16 @@ class LayerPolicy:
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """The file that ships, as it was run.
+    """An exported file of the chosen subnet, with the results of running this file.
 
     Attributes:
-        form: What recipes call its form.
-        path: Where it lies, relative to the run folder; a folder in some forms.
-        test_accuracy: Percent right on the test split, from this file.
-        bytes: Its size, predicted and real.
-        logit_difference: Largest absolute difference to the extracted module's logits.
+        form: The name of the export form in recipes.
+        path: The path relative to the run folder; a folder in some forms.
+        test_accuracy: Accuracy on the test split in percent, computed with this file.
+        bytes: The predicted and the real size.
+        logit_difference: Largest absolute difference to the logits of the extracted module.
         agreement: Percent of the test split with the same answer as the extracted module.
-        nodes: Operator type -> how many of them the file holds.
+        nodes: Operator type -> number of such operators in the file.
     """
 
     form: str
@@ -216,10 +216,10 @@ class ExportedFile:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The subnet a target gets: the best measured one within its limits.
+    """The subnet that is chosen for a target: the best measured one within its limits.
 
-    `error` is on the validation split, predicted before and measured by the search; `latency_ms`
-    is predicted by the target's table and measured end to end.
+    `error` is that on the validation split, predicted before and measured by the search.
+    `latency_ms` is predicted from the target's table and measured for the whole network.
     """
 
     genotype: Genotype
@@ -232,29 +232,29 @@ class Chosen:
 
     @property
     def file(self) -> ExportedFile | None:
-        """The file in the first of the recipe's forms."""
+        """The file in the first export form of the recipe; None without a file."""
         return self.files[0] if self.files else None
 
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What a run found for one device.
+    """The results of a run for one device.
 
     Attributes:
-        name: The target's name.
-        provenance: Where its costs come from.
-        objectives: The costs that span the front beside the error.
+        name: The name of the target.
+        provenance: The origin of its costs.
+        objectives: The costs that are minimised together with the error.
         limits: Hard upper limits on costs.
         tolerance: Points of error that a cheaper subnet may be worse than the best to be chosen.
         costs: Every cost of every evaluated subnet, in the order of `Results.evaluated`.
-        front: The measured front, cheapest first.
-        predicted_front: The front predicted over the whole space, cheapest first.
-        references: Networks to compare with.
-        reference_point: The worst corner of the box that hypervolume is a share of.
-        hypervolume: Its growth over the true evaluations.
-        cost_checks: Predicted and measured latencies of some of the front.
-        chosen: The subnet picked; `None` if none is yet or none meets the limits.
-        latency_band: How good predicted latencies are; `None` where nobody measured it.
+        front: The measured Pareto front, cheapest first.
+        predicted_front: The Pareto front that is predicted for the whole space, cheapest first.
+        references: Networks for comparison.
+        reference_point: The worst corner of the box of which hypervolume is a share.
+        hypervolume: The growth of the hypervolume over the evaluations.
+        cost_checks: Predicted and measured latencies of some subnets of the front.
+        chosen: The chosen subnet; `None` if none is chosen yet or none meets the limits.
+        latency_band: The error of predicted latencies; `None` if that was not measured.
         notes: Sentences that a reader must know.
     """
 
@@ -280,7 +280,7 @@ class TargetResult:
 
     @property
     def measured_latency_ms(self) -> dict[Genotype, Estimate]:
-        """The latency of every subnet that was run as a whole on the device."""
+        """The latency in ms of every subnet that was run as a whole on the device."""
         found = {check.genotype: check.measured for check in self.cost_checks}
         chosen = self.chosen
         if chosen is not None and chosen.latency_ms is not None and chosen.latency_ms.measured:
@@ -290,12 +290,12 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class ProxyRank:
-    """How well one zero-cost proxy ranked the evaluated subnets.
+    """The quality of one zero-cost proxy's ranking of the evaluated subnets.
 
     Attributes:
-        direction: "higher" or "lower", whichever the proxy says is better.
-        tau: Kendall tau against the measured ranking; 1 agrees wholly, 0 says nothing.
-        count: Subnets it was measured on.
+        direction: "higher" or "lower": the value of the proxy that promises a smaller error.
+        tau: Kendall's tau with the measured ranking: 1 is the same order, 0 is no relation.
+        count: The number of ranked subnets.
     """
 
     direction: str
@@ -305,7 +305,7 @@ class ProxyRank:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """The table that was searched; 0 rows where a formula gives the figures."""
+    """The table that was searched; `rows` is 0 if a formula gives the figures."""
 
     rows: int
     source: str = ""
@@ -314,23 +314,23 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run found so far.
+    """The results of a run so far.
 
     Attributes:
-        run: The run's name.
-        seed: The seed that everything random derives from.
-        space: The space that was searched.
+        run: The name of the run.
+        seed: The seed from which all randomness of the run derives.
+        space: The searched space.
         task: One sentence on the data and its splits.
         recipe: The resolved recipe.
-        versions: Software and platform -> version.
-        date: When these results were written, ISO 8601.
-        budget: True evaluations that the recipe allows.
-        training: `None` until the supernet is trained.
-        table: The table that was searched in place of a supernet, if one was.
-        evaluated: Every true evaluation, in order.
+        versions: Name of a software or the platform -> its version.
+        date: The time at which these results were written, ISO 8601.
+        budget: The number of evaluations that the recipe allows.
+        training: The supernet's training; `None` until the supernet is trained.
+        table: The table that was searched in place of a supernet; else `None`.
+        evaluated: All evaluated subnets, in order.
         targets: One result per device.
-        proxies: Proxy name -> how well it ranked.
-        figures: How figures came about, beyond what the fields above tell.
+        proxies: Name of a proxy -> quality of its ranking.
+        figures: The origins of further figures, which the fields above do not tell.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report as one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nas.report.targets import target_section
 
 
 def render(results: Results, path: Path) -> None:
-    """Write the report of `results` to `path`, whole or not at all; about 5 MB.
+    """Write the report of `results` to `path` in one step; the file has about 5 MB.
 
     Raises:
-        WriteError: If the file cannot be written; an older report is then untouched.
+        WriteError: If the file cannot be written; an older report is then unchanged.
     """
     write_atomic(path, html(results).encode())
 

@@ -1,4 +1,4 @@
-"""The layers of a resolved graph, as the report tells them."""
+"""The layers of a resolved graph, as the report lists them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOLD = 6  # widths that are told one after the other; of more only the ends
 
 
 def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
-    """Every operator with a weight, in the order of the resolved `graph`."""
+    """The operators with a weight, in the order of the resolved `graph`, with widths and bits."""
     shapes = graph.shapes()
     found = []
     for address, node in graph.nodes.items():

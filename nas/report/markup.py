@@ -1,4 +1,4 @@
-"""HTML that cannot be broken by what it holds: every plain string is escaped."""
+"""Safe building of HTML: every plain string is escaped, so that no text can become an element."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from html import escape
 
 from nas.terminal.untrusted import visible
 
-_LINE_BREAK = "\n"  # the recipe is shown in lines; elsewhere HTML makes a space of it
+_LINE_BREAK = "\n"  # kept for the recipe, which is shown line by line; elsewhere it is a space
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """A text that is HTML already and is not escaped again."""
 
     __slots__ = ()
 
@@ -20,7 +20,11 @@ Content = str | Iterable[str]
 
 
 def html_of(content: Content) -> Markup:
-    """`content` as HTML: `Markup` as it is, any other string visible and escaped, a list joined."""
+    """The content as HTML.
+
+    `Markup` stays unchanged. In any other string, special signs of HTML are escaped and control
+    characters are made visible. The parts of a list are joined.
+    """
     if isinstance(content, Markup):
         return content
     if isinstance(content, str):
@@ -31,7 +35,13 @@ def html_of(content: Content) -> Markup:
 
 
 def tag(name: str, content: Content = "", **attributes: str) -> Markup:
-    """One element; write `class_` for `class` and `data_x` for `data-x`."""
+    """An HTML element.
+
+    Args:
+        name: The name of the element, such as `p`.
+        content: The content, which is escaped unless it is `Markup`.
+        attributes: The attributes; write `class_` for `class` and `data_x` for `data-x`.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(visible(value))}"'
         for key, value in attributes.items()
@@ -42,7 +52,13 @@ def tag(name: str, content: Content = "", **attributes: str) -> Markup:
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = ()
 ) -> Markup:
-    """A table that scrolls sideways where it must; the `numeric` columns are right-aligned."""
+    """An HTML table, which can be scrolled sideways if it is too wide.
+
+    Args:
+        header: The headings of the columns.
+        rows: The cells, row by row.
+        numeric: The columns, from 0, that are aligned to the right.
+    """
 
     def cells(kind: str, row: Sequence[str]) -> Markup:
         return html_of(
@@ -56,5 +72,5 @@ def table(
 
 
 def details(summary: str, content: Content) -> Markup:
-    """Content that is folded away under `summary`."""
+    """An HTML element that shows `summary` and unfolds `content` on a click."""
     return tag("details", [tag("summary", summary), html_of(content)])

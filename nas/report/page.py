@@ -1,4 +1,4 @@
-"""The page that figures are put on: plotly once, every figure as data."""
+"""The web page with its figures: the library plotly is included once, every figure as data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.report.markup import Markup, html_of, tag
 
 
 class Page:
-    """Numbers the figures of one page and puts the whole together."""
+    """A web page under construction; it numbers the figures."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -23,7 +23,14 @@ class Page:
     def figure(
         self, heading: str, figure: go.Figure, caption: str, *, wide: bool = False
     ) -> Markup:
-        """A figure with its heading and a caption, drawn when the page opens."""
+        """The HTML of a figure with heading and caption; the figure is drawn when the page opens.
+
+        Args:
+            heading: The heading.
+            figure: The figure.
+            caption: The text below the figure.
+            wide: Whether the figure has the whole width of the page, or half of it.
+        """
         self._count += 1
         name = f"plot-{self._count}"
         content = figure.to_plotly_json()
@@ -34,15 +41,15 @@ class Page:
         return tag("figure", shown, class_="wide" if wide else "half")
 
     def html(self, *, title: str, body: Markup) -> str:
-        """The whole page, needing nothing from outside."""
+        """The HTML of the whole page, which needs no other file and no network."""
         skeleton = resources.files("nas.report").joinpath("page.html").read_text(encoding="utf-8")
         plotly = get_plotlyjs().replace("</script", "<\\/script") if self._count else ""
         return Template(skeleton).substitute(title=html_of(title), body=body, plotly=plotly)
 
 
 def _script_json(content: dict[str, Any]) -> Markup:
-    """A figure as JSON that no text inside can end the script element of."""
-    content["layout"].pop("template", None)  # the page brings its own, in the reader's colours
+    """A figure as JSON for a script element, escaped so that no text in it ends the element."""
+    content["layout"].pop("template", None)  # the page has its own, in the reader's colours
     plain = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         plain = plain.replace(sign, f"\\u{ord(sign):04x}")
@@ -50,7 +57,7 @@ def _script_json(content: dict[str, Any]) -> Markup:
 
 
 def _finite(content: Any) -> Any:
-    """`content` with a gap (`None`) for every number that JSON has no word for."""
+    """The content with `None` in place of every infinite number and NaN, which JSON lacks."""
     if isinstance(content, dict):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

@@ -1,4 +1,4 @@
-"""The figure a run is made for: what was measured, what is predicted and what was chosen."""
+"""The main figure of a report: measured and predicted Pareto front, and the chosen subnet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _HEADROOM = 1.15
 
 @dataclass(frozen=True)
 class _Mark:
-    """One subnet in the plane of a cost and the error."""
+    """One subnet in the plane of a cost and the error.
+
+    Attributes:
+        cost: The cost.
+        error: The validation error in percent.
+        facts: The HTML that is shown when the pointer is on the mark.
+    """
 
     cost: float
     error: float
@@ -27,10 +33,11 @@ class _Mark:
 
 
 def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
-    """The plane of `objective` and validation error for one target.
+    """The figure of the validation error against one cost, for one target.
 
-    From back to front: the evaluated subnets, the predicted front with its band of one standard
-    deviation, the measured front, the reference networks, the chosen subnet and the limit.
+    From back to front, it shows the evaluated subnets, the predicted front with a band of one
+    standard deviation, the measured front, the networks for comparison, the chosen subnet and the
+    limit on the cost.
     """
     evaluated = _evaluated(results, target, objective)
     front = staircase(_front(target, objective))
@@ -61,7 +68,7 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
 
 
 def plane(target: TargetResult, first: str, second: str) -> go.Figure:
-    """The measured front of three objectives: two costs as axes, the error as colour."""
+    """The figure of a measured front of three objectives: costs as axes, the error as colour."""
     points = [p for p in target.front if math.isfinite(p.costs[first] + p.costs[second])]
     marks = [_mark("on the measured front", first, point.error, point.costs) for point in points]
     axes = [[point.costs[name] for point in points] for name in (first, second)]
@@ -90,7 +97,7 @@ def plane(target: TargetResult, first: str, second: str) -> go.Figure:
 
 
 def staircase(marks: Sequence[_Mark]) -> list[_Mark]:
-    """The marks that no other one beats in this plane, cheapest first."""
+    """The marks that no other mark dominates in this plane, cheapest first."""
     if not marks:
         return []
     kept = nondominated(np.array([(mark.cost, mark.error) for mark in marks]))
@@ -190,7 +197,7 @@ def _data(name: str, marks: Sequence[_Mark]) -> dict[str, object]:
 def _prediction(
     front: Sequence[PredictedPoint], objective: str, *, floor: float
 ) -> list[go.Scatter]:
-    """The band of one standard deviation and the predicted front over it."""
+    """The traces of the predicted front: a band of one standard deviation, and the front."""
     front = sorted(front, key=lambda point: point.costs[objective])
     costs = [point.costs[objective] for point in front]
     upper = [point.error + point.std for point in front]
@@ -221,7 +228,7 @@ def _prediction(
 
 
 def _zoom(figure: go.Figure, evaluated: Sequence[_Mark], *, top: float) -> None:
-    """Show errors up to `top` and say how many subnets lie beyond."""
+    """Limit the axis to errors up to `top`, with a note on how many subnets lie above."""
     figure.update_yaxes(range=[-0.06 * top, top])
     if beyond := sum(mark.error > top for mark in evaluated):
         figure.add_annotation(
@@ -243,7 +250,7 @@ def _limit(figure: go.Figure, target: TargetResult, objective: str, *, kind: str
         return
     figure.add_vline(x=limit, line={"color": style.CHOSEN, "width": 1, "dash": "dash"})
     figure.add_annotation(
-        # On a logarithmic axis plotly places shapes by value but annotations by exponent.
+        # On a logarithmic axis, plotly places shapes by value but annotations by exponent.
         x=math.log10(limit) if kind == "log" else limit,
         y=0,
         yref="paper",

@@ -1,4 +1,4 @@
-"""The smaller figures: how the search grew, how well predictions held and how training went."""
+"""The smaller figures of a report: hypervolume, predictions, proxies and the training loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pair = tuple[Estimate, Estimate]
 
 
 def hypervolume(target: TargetResult) -> go.Figure:
-    """The dominated share of the reference box after every number of true evaluations."""
+    """The figure of the hypervolume, as a share of the reference box, over the evaluations."""
     figure = style.figure(height=340, showlegend=False, margin={"l": 64, "r": 24, "t": 36, "b": 56})
     figure.add_trace(
         go.Scatter(
@@ -32,7 +32,7 @@ def hypervolume(target: TargetResult) -> go.Figure:
 
 
 def predicted_errors(results: Results) -> list[Pair]:
-    """Predicted and measured error of every subnet whose error was predicted beforehand."""
+    """The predicted and the measured error of every subnet that has a prediction."""
     return [
         (point.predicted, Estimate(point.metrics["error"]))
         for point in results.evaluated
@@ -41,7 +41,7 @@ def predicted_errors(results: Results) -> list[Pair]:
 
 
 def predicted_costs(target: TargetResult) -> list[Pair]:
-    """Predicted and measured latency of the checked subnets of the front."""
+    """The predicted and the measured latency in ms of the checked subnets of the front."""
     band = target.latency_band
     return [
         (Estimate(c.predicted) if band is None else band.estimate(c.predicted), c.measured)
@@ -50,7 +50,12 @@ def predicted_costs(target: TargetResult) -> list[Pair]:
 
 
 def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:
-    """Measured against predicted values of one figure, with the diagonal they should lie on."""
+    """The figure of measured against predicted values, with the diagonal of equal values.
+
+    Args:
+        name: The name of the cost or error, with unit.
+        pairs: The predicted and the measured value of each subnet.
+    """
     predicted, measured = [p.mean for p, _ in pairs], [m.mean for _, m in pairs]
     both = [*predicted, *measured]
     kind = style.axis_type(both)
@@ -104,7 +109,7 @@ def _bars(estimates: Sequence[Estimate]) -> dict[str, object]:
 
 
 def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
-    """Kendall tau of every proxy, the best on top."""
+    """The figure of Kendall's tau of every proxy, the best at the top."""
     ordered = sorted(ranks.items(), key=lambda item: item[1].tau)
     height = 92 + 26 * len(ordered)
     figure = style.figure(
@@ -133,7 +138,7 @@ def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
 
 
 def loss_curve(training: TrainingSummary) -> go.Figure:
-    """The training loss over epochs, one line per phase."""
+    """The figure of the training loss over the epochs, one line per phase."""
     figure = style.figure(height=300)
     phases = [*dict.fromkeys(point.phase for point in training.curve)]
     for position, phase in enumerate(phases):

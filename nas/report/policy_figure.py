@@ -1,4 +1,4 @@
-"""The chosen subnet, drawn layer by layer: width, kernel and bits, and where the compute goes."""
+"""The figure of the chosen subnet, layer by layer: width, kernel, bits and share of MACs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _CROWDED, _PACKED = 24, 48
 
 @dataclass(frozen=True)
 class LayerSpan:
-    """Neighbouring layers whose addresses start alike, from `first` up to and with `last`."""
+    """Neighbouring layers whose addresses begin with the same part.
+
+    Attributes:
+        name: That part, such as `stage1`.
+        first: The position of the first layer.
+        last: The position of the last layer, which is included.
+    """
 
     name: str
     first: int
@@ -24,11 +30,11 @@ class LayerSpan:
 
 
 def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
-    """The layers from left to right, over one shared axis.
+    """The figure of all layers, from left to right.
 
-    On top each layer's width as a bar in the colour of its weight bits, its kernel above it; then
-    a strip with weight bits and activation bits as numbers in their colours; then its share of the
-    multiply-accumulates.
+    At the top, a bar shows the width of each layer in the colour of its weight bits, with the
+    kernel as a number above. Below are the weight bits and the activation bits as numbers. At the
+    bottom is each layer's share of the multiply-accumulates.
     """
     figure = style.figure(height=600, bargap=0.12, margin={"l": 112, "r": 24, "t": 64, "b": 24})
     used = sorted({b for x in layers for b in (x.weight_bits, x.activation_bits)}, key=_order)
@@ -44,7 +50,7 @@ def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
 
 
 def groups(addresses: Sequence[str]) -> Iterator[LayerSpan]:
-    """Runs of addresses with the same first component, shorter ones included."""
+    """The spans of neighbouring addresses with the same first part; a span may be one address."""
     first = 0
     for position in range(1, len(addresses) + 1):
         head = addresses[first].partition(".")[0]
@@ -175,7 +181,7 @@ def _axes(figure: go.Figure, layers: Sequence[LayerPolicy]) -> None:
 
 
 def _stages(figure: go.Figure, layers: Sequence[LayerPolicy]) -> None:
-    """A faint band under every second group and its name above it."""
+    """Add the name of every span of several layers, and a faint band under every second span."""
     several = [g for g in groups([layer.address for layer in layers]) if g.last > g.first]
     for position, group in enumerate(several):
         if position % 2 == 0:

@@ -1,4 +1,4 @@
-"""The sections of the report that speak of the whole run."""
+"""The sections of the report about the whole run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_byte
 
 
 def summary(results: Results) -> Markup:
-    """What a reader in a hurry needs: the size of the matter, and one line per target."""
+    """The summary section: a few main figures, and one line per target."""
     notes = () if results.table is None else results.table.notes
     parts = [tag("h2", "Summary", id="summary"), *map(_notice, [*unfinished(results), *notes])]
     return tag("section", [*parts, _tiles(results), _targets_table(results)])
 
 
 def unfinished(results: Results) -> list[str]:
-    """One sentence for everything that the run has not come to yet."""
+    """Sentences about the parts of a run that are not done yet; empty for a finished run."""
     sentences = []
     done, budget = len(results.evaluated), results.budget
     if results.training is None and results.table is None:
@@ -49,7 +49,7 @@ def _tiles(results: Results) -> Markup:
 
 
 def _made(results: Results) -> tuple[str, str, str]:
-    """What the evaluations come from."""
+    """The tile about the source of the evaluations: the training, or a table."""
     training, table = results.training, results.table
     if table is not None:
         rows = f"{table.rows:,} rows" if table.rows else "a formula"
@@ -96,7 +96,7 @@ def _target_row(target: TargetResult) -> list[str]:
 
 
 def anchor(target: TargetResult) -> str:
-    """The place of a target's section on the page."""
+    """The HTML id of a target's section."""
     return "target-" + "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in target.name)
 
 
@@ -105,7 +105,10 @@ def _cost(costs: Costs, name: str) -> str:
 
 
 def predictions(results: Results, page: Page) -> Markup:
-    """How well errors were predicted and how well every proxy ranked."""
+    """The section about predictions: quality of predicted errors and of every proxy's ranking.
+
+    Empty if there is neither.
+    """
     pairs = plots.predicted_errors(results)
     blocks = []
     if pairs:
@@ -130,7 +133,7 @@ def predictions(results: Results, page: Page) -> Markup:
 
 
 def training(results: Results, page: Page) -> Markup:
-    """The space and how its supernet was trained."""
+    """The section about the space and the training of its supernet."""
     parts = [tag("h2", "Space and training", id="training"), _space_table(results)]
     if results.training is not None and results.training.curve:
         caption = "One training serves every subnet and every target."
@@ -149,7 +152,7 @@ def _space_table(results: Results) -> Markup:
 
 
 def origins(results: Results) -> Markup:
-    """The table that says how every figure of this page came about."""
+    """The section about the origin of every figure on the page, with versions and recipe."""
     rows = [[f.name, tag("span", f.origin, class_="badge"), f.note] for f in _figures(results)]
     versions = [[name, version] for name, version in results.versions.items()]
     recipe = json.dumps(results.recipe, indent=2, ensure_ascii=False, default=dict)
@@ -197,12 +200,12 @@ def _figures(results: Results) -> list[FigureOrigin]:
 
 
 def origin_of(target: TargetResult, cost: str) -> Origin:
-    """Where a cost comes from: counted on any target, or from the target's own table."""
+    """The origin of a cost: `counted` for MACs, bytes and the like, else that of the target."""
     return "counted" if cost in _COUNTED else target.provenance.origin
 
 
 def where(target: TargetResult) -> str:
-    """Device, runtime and date of a target's costs, as far as they are known."""
+    """The device, runtime and date of a target's costs in words, as far as they are known."""
     p = target.provenance
     known = [p.device, p.runtime, p.date]
     return ", ".join(part for part in known if part) or "No further details are recorded."

@@ -1,4 +1,4 @@
-"""Results as a file, `results.json`, from which alone a report is made again."""
+"""The file `results.json`, which holds the results of a run and is enough to make its report."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def to_json(results: Results) -> str:
 
 
 def from_json(text: str) -> Results:
-    """The results that `to_json` wrote; raises `UnreadableFile` saying what is wrong."""
+    """The results in a text of `to_json`; raises `UnreadableFile` with the place of a fault."""
     source = Source("the text of a run's results", _REMEDY)
     return checked(parse_json(text, source), _ADAPTER, source).results
 
 
 def save(results: Results, path: Path) -> None:
-    """Write `results` to `path`, whole or not at all."""
+    """Write `results` to `path` in one step; raises `WriteError` if that fails."""
     write_atomic(path, to_json(results).encode())
 
 
 def load(path: Path) -> Results:
-    """The results in the file at `path`; raises `UnreadableFile` naming it."""
+    """The results in the file at `path`; raises `UnreadableFile` with the place of a fault."""
     return read_json(path, _ADAPTER, what="results", remedy=_REMEDY).results

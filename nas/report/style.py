@@ -1,6 +1,6 @@
-"""Colours and layout that every figure shares; legible on a light and on a dark page.
+"""Colours and layout of all figures, legible on a light and on a dark page.
 
-Text, grid and background colours come from the page, which follows the reader's scheme.
+The colours of text, grid and background come from the page, which follows the reader's settings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAINT = "rgba(128, 138, 156, 0.38)"
 NEUTRAL = "#7d8799"
 PHASES = ("#8a93a6", "#3b82d6", "#dd8a2e", "#3f9f7f", "#9a6fd0")
 
-# From warm (few bits) to cool (many): distinct hues of similar lightness, in the order of bits.
+# From warm colours (few bits) to cool ones (many bits): distinct hues of similar lightness.
 _BITS = {
     2: "#d6455d",
     3: "#d56a26",
@@ -38,12 +38,17 @@ _DECADE = 10.0
 
 
 def bits_colour(bits: int | None) -> str:
-    """The colour of a bit-width; the same everywhere."""
+    """The colour of a bit-width, the same in all figures; `None` is full precision."""
     return _BITS.get(bits, "#7a63c7")
 
 
 def figure(*, height: int, **layout: Any) -> go.Figure:
-    """An empty figure of the house's layout."""
+    """An empty figure with the common layout.
+
+    Args:
+        height: The height in pixels.
+        layout: Layout settings of plotly that differ from the common ones.
+    """
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
     defaults: dict[str, Any] = {
         "template": go.layout.Template(),
@@ -58,18 +63,23 @@ def figure(*, height: int, **layout: Any) -> go.Figure:
 
 
 def axis_type(values: Iterable[float]) -> str:
-    """A figure's axis is "log" where positive values span more than a decade, else "linear"."""
+    """The type of an axis: "log" if all values are positive and span over a decade, or "linear"."""
     found = [*values]
     spans = bool(found) and min(found) > 0 and max(found) / min(found) > _DECADE
     return "log" if spans else "linear"
 
 
 def scale(kind: str, name: str) -> dict[str, Any]:
-    """What an axis of this type needs for legible ticks of the figure `name`."""
+    """The plotly settings for legible ticks on an axis.
+
+    Args:
+        kind: The type of the axis, "log" or "linear".
+        name: The name of the cost or error on the axis, with unit.
+    """
     ticks: dict[str, Any] = {"dtick": "D2"} if kind == "log" else {}
     return {"type": kind, "tickformat": "~s" if text.is_scaled(name) else "~g", **ticks}
 
 
 def label(content: str) -> str:
-    """A user's text inside a figure: plotly reads tags in texts, so they are escaped."""
+    """A foreign text for use in a figure; it is escaped, since plotly reads HTML tags in texts."""
     return escape(visible(content), quote=False)

@@ -1,4 +1,4 @@
-"""A front for a spreadsheet and a summary for the console."""
+"""Two short forms of results: a Pareto front as a CSV file, and a summary for the terminal."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ _LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms"
 
 
 def write_front_csv(target: TargetResult, path: Path) -> None:
-    """Write the measured front of one target to `path`, whole or not at all.
+    """Write the measured front of one target to a CSV file, in one step.
 
-    The columns are `rank` (cheapest first), `chosen` (yes or no), `error` (validation, percent),
-    the objectives, the other costs by name, `genotype` (option indices joined by spaces) and
-    `description` (what was picked). Before the last two, where they are known, come
-    `latency_std_ms` of the prediction, and `measured_latency_ms` with `measured_latency_std_ms` of
-    those that were run as a whole; the others' are empty. Texts are on one line, and those that a
-    spreadsheet would run as a formula get a leading apostrophe.
+    There is one row per subnet of the front. The columns are:
+
+    - `rank`, cheapest first, and `chosen`, yes or no,
+    - `error`, on the validation split in percent,
+    - the objectives, then the other costs by name,
+    - `latency_std_ms`, the standard deviation of the predicted latency, if that is known,
+    - `measured_latency_ms` and `measured_latency_std_ms`, if some subnet was run as a whole; empty
+      for all other subnets,
+    - `genotype`, the option indices joined by spaces, and `description`, the picked options.
+
+    A text is on one line; a text that a spreadsheet would run as a formula gets an apostrophe.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -47,7 +52,7 @@ def write_front_csv(target: TargetResult, path: Path) -> None:
 
 
 def _latencies(target: TargetResult, point: FrontPoint) -> dict[str, float]:
-    """How sure the predicted latency is, and the measured one, as far as they are known."""
+    """The deviation of the predicted latency and the measured latency, if known, by column."""
     measured = target.measured_latency_ms.get(point.genotype)
     predicted, band = point.costs.get("latency_ms"), target.latency_band
     sure = None if predicted is None or band is None else band.estimate(predicted).std
@@ -78,7 +83,7 @@ def told(results: Results) -> Iterator[str | TerminalTable]:
 
 
 def summary_table(results: Results) -> TerminalTable:
-    """One line per target for the console: what was chosen, what it costs and how good it is."""
+    """A table for the terminal with one row per target: the chosen subnet, its cost and error."""
     shown = TerminalTable(
         ("target", "costs", "front", "cost", "validation error", "test accuracy", "file"),
         title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",

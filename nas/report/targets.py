@@ -1,4 +1,4 @@
-"""One section of the report per target."""
+"""The sections of the report about single targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nas.report.selection import reasons, selections
 
 
 def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
-    """What was found for one target, from the choice down to the single layer."""
+    """The section about one target: the chosen subnet, fronts, predictions, layers."""
     heading = [target.name, " ", tag("span", target.provenance.origin, class_="badge")]
     parts = [
         tag("h2", heading, id=anchor(target)),
@@ -42,7 +42,7 @@ def _why(results: Results, target: TargetResult) -> Iterator[Markup]:
 
 
 def _band(target: TargetResult) -> Iterator[Markup]:
-    """How much a predicted latency is to be trusted."""
+    """A paragraph about the error of predicted latencies; nothing if that is not known."""
     band = target.latency_band
     if band is not None:
         yield tag(
@@ -56,7 +56,7 @@ def _band(target: TargetResult) -> Iterator[Markup]:
 
 
 def statement(target: TargetResult) -> str:
-    """One plain sentence: what was chosen, or why nothing was."""
+    """One sentence about the chosen subnet, or the reason why none is chosen."""
     if target.chosen is None:
         if not target.front:
             return "No subnet is evaluated for this target yet, so there is no front and no choice."
@@ -76,7 +76,7 @@ def _within(target: TargetResult) -> str:
 
 
 def _comparison(target: TargetResult) -> Markup:
-    """The chosen subnet beside the reference networks."""
+    """A table of the chosen subnet and the networks for comparison."""
     chosen = target.chosen
     if chosen is None or not target.references:
         return Markup()
@@ -92,7 +92,7 @@ def _comparison(target: TargetResult) -> Markup:
 
 
 def _times(name: str, value: float | None, chosen: float) -> str:
-    """A reference's cost and how many times the chosen subnet's it is."""
+    """The cost of a network for comparison, and its ratio to that of the chosen subnet."""
     if value is None:
         return "—"
     shown = text.quantity(name, value)
@@ -217,11 +217,11 @@ def _layer_table(chosen: Chosen) -> Markup:
 
 
 def front_table(target: TargetResult) -> Markup:
-    """The measured front, predicted costs beside latencies measured end to end."""
+    """A table of the measured front: errors, costs, and latencies of subnets run as a whole."""
     if not target.front:
         return Markup()
     known = dict.fromkeys(name for point in target.front for name in point.costs)
-    names = sorted(known, key=lambda name: name not in target.objectives)  # the others as they are
+    names = sorted(known, key=lambda name: name not in target.objectives)  # objectives first
     measured = target.measured_latency_ms
     rows = [
         [
@@ -238,7 +238,7 @@ def front_table(target: TargetResult) -> Markup:
 
 
 def _cost(target: TargetResult, name: str, value: float | None) -> str:
-    """A cost as text; a predicted latency with the standard deviation of its band."""
+    """A cost as text; a predicted latency with its standard deviation, if that is known."""
     if value is None:
         return "—"
     if name == "latency_ms" and target.latency_band is not None:

@@ -1,4 +1,4 @@
-"""Figures and names as people read them; plain text, escaped by whoever writes HTML."""
+"""Formatting of figures and names for readers, as plain text that is not yet escaped for HTML."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _EXACT = 10_000
 
 
 def title(name: str) -> str:
-    """A cost's name for a heading: `latency_ms` gives "Latency"."""
+    """The name of a cost for a heading: `latency_ms` becomes "Latency"."""
     return _UNITS.get(name, (name.replace("_", " "), ""))[0]
 
 
 def axis_title(name: str) -> str:
-    """A cost's name with its unit for an axis: `latency_ms` gives "Latency (ms)"."""
+    """The name of a cost with its unit for an axis: `latency_ms` becomes "Latency (ms)"."""
     heading, unit = _UNITS.get(name, (name, ""))
     unit = {"B": "bytes"}.get(unit, unit)
     return f"{heading} ({unit})" if unit else heading
 
 
 def quantity(name: str, value: float) -> str:
-    """A cost or an error with its unit: `latency_ms`, 0.4213 gives "0.421 ms"."""
+    """A cost or an error with its unit: `latency_ms` and 0.4213 become "0.421 ms"."""
     unit = _UNITS.get(name, ("", ""))[1]
     if not math.isfinite(value):
         return "cannot run" if value > 0 else "not known"
@@ -47,7 +47,7 @@ def quantity(name: str, value: float) -> str:
 
 
 def is_scaled(name: str) -> bool:
-    """Whether a figure is told in thousands, millions and so on (k, M, G)."""
+    """Whether a figure is shown in thousands, millions and so on (k, M, G), such as MACs."""
     return name in _UNITS and _UNITS[name][1] in ("", "B")
 
 
@@ -59,7 +59,7 @@ def _scale(value: float) -> tuple[float, str]:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` to so many significant digits, without an exponent where it is readable."""
+    """A number with so many significant digits; very large and small ones with an exponent."""
     if value == 0:
         return "0"
     if not math.isfinite(value):
@@ -71,7 +71,10 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def networks(count: str) -> str:
-    """A decimal number of any length: in full up to ten thousand, then as a power of ten."""
+    """A number of networks from its decimal digits, as a power of ten if it is large.
+
+    Up to five digits are shown in full.
+    """
     whole = count.strip()
     if not whole.isdecimal() or len(whole) <= len(str(_EXACT)):
         return f"{int(whole):,}" if whole.isdecimal() else _power(whole)
@@ -90,7 +93,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "48 s", "3 min 20 s" or "2 h 05 min"."""
+    """A duration in seconds as text: "48 s", "3 min 20 s" or "2 h 05 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{significant(seconds, 2)} s"
@@ -113,12 +116,12 @@ def option(pick: object) -> str:
 
 
 def bits(value: int | None) -> str:
-    """A bit-width: "8", or "float" at full precision."""
+    """A bit-width as text: "8", or "float" for full precision."""
     return "float" if value is None else str(value)
 
 
 def estimate(name: str, value: Estimate | None) -> str:
-    """A figure with its spread: "2.31 ± 0.20 %", or a dash where there is none."""
+    """A figure with its standard deviation as text: "2.31 ± 0.20 %"; a dash for None."""
     if value is None:
         return "—"
     shown = quantity(name, value.mean)

@@ -111,13 +111,10 @@ def experience_of(folder: Path, *, databases: Collection[str] = ()) -> Experienc
         archive = archive_in(folder, databases=databases)
     except RunFolderError as error:
         raise RunFolderError(f"search.transfer: {error}") from error
-    found = archive.evaluations()
+    found = archive.measurements()
     if len(found) < 2:
         raise RunFolderError(
             f"search.transfer = {folder} holds {len(found)} evaluations, which tell nothing; give "
             "the folder of a longer run"
         )
-    rows = np.array([evaluation.genotype for evaluation in found])
-    return Experience(
-        archive.space, rows, np.array([evaluation.metrics["error"] for evaluation in found])
-    )
+    return Experience(archive.space, found.rows, found.losses)

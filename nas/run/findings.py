@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front, nondominated
 from nas.problem.goals import Goal
 from nas.report.data import (
@@ -28,20 +27,17 @@ FloatArray = NDArray[np.float64]
 NONE_WITHIN = "No evaluated subnet is within the limits."
 
 
-def points_of(
-    evaluations: Sequence[Evaluation], predictor: Predictor, *, batch: int
-) -> tuple[Point, ...]:
+def points_of(measured: Measurements, predictor: Predictor, *, batch: int) -> tuple[Point, ...]:
     """Every evaluation, with its error as predicted from those of the batches before it."""
-    rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
-    errors = np.array([e.metrics["error"] for e in evaluations])
     points: list[Point] = []
-    for start in range(0, len(rows), batch):
+    for start in range(0, len(measured), batch):
         guesses: list[Estimate | None] = [None] * batch
+        before, latest = measured[:start], measured[start : start + batch]
         if start >= 2 * batch:
-            predictor.fit(rows[:start], errors[:start])
-            mean, std = predictor.predict(rows[start : start + batch])
+            predictor.fit(before.rows, before.losses)
+            mean, std = predictor.predict(latest.rows)
             guesses = [Estimate(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
-        for order, evaluation in enumerate(evaluations[start : start + batch], start=start):
+        for order, evaluation in enumerate(latest.evaluations, start=start):
             guess = guesses[order - start]
             point = Point(evaluation.genotype, order, evaluation.metrics, guess)
             points.append(replace(point, stopped=not evaluation.complete))
@@ -53,7 +49,7 @@ class Findings:
 
     Args:
         space: What was searched.
-        evaluations: What was measured in it.
+        measured: What was measured in it.
         predictor: Is fitted to all of them.
         seed: Of the search over predictions.
     """
@@ -61,23 +57,20 @@ class Findings:
     def __init__(
         self,
         space: SearchSpace,
-        evaluations: Sequence[Evaluation],
+        measured: Measurements,
         predictor: Predictor,
         *,
         seed: int,
     ) -> None:
-        self.rows = np.array([e.genotype for e in evaluations], dtype=np.int64)
-        self.errors = np.array([e.metrics["error"] for e in evaluations])
-        self._complete = np.array([e.complete for e in evaluations], dtype=np.bool_)
-        predictor.fit(self.rows, self.errors)
+        predictor.fit(measured.rows, measured.losses)
+        self.measured = measured
         self._space = space
-        self._evaluations = evaluations
         self._predictor = predictor
         self._seed = seed
 
     def on(self, goal: Goal, provenance: Provenance) -> TargetResult:
         """Fronts and hypervolume on one device; nothing is chosen or compared yet."""
-        known = {name: cost(self.rows) for name, cost in goal.costs.items()}
+        known = {name: cost(self.measured.rows) for name, cost in goal.costs.items()}
         reference, growth = self._hypervolume(goal)
         return TargetResult(
             name=goal.name,
@@ -94,7 +87,7 @@ class Findings:
 
     def _stopped(self) -> tuple[str, ...]:
         """A note on evaluations that were stopped early, if there are any."""
-        stopped, count = int((~self._complete).sum()), len(self._complete)
+        stopped, count = int((~self.measured.complete).sum()), len(self.measured)
         told = (
             f"{stopped} of {count} evaluations were stopped early: their errors are estimates, "
             "and they are on no front."
@@ -106,17 +99,18 @@ class Findings:
         return tuple(
             FrontPoint(
                 found.genotype,
-                found.metrics["error"],
+                found.error,
                 {n: float(cost(np.array([found.genotype]))[0]) for n, cost in goal.costs.items()},
                 self._space.describe(found.genotype),
             )
-            for found in measured_front(goal, self._evaluations)
+            for found in measured_front(goal, self.measured)
         )
 
     def _predicted_front(self, goal: Goal) -> tuple[PredictedPoint, ...]:
         """The front over the whole space, by predicted error, cheapest first."""
         rng = np.random.default_rng(self._seed)
-        seeds = self.rows[goal.violation(self.rows) == 0]
+        known = self.measured.rows
+        seeds = known[goal.violation(known) == 0]
         rows, scores = evolve(
             self._space,
             goal,
@@ -128,11 +122,11 @@ class Findings:
         rows = rows[nondominated(scores)]
         rows = rows[goal.violation(rows) == 0]
         mean, std = self._predictor.predict(rows)
-        known = {name: cost(rows) for name, cost in goal.costs.items()}
-        order = np.argsort(known[goal.objectives[0]], kind="stable")
+        costs = {name: cost(rows) for name, cost in goal.costs.items()}
+        order = np.argsort(costs[goal.objectives[0]], kind="stable")
         return tuple(
             PredictedPoint(
-                {name: float(values[i]) for name, values in known.items()},
+                {name: float(values[i]) for name, values in costs.items()},
                 float(mean[i]),
                 float(std[i]),
             )
@@ -145,12 +139,13 @@ class Findings:
         The reference is the 75 % quantile of the errors and the dearest evaluated cost; subnets
         that are infeasible or were stopped early dominate nothing.
         """
-        points = np.column_stack([self.errors, goal.values(self.rows)])
-        feasible = self._complete & (goal.violation(self.rows) == 0)
+        measured = self.measured
+        points = np.column_stack([measured.losses, goal.values(measured.rows)])
+        feasible = measured.complete & (goal.violation(measured.rows) == 0)
         if not feasible.any():
             return {}, ()
         worst = points[feasible].max(axis=0)
-        worst[0] = np.quantile(self.errors[feasible], 0.75)
+        worst[0] = np.quantile(measured.losses[feasible], 0.75)
         best = np.concatenate([[0.0], points[feasible][:, 1:].min(axis=0)])
         box = float(np.prod(worst - best)) or 1.0
         growth = tuple(

@@ -27,13 +27,13 @@ def _search(plan: Plan, display: Display) -> None:
 
 
 def _export(plan: Plan, display: Display) -> Results:
-    supernet, evaluations = supernet_of(plan), archive_of(plan).evaluations()
-    if not evaluations:
+    supernet, measured = supernet_of(plan), archive_of(plan).measurements()
+    if not len(measured):
         raise RunFolderError(
             f"{plan.files.path} holds no evaluations to choose from; run `nas search` first"
         )
-    shipped = exported(plan, supernet, evaluations, display)
-    return reported(plan, supernet, evaluations, shipped)
+    shipped = exported(plan, supernet, measured, display)
+    return reported(plan, supernet, measured, shipped)
 
 
 # What can be asked for alone.
@@ -61,9 +61,9 @@ def run(
             return searched_table(recipe, files, shown)
         plan = _prepared(recipe, files, shown, searching=True)
         supernet = trained(plan, shown)
-        evaluations = searched(plan, supernet, shown).evaluations()
-        shipped = exported(plan, supernet, evaluations, shown)
-        return reported(plan, supernet, evaluations, shipped)
+        measured = searched(plan, supernet, shown).measurements()
+        shipped = exported(plan, supernet, measured, shown)
+        return reported(plan, supernet, measured, shipped)
 
 
 def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Display) -> None:

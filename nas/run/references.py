@@ -49,7 +49,7 @@ def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
         with evaluator_of(plan, supernet) as evaluate:
             ((evaluation,),) = evaluate([genotype])
         name = f"uniform {_BITS}-bit, largest"
-        found.append(Yardstick(name, plan.space.decode(genotype), evaluation.metrics["error"]))
+        found.append(Yardstick(name, plan.space.decode(genotype), evaluation.error))
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from nas.search.points import Scalar, excess, points
 from nas.search.polish import mutants
@@ -97,12 +98,10 @@ class Boshnas(Proposer):
         self._embed = GraphEmbedding(problem.space, size=16, rng=np.random.default_rng(seed))
         self._uncertain = uncertain
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: FloatArray, count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """The pool's networks nearest to where the ascent ended."""
-        found, beyond = points(self.problem, rows, losses), excess(self.problem, rows)
-        worth = Scalar(found, rng)(found, beyond)
+        rows, found = told.rows, points(self.problem, told)
+        worth = Scalar(found, rng)(found, excess(self.problem, rows))
         known = self._embed(as_genotypes(rows))
         surrogate = _Surrogate(known.shape[1], seed=int(rng.integers(1 << 31)))
         surrogate.learn(known, worth)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Problem
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer
@@ -79,9 +80,7 @@ class Differentiable(Proposer):
         ]
         self._turn = 0
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: FloatArray, count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """The distributions in turn, some steps on: first the modes, then samples."""
         found: list[IntArray] = []
         for _ in range(count):

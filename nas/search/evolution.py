@@ -119,20 +119,18 @@ class Evolution:
         """Merge the evaluations into the population and keep the best."""
         if not evaluations:
             return
-        self._ledger.record(evaluations)
-        rows = np.array([evaluation.genotype for evaluation in evaluations])
-        losses = np.array([self._ledger.losses[tuple(row)] for row in rows.tolist()])
-        F = points(self._problem, rows, losses)
-        told = Population.new(X=rows, F=F, G=excess(self._problem, rows))
+        latest = self._ledger.record(evaluations)
+        F, G = points(self._problem, latest), excess(self._problem, latest.rows)
+        told = Population.new(X=latest.rows, F=F, G=G)
         merged: Any = Population.merge(self._population, told)
-        if self._survival is None or len(self._ledger.losses) <= self._size:
+        if self._survival is None or self._ledger.answered <= self._size:
             # Anew till the first population is complete, however few are told at once.
             self._survival = self._method.survival(merged.get("F"), self._size)
         self._population = self._survival.do(
             self._pymoo_problem,
             merged,
             n_survive=self._size,
-            random_state=np.random.default_rng([self._seed, len(self._ledger.losses)]),
+            random_state=np.random.default_rng([self._seed, self._ledger.answered]),
         )
 
     def _offspring(self, rng: np.random.Generator, count: int) -> IntArray:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
 from nas.problem.goals import Goal, Measured, Problem
 from nas.search.evolution import front_ranks
@@ -112,7 +113,7 @@ class Guided:
         """Up to `count` genotypes: the first batch, then those of the largest expected gain."""
         rng = np.random.default_rng([self._seed, 1, self._ledger.seen])
         found = self._ledger.propose(self._ledger.fresh(self._initial, at_most=count))
-        if len(found) < count and len(self._ledger.losses) >= 2:
+        if len(found) < count and self._ledger.answered >= 2:
             # Small matrices: more threads only wait, and would make sums depend on their number.
             with threadpool_limits(1, user_api="blas"):
                 rows = self._choose(rng, count - len(found))
@@ -142,8 +143,6 @@ class Guided:
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Learn the evaluations, whoever proposed them."""
         self._ledger.record(evaluations)
-        for cost in self._learned.values():
-            cost.record(evaluations)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The median loss as predicted at the last ask, and its standard deviation downwards."""
@@ -151,15 +150,15 @@ class Guided:
 
     def _choose(self, rng: np.random.Generator, count: int) -> IntArray:
         """Up to `count` unseen rows, one after the other by expected gain."""
-        rows, losses = self._ledger.told()
-        self._warp = Warp(losses)
-        self._predictor.fit(rows, self._warp(losses))
+        told = self._ledger.told()
+        self._warp = Warp(told.losses)
+        self._predictor.fit(told.rows, self._warp(told.losses))
         for cost in self._learned.values():
-            cost.fit()
-        pool = self._candidates(rng, rows, losses)
+            cost.fit(told)
+        pool = self._candidates(rng, told)
         if not len(pool):
             return pool
-        views = self._views(rows, losses)
+        views = self._views(told)
         mean, spread = self._predictor.predict(pool)
         short = [
             np.argsort(-self._total(views, pool, (mean, share * spread)), kind="stable")[
@@ -187,17 +186,17 @@ class Guided:
                 view.add(pool[[best]], medians[[best]])
         return pool[chosen]
 
-    def _views(self, rows: IntArray, losses: FloatArray) -> list[View]:
+    def _views(self, told: Measurements) -> list[View]:
         """Every goal's front as of now, pending evaluations counted as predicted."""
         ceiling = float(np.quantile(self.predict(self._typical)[0], self._settings.ceiling))
-        views = [View.of(goal, rows, losses, ceiling) for goal in self._problem.goals]
+        views = [View.of(goal, told, ceiling) for goal in self._problem.goals]
         if pending := self._ledger.pending:
             waiting = np.array(pending)
             for view in views:
                 view.add(waiting, self.predict(waiting)[0])
         return views
 
-    def _candidates(self, rng: np.random.Generator, rows: IntArray, losses: FloatArray) -> IntArray:
+    def _candidates(self, rng: np.random.Generator, told: Measurements) -> IntArray:
         """Unseen rows worth a closer look: all of a small space, else those found by evolution."""
         if self._all is not None:
             return self._unseen(self._all)
@@ -205,7 +204,8 @@ class Guided:
         effort = replace(whole, generations=max(4, whole.generations // len(goals)))
         found: list[IntArray] = []
         for goal in goals:
-            front = rows[nondominated(np.column_stack([losses, goal.values(rows)]))]
+            known = np.column_stack([told.losses, goal.values(told.rows)])
+            front = told.rows[nondominated(known)]
             near = mutants(front, self._space)
             carried = self._carried.get(goal.name, front[:0])
             seeds = np.concatenate([front, carried, near[rng.permutation(len(near))]])
@@ -253,12 +253,12 @@ class View:
     landscape: Landscape
 
     @classmethod
-    def of(cls, goal: Goal, rows: IntArray, losses: FloatArray, ceiling: float) -> View:
-        """The front of the told `rows`, those within the goal's limits."""
-        within = goal.violation(rows) == 0
-        box = bounding_box(goal.values(rows[within]), losses[within], ceiling)
+    def of(cls, goal: Goal, told: Measurements, ceiling: float) -> View:
+        """The front of what was told, as far as it is within the goal's limits."""
+        within = told[goal.violation(told.rows) == 0]
+        box = bounding_box(goal.values(within.rows), within.losses, ceiling)
         view = cls(goal, landscape(box))
-        view.add(rows, losses)
+        view.add(told.rows, told.losses)
         return view
 
     def gains(self, rows: IntArray, expected: FloatArray) -> FloatArray:

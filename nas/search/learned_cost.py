@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Measured
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.predictor import Predictor
-from search_spaces.space import Genotype, IntArray, SearchSpace
+from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 
@@ -37,32 +36,23 @@ class LearnedCost:
         self._space = space
         self._metric = metric
         self._predictor = predictor or GaussianProcess(OneHot(space))
-        self._told: dict[Genotype, float] = {}
         self._fitted = 0
         draws = np.random.default_rng(0).integers(1, 1 << 62, size=len(space.choices))
         self._key = draws | 1  # rows are told apart by a 62-bit hash
 
-    def record(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note what was measured; raises `ValueError` where the cost is missing or infinite."""
-        for evaluation in evaluations:
-            cost = float(evaluation.metrics.get(self._metric, math.nan))
-            if not math.isfinite(cost):
-                raise ValueError(
-                    f"cost {self._metric!r} is to be learned, but the evaluation of "
-                    f"{evaluation.genotype} gives {evaluation.metrics.get(self._metric)}; let the "
-                    "evaluator measure it, or give the goal a cost that can be computed"
-                )
-            self._told[evaluation.genotype] = cost
+    def fit(self, told: Measurements) -> None:
+        """Learn from everything told; nothing to do where nothing is new.
 
-    def fit(self) -> None:
-        """Learn from everything recorded; nothing to do where nothing is new."""
-        if self._fitted < len(self._told):
-            rows, costs = np.array(list(self._told)), np.array(list(self._told.values()))
-            self._predictor.fit(rows, costs)
-            hashes = rows @ self._key
+        Raises:
+            ValueError: An evaluation lacks the cost.
+        """
+        if self._fitted < len(told):
+            costs = told.metric(self._metric)
+            self._predictor.fit(told.rows, costs)
+            hashes = told.rows @ self._key
             order = np.argsort(hashes)
             self._hashes, self._costs = hashes[order], costs[order]
-            self._fitted = len(self._told)
+            self._fitted = len(told)
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
         """The cost of `(n, choices)` genotypes as `(n,)`, never negative."""

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 
 class Ledger:
-    """Every genotype seen, and the losses told, in the order of arrival.
+    """Every genotype seen, and the evaluations told, in the order of arrival.
 
     Args:
-        space: The space that genotypes must be of.
+        space: The space of the genotypes.
         metric: The name of the loss in `Evaluation.metrics`.
     """
 
     def __init__(self, space: SearchSpace, metric: str) -> None:
         self.space = space
         self.metric = metric
-        self.losses: dict[Genotype, float] = {}
+        self._told: dict[Genotype, Evaluation] = {}
         self._proposed: dict[Genotype, None] = {}
+        self._measurements: Measurements | None = None
 
     @property
     def seen(self) -> int:
@@ -32,14 +30,20 @@ class Ledger:
         return len(self._proposed)
 
     @property
+    def answered(self) -> int:
+        """How many genotypes were told."""
+        return len(self._told)
+
+    @property
     def pending(self) -> list[Genotype]:
         """What was proposed and not told yet, in the order of proposal."""
-        return [genotype for genotype in self._proposed if genotype not in self.losses]
+        return [genotype for genotype in self._proposed if genotype not in self._told]
 
-    def told(self) -> tuple[IntArray, NDArray[np.float64]]:
-        """The told genotypes `(n, choices)` and their losses `(n,)`."""
-        rows = np.array(list(self.losses), dtype=np.int64).reshape(-1, len(self.space.choices))
-        return rows, np.array(list(self.losses.values()))
+    def told(self) -> Measurements:
+        """Everything told, made once until more is told."""
+        if self._measurements is None:
+            self._measurements = self._arrays([*self._told.values()])
+        return self._measurements
 
     def fresh(self, rows: IntArray, *, at_most: int | None = None) -> list[Genotype]:
         """The distinct genotypes of `rows` not seen before, in their order."""
@@ -51,28 +55,18 @@ class Ledger:
         self._proposed.update(dict.fromkeys(genotypes))
         return list(genotypes)
 
-    def record(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note what was measured; a genotype that was never proposed is welcome (a warm start)."""
-        for evaluation in evaluations:
-            genotype = self.space.validate(evaluation.genotype)
-            if self.space.canonical(genotype) != genotype:
-                raise ValueError(
-                    f"evaluation of {genotype} is not in canonical form, which is "
-                    f"{self.space.canonical(genotype)}; evaluate canonical genotypes only"
-                )
-            self._proposed[genotype] = None
-            self.losses[genotype] = self._loss(evaluation)
+    def record(self, evaluations: Sequence[Evaluation]) -> Measurements:
+        """Note what was measured and give it as arrays; what was never proposed is welcome.
 
-    def _loss(self, evaluation: Evaluation) -> float:
-        if self.metric not in evaluation.metrics:
-            raise ValueError(
-                f"the search minimises {self.metric!r}, but the evaluation of "
-                f"{evaluation.genotype} has the metrics {sorted(evaluation.metrics)}"
-            )
-        loss = float(evaluation.metrics[self.metric])
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"{self.metric!r} of {evaluation.genotype} is {loss}; "
-                "a search needs finite losses, so give diverged networks the worst finite one"
-            )
-        return loss
+        Raises:
+            ValueError: An evaluation lacks the metric.
+        """
+        latest = self._arrays(evaluations)
+        told = {evaluation.genotype: evaluation for evaluation in evaluations}
+        self._told.update(told)
+        self._proposed.update(dict.fromkeys(told))
+        self._measurements = None
+        return latest
+
+    def _arrays(self, evaluations: Sequence[Evaluation]) -> Measurements:
+        return Measurements.of(evaluations, self.space, metric=self.metric)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Problem
 from nas.search.inner import Effort, evolve, survivors
 from nas.search.points import points
@@ -41,15 +42,13 @@ class Linas(Proposer):
         self._features = OneHot(problem.space)  # of which theirs is the one-hot part alone
         self._waiting = np.empty((0, len(problem.space.choices)), dtype=np.int64)
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: FloatArray, count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """What is left of the round's last population; a new round where nothing is."""
         left = np.array(self._ledger.fresh(self._waiting), dtype=np.int64)
         if len(left):
             return left
-        measured = points(self.problem, rows, losses)
-        models = [self._model(rows, column) for column in measured.T]
+        rows = told.rows
+        models = [self._model(rows, column) for column in points(self.problem, told).T]
         goal = Goal(
             "predicted",
             {str(number): model for number, model in enumerate(models[1:])},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
 from nas.problem.goals import Problem
 from nas.search.points import excess, points
@@ -28,12 +28,10 @@ class LocalSearch(Proposer):
     def __init__(self, problem: Problem, *, seed: int, initial: int = 10) -> None:
         super().__init__(problem, seed=seed, initial=initial)
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: NDArray[np.float64], count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """Neighbours of the front, those of one member after the other."""
-        within = (excess(self.problem, rows) == 0).any(axis=1)
-        rows, losses = (rows[within], losses[within]) if within.any() else (rows, losses)
-        front = rows[nondominated(points(self.problem, rows, losses))]
+        within = (excess(self.problem, told.rows) == 0).any(axis=1)
+        told = told[within] if within.any() else told
+        front = told.rows[nondominated(points(self.problem, told))]
         near = mutants(front, self.space)
         return near[rng.permutation(len(near))]

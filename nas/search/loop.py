@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from nas.archive.archive import Archive
-from nas.archive.trials import OBJECTIVE
 from nas.evaluation.evaluation import Evaluation as Evaluation  # what `Progress` is given
 from nas.evaluation.evaluation import EvaluationError, Evaluator
 from nas.search.searcher import Searcher
@@ -46,10 +44,11 @@ def search(
             and once for all new evaluations that arrived together.
 
     Returns:
-        The evaluations in the order in which they were proposed.
+        The evaluations as the archive recorded them, in the order in which they were proposed.
 
     Raises:
         EvaluationError: An evaluation failed or is not finite; nothing of it is archived.
+        ArchiveError: The searcher proposed a genotype that is not a canonical one of the space.
     """
     if budget < 1 or batch < 1:
         raise ValueError(f"a search needs a budget and a batch of at least 1, not {budget, batch}")
@@ -80,8 +79,7 @@ def _answered(
     while missing:
         mine = archive.reserve(missing)
         for arrived in _measured(mine, evaluate, pending=set(mine)) if mine else ():
-            archive.append(*arrived)
-            yield arrived
+            yield archive.append(*arrived)
         left = [genotype for genotype in missing if genotype not in mine]
         others = [known for genotype in left if (known := archive.get(genotype)) is not None]
         if others:
@@ -149,8 +147,8 @@ def search_asynchronously(
     with archive.reserving():
         while True:
             for arrived in _measured(proposals, evaluate, pending=proposals.pending):
-                archive.append(*arrived)
-                progress(len(archive) - known, budget, arrived)
+                recorded = archive.append(*arrived)
+                progress(len(archive) - known, budget, recorded)
             if proposals.failure is not None:
                 raise proposals.failure
             if not proposals.others or len(archive) >= known + budget:
@@ -229,20 +227,23 @@ def _proposed(searcher: Searcher, count: int, seen: Container[Genotype]) -> list
 def _measured(
     genotypes: Iterable[Genotype], evaluate: Evaluator, *, pending: set[Genotype]
 ) -> Iterator[list[Evaluation]]:
-    """One sound evaluation per genotype, as they arrive; what arrived is not `pending` any more."""
+    """One evaluation per genotype, as they arrive; what arrived is not `pending` any more."""
     for arrived in _guarded(evaluate, genotypes, pending):
-        sound, unsound = [], []
+        asked: list[Evaluation] = []
+        others: list[Genotype] = []
         for evaluation in arrived:
-            problem = _problem(evaluation, pending)
-            if problem is None:
+            if evaluation.genotype in pending:
                 pending.remove(evaluation.genotype)
-                sound.append(evaluation)
+                asked.append(evaluation)
             else:
-                unsound.append(problem)
-        if sound:
-            yield sound
-        if unsound:
-            raise EvaluationError(unsound[0])
+                others.append(evaluation.genotype)
+        if asked:
+            yield asked
+        if others:
+            raise EvaluationError(
+                f"the evaluator answered with {others[0]}, which it was not asked for or has "
+                "answered before; it must give one evaluation per genotype"
+            )
     if pending:
         raise EvaluationError(
             f"the evaluator ended without answering for {_named(pending)}; it must give one "
@@ -263,28 +264,6 @@ def _guarded(
             f"evaluating {_named(pending)} failed: {type(error).__name__}: {error}; what was "
             "evaluated before is archived, so search again when the cause is gone"
         ) from error
-
-
-def _problem(evaluation: Evaluation, pending: Container[Genotype]) -> str | None:
-    """Why an evaluation cannot be archived, or `None`."""
-    genotype, metrics = evaluation.genotype, evaluation.metrics
-    if genotype not in pending:
-        return (
-            f"the evaluator answered with {genotype}, which it was not asked for or has answered "
-            "before; it must give one evaluation per genotype"
-        )
-    broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
-    if broken:
-        return (
-            f"evaluating genotype {genotype} gave {broken}; check the supernet's training for "
-            "divergence (a lower learning rate helps) and the validation data"
-        )
-    if OBJECTIVE not in metrics:
-        return (
-            f"evaluating genotype {genotype} gave the metrics {sorted(metrics)}; an evaluator must "
-            f"give {OBJECTIVE!r}"
-        )
-    return None
 
 
 def _named(pending: Iterable[Genotype]) -> str:

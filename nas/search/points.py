@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from search_spaces.space import IntArray
 
@@ -13,10 +14,10 @@ FloatArray = NDArray[np.float64]
 UNREACHABLE = 1e12
 
 
-def points(problem: Problem, rows: IntArray, losses: FloatArray) -> FloatArray:
+def points(problem: Problem, measured: Measurements) -> FloatArray:
     """`(n, 1 + cost objectives of all goals)`; what a device cannot run costs `UNREACHABLE`."""
-    costs = [goal.values(rows) for goal in problem.goals]
-    return np.minimum(np.column_stack([losses, *costs]), UNREACHABLE)
+    costs = [goal.values(measured.rows) for goal in problem.goals]
+    return np.minimum(np.column_stack([measured.losses, *costs]), UNREACHABLE)
 
 
 def excess(problem: Problem, rows: IntArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from nas.search.points import Scalar, excess, points
 from nas.search.proposer import Proposer
@@ -45,18 +46,17 @@ class PolicyGradient(Proposer):
         self._options = np.arange(int(self.space.counts.max(initial=1)))
         self._allowed = self._options < self.space.counts[:, None]
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: FloatArray, count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """Samples of the policies in turn."""
-        trained = [self._trained(number, rows, losses) for number in range(self._policies)]
+        trained = [self._trained(number, told) for number in range(self._policies)]
         turns = (self._ledger.seen + np.arange(_TRIES * count)) % self._policies
         drawn = np.stack([self._sample(trained[turn], rng) for turn in turns])
         return self.space.canonical_array(drawn)
 
-    def _trained(self, number: int, rows: IntArray, losses: FloatArray) -> FloatArray:
+    def _trained(self, number: int, told: Measurements) -> FloatArray:
         """The policy `(choices, options)` after the evaluations that were its own."""
-        found, beyond = points(self.problem, rows, losses), excess(self.problem, rows)
+        rows, found = told.rows, points(self.problem, told)
+        beyond = excess(self.problem, rows)
         weights = np.random.default_rng([self._seed, number])
         reward = -Scalar(found, weights)(found, beyond)
         baseline = float(np.mean(reward[: self._initial]))

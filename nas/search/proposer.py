@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
 from nas.search.random import draw_unseen
@@ -35,18 +35,22 @@ class Proposer(ABC):
         self._initial = initial
 
     @abstractmethod
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: NDArray[np.float64], count: int
-    ) -> IntArray:
-        """Canonical rows worth evaluating, best first, given what was told (two rows at least)."""
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
+        """Canonical rows worth evaluating, best first.
+
+        Args:
+            rng: Drives every draw.
+            told: Everything told so far, two evaluations at least, in the order of arrival.
+            count: How many are wanted.
+        """
 
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` genotypes; fewer only where the space is exhausted."""
         rng = np.random.default_rng([self._seed, self._ledger.seen])
         first = max(0, min(count, self._initial - self._ledger.seen))
         found = self._ledger.propose(draw_unseen(self._ledger, rng, first))
-        if len(found) < count and len(self._ledger.losses) >= 2:
-            rows = self.ideas(rng, *self._ledger.told(), count - len(found))
+        if len(found) < count and self._ledger.answered >= 2:
+            rows = self.ideas(rng, self._ledger.told(), count=count - len(found))
             fresh = self._ledger.fresh(rows, at_most=count - len(found))
             found += self._ledger.propose(fresh)
         return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from nas.search.points import Scalar, excess, points
 from nas.search.proposer import Proposer
@@ -30,12 +30,10 @@ class RegularizedEvolution(Proposer):
         self._population = population
         self._sample = sample
 
-    def ideas(
-        self, rng: np.random.Generator, rows: IntArray, losses: NDArray[np.float64], count: int
-    ) -> IntArray:
+    def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """Children of tournament winners among the youngest."""
-        rows, losses = rows[-self._population :], losses[-self._population :]
-        found, beyond = points(self.problem, rows, losses), excess(self.problem, rows)
+        told = told[-self._population :]
+        rows, found, beyond = told.rows, points(self.problem, told), excess(self.problem, told.rows)
         parents = np.empty((_TRIES * count, rows.shape[1]), dtype=np.int64)
         for child in range(len(parents)):
             entrants = rng.choice(len(rows), size=min(self._sample, len(rows)), replace=False)

@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
 from nas.search.points import excess, points
@@ -61,6 +62,7 @@ class OptunaSearch:
             made.name: IntDistribution(0, len(made.options) - 1) for made in self._space.choices
         }
         self._asked: dict[Genotype, int] = {}
+        self._values: dict[Genotype, list[float]] = {}
 
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` genotypes; fewer only where the space is exhausted."""
@@ -74,8 +76,8 @@ class OptunaSearch:
             if self._ledger.fresh(np.array([genotype])):
                 self._asked[genotype] = trial.number
                 found += self._ledger.propose([genotype])
-            elif genotype in self._ledger.losses:
-                self._study.tell(trial, self._values(genotype))
+            elif genotype in self._values:
+                self._study.tell(trial, self._values[genotype])
             else:  # still being evaluated
                 self._study.tell(trial, state=TrialState.FAIL)
         rng = np.random.default_rng([self._seed, self._ledger.seen])
@@ -83,25 +85,24 @@ class OptunaSearch:
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Hand the evaluations to the sampler, whoever proposed them."""
-        known = set(self._ledger.losses)
-        self._ledger.record(evaluations)
-        for evaluation in evaluations:
-            genotype = evaluation.genotype
+        told = self._ledger.record(evaluations)
+        for place, evaluation in enumerate(evaluations):
+            genotype, known = evaluation.genotype, evaluation.genotype in self._values
+            self._values[genotype] = self._valued(told[place : place + 1])
             if genotype in self._asked:
-                self._study.tell(self._asked.pop(genotype), self._values(genotype))
-            elif genotype not in known:
+                self._study.tell(self._asked.pop(genotype), self._values[genotype])
+            elif not known:
                 named = zip(self._space.choices, genotype, strict=True)
                 self._study.add_trial(
                     optuna.trial.create_trial(
                         params={made.name: pick for made, pick in named},
                         distributions=self._kinds,
-                        values=self._values(genotype),
+                        values=self._values[genotype],
                     )
                 )
 
-    def _values(self, genotype: Genotype) -> list[float]:
-        row = np.array([genotype])
-        losses = np.array([self._ledger.losses[genotype]])
-        found = points(self._problem, row, losses)[0]
-        beyond = float(excess(self._problem, row).min())
+    def _valued(self, one: Measurements) -> list[float]:
+        """The objectives of one network, higher by its excess where it is beyond the limits."""
+        (found,) = points(self._problem, one)
+        beyond = float(excess(self._problem, one.rows).min())
         return [float(value) * (1 + beyond) for value in found]

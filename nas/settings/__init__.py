@@ -1,1 +1,1 @@
-"""Settings that people write: TOML files, what is wrong with them in words, what leads outside."""
+"""Settings that users write: reading TOML files, explaining their faults, finding outside paths."""

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in words: the key as a user writes it, what it holds, may hold."""
+"""Explanations of faults in a recipe: the key as a user writes it, its value, allowed values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ Schema = Mapping[str, Any]
 
 
 def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """One line per problem that `model` has with what it was given."""
+    """One line per fault that pydantic has found.
+
+    Args:
+        error: The error of pydantic.
+        model: The model that refused the content.
+    """
     whole = model.model_json_schema()
     for problem in error.errors():
         steps, section = _place(problem["loc"], whole)
@@ -59,10 +64,10 @@ def _known(name: str, section: Schema) -> str:
 
 
 def _place(loc: tuple[int | str, ...], whole: Schema) -> tuple[list[str], Schema]:
-    """The steps to a key as a user writes them, and the schema of the section that it is in.
+    """The steps to a key as a user writes them, and the schema of the section with that key.
 
-    pydantic puts the kind of a task and the family of a space among the steps; a recipe does not.
-    For a key that names such a section itself, the section's alternatives are given.
+    Pydantic adds the kind of a task and the family of a space to the steps; these are removed. If
+    the key is such a section itself, the schema is that of the alternatives of the section.
     """
     steps: list[str] = []
     section, here = whole, whole
@@ -78,6 +83,6 @@ def _place(loc: tuple[int | str, ...], whole: Schema) -> tuple[list[str], Schema
 
 
 def _resolved(schema: Schema, whole: Schema) -> Schema:
-    """The definition that a schema refers to, or itself."""
+    """The definition to which a schema refers, or the schema itself if it refers to none."""
     name = schema.get("$ref", "").rpartition("/")[2]
     return whole["$defs"][name] if name else schema

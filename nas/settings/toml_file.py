@@ -1,4 +1,4 @@
-"""Recipe files: reading them, changing single keys, checking them against what is allowed."""
+"""Recipe files: reading, changing single keys, and checking against the allowed keys and values."""
 
 from __future__ import annotations
 
@@ -22,25 +22,42 @@ from search_spaces.documents import (
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be run; the message names file, key, value and what is allowed."""
+    """The error for a recipe that cannot be run.
+
+    Its message names the file, the key, the value and what is allowed.
+    """
 
 
 Whole = TypeVar("Whole", bound=BaseModel)
 
 
 def named_toml(path: Path, what: str) -> dict[str, Any]:
-    """What the TOML file at `path` holds, named after it; raises `UnreadableFile`."""
+    """The content of a TOML file, whose key `name` is by default the name of the file.
+
+    Args:
+        path: The file.
+        what: The kind of the file, for errors.
+
+    Raises:
+        UnreadableFile: If the file cannot be read or is no TOML.
+    """
     content = read_toml(path, what=what, remedy="docs/formats.md shows one")
     content.setdefault("name", path.stem)
     return content
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What the TOML file at `path` holds, named after it, with `key.path=value` overrides applied.
+    """The content of a recipe file with overrides applied.
+
+    The key `name` is by default the name of the file.
+
+    Args:
+        path: The file.
+        overrides: Texts such as `search.budget=400`.
 
     Raises:
-        UnreadableFile: The file cannot be read, or is no TOML.
-        RecipeError: An override has no place in it.
+        UnreadableFile: If the file cannot be read or is no TOML.
+        RecipeError: If an override cannot be applied.
     """
     content = named_toml(path, "recipe")
     for override in overrides:
@@ -49,7 +66,16 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def validated(kind: type[Whole], content: Mapping[str, Any], *, source: str) -> Whole:
-    """The recipe of this kind that `content` holds; `source` names it in errors."""
+    """The recipe of a kind with this content.
+
+    Args:
+        kind: The class of the recipe.
+        content: The content of its file.
+        source: The name of the file, for errors.
+
+    Raises:
+        RecipeError: If a key or value is not allowed; lists every problem.
+    """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -58,7 +84,11 @@ def validated(kind: type[Whole], content: Mapping[str, Any], *, source: str) -> 
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set what `KEY=VALUE` says in the content of a recipe; `RecipeError` if it cannot be."""
+    """Set a key in the content of a recipe, as a text `KEY=VALUE` says.
+
+    Raises:
+        RecipeError: If the text has another form, or the key leads through a plain value.
+    """
     key, separator, text = override.partition("=")
     steps = key.strip().split(".")
     if not separator or not all(steps) or len(steps) > MOST_DEPTH:
@@ -78,7 +108,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def _value(text: str, override: str) -> Any:
-    """A TOML value, or the text itself where it is none."""
+    """The TOML value of a text, or the text itself if it is no TOML value."""
     try:
         source = Source(f"--set {shortened(override)}", "give another value")
         return parse_toml(f"value = {text}", source)["value"]
@@ -89,7 +119,11 @@ def _value(text: str, override: str) -> Any:
 
 
 def _index(place: dict[str, Any] | list[Any], step: str, key: str) -> Any:
-    """What `step` is called in `place`: a key, or a number from 0 where there is a list."""
+    """The key of a dictionary or the index of a list that `step` means.
+
+    Raises:
+        RecipeError: If the list has no such index.
+    """
     if isinstance(place, dict):
         return step
     if not (step.isascii() and step.isdecimal() and int(step) < len(place)):

@@ -1,6 +1,7 @@
-"""Tables of networks that others trained and measured, searched like any space.
+"""Tabular benchmarks: tables of networks that others have measured, searched like any space.
 
-Read `description.py` first, then `rows.py` and `table.py`; `published.py` knows published ones.
+Read `description.py` first, then `columns.py`, `networks.py` and `benchmark.py`. Published tables
+are in `published.py`.
 """
 
 from nas.tabular.benchmark import TableEvaluator, Tabular, load_table

@@ -1,4 +1,4 @@
-"""A table of networks as a search problem: a space, an evaluator, and costs of every device."""
+"""A table of networks as a search problem: a space, an evaluator, and the costs of each device."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _LARGEST_GRID = 1 << 22
 
 
 class TableFigure(Protocol):
-    """The loss or a cost of any network of a table."""
+    """A function for the loss or a cost of any network of a table."""
 
     @property
     def note(self) -> str:
-        """Where figures that the table does not have come from; empty where it has them all."""
+        """The origin of figures that the table lacks, in words; empty where it lacks none."""
         ...
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
@@ -38,11 +38,11 @@ class TableFigure(Protocol):
 
 
 class Places:
-    """Which row of a table a network has.
+    """An index from genotypes to rows of a table.
 
     Args:
-        rows: The table's distinct genotypes, `(n, choices)`, in lexicographic order.
-        counts: The number of options of each choice.
+        rows: The distinct genotypes of the table, `(n, choices)`, in lexicographic order.
+        counts: The number of options of each choice, `(choices,)`.
     """
 
     def __init__(self, rows: IntArray, counts: NDArray[np.int64]) -> None:
@@ -55,7 +55,7 @@ class Places:
             self._keys = _bytes(rows)
 
     def __call__(self, genotypes: IntArray) -> NDArray[np.int64]:
-        """The row of each genotype, -1 where it has none, `(n,)`."""
+        """The number of the row of each genotype, `(n,)`; -1 for a genotype without a row."""
         if self._grid is not None:
             return self._grid[self._flat(genotypes)]
         assert self._keys is not None
@@ -68,19 +68,19 @@ class Places:
 
 
 def _bytes(rows: IntArray) -> NDArray[np.bytes_]:
-    """Each row as one text of bytes that sorts as the row does."""
+    """Each row as one byte string; byte strings sort as the rows do."""
     packed = np.ascontiguousarray(rows, dtype=">u2")
     return packed.view(f"S{2 * rows.shape[1]}").ravel()
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A figure as a table has it, with a surrogate for the networks that it lacks.
+    """A loss or cost from a column of a table, with a surrogate for networks without a figure.
 
     Attributes:
-        places: Which row a network has.
+        places: The index from genotypes to rows.
         values: The figure of every row, `(rows,)`; NaN where it is not known.
-        surrogate: Answers for unknown ones; without it they are an error.
+        surrogate: A predictor of unknown figures; without one, an unknown figure is an error.
     """
 
     places: Places
@@ -89,13 +89,17 @@ class Column:
 
     @property
     def note(self) -> str:
-        """What the surrogate is and how good."""
+        """The kind and the quality of the surrogate, in words; empty without a surrogate."""
         if self.surrogate is None:
             return ""
         return f"that of networks without one in the table is {self.surrogate.note}"
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The figure of canonical genotypes `(n, choices)`, as `(n,)`."""
+        """The figure of canonical genotypes `(n, choices)`, as `(n,)`.
+
+        Raises:
+            TableError: If a figure is not known and there is no surrogate.
+        """
         place = self.places(genotypes)
         found = np.where(place < 0, np.nan, self.values[place])
         unknown = np.isnan(found)
@@ -108,17 +112,17 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Tabular:
-    """Networks that others trained and measured, to be searched like any space.
+    """A table of networks that others have trained and measured, as a search problem.
 
     Attributes:
-        name: What it is called.
-        space: The space.
-        loss: The loss of any of its networks.
-        devices: Device -> cost name -> that cost of any of its networks.
-        rows: How many networks the table has a row of; 0 where a formula gives every figure.
+        name: The name of the table.
+        space: The space of the networks.
+        loss: The loss of any network of the space.
+        devices: Device -> name of a cost -> that cost of any network of the space.
+        rows: The number of networks that have a row; 0 where a formula gives every figure.
         exhaustive: Whether every network of the space has a row with all figures.
-        source: Where the figures come from.
-        repeats: How many rows were averaged into another one of the same network.
+        source: The origin of the figures, in words.
+        repeats: The number of rows that repeated a network and were averaged into its first row.
     """
 
     name: str
@@ -136,10 +140,16 @@ class Tabular:
         objectives: Sequence[str] = (),
         limits: Mapping[str, float] | None = None,
     ) -> Goal:
-        """The front of a device: the loss against `objectives`, else against its first cost.
+        """The goal for a device: small loss and small costs.
+
+        Args:
+            device: The device.
+            objectives: Names of the costs to minimise beside the loss; the first cost of the
+                device where left out.
+            limits: Name of a cost -> its upper limit.
 
         Raises:
-            TableError: There is no such device, or no such cost of it.
+            TableError: If the table has no such device, or the device no such cost.
         """
         if device not in self.devices:
             raise TableError(
@@ -155,20 +165,23 @@ class Tabular:
         return Goal(device, costs, tuple(objectives) or (next(iter(costs)),), limits or {})
 
     def problem(self, devices: Sequence[str] = ()) -> Problem:
-        """The fronts of these devices, else of all."""
+        """The search problem with one goal per device; for all devices where none is named."""
         return Problem(self.space, tuple(self.goal(name) for name in devices or self.devices))
 
     def evaluator(self, *, seed: int = 0) -> TableEvaluator:
-        """Looks networks up instead of measuring them."""
+        """An evaluator that looks networks up in the table instead of measuring them."""
         return TableEvaluator(self, seed=seed)
 
 
 class TableEvaluator:
-    """Gives a table's loss as `error`, and every device's costs as `DEVICE.COST`.
+    """An evaluator that looks up networks in a table.
+
+    The metrics of an evaluation are the loss, as `error`, and the costs of each device, as
+    `DEVICE.COST`.
 
     Args:
         table: The table.
-        seed: The run's, noted in every evaluation.
+        seed: The seed of the run, which every evaluation records.
     """
 
     def __init__(self, table: Tabular, *, seed: int = 0) -> None:
@@ -176,7 +189,7 @@ class TableEvaluator:
         self._seed = seed
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
-        """One evaluation per genotype, in their order, each when it is asked for."""
+        """One evaluation per genotype, in the given order, made when the caller takes it."""
         table = self._table
         for genotype in genotypes:
             row = np.array([table.space.validate(genotype)])
@@ -187,7 +200,7 @@ class TableEvaluator:
             yield [Evaluation(genotype, metrics, self._seed, 0.0, f"table {table.name}")]
 
     def factory(self) -> EvaluatorFactory:
-        """Builds this evaluator in another process."""
+        """A factory that builds this evaluator in another process."""
         return EvaluatorFactory(partial(_rebuilt, table=self._table, seed=self._seed), {})
 
 
@@ -200,10 +213,10 @@ def load_table(path: Path, *, data: Path | None = None) -> Tabular:
 
     Args:
         path: The description.
-        data: The folder that its files are in; its own by default.
+        data: The folder of the table's files; by default the folder of the description.
 
     Raises:
-        TableError: The description or the table cannot be used; the message says why.
+        TableError: If the description or the table cannot be used; says why.
     """
     description = read_description(path)
     folder = data or path.parent

@@ -1,4 +1,4 @@
-"""Reading a table's files: CSV, compressed or not, and Parquet, joined on a column."""
+"""Reading of a table's files, CSV (also gzip) and Parquet, joined on a column."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ Columns = dict[str, list[Cell]]
 
 MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000
-_CELL_BYTES = 64  # of a short text or a number and its place in a list
+_CELL_BYTES = 64  # memory of a short text or a number, with its entry in a list
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 def read_files(paths: Sequence[Path], join: str | None) -> Columns:
-    """The columns of all files, of the rows whose entry in column `join` every file has.
+    """The columns of all files together: name -> cells.
+
+    A row is kept if every file has its entry of the column `join`.
+
+    Args:
+        paths: The files.
+        join: The column that all files have in common, needed for several files.
 
     Raises:
-        TableError: A file cannot be read, has no rows or ragged ones, lacks the column that joins
-            them or repeats an entry of it, or two files have another column in common.
+        TableError: If a file cannot be read, has no rows or rows of unequal length, lacks the
+            column `join` or repeats an entry in it, or two files have another column in common.
     """
     first, *others = [(path, _read(path)) for path in paths]
     columns = first[1]
@@ -132,9 +138,9 @@ def _joined(columns: Columns, more: Columns, join: str, path: Path) -> Columns:
 
 
 def plain(cell: Cell) -> Cell:
-    """A cell as the same thing in whatever file: a number, true or false, a text, or nothing.
+    """A cell as a number, a boolean, a text or None, whatever the format of the file.
 
-    Whole numbers are `int`; an empty text and NaN are nothing.
+    Whole numbers become `int`; an empty text and NaN become None.
     """
     if isinstance(cell, str):
         return _meant(cell.strip())

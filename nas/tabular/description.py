@@ -1,4 +1,4 @@
-"""What a table's columns mean: a TOML file beside it, checked before the table is read."""
+"""Descriptions of tables: TOML files that say what each column means, checked before reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ ERROR = "error"
 
 
 class TableError(ValueError):
-    """A table that cannot be searched; the message names file, column or row and the remedy."""
+    """The error for a table that cannot be searched.
+
+    Its message names the file, column or row, and the remedy.
+    """
 
 
 class _Section(BaseModel):
@@ -28,10 +31,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Metric(_Section):
-    """A column of figures, and what becomes of each.
+    """A column of figures, and how each figure x becomes a loss or a cost.
 
-    Divided by `unit`, it counts as it is with `reading = "as-is"`, as what it leaves of 100 with
-    `"accuracy"`, and as its inverse with `"rate"`.
+    Attributes:
+        column: The name of the column.
+        reading: `"as-is"`: x / unit. `"accuracy"`: 100 - x / unit, in percent. `"rate"`: unit / x.
+        unit: The number by which figures are divided.
     """
 
     column: str
@@ -47,18 +52,19 @@ TableFigure = Annotated[Metric, BeforeValidator(_column)]
 
 
 class ChoiceSection(_Section):
-    """A column whose entry is a decision."""
+    """One choice of the networks, and the column that holds the picked options."""
 
     column: str | None = None
-    """Without it, the column is called like the choice."""
+    """The name of the column; that of the choice where left out."""
     character: Annotated[int, Field(ge=0)] | None = None
-    """Which character of the column's text it is, from 0; the whole entry without it."""
+    """The position, from 0, of the character of the cell that is the pick; the whole cell where
+    left out."""
     options: tuple[Option, ...] | None = None
-    """Without it, what the column holds: numbers ascending, then texts."""
+    """The options; where left out, the distinct cells: numbers ascending, then texts."""
     when: Mapping[str, tuple[Option, ...]] = {}
-    """An earlier choice -> its options under which this one matters."""
+    """Name of an earlier choice -> the options of it under which this choice is open."""
     edge: tuple[int, int] | None = None
-    """The nodes of a cell that it connects; node 0 is the input, every other one a sum."""
+    """The nodes of a cell that the choice connects; node 0 is the input, all others are sums."""
     cut: tuple[Option, ...] = ()
     """The options of an edge that connect nothing."""
 
@@ -71,24 +77,24 @@ Decided = Annotated[ChoiceSection, BeforeValidator(_options)]
 
 
 class Description(_Section):
-    """A table of networks: which columns are decisions, which the loss, which costs."""
+    """A description of a table: which columns are choices, which is the loss, which are costs."""
 
     name: Name
     files: Annotated[tuple[Path, ...], Field(min_length=1)]
     join: str | None = None
-    """The column that says which rows of several files belong together."""
+    """The column whose equal entries join rows of several files."""
     source: str = ""
     choices: Annotated[Mapping[str, Decided], Field(min_length=1)]
     loss: TableFigure
     costs: Mapping[str, TableFigure] = {}
     """Costs that are the same on every device."""
     devices: Mapping[Name, Mapping[str, TableFigure]] = {}
-    """Costs by device; without any, there is one called like the table."""
+    """Costs by device; where left out, there is one device with the name of the table."""
     duplicates: Literal["refuse", "mean"] = "refuse"
     missing: Literal["refuse", "extra-trees"] = "refuse"
 
     def by_device(self) -> dict[str, dict[str, Metric]]:
-        """Every device's costs, its own first, then those that all share."""
+        """The costs of every device: its own first, then those that all devices share."""
         devices = self.devices or {self.name: {}}
         return {name: {**own, **self.costs, **own} for name, own in devices.items()}
 
@@ -97,8 +103,8 @@ def read_description(path: Path) -> Description:
     """The description in a TOML file.
 
     Raises:
-        UnreadableFile: It cannot be read, or is no TOML.
-        TableError: It says something that is not allowed; lists every problem.
+        UnreadableFile: If the file cannot be read or is no TOML.
+        TableError: If a key or value is not allowed; lists every problem.
     """
     content = named_toml(path, "table description")
     try:

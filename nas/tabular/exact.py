@@ -1,4 +1,4 @@
-"""Exact fronts of spaces small enough to list, and what share of one a search has found."""
+"""Exact Pareto fronts of spaces that are small enough to enumerate, to judge searches by."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True, eq=False)
 class ExactFront:
-    """The best that any search can find.
+    """The exact Pareto front of a space, the best result that any search can have.
 
     Attributes:
-        genotypes: The networks that no other one beats, `(n, choices)`, cheapest first.
-        points: Their loss and cost objectives, `(n, 1 + objectives)`.
-        reference: The tight reference point: the loss at the 75 % quantile of all networks, and
-            the cost of the dearest network of the front below it plus a tenth of those's range.
-        volume: The hypervolume of the front within it.
-        corner: The worst loss and costs of all networks, as a loose reference point.
-        corner_volume: The hypervolume of the front within that.
+        genotypes: The networks that no other network dominates, `(n, choices)`, cheapest first.
+        points: The loss and the cost objectives of these networks, `(n, 1 + objectives)`.
+        reference: A tight reference point, `(1 + objectives,)`. Its loss is the 75 % quantile of
+            all networks. Its costs are the largest costs among the networks of the front with a
+            smaller loss, plus a tenth of the range of these costs.
+        volume: The hypervolume of the front for `reference`.
+        corner: A loose reference point: the largest loss and costs of all networks.
+        corner_volume: The hypervolume of the front for `corner`.
     """
 
     genotypes: IntArray
@@ -41,20 +42,29 @@ class ExactFront:
     corner_volume: float
 
     def share(self, points: FloatArray) -> float:
-        """The share of the hypervolume that `points` `(n, 1 + objectives)` dominate, 0 to 1."""
+        """The share of the front's hypervolume that points reach, from 0 to 1.
+
+        Args:
+            points: Loss and cost objectives, `(n, 1 + objectives)`.
+        """
         return hypervolume(points, self.reference) / self.volume if self.volume else 1.0
 
 
 def is_listable(space: SearchSpace) -> bool:
-    """Whether all combinations of options are few enough to go through."""
+    """Whether all combinations of options of a space are few enough to enumerate."""
     return float(np.prod(space.counts.astype(np.float64))) <= LARGEST_LISTED
 
 
 def exact_front(space: SearchSpace, goal: Goal, loss: ArrayCost) -> ExactFront:
-    """The front of every network of `space` within the limits of `goal`, and its hypervolume.
+    """The exact front of all networks of `space` within the limits of `goal`.
+
+    Args:
+        space: The space.
+        goal: Cost objectives and limits.
+        loss: The loss of genotypes, `(n, choices)` to `(n,)`.
 
     Raises:
-        ValueError: There are too many networks to list, or none is within the limits.
+        ValueError: If there are too many networks to enumerate, or none is within the limits.
     """
     if not is_listable(space):
         raise ValueError(
@@ -95,12 +105,15 @@ def _tight(points: FloatArray, loss: float) -> FloatArray:
 
 
 def grid_strides(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How far apart neighbouring options of each choice are in a list of all combinations."""
+    """The distance of neighbouring options of each choice in the list of all combinations.
+
+    The list is in lexicographic order; the result has the shape `(choices,)`.
+    """
     return np.cumprod([1, *counts[:0:-1]], dtype=np.int64)[::-1][: len(counts)]
 
 
 def _blocks(space: SearchSpace) -> Iterator[IntArray]:
-    """Every network once, block by block, in lexicographic order."""
+    """All canonical genotypes in blocks of rows, in lexicographic order."""
     strides, combinations = grid_strides(space.counts), int(np.prod(space.counts))
     for start in range(0, combinations, _BLOCK):
         flat = np.arange(start, min(start + _BLOCK, combinations))

@@ -1,4 +1,4 @@
-"""From columns to networks: whatever is wrong with a table is found here, before any search."""
+"""Networks from the columns of a table; every fault of a table is found here, before a search."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Networks:
     """The distinct networks of a table.
 
     Attributes:
-        space: All that its choices span.
-        rows: Canonical genotypes `(n, choices)`, in lexicographic order.
-        loss: `(n,)`, NaN where the table has none.
-        costs: Device -> cost name -> `(n,)`, NaN where the table has none.
-        repeats: How many rows were of a network that had one already.
+        space: The space of all combinations of the table's choices.
+        rows: The canonical genotypes of the networks, `(n, choices)`, in lexicographic order.
+        loss: The loss of each network, `(n,)`; NaN where the table has none.
+        costs: Device -> name of a cost -> cost of each network, `(n,)`; NaN where the table has
+            none.
+        repeats: The number of rows of the table that repeated a network.
     """
 
     space: SearchSpace
@@ -38,16 +39,16 @@ class Networks:
 
     @property
     def dense(self) -> bool:
-        """Whether the table has every network of the space."""
+        """Whether the table has a row for every network of the space."""
         return len(self.rows) == self.space.size
 
 
 def networks_of(description: Description, columns: Columns) -> Networks:
-    """The networks of a table's columns.
+    """The networks that the columns of a table describe.
 
     Raises:
-        TableError: A column is missing, an option unknown, a figure no number or a network
-            repeated or missing where the description does not say what then.
+        TableError: If a column is missing, an option is unknown, a figure is no number, or a
+            network is repeated or missing and the description refuses that.
     """
     space, rows = _genotypes(description, columns)
     distinct, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
@@ -111,7 +112,10 @@ def _picks(
     is_open: NDArray[np.bool_],
     table: str,
 ) -> tuple[tuple[Option, ...], IntArray]:
-    """The options of a choice and which one each row picks, the first where it is closed."""
+    """The options of a choice and the index of the option that each row picks, `(rows,)`.
+
+    The index is 0 where the choice is closed.
+    """
     cells = _cells(name, section, columns, table)
     open_rows = np.flatnonzero(is_open).tolist()
     empty = [row for row in open_rows if cells[row] is None]
@@ -159,12 +163,12 @@ def _column(name: str, columns: Columns, table: str) -> list[Cell]:
 
 
 def _ascending(cell: Option) -> tuple[bool, float, str]:
-    """Numbers first, by value, then texts by alphabet."""
+    """A key for sorting options: numbers first, by value, then texts alphabetically."""
     return (True, 0.0, cell) if isinstance(cell, str) else (False, float(cell), "")
 
 
 def _figures(metric: Metric, columns: Columns, description: Description) -> FloatArray:
-    """A column's figures as they count, `(rows,)`; NaN where there is none."""
+    """The losses or costs of a column, `(rows,)`, after its reading; NaN for an empty cell."""
     where = f"table {description.name!r}, column {metric.column!r}"
     cells = [plain(cell) for cell in _column(metric.column, columns, description.name)]
     wrong = [
@@ -211,7 +215,7 @@ def _read(metric: Metric, known: FloatArray, where: str) -> FloatArray:
 
 
 def _means(figures: FloatArray, group: IntArray, count: int) -> FloatArray:
-    """The mean of what is known within each group, `(count,)`; NaN where nothing is."""
+    """The mean of the known figures of each group, `(count,)`; NaN for a group without any."""
     known = ~np.isnan(figures)
     totals = np.bincount(group[known], figures[known], minlength=count)
     numbers = np.bincount(group[known], minlength=count)

@@ -1,7 +1,8 @@
-"""Published tables by name: most are a description; two have a form of their own.
+"""Published tables by name.
 
-The tables are not part of this project: the environment variable `ELASTIC_NAS_TABLES` names the
-folder that holds them, unless one is given.
+Most of them need only a description file; two have a format of their own, which is read here. The
+data are not part of this project. The environment variable `ELASTIC_NAS_TABLES` names their folder,
+unless the caller gives one.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ _BLOCKS = tuple(f"stage{stage}.block{block}" for stage in range(5) for block in 
 
 
 def published() -> list[str]:
-    """The names that `open_table` knows."""
+    """The names of the published tables that `open_table` can open."""
     return sorted([*(path.stem for path in _SHIPPED.glob("*.toml")), *_ADAPTERS])
 
 
 def open_table(name: str, *, data: Path | None = None) -> Tabular:
-    """The table of a description file, or a published one by its name.
+    """The table that a description file describes, or a published table.
 
     Args:
-        name: Where a TOML file is, or one of `published`.
-        data: The folder that holds the table's files; by default that of the description, or for
-            published tables the one that `ELASTIC_NAS_TABLES` names.
+        name: The path of a TOML file, or one of `published`.
+        data: The folder of the table's files. By default, this is the folder of the description;
+            for published tables, the folder that `ELASTIC_NAS_TABLES` names.
 
     Raises:
-        TableError: There is no such table, or it cannot be read.
+        TableError: If there is no such table, or it cannot be read.
     """
     if name.endswith(".toml"):
         return load_table(Path(name), data=data)
@@ -78,7 +79,7 @@ def _folder(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Edge(Spec):
-    """The operation of a cell's edge, with the weight bits of those that have weights."""
+    """The operation of a cell's edge, and the bits of its weights; 0 without weights."""
 
     operation: str
     bits: int = 0
@@ -86,7 +87,7 @@ class Edge(Spec):
 
 @dataclass(frozen=True)
 class Block(Spec):
-    """A mobile block's kernel and expansion."""
+    """The kernel and the expansion of a mobile block."""
 
     kernel: int
     expansion: int
@@ -94,14 +95,16 @@ class Block(Spec):
 
 @dataclass(frozen=True, eq=False)
 class EdgeStates:
-    """A figure of every cell with mixed bits, by the states of its six edges.
+    """A figure of every cell of six edges, each edge with an operation and weight bits.
+
+    An edge has nine states: its operation and, if that has weights, their bits.
 
     Attributes:
-        values: `(9**6,)`, row-major over the edges.
+        values: The figure of every cell, `(9**6,)`, row-major over the states of the edges.
         state: The state of an edge by operation and bits, `(5, 3)`.
-        operations: The columns of the edges' operations.
-        bits: The columns of their bits.
-        note: What kind of figure it is.
+        operations: The columns of genotypes that hold the operations of the edges.
+        bits: The columns of genotypes that hold the bits of the edges.
+        note: The origin of the figures, in words.
     """
 
     values: FloatArray
@@ -118,7 +121,10 @@ class EdgeStates:
 
 
 def _mp_nasbench201(data: Path) -> Tabular:
-    """Cells whose convolutions have 2, 4 or 8 bits each: a surrogate's accuracy, exact bytes."""
+    """The table of cells whose convolutions have 2, 4 or 8 bits each.
+
+    Accuracies are predicted by a surrogate; sizes are exact.
+    """
     graph, edges = Graph(Image(3, 32)), []
     for edge, ends in enumerate(_CELL):
         bits = choice(f"edge{edge}.bits", _BITS)
@@ -135,7 +141,7 @@ def _mp_nasbench201(data: Path) -> Tabular:
     space = SearchSpace(graph, name="mp201")
     with np.load(data / "search_tables/mp201_joint.npz") as table:
         loss, size = (table[name].astype(np.float64) for name in ("loss", "weight_mb"))
-    # Position of each (operation, bits) among an edge's nine states in the table's order.
+    # The number of the state of an edge, by operation and bits, in the order of the table.
     state = np.array([[0] * 3, [1] * 3, [2] * 3, [3, 4, 5], [6, 7, 8]])
     operations = tuple(space.column[f"edge{edge}.operation"] for edge in range(6))
     columns = tuple(space.column[f"edge{edge}.bits"] for edge in range(6))
@@ -155,13 +161,13 @@ def _mp_nasbench201(data: Path) -> Tabular:
 
 @dataclass(frozen=True, eq=False)
 class BlockSum:
-    """The latency of a network as a fixed part and a sum over its blocks.
+    """The latency of a network as a fixed part plus a sum over its blocks.
 
     Attributes:
-        space: The networks' space.
-        fixed: Milliseconds that every network takes.
+        space: The space of the networks.
+        fixed: Milliseconds of the layers that every network has.
         table: Milliseconds of every block by kernel and expansion, `(20, 3, 3)`.
-        note: Empty: no figure is missing.
+        note: Empty, since no figure is missing.
     """
 
     space: SearchSpace
@@ -179,13 +185,13 @@ class BlockSum:
 
 @dataclass(frozen=True, eq=False)
 class OfaPredictor:
-    """The error that Once-for-All's shipped accuracy predictor gives networks of its space.
+    """The error of Once-for-All's networks as its published accuracy predictor computes it.
 
     Attributes:
-        space: Its choices are named `stage0.block0.kernel` and so on.
-        weights: Of the predictor's layers.
-        expansion: What the space calls the choice of a block's expansion.
-        note: That all figures are predicted.
+        space: The space, whose choices are named `stage0.block0.kernel` and so on.
+        weights: The weights and biases of the predictor's layers, by name.
+        expansion: The last part of the name of each choice of a block's expansion.
+        note: States that all figures are predicted.
     """
 
     space: SearchSpace
@@ -215,13 +221,19 @@ def _columns(space: SearchSpace, field: str) -> NDArray[np.int64]:
 
 
 def ofa_predictor(space: SearchSpace, data: Path, *, expansion: str = "expand") -> OfaPredictor:
-    """The predictor in a folder of published tables, for networks of `space`."""
+    """Once-for-All's accuracy predictor for networks of `space`.
+
+    Args:
+        space: The space.
+        data: The folder of the published tables.
+        expansion: The last part of the name of each choice of a block's expansion.
+    """
     with np.load(data / "ofa_mbv3/acc_predictor_mbv3.npz") as held:
         return OfaPredictor(space, dict(held.items()), expansion)
 
 
 def _ofa_note10(data: Path) -> Tabular:
-    """Once-for-All's MobileNetV3 at 224 pixels on a Samsung Note10."""
+    """The table of Once-for-All's MobileNetV3 space at 224 pixels on a Samsung Note10."""
     graph = Graph(Image(3, 224))
     for stage in range(5):
         depth = choice(f"stage{stage}.depth", _DEPTHS)
@@ -243,7 +255,7 @@ def _ofa_note10(data: Path) -> Tabular:
 
 
 def _note10(data: Path) -> tuple[float, FloatArray]:
-    """The fixed latency and that of every block `(20, kernels, expansions)`, in ms."""
+    """The latencies in ms: of the fixed layers, and of every block, `(20, kernels, expansions)`."""
     with gzip.open(data / "ofa_mbv3/note10_lut.csv.gz", "rt") as file:
         lines = [line for line in csv.DictReader(file) if line["resolution"] == "224"]
     fixed = sum(float(x["mean_ms"]) for x in lines if not x["expand"] or x["expand"] == "24")

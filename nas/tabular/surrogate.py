@@ -1,4 +1,4 @@
-"""Figures of networks without a row, from those that have one."""
+"""A surrogate for a table: predicts the figures of networks without a row."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ _LEAST_ROWS = 10
 
 
 class Surrogate:
-    """Extremely randomised trees (Geurts et al. 2006) on the picks, fitted when first asked.
+    """A predictor of a figure from the picks: extremely randomised trees (Geurts et al. 2006).
 
-    Each tree grows on its own draw of the rows with replacement, so that the rows it did not draw
-    tell how far predictions are off. The same rows give the same trees.
+    The trees are fitted at the first prediction. Each tree is fitted to a random draw of the rows
+    with replacement; the rows that it did not draw measure its error. The same rows give the same
+    trees.
 
     Args:
         space: The space of the genotypes.
-        rows: Genotypes with a figure, `(n, choices)`.
-        figures: Of these, `(n,)`.
+        rows: Genotypes with a known figure, `(n, choices)`.
+        figures: The figures of these genotypes, `(n,)`.
 
     Raises:
-        ValueError: There are fewer rows than anything can be told from.
+        ValueError: If there are fewer than 10 rows.
     """
 
     def __init__(self, space: SearchSpace, rows: IntArray, figures: FloatArray) -> None:
@@ -42,12 +43,12 @@ class Surrogate:
         self._figures = figures
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The predicted figure of canonical genotypes, `(n,)`."""
+        """The predicted figure of canonical genotypes `(n, choices)`, as `(n,)`."""
         return np.asarray(self._trees.predict(self._features(genotypes)), dtype=np.float64)
 
     @property
     def note(self) -> str:
-        """What it is and how good, in words."""
+        """The kind of the predictor and its error, in words."""
         out_of_bag = np.asarray(self._trees.oob_prediction_)
         tau = kendall_tau(out_of_bag, self._figures)
         error = float(np.abs(out_of_bag - self._figures).mean())

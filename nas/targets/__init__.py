@@ -1,8 +1,8 @@
-"""Hardware targets: what a device runs, how it fuses, and what every kernel costs on it.
+"""Hardware targets: what a device can run, how it fuses operators, and what each kernel costs.
 
-Read in this order: `capability` (bits and containers), `target`, `roofline` and `table` (where
-figures come from), `target_files` (a target as TOML), `legality`; `correction`, `transfer` and
-`adapters` make tables better, or out of other devices' and other people's.
+Read the modules in this order: `capability` (bits and containers), `target`, `roofline` and `table`
+(the sources of costs), `target_files` (a target as TOML), `legality`. Then `correction` (whole
+networks correct a table), `transfer` (costs from other devices) and `adapters` (published tables).
 """
 
 from nas.targets.errors import TargetError

@@ -1,4 +1,4 @@
-"""What a device runs natively, and what it does with the rest."""
+"""Capability of a device: the precisions that it runs natively, and what happens to all others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ SYMMETRIES = {"symmetric": True, "asymmetric": False}
 
 @dataclass(frozen=True, order=True)
 class Bits:
-    """The widths that a kernel computes in; 32 is full precision.
+    """The bit-widths in which a kernel computes; 32 is full precision.
+
+    As text, `4x8` is a 4-bit weight with 8-bit inputs, and `8` an operator without a weight.
 
     Attributes:
-        weight: Bits per weight, or None for operators without one.
-        activation: Bits per element read.
+        weight: Bits per element of the weight, or None for an operator without a weight.
+        activation: Bits per element of the inputs.
     """
 
     weight: int | None
@@ -32,7 +34,7 @@ class Bits:
         return f"{self.activation}" if self.weight is None else f"{self.weight}x{self.activation}"
 
     def holds(self, wanted: Bits) -> bool:
-        """Whether every value of `wanted` fits in these widths."""
+        """Whether values with the widths `wanted` also fit these widths."""
         return (
             (self.weight is None) == (wanted.weight is None)
             and (self.weight or 0) >= (wanted.weight or 0)
@@ -41,15 +43,18 @@ class Bits:
 
     @property
     def product(self) -> int:
-        """Weight bits times activation bits: the work of one multiplication."""
+        """Weight bits times activation bits, the work of one multiplication; weight 1 if None."""
         return (self.weight or 1) * self.activation
 
 
 def parse_bits(text: str) -> tuple[Bits, ...]:
-    """The widths that `text` stands for.
+    """The bit-widths that a text of a target file stands for.
 
-    `"4x8"` is 4-bit weights on 8-bit activations, `"8"` an operator without a weight, and a range
-    `"2..8x2..8"` every pair within it.
+    `"4x8"` is a 4-bit weight with 8-bit inputs, `"8"` an operator without a weight, and the range
+    `"2..8x2..8"` stands for every pair within it.
+
+    Raises:
+        ValueError: If the text has another form, or a width is not in 1..32.
     """
     widths = [_widths(part) for part in text.split("x")]
     if len(widths) > 2 or not all(widths):
@@ -62,7 +67,7 @@ def parse_bits(text: str) -> tuple[Bits, ...]:
 
 
 def _widths(text: str) -> tuple[int, ...]:
-    """One width or a range of them; empty where `text` is neither."""
+    """The widths of a text such as `8` or `2..8`; empty where the text has another form."""
     ends = [int(end) if end.isascii() and end.isdecimal() else 0 for end in text.split("..")]
     in_order = len(ends) <= 2 and 1 <= ends[0] <= ends[-1] <= FULL_PRECISION_BITS
     return tuple(range(ends[0], ends[-1] + 1)) if in_order else ()
@@ -70,16 +75,18 @@ def _widths(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Formats:
-    """The number formats of one tensor: which scales may be shared how, with or without zero point.
+    """The integer formats that a device accepts for one tensor; full precision is always accepted.
 
-    Full precision has neither and is always within.
+    Attributes:
+        granularities: The accepted granularities, as classes: which elements share a scale.
+        symmetries: Whether symmetric (True) and asymmetric (False) quantization are accepted.
     """
 
     granularities: frozenset[type] = frozenset(GRANULARITIES.values())
     symmetries: frozenset[bool] = frozenset(SYMMETRIES.values())
 
     def allow(self, quant: Quant | None) -> bool:
-        """Whether `quant` is one of them."""
+        """Whether `quant` is among the accepted formats."""
         return quant is None or (
             type(quant.granularity) in self.granularities and quant.symmetric in self.symmetries
         )
@@ -87,7 +94,13 @@ class Formats:
 
 @dataclass(frozen=True)
 class Support:
-    """What one class of operators runs natively."""
+    """The precisions in which a device runs one class of operators natively.
+
+    Attributes:
+        bits: The pairs of weight and activation bits for which there are kernels.
+        weight: The accepted formats of the weight.
+        activation: The accepted formats of the inputs.
+    """
 
     bits: tuple[Bits, ...]
     weight: Formats = Formats()
@@ -96,21 +109,22 @@ class Support:
 
 @dataclass(frozen=True)
 class Capability:
-    """What a device runs, by the operator's class name; what is not listed does not run at all.
+    """The operators and precisions that a device can run.
 
     Attributes:
-        supports: Operator class name -> its native bits and formats. An operator that is not listed
-            itself runs as the nearest class that it derives from, as it fuses.
-        otherwise: What happens to bits that are not native: they run in the smallest native
-            "container" that holds both weight and activation, or the target "refuse"s them.
-            Granularity and symmetry have no container: an unlisted one is refused.
+        supports: Operator class name -> native bits and formats. An operator whose class is not
+            listed runs as the nearest listed class from which it derives; fusion does the same.
+            Without such a class, the operator is refused.
+        otherwise: What happens to bits that are not native. `"container"`: the operator computes in
+            the smallest native bits that hold its weight and its inputs. `"refuse"`: the network is
+            refused. A granularity or symmetry that is not listed is refused in both cases.
     """
 
     supports: Mapping[str, Support]
     otherwise: Otherwise
 
     def container(self, op: Op) -> Bits | None:
-        """The bits that a resolved operator computes in, or None where it is refused."""
+        """The bits in which a resolved operator computes, or None where it is refused."""
         support = self._of(op)
         if support is None:
             return None
@@ -119,7 +133,7 @@ class Capability:
         return _smallest(support.bits, wanted(op), self.otherwise)
 
     def native(self, op: Op) -> tuple[Bits, ...]:
-        """The bits that there are kernels for, whatever those the operator asks for."""
+        """The bits for which the device has kernels of this operator, whatever its precision."""
         support = self._of(op)
         return () if support is None else support.bits
 
@@ -128,7 +142,7 @@ class Capability:
         return next((self.supports[name] for name in names if name in self.supports), None)
 
     def refusal(self, op: Op) -> str:
-        """Why a resolved operator is refused, and what would run instead."""
+        """The reason why a resolved operator is refused, with the bits that would run instead."""
         name, support = type(op).__name__, self._of(op)
         if support is None:
             return f"{name} is not among {', '.join(sorted(self.supports))}"
@@ -140,7 +154,7 @@ class Capability:
 
 
 def wanted(op: Op) -> Bits:
-    """The bits that a resolved operator asks for."""
+    """The bits of a resolved operator's own precisions, before a device puts them in containers."""
     has_weight = any(field.name == "weight" for field in fields(op))
     return Bits(bits_of(op.weight) if has_weight else None, bits_of(op.activation))
 

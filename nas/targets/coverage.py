@@ -1,4 +1,4 @@
-"""What a target's figures cover, of its table and of a search space, and what looks wrong."""
+"""Coverage of a search space by a target's figures, and warnings about figures that look wrong."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ Choices = tuple[str, ...]
 
 @dataclass(frozen=True)
 class SpaceCoverage:
-    """How a target runs a space.
+    """The part of a search space that a target can run and has figures for.
 
     Attributes:
-        wanted: Number of kernels that it needs figures for.
-        missing: Those without a row, each with the nearest rows.
-        contained: (operator, bits that it computes in, or None where it is refused) -> the bits
-            that are asked for, where these differ.
-        refused: What an option is -> the choices in which no network with it runs.
+        wanted: The number of kernels for which the space needs figures.
+        missing: The kernels without a row in the table, each with the nearest rows.
+        contained: Operators that compute in other bits than they ask for: (operator, bits that it
+            computes in, or None where it is refused) -> bits that it asks for.
+        refused: An option in words, such as `4 bits` -> the choices in which this option is
+            refused.
     """
 
     wanted: int
@@ -47,16 +48,21 @@ class SpaceCoverage:
 
 
 def table_of(target: HardwareTarget) -> LatencyTable | None:
-    """The latency table behind a target's figures, calibrated or not; none where there is none."""
+    """The latency table from which a target's figures come, calibrated or not; None without one."""
     model = uncalibrated(target).model
     return model if isinstance(model, LatencyTable) else None
 
 
 def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> SpaceCoverage:
-    """How `target` runs `space`; `near` is how many rows to name beside a missing one.
+    """The coverage of `space` by `target`.
+
+    Args:
+        target: The target.
+        space: The space.
+        near: How many nearest rows to name for each missing one.
 
     Raises:
-        TargetError: If a row cannot tell an operator of the space from its like.
+        TargetError: If the columns of a row cannot distinguish two operators of the space.
     """
     kernels = space_kernels(space, target.fusion).distinct()
     runs = target.runs(kernels)
@@ -100,7 +106,7 @@ def _option(option: object) -> str:
 
 
 def by_operator(table: LatencyTable) -> dict[str, Counter[Bits]]:
-    """Operator as rows call it -> number of rows at each pair of bits."""
+    """The number of rows of a table, by the name of the operator and then by pair of bits."""
     found: defaultdict[str, Counter[Bits]] = defaultdict(Counter)
     for key in table.rows:
         found[key.operator][_bits(key)] += 1
@@ -108,13 +114,16 @@ def by_operator(table: LatencyTable) -> dict[str, Counter[Bits]]:
 
 
 def spread(table: LatencyTable) -> tuple[float, float] | None:
-    """Median and largest coefficient of variation of the rows; none where there are no rows."""
+    """The median and the largest coefficient of variation of a table's rows.
+
+    None where no row has a latency above zero.
+    """
     ratios = [_variation(row) for row in table.rows.values() if row.latency_ms]
     return (median(ratios), max(ratios)) if ratios else None
 
 
 def findings(target: HardwareTarget) -> list[str]:
-    """What looks wrong in a target's table, in words; nothing of it makes the table unusable."""
+    """Warnings about a target's latency table, in words; the table can be used despite them."""
     table = table_of(target)
     if table is None or not table.rows:
         return []
@@ -148,7 +157,7 @@ def _unsteady(rows: Mapping[KernelKey, Row]) -> list[str]:
 
 
 def _faster(rows: Mapping[KernelKey, Row]) -> Iterator[str]:
-    """Rows that are faster than a row of the same kernel whose bits they hold."""
+    """Rows that are faster than a row of the same kernel at fewer bits."""
     alike: defaultdict[KernelKey, list[KernelKey]] = defaultdict(list)
     for key in rows:
         alike[replace(key, weight_bits=0, activation_bits=0)].append(key)
@@ -169,7 +178,7 @@ def _unused(target: HardwareTarget, rows: Mapping[KernelKey, Row]) -> Iterator[s
 
 
 def _copies(rows: Mapping[KernelKey, Row]) -> list[str]:
-    """Latencies that many rows share to the last digit."""
+    """A warning if many rows share their latency to the last digit; else nothing."""
     counts = Counter(row.latency_ms for row in rows.values())
     latency, count = counts.most_common(1)[0]
     if count < max(_EQUAL_ROWS, len(rows) // 50):

@@ -1,7 +1,10 @@
-"""What goes wrong with hardware targets."""
+"""The error for hardware targets that cannot be used."""
 
 from __future__ import annotations
 
 
 class TargetError(ValueError):
-    """A hardware target, its file or its table cannot be used; the message says what to do."""
+    """The error for a hardware target, target file or latency table that cannot be used.
+
+    Its message says what to do.
+    """

@@ -1,4 +1,4 @@
-"""Legality before search: options that no target can run leave the space."""
+"""Legality before search: options that no target can run are removed from the space."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from search_spaces.choice import Choice, choices_in, parts, resolve
 from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
-Option = tuple[str, int]  # a choice's name and the position of one of its options
+Option = tuple[str, int]  # the name of a choice and the index of one of its options
 
 
 def legal(space: SearchSpace, targets: Sequence[HardwareTarget]) -> SearchSpace:
     """The space with only those options that at least one of `targets` can run.
 
-    An option goes where some operator that it decides is refused with it, whatever else is picked.
+    A target cannot run an option if some operator that the option decides about is refused with it
+    under all other picks.
 
     Raises:
-        TargetError: If no target can run any network of the space, saying why for each.
+        TargetError: If no target can run any network of the space; says why for each target.
     """
     refusals = {target.name: _always_refused(space, target) for target in targets}
     unable = [reason for reason in refusals.values() if reason is not None]
@@ -46,7 +47,7 @@ def legal(space: SearchSpace, targets: Sequence[HardwareTarget]) -> SearchSpace:
 
 
 def refused_options(space: SearchSpace, target: HardwareTarget) -> set[Option]:
-    """The options with which some operator is refused by `target`, whatever else is picked."""
+    """The options with which `target` refuses some operator, under all other picks."""
     refused: set[Option] = set()
     for node in space.graph.nodes.values():
         runs: dict[Option, bool] = defaultdict(bool)
@@ -59,7 +60,7 @@ def refused_options(space: SearchSpace, target: HardwareTarget) -> set[Option]:
 
 
 def _always_refused(space: SearchSpace, target: HardwareTarget) -> str | None:
-    """Why every network of the space is refused, or None where some may run."""
+    """The reason why every network of the space is refused, or None where some may run."""
     for address, node in space.graph.nodes.items():
         ops = [op for _, op in _forms(node.op)]
         if ops and not node.present and not any(map(target.capability.container, ops)):
@@ -68,7 +69,7 @@ def _always_refused(space: SearchSpace, target: HardwareTarget) -> str | None:
 
 
 def _forms(op: Op) -> Iterator[tuple[Mapping[str, int], Op]]:
-    """Every precision that `op` can have, with the picks that lead to it."""
+    """Every form of `op` that differs in precision, each with the picks that lead to it."""
     if not isinstance(op, Choice) and not op.arity:
         return
     named = {found.name: found for found in choices_in(_precision(op))}
@@ -78,7 +79,7 @@ def _forms(op: Op) -> Iterator[tuple[Mapping[str, int], Op]]:
 
 
 def _picked(op: Op, picks: Mapping[str, int]) -> Iterator[Option]:
-    """The options among `picks` that lie on the path that they open."""
+    """The picked options of the choices that are open under `picks`."""
     open_parts: list[Any] = [_precision(op)]
     while open_parts:
         part = open_parts.pop()
@@ -90,5 +91,8 @@ def _picked(op: Op, picks: Mapping[str, int]) -> Iterator[Option]:
 
 
 def _precision(op: Op) -> object:
-    """The part of an operator that decides its number formats; all of it where it is a choice."""
+    """The part of an operator that decides its number formats: its precisions.
+
+    The whole operator where the operator itself is a choice.
+    """
     return op if isinstance(op, Choice) else (op.weight, op.activation)

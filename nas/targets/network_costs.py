@@ -1,4 +1,9 @@
-"""What whole networks cost on a device, from its kernels' costs and from who reads whose result."""
+"""Costs of whole networks on a device: costs of kernels, combined by the device's rules.
+
+Most costs are sums over kernels. The device's rules may add conversions between formats, run
+branches in parallel or refuse operands of unlike formats; for these, the edges between kernels
+matter too. Memory is the stored model and the largest sum of tensors that are needed at one time.
+"""
 
 from __future__ import annotations
 
@@ -31,40 +36,41 @@ ComputesIn = Callable[[Kernel], Bits | None]
 KernelFigure = Callable[[Kernel, Bits], float]
 
 _US_IN_MS = 1e-3
-_PER_MS = 1e6  # one G/s, per millisecond
+_PER_MS = 1e6  # 10^9 per second, as a rate per millisecond
 
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """The sum of costs of whole networks."""
+    """A population cost that is the sum of several."""
 
     parts: Sequence[PopulationCost]
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        """The cost of every row of `genotypes` `(n, choices)`, as `(n,)`."""
         return functools.reduce(np.add, (part(genotypes) for part in self.parts))
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same cost for every network."""
+    """A population cost that is the same for every network."""
 
     value: float
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The cost of every row of `(n, choices)`, as `(n,)`."""
+        """The cost of every row of `genotypes` `(n, choices)`, as `(n,)`."""
         return np.full(len(genotypes), self.value)
 
 
 class NetworkCosts:
-    """The costs of every network of a space under a device's rules.
+    """The costs of all networks of a space on one device.
 
-    What no rule touches stays a sum over kernels, which is the fastest to compute.
+    A cost that no rule of the device touches stays a sum over kernels, which is the fastest to
+    compute.
 
     Args:
-        kernels: The kernels of the space, fused as the device does.
-        computes_in: The bits of a kernel, or None where it is refused.
-        rules: What the device does beyond single kernels.
+        kernels: The kernels of the space, fused as on the device.
+        computes_in: The bits in which the device computes a kernel; None for a refused kernel.
+        rules: How the costs of kernels make the cost of a network.
     """
 
     def __init__(self, kernels: SpaceKernels, computes_in: ComputesIn, rules: Rules) -> None:
@@ -78,11 +84,18 @@ class NetworkCosts:
 
     @property
     def runs(self) -> list[tuple[Kernel, Bits]]:
-        """The kernels that the device runs, each with the bits that it computes in."""
+        """The kernels of the space that the device runs, each with the bits it computes in."""
         return [(kernel, bits) for kernel, bits in self._runs if bits is not None]
 
     def all(self, figures: Mapping[str, KernelFigure]) -> dict[str, PopulationCost]:
-        """Every cost by name: the `figures` of kernels, and what they need in memory."""
+        """All costs by name with unit: those of `figures`, and the bytes in memory.
+
+        All are infinite for a network that the device refuses.
+
+        Args:
+            figures: Name of a cost -> cost of a kernel that computes in the given bits; at least
+                `latency_ms`.
+        """
         each = {name: self._each(priced(figure)) for name, figure in figures.items()}
         costs: dict[str, PopulationCost] = {n: self._kernels.summed(v) for n, v in each.items()}
         latency = self._latency(costs["latency_ms"], each["latency_ms"])
@@ -97,7 +110,12 @@ class NetworkCosts:
         return {name: Sum([cost, refusal]) for name, cost in costs.items()}
 
     def _latency(self, summed: PopulationCost, each: FloatArray) -> PopulationCost:
-        """Milliseconds: kernels one after the other or along the longest path, and conversions."""
+        """The latency in ms: a sum over kernels or the longest path, and conversions of tensors.
+
+        Args:
+            summed: The latency as the sum over kernels.
+            each: The latency of every kernel by number, `(kernels,)`.
+        """
         space, cast = self._kernels.space, self._rules.cast
         crossings = cast and Crossings(self._flow, self._tensors, convert=converting(cast))
         if self._rules.branches == "max":
@@ -110,7 +128,10 @@ class NetworkCosts:
         return Sum([peak, self._kernels.summed(refused)]) if refused.any() else peak
 
     def _refusal(self) -> PopulationCost:
-        """Infinite where an operator gets operands of unlike formats that must share one."""
+        """A cost that is infinite where the operands of an operator break the rule `same_format`.
+
+        It is 0 for all other networks.
+        """
         widest = max(len(kernel.inputs) for kernel, _ in self._runs)
         slots = np.zeros((len(self._runs) + 1, widest), dtype=np.bool_)
         for number, (kernel, _) in enumerate(self._runs, 1):
@@ -119,7 +140,11 @@ class NetworkCosts:
         return FlowCost(self._kernels.space, Conversions(crossings))
 
     def _stored_bytes(self, kernel: Kernel, bits: Bits) -> float:
-        """Weights as this device stores them, 32-bit biases, a 32-bit scale per step."""
+        """The bytes of a kernel's parameters as this device stores them.
+
+        Weights are packed at their own bits or at those of their container. Biases and scales have
+        32 bits each.
+        """
         container = None if self._rules.packed else bits.weight
         return float(
             sum(
@@ -129,7 +154,10 @@ class NetworkCosts:
         )
 
     def _format(self, kernel: Kernel, bits: Bits | None) -> float:
-        """The bits of what a kernel writes: those that it computes in; the image has any."""
+        """The bits per element of a kernel's output: its activation bits; 0 for the image.
+
+        0 means that each reader may have the tensor in the format that it needs.
+        """
         if not executes(kernel):
             return 0.0
         return float(
@@ -140,17 +168,17 @@ class NetworkCosts:
         return self._rules.full_precision_bits if bits == FULL_PRECISION_BITS else bits
 
     def _each(self, value: Callable[[Kernel, Bits | None], float]) -> FloatArray:
-        """The value of every kernel by number, `(kernels,)`; 0 for none."""
+        """The value of every kernel by number, `(kernels,)`; 0 at number 0, which is no kernel."""
         return np.array([0.0, *(value(kernel, bits) for kernel, bits in self._runs)])
 
 
 def executes(kernel: Kernel) -> bool:
-    """Whether a device runs anything for a kernel; a source of the network's input is no work."""
+    """Whether a kernel is work for a device; False for the source of the network's input."""
     return kernel.op.arity > 0
 
 
 def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:
-    """`figure`, but 0 for the image and infinite for a kernel that has no bits to run in."""
+    """The cost `figure` extended to all kernels: 0 for the image, infinite for a refused kernel."""
 
     def price(kernel: Kernel, bits: Bits | None) -> float:
         if not executes(kernel):
@@ -161,7 +189,12 @@ def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:
 
 
 def sharing(kernel: Kernel, operators: Collection[str]) -> list[int]:
-    """Which inputs of a kernel are read by one of the named operators."""
+    """The positions of the inputs of a kernel that some operator of the named classes reads.
+
+    Args:
+        kernel: The kernel.
+        operators: Class names of operators.
+    """
     reading = zip(kernel.ops, kernel.slots, strict=True)
     named = (slots for op, slots in reading if type(op).__name__ in operators)
     return sorted({slot for slots in named for slot in slots if slot < len(kernel.inputs)})
@@ -172,7 +205,10 @@ def _never(elements: FloatArray, *_: FloatArray) -> FloatArray:
 
 
 def converting(cast: Cast) -> Conversion:
-    """Milliseconds that it takes to read elements in one width and to write them in another."""
+    """A function for the milliseconds of converting tensors from one bit-width to another.
+
+    Every element is read at the old width and written at the new one.
+    """
 
     def milliseconds(elements: FloatArray, written: FloatArray, wanted: FloatArray) -> FloatArray:
         moved = elements * (written + wanted) / 8

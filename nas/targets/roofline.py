@@ -1,4 +1,4 @@
-"""Costs of a device that is known by a few figures: peak rate, bandwidth, overhead, energy."""
+"""Roofline costs: a device described by peak rate, bandwidth, overhead and energy alone."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import FULL_PRECISION_BITS
 
-_PER_MS = 1e6  # one G/s, per millisecond
+_PER_MS = 1e6  # 10^9 per second, as a rate per millisecond
 _PJ_IN_MJ = 1e-9
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Picojoules: per multiply-accumulate at each pair of bits, and per byte moved.
+    """The energy of operations and of data movement, in picojoules.
 
     Attributes:
-        pj_per_mac: At each native pair of weight and activation bits.
-        pj_per_byte: Across the chip's border.
-        pj_per_on_chip_byte: For every byte that a kernel reads or writes, wherever it lies.
+        pj_per_mac: Energy of a multiply-accumulate, by native pair of weight and activation bits.
+        pj_per_byte: Energy of a byte that crosses the border of the chip.
+        pj_per_on_chip_byte: Energy of every byte that a kernel reads or writes, on or off the chip.
     """
 
     pj_per_mac: Mapping[Bits, float]
@@ -32,10 +32,14 @@ class Energy:
 
 @dataclass(frozen=True)
 class OnChip:
-    """A buffer on the chip: a kernel whose tensors and weights fit keeps its tensors there.
+    """A buffer on the chip.
 
-    Only its weights then cross the chip's border. A kernel that does not fit moves everything
-    across it, once.
+    If the weights and tensors of a kernel fit the buffer, its tensors stay there and only its
+    weights cross the border of the chip. If they do not fit, weights and tensors all cross once.
+
+    Attributes:
+        bytes: Size of the buffer.
+        bandwidth_gb_per_s: Bandwidth of the buffer, in 10^9 bytes per second.
     """
 
     bytes: float
@@ -44,13 +48,13 @@ class OnChip:
 
 @dataclass(frozen=True)
 class Work:
-    """What one kernel computes and moves, for one sample and with channels padded.
+    """The operations and bytes of one kernel, for one sample and with padded channels.
 
     Attributes:
         macs: Operator class name -> multiply-accumulates.
-        weight_bytes: Of all its weights.
-        tensor_bytes: Of what it reads and what it writes. What passes between the operators of one
-            kernel is not moved.
+        weight_bytes: Bytes of all weights.
+        tensor_bytes: Bytes of the tensors that the kernel reads and writes. Tensors between the
+            operators of one kernel are not moved and do not count.
     """
 
     macs: Mapping[str, int]
@@ -59,27 +63,29 @@ class Work:
 
     @property
     def total_bytes(self) -> float:
-        """Weights and tensors."""
+        """The bytes of weights and tensors together."""
         return self.weight_bytes + self.tensor_bytes
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """A kernel takes its overhead, and as long as the slowest of computing and moving takes.
+    """A roofline cost model: a kernel takes as long as the slower of computing and moving data.
 
-    `overhead + max(sum of MACs / (peak x utilisation), off-chip bytes / bandwidth, all bytes /
-    on-chip bandwidth)`: Williams et al. 2009 with one peak per pair of bits and an overhead per
-    kernel, and one ceiling per level of memory as in Yang et al. 2020 ("Hierarchical Roofline
-    analysis").
+    The latency of a kernel is `overhead + max(sum of MACs / (peak x utilisation), off-chip bytes /
+    bandwidth, all bytes / on-chip bandwidth)`. This is the model of Williams et al. 2009 with one
+    peak per pair of bits and an overhead per kernel. There is one ceiling per level of memory, as
+    in Yang et al. 2020 ("Hierarchical Roofline analysis").
 
     Attributes:
-        gmacs_per_s: Peak rate at each native pair of weight and activation bits.
-        bandwidth_gb_per_s: What moves bytes across the chip's border.
-        overhead_us: Added to every kernel.
+        gmacs_per_s: Peak rate in 10^9 multiply-accumulates per second, by native pair of weight and
+            activation bits.
+        bandwidth_gb_per_s: Bandwidth across the border of the chip, in 10^9 bytes per second.
+        overhead_us: Microseconds that are added to every kernel.
         utilisation: Operator class name -> the share of the peak that it reaches; 1 where absent.
-        channel_multiple: Bits -> what channels are padded to a multiple of; 1 where absent.
+        channel_multiple: Bits -> the number to a multiple of which channels are padded; 1 where
+            absent.
         on_chip: The buffer on the chip, if there is one.
-        energy: What kernels use, where that is known.
+        energy: The energy of operations and bytes, where that is known.
         full_precision_bits: Bits of an element in full precision.
     """
 
@@ -101,10 +107,10 @@ class Roofline:
         return known
 
     def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Nothing: figures hold for every kernel."""
+        """Accept every kernel: a roofline has a cost for each of them."""
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
-        """Milliseconds for one sample."""
+        """The latency of a kernel for one sample, in milliseconds."""
         work = self.work(kernel, bits)
         effort = sum(macs / self.utilisation.get(name, 1.0) for name, macs in work.macs.items())
         computing = effort / (self.gmacs_per_s[bits] * _PER_MS) if effort else 0.0
@@ -115,7 +121,11 @@ class Roofline:
         )
 
     def energy_mj(self, kernel: Kernel, bits: Bits) -> float:
-        """Millijoules for one sample."""
+        """The energy of a kernel for one sample, in millijoules.
+
+        Raises:
+            ValueError: If the roofline has no energy figures.
+        """
         if self.energy is None:
             raise ValueError("this roofline has no energy figures; read `costs` for what it has")
         work = self.work(kernel, bits)
@@ -126,7 +136,7 @@ class Roofline:
         return (computing + moving + inside) * _PJ_IN_MJ
 
     def work(self, kernel: Kernel, bits: Bits) -> Work:
-        """What `kernel` computes and moves where it computes in `bits`."""
+        """The operations and bytes of `kernel` when it computes in `bits`."""
         multiple = self.channel_multiple.get(bits, 1)
         macs: dict[str, int] = {}
         weights = 0
@@ -156,6 +166,6 @@ def _padded(shape: Shape, multiple: int) -> Shape:
 
 
 def _padded_op(op: Op, multiple: int) -> Op:
-    """`op` with its output channels padded, where it has a number of its own."""
+    """The operator with its output channels padded, if its spec states their number."""
     out = vars(op).get("out")
     return op if out is None else replace(op, out=math.ceil(out / multiple) * multiple)

@@ -1,4 +1,4 @@
-"""What a target does beyond single kernels: branches, casts, shared formats, memory."""
+"""Rules of a target for whole networks: branches, casts, shared formats, memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from search_spaces.quant import FULL_PRECISION_BITS
 
 @dataclass(frozen=True)
 class Cast:
-    """Converting a tensor between unlike neighbours: once per tensor and format that is read.
+    """The conversion of a tensor whose format is not the one in which its reader computes.
+
+    A tensor that several kernels read in the same other format is converted once.
 
     Attributes:
-        overhead_us: Per conversion.
-        bandwidth_gb_per_s: What reads the tensor in one format and writes it in the other.
+        overhead_us: Microseconds per conversion.
+        bandwidth_gb_per_s: Bandwidth, in 10^9 bytes per second, at which the tensor is read in one
+            format and written in the other.
     """
 
     overhead_us: float
@@ -23,12 +26,12 @@ class Cast:
 
 @dataclass(frozen=True)
 class Memory:
-    """Hard limits in bytes; none where there is no limit.
+    """Hard limits of a device's memory, in bytes; None where there is no limit.
 
     Attributes:
-        total_bytes: On the stored model and its peak activation together.
-        activation_bytes: On the peak activation.
-        model_bytes: On the stored model.
+        total_bytes: Limit on the stored model and the peak activation together.
+        activation_bytes: Limit on the peak activation.
+        model_bytes: Limit on the stored model.
     """
 
     total_bytes: float | None = None
@@ -38,21 +41,21 @@ class Memory:
 
 @dataclass(frozen=True)
 class Rules:
-    """How kernels combine into a network; the defaults are those of a plain device.
+    """How the costs of kernels make the cost of a network; the defaults are a plain device's.
 
     Attributes:
-        branches: Whether parallel branches run one after the other ("sum"), or at once, so that
-            the longest path counts ("max").
-        cast: What a change of format between neighbours costs; nothing where absent.
-        same_format: Operator class names all of whose operands must arrive in the format that the
-            operator reads, such as `Add`; a network in which they do not is refused.
-        packed: Whether weights are stored at their own bits, or in those of the container that
-            computes them.
-        memory: Hard limits.
-        full_precision_bits: Bits of an element in full precision: 16 on a device that runs it as
-            half floats.
-        overhead_ms: Added to the latency of every network; below zero where kernels take less time
-            together than alone.
+        branches: Whether parallel branches run one after the other ("sum") or at the same time
+            ("max"), so that the longest path counts.
+        cast: The cost of converting tensors between formats; conversions are free where absent.
+        same_format: Class names of operators, such as `Add`, whose operands must all arrive in the
+            format that the operator reads. A network with other operands is refused.
+        packed: Whether weights are stored at their own bit-width (True) or at that of the container
+            in which they are computed (False).
+        memory: Hard limits of the memory.
+        full_precision_bits: Bits of an element in full precision; 16 on a device that computes full
+            precision in half floats.
+        overhead_ms: Milliseconds that are added to the latency of every network; negative where
+            kernels take less time together than alone.
     """
 
     branches: Literal["sum", "max"] = "sum"

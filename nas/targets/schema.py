@@ -1,4 +1,4 @@
-"""What a target file may hold."""
+"""The schema of target files: all keys, their types and bounds, and how they belong together."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from nas.targets.target import Provenance
 
 Given = TypeVar("Given")
 TABLE_SUFFIXES = (".csv", ".parquet")
-MOST = 64  # texts about bits, each of which may stand for a thousand pairs
+MOST = 64  # texts about bits in one list, each of which may stand for a thousand pairs
 FULL_PRECISION = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 
 def bits_in(texts: Iterable[str]) -> tuple[Bits, ...]:
-    """The widths that a list of texts such as `4x8` stands for."""
+    """The bit-widths that a list of texts such as `4x8` stands for."""
     return tuple(bits for text in texts for bits in parse_bits(text))
 
 
 def by_bits(figures: Mapping[str, Given]) -> dict[Bits, Given]:
-    """One figure per width, where one is given for a text such as `2..4x8`."""
+    """One figure per pair of bits, from figures per text such as `2..4x8`."""
     return {bits: figure for text, figure in figures.items() for bits in parse_bits(text)}
 
 
@@ -64,7 +64,7 @@ def _words(text: str) -> str:
 
 
 def _as_words(value: Any) -> Any:
-    """Numbers and dates as text; anything else is left to be refused."""
+    """A number or date as text; any other value unchanged, to be refused later."""
     return str(value) if type(value) in (int, float, bool) or isinstance(value, date) else value
 
 
@@ -97,7 +97,7 @@ GranularityName = Literal["per-tensor", "per-channel"]
 SymmetryName = Literal["symmetric", "asymmetric"]
 Number = Annotated[float, Field(strict=True)]
 Share = Annotated[Number, Field(ge=1e-6, le=1)]
-# The ends lie far beyond any device: what is outside them is in another unit.
+# The bounds lie far beyond any device: a figure outside them is in a wrong unit.
 Rate = Annotated[Number, Field(ge=1e-9, le=1e9)]
 Bandwidth = Annotated[Number, Field(ge=1e-9, le=1e6)]
 Microseconds = Annotated[Number, Field(ge=0, le=1e7)]
@@ -116,76 +116,78 @@ class _Section(BaseModel):
 
 
 class SupportsSection(_Section):
-    """What some operators run natively."""
+    """The precisions in which some operators run natively."""
 
     operators: Annotated[list[Operator], Field(min_length=1)]
-    """Those that this section is about, by class name; each in one section only."""
+    """The operators that this section describes, by class name; each in one section only."""
     bits: Annotated[list[BitsText], Field(min_length=1, max_length=MOST)]
-    """Native widths: '4x8' is weight x activation, '8' for no weight, '2..8x8' a range."""
+    """Native bits: '4x8' is weight x activation, '8' for no weight, '2..8x8' a range."""
     weight_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
-    """What may share a weight's scale."""
+    """The elements of a weight that may share a scale."""
     weight_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
-    """Whether weights may have a zero point."""
+    """Whether weights may have a zero point: asymmetric ones have one."""
     activation_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
-    """What may share the scale of what the operators read."""
+    """The elements of an input that may share a scale."""
     activation_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
-    """Whether what they read may have a zero point."""
+    """Whether inputs may have a zero point: asymmetric ones have one."""
 
 
 class CastSection(_Section):
-    """What converting a tensor between unlike neighbours costs, once per tensor and format."""
+    """The cost of converting a tensor to another format, once per tensor and format."""
 
     overhead_us: Microseconds
     """Microseconds per conversion."""
     bandwidth_gb_per_s: Bandwidth
-    """10^9 bytes per second, read and written."""
+    """10^9 bytes per second, at which the tensor is read and written."""
 
 
 class MemorySection(_Section):
-    """Hard limits in bytes; none where left out."""
+    """Hard limits of the memory in bytes; no limit where left out."""
 
     total_bytes: Bytes | None = None
-    """On the stored model and its peak activation together."""
+    """Limit on the stored model and its peak activation together."""
     activation_bytes: Bytes | None = None
-    """On the peak activation."""
+    """Limit on the peak activation."""
     model_bytes: Bytes | None = None
-    """On the stored model."""
+    """Limit on the stored model."""
 
 
 class EnergySection(_Section):
-    """Picojoules per multiply-accumulate by bits, and per byte moved."""
+    """The energy of operations and of data movement, in picojoules."""
 
     pj_per_mac: PerBits
-    """For every native pair, or for one where bit_serial."""
+    """Picojoules per multiply-accumulate: for every native pair, or for one if bit_serial."""
     pj_per_byte: Picojoules
-    """Per byte that crosses the chip's border."""
+    """Picojoules per byte that crosses the border of the chip."""
     pj_per_on_chip_byte: Picojoules = 0.0
-    """Per byte that a kernel reads or writes, wherever it lies."""
+    """Picojoules per byte that a kernel reads or writes, on or off the chip."""
 
 
 class RooflineSection(_Section):
     """The figures of an analytical target."""
 
     gmacs_per_s: PerBits
-    """Peak rate in 10^9 multiply-accumulates per second, for every native pair."""
+    """Peak rate in 10^9 multiply-accumulates per second, for every native pair of bits."""
     bandwidth_gb_per_s: Bandwidth
-    """10^9 bytes per second across the chip's border."""
+    """10^9 bytes per second across the border of the chip."""
     overhead_us: Microseconds
-    """Microseconds added to every kernel."""
+    """Microseconds that are added to every kernel."""
     bit_serial: bool = False
-    """One pair is given; other rates are in inverse proportion to weight x activation bits."""
+    """Whether the rate of one pair of bits is given, and the rates of all other pairs are in
+    inverse proportion to weight bits x activation bits."""
     utilisation: dict[Operator, Share] = {}
-    """Share of the peak that an operator reaches; 1 where it is not named."""
+    """Share of the peak that each operator reaches; 1 for operators that are not named."""
     channel_multiple: Annotated[
         dict[BitsText, Multiple], Field(max_length=MOST), AfterValidator(_once)
     ] = {}
-    """What channels are padded to a multiple of, by bits; 1 where they are not named."""
+    """By bits, the number to a multiple of which channels are padded; 1 where not named."""
     on_chip_bytes: Bytes | None = None
-    """A kernel whose tensors fit moves only its weights across the chip's border."""
+    """Size of the buffer on the chip. If a kernel's weights and tensors fit, only the weights
+    cross the border of the chip."""
     on_chip_gb_per_s: Bandwidth | None = None
     """10^9 bytes per second on the chip; no limit where left out."""
     energy: EnergySection | None = None
-    """What kernels use; gives the cost energy_mj."""
+    """The energy of operations and bytes; adds the cost energy_mj."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RooflineSection:
@@ -198,7 +200,7 @@ class RooflineSection(_Section):
 
 
 class TransferSection(_Section):
-    """What a predicted target's figures follow from; docs/formats.md describes the two files."""
+    """The sources of a predicted target's figures; docs/formats.md describes the two files."""
 
     known: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Shipped targets by name, or target files, relative to this file."""
@@ -209,49 +211,52 @@ class TransferSection(_Section):
 
 
 class TargetFile(_Section):
-    """A whole target file: milliseconds, millijoules and bytes wherever no key says otherwise."""
+    """A whole target file; the unit of a figure is in the name of its key."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """What recipes, reports and file names call it."""
+    """The name of the target in recipes, reports and file names."""
     device: Annotated[Words, Field(min_length=1)]
     """The hardware, in words."""
     runtime: Annotated[Words, Field(min_length=1)]
-    """What runs the model there, in words."""
+    """The software that runs the model, in words."""
     provenance: Provenance
-    """How the figures came about; reports repeat it."""
+    """Where the figures come from; reports repeat this word."""
     source: Words = ""
-    """Where they come from, in words."""
+    """The origin of the figures, in words."""
     otherwise: Otherwise
     """Bits that are not native run in the smallest native pair that holds them, or are refused."""
     storage: Literal["packed", "container"] = "packed"
-    """Weights are stored at their own bits, or at those that compute them."""
+    """Whether weights are stored at their own bits or at those in which they are computed."""
     full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
-    """The number format of what is not quantized."""
+    """The number format of tensors that are not quantized."""
     eight_bit_weights: EightBitWeights = "unsigned"
-    """How 8-bit weights meet quantized inputs in an ONNX file: unsigned computes the same on every
-    processor; signed is faster and right where sums of 8-bit products are not cut off."""
+    """The type of 8-bit weights in an ONNX file where inputs are quantized. Unsigned computes the
+    same on every processor. Signed is faster, and right where sums of 8-bit products do not
+    saturate."""
     branches: Literal["sum", "max"] = "sum"
-    """Parallel branches run one after the other, or at once: the longest path counts."""
+    """Whether parallel branches run one after the other, or at the same time ('max'), so that the
+    longest path counts."""
     same_format: list[Operator] = []
-    """Operators all of whose operands must arrive in the format that the operator reads."""
+    """Operators whose operands must all arrive in the format that the operator reads."""
     supports: Annotated[list[SupportsSection], Field(min_length=1, max_length=MOST)]
-    """What operators run natively; an operator that is not listed does not run."""
+    """The precisions that operators run natively; an operator that is not listed does not run."""
     fusion: list[Annotated[list[Operator], Field(min_length=2)]] = []
-    """Chains that run as one kernel; the longest that matches is taken."""
+    """Chains of operators that run as one kernel; the longest that matches is taken."""
     regions: list[Annotated[str, Field(min_length=1)]] = []
-    """Globs over address prefixes, such as 'stage*.block*': all nodes below run as one kernel."""
+    """Globs over the beginning of addresses, such as 'stage*.block*': all nodes whose addresses
+    begin alike run as one kernel."""
     cast: CastSection | None = None
-    """What a change of format between neighbours costs; nothing where left out."""
+    """The cost of converting tensors between formats; conversions are free where left out."""
     memory: MemorySection | None = None
-    """Hard limits."""
+    """Hard limits of the memory."""
     roofline: RooflineSection | None = None
-    """Figures of an analytical target, and only of that."""
+    """Figures of an analytical target; no other target has this section."""
     table: Annotated[str, AfterValidator(_beside)] | None = None
     """Latency table of a measured, imported or simulated target, beside this file or below."""
     transfer: TransferSection | None = None
-    """What a predicted target follows from, and only that."""
+    """Sources of a predicted target's figures; no other target has this section."""
     notes: dict[NoteName, Note] = {}
-    """How the figures came about: runtime version, threads, batch, date, clock and the like."""
+    """Conditions of the measurement: runtime version, threads, batch, date, clock and the like."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetFile:
@@ -277,7 +282,7 @@ class TargetFile(_Section):
 
 
 def _check_weights(section: SupportsSection) -> None:
-    """Operators with a weight need pairs, those without need single widths."""
+    """Raise `ValueError` if an operator with a weight has no pairs of bits, or one without has."""
     for name in section.operators:
         weighted = "weight" in operator_types()[name].__dataclass_fields__
         if any((bits.weight is None) == weighted for bits in bits_in(section.bits)):
@@ -286,7 +291,10 @@ def _check_weights(section: SupportsSection) -> None:
 
 
 def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -> None:
-    """Every pair that is native needs figures, unless one is scaled to all."""
+    """Raise `ValueError` if a native pair of bits has no figures, or figures have no native pair.
+
+    A bit-serial roofline gives one figure for all pairs.
+    """
     native = {bits for part in supports for bits in bits_in(part.bits)}
     if unknown := sorted(map(str, set(bits_in(roofline.channel_multiple)) - native)):
         raise ValueError(f"roofline.channel_multiple names {', '.join(unknown)}, not native bits")

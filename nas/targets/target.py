@@ -1,4 +1,4 @@
-"""A hardware target: what a device runs, how it fuses, and what every kernel costs on it."""
+"""A hardware target: what a device can run, how it fuses operators, what each kernel costs."""
 
 from __future__ import annotations
 
@@ -23,34 +23,39 @@ Provenance = Literal["measured", "imported", "simulated", "predicted", "analytic
 
 
 class CostModel(Protocol):
-    """Where a target's figures come from: a table, a roofline, or what a user brings."""
+    """A source of kernel costs: a latency table, a roofline, or a model of the user's own."""
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """Cost name with its unit -> the cost of a kernel that computes in the given bits."""
+        """The costs by name with unit, such as `latency_ms`.
+
+        Each is a function of a kernel and the bits in which it computes.
+        """
         ...
 
     def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` naming every one of `kernels` that there is no figure for."""
+        """Raise `TargetError` if the model has no cost for some of `kernels`; names all of them."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class HardwareTarget:
-    """One device and runtime, as seen by costs.
+    """One device with one runtime: what it can run, and what networks cost on it.
 
     Attributes:
-        name: What recipes and reports call it.
+        name: The name of the target in recipes and reports.
         device: The hardware, in words.
-        runtime: What runs the model there, in words.
-        provenance: How its figures came about; reports repeat it.
-        capability: What it runs natively, and what happens otherwise.
-        fusion: What it runs as one kernel.
-        model: The figures.
-        source: Where the figures come from, in words.
-        rules: What it does beyond single kernels.
-        eight_bit_weights: How 8-bit weights meet quantized inputs in the files made for it.
-        notes: How the figures came about: runtime, threads, batch, date, clock and the like.
+        runtime: The software that runs the model, in words.
+        provenance: Whether the costs are measured, imported, simulated, predicted or analytical;
+            reports repeat it.
+        capability: The precisions that the device runs natively, and what happens to all others.
+        fusion: The operators that run as one kernel.
+        model: The costs of kernels.
+        source: The origin of the costs, in words.
+        rules: How the costs of kernels make the cost of a network.
+        eight_bit_weights: Whether files for this target hold 8-bit weights as unsigned or signed
+            integers where their input is quantized.
+        notes: Conditions of the measurement: runtime, threads, batch, date, clock and the like.
     """
 
     name: str
@@ -67,30 +72,30 @@ class HardwareTarget:
 
     @property
     def kernel_costs(self) -> Mapping[str, KernelCost]:
-        """Cost name -> the cost of one kernel; at least `latency_ms`."""
+        """The costs of one kernel by name, at least `latency_ms`."""
         return {name: self._of_kernel(figure) for name, figure in self.model.costs.items()}
 
     def kernel_cost(self, kernel: Kernel) -> float:
-        """Latency of one kernel in ms: 0 for the input image, infinite where it is refused."""
+        """The latency of one kernel in ms: 0 for the input image, infinite for a refused kernel."""
         return self.kernel_costs["latency_ms"](kernel)
 
     def compile(self, space: SearchSpace) -> dict[str, PopulationCost]:
-        """Every cost of every genotype of `space`, by name with its unit.
+        """The costs of every genotype of `space`, by name with unit.
 
-        Those of its figures, such as `latency_ms`; `model_bytes` as this device stores it,
-        `peak_activation_bytes`, and `memory_bytes`, which is both together. All are infinite where
-        the device refuses the network.
+        They are those of the cost model, such as `latency_ms`; `model_bytes` as this device stores
+        the model; `peak_activation_bytes`; and `memory_bytes`, the sum of the last two. All are
+        infinite for a network that the device refuses.
 
         Raises:
-            TargetError: If a kernel that the target would run has no figure.
+            TargetError: If the cost model lacks a kernel that the device would run.
         """
         return self._network_costs(space_kernels(space, self.fusion))
 
     def costs(self, graph: Graph) -> dict[str, float]:
-        """Every cost of one resolved network, as `compile` has them.
+        """The costs of one resolved network, by name as in `compile`.
 
         Raises:
-            TargetError: If a kernel of it has no figure.
+            TargetError: If the cost model lacks a kernel of the network.
         """
         compiled = self._network_costs(SpaceKernels(SearchSpace(graph), self.fusion))
         only = np.zeros((1, 0), dtype=np.int64)
@@ -103,7 +108,7 @@ class HardwareTarget:
 
     @property
     def limits(self) -> dict[str, float]:
-        """Hard upper limits on costs that the device's memory sets, by cost name."""
+        """The hard upper limits that the device's memory sets, by name of the cost."""
         memory = self.rules.memory
         known = {
             "memory_bytes": memory.total_bytes,
@@ -113,14 +118,15 @@ class HardwareTarget:
         return {name: limit for name, limit in known.items() if limit is not None}
 
     def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
-        """Those of `kernels` that the target runs, each with the bits that it computes in."""
+        """The kernels among `kernels` that the target runs, each with the bits it computes in."""
         contained = ((k, self.bits(k)) for k in kernels if executes(k))
         return [(kernel, bits) for kernel, bits in contained if bits is not None]
 
     def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
-        """Every kernel of `space` as it runs and at the widest it can: what a table should hold.
+        """The kernels that a latency table for `space` should hold, each with its bits.
 
-        This is more than the space needs, so that full precision can be quoted beside it.
+        Every kernel comes at the bits in which it runs and also at the widest native bits. The
+        latter are not needed for the space; reports compare with full precision.
         """
         kernels = space_kernels(space, self.fusion).distinct()
         return [
@@ -130,9 +136,9 @@ class HardwareTarget:
         ]
 
     def bits(self, kernel: Kernel) -> Bits | None:
-        """The widths that a kernel computes in, or None where it is refused.
+        """The bits in which a kernel computes, or None where the kernel is refused.
 
-        Its weighted operators decide: the widest where they differ, none where one is refused.
+        Operators with a weight decide: the widest of their bits, and None if one is refused.
         """
         contained = [self.capability.container(op) for op in deciding(kernel)]
         found = [bits for bits in contained if bits is not None]
@@ -146,7 +152,10 @@ class HardwareTarget:
 
 
 def deciding(kernel: Kernel) -> tuple[Op, ...]:
-    """The operators that decide in which bits a kernel computes: those with a weight, if any."""
+    """The operators that decide in which bits a kernel computes: those with a weight.
+
+    The anchor where no operator of the kernel has a weight.
+    """
     weighted = (op for op, reads in kernel.members() if op.weight_shape(*reads) is not None)
     return tuple(weighted) or (kernel.op,)
 
@@ -157,5 +166,5 @@ def _width(bits: Bits) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=8)
 def space_kernels(space: SearchSpace, fusion: Fusion) -> SpaceKernels:
-    """The kernels of `space`, enumerated once for all the targets that fuse alike."""
+    """The kernels of `space` under `fusion`, enumerated once for all targets that fuse alike."""
     return SpaceKernels(space, fusion)

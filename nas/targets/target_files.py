@@ -1,4 +1,4 @@
-"""Target files: one small TOML file per device, checked before anything is made from it."""
+"""Target files: one small TOML file per device, which is checked completely before it is used."""
 
 from __future__ import annotations
 
@@ -39,22 +39,24 @@ DEVICES = Path(__file__).parent / "devices"
 
 
 def available() -> list[str]:
-    """The names of the targets that come with the engine."""
+    """The names of the targets that are shipped with the engine."""
     return sorted(path.stem for path in DEVICES.glob("*.toml"))
 
 
 def load_target(name_or_path: str | Path, *, table: Path | None = None) -> HardwareTarget:
-    """The target that comes under this name, or that a file describes.
+    """The target with a name, or the target that a file describes.
+
+    If a measured target has no table yet, it has no rows, and compiling it lists the kernels to
+    measure. A calibration that lies beside the table is applied.
 
     Args:
         name_or_path: One of `available()`, or the path of a `.toml` file.
-        table: A latency table to use in place of the one that the file names. A measured target
-            whose table does not exist yet has no rows: compiling it lists what to measure. A
-            calibration that lies beside the table is applied.
+        table: A latency table to use in place of the one that the file names.
 
     Raises:
-        UnreadableFile: The file, or one that it names, cannot be read.
-        TargetError: Naming the file, the key, the value and what is allowed.
+        UnreadableFile: If the file, or a file that it names, cannot be read.
+        TargetError: If the content is wrong; names the file, the key, the value and what is
+            allowed.
     """
     path = target_path(name_or_path)
     described = read_target_file(path)
@@ -70,7 +72,7 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
 
 
 def _predicted(described: TargetFile, path: Path, section: TransferSection) -> HardwareTarget:
-    """A target whose figures follow from known targets and measured networks."""
+    """The target whose costs are predicted from known targets and a few measured networks."""
     known = [path.parent / name if name.endswith(".toml") else name for name in section.known]
     if any(read_target_file(target_path(name)).transfer is not None for name in known):
         raise TargetError(
@@ -91,7 +93,7 @@ def _predicted(described: TargetFile, path: Path, section: TransferSection) -> H
 def _assembled(
     described: TargetFile, model: CostModel, measured: Mapping[str, str]
 ) -> HardwareTarget:
-    """The target around `model`, whose own notes are `measured`."""
+    """The target of a file with the cost model `model`; `measured` are the notes of its table."""
     return HardwareTarget(
         name=described.name,
         device=measured.get("device", described.device),
@@ -108,7 +110,12 @@ def _assembled(
 
 
 def read_target_file(path: Path) -> TargetFile:
-    """The checked content of a target file; raises as `load_target` does."""
+    """The checked content of a target file.
+
+    Raises:
+        UnreadableFile: If the file cannot be read.
+        TargetError: If a key or value is wrong; lists all of them.
+    """
     content = read_toml(path, what="target file", remedy=_EXAMPLES)
     try:
         return TargetFile.model_validate(content)
@@ -118,7 +125,11 @@ def read_target_file(path: Path) -> TargetFile:
 
 
 def target_path(name_or_path: str | Path) -> Path:
-    """The file of a shipped target, or the path itself; raises `TargetError` for other names."""
+    """The path of a target file, for the name of a shipped target or a path that ends in `.toml`.
+
+    Raises:
+        TargetError: For any other name.
+    """
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return path
@@ -131,7 +142,11 @@ def target_path(name_or_path: str | Path) -> Path:
 
 
 def _beside(path: Path, table: str) -> Path:
-    """The file's path; refused where a link leads out of the target file's folder."""
+    """The path of a file that a target file names.
+
+    Raises:
+        TargetError: If a link leads out of the folder of the target file.
+    """
     if not (path.parent / table).resolve().is_relative_to(path.parent.resolve()):
         raise TargetError(
             f"target file {path} names {table!r}, which leads out of its folder; copy "
@@ -141,7 +156,7 @@ def _beside(path: Path, table: str) -> Path:
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
-    """One line per wrong key: which, what it holds, and what it may hold."""
+    """One line per wrong key: its name, its value, and the allowed values."""
     for detail in error.errors():
         key = ".".join(map(str, detail["loc"])) or "the file"
         if detail["type"] == "extra_forbidden":
@@ -169,8 +184,11 @@ def _table(described: TargetFile, path: Path) -> LatencyTable:
 
 
 def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:
-    """Raise `TargetError` where a table was measured with other weights than files leave with."""
-    # Before tables held this note, onnxruntime was timed with signed weights.
+    """Raise `TargetError` if the table was measured with 8-bit weights of another type than files.
+
+    The type is signed or unsigned.
+    """
+    # Older tables lack this note; onnxruntime was then timed with signed weights.
     unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
     weights = notes.get(WEIGHTS_NOTE, unsaid)
     if weights not in (None, described.eight_bit_weights):
@@ -248,7 +266,11 @@ def _on_chip(section: RooflineSection) -> OnChip | None:
 def _rates(
     given: Mapping[str, float], section: RooflineSection, native: set[Bits]
 ) -> dict[Bits, float]:
-    """Peaks at every native pair; of a bit-serial device in inverse proportion to the bits."""
+    """The peak rate at every native pair of bits.
+
+    A bit-serial device has one given rate; the others are in inverse proportion to weight bits x
+    activation bits.
+    """
     peaks = by_bits(given)
     if not section.bit_serial:
         return peaks

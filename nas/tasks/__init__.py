@@ -1,7 +1,8 @@
-"""Tasks: labelled images in a train, a validation and a test split; the search never sees test.
+"""Tasks: labelled images in a training, a validation and a test split.
 
-Read in this order: `task` (what a task is), `section` (what every task section of a recipe says),
-`clean` (how files become a task); then one file per kind of source.
+A search never sees the test split. Read the modules in this order: `task` (the type), `section`
+(the keys that all task sections of a recipe share), `clean` (how files become a task). Then there
+is one file per kind of source.
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Arrays in an `.npz` file, or in `.npy` files of one folder."""
+"""The task of images in an `.npz` file, or in `.npy` files of one folder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _SPLITS = ("train", "validation", "test")
 
 
 class ArraysTask(SplitSection):
-    """Images `x_train`, `x_validation`, `x_test` with classes `y_train`, `y_validation`, `y_test`.
+    """A task section for numpy arrays.
 
-    Only the training arrays must be there.
+    The arrays `x_train`, `x_validation` and `x_test` hold images; `y_train`, `y_validation` and
+    `y_test` hold their classes. Only the training arrays are required.
 
     Attributes:
         path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on.
@@ -37,7 +38,11 @@ class ArraysTask(SplitSection):
     layout: Layout = "auto"
 
     def read(self) -> DataSource:
-        """The arrays of the file or folder."""
+        """The images and labels of the file or folder.
+
+        Raises:
+            TaskError: If the file cannot be read or does not hold such arrays.
+        """
         arrays = _read_folder(self.path) if self.path.is_dir() else _read_npz(self.path)
         if "x_train" not in arrays:
             raise TaskError(
@@ -59,7 +64,7 @@ _FLOAT32_BYTES = 4
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    """The arrays of the file that a task is made of."""
+    """The arrays of an `.npz` file by key; other keys of the file are ignored."""
     with _told(path), path.open("rb") as file:
         if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
             raise TaskError(f"{path} is one array; give an .npz, or a folder with x_train.npy etc.")
@@ -91,14 +96,14 @@ def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[IO[bytes
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Whatever fails within becomes a `TaskError` that names the file."""
+    """Turn errors raised within the `with` block into a `TaskError` that names the file."""
     try:
         yield
     except TaskError:
         raise
     except FileNotFoundError as error:
         raise TaskError(f"there is no file {path}; give the path of an .npz file") from error
-    # numpy's headers are Python literals, in which deep nesting is an error of its own kind.
+    # The headers of numpy files are Python literals; deep nesting in them raises other errors.
     except (
         *(OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError, TypeError),
         *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
@@ -110,7 +115,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _require_room(path: Path, files: Iterable[tuple[IO[bytes], int]]) -> None:
-    """Raise `TaskError` where arrays do not fit into memory as they are and in float32 too."""
+    """Raise `TaskError` if the arrays and their copies in float32 do not fit into memory."""
     needed = 0
     for file, size in files:
         with file:
@@ -129,7 +134,11 @@ def _array(file: IO[bytes], size: int) -> Array:
 
 
 def _claimed(file: IO[bytes], size: int) -> tuple[tuple[int, ...], int]:
-    """The shape and the bytes per item that a `.npy` file of `size` bytes tells in its header."""
+    """The shape and the bytes per item that the header of a `.npy` file states.
+
+    Raises:
+        ValueError: If the header cannot be right for a file of `size` bytes.
+    """
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"a .npy file of version {version}; numpy.save writes 1.0 for such arrays")

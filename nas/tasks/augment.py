@@ -1,4 +1,4 @@
-"""Random shifts and flips of a batch, as tensor operations drawn from a numpy generator."""
+"""Data augmentation: random shifts and flips of a batch, drawn from a numpy generator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class Augment(BaseModel):
-    """How training images vary.
+    """The augmentation of training images.
 
     Attributes:
-        shift: Largest shift along either axis in pixels; what moves in is black.
+        shift: The largest shift along each axis, in pixels. Pixels that move in are black.
         flip: Whether half of the images are mirrored left to right; wrong for digits and letters.
     """
 
@@ -24,7 +24,13 @@ class Augment(BaseModel):
     flip: bool = False
 
     def __call__(self, images: Tensor, black: Tensor, rng: np.random.Generator) -> Tensor:
-        """A varied copy of `images` `(n, c, h, w)`; `black` `(c,)` is the value of a zero pixel."""
+        """An augmented copy of images.
+
+        Args:
+            images: Normalised images, `(n, c, h, w)`.
+            black: The normalised value of a zero pixel, `(c,)`.
+            rng: The generator from which shifts and flips are drawn.
+        """
         if self.shift:
             offsets = rng.integers(-self.shift, self.shift, size=(2, len(images)), endpoint=True)
             images = shifted(images, black, torch.from_numpy(offsets).to(images.device))
@@ -35,7 +41,13 @@ class Augment(BaseModel):
 
 
 def shifted(images: Tensor, black: Tensor, offsets: Tensor) -> Tensor:
-    """`images` `(n, c, h, w)` moved down and right by `offsets` `(2, n)`, black moving in."""
+    """The images moved down and to the right; pixels that move in are black.
+
+    Args:
+        images: Images, `(n, c, h, w)`.
+        black: The value of a black pixel, `(c,)`.
+        offsets: Pixels by which each image moves down and to the right, `(2, n)`.
+    """
     _, channels, height, width = images.shape
     rows = torch.arange(height, device=images.device) - offsets[0][:, None]
     columns = torch.arange(width, device=images.device) - offsets[1][:, None]

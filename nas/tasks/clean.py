@@ -1,4 +1,4 @@
-"""From arrays as they lie in files to clean ones: layout, square, finite, labels from 0."""
+"""Cleaning of images and labels from files: axis order, square shape, finite values, labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _LARGEST_PIXEL = float(np.finfo(np.float32).max) / 4  # so that differences from
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Images `(n, c, h, w)` in the units of their file with a label of any kind each, `(n,)`."""
+    """Images with labels.
+
+    Attributes:
+        images: Images `(n, c, h, w)` in the pixel units of their file.
+        labels: The class of each image, `(n,)`: a number or a name.
+    """
 
     images: Array
     labels: Array
@@ -31,7 +36,10 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class DataSource:
-    """What a data source holds; splits that it lacks are drawn from its training images."""
+    """The images of a data source by split.
+
+    A split that the source lacks is later drawn from its training images.
+    """
 
     name: str
     train: Labelled
@@ -40,9 +48,18 @@ class DataSource:
 
 
 def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Labelled:
-    """Clean images and labels; raises `TaskError` naming `where` and what is wrong.
+    """The clean images and labels of a source.
 
     Images that are not square are padded with zeros around their centre.
+
+    Args:
+        where: The source, for errors.
+        images: Images in any layout.
+        labels: One class per image, `(n,)` or `(n, 1)`.
+        layout: The order of the axes of `images`.
+
+    Raises:
+        TaskError: If there is no image, a pixel is not finite, or labels do not fit.
     """
     if images.size == 0:
         raise TaskError(f"{where} holds no images; every split needs at least one")
@@ -59,7 +76,16 @@ def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto
 
 
 def channels_first(where: str, images: Array, layout: Layout) -> Array:
-    """`images` as `(n, c, h, w)`; `auto` takes the axis of length 1 or 3 for the channels."""
+    """The images with the axes `(n, c, h, w)`.
+
+    Args:
+        where: The source, for errors.
+        images: Images in any layout.
+        layout: The order of their axes; `auto` takes the axis of length 1 or 3 for the channels.
+
+    Raises:
+        TaskError: If the images do not have such a layout, or `auto` is ambiguous.
+    """
     if images.dtype.kind not in "uifb":
         raise TaskError(f"{where} has images of type {images.dtype}; give integers or floats")
     if layout == "auto":
@@ -92,7 +118,7 @@ def _guess_layout(where: str, shape: tuple[int, ...]) -> Layout:
 
 
 def squared(images: Array) -> Array:
-    """`images` `(n, c, h, w)` padded with zeros around the centre to the longer of both sides."""
+    """The images `(n, c, h, w)`, padded with zeros around their centre to squares."""
     height, width = images.shape[2:]
     size = max(height, width)
     if height == width:
@@ -136,7 +162,16 @@ def _class_labels(where: str, labels: Array) -> Array:
 
 
 def class_codes(where: str, labels: Array, known: Array) -> NDArray[np.int64]:
-    """The position of each label among the `known` ones, which are sorted."""
+    """The position of each label among the known ones, `(n,)`.
+
+    Args:
+        where: The source, for errors.
+        labels: Labels, `(n,)`.
+        known: The distinct labels of the training images, sorted.
+
+    Raises:
+        TaskError: If a label is not among them.
+    """
     if (labels.dtype.kind in "US") != (known.dtype.kind in "US"):
         raise TaskError(
             f"{where} has labels of type {labels.dtype} and the training images of type "
@@ -157,7 +192,10 @@ def _some(values: Array, count: int = 12) -> str:
 
 
 def balanced_order(labels: Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """All positions in a random order of which every beginning has the classes in proportion."""
+    """A random order of all positions, `(n,)`, that is balanced between the classes.
+
+    Every beginning of the order has the classes in about the proportion of all labels.
+    """
     place = np.empty(len(labels))
     for value in np.unique(labels):
         (members,) = np.nonzero(labels == value)
@@ -166,10 +204,13 @@ def balanced_order(labels: Array, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def pixel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation per channel of `(n, c, h, w)`; 1 where a channel is constant."""
+    """The mean and the standard deviation per channel of images `(n, c, h, w)`, each `(c,)`.
+
+    The standard deviation is 1 where a channel is constant.
+    """
     total, squares = np.zeros(images.shape[1]), np.zeros(images.shape[1])
     for start in range(0, len(images), _CHUNK):
-        # As they will be read: what float32 cannot tell apart has no spread.
+        # Images will be used in float32: values that are equal in float32 have no spread.
         part = images[start : start + _CHUNK].astype(np.float32).astype(np.float64)
         total += part.sum(axis=(0, 2, 3))
         squares += np.square(part).sum(axis=(0, 2, 3))

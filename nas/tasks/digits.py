@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8 pixels."""
+"""The task of handwritten digits from scikit-learn: 1,797 grey images of 8 x 8 pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nas.tasks.section import Fraction, SplitSection
 
 
 class DigitsTask(SplitSection):
-    """The task that needs no download."""
+    """A task section for scikit-learn's digits, which need no download."""
 
     kind: Literal["digits"] = "digits"
     validation_fraction: Fraction = 0.2
 
     def read(self) -> DataSource:
-        """The bundled images."""
+        """The images and labels that scikit-learn holds."""
         data = cast("Bunch", load_digits())
         return DataSource("digits", labelled("digits", data.images, data.target))

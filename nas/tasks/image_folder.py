@@ -1,4 +1,4 @@
-"""A folder of images with one subfolder per class."""
+"""The task of a folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class FolderTask(SplitSection):
-    """Images as `path/CLASS/*.png`, or as `path/train/CLASS/*.png` with `validation/` and `test/`.
+    """A task section for image files in folders.
+
+    Images lie at `path/CLASS/*.png`, or at `path/train/CLASS/*.png` with `validation/` and `test/`
+    beside `train/`.
 
     Attributes:
         path: The folder.
-        image_size: Scale every image into a square of this side, its proportions kept; without it
-            all images must be of one size.
-        channels: 3 reads colour, 1 grey.
+        image_size: Side in pixels of the square into which every image is scaled; proportions are
+            kept. Where left out, all images must have the same size.
+        channels: 3 reads images in colour, 1 in grey.
     """
 
     kind: Literal["folder"] = "folder"
@@ -33,7 +36,11 @@ class FolderTask(SplitSection):
     channels: Literal[1, 3] = 3
 
     def read(self) -> DataSource:
-        """All images, class names as labels."""
+        """All images of the folder; the label of an image is the name of its class.
+
+        Raises:
+            TaskError: If a folder or an image cannot be read, or images differ in size.
+        """
         if not self.path.is_dir():
             raise TaskError(
                 f"there is no folder {self.path}; give a folder with one folder per class"
@@ -73,7 +80,7 @@ class FolderTask(SplitSection):
         return labelled(str(folder), images, labels, layout="nhwc")
 
     def _pixels(self, file: Path) -> Array:
-        """The image as `(h, w, c)` uint8."""
+        """The pixels of an image file, `(h, w, c)` uint8."""
         pillow = _pillow()
         try:
             with pillow.open(file) as opened:
@@ -94,7 +101,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _fitted(image: Any, size: int) -> Any:
-    """The image scaled to fit into `size` x `size`; what is left of the square stays black."""
+    """The image scaled to fit into `size` x `size` pixels; the rest of the square is black."""
     longer = max(image.size)
     width, height = (max(1, round(side * size / longer)) for side in image.size)
     square = _pillow().new(image.mode, (size, size))

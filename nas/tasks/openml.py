@@ -1,4 +1,4 @@
-"""Well-known image sets by name, from OpenML through scikit-learn's fetcher."""
+"""The task of a well-known image set by name, downloaded from OpenML by scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SETS: dict[Name, tuple[str, tuple[int, int, int]]] = {
 
 
 class OpenMLTask(SplitSection):
-    """An image set that scikit-learn downloads once and keeps.
+    """A task section for an image set that scikit-learn downloads once and keeps.
 
-    OpenML gives one table without saying which rows are the published test split, so the test split
-    is drawn from it by `test_fraction`.
+    OpenML does not say which rows are the published test split. The test split is therefore drawn
+    from all rows, by `test_fraction`.
 
     Attributes:
         name: The image set.
-        cache: Where scikit-learn keeps downloads; its own default folder where left out.
+        cache: The folder in which scikit-learn keeps downloads; its default where left out.
     """
 
     kind: Literal["openml"] = "openml"
@@ -39,9 +39,13 @@ class OpenMLTask(SplitSection):
     cache: Path | None = None
 
     def read(self) -> DataSource:
-        """The downloaded or cached images."""
+        """The downloaded or cached images and labels.
+
+        Raises:
+            TaskError: If the images cannot be downloaded.
+        """
         identifier, shape = _SETS[self.name]
-        # The parser that is fast needs pandas, which is not among our dependencies.
+        # The fast parser needs pandas, which is not among our dependencies.
         parser = "liac-arff" if importlib.util.find_spec("pandas") is None else "pandas"
         try:
             data = cast(

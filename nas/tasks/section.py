@@ -1,4 +1,4 @@
-"""What every task section of a recipe says, and how its source becomes a task."""
+"""The keys that all task sections of a recipe share, and how a data source becomes a task."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SplitSection(BaseModel):
-    """How images are divided; base of every kind of task, which adds where they come from.
+    """The base of all task sections: how images are divided into splits.
 
-    Splits are stratified by class and fixed by `seed`. Normalisation is that of the training split.
+    Each kind of task adds the source of its images. Splits are stratified by class and determined
+    by `seed`. Images are normalised with the mean and deviation of the training split.
 
     Attributes:
-        validation_fraction: Share of the training images held out for the search, where the source
-            has no validation split.
-        test_fraction: Share of all images held out for the report, where it has no test split.
-        limit: Use at most this many training images.
-        augment: How training images vary.
+        validation_fraction: Share of the training images that is held out for the search; used if
+            the source has no validation split.
+        test_fraction: Share of all images that is held out for the report; used if the source has
+            no test split.
+        seed: The seed of the splits.
+        limit: The largest number of training images to use; no limit where left out.
+        augment: The augmentation of training images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,11 +43,15 @@ class SplitSection(BaseModel):
     augment: Augment = Augment()
 
     def read(self) -> DataSource:
-        """The images and labels of the source; raises `TaskError`."""
+        """The images and labels of the source; raises `TaskError` if they cannot be read."""
         raise NotImplementedError(f"{type(self).__name__} must define read")
 
     def load(self) -> Task:
-        """The task; raises `TaskError` where the source is unreadable or makes no task."""
+        """The task with all of its splits.
+
+        Raises:
+            TaskError: If the source cannot be read, or a split or class has no images.
+        """
         source = self.read()
         names = np.unique(source.train.labels)
         if len(names) < 2:
@@ -72,7 +79,7 @@ class SplitSection(BaseModel):
             validation, train = _divided(
                 source.name, train, self.validation_fraction, "validation_fraction"
             )
-        # What lies ahead and behind in a balanced order is balanced too.
+        # The beginning and the rest of a balanced order are balanced too.
         train = train.at(slice(self.limit))
         missing = classes - len(np.unique(train.labels))
         if missing:
@@ -84,7 +91,7 @@ class SplitSection(BaseModel):
 
 
 def _encoded(source: DataSource, names: NDArray[np.generic]) -> DataSource:
-    """The source with labels 0..k-1 and every split of the same image shape."""
+    """The source with labels 0..k-1; raises `TaskError` if splits differ in image shape."""
     encoded: dict[str, Labelled] = {}
     for split in ("train", "validation", "test"):
         part: Labelled | None = getattr(source, split)
@@ -104,7 +111,14 @@ def _encoded(source: DataSource, names: NDArray[np.generic]) -> DataSource:
 def _divided(
     name: str, whole: Labelled, fraction: float, setting: str
 ) -> tuple[Labelled, Labelled]:
-    """The share of `whole` held out, and what remains."""
+    """The images that are held out from `whole`, and all others.
+
+    Args:
+        name: The source, for errors.
+        whole: The images.
+        fraction: The share that is held out.
+        setting: The key of the recipe that sets the share, for errors.
+    """
     count = len(whole.labels)
     held = round(fraction * count)
     if not 0 < held < count:

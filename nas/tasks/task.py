@@ -1,4 +1,4 @@
-"""What a task is: a train and a validation split in plain view, and a test split out of reach."""
+"""The type of a task: open training and validation splits, and a guarded test split."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ SearchSplit = Literal["train", "validation"]
 
 
 class TaskError(ValueError):
-    """Data that cannot be made a task; the message names the source, the fault and the remedy."""
+    """The error for data that make no task.
+
+    Its message names the source, the fault and the remedy.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images `(n, c, h, w)`, normalised float32, and their labels `(n,)`, int64 from 0."""
+    """Images with labels, ready for training or evaluation.
+
+    Attributes:
+        images: Normalised images, `(n, c, h, w)` float32.
+        labels: Class of each image, `(n,)` int64 from 0.
+    """
 
     images: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -32,7 +40,15 @@ class Split:
         return len(self.labels)
 
     def batches(self, size: int, *, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """All images once, the last batch smaller than `size`; shuffled if `rng` is given."""
+        """Batches of `size` images; each image comes once, and the last batch may be smaller.
+
+        Args:
+            size: Images per batch.
+            rng: Shuffles the images; without a generator they come in their order.
+
+        Raises:
+            ValueError: If `size` is below 1.
+        """
         if size < 1:
             raise ValueError(f"a batch holds at least one image, given a size of {size}")
         order = None if rng is None else torch.from_numpy(rng.permutation(len(self)))
@@ -47,10 +63,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class TrainSplit(Split):
-    """The images to learn from, with the way they vary; what `supernets.train` reads.
+    """The training images with their augmentation, as `supernets.train` reads them.
 
     Attributes:
-        augment: How the images vary.
+        augment: The augmentation.
         black: The normalised value of a zero pixel, `(c,)`.
     """
 
@@ -58,7 +74,7 @@ class TrainSplit(Split):
     black: Tensor
 
     def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> Batch:
-        """The images and labels at `rows`, augmented by draws from `rng` alone."""
+        """The augmented images and the labels at `rows`; all randomness comes from `rng`."""
         index = torch.from_numpy(rows).to(self.images.device)
         return self.augment(self.images[index], self.black, rng), self.labels[index]
 
@@ -74,7 +90,7 @@ class TrainSplit(Split):
 
 @dataclass(frozen=True)
 class Normalization:
-    """How an image is normalised: `(pixel - mean) / std` per channel, in the file's pixel units."""
+    """The normalisation of images, `(pixel - mean) / std` per channel; pixels as in the file."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -84,8 +100,15 @@ class Normalization:
 class Task:
     """A classification task on square images.
 
-    Whatever is searched or tuned reads `train` and `validation`. The test split is only handed out
-    by `test_batches`, which is for the figures of the final report.
+    Training, search and tuning use `train` and `validation`. Only the method `test_batches` gives
+    access to the test split; it is for the figures of the final report.
+
+    Attributes:
+        name: The name of the task.
+        class_names: The names of the classes, by label.
+        normalization: The normalisation of images.
+        train: The training images.
+        validation: The images by which a search compares networks.
     """
 
     name: str
@@ -113,7 +136,11 @@ class Task:
     def batches(
         self, split: SearchSplit, size: int, *, rng: np.random.Generator | None = None
     ) -> Iterator[Batch]:
-        """Batches of a split that a search may see, without augmentation."""
+        """Batches of the training or validation split, without augmentation.
+
+        Raises:
+            TaskError: For any other split.
+        """
         splits: dict[str, Split] = {"train": self.train, "validation": self.validation}
         if split not in splits:
             raise TaskError(
@@ -123,12 +150,17 @@ class Task:
         return splits[split].batches(size, rng=rng)
 
     def calibration(self, images: int, size: int) -> list[Tensor]:
-        """The first `images` training images, class-balanced and always the same, in batches."""
+        """The first training images in batches; these are balanced by class and always the same.
+
+        Args:
+            images: How many images.
+            size: Images per batch.
+        """
         kept = self.train.images[:images]
         return list(kept.split(size))
 
     def test_batches(self, size: int) -> Iterator[Batch]:
-        """Batches of the test split: for the final report, never for a decision."""
+        """Batches of the test split, for the final report and never for a decision."""
         return self._test.batches(size)
 
     def sizes(self) -> dict[str, int]:

@@ -1,1 +1,1 @@
-"""What a person sees: progress, text of others made safe, and signals."""
+"""The terminal: progress and messages, safe display of foreign text, and signals."""

@@ -1,7 +1,7 @@
-"""What a run shows while it works, and the one door by which text reaches the terminal.
+"""Output on the terminal: progress bars, sentences and tables; all text goes through this module.
 
-All text is shown as it is: square brackets are no markup, and characters that would steer the
-terminal are shown by their escapes.
+Text is shown literally: square brackets are no markup, and control characters are shown by their
+escapes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class TerminalTable:
     """A table for the terminal.
 
     Attributes:
-        header: The headings.
-        title: What stands above.
-        numeric: Columns, from 0, that are aligned to the right.
-        whole: Columns whose cells are never broken into lines.
+        header: The headings of the columns.
+        title: The title above the table.
+        numeric: The columns, from 0, that are aligned to the right.
+        whole: The columns whose cells are never broken into several lines.
         rows: The cells, row by row.
     """
 
@@ -53,39 +53,39 @@ class TerminalTable:
 
 
 class Advance(Protocol):
-    """Moves a bar: how much is done, how much there is, and a word on how it goes."""
+    """A function that moves a progress bar."""
 
     def __call__(self, done: int, total: int, note: str) -> None:
-        """Set how far the stage is."""
+        """Set the bar to `done` of `total` steps, with a short note beside it."""
         ...
 
 
 class Display(Protocol):
-    """A place where a run shows its progress and its messages."""
+    """A display on which a run shows its progress and its messages."""
 
     def say(self, what: str | TerminalTable) -> None:
         """Show a sentence or a table."""
         ...
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[Advance]:
-        """A stage of the run, with a bar that the yielded function moves."""
+        """A context for a stage of the run; it yields the function that moves the stage's bar."""
         ...
 
 
 class Silent:
-    """Shows nothing: for use from Python and in tests."""
+    """A display that shows nothing, for use from Python and in tests."""
 
     def say(self, what: str | TerminalTable) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Advance]:
-        """Move nothing."""
+        """A context that yields a function without effect."""
         yield lambda done, total, note: None
 
 
 class Terminal:
-    """One live block of bars, a stage a line, below whatever is said."""
+    """A display on the terminal: one progress bar per stage, below all sentences and tables."""
 
     def __init__(self) -> None:
         self._bars = Progress(
@@ -106,12 +106,12 @@ class Terminal:
         self._bars.stop()
 
     def say(self, what: str | TerminalTable) -> None:
-        """Print above the bars."""
+        """Print a sentence or a table above the bars."""
         _print(self._bars.console, what)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Advance]:
-        """A bar of its own; it stays when the stage is over."""
+        """A context for a stage with a bar of its own, which stays when the stage is over."""
         bar = self._bars.add_task(visible(name), total=None, note="")
 
         def advance(done: int, total: int, note: str) -> None:
@@ -126,12 +126,12 @@ def say(what: str | TerminalTable) -> None:
 
 
 def complain(what: str) -> None:
-    """Print what went wrong to the standard error output."""
+    """Print a message about an error to the standard error output."""
     _print(Console(stderr=True), what)
 
 
 def dump(document: str) -> None:
-    """Print a document that the engine made, byte for byte, for another program to read."""
+    """Print a document unchanged to the standard output, for another program to read."""
     sys.stdout.write(document)
 
 
@@ -143,9 +143,9 @@ def _print(console: Console, what: str | TerminalTable) -> None:
 
 
 def lines(content: str) -> str:
-    """A message of several lines; all but its first are indented, so that none looks like another.
+    """A message of several lines, of which all but the first are indented.
 
-    A name with a line break inside can thus not pretend that the engine says something.
+    A foreign name with a line break inside can then not look like a message of the engine.
     """
     first, *others = map(visible, content.split("\n"))
     indented = (line if line.startswith(_CONTINUED) else f"{_CONTINUED}{line}" for line in others)

@@ -1,6 +1,6 @@
-"""Signals that end a process: one line and the exit code of the signal, whenever they come.
+"""Signals that end the process with one line of text and the exit code of the signal.
 
-Only modules that load at once are imported here: the first signal may come while all others load.
+This module imports only modules that load at once, since a signal may come while others load.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-_BASE = 128  # what a shell adds to the number of the signal
-# Exit codes by which libraries tell of a signal that they took: typer's, and Ray's handler's.
+_BASE = 128  # a shell adds this to the number of a signal
+# Exit codes of libraries that have caught a signal themselves: typer, and the handler of Ray.
 _TOLD = {_BASE + signal.SIGINT: signal.SIGINT, int(signal.SIGTERM): signal.SIGTERM}
 
 
 def end_at_once() -> None:
-    """From now on a signal ends the process where it stands; for as long as nothing is at work."""
+    """From now on, let a signal end the process immediately; for the time before any work."""
     _handle(_end)
 
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """A block that loads modules and has nothing to close: a signal ends the process at once.
+    """A context for loading modules, in which a signal ends the process immediately.
 
-    Raised as an exception, it could be swallowed by a library that tries what it can import.
+    An exception instead could be caught by a library that tries which modules it can import.
     """
     before = _handlers()
     _handle(_end)
@@ -40,10 +40,10 @@ def loading() -> Iterator[None]:
 
 
 class Interruptible:
-    """A block that a signal leaves as `KeyboardInterrupt`, so that all in it is closed and kept.
+    """A context in which a signal raises `KeyboardInterrupt`, so that files are closed and kept.
 
-    A second signal ends the process where it stands. Whatever a library makes of the first one,
-    the block then ends with one line and the signal's exit code.
+    The process then ends with one line of text and the exit code of the signal, even if a library
+    has turned the exception into another. A second signal ends the process immediately.
 
     Args:
         message: The line, for the standard error output.
@@ -87,7 +87,7 @@ def _restore(handlers: Mapping[int, signal._HANDLER]) -> None:
 
 
 def _handle(handler: signal._HANDLER) -> None:
-    """Set `handler` for all signals that are not ignored, as `nohup` and shells ask for."""
+    """Set `handler` for all signals that are not ignored; `nohup` and shells ignore some."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _ENDING:

@@ -1,7 +1,7 @@
-"""Text that others may have written (names in files, errors of other programs), safe to show.
+"""Safe display of foreign text, such as names in files and errors of other programs.
 
-A control character would move the cursor of a terminal, a bidirectional one would show a name
-backwards, a zero-width one would make two names look alike. All are shown by their escapes.
+A control character could move the cursor of a terminal, a bidirectional one could show a name
+backwards, and a zero-width one could make two names look equal. All are shown by their escapes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Where a spreadsheet begins a formula; the second group of signs is full-width.
+# The places where a spreadsheet begins a formula; the last four signs are the full-width forms.
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
 
 
 def visible(content: str) -> str:
-    """`content` on one line; a character without a shape of its own is shown by its escape."""
+    """A text on one line, in which every character that is not printable is shown by its escape."""
     if content.isprintable():
         return content
     return "".join(c if _has_shape(c) else c.encode("unicode_escape").decode() for c in content)
@@ -25,8 +25,9 @@ def _has_shape(character: str) -> bool:
 
 
 def spreadsheet_cell(content: str) -> str:
-    """`content` on one line, an apostrophe before all that a spreadsheet would run as a formula.
+    """A text on one line that no spreadsheet runs as a formula.
 
-    Spreadsheets of many countries begin a new cell after a semicolon.
+    An apostrophe is put where a formula could begin. That may also be after a semicolon, since
+    spreadsheets of many countries begin a new cell there.
     """
     return _FORMULA.sub(r"\1'", visible(" ".join(content.split())))

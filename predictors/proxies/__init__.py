@@ -1,7 +1,7 @@
 """Zero-cost proxies: scores of a subnet that need one batch and no training.
 
-Read in this order: `base` (what a proxy is), one file per proxy, `sensitivity` (what each precision
-costs), `ranking` (how well each one ranks), `estimate` (their values for whole populations).
+Read the modules in this order: `proxy` (the type), one file per proxy, `sensitivity` (the loss that
+each precision causes), `ranking` (how well each proxy ranks), `estimate` (values for populations).
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ ZERO_COST: tuple[Proxy, ...] = (COUNTS, GRADIENTS, SYNFLOW, NASWOT, JACOB_COV)
 def scores(
     module: nn.Module, batch: Batch, loss: Loss, *, proxies: Sequence[Proxy] = ZERO_COST
 ) -> dict[str, float]:
-    """Every proxy's values by name; one that is not a number becomes the worst value there is."""
+    """The values of all proxies for one network, by name.
+
+    A value that is not a number becomes minus or plus infinity, whichever is worse for its proxy.
+
+    Args:
+        module: The network.
+        batch: Images `(n, channels, height, width)` and labels `(n,)`.
+        loss: Maps logits and labels to a scalar.
+        proxies: The proxies to compute.
+    """
     result: dict[str, float] = {}
     for proxy in proxies:
         for name, value in proxy.score(module, batch, loss).items():

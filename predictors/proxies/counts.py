@@ -1,4 +1,4 @@
-"""Counts: the baseline that every other proxy has to beat."""
+"""Counts of parameters and operations: the baseline that every other proxy has to beat."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _REDUCTION: dict[Function, Callable[[Tensor, Tensor], int]] = {
 
 
 def counts(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
-    """`params`, the elements of all parameters, and `macs`, multiply-accumulates per image.
+    """The proxies `params`, the elements of all parameters, and `macs` for one image.
 
-    Convolutions, linear maps and matrix products count.
+    MACs are the multiply-accumulates of convolutions, linear maps and matrix products.
     """
     macs: list[int] = []
 
@@ -51,9 +51,10 @@ COUNTS = Proxy(counts, {"params": True, "macs": True})
 
 
 def space_counts(kernels: SpaceKernels) -> dict[str, CompiledCost]:
-    """`params`, `macs`, `bitops` and `model_bytes` of every genotype of a space, vectorised.
+    """The costs `params`, `macs`, `bitops` and `model_bytes` of every genotype, by name.
 
-    `params` has norms folded into biases, as deployed; `counts` takes a module as it is.
+    Here `params` counts the deployed network, whose norms are folded; `counts` counts the
+    parameters of a module, norms included.
     """
     by_name = {
         "params": costs.parameters,

@@ -1,7 +1,8 @@
-"""Proxy values of whole populations, learned from those of a few networks.
+"""Proxy values of whole populations, estimated from the values of a few networks.
 
-A proxy takes a tenth of a second a network; a search asks for a million. A ridge regression per
-proxy closes the gap and makes proxies features of a predictor: `OneHot(space, estimate.columns)`.
+A proxy takes a tenth of a second per network, and a search needs the values of a million. A ridge
+regression per proxy is fast enough. It also turns proxies into features of a predictor:
+`OneHot(space, estimate.columns)`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ FloatArray = NDArray[np.float64]
 
 
 class ProxyEstimate:
-    """One ridge regression per proxy.
+    """Estimates of proxy values by one ridge regression per proxy.
 
     Args:
-        features: `(n, choices)` to `(n, columns)`, such as `OneHot(space)`.
+        features: A function of genotypes, `(n, choices)` to `(n, columns)`, such as
+            `OneHot(space)`.
     """
 
     def __init__(self, features: Features) -> None:
@@ -30,9 +32,14 @@ class ProxyEstimate:
         self._models: dict[str, Ridge] = {}
 
     def fit(self, genotypes: IntArray, scores: Mapping[str, FloatArray]) -> Self:
-        """Learn from `genotypes` `(n, choices)` and their scores `(n,)` by name; returns itself.
+        """Learn the scores of some genotypes and return this object.
 
-        Infinite scores stand at the extreme finite one; a proxy without finite scores is left out.
+        An infinite score is replaced by the largest or smallest finite score. A proxy without a
+        finite score is left out.
+
+        Args:
+            genotypes: `(n, choices)`, canonical.
+            scores: Name of a proxy -> scores of the genotypes, `(n,)`.
         """
         self._models = {}
         for name, values in scores.items():
@@ -45,11 +52,11 @@ class ProxyEstimate:
 
     @property
     def columns(self) -> tuple[Callable[[IntArray], FloatArray], ...]:
-        """One function per proxy, `(n, choices)` to its estimated score `(n,)`."""
+        """One function per proxy: genotypes `(n, choices)` to estimated scores `(n,)`."""
         return tuple(_mean_of(model) for model in self._models.values())
 
     def __call__(self, genotypes: IntArray) -> dict[str, FloatArray]:
-        """The estimated scores `(n,)` of `genotypes` by name."""
+        """The estimated scores `(n,)` of `genotypes` `(n, choices)`, by name of the proxy."""
         return {name: model.predict(genotypes)[0] for name, model in self._models.items()}
 
 

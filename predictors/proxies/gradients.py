@@ -1,4 +1,4 @@
-"""Proxies of one forward and backward pass: the norm of the gradient, and SNIP."""
+"""Proxies that need one forward and one backward pass: the gradient's norm, and SNIP."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from predictors.proxies.proxy import AS_TRAINED, Batch, Loss, Proxy, probe
 
 
 def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float]:
-    """`grad_norm`, the sum over weights of |dL/dw|_2, and `snip`, the sum of |w dL/dw|.
+    """The proxies `grad_norm` and `snip`.
 
-    Abdelfattah et al. 2021; Lee et al. 2019, without its normalization.
+    `grad_norm` is the sum over weight tensors of |dL/dw|_2 (Abdelfattah et al. 2021). `snip` is the
+    sum of |w dL/dw| over all elements (Lee et al. 2019, without its normalization).
+
+    Raises:
+        ValueError: If the module has no weight of two or more dimensions.
     """
     images, labels = batch
     with probe(module, AS_TRAINED) as network:

@@ -1,4 +1,4 @@
-"""Jacobian covariance: how differently the network bends around the images of a batch."""
+"""Jacobian covariance: how different the network's gradients at the images of a batch are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _STABLE = 1e-5
 
 
 def jacob_cov(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
-    """`jacob_cov`: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of corr(J), k = 1e-5.
+    """The proxy `jacob_cov` (Mellor et al. 2020, first version).
 
-    Row n of J is the gradient of the summed logits with respect to image n. Not a number where an
-    image has no gradient. Mellor et al. 2020, first version.
+    It is -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of the correlation matrix of J, with
+    k = 1e-5. Row n of J is the gradient of the summed logits with respect to image n. The value is
+    NaN if the gradient of some image is zero.
     """
     with probe(module, AS_TRAINED) as network:
         images = batch[0].detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""NASWOT: how differently the nonlinearities fire for the images of a batch."""
+"""NASWOT: how different the activation patterns of the images of a batch are."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from predictors.proxies.proxy import (
 
 
 def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
-    """`naswot`: log |det K|, where K[i, j] counts the units that fire alike for images i and j.
+    """The proxy `naswot`: log |det K| (Mellor et al. 2021).
 
-    A unit is an input of a nonlinearity and fires where that is positive, which is the published
-    code for ReLU and carries over to others. Minus infinity where two images have one code, or
-    where there is no nonlinearity. Mellor et al. 2021.
+    K[i, j] counts the units that are both active or both inactive for images i and j. A unit is one
+    element of the input of a nonlinearity, and is active where it is positive. For ReLU this is the
+    published definition; here it holds for all nonlinearities. The value is minus infinity if two
+    images have the same pattern or the network has no nonlinearity.
     """
     images = batch[0]
     alike: list[Tensor] = []
@@ -46,10 +47,10 @@ def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
 
 
 def _agreement(x: Tensor) -> Tensor:
-    """How many units of `x` `(n, ...)` are positive, or not, for both of each pair: `(n, n)`."""
+    """The number of units of `x` `(n, ...)` with equal sign, for each pair of images: `(n, n)`."""
     signs = (x.flatten(1) > 0).to(torch.float32) * 2 - 1
-    # The product counts equal minus different units, all units counting their sum: one matrix
-    # product in place of two. Float32 is exact here up to 2**24 units.
+    # The product is the number of equal units minus that of different units; the number of all
+    # units is their sum. So one matrix product is enough. Float32 is exact here up to 2**24 units.
     return ((signs @ signs.T).double().cpu() + signs.shape[1]) / 2
 
 

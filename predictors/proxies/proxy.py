@@ -1,4 +1,4 @@
-"""What a zero-cost proxy is, and how it looks into a module without leaving a trace."""
+"""Zero-cost proxies: their type, and a way to examine a module without changing it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ NONLINEARITIES: tuple[Function, ...] = (
 
 @dataclass(frozen=True)
 class Proxy:
-    """A score of an untrained or shared-weight module, and which way it points.
+    """A function that scores an untrained or shared-weight module without training it.
 
     Attributes:
-        score: `(module, batch, loss)` -> value by name. Pure: the module is as before whatever
-            happens, the same arguments give the same values, no random number is drawn. `batch` is
-            images `(n, channels, height, width)` and labels `(n,)`; `loss` maps logits and labels
-            to a scalar.
-        larger_is_better: For every name that `score` gives, whether a larger value promises a
+        score: Called with a module, a batch and a loss, returns values by name. The batch is images
+            `(n, channels, height, width)` and labels `(n,)`; the loss maps logits and labels to a
+            scalar. The function leaves the module unchanged, also after an error. It draws no
+            random number, and the same arguments give the same values.
+        larger_is_better: For every name that `score` returns, whether a larger value promises a
             smaller loss.
     """
 
@@ -53,11 +53,12 @@ class Proxy:
 
 @dataclass(frozen=True)
 class ProbedModule:
-    """A module run on copies of its tensors.
+    """A module that runs on copies of its parameters and buffers.
 
     Attributes:
-        parameters: Copies by name that gradients are taken with respect to.
-        buffers: Copies by name; what the module writes lands in them.
+        module: The original module.
+        parameters: Copies of the parameters by name; gradients are taken with respect to these.
+        buffers: Copies of the buffers by name; the module writes into these.
     """
 
     module: nn.Module
@@ -66,9 +67,10 @@ class ProbedModule:
 
     @property
     def weights(self) -> list[Tensor]:
-        """The parameters of two or more dimensions: convolutions and linear maps, no norm or bias.
+        """The parameters with two or more dimensions: weights of convolutions and linear maps.
 
-        Raises `ValueError` if there are none.
+        Raises:
+            ValueError: If there are none.
         """
         found = [parameter for parameter in self.parameters.values() if parameter.ndim >= 2]
         if not found:
@@ -80,7 +82,7 @@ class ProbedModule:
         return found
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The logits of `images`."""
+        """The logits `(n, classes)` of `images` `(n, channels, height, width)`."""
         if images.is_inference():  # autograd refuses tensors made in inference mode
             images = images.clone()
         return functional_call(self.module, {**self.parameters, **self.buffers}, (images,))
@@ -93,14 +95,15 @@ def probe(
     *,
     dtype: torch.dtype | None = None,
 ) -> Iterator[ProbedModule]:
-    """`module` in evaluation mode with gradients on, and the functions rerouted.
+    """A context in which a module runs on copies of its tensors and torch functions are replaced.
 
-    Dropout is off; what a batch norm does is up to the routes.
+    The module is in evaluation mode, so dropout is off, and gradients are on. How a batch norm
+    behaves depends on `routes`.
 
     Args:
-        module: Any module; nothing of it is changed but its training flags, which are restored.
-        routes: torch function -> what is called in its place, also inside stock layers.
-        dtype: What the copies of floating-point parameters and buffers become; else as they are.
+        module: Any module. Only its training flags change, and they are restored at the end.
+        routes: Torch function -> function that is called instead, also inside stock layers.
+        dtype: The dtype of the copies of floating-point tensors; unchanged where left out.
     """
     training = {part: part.training for part in module.modules()}
 
@@ -121,7 +124,7 @@ def probe(
 
 
 class _Rerouted(TorchFunctionMode):
-    """Calls another function in place of each torch function that it knows a route for."""
+    """A torch function mode that calls `routes[function]` in place of each function in `routes`."""
 
     def __init__(self, routes: Mapping[Function, Function]) -> None:
         super().__init__()
@@ -134,20 +137,23 @@ class _Rerouted(TorchFunctionMode):
 
 
 def _batch_statistics(x: Tensor, _mean: Any, _variance: Any, **options: Any) -> Tensor:
-    """`F.batch_norm` by the batch; torch hands on all but the first three by keyword."""
+    """`F.batch_norm` with the statistics of the batch.
+
+    Torch passes all arguments but the first three by keyword.
+    """
     return F.batch_norm(x, None, None, **{**options, "training": True})
 
 
 def _straight_through(x: Tensor) -> Tensor:
-    """Rounds with the gradient of the identity."""
+    """The rounded `x`, with the gradient of the identity."""
     return x + (torch.round(x) - x).detach()
 
 
 ROUNDINGS: tuple[Function, ...] = (torch.round, torch.round_, Tensor.round, Tensor.round_)
 
-# Running statistics mean nothing in an untrained network, so the proxies of a batch normalize by
-# the batch, as their authors do; the statistics that the module keeps are neither read nor written.
-# Rounding, of which a module for inference is full, must let the gradient through.
+# Running statistics mean nothing in an untrained network. Proxies therefore normalize by the batch,
+# as their authors do, and neither read nor write the running statistics of the module. A module for
+# inference rounds in many places; the gradient must pass through all of them.
 AS_TRAINED: Mapping[Function, Function] = {
     F.batch_norm: _batch_statistics,
     **dict.fromkeys(ROUNDINGS, _straight_through),

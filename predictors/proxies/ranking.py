@@ -1,4 +1,4 @@
-"""How well each proxy ranks networks, and one order made of several proxies."""
+"""The quality of each proxy's ranking of networks, and one ranking from several proxies."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ def proxy_report(
     *,
     larger_is_better: Mapping[str, bool] = LARGER_IS_BETTER,
 ) -> dict[str, float]:
-    """Kendall's tau of every proxy in its direction: 1 ranks as `errors` do, -1 in reverse.
+    """Kendall's tau of every proxy with the measured losses, by name.
+
+    1 means that the proxy ranks all networks as `errors` does, -1 that the order is reversed.
 
     Args:
-        scores: Values `(n,)` by name; infinite ones rank last or first.
+        scores: Name of a proxy -> values `(n,)`; infinite values rank first or last.
         errors: Measured losses `(n,)`.
-        larger_is_better: Each proxy's documented direction.
+        larger_is_better: For each proxy, whether a larger value promises a smaller loss.
+
+    Raises:
+        ValueError: If `larger_is_better` lacks a proxy.
     """
     ranks = _losses(scores, larger_is_better)
     return {name: kendall_tau(rank, errors) for name, rank in ranks.items()}
@@ -44,9 +49,14 @@ def rank_mean(
     *,
     larger_is_better: Mapping[str, bool] = LARGER_IS_BETTER,
 ) -> FloatArray:
-    """The mean over proxies of each network's rank, `(n,)`, from 0 for the best to 1 for the worst.
+    """The mean rank of each network over all proxies, `(n,)`, from 0 (best) to 1 (worst).
 
-    A loss like all others: sort ascending to get the first networks to evaluate.
+    Args:
+        scores: Name of a proxy -> values `(n,)`.
+        larger_is_better: For each proxy, whether a larger value promises a smaller loss.
+
+    Raises:
+        ValueError: If there is no proxy, or `larger_is_better` lacks one.
     """
     if not scores:
         raise ValueError("a mean rank needs the scores of at least one proxy, given none")
@@ -57,7 +67,7 @@ def rank_mean(
 def _losses(
     scores: Mapping[str, FloatArray], larger_is_better: Mapping[str, bool]
 ) -> dict[str, FloatArray]:
-    """Ranks from 1, for what is promised to be best; ties share their mean rank."""
+    """The ranks of the networks by each proxy, `(n,)`, from 1 for the best; ties share a rank."""
     unknown = sorted(set(scores) - set(larger_is_better))
     if unknown:
         raise ValueError(

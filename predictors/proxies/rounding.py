@@ -1,4 +1,4 @@
-"""Tensors rounded to the grid of a precision whose step has about the least squared error."""
+"""Rounding of tensors to the grid of a precision, with a step of nearly least squared error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import Quant
 
 _SHARES = 24
 _SMALLEST_SHARE = 0.1
@@ -15,15 +15,21 @@ _ROUNDS = 4
 
 
 def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
-    """`x` on the grid of `quant`; unchanged for `None`.
+    """The tensor `x` rounded to the grid of `quant`; unchanged for `None`.
 
-    The step comes from the share of the range, from all of it down to a tenth, with the least
-    squared error, then from alternating least squares: for given codes q it is sum(q x) / sum(q q).
-    Where the granularity is per channel, every index along dimension `channels` has its own grid.
+    The step is found in two stages. First, of several shares of the range, from the whole range to
+    a tenth, the one with the least squared error is taken. Then the step is refined by alternating
+    least squares: for fixed codes q, the best step is sum(q x) / sum(q q).
+
+    Args:
+        x: Any tensor.
+        quant: The precision.
+        channels: The dimension of `x` along which each index has its own grid, if the granularity
+            is per channel.
     """
     if quant is None:
         return x
-    per_channel = isinstance(quant.granularity, PerChannel)
+    per_channel = quant.per_channel
     aligned = x.detach().movedim(channels, 0) if per_channel else x.detach().unsqueeze(0)
     rows = aligned.flatten(1)
     low, high = quant.code_range
@@ -40,7 +46,10 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
 
 
 def _range_grid(rows: Tensor, quant: Quant) -> tuple[Tensor, Tensor]:
-    """The step and the zero point `(r, 1)` of each row's whole range, zero included."""
+    """The step and the zero point, each `(r, 1)`, of a grid over the whole range of each row.
+
+    The range always contains zero.
+    """
     low, high = quant.code_range
     if quant.symmetric:
         step = rows.abs().amax(1, keepdim=True) / high
@@ -52,10 +61,10 @@ def _range_grid(rows: Tensor, quant: Quant) -> tuple[Tensor, Tensor]:
 
 
 def _codes(rows: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The nearest codes relative to the zero point."""
+    """The nearest codes, relative to the zero point, `(r, n)`."""
     return torch.clamp(torch.round(rows / step), low, high)
 
 
 def _error(rows: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The squared error `(r, 1)`."""
+    """The squared rounding error of each row, `(r, 1)`."""
     return (_codes(rows, step, low, high) * step - rows).square().sum(1, keepdim=True)

@@ -1,7 +1,7 @@
-"""What a precision costs at one layer: divergence of the output, noise in the weight.
+"""The sensitivity of each layer to each precision: divergence of the output, noise of the weight.
 
-Measured once on a float network, layer by layer, and then added up: a feature of a whole policy
-that needs no further forward pass (Cai et al. 2020, ZeroQ, rank policies this way).
+Sensitivities are measured once on a float network, one layer at a time. Their sum is a feature of a
+whole policy and needs no further forward pass. ZeroQ ranks policies in this way (Cai et al. 2020).
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ Values = Mapping[tuple[str, Quant | None], float]
 def sensitivity(
     forward: Forward, layers: Mapping[str, Sequence[Quant | None]], reference: Tensor
 ) -> dict[tuple[str, Quant | None], float]:
-    """The divergence KL(full precision || quantized) in nats per image, for every single change.
+    """The divergence of the output, KL(full precision || quantized), for each layer and precision.
 
     Args:
-        forward: The logits `(n, classes)` with the named layers, and only those, quantized.
-        layers: For every address, the precisions to try; `None` costs nothing and is not run.
+        forward: Returns the logits `(n, classes)` with only the given layers quantized.
+        layers: Address -> precisions to try. For `None` the divergence is 0 and nothing is run.
         reference: The logits `(n, classes)` in full precision.
+
+    Returns:
+        The mean divergence in nats per image, by address and precision.
     """
     wanted = F.log_softmax(reference.detach().double(), dim=1)
     result: dict[tuple[str, Quant | None], float] = {}
@@ -51,13 +54,18 @@ def sensitivity(
 
 
 def noise(weight: Tensor, quant: Quant | None) -> float:
-    """The power of the rounding error of `weight` (output channels first) over its own power."""
+    """The power of the rounding error of `weight` divided by the power of `weight`.
+
+    Args:
+        weight: A weight, output channels first.
+        quant: The precision to which it is rounded.
+    """
     error = (rounded(weight, quant) - weight).detach().double()
     return float(error.square().sum() / weight.detach().double().square().sum().clamp_min(1e-300))
 
 
 def sqnr(weight: Tensor, quant: Quant | None) -> float:
-    """The signal to quantization noise ratio of `weight` in dB; infinite where nothing is lost."""
+    """The signal-to-quantization-noise ratio of `weight` in dB; infinite without an error."""
     power = noise(weight, quant)
     return -10.0 * math.log10(power) if power > 0 else math.inf
 
@@ -65,7 +73,12 @@ def sqnr(weight: Tensor, quant: Quant | None) -> float:
 def weight_noise(
     weights: Mapping[str, Tensor], layers: Mapping[str, Sequence[Quant | None]]
 ) -> dict[tuple[str, Quant | None], float]:
-    """`noise` for every address and precision: `sensitivity` without data."""
+    """The relative noise power of every weight under every precision; needs no data.
+
+    Args:
+        weights: Address -> weight, output channels first.
+        layers: Address -> precisions to try.
+    """
     return {
         (address, quant): noise(weights[address], quant)
         for address, quants in layers.items()
@@ -74,12 +87,12 @@ def weight_noise(
 
 
 def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) -> Forward:
-    """The forward of `sensitivity` that rounds weights of a float `module`, which stays as it is.
+    """A `forward` for `sensitivity` that rounds weights; `module` itself is not changed.
 
     Args:
-        module: A network in full precision, statistics of its norms included.
+        module: A network in full precision, with the statistics of its norms.
         images: `(n, channels, height, width)`.
-        names: Address -> name of the submodule that holds its one weight.
+        names: Address -> name of the submodule that holds the one weight of that layer.
     """
 
     def forward(precisions: Precisions) -> Tensor:
@@ -93,7 +106,11 @@ def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) 
 
 
 def _weight_of(network: ProbedModule, name: str) -> Tensor:
-    """The one parameter of two or more dimensions inside submodule `name`."""
+    """The only parameter with two or more dimensions inside the submodule `name`.
+
+    Raises:
+        ValueError: If there is not exactly one.
+    """
     inside = {n: p for n, p in network.parameters.items() if n.startswith(f"{name}.")}
     weights = [parameter for parameter in inside.values() if parameter.ndim >= 2]
     if len(weights) != 1:
@@ -105,7 +122,13 @@ def _weight_of(network: ProbedModule, name: str) -> Tensor:
 
 
 def input_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) -> Forward:
-    """The forward of `sensitivity` that rounds what the named submodules read; see above."""
+    """A `forward` for `sensitivity` that rounds the inputs of layers.
+
+    Args:
+        module: A network in full precision, with the statistics of its norms.
+        images: `(n, channels, height, width)`.
+        names: Address -> name of the submodule whose inputs are rounded.
+    """
 
     def forward(precisions: Precisions) -> Tensor:
         hooks = [
@@ -129,7 +152,14 @@ def _rounding(quant: Quant | None) -> Callable[[nn.Module, tuple[Any, ...]], tup
 def open_precisions(
     graph: Graph, tensor: Literal["weight", "activation"]
 ) -> dict[str, tuple[Quant | None, ...]]:
-    """The precisions that a space's graph lets each address choose from, where it is a choice."""
+    """The precisions among which each layer of a space chooses, by address.
+
+    Layers with a fixed precision are left out.
+
+    Args:
+        graph: The graph of the space.
+        tensor: Whether the precision of the weight or that of the inputs is meant.
+    """
     found = {
         address: tuple(dict.fromkeys(getattr(form, tensor) for form in variants(node.op)))
         for address, node in graph.nodes.items()
@@ -139,18 +169,25 @@ def open_precisions(
 
 @dataclass(frozen=True)
 class SensitivityCost:
-    """The sum of what a kernel's weight and activation precisions cost at its address.
+    """A cost of a kernel: the sensitivity to its weight precision plus that to its input precision.
 
-    For `SpaceKernels.compile_by_address`, which makes it a feature of whole populations. An
-    address without values has a fixed precision and adds nothing; a precision that was not
-    measured at an address with values raises `ValueError`.
+    `SpaceKernels.compile_by_address` compiles it to a feature of whole populations. An address
+    without values has a fixed precision and costs nothing.
+
+    Attributes:
+        weights: Address and precision of the weight -> sensitivity.
+        activations: Address and precision of the inputs -> sensitivity.
     """
 
     weights: Values = field(default_factory=dict)
     activations: Values = field(default_factory=dict)
 
     def __call__(self, address: str, kernel: Kernel) -> float:
-        """The cost of `kernel` at `address`."""
+        """The cost of `kernel`, which ends at `address`.
+
+        Raises:
+            ValueError: If values are known for the address, but not for the precision of `kernel`.
+        """
         weight = _value(self.weights, address, kernel.op.weight)
         return weight + _value(self.activations, address, kernel.op.activation)
 

@@ -1,4 +1,4 @@
-"""SynFlow: the flow of the absolute weights from input to output, free of data."""
+"""SynFlow: the flow through the absolute weights from input to output; needs no data."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
 
 _CLAMPS = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_)
 
-# With absolute weights and an input of ones every value is positive, where a rectifier is linear.
-# Norms and fake quantizers would undo the scale that is measured; bounded nonlinearities would
-# saturate and hide all that comes before them.
+# With absolute weights and an input of ones, every value is positive, and there a rectifier is
+# linear. Norms and fake quantizers would undo the scale that is measured; bounded nonlinearities
+# would saturate and hide all layers before them.
 _LINEAR: Mapping[Function, Function] = dict.fromkeys(
     (
         *NONLINEARITIES,
@@ -36,11 +36,14 @@ _LINEAR: Mapping[Function, Function] = dict.fromkeys(
 
 
 def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
-    """`synflow`: log of the sum over weights of |w dR/dw|, where R sums the logits.
+    """The proxy `synflow`: the logarithm of the sum over all weights of |w dR/dw|.
 
-    In float64 on one input of ones, with norms, nonlinearities and fake quantizers bypassed; the
-    logarithm keeps the published order and tames values of 1e30 and more. Tanaka et al. 2020;
-    the variant without norms is that of Abdelfattah et al. 2021.
+    R is the sum of the logits for one input of ones, with absolute weights (Tanaka et al. 2020).
+    Norms are bypassed (Abdelfattah et al. 2021), and so are nonlinearities and fake quantizers. The
+    computation is in float64. The logarithm keeps the order and tames values above 1e30.
+
+    Raises:
+        ValueError: If the module has no weight of two or more dimensions.
     """
     with probe(module, _LINEAR, dtype=torch.float64) as network:
         ones = torch.ones_like(batch[0][:1], dtype=torch.float64)

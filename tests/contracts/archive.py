@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -96,8 +95,8 @@ class ArchiveContract:
     def test_of_a_group_with_one_that_is_refused_nothing_is_appended(
         self, archive: Archive, evaluations: list[Evaluation]
     ) -> None:
-        broken = replace(evaluations[1], metrics={"error": math.nan})
-        with pytest.raises(ArchiveError, match="finite"):
+        broken = replace(evaluations[1], metrics={"error": 1.0, "where": 2.0})
+        with pytest.raises(ArchiveError, match="'where', which an archive uses itself"):
             archive.append(evaluations[0], broken, evaluations[2])
         archive.refresh()
         assert len(archive) == 0
@@ -117,6 +116,29 @@ class ArchiveContract:
             assert kept.told() == [stopped, evaluations[1]]
             assert kept.get(stopped.genotype) == stopped
             assert len(kept) == 2
+
+    def test_what_a_search_is_told_is_what_was_recorded_first(
+        self, location: str, archive: Archive, evaluations: list[Evaluation]
+    ) -> None:
+        other = Archive(location, archive.space, study="net")
+        other.append(evaluations[1])
+        late = replace(evaluations[1], metrics={"error": 1.0})
+        assert archive.append(evaluations[0], late) == evaluations[:2]
+        assert archive.append() == []
+
+    def test_measurements_are_the_evaluations_as_arrays(
+        self, archive: Archive, evaluations: list[Evaluation]
+    ) -> None:
+        assert archive.measurements().rows.shape == (0, len(archive.space.choices))
+        archive.append(*evaluations)
+        measured = archive.measurements()
+        assert list(measured.evaluations) == archive.evaluations()
+        assert measured.losses.tolist() == [one.error for one in evaluations]
+        assert archive.measurements() is measured
+        more = replace(evaluations[0], answers=Answers.of(np.ones(3, bool), 4))
+        archive.append(more)
+        assert archive.measurements().evaluations[0] == more
+        assert not archive.measurements().complete[0]
 
     def test_two_writers_see_each_other_and_keep_a_genotype_once(
         self, location: str, archive: Archive, evaluations: list[Evaluation]
@@ -145,22 +167,6 @@ class ArchiveContract:
             Archive(location, other_space, study="net")
         assert archive.space.fingerprint in str(caught.value)
         assert other_space.fingerprint in str(caught.value)
-
-    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-    def test_a_metric_that_is_not_finite_is_refused(
-        self, archive: Archive, evaluations: list[Evaluation], value: float
-    ) -> None:
-        for name in ("error", "loss"):
-            metrics = {**evaluations[0].metrics, name: value}
-            with pytest.raises(ArchiveError, match="finite"):
-                archive.append(replace(evaluations[0], metrics=metrics))
-        assert len(archive) == 0
-
-    def test_an_evaluation_without_an_error_is_refused(
-        self, archive: Archive, evaluations: list[Evaluation]
-    ) -> None:
-        with pytest.raises(ArchiveError, match="'error' among them"):
-            archive.append(replace(evaluations[0], metrics={"loss": 1.0}))
 
     def test_a_genotype_outside_the_space_is_refused(
         self, archive: Archive, evaluations: list[Evaluation]

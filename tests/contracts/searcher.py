@@ -1,18 +1,19 @@
 """The contract of a searcher: give `make` as a fixture and inherit every test."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
+from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation
 from nas.problem.goals import Goal, Problem
+from nas.search.loop import search
 from nas.search.searcher import Searcher
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than
-from search_spaces.space import Genotype, IntArray, InvalidGenotype, SearchSpace
+from search_spaces.space import Genotype, IntArray, SearchSpace
 from search_spaces.tabular import Decision, tabular_space
 
 MakeSearcher = Callable[[Problem, int], Searcher]
@@ -71,6 +72,12 @@ def evaluated(genotypes: Sequence[Genotype]) -> list[Evaluation]:
         Evaluation(genotype, {"error": float(loss), "picks": float(cost)}, 0, 0.0, "here")
         for genotype, loss, cost in zip(genotypes, rugged(rows), picked(rows), strict=True)
     ]
+
+
+def one_by_one(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+    """An evaluator."""
+    for genotype in genotypes:
+        yield evaluated([genotype])
 
 
 def run(searcher: Searcher, *batches: int) -> list[Genotype]:
@@ -179,20 +186,18 @@ class SearcherContract:
     def test_asking_for_nothing_gives_nothing(self, make, problem):
         assert make(problem, 0).ask(0) == []
 
-    def test_a_genotype_of_another_space_is_refused(self, make, problem):
-        with pytest.raises(InvalidGenotype, match="entries"):
-            make(problem, 0).tell(evaluated([(0, 0, 0)]))
+    def test_in_a_search_what_it_proposes_is_archived_and_told(self, make, problem, tmp_path):
+        archive = Archive(tmp_path / "archive.journal", problem.space, study="net")
+        found = search(make(problem, 0), one_by_one, archive, budget=9, batch=4)
+        assert found == archive.evaluations()
+        assert len({one.genotype for one in found}) == 9
 
-    def test_a_genotype_that_is_not_canonical_is_refused(self, make, problem):
-        closed = (0,) * 9 + (1, 1)
-        assert problem.space.canonical(closed) != closed
-        with pytest.raises(ValueError, match="canonical"):
-            make(problem, 0).tell(evaluated([closed]))
-
-    def test_a_loss_that_is_not_finite_or_missing_is_refused(self, make, problem):
-        searcher = make(problem, 0)
-        one = evaluated(searcher.ask(1))[0]
-        with pytest.raises(ValueError, match="finite"):
-            searcher.tell([replace(one, metrics={"error": float("nan")})])
-        with pytest.raises(ValueError, match="accuracy"):
-            searcher.tell([replace(one, metrics={"accuracy": 1.0})])
+    def test_a_search_that_is_resumed_goes_on_as_if_it_had_not_ended(self, make, problem, tmp_path):
+        whole, parts = (
+            Archive(tmp_path / name, problem.space, study="net") for name in ("whole", "parts")
+        )
+        search(make(problem, 0), one_by_one, whole, budget=24, batch=8)
+        search(make(problem, 0), one_by_one, parts, budget=13, batch=8)
+        again = Archive(tmp_path / "parts", problem.space, study="net")
+        search(make(problem, 0), one_by_one, again, budget=24, batch=8)
+        assert again.evaluations() == whole.evaluations()

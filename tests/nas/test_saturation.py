@@ -94,14 +94,14 @@ def test_no_pair_of_products_in_an_exported_file_can_be_cut_off(
 ) -> None:
     networks = [uniform_network(family, uniform(8)), *random_networks(family, 3)]
     for number, deployed in enumerate(networks):
-        export_onnx(deployed, path := tmp_path / f"{number}.onnx", metadata={})
+        export_onnx(deployed, path := tmp_path / f"{number}.onnx")
         assert all(pair_fits(int(np.abs(weight).max())) for weight in signed_in_pairs(path))
-    export_onnx(networks[0], path := tmp_path / "s.onnx", metadata={}, eight_bit_weights="signed")
+    export_onnx(networks[0], path := tmp_path / "s.onnx", eight_bit_weights="signed")
     assert not all(pair_fits(int(np.abs(weight).max())) for weight in signed_in_pairs(path))
 
 
 def test_seven_bits_leave_signed(tmp_path: Path) -> None:
-    export_onnx(seven_bits(), path := tmp_path / "n.onnx", metadata={})
+    export_onnx(seven_bits(), path := tmp_path / "n.onnx")
     assert [*signed_in_pairs(path)]
 
 
@@ -117,7 +117,6 @@ def test_both_arrangements_hold_the_same_numbers(family: str, tmp_path: Path) ->
         export_onnx(
             uniform_network(family, uniform(8)),
             path := tmp_path / f"{weights}.onnx",
-            metadata={},
             eight_bit_weights=weights,
         )
         options = session_options()
@@ -150,13 +149,13 @@ def test_which_processors_cut_off_sums(
 @pytest.mark.usefixtures("without_vnni")
 def test_verify_warns_of_a_file_that_this_processor_runs_wrong(tmp_path: Path) -> None:
     deployed = uniform_network("mobilenet", uniform(8))
-    export_onnx(deployed, path := tmp_path / "n.onnx", metadata={}, eight_bit_weights="signed")
+    export_onnx(deployed, path := tmp_path / "n.onnx", eight_bit_weights="signed")
     with pytest.warns(SaturationWarning, match=r"(?s)at stem, .*no VNNI.*'unsigned'") as told:
         verify(path, deployed, IMAGES, LABELS)
     assert "depthwise" not in str(told[0].message)
-    export_onnx(deployed, path, metadata={})
+    export_onnx(deployed, path)
     verify(path, deployed, IMAGES, LABELS)  # warnings are errors here
-    export_onnx(seven := seven_bits(), path, metadata={}, eight_bit_weights="signed")
+    export_onnx(seven := seven_bits(), path, eight_bit_weights="signed")
     verify(path, seven, IMAGES, LABELS)
 
 
@@ -165,7 +164,7 @@ def test_verify_says_nothing_where_sums_are_exact(
 ) -> None:
     _machine(monkeypatch, tmp_path, "x86_64", "flags : avx512_vnni")
     deployed = uniform_network("residual", uniform(8))
-    export_onnx(deployed, path := tmp_path / "n.onnx", metadata={}, eight_bit_weights="signed")
+    export_onnx(deployed, path := tmp_path / "n.onnx", eight_bit_weights="signed")
     verify(path, deployed, IMAGES, LABELS)
 
 
@@ -214,11 +213,9 @@ def test_a_target_file_says_how_weights_leave(tmp_path: Path) -> None:
     assert mine.eight_bit_weights == "signed"
     [form] = forms_for(["onnx"], eight_bit_weights=mine.eight_bit_weights)
     deployed = uniform_network("residual", uniform(8))
-    form.write(deployed, path := tmp_path / "n.onnx", metadata={})
+    form.write(deployed, path := tmp_path / "n.onnx")
     assert [weight for weight in signed_in_pairs(path) if not pair_fits(int(np.abs(weight).max()))]
-    assert form.foretold_bytes(deployed.graph, metadata={}) == pytest.approx(
-        bytes_of(path), rel=0.05
-    )
+    assert form.foretold_bytes(deployed) == pytest.approx(bytes_of(path), rel=0.05)
 
 
 RUN = """
@@ -239,7 +236,7 @@ def test_numbers_hold_on_an_emulated_haswell(family: str, tmp_path: Path) -> Non
     for weights in saturation.ARRANGEMENTS:
         path = tmp_path / f"{weights}.onnx"
         network = uniform_network(family, uniform(8))
-        export_onnx(network, path, metadata={}, eight_bit_weights=weights)
+        export_onnx(network, path, eight_bit_weights=weights)
         subprocess.run(
             [
                 *(str(QEMU), "-cpu", "Haswell", str(Path(sys.executable).resolve())),

@@ -2,6 +2,7 @@
 
 import ast
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from nas.export.plain.source import source_of
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Image, Linear
+from search_spaces.ops import Activation, Add, Image, Input, Linear
 from search_spaces.space import SearchSpace
-from supernets.assemble import assemble, module_name, scale_name, steps_of
+from supernets.assemble import module_name, scale_name
+from supernets.deployed import Deployed
 from supernets.supernet import Supernet
 
 HOSTILE = [
@@ -34,18 +36,18 @@ def named(address: str) -> Graph:
     return graph
 
 
-def tensors(step):
-    shape = step.op.weight_shape(*step.inputs)
-    return {} if shape is None else {"weight": torch.ones(shape), "bias": torch.zeros(shape[0])}
+def deployed(graph: Graph) -> Deployed:
+    head = {"weight": np.ones((2, 16), np.float32), "bias": np.zeros(2, np.float32)}
+    return Deployed(graph, {"head": head}, {})
 
 
 @pytest.mark.parametrize("address", HOSTILE)
 def test_no_address_runs_even_past_the_rule(address, capsys):
-    graph = named(address)
-    module = assemble(steps_of(graph), tensors, {})
+    network = deployed(named(address))
+    module = network.module()
     assert module(torch.ones(1, 1, 4, 4)).tolist() == [[16.0, 16.0]]
     assert '"' not in module.code.replace('"""', "")
-    source = source_of(graph, module, {})
+    source = source_of(network, module)
     made: dict[str, object] = {"__file__": "model.py"}
     exec(compile(source, "model.py", "exec"), made)
     assert made["Network"]()(torch.ones(1, 1, 4, 4)).shape == (1, 2)
@@ -54,9 +56,8 @@ def test_no_address_runs_even_past_the_rule(address, capsys):
 
 @given(st.text(min_size=1, max_size=40))
 def test_source_holds_names_of_ours_only(address):
-    graph = named(address) if address not in ("input", "head") else named("x")
-    module = assemble(steps_of(graph), tensors, {})
-    source = source_of(graph, module, {})
+    network = deployed(named(address) if address not in ("input", "head") else named("x"))
+    source = source_of(network, network.module())
     assert source.isascii()
     ast.parse(source)
 
@@ -77,3 +78,16 @@ def test_an_address_may_be_called_like_a_part_of_torch(address):
     supernet = Supernet(SearchSpace(graph), seed=0)
     assert supernet(torch.ones(1, 1, 4, 4), ()).shape == (1, 2)
     assert supernet.node(address) is supernet.node(address)
+
+
+def test_a_network_reads_one_tensor_per_source():
+    nodes = {
+        "left": Node(Input((2, 3))),
+        "right": Node(Input((2, 3))),
+        "sum": Node(Add(), ("right", "left")),
+    }
+    graph = Graph.from_nodes(nodes)
+    module = Deployed(graph, {}, {}).module()
+    left, right = torch.rand(4, 2, 3), torch.rand(4, 2, 3)
+    assert graph.shapes()["sum"] == (2, 3)
+    assert torch.equal(module(left, right), left + right)

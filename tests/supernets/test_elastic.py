@@ -16,6 +16,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     GlobalPool,
     Image,
+    Input,
     Linear,
     Multiply,
     Nonlinearity,
@@ -110,6 +111,17 @@ class TestImage(OperatorContract):
 
     def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
         return [torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))]
+
+
+class TestInput(OperatorContract):
+    """It reads no node and hands on what the network is given."""
+
+    @pytest.fixture(params=[(4, 6), (3, 8, 5), (7,)], ids=str)
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        return [(Input(request.param), ())]
+
+    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+        return [torch.randn(3, *op.infer(), generator=torch.Generator().manual_seed(0))]
 
 
 def test_a_corner_is_the_first_channels_and_the_centre_of_the_kernel() -> None:

@@ -16,7 +16,7 @@ from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
-from supernets.supernet import Supernet, largest_parameters, plan
+from supernets.supernet import Supernet, largest_parameters, subnet_of
 from tests.supernets.spaces import MOBILENET, RESIDUAL
 
 
@@ -53,7 +53,7 @@ def test_every_used_parameter_learns_and_no_other(supernet: Supernet, images: Te
     genotype = supernet.space.sample(np.random.default_rng(2))
     supernet.zero_grad(set_to_none=True)
     supernet(images, genotype).square().sum().backward()
-    graph = plan(supernet.space, genotype).graph
+    graph = subnet_of(supernet.space, genotype).graph
     for address in supernet.space.graph.nodes:
         shared = supernet.node(address)
         used = address in graph.nodes

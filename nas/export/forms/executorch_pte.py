@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement, read_metadata
 from nas.export.forms.program import program_of
-from nas.export.onnx_model import policy_json
 from nas.export.plain.nesting import Attributes
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -43,14 +42,7 @@ class ExecuTorchForm:
         """The package executorch."""
         Requirement("executorch", "executorch").check(self.name)
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
+    def write(self, deployed: Deployed, path: Path) -> None:
         """One `.pte` file, of portable operators: a backend would hide its part of the network."""
         self.require()
         require_parent(path)
@@ -59,11 +51,10 @@ class ExecuTorchForm:
             to_edge,
         )
 
-        program = program_of(deployed, source_size=source_size, largest_batch=LARGEST_BATCH)
-        stated = json.dumps({**metadata, "policy": policy_json(deployed.graph)}, sort_keys=True)
+        program = program_of(deployed, largest_batch=LARGEST_BATCH)
         edge = to_edge(
             program,
-            constant_methods={METADATA: stated},
+            constant_methods={METADATA: json.dumps(stated(deployed), sort_keys=True)},
             compile_config=EdgeCompileConfig(_check_ir_validity=False),  # a third of its time
         )
         write_atomic(path, bytes(edge.to_executorch().buffer))
@@ -80,7 +71,7 @@ class ExecuTorchForm:
             content = path.read_bytes()
             program: Any = Runtime.get().load_program(content)
             program.load_method("forward")
-            (stated,) = program.load_method(METADATA).execute([])
+            (told,) = program.load_method(METADATA).execute([])
         except (OSError, RuntimeError, LookupError) as error:
             raise ExportError(
                 f"{path} is no program that ExecuTorch can load ({error}); export it again"
@@ -95,7 +86,7 @@ class ExecuTorchForm:
         return Opened(
             logits,
             read.policy(graph),
-            read_metadata(stated, path),
+            read_metadata(told, path),
             dict(read.nodes),
             len(read.weights),
             read.nodes["round"],
@@ -105,11 +96,9 @@ class ExecuTorchForm:
         """8 bits, whatever the policy's."""
         return "INT8" if quant.symmetric else "UINT8"
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
-        """The size of the same export with random numbers."""
-        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+    def foretold_bytes(self, stand_in: Deployed) -> float:
+        """The size of the same export of `stand_in`."""
+        return rehearsed_bytes(self, stand_in)
 
 
 class _Reading:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,10 @@ from torch import Tensor
 
 from nas.export.containers import container_for
 from nas.export.form import Logits, Opened
-from nas.export.onnx_model import METADATA_PREFIX, export_onnx
+from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_logits
 from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import WEIGHTED, load, policy_of, saturable_of
 from nas.saturation import EightBitWeights
 from search_spaces.costs import total
@@ -35,22 +35,9 @@ class OnnxForm:
     def require(self) -> None:
         """Nothing: onnx and onnxruntime come with the engine."""
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
+    def write(self, deployed: Deployed, path: Path) -> None:
         """One `.onnx` file."""
-        export_onnx(
-            deployed,
-            path,
-            metadata=metadata,
-            source_size=source_size,
-            eight_bit_weights=self.eight_bit_weights,
-        )
+        export_onnx(deployed, path, eight_bit_weights=self.eight_bit_weights)
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The file in onnxruntime, on the CPU."""
@@ -74,9 +61,7 @@ class OnnxForm:
         """The narrowest type of 2, 4 or 8 bits, packed."""
         return container_for(quant).name
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
+    def foretold_bytes(self, stand_in: Deployed) -> float:
         """The sum over kernels that a search can compile for every subnet at once."""
         cost = partial(onnx_bytes, eight_bit_weights=self.eight_bit_weights)
-        return total(cost, graph, ONNX_FUSION)
+        return total(cost, stand_in.graph, ONNX_FUSION)

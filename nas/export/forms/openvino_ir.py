@@ -6,7 +6,6 @@ import importlib
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -19,8 +18,9 @@ from torch import Tensor
 from nas.durable import require_parent, write_folder_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
-from nas.export.onnx_model import BASE_OPSET, METADATA_PREFIX, export_onnx
+from nas.export.onnx_model import BASE_OPSET, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
 from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
@@ -49,27 +49,14 @@ class OpenVinoForm:
         """The package openvino."""
         Requirement("openvino", "openvino").check(self.name)
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
+    def write(self, deployed: Deployed, path: Path) -> None:
         """A folder of two files."""
         self.require()
         require_parent(path)
         openvino = _openvino()
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
-            export_onnx(
-                deployed,
-                file,
-                metadata=metadata,
-                source_size=source_size,
-                eight_bit_weights="signed",
-            )
+            export_onnx(deployed, file, eight_bit_weights="signed")
             _in_8_bits(file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
@@ -116,11 +103,9 @@ class OpenVinoForm:
         """8 bits, whatever the policy's."""
         return "INT8" if quant.symmetric else "UINT8"
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
-        """The size of the same export with random numbers."""
-        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+    def foretold_bytes(self, stand_in: Deployed) -> float:
+        """The size of the same export of `stand_in`."""
+        return rehearsed_bytes(self, stand_in)
 
 
 def _openvino() -> ModuleType:

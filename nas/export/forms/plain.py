@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from nas.durable import write_folder_atomic
 from nas.export.form import Held, HeldPrecision, Logits, Opened
-from nas.export.onnx_model import METADATA_PREFIX, policy_json
 from nas.export.plain.nesting import Attributes
 from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, plain_network
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -35,18 +35,10 @@ class PlainForm:
     def require(self) -> None:
         """Nothing: torch and safetensors come with the engine."""
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
+    def write(self, deployed: Deployed, path: Path) -> None:
         """A folder of two files."""
-        network = plain_network(deployed, source_size=source_size)
-        stated = {**metadata, "policy": policy_json(deployed.graph)}
-        header = {METADATA_PREFIX + key: text for key, text in stated.items()}
+        network = plain_network(deployed)
+        header = {METADATA_PREFIX + key: text for key, text in stated(deployed).items()}
         content = _in_order(save(dict(network.tensors), header))
         write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
 
@@ -75,11 +67,9 @@ class PlainForm:
         """8 bits, whatever the policy's."""
         return "INT8" if quant.symmetric else "UINT8"
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
-        """The size of the same export with random numbers."""
-        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+    def foretold_bytes(self, stand_in: Deployed) -> float:
+        """The size of the same export of `stand_in`."""
+        return rehearsed_bytes(self, stand_in)
 
 
 def _in_order(content: bytes) -> bytes:

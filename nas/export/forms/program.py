@@ -19,10 +19,10 @@ from torch.export import Dim, ExportedProgram
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
-from nas.export.onnx_model import policy_json
 from nas.export.plain.nesting import Attributes
 from nas.export.plain.plain_network import MODEL, executed, plain_network
 from nas.export.rehearsal import rehearsed_bytes
+from nas.export.statement import only_source, stated
 from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -42,30 +42,19 @@ class ProgramForm:
     def require(self) -> None:
         """Nothing: torch comes with the engine."""
 
-    def write(
-        self,
-        deployed: Deployed,
-        path: Path,
-        *,
-        metadata: Mapping[str, str],
-        source_size: int | None = None,
-    ) -> None:
+    def write(self, deployed: Deployed, path: Path) -> None:
         """One `.pt2` file."""
         require_parent(path)
-        stated = {**metadata, "policy": policy_json(deployed.graph)}
         content = io.BytesIO()
-        torch.export.save(
-            program_of(deployed, source_size=source_size),
-            content,
-            extra_files={METADATA: json.dumps(stated, sort_keys=True)},
-        )
+        told = {METADATA: json.dumps(stated(deployed), sort_keys=True)}
+        torch.export.save(program_of(deployed), content, extra_files=told)
         write_atomic(path, content.getvalue())
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
         """The program, loaded by torch alone, which unpickles parts of it: that can run code."""
-        stated = {METADATA: ""}
+        told = {METADATA: ""}
         try:
-            program = torch.export.load(path, extra_files=stated)
+            program = torch.export.load(path, extra_files=told)
         except (OSError, RuntimeError, ValueError, LookupError, zipfile.BadZipFile) as error:
             raise ExportError(
                 f"{path} is no program that torch can load ({type(error).__name__}: {error}); "
@@ -81,7 +70,7 @@ class ProgramForm:
         return Opened(
             logits,
             read.policy(graph),
-            read_metadata(stated[METADATA] or "{}", path),
+            read_metadata(told[METADATA] or "{}", path),
             dict(read.nodes),
             sum(read.nodes[kind] for kind in _WEIGHTED),
             read.nodes["round"],
@@ -91,33 +80,28 @@ class ProgramForm:
         """8 bits, whatever the policy's."""
         return "INT8" if quant.symmetric else "UINT8"
 
-    def foretold_bytes(
-        self, graph: Graph, *, metadata: Mapping[str, str], source_size: int | None = None
-    ) -> float:
-        """The size of the same export with random numbers."""
-        return rehearsed_bytes(self, graph, metadata=metadata, source_size=source_size)
+    def foretold_bytes(self, stand_in: Deployed) -> float:
+        """The size of the same export of `stand_in`."""
+        return rehearsed_bytes(self, stand_in)
 
 
-def program_of(
-    deployed: Deployed, *, source_size: int | None = None, largest_batch: int | None = None
-) -> ExportedProgram:
+def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> ExportedProgram:
     """The plain module as a program, its weights held as integers.
 
     Over batches of any size, or of up to `largest_batch` images.
     """
-    plain = plain_network(deployed, source_size=source_size)
+    plain = plain_network(deployed)
     model = executed(plain.source, Path(MODEL))
     stored = {name: torch.from_numpy(np.array(values)) for name, values in plain.tensors.items()}
     network = model.filled(stored)
     for name in plain.tensors:
         if f"{name}_scale" in stored:
             _keep_codes(network, name, stored)
-    channels, size, _ = deployed.graph.shapes()["input"]
-    fed = size if source_size is None else source_size
+    _, fed = only_source(deployed)
     with torch.no_grad():
         program = torch.export.export(
             network,
-            (torch.zeros(2, channels, fed, fed),),
+            (torch.zeros(2, *fed),),
             dynamic_shapes=({0: Dim("batch", min=1, max=largest_batch)},),
         )
     for node in program.graph.nodes:

@@ -37,11 +37,10 @@ class PlainNetwork:
     tensors: Mapping[str, Array]
 
 
-def plain_network(deployed: Deployed, *, source_size: int | None = None) -> PlainNetwork:
-    """`deployed` as source and numbers; the arguments are those of `source_of`."""
+def plain_network(deployed: Deployed) -> PlainNetwork:
+    """`deployed` as source and numbers."""
     module = deployed.module()
-    source = source_of(deployed.graph, module, deployed.inputs, source_size=source_size)
-    return PlainNetwork(source, tensors_of(deployed, module))
+    return PlainNetwork(source_of(deployed, module), tensors_of(deployed, module))
 
 
 def tensors_of(deployed: Deployed, module: nn.Module) -> dict[str, Array]:

@@ -13,10 +13,12 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from nas.export.containers import ExportError
 from nas.export.plain.nesting import Attributes, Leaf, Names, Nested, Slot, blocks_of, class_names
+from nas.export.statement import only_source
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.assemble import module_name
+from supernets.deployed import Deployed
 from supernets.elastic import compute
 from supernets.integers import ActivationScale
 
@@ -44,30 +46,18 @@ _PLACE = '''class Network(nn.Module):
 '''
 
 
-def source_of(
-    graph: Graph,
-    module: nn.Module,
-    scales: Mapping[Slot, ActivationScale],
-    *,
-    source_size: int | None = None,
-) -> str:
-    """The source of the network that `module` computes, without its numbers.
-
-    Args:
-        graph: The resolved architecture.
-        module: The same as `supernets.assemble.assemble` made it.
-        scales: How each quantized input is quantized.
-        source_size: Height and width of the images that will be fed, where the network resizes.
-    """
+def source_of(deployed: Deployed, module: nn.Module) -> str:
+    """The source of a deployed network without its numbers; `module` is the network in torch."""
+    graph = deployed.graph
     shapes = graph.shapes()
-    channels, size, _ = shapes["input"]
-    fed = size if source_size is None else source_size
+    source, fed = only_source(deployed)
     blocks, attributes = blocks_of(graph), Attributes.of(graph)
     named = class_names(blocks)
-    printer = _Printer(graph, module, scales, attributes, named, resizes=fed != size)
+    resizes = fed != shapes[source]
+    printer = _Printer(graph, module, deployed.inputs, attributes, named, resizes=resizes)
     classes = printer.classes(blocks)
     usage = _USAGE.format(
-        reads=f"(batch, {channels}, {fed}, {fed}) float32, normalised",
+        reads=f"({', '.join(map(str, ('batch', *fed)))}) float32, normalised",
         classes=shapes[graph.output][0],
     )
     before, after = _frame().split(_PLACE)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
+from nas.export.stand_in import stand_in
 from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
@@ -60,25 +62,20 @@ class Shipped:
     latency_ms: Estimate | None
 
 
-def chosen(
-    goal: Goal, evaluations: Sequence[Evaluation], *, tolerance: float = 0.0
-) -> Evaluation | None:
+def chosen(goal: Goal, measured: Measurements, *, tolerance: float = 0.0) -> Evaluation | None:
     """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
 
     One whose evaluation was stopped early is never chosen.
     """
-    evaluations = [one for one in evaluations if one.complete]
-    if not evaluations:
-        return None
-    rows = np.array([evaluation.genotype for evaluation in evaluations])
-    errors = np.array([evaluation.metrics["error"] for evaluation in evaluations])
-    cost = goal.costs[goal.objectives[0]](rows)
-    best = cheapest(errors, cost, goal.violation(rows) == 0, tolerance=tolerance)
-    return None if best is None else evaluations[best]
+    whole = measured[measured.complete]
+    cost = goal.costs[goal.objectives[0]](whole.rows)
+    within = goal.violation(whole.rows) == 0
+    best = cheapest(whole.losses, cost, within, tolerance=tolerance)
+    return None if best is None else whole.evaluations[best]
 
 
 def exported(
-    plan: Plan, supernet: Supernet, evaluations: Sequence[Evaluation], display: Display
+    plan: Plan, supernet: Supernet, measured: Measurements, display: Display
 ) -> dict[str, Shipped]:
     """By target name, the subnet chosen, exported and run; without those that no subnet fits."""
     shipped: dict[str, Shipped] = {}
@@ -86,7 +83,7 @@ def exported(
         for done, target in enumerate(plan.targets):
             advance(done, len(plan.targets), target.name)
             goal = plan.problem.goals[done]
-            pick = chosen(goal, evaluations, tolerance=plan.section(target).tolerance)
+            pick = chosen(goal, measured, tolerance=plan.section(target).tolerance)
             if pick is not None:
                 shipped[target.name] = _ship(plan, supernet, target, pick)
         advance(len(plan.targets), len(plan.targets), "")
@@ -97,25 +94,27 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
     deployed = deployment_of(plan, supernet)(pick.genotype)
     weights = target.eight_bit_weights
     forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
-    exports = tuple(_export(plan, deployed, target.name, pick.genotype, form) for form in forms)
+    named = replace(deployed, metadata=_metadata(plan, target.name, pick.genotype))
+    exports = tuple(_export(plan, named, pick.genotype, form) for form in forms)
     latency = _whole_latency(plan, deployed, weights) if target.name == THIS_CPU else None
     return Shipped(pick, exports, latency)
 
 
-def _export(
-    plan: Plan, deployed: Deployed, target: str, genotype: Genotype, form: Exporter
-) -> Export:
-    """Put the network where the run's folder has it in this form, and run it from there."""
-    path = plan.files.exported(target, form.suffix)
-    metadata = {
+def _metadata(plan: Plan, target: str, genotype: Genotype) -> dict[str, str]:
+    return {
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
         "genotype": ",".join(map(str, genotype)),
         "target": target,
     }
-    size = plan.task.image_size
-    foretold = form.foretold_bytes(plan.space.decode(genotype), metadata=metadata, source_size=size)
-    form.write(deployed, path, metadata=metadata, source_size=size)
+
+
+def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) -> Export:
+    """Put the network where the run's folder has it in this form, and run it from there."""
+    path = plan.files.exported(deployed.metadata["target"], form.suffix)
+    made_up = stand_in(plan.space.decode(genotype))
+    foretold = form.foretold_bytes(replace(made_up, fed=deployed.fed, metadata=deployed.metadata))
+    form.write(deployed, path)
     images, labels = (
         torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)
     )
@@ -143,6 +142,5 @@ def _whole_latency(plan: Plan, deployed: Deployed, weights: EightBitWeights) -> 
     """Milliseconds of the whole network in onnxruntime, whatever the recipe's forms."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "subnet.onnx"
-        size = plan.task.image_size
-        export_onnx(deployed, path, metadata={}, source_size=size, eight_bit_weights=weights)
+        export_onnx(deployed, path, eight_bit_weights=weights)
         return Estimate(*OnnxRuntime(plan.recipe.compute.profile_threads).network(path))

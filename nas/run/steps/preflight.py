@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 
 from nas.archive.archive import Archive
 from nas.evaluation.connection import check_cluster
 from nas.export import forms_for, rehearse
+from nas.export.stand_in import stand_in
 from nas.run.folder import RunFolderError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from search_spaces.graph import Graph
+from search_spaces.ops import Shape
 from search_spaces.space import SearchSpace, as_genotypes
+from supernets.deployed import Deployed
 
 _SAMPLED = 100
 
@@ -32,10 +36,15 @@ def check(plan: Plan, *, searching: bool) -> None:
     _check_outputs(plan)
     if searching:
         _check_search(plan)
-    networks = telling_networks(plan.space)
     image = (plan.task.channels, plan.task.image_size, plan.task.image_size)
+    networks = [_fed(stand_in(graph), image) for graph in telling_networks(plan.space)]
     for form in forms_for(plan.recipe.export.formats):
-        rehearse(form, networks, image=image)
+        rehearse(form, networks)
+
+
+def _fed(network: Deployed, image: Shape) -> Deployed:
+    """`network` as it will be fed images of this shape."""
+    return replace(network, fed=dict.fromkeys(network.sources, image))
 
 
 def _check_search(plan: Plan) -> None:

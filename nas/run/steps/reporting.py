@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
 from nas.report.data import (
     FigureOrigin,
@@ -38,22 +35,20 @@ from nas.run.steps.training import training_summary
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
 from predictors.proxies.ranking import LARGER_IS_BETTER, proxy_report
-from search_spaces.space import IntArray
 from supernets.supernet import Supernet
 
 _PACKAGES = ("elastic-nas", "torch", "onnxruntime", "onnx", "numpy", "pymoo", "optuna")
-FloatArray = NDArray[np.float64]
 
 
 def reported(
     plan: Plan,
     supernet: Supernet,
-    evaluations: Sequence[Evaluation],
+    measured: Measurements,
     shipped: Mapping[str, Shipped],
 ) -> Results:
     """The results of a run, written to its folder with tables and report."""
     probe = probed(plan, supernet) if plan.recipe.search.proxies else None
-    return written(_results(plan, supernet, evaluations, shipped, probe), plan.files)
+    return written(_results(plan, supernet, measured, shipped, probe), plan.files)
 
 
 def written(results: Results, files: RunFolder) -> Results:
@@ -68,19 +63,19 @@ def written(results: Results, files: RunFolder) -> Results:
 def _results(
     plan: Plan,
     supernet: Supernet,
-    evaluations: Sequence[Evaluation],
+    measured: Measurements,
     shipped: Mapping[str, Shipped],
     probe: Probe | None,
 ) -> Results:
     predictor = predictor_of(plan, probe)
-    points = points_of(evaluations, predictor, batch=plan.recipe.search.batch)
-    found = Findings(plan.space, evaluations, predictor, seed=plan.recipe.seed)
+    points = points_of(measured, predictor, batch=plan.recipe.search.batch)
+    found = Findings(plan.space, measured, predictor, seed=plan.recipe.seed)
     compared = yardsticks(plan, supernet)
     targets: list[TargetResult] = []
     for target, goal in zip(plan.targets, plan.problem.goals, strict=True):
         made = _target(plan, target, found.on(goal, _provenance(target)), shipped, points)
         on_target = (yardstick.on(target) for yardstick in compared)
-        checks = checked_costs(plan, supernet, target.name, measured_front(goal, evaluations))
+        checks = checked_costs(plan, supernet, target.name, measured_front(goal, measured))
         known = tuple(reference for reference in on_target if reference is not None)
         targets.append(replace(made, references=known, cost_checks=checks))
     sizes = plan.task.sizes()
@@ -98,7 +93,7 @@ def _results(
         training=training_summary(plan),
         evaluated=points,
         targets=tuple(targets),
-        proxies={} if probe is None else _proxies(probe, found.rows, found.errors),
+        proxies={} if probe is None else _proxies(probe, measured),
         figures=tuple(
             FigureOrigin(f"{target.name}: source of its figures", target.provenance, target.source)
             for target in plan.targets
@@ -113,16 +108,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found, "platform": platform.platform()}
 
 
-def _proxies(probe: Probe, rows: IntArray, errors: FloatArray) -> dict[str, ProxyRank]:
+def _proxies(probe: Probe, measured: Measurements) -> dict[str, ProxyRank]:
     """How the probed subnets that were evaluated too rank under each proxy."""
-    error_of = {tuple(row): error for row, error in zip(rows.tolist(), errors, strict=True)}
-    both = [i for i, row in enumerate(probe.genotypes.tolist()) if tuple(row) in error_of]
-    if len(both) < 2:
+    places = measured.places(probe.genotypes)
+    both = places >= 0
+    if both.sum() < 2:
         return {}
-    measured = np.array([error_of[tuple(row)] for row in probe.genotypes[both].tolist()])
-    taus = proxy_report({name: values[both] for name, values in probe.scores.items()}, measured)
+    scores = {name: values[both] for name, values in probe.scores.items()}
+    taus = proxy_report(scores, measured.losses[places[both]])
     return {
-        name: ProxyRank("higher" if LARGER_IS_BETTER[name] else "lower", tau, len(both))
+        name: ProxyRank("higher" if LARGER_IS_BETTER[name] else "lower", tau, int(both.sum()))
         for name, tau in taus.items()
     }
 

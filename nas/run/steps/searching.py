@@ -82,11 +82,11 @@ def _search(
 ) -> None:
     settings = plan.recipe.search
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
-        best = min((e.metrics["error"] for e in archive.evaluations()), default=100.0)
+        best = float(archive.measurements().losses.min(initial=np.inf))
 
         def progress(done: int, budget: int, latest: Sequence[Evaluation]) -> None:
             nonlocal best
-            best = min([best, *(evaluation.metrics["error"] for evaluation in latest)])
+            best = min([best, *(evaluation.error for evaluation in latest)])
             advance(done, budget, f"lowest validation error {best:.2f} %")
 
         proposing, measuring = searcher, evaluate
@@ -107,7 +107,7 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
     this goes on until nobody there is left.
     """
     images = _whole(plan) + plan.recipe.search.confirm_images
-    if not unsettled(plan.problem, archive.evaluations(), images):
+    if not unsettled(plan.problem, archive.measurements(), images):
         return
     with (
         archive.reserving(),
@@ -115,7 +115,7 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
         display.stage("confirm") as advance,
     ):
         done, wait = 0, Wait()
-        while left := unsettled(plan.problem, archive.evaluations(), images):
+        while left := unsettled(plan.problem, archive.measurements(), images):
             mine, total = archive.reserve(left, images=images), done + len(left)
             for arrived in evaluate(mine):
                 archive.append(*arrived)

@@ -27,7 +27,7 @@ def described(
     row = np.array([genotype])
     known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}
     predicted = next((p.predicted for p in points if p.genotype == genotype), None)
-    error = Comparison(predicted, Estimate(shipped.evaluation.metrics["error"]))
+    error = Comparison(predicted, Estimate(shipped.evaluation.error))
     foretold = known["latency_ms"]
     predicted_ms = Estimate(foretold) if band is None else band.estimate(foretold)
     latency = Comparison(predicted_ms, shipped.latency_ms)

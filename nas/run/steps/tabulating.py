@@ -10,7 +10,8 @@ import numpy as np
 
 from nas.archive.archive import Archive
 from nas.durable import write_atomic
-from nas.evaluation.evaluation import Evaluation, flat
+from nas.evaluation.evaluation import flat
+from nas.evaluation.measurements import Measurements
 from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem
 from nas.recipe.table_recipe import TableRecipe, TableTargetSection
@@ -35,7 +36,6 @@ from nas.search.loop import search
 from nas.search.named import SEARCHERS
 from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
 from nas.terminal.display import Display, TerminalTable
-from search_spaces.space import as_genotypes
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
             batch=recipe.search.batch,
             progress=lambda done, budget, latest: advance(done, budget, ""),
         )
-    return written(_results(plan, archive.evaluations()), files)
+    return written(_results(plan, archive.measurements()), files)
 
 
 def _require_same_figures(table: Tabular, archive: Archive) -> None:
@@ -135,11 +135,11 @@ def _require_same_figures(table: Tabular, archive: Archive) -> None:
         )
 
 
-def _results(plan: TablePlan, evaluations: Sequence[Evaluation]) -> Results:
+def _results(plan: TablePlan, measured: Measurements) -> Results:
     recipe, table = plan.recipe, plan.table
     predictor = default_predictor(plan.problem)
-    points = points_of(evaluations, predictor, batch=recipe.search.batch)
-    found = Findings(table.space, evaluations, predictor, seed=recipe.seed)
+    points = points_of(measured, predictor, batch=recipe.search.batch)
+    found = Findings(table.space, measured, predictor, seed=recipe.seed)
     notes = [f"Error: {table.loss.note}."] if table.loss.note else []
     if table.repeats:
         notes.append(f"{table.repeats} rows of networks that have another row were averaged.")
@@ -155,7 +155,7 @@ def _results(plan: TablePlan, evaluations: Sequence[Evaluation]) -> Results:
         table=TableSummary(table.rows, table.source, tuple(notes)),
         evaluated=points,
         targets=tuple(
-            _target(plan, target, goal, found, evaluations, points)
+            _target(plan, target, goal, found, points)
             for target, goal in zip(plan.targets, plan.problem.goals, strict=True)
         ),
     )
@@ -166,19 +166,18 @@ def _target(
     target: TableTargetSection,
     goal: Goal,
     found: Findings,
-    evaluations: Sequence[Evaluation],
     points: Sequence[Point],
 ) -> TargetResult:
     made = replace(found.on(goal, Provenance("imported", goal.name)), tolerance=target.tolerance)
     notes = _notes(plan.table, goal, found)
-    best = chosen(goal, evaluations, tolerance=target.tolerance)
+    best = chosen(goal, found.measured, tolerance=target.tolerance)
     if best is None:
         return replace(made, notes=(NONE_WITHIN, *notes))
     row = np.array([best.genotype])
     predicted = next(p.predicted for p in points if p.genotype == best.genotype)
     pick = Chosen(
         best.genotype,
-        Comparison(predicted, Estimate(best.metrics["error"])),
+        Comparison(predicted, Estimate(best.error)),
         {name: float(cost(row)[0]) for name, cost in goal.costs.items()},
         description=plan.table.space.describe(best.genotype),
     )
@@ -193,10 +192,10 @@ def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
     if not (table.exhaustive and is_listable(table.space)):
         return notes
     exact = exact_front(table.space, goal, table.loss)
-    within = goal.violation(found.rows) == 0
-    share = exact.share(np.column_stack([found.errors, goal.values(found.rows)])[within])
-    known = set(as_genotypes(found.rows))
-    hit = sum(genotype in known for genotype in as_genotypes(exact.genotypes))
+    measured = found.measured
+    within = measured[goal.violation(measured.rows) == 0]
+    share = exact.share(np.column_stack([within.losses, goal.values(within.rows)]))
+    hit = int((measured.places(exact.genotypes) >= 0).sum())
     figures = zip(("error", *goal.objectives), exact.reference, strict=True)
     place = ", ".join(f"{name} {value:.4g}" for name, value in figures)
     return [

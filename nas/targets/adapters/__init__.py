@@ -1,7 +1,8 @@
-"""Public latency tables: what each format holds, and what of it has a counterpart here.
+"""Adapters for published latency tables: each reads one format and maps its figures to kernels.
 
-Read in this order: `imported` (what comes out), `base` (what an adapter is), `collect` (what is
-checked), then any format, such as `apq` (convolutions) or `ofa` (blocks); `writing` makes targets.
+Read the modules in this order: `imported` (the result of an import), `adapter` (the protocol),
+`collect` (the checks). Then read any format, such as `apq` (convolutions) or `ofa` (blocks), and
+`writing`, which makes targets.
 """
 
 from nas.targets.adapters.adapter import Adapter

@@ -1,4 +1,4 @@
-"""What an adapter is, and the pieces that most of them need."""
+"""The protocol of adapters, and functions that build the kernels that most adapters need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from search_spaces.ops import (
 
 T = TypeVar("T")
 
-# What tables of single convolutions time as one: the addition behind a projection included.
+# The chains that tables of single convolutions time as one kernel. An addition that follows a
+# projection belongs to the kernel of the projection.
 CONVOLUTIONS = Fusion(
     chains=(
         (Conv2d, BatchNorm2d),
@@ -36,12 +37,14 @@ CONVOLUTIONS = Fusion(
 
 
 class Adapter(Protocol):
-    """Reads one public format; its dataclass fields are the options of `nas targets import`.
+    """A reader of one public format, a dataclass.
+
+    Its fields are the options that the command `nas targets import` accepts for the format.
 
     Attributes:
-        format: What the command line calls it.
-        units: What the file's numbers are in.
-        origin: Whether they were measured, simulated or predicted.
+        format: The name of the format on the command line.
+        units: The units of the file's numbers, in words.
+        origin: Whether the figures were measured, simulated or predicted.
     """
 
     format: ClassVar[str]
@@ -49,16 +52,23 @@ class Adapter(Protocol):
     origin: ClassVar[Origin]
 
     def read(self, path: Path) -> Imported:
-        """Everything in the file at `path` that has a counterpart here, and what has none.
+        """The figures of the file at `path`, with a reason for each that could not be mapped.
 
         Raises:
-            TargetError: If the file cannot be read at all, or nothing of it can be mapped.
+            TargetError: If the file cannot be read, or no figure can be mapped.
         """
         ...
 
 
 def each(records: Iterable[tuple[str, T]], item: Callable[[str, T], Item]) -> Iterator[Item]:
-    """`item(where, record)` for every record; one that cannot be mapped becomes `Unmapped`."""
+    """The items that `item(where, record)` makes of all records of a file.
+
+    A record for which it raises `Unmappable` becomes an `Unmapped` with that reason.
+
+    Args:
+        records: Pairs of a place in the file, for messages, and a record.
+        item: Makes an entry or a sample of a record.
+    """
     for where, record in records:
         try:
             yield item(where, record)
@@ -69,7 +79,19 @@ def each(records: Iterable[tuple[str, T]], item: Callable[[str, T], Item]) -> It
 def convolution(
     channels: int, size: int, out: int, *, kernel: int, stride: int, function: Nonlinearity | None
 ) -> Kernel:
-    """A convolution of a square image with its norm and, if any, its nonlinearity."""
+    """The kernel of a convolution on a square image, with its norm and nonlinearity.
+
+    Args:
+        channels: Channels of the image.
+        size: Height and width of the image.
+        out: Channels that the convolution writes.
+        kernel: The size of its window.
+        stride: Its stride.
+        function: The nonlinearity, or None.
+
+    Raises:
+        Unmappable: If the window is even.
+    """
     op = Conv2d(out, _odd(kernel), stride)
     return Kernel(op, _behind(function), ((channels, size, size),))
 
@@ -77,18 +99,24 @@ def convolution(
 def depthwise(
     channels: int, size: int, *, kernel: int, stride: int, function: Nonlinearity | None
 ) -> Kernel:
-    """A depthwise convolution of a square image with its norm and nonlinearity."""
+    """The kernel of a depthwise convolution on a square image, with its norm and nonlinearity.
+
+    The arguments are those of `convolution`.
+
+    Raises:
+        Unmappable: If the window is even.
+    """
     op = DepthwiseConv2d(_odd(kernel), stride)
     return Kernel(op, _behind(function), ((channels, size, size),))
 
 
 def classifier(features: int, classes: int) -> Kernel:
-    """The last layer, which reads what a global pool leaves: `(features, 1, 1)`."""
+    """The kernel of the last layer, which reads the result of a global pool, `(features, 1, 1)`."""
     return Kernel(Linear(classes), (), ((features, 1, 1),))
 
 
 def added(kernel: Kernel, function: Nonlinearity | None = None) -> Kernel:
-    """`kernel` with a residual addition, and then a nonlinearity, fused behind it."""
+    """The kernel with a residual addition fused behind it, and then a nonlinearity if given."""
     behind = () if function is None else (Activation(function),)
     reads, ops = len(kernel.inputs) + 1, len(kernel.ops)
     wiring = [(0,), *((reads + n,) for n in range(ops - 1)), (reads + ops - 1, reads - 1)]
@@ -98,7 +126,7 @@ def added(kernel: Kernel, function: Nonlinearity | None = None) -> Kernel:
 
 
 def pooling(channels: int, size: int) -> Kernel:
-    """The average over a square image."""
+    """The kernel of a global average pool of a square image."""
     return Kernel(GlobalPool(), (), ((channels, size, size),))
 
 

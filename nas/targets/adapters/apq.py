@@ -1,6 +1,7 @@
-"""APQ's table of the BitFusion accelerator: convolutions by weight and activation bits.
+"""The adapter for APQ's table of the BitFusion accelerator: convolutions at many bit-widths.
 
-Wang et al. 2020 (CVPR), section 3.3; `lut/BitFusion_new.b1.dict` of github.com/mit-han-lab/apq.
+The table is `lut/BitFusion_new.b1.dict` of github.com/mit-han-lab/apq (Wang et al. 2020, CVPR,
+section 3.3).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ SHAPE = ("in_ch", "out_ch", "in_size", "kernel", "stride", "pad", "groups")
 BITS = ("w_bits", "a_bits")
 COLUMNS = (*SHAPE, *BITS, "latency_ms", "energy_mj")
 EDGE_BITS = Bits(8, 8)
-# What the published head and tail stand for; the first kernel carries the cost.
+# The kernels that the published entries `head` and `tail` contain. The whole cost of an entry is
+# given to its first kernel.
 EDGES = {
     "head": (
         convolution(32, 112, 16, kernel=1, stride=1, function=None),
@@ -50,12 +52,13 @@ _KEY = re.compile(rf"\({', '.join([r'([0-9]{1,6})'] * len(SHAPE))}\)-W([0-9]+)A(
 
 @dataclass(frozen=True)
 class Apq:
-    """The published JSON text, or the same figures as CSV.
+    """A reader of the published JSON text, or of a CSV file with the same figures.
 
     Attributes:
-        absent: What becomes of the 7x7 depthwise kernels at 4-bit activations, which the table
-            lacks: without rows they are refused, or they run in the next wider activations.
-        fixed: Where the table is CSV, a JSON file with the costs of `head` and `tail`.
+        absent: What happens to kernels at bits that the table lacks: 7x7 depthwise convolutions
+            with 4-bit activations. `"refuse"` makes no row, so the device refuses them.
+            `"container"` takes the row of the next wider activations.
+        fixed: A JSON file with the costs of `head` and `tail`, needed where the table is CSV.
     """
 
     format: ClassVar[str] = "apq"
@@ -65,7 +68,11 @@ class Apq:
     fixed: Path | None = None
 
     def read(self, path: Path) -> Imported:
-        """Rows for every convolution; additions behind one are free, as APQ counts them."""
+        """The rows of all convolutions; an addition behind a convolution is free, as in APQ.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         records = dict(self._records(path))
         if self.fixed is not None:
             records |= dict(self._records(self.fixed))
@@ -117,7 +124,11 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
 
 
 def _booked(around: Mapping[str, Any]) -> Iterator[tuple[str, tuple[object, Kernel, int]]]:
-    """Place -> what head or tail cost, one of its kernels, and the share that it carries."""
+    """The kernels of `head` and `tail`, each with a place for messages.
+
+    With a kernel come the published figures of its entry and the share of them that it carries: 1
+    for the first kernel of an entry, 0 for all others.
+    """
     for name, record in around.items():
         for place, kernel in enumerate(EDGES[name]):
             yield f"{name}, kernel {place}", (record.get("figures"), kernel, int(place == 0))
@@ -142,7 +153,11 @@ def _figures(value: object) -> Mapping[str, object]:
 
 
 def _parsed(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The columns that a published key stands for."""
+    """The values of the CSV columns for one entry of the published JSON.
+
+    Raises:
+        Unmappable: If the key has another form.
+    """
     key, figures = record["key"], _figures(record["figures"])
     matched = _KEY.fullmatch(key)
     if not matched:
@@ -152,7 +167,13 @@ def _parsed(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _kernel(shape: Mapping[str, int]) -> Kernel:
-    """ReLU6 follows a widening and a depthwise convolution, nothing a projection."""
+    """The kernel with a published shape.
+
+    ReLU6 follows a convolution that widens and a depthwise one; nothing follows a projection.
+
+    Raises:
+        Unmappable: If the shape is that of no operator of this engine.
+    """
     channels, out, size = shape["in_ch"], shape["out_ch"], shape["in_size"]
     window = {"kernel": shape["kernel"], "stride": shape["stride"]}
     if min(channels, out, size, *window.values()) < 1:
@@ -168,7 +189,10 @@ def _kernel(shape: Mapping[str, int]) -> Kernel:
 
 
 def _contained(entries: list[Entry]) -> Iterator[Entry]:
-    """For bits that a kernel lacks and others have: the row of the next wider activations."""
+    """Additional entries for bits that some kernel lacks and another has.
+
+    The figures are those of the same kernel at the same weight bits and next wider activations.
+    """
     by_kernel: dict[Kernel, dict[Bits, Entry]] = {}
     for entry in entries:
         by_kernel.setdefault(entry.kernel, {})[entry.bits] = entry
@@ -183,7 +207,7 @@ def _contained(entries: list[Entry]) -> Iterator[Entry]:
 
 
 def _additions(entries: list[Entry]) -> Iterator[Entry]:
-    """A projection with a residual addition behind it costs what it costs alone."""
+    """Additional entries for projections with a residual addition, at the cost without it."""
     for entry in entries:
         kernel = entry.kernel
         if isinstance(kernel.op, Conv2d) and len(kernel.fused) == 1:

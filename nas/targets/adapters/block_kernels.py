@@ -1,4 +1,8 @@
-"""Published rows about whole blocks: the kernel that our own builder makes of the same block."""
+"""Kernels for published figures of whole blocks, made by the engine's own MobileNet builder.
+
+A published row may be about a block of several layers. The same block in one of our spaces is one
+kernel if a fusion has a region for it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,12 @@ _SHAPE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})")
 
 @functools.lru_cache(maxsize=4096)
 def block_kernel(channels: int, size: int, block: InvertedResidual) -> Kernel:
-    """The one kernel that an inverted residual reading `(channels, size, size)` is."""
+    """The single kernel of an inverted-residual block that reads `(channels, size, size)`.
+
+    Raises:
+        Unmappable: If the depthwise window is even, or input and output of a residual block differ
+            in shape.
+    """
     if block.kernel % 2 == 0:
         raise Unmappable(f"kernel = {block.kernel} is even; our convolutions have a middle")
     if block.residual and (block.stride != 1 or channels != block.width):
@@ -36,12 +45,20 @@ def block_kernel(channels: int, size: int, block: InvertedResidual) -> Kernel:
 
 
 def mixed(channels: int, out: int, function: Nonlinearity) -> Kernel:
-    """A 1x1 convolution without norm of what a global pool leaves."""
+    """The kernel of a 1x1 convolution without norm, which reads the result of a global pool."""
     return Kernel(Conv2d(out, 1), (Activation(function),), ((channels, 1, 1),))
 
 
 def square(text: str, name: str) -> tuple[int, int]:
-    """Size and channels of `HxWxC`."""
+    """The size and the channels of an image written as `HxWxC`.
+
+    Args:
+        text: The text, such as `112x112x32`.
+        name: The name of the field, for messages.
+
+    Raises:
+        Unmappable: If the text has another form, or the image is not square.
+    """
     matched = _SHAPE.fullmatch(text)
     if not matched or matched[1] != matched[2]:
         raise Unmappable(f"{name} = {text[:40]!r} is no square image HxWxC")

@@ -1,4 +1,7 @@
-"""From entries to rows: figures that cannot be right leave, those that look odd are named."""
+"""Checks of imported figures: impossible ones are left out, suspicious ones are reported.
+
+The function `collect` turns the entries that an adapter has read into rows of a latency table.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,15 @@ Item = Entry | Sample | Unmapped
 
 @dataclass(frozen=True)
 class Collected:
-    """What is left of a file's entries, and what was found about them."""
+    """The checked content of a file, with everything that was noticed about it.
+
+    Attributes:
+        kernels: The kernels behind `rows`, by key.
+        rows: The figures of kernels.
+        samples: The latencies of whole networks.
+        unmapped: Entries that were left out, each with its reason.
+        findings: Warnings about figures.
+    """
 
     kernels: Mapping[KernelKey, Kernel]
     rows: Mapping[KernelKey, Row]
@@ -32,10 +43,17 @@ class Collected:
 
 
 def collect(path: object, items: Iterable[Item]) -> Collected:
-    """Rows and samples with finite figures from zero; every other item with its reason.
+    """The rows and samples with possible figures, and a reason for every item that is left out.
+
+    A figure is possible if it is finite and not negative. Several entries of the same kernel become
+    one row with their mean. Energies are left out if some kernel has none.
+
+    Args:
+        path: The file, for the error.
+        items: The entries, samples and unmapped records of the file.
 
     Raises:
-        TargetError: If nothing at all could be mapped.
+        TargetError: If neither a row nor a sample is left.
     """
     given = list(items)
     unmapped = [item for item in given if isinstance(item, Unmapped)]
@@ -71,7 +89,7 @@ def _row(entry: Entry, *, energy: bool) -> Row:
 
 
 def _impossible(item: Entry | Sample) -> str | None:
-    """Why no clock can have shown this figure."""
+    """The reason why the figures of an item are impossible, or None where they are possible."""
     figures = {"latency": item.latency_ms, "spread": item.spread_ms}
     if isinstance(item, Entry) and item.energy_mj is not None:
         figures["energy"] = item.energy_mj
@@ -95,7 +113,10 @@ def _impossibilities(items: Sequence[Entry | Sample]) -> Iterator[Finding]:
 
 
 def _pooled(entries: Sequence[Entry]) -> tuple[dict[KernelKey, Entry], list[Finding]]:
-    """One entry per kernel, several measurements of it made one, and findings about those."""
+    """One entry per kernel, and warnings about kernels that had several.
+
+    Several entries of the same kernel are replaced by their mean.
+    """
     alike: dict[KernelKey, list[Entry]] = {}
     for entry in entries:
         alike.setdefault(KernelKey.of(entry.kernel, entry.bits), []).append(entry)
@@ -124,7 +145,7 @@ def _ms(entry: Entry) -> float:
 
 
 def _mean(entries: Sequence[Entry]) -> Entry:
-    """Several measurements of one kernel as one: mean and spread of all repetitions together."""
+    """One entry with the mean and the standard deviation over all repetitions of `entries`."""
     first, count = entries[0], sum(entry.count for entry in entries)
     if len(entries) == 1:
         return first
@@ -165,7 +186,10 @@ def _odd(entries: Mapping[KernelKey, Entry]) -> Iterator[Finding]:
 
 
 def _falls(entries: Sequence[Entry]) -> Iterator[str]:
-    """Entries that are faster than one that differs only by a smaller number on one axis."""
+    """Texts about entries that are faster than a smaller one, for a warning.
+
+    Two entries are compared if they differ in one number only, such as the kernel size.
+    """
     for axis in dict.fromkeys(itertools.chain.from_iterable(entry.axes for entry in entries)):
         lines: dict[object, list[Entry]] = {}
         for entry in entries:
@@ -180,7 +204,7 @@ def _falls(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _family(entry: Entry) -> tuple[object, ...]:
-    """What makes two entries comparable beside their axes."""
+    """The properties that two entries must share to be compared, apart from their axes."""
     kernel = entry.kernel
     return type(kernel.op), len(kernel.fused), kernel.output, kernel.inputs[0][1:], entry.among
 

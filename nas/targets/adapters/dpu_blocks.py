@@ -1,7 +1,7 @@
-"""Profiles of Once-for-All blocks on an FPGA: int8, one line per block, named by its fields.
+"""The adapter for latencies of Once-for-All blocks on an FPGA: int8, one line per block.
 
-github.com/Pilot-Khadka/Latency-dataset-for-Once-For-All-network: an Ultra96-v2 with a DPU under
-Vitis AI, 500 runs a block at 224 x 224.
+The table is github.com/Pilot-Khadka/Latency-dataset-for-Once-For-All-network. It was measured on an
+Ultra96-v2 with a DPU under Vitis AI, with 500 runs per block at 224 x 224.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _FLAGS = {"True": True, "False": False}
 
 @dataclass(frozen=True)
 class DpuBlocks:
-    """A CSV with the columns name, runs, avg_ms.
+    """A reader of a CSV file with the columns name, runs, avg_ms.
 
     Attributes:
-        pool_ms: What the average pool costs, which the profiles leave out.
-        stem: The nonlinearity to book the first convolution under: it was profiled with ReLU, while
-            Once-for-All's has hard-swish.
+        pool_ms: The latency of the average pool, which the file lacks.
+        stem: The nonlinearity of the first convolution in the table that is made. The convolution
+            was measured with ReLU, while that of Once-for-All has hard-swish.
     """
 
     format: ClassVar[str] = "dpu-blocks"
@@ -56,7 +56,11 @@ class DpuBlocks:
     stem: Literal["relu", "hardswish"] = "relu"
 
     def read(self, path: Path) -> Imported:
-        """Rows of blocks, each one kernel, and of the single layers around them."""
+        """The rows of blocks, each one kernel, and of the single layers around them.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         items = [*each(reading.table(path, COLUMNS), self._entry)]
         if self.pool_ms is None:
             items.append(Unmapped("average pool", UNTIMED))
@@ -117,7 +121,7 @@ def _block(n: Mapping[str, str]) -> Built:
 def _conv(n: Mapping[str, str]) -> Built:
     channels, size, out, kernel = (reading.whole(n[name], name) for name in "csok")
     function = FUNCTIONS[n["act"]]
-    if channels == 3:  # the name leaves the stem's stride out; Once-for-All's is 2
+    if channels == 3:  # the first convolution; its name lacks the stride, 2 in Once-for-All
         stem = {"kernel": kernel, "stride": 2, "function": n["stem"]}
         return convolution(channels, size, out, **stem), {}
     if size == 1:

@@ -1,6 +1,7 @@
-"""The operator table of FBNet and ChamNet: int8 operators of a phone, one JSON record each.
+"""The adapter for the operator table of FBNet and ChamNet: int8 operators on a phone.
 
-Wu et al. 2019, Dai et al. 2019 (CVPR); `runtime_lut` of github.com/facebookresearch/mobile-vision.
+The table is `runtime_lut` of github.com/facebookresearch/mobile-vision, with one JSON record per
+operator (Wu et al. 2019, Dai et al. 2019, both CVPR).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import Add, Nonlinearity
 
 EIGHT = 8
-# QNNPACK adds and pools in operators of their own.
+# In QNNPACK, additions and pools are operators of their own.
 SEPARATE = Fusion(tuple(chain for chain in CONVOLUTIONS.chains if Add not in chain))
 QUANTILES = ("p0", "p10", "p50", "p90", "p100")
 DECILES_PER_DEVIATION = 2.5631  # between the 10th and the 90th percentile of a normal distribution
@@ -36,14 +37,18 @@ _ARGUMENT = re.compile(r'name:\s*"(\w{1,40})"\s+[if]:\s*(-?[0-9]{1,9})\b')
 
 @dataclass(frozen=True)
 class FbNet:
-    """The unzipped file: a record a line, or a list of them."""
+    """A reader of the unzipped file: one record per line, or a list of records."""
 
     format: ClassVar[str] = "fbnet"
     units: ClassVar[str] = "microseconds (percentiles), int8, batch 1"
     origin: ClassVar[Origin] = "measured"
 
     def read(self, path: Path) -> Imported:
-        """Rows of convolutions, fully connected layers, additions and global pools."""
+        """The rows of convolutions, fully connected layers, additions and global pools.
+
+        Raises:
+            TargetError: If the file cannot be read, mixes devices, or no figure can be mapped.
+        """
         records = list(_records(path))
         devices = dict.fromkeys(str(record.get("device", "")) for _, record in records)
         if len(devices) > 1:
@@ -73,7 +78,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _line(path: Path, number: int, line: str) -> object:
-    """One record; the published ones are JSON within a JSON text."""
+    """The record of one line; a published record is JSON inside a JSON text."""
     try:
         record = reading.plain_json(line)
         return reading.plain_json(record) if isinstance(record, str) else record
@@ -107,7 +112,7 @@ def _shapes(value: object) -> list[list[int]]:
 
 
 def _arguments(texts: object) -> dict[str, int]:
-    """Whole-number arguments by name, from their protocol-buffer text."""
+    """The whole-number arguments of an operator by name, from protocol-buffer texts."""
     if not isinstance(texts, list):
         raise Unmappable("op_args is no list")
     matched = (_ARGUMENT.search(text) for text in texts if isinstance(text, str))
@@ -115,7 +120,7 @@ def _arguments(texts: object) -> dict[str, int]:
 
 
 def _square(shapes: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Channels and size of the first input, which is `(1, height, width, channels)`."""
+    """The channels and the size of the first input, `(1, height, width, channels)`."""
     if len(shapes[0]) != 4 or shapes[0][1] != shapes[0][2]:
         raise Unmappable(f"input {shapes[0]} is no square image")
     return shapes[0][3], shapes[0][1]

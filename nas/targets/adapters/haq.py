@@ -1,7 +1,8 @@
-"""HAQ's cycles of MobileNetV2's layers on a bit-serial accelerator, for 1 to 8 bits.
+"""The adapter for HAQ's table: cycles of MobileNetV2's layers on a bit-serial accelerator.
 
-Wang et al. 2019 (CVPR); `lib/simulator/lookup_tables` of github.com/mit-han-lab/haq. The table
-numbers the layers; their shapes are MobileNetV2's (Sandler et al. 2018, table 2) at 224 x 224.
+The table is in `lib/simulator/lookup_tables` of github.com/mit-han-lab/haq (Wang et al. 2019, CVPR)
+and covers 1 to 8 bits. It only numbers the layers; their shapes are those of MobileNetV2 at
+224 x 224 (Sandler et al. 2018, table 2).
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ STAGES += ((6, 160, 3, 2), (6, 320, 1, 1))
 
 
 def layers(classes: int = CLASSES) -> tuple[list[Kernel], Kernel]:
-    """MobileNetV2's 53 layers in order, additions behind theirs, and the pool."""
+    """The kernels of MobileNetV2's 53 layers in order, and the kernel of its pool.
+
+    A residual addition belongs to the kernel of the convolution before it.
+    """
     found = [convolution(3, 224, 32, kernel=3, stride=2, function="relu6")]
     channels, size = 32, 112
     for expansion, width, blocks, first in STAGES:
@@ -56,10 +60,13 @@ def layers(classes: int = CLASSES) -> tuple[list[Kernel], Kernel]:
 
 @dataclass(frozen=True)
 class Haq:
-    """The published `.npy` array (layers, weight bits, activation bits), or the same as CSV.
+    """A reader of the published `.npy` array, or of a CSV file with the same figures.
+
+    The array has the shape (layers, weight bits, activation bits).
 
     Attributes:
-        clock_mhz: The accelerator's clock, which turns cycles into milliseconds; not published.
+        clock_mhz: The clock of the accelerator, which turns cycles into milliseconds. The table
+            does not state it, so the user must.
     """
 
     format: ClassVar[str] = "haq"
@@ -69,7 +76,12 @@ class Haq:
     clock_mhz: float | None = None
 
     def read(self, path: Path) -> Imported:
-        """Rows per image; additions behind a layer and the pool are free, as HAQ counts them."""
+        """The rows of all layers, per image; residual additions and the pool are free, as in HAQ.
+
+        Raises:
+            TargetError: If the file cannot be read, `clock_mhz` is not set, or no figure can be
+                mapped.
+        """
         if self.clock_mhz is None or not 0 < self.clock_mhz < float("inf"):
             raise reject(
                 path,

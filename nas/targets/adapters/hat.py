@@ -1,6 +1,7 @@
-"""HAT's latencies of transformers: whole networks, by ten averages of their architecture.
+"""The adapter for HAT's latencies of whole transformers, described by ten averages each.
 
-Wang et al. 2020 (ACL); `latency_dataset` of github.com/mit-han-lab/hardware-aware-transformers.
+The data set is `latency_dataset` of github.com/mit-han-lab/hardware-aware-transformers (Wang et al.
+2020, ACL).
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ KERNELS = (
 
 @dataclass(frozen=True)
 class Hat:
-    """One CSV file per device and task; every column but the four latencies is a feature.
+    """A reader of one CSV file, which is about one device and task.
+
+    Every column but the four latencies is a feature.
 
     Attributes:
-        device: The device, which only the file's name tells.
+        device: The device, in words; only the name of the file states it.
     """
 
     format: ClassVar[str] = "hat"
@@ -38,7 +41,11 @@ class Hat:
     device: str = "not stated in the file"
 
     def read(self, path: Path) -> Imported:
-        """Samples: latency is encoder and decoder together, both are among the parts."""
+        """The samples of the file; a latency is the sum of encoder and decoder.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         found = collect(path, each(reading.table(path, (*MEANS, *SPREADS)), _sample))
         whole = Unmapped("kernels", KERNELS)
         return Imported(

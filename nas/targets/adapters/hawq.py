@@ -1,7 +1,8 @@
-"""HAWQ-V3's layer latencies of ResNet-18 and ResNet-50 on an NVIDIA T4, int4 and int8.
+"""The adapter for HAWQ-V3's latencies of ResNet layers on an NVIDIA T4, int4 and int8.
 
-Yao et al. 2021 (ICML), table 3 and `ILP.ipynb` of github.com/Zhen-Dong/HAWQ. The layers are only
-numbered there; their shapes are He et al. 2015's, and every row's multiply-accumulates prove them.
+The figures are in `ILP.ipynb` of github.com/Zhen-Dong/HAWQ (Yao et al. 2021, ICML, table 3). They
+only number the layers of ResNet-18 and ResNet-50; the shapes are those of He et al. 2015. Each row
+also states its multiply-accumulates, by which the shape is checked.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ BITS = (4, 8)
 
 
 def layers(network: str) -> list[Kernel]:
-    """The middle layers in the notebook's order: a block's shortcut follows its convolutions."""
+    """The kernels of a network's middle layers, in the order of the notebook.
+
+    The shortcut of a block follows its convolutions.
+    """
     found: list[Kernel] = []
     channels, size = 64, 56
     for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS[network], strict=True)):
@@ -68,10 +72,10 @@ def _shortcut(channels: int, size: int, width: int, stride: int) -> list[Kernel]
 
 @dataclass(frozen=True)
 class Hawq:
-    """The notebook's arrays as CSV, a row per layer.
+    """A reader of the notebook's arrays as a CSV file with one row per layer.
 
     Attributes:
-        network: Which of the two networks to read.
+        network: The network whose rows are read.
     """
 
     format: ClassVar[str] = "hawq-v3"
@@ -81,7 +85,11 @@ class Hawq:
     network: Literal["resnet18", "resnet50"] = "resnet18"
 
     def read(self, path: Path) -> Imported:
-        """Rows at 4x4 and 8x8 bits; a block's last convolution stands for its addition too."""
+        """The rows at 4x4 and 8x8 bits; the addition of a block belongs to its last convolution.
+
+        Raises:
+            TargetError: If the file cannot be read, lacks layers, or no figure can be mapped.
+        """
         if self.network not in DEPTHS:
             raise reject(path, f"network = {self.network!r}", f"take one of {', '.join(DEPTHS)}")
         named = layers(self.network)

@@ -1,8 +1,9 @@
-"""HW-NAS-Bench's figures of FBNet blocks on six devices.
+"""The adapter for HW-NAS-Bench's latencies and energies of FBNet blocks on six devices.
 
-Li et al. 2021 (ICLR); github.com/RICE-EIC/HW-NAS-Bench. Published as one pickle; write the
-dictionary of one device and metric as JSON. Blocks are Wu et al. 2019's, figure 3: widen (also
-where the expansion is 1), convolve each channel, narrow, all with ReLU but the last.
+The table is github.com/RICE-EIC/HW-NAS-Bench (Li et al. 2021, ICLR). It is published as one pickle;
+write the dictionary of one device and metric as JSON. A block is that of Wu et al. 2019, figure 3:
+it widens its input (also where the expansion is 1), convolves each channel, and narrows. ReLU
+follows all of these but the last.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ Numbers = Mapping[str, int]
 
 @dataclass(frozen=True)
 class HwNasBench:
-    """One device: a JSON map from keys to milliseconds, and another one to millijoules if wanted.
+    """A reader of one device's JSON map from keys to milliseconds.
 
     Attributes:
-        device: The device, which the file does not tell.
-        energy: The same device's JSON map of energies.
+        device: The device, in words; the file does not state it.
+        energy: A second file of the same device with millijoules, if energies are wanted.
     """
 
     format: ClassVar[str] = "hw-nas-bench"
@@ -42,7 +43,11 @@ class HwNasBench:
     energy: Path | None = None
 
     def read(self, path: Path) -> Imported:
-        """Rows of blocks without groups, each one kernel, and of the layers around them."""
+        """The rows of blocks without groups, each one kernel, and of the layers around them.
+
+        Raises:
+            TargetError: If a file cannot be read, or no figure can be mapped.
+        """
         energies = {} if self.energy is None else _figures(self.energy)
         records = [(key, (value, energies.get(key))) for key, value in _figures(path).items()]
         found = collect(path, each(records, _entry))

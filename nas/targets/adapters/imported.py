@@ -1,4 +1,8 @@
-"""What an adapter yields: the rows that it could map, what it could not, and what looks wrong."""
+"""The result of an import: mapped figures, entries that could not be mapped, and warnings.
+
+An adapter reads a published file into entries (a figure of one kernel) and samples (a latency of a
+whole network). The checks in `collect` turn entries into rows of a latency table.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,27 @@ SHOWN = 3
 
 
 class Unmappable(ValueError):
-    """One entry of a file that has no counterpart here; its message becomes the stated reason."""
+    """The error for an entry of a file that no operator of this engine can represent.
+
+    Its message becomes the reason of an `Unmapped`.
+    """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One published figure of one kernel.
+    """The published figures of one kernel, as the file states them; `collect` checks them.
 
     Attributes:
-        where: Where it stands in the file, for messages.
-        kernel: The kernel that it is about.
-        bits: What that kernel computes in.
-        latency_ms: Milliseconds; whatever the file holds is checked by `collect`.
-        spread_ms: Their standard deviation over repetitions, 0 where it is not published.
-        count: Repetitions, 1 where it is not published.
-        energy_mj: Millijoules, where published.
-        axes: Numbers along which latency should not fall, such as kernel, width and bits.
-        among: What, beside the shape it writes, an entry must share with those it is compared to.
+        where: The place of the entry in the file, for messages.
+        kernel: The kernel.
+        bits: The bits in which the kernel computes.
+        latency_ms: The latency in milliseconds; may be impossible, such as negative or NaN.
+        spread_ms: Standard deviation over repetitions in ms; 0 where it is not published.
+        count: The number of repetitions; 1 where it is not published.
+        energy_mj: The energy in millijoules; None where it is not published.
+        axes: Name -> number by which a kernel is larger and should not be faster, such as kernel
+            size, width or bits. Two entries that differ in one such number are compared.
+        among: Further numbers that two entries must share to be compared, such as the layer.
     """
 
     where: str
@@ -48,7 +56,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sample:
-    """The latency of one whole network, described by named numbers."""
+    """The published latency of one whole network, which is described by named numbers.
+
+    Attributes:
+        where: The place of the sample in the file, for messages.
+        features: Name -> number that describes the network.
+        latency_ms: The latency in milliseconds.
+        spread_ms: Standard deviation over repetitions in ms; 0 where it is not published.
+        parts_ms: Name of a part -> its share of the latency in ms.
+    """
 
     where: str
     features: Mapping[str, float]
@@ -59,7 +75,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """An entry that has no counterpart here, and why."""
+    """An entry of a file that was left out, with the reason."""
 
     where: str
     reason: str
@@ -67,12 +83,12 @@ class Unmapped:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the figures that a user should know before relying on them.
+    """A warning about figures, which a user should know before relying on them.
 
     Attributes:
-        kind: A word for it, such as `negative` or `copied`.
-        text: What was found, in a sentence.
-        count: How many entries it concerns.
+        kind: The kind of the warning in a word, such as `negative` or `copied`.
+        text: The warning, in a sentence.
+        count: The number of entries concerned.
     """
 
     kind: str
@@ -82,21 +98,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Imported:
-    """Everything that a file of a public format holds for us.
+    """The content of a published file that this engine can use, with its origin.
 
     Attributes:
         origin: Whether the figures were measured, simulated or predicted.
         device: The hardware, in words.
-        runtime: What ran the kernels there, in words.
-        source: Where the file was published.
-        units: What its numbers are in, and what they became.
+        runtime: The software that ran the kernels, in words.
+        source: The publication and the address of the file.
+        units: The units of the file's numbers, in words.
         kernels: The kernels behind `rows`, by key.
-        rows: Figures by kernel.
-        samples: Latencies of whole networks.
-        unmapped: What was left out, each with its reason.
-        findings: What looks wrong with the figures.
-        notes: Further conditions, for the table's head.
-        fusion: What a row of the table covers.
+        rows: The figures of kernels.
+        samples: The latencies of whole networks.
+        unmapped: Entries that were left out, each with its reason.
+        findings: Warnings about figures.
+        notes: Further conditions of the measurement, for the head of the table.
+        fusion: The operators that a row of the table contains.
     """
 
     origin: Origin
@@ -114,7 +130,13 @@ class Imported:
 
 
 def counted(kind: str, what: str, items: Iterable[str]) -> Iterator[Finding]:
-    """One finding about `items`, the first few named; none where there are none."""
+    """One warning about all `items`, of which it names the first few; nothing without items.
+
+    Args:
+        kind: The kind of the warning in a word.
+        what: The beginning of its text.
+        items: The entries concerned, as texts.
+    """
     named = [plain(item) for item in items]
     if named:
         more = ", ..." if len(named) > SHOWN else ""
@@ -122,10 +144,10 @@ def counted(kind: str, what: str, items: Iterable[str]) -> Iterator[Finding]:
 
 
 def plain(text: str) -> str:
-    """Foreign words on one line, without what a terminal or a spreadsheet would act on."""
+    """A text of unknown origin on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def reject(path: object, problem: str, remedy: str) -> TargetError:
-    """The error about a file that cannot be used at all."""
+    """The error for a file that cannot be used at all."""
     return TargetError(f"{plain(str(path))}: {plain(problem)}; {remedy}")

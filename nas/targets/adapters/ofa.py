@@ -1,8 +1,10 @@
-"""Tables in the grammar of Once-for-All and ProxylessNAS: one key per block, name:value by `-`.
+"""The adapters for tables of Once-for-All and ProxylessNAS: one key per block.
 
-Cai et al. 2019 and 2020 (ICLR); github.com/han-cai/files (ofa/note10, proxylessnas/mobile_trim),
-and Lou et al. 2021's DynamicOFA, whose Jetson tables are JSON of the same keys. In ProxylessNAS
-`expand` is a ratio and the spread a variance; in Once-for-All it is channels, and a deviation.
+A key is a type and pairs `name:value`, all joined by `-`. The tables are `ofa/note10` and
+`proxylessnas/mobile_trim` of github.com/han-cai/files (Cai et al. 2019 and 2020, ICLR). The Jetson
+tables of DynamicOFA are JSON with the same keys (Lou et al. 2021). In ProxylessNAS, `expand` is a
+ratio and the spread is a variance. In Once-for-All, `expand` is a number of channels and the spread
+is a standard deviation.
 """
 
 from __future__ import annotations
@@ -38,11 +40,14 @@ SWISH = {"0": False, "1": True}
 
 @dataclass(frozen=True)
 class Ofa:
-    """YAML or JSON of one resolution, or a CSV of several with the columns key, mean_ms, std_ms.
+    """A reader of YAML or JSON for one resolution, or of CSV for several.
+
+    The columns of the CSV are key, mean_ms, std_ms, count.
 
     Attributes:
-        device: The device, which the file does not tell.
-        other: A table of another device: rows that are equal to the digit were copied.
+        device: The device, in words; the file does not state it.
+        other: A table of another device. Rows with exactly the same figure in both tables were
+            copied and are left out.
     """
 
     format: ClassVar[str] = "ofa"
@@ -53,7 +58,11 @@ class Ofa:
     other: Path | None = None
 
     def read(self, path: Path) -> Imported:
-        """Rows of blocks, each one kernel, and of the single layers around them."""
+        """The rows of blocks, each one kernel, and of the single layers around them.
+
+        Raises:
+            TargetError: If a file cannot be read, or no figure can be mapped.
+        """
         records = list(_records(path, "std"))
         copied = self._copied(records)
         kept = [(where, record) for where, record in records if where not in copied]
@@ -61,7 +70,7 @@ class Ofa:
         return _imported(self, path, items, [*_copies(copied, self.other)])
 
     def _copied(self, records: list[tuple[str, dict[str, Any]]]) -> list[str]:
-        """Where keys have the figure of the other table to the last digit."""
+        """The places of the records whose mean is exactly that of the other table."""
         if self.other is None:
             return []
         known = {record["key"]: record["mean"] for _, record in _records(self.other, "std")}
@@ -70,7 +79,11 @@ class Ofa:
 
 @dataclass(frozen=True)
 class Proxyless:
-    """YAML, or a CSV with the columns key, mean_ms, var."""
+    """A reader of YAML, or of CSV with the columns key, mean_ms, var, count.
+
+    Attributes:
+        device: The device, in words; the file does not state it.
+    """
 
     format: ClassVar[str] = "proxyless"
     units: ClassVar[str] = "ms with variance, batch 1; expand as a ratio"
@@ -79,7 +92,11 @@ class Proxyless:
     device: str = "not stated in the file; Google Pixel 1 for proxylessnas/mobile_trim"
 
     def read(self, path: Path) -> Imported:
-        """Rows of blocks, each one kernel, and of the single layers around them."""
+        """The rows of blocks, each one kernel, and of the single layers around them.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         return _imported(self, path, [*each(_records(path, "var"), _entry)], [])
 
 
@@ -100,7 +117,12 @@ def _imported(
 
 
 def _records(path: Path, spread: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place in the file -> key, mean, spread (as `spread` names it) and count."""
+    """The records of a file, each with its place: key, mean, spread and count.
+
+    Args:
+        path: The file.
+        spread: The name of the spread in the file, `std` or `var`.
+    """
     start = reading.text(path)[:4096].splitlines()[:1]
     if start and {"key", "mean_ms"} <= set(start[0].split(",")):
         column = {"std": "std_ms"}.get(spread, spread)
@@ -139,7 +161,16 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
 def _kernel(
     kind: str, fields: Mapping[str, str], *, ratios: bool
 ) -> tuple[Kernel, Mapping[str, int]]:
-    """The kernel that a key is about, and the numbers along which it grows."""
+    """The kernel that a key describes, and the axes along which it should not get faster.
+
+    Args:
+        kind: The type at the beginning of the key.
+        fields: The pairs of the key.
+        ratios: Whether `expand` is a ratio, as in ProxylessNAS, or a number of channels.
+
+    Raises:
+        Unmappable: If the key describes no layer of this grammar.
+    """
     try:
         read, written = fields["input"], fields["output"]
         function: Nonlinearity = "relu6" if ratios else "hardswish"

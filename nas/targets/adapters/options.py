@@ -1,4 +1,4 @@
-"""An adapter by the name of its format, with options as texts."""
+"""Adapters from the command line: by the name of their format, with options as texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.targets.errors import TargetError
 
 
 def options(kind: type[Adapter]) -> dict[str, Any]:
-    """Option -> default, which every option has."""
+    """The options of an adapter: name -> default."""
     given = {field.name: field.default for field in fields(kind)}  # pyright: ignore[reportArgumentType]
     return {name: default for name, default in given.items() if default is not MISSING}
 
@@ -21,10 +21,16 @@ def options(kind: type[Adapter]) -> dict[str, Any]:
 def adapter(
     adapters: Mapping[str, type[Adapter]], name: str, settings: Iterable[str] = ()
 ) -> Adapter:
-    """The adapter of the format `name` under `settings` such as `clock_mhz=200`.
+    """The adapter of a format, with options.
+
+    Args:
+        adapters: Name of a format -> adapter.
+        name: The name of the format.
+        settings: Options as texts, such as `clock_mhz=200`.
 
     Raises:
-        TargetError: Naming the format or option that is wrong, and what there is.
+        TargetError: If the format or an option is not known, or its value is wrong; names those
+            that are allowed.
     """
     if name not in adapters:
         raise TargetError(f"format {name!r} is not known; there are {', '.join(adapters)}")

@@ -1,4 +1,4 @@
-"""Reading files that strangers wrote: bounded, nothing in them is run, one error for all faults."""
+"""Safe reading of published files: size is bounded, no code runs, any fault is a `TargetError`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ _UNPICKLE = (
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file, decompressed where it is gzip, at most `MAX_BYTES` of them."""
+    """The bytes of a file; a gzip file is decompressed.
+
+    Raises:
+        TargetError: If the file cannot be read, is larger than `MAX_BYTES`, or is a pickle or zip.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(2)
@@ -48,12 +52,12 @@ def content(path: Path) -> bytes:
 
 
 def _is_pickle(data: bytes) -> bool:
-    """Whether it starts as the binary pickle protocols do."""
+    """Whether the bytes begin like a pickle of a binary protocol."""
     return data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"
 
 
 def text(path: Path) -> str:
-    """The text of a UTF-8 file."""
+    """The text of a UTF-8 file; raises `TargetError` as `content` does."""
     try:
         return content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,7 +65,10 @@ def text(path: Path) -> str:
 
 
 def _ended(path: Path, words: str) -> str:
-    """`words`, which must end with a line's end: else the last figure may lack digits."""
+    """The text `words`, once it is found to end with a line break.
+
+    Without a line break at its end, the file may be cut off and its last figure may lack digits.
+    """
     if words and not words.endswith("\n"):
         raise reject(
             path,
@@ -72,7 +79,15 @@ def _ended(path: Path, words: str) -> str:
 
 
 def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file with a header, each with its line; unnamed columns are kept too."""
+    """The rows of a CSV file with a header, each with its line number in words.
+
+    Args:
+        path: The file.
+        columns: The columns that the header must name. Further columns are kept.
+
+    Raises:
+        TargetError: If a column is missing or repeated, or a row has another number of values.
+    """
     lines = csv.reader(io.StringIO(_ended(path, text(path)), newline=""), strict=True)
     try:
         header = next(lines, [])
@@ -93,7 +108,11 @@ def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, s
 
 
 def headless(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a CSV file without a header, each with its line."""
+    """The rows of a CSV file without a header, each with its line number in words.
+
+    Raises:
+        TargetError: If a row does not have `columns` values.
+    """
     for number, line in enumerate(_ended(path, text(path)).splitlines(), 1):
         if line.strip():
             cells = line.split(",")
@@ -104,7 +123,7 @@ def headless(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def document(path: Path) -> Any:
-    """What a JSON file holds; a key that an object repeats is an error."""
+    """The content of a JSON file; raises `TargetError`, also if an object has a key twice."""
     try:
         return plain_json(text(path))
     except ValueError as error:
@@ -112,7 +131,7 @@ def document(path: Path) -> Any:
 
 
 def plain_json(words: str) -> Any:
-    """What a JSON text holds, NaN and infinite numbers too; raises `ValueError`."""
+    """The content of a JSON text, with NaN and infinite numbers; raises `ValueError`."""
     try:
         return parse_json(words, Source("JSON", ""), finite=False)
     except UnreadableFile as error:
@@ -120,7 +139,10 @@ def plain_json(words: str) -> Any:
 
 
 class _Plain(yaml.SafeLoader):
-    """Safe YAML without aliases, which let a short file grow without bound, or repeated keys."""
+    """A safe YAML loader that refuses aliases and repeated keys.
+
+    Aliases would let a short file grow without bound.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -135,7 +157,7 @@ class _Plain(yaml.SafeLoader):
 
 
 def yaml_document(path: Path) -> Any:
-    """What a YAML file holds, by the safe loader; JSON is YAML too."""
+    """The content of a YAML or JSON file; raises `TargetError`."""
     words = text(path)
     if words.lstrip().startswith(("{", "[")):
         return document(path)
@@ -147,14 +169,14 @@ def yaml_document(path: Path) -> Any:
 
 
 def mapping(path: Path, loaded: Any) -> dict[str, Any]:
-    """`loaded` if it is an object with text keys."""
+    """The parsed content `loaded` as a dictionary with text keys; raises `TargetError` if other."""
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise reject(path, "holds no map of names to figures", "is it of another format?")
     return loaded
 
 
 def array(path: Path) -> NDArray[np.float64]:
-    """The numbers of a `.npy` file; one that holds pickled objects is refused."""
+    """The numbers of a `.npy` file; raises `TargetError`, also for a file with pickled objects."""
     data = content(path)
     if not data.startswith(_NUMPY):
         raise reject(path, "is no .npy file", "give the published file")
@@ -165,7 +187,15 @@ def array(path: Path) -> NDArray[np.float64]:
 
 
 def number(value: object, name: str) -> float:
-    """`value` as a float, which may be NaN or negative; `collect` judges that."""
+    """A published value as a float, which may be NaN or negative; `collect` judges that.
+
+    Args:
+        value: A number, or the text of one.
+        name: The name of the field, for messages.
+
+    Raises:
+        Unmappable: If the value is no number.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Unmappable(f"{name} = {shortened(value)} is not a number")
     if isinstance(value, str) and (not value.isascii() or "_" in value):
@@ -177,7 +207,16 @@ def number(value: object, name: str) -> float:
 
 
 def whole(value: object, name: str, *, least: int = 1) -> int:
-    """`value` as a whole number from `least` to a bound that no real shape exceeds."""
+    """A published value as a whole number.
+
+    Args:
+        value: A number, or the text of one.
+        name: The name of the field, for messages.
+        least: The smallest allowed number. The largest is a bound that no real shape exceeds.
+
+    Raises:
+        Unmappable: If the value is no such number.
+    """
     found = number(value, name)
     if not (math.isfinite(found) and found == int(found) and least <= found <= MAX_LENGTH):
         raise Unmappable(f"{name} = {shortened(value)} is not a whole number from {least}")
@@ -185,7 +224,7 @@ def whole(value: object, name: str, *, least: int = 1) -> int:
 
 
 def one_of(value: object, name: str, allowed: Mapping[str, Any]) -> Any:
-    """What `value` stands for in `allowed`."""
+    """The entry of `allowed` for a published text; raises `Unmappable` for any other text."""
     if not isinstance(value, str) or value not in allowed:
         raise Unmappable(f"{name} = {shortened(value)} is not one of {', '.join(allowed)}")
     return allowed[value]

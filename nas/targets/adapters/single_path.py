@@ -1,7 +1,8 @@
-"""Single-Path NAS's block latencies on a Pixel 1.
+"""The adapter for Single-Path NAS's block latencies on a Pixel 1.
 
-Stamoulis et al. 2019 (ECML); github.com/dstamoulis/single-path-nas. A JSON map from a block's
-number to the milliseconds of its four candidates; the blocks are those of its `supernet_macro.py`.
+The table is in github.com/dstamoulis/single-path-nas (Stamoulis et al. 2019, ECML). It is a JSON
+map from the number of a block to the milliseconds of its four candidates. The blocks are those of
+`supernet_macro.py` in the same repository.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from search_spaces.mobilenet import InvertedResidual
 
 # Candidate -> kernel, expansion.
 CANDIDATES = {"0": (3, 3), "1": (3, 6), "2": (5, 3), "3": (5, 6)}
-# Width and first stride of the five stages of four blocks; they read 16 channels at 112 x 112.
+# Width and first stride of the five stages of four blocks each. The first stage reads 16 channels
+# at 112 x 112.
 STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
 BLOCKS_EACH = 4
 OUTSIDE = (
@@ -32,14 +34,18 @@ OUTSIDE = (
 
 @dataclass(frozen=True)
 class SinglePath:
-    """The published map; its blocks 0 and 21 are not searched and left out."""
+    """A reader of the published map; blocks 0 and 21, which have no candidates, are left out."""
 
     format: ClassVar[str] = "single-path"
     units: ClassVar[str] = "ms, batch 1"
     origin: ClassVar[Origin] = "measured"
 
     def read(self, path: Path) -> Imported:
-        """Rows of the 20 searched blocks, each one kernel."""
+        """The rows of the 20 blocks with candidates, each one kernel.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         found = collect(path, each(_records(path), _entry))
         rest = Unmapped("stem, first and last block, head", OUTSIDE)
         return Imported(

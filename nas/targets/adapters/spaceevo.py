@@ -1,7 +1,8 @@
-"""SpaceEvo's block tables: predicted int8 latencies of whole stages.
+"""The adapter for SpaceEvo's tables: predicted int8 latencies of whole stages.
 
-Zhang et al. 2023 (ICCV); `SpaceEvo/data/block_lut` of github.com/microsoft/Moonlit. A line is
-`k#w#e_k#w#e...,1xCxHxW,loss,MFLOPs,parameters,ms` without a header.
+The tables are in `SpaceEvo/data/block_lut` of github.com/microsoft/Moonlit (Zhang et al. 2023,
+ICCV). They have no header; a line is `k#w#e_k#w#e...,1xCxHxW,loss,MFLOPs,parameters,ms`, where k, w
+and e are kernel, width and expansion of a block.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ KERNELS = (
 
 @dataclass(frozen=True)
 class SpaceEvo:
-    """One file per stage, block type and window of widths."""
+    """A reader of one file, which is about one stage, block type and range of widths."""
 
     format: ClassVar[str] = "spaceevo"
     units: ClassVar[str] = "ms per stage, int8, batch 1"
     origin: ClassVar[Origin] = "predicted"
 
     def read(self, path: Path) -> Imported:
-        """Samples whose features are a stage's depth, mean kernel, width and expansion."""
+        """The samples of the file; features are a stage's depth and mean kernel, width, expansion.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         found = collect(path, each(reading.headless(path, 6), _sample))
         return Imported(
             origin=self.origin,

@@ -1,8 +1,8 @@
-"""TF-NAS's latencies of inverted residuals for every hidden width: lines fitted to measurements.
+"""The adapter for TF-NAS's latencies of inverted residuals, for every hidden width.
 
-Hu et al. 2020 (ECCV); `latency_pkl` of github.com/AberHu/TF-NAS. Published as pickles; write the
-dictionary as JSON. A block whose hidden width does not exceed its input has no expansion there,
-whatever width the key says.
+The figures are linear fits to measurements, in `latency_pkl` of github.com/AberHu/TF-NAS (Hu et al.
+2020, ECCV). They are published as pickles; write the dictionary as JSON. In TF-NAS, a block whose
+hidden width does not exceed the width of its input has no expansion.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ FUNCTIONS = {"relu": "relu", "relu6": "relu6"}
 
 @dataclass(frozen=True)
 class TfNas:
-    """The dictionary `{block: {hidden width: ms}}` as JSON, or the same figures as CSV.
+    """A reader of the dictionary `{block: {hidden width: ms}}` as JSON, or of the same as CSV.
 
     Attributes:
-        device: The device, which the file does not tell.
-        batch: Images at once, by which the figures are divided: 32 in its GPU table, 1 for the CPU.
+        device: The device, in words; the file does not state it.
+        batch: The number of images that were run at once, by which latencies are divided: 32 in the
+            GPU table, 1 in the CPU table.
     """
 
     format: ClassVar[str] = "tf-nas"
@@ -42,7 +43,13 @@ class TfNas:
     batch: int = 32
 
     def read(self, path: Path) -> Imported:
-        """Rows of the blocks with ReLU and without a gate; the others' functions are not ours."""
+        """The rows of blocks with ReLU or ReLU6 and without squeeze-and-excitation.
+
+        Other blocks use functions that this engine does not have.
+
+        Raises:
+            TargetError: If the file cannot be read, or no figure can be mapped.
+        """
         items = each(_records(path), self._entry)
         return Imported(
             origin=self.origin,

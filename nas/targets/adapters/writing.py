@@ -1,4 +1,4 @@
-"""An imported table as a target: in memory, or as a target file with its table beside it."""
+"""Targets from imported tables: in memory, or as a target file with its latency table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from search_spaces.ops import Op
 from search_spaces.quant import FULL_PRECISION_BITS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-OTHERWISE: Otherwise = "refuse"  # what the table does not hold, nobody has measured
+OTHERWISE: Otherwise = "refuse"  # bits without a row were not measured
 
 
 def target(imported: Imported, name: str) -> HardwareTarget:
-    """The target that the rows make; bits that no row has are refused.
+    """The target with the rows of an imported table; bits without a row are refused.
+
+    Args:
+        imported: The imported table.
+        name: The name of the target.
 
     Raises:
         TargetError: If there are no rows, as in a format about whole networks.
@@ -43,10 +47,13 @@ def target(imported: Imported, name: str) -> HardwareTarget:
 
 
 def write(imported: Imported, name: str, folder: Path) -> Path:
-    """Write `NAME.toml` and `NAME.csv` into `folder`, made if need be; the path of the first.
+    """Write `NAME.toml` and `NAME.csv` into a folder and return the path of the first.
+
+    The folder is made if it does not exist.
 
     Raises:
-        TargetError: If there are no rows, a file is there already, or none can be written.
+        TargetError: If there are no rows, the name is not allowed, or a file exists already or
+            cannot be written.
     """
     _require_rows(imported)
     path = folder / f"{name}.toml"
@@ -70,12 +77,15 @@ def write(imported: Imported, name: str, folder: Path) -> Path:
 
 
 def provenance(imported: Imported) -> Provenance:
-    """What a report calls the figures; a prediction is imported, and `notes` say that it is one."""
+    """The provenance of imported figures in reports: `simulated` or `imported`.
+
+    Predicted figures count as imported; `notes` say that they are predicted.
+    """
     return "simulated" if imported.origin == "simulated" else "imported"
 
 
 def notes(imported: Imported) -> dict[str, str]:
-    """The conditions for the head of the table."""
+    """The conditions of the measurement, for the head of the latency table."""
     own = {"device": imported.device, "runtime": imported.runtime, "figures": imported.origin}
     known = {**own, "source": imported.source, "units": imported.units, **imported.notes}
     return {key: plain(value) for key, value in known.items()}
@@ -90,7 +100,10 @@ def _require_rows(imported: Imported) -> None:
 
 
 def _supported(imported: Imported) -> dict[str, list[Bits]]:
-    """By operator: the bits of the rows that it is in; without a weight, those that are read."""
+    """The supported bits of every operator class: those of the rows that contain the operator.
+
+    An operator without a weight is supported at the bits that are read.
+    """
     found: dict[str, set[Bits]] = {}
     for key, kernel in imported.kernels.items():
         for op in kernel.ops:
@@ -109,7 +122,7 @@ def _weighted(op: Op) -> bool:
 
 
 def _lines(imported: Imported, name: str) -> Iterator[str]:
-    """The target file, line by line."""
+    """The lines of the target file."""
     words = {
         "name": name,
         "device": imported.device,

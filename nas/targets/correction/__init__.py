@@ -1,1 +1,1 @@
-"""Corrections of predicted latencies by whole networks that were measured."""
+"""Corrections of summed kernel latencies by whole networks that were measured."""

@@ -1,7 +1,8 @@
-"""Calibration: whole networks measured end to end correct what sums of single kernels miss.
+"""Calibration of latencies: corrections that are fitted to networks measured end to end.
 
-The corrections are factors per kind of kernel and one overhead per kernel, so that a calibrated
-latency is still a sum over kernels, and compiles as one.
+A sum of single kernel latencies is not exactly the latency of a network. The corrections are a
+factor per kind of kernel and an overhead per kernel. A calibrated latency is therefore still a sum
+over kernels, and compiles as one.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class PredictionError:
-    """How far predicted latencies of whole networks are from measured ones.
+    """The relative error of predicted latencies of whole networks, |predicted / measured - 1|.
 
     Attributes:
-        median: Half of the networks are closer than this share of the measured latency.
-        tail: 90 % are.
-        within_5: Share of networks within 5 %.
-        within_10: Share within 10 %.
-        networks: How many were measured.
+        median: The median error.
+        tail: The error below which 90 % of the networks lie.
+        within_5: The share of networks with an error of at most 5 %.
+        within_10: The share of networks with an error of at most 10 %.
+        networks: The number of networks.
     """
 
     median: float
@@ -48,7 +49,7 @@ class PredictionError:
 
     @classmethod
     def of(cls, predicted_ms: FloatArray, measured_ms: FloatArray) -> PredictionError:
-        """The error over networks of which both latencies are known, `(n,)` each."""
+        """The error of predicted against measured latencies, each `(n,)` in ms."""
         off = np.abs(predicted_ms / measured_ms - 1)
         median, tail = np.quantile(off, (0.5, 0.9)).tolist()
         return cls(median, tail, float((off <= 0.05).mean()), float((off <= 0.1).mean()), len(off))
@@ -62,7 +63,7 @@ class PredictionError:
 
 @dataclass(frozen=True)
 class WholeNetwork:
-    """One network that was measured end to end; `predicted_ms` is the sum without calibration."""
+    """One network that was measured end to end; `predicted_ms` is without calibration."""
 
     genotype: tuple[int, ...]
     predicted_ms: float
@@ -71,16 +72,16 @@ class WholeNetwork:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Corrections of a latency table, and the error that is left.
+    """Corrections of a latency table, and the error that remains with them.
 
     Attributes:
-        scale: Factor on every kernel.
+        scale: A factor on the latency of every kernel.
         corrections: A further factor by kind of kernel, as `kind_of` names it; 1 where absent.
-        overhead_us: Added to every kernel, may be negative.
-        error: With the corrections, each network predicted from the others (leave one out).
-        before: Of the same networks without corrections.
-        conditions: Of the table that it belongs to: device, runtime, threads.
-        networks: What was measured.
+        overhead_us: Microseconds that are added to every kernel; may be negative.
+        error: The error with corrections, each network predicted from all others.
+        before: The error for the same networks without corrections.
+        conditions: Device, runtime and threads of the table to which the calibration belongs.
+        networks: The measured networks.
     """
 
     scale: float
@@ -92,11 +93,11 @@ class Calibration:
     networks: tuple[WholeNetwork, ...] = ()
 
     def factor(self, kind: str) -> float:
-        """What the latency of a kernel of this kind is multiplied with."""
+        """The factor on the latency of a kernel of this kind."""
         return self.scale * self.corrections.get(kind, 1.0)
 
     def write(self, path: Path) -> None:
-        """Write it as `read_calibration` reads it."""
+        """Write the calibration to a JSON file, which `read_calibration` reads."""
         content = {"format": FORMAT, "calibration": dataclasses.asdict(self)}
         write_atomic(path, json.dumps(content, indent=1).encode())
 
@@ -120,16 +121,20 @@ _REMEDY = "delete it and calibrate again"
 
 
 def calibration_path(table: Path) -> Path:
-    """Where the calibration of the table at this path lies: beside it."""
+    """The path of the calibration of a latency table: beside the table."""
     return table.with_suffix(".calibration.json")
 
 
 def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibration:
-    """The calibration at `path`, which must belong to a table of these conditions.
+    """The calibration in the file `path`.
+
+    Args:
+        path: The file.
+        conditions: Device, runtime and threads of the table, with which the calibration must agree.
 
     Raises:
-        UnreadableFile: It cannot be read.
-        TargetError: It was measured under other conditions.
+        UnreadableFile: If the file cannot be read.
+        TargetError: If the calibration was measured under other conditions.
     """
     found = read_json(path, _CONTENT, what="calibration", remedy=_REMEDY).calibration
     for name, value in found.conditions.items():
@@ -142,12 +147,12 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
 
 
 def kind_of(kernel: Kernel, bits: Bits) -> str:
-    """Kernels that are corrected alike: by the anchor's class and the bits computed in."""
+    """The kind of a kernel for corrections: class name of its anchor and bits it computes in."""
     return f"{type(kernel.op).__name__} {bits}"
 
 
 class Latencies:
-    """A cost model with calibrated latencies; other costs are those of `model`."""
+    """A cost model with calibrated latencies; its other costs are those of `model`."""
 
     def __init__(self, model: CostModel, calibration: Calibration) -> None:
         self.model = model
@@ -155,27 +160,27 @@ class Latencies:
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """Cost name -> the cost of a kernel that computes in the given bits."""
+        """The costs by name, each a function of a kernel and the bits it computes in."""
         return {**self.model.costs, "latency_ms": self.latency_ms}
 
     def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` naming every one of `kernels` that there is no figure for."""
+        """Raise `TargetError` if the model has no cost for some of `kernels`; names all of them."""
         self.model.require(kernels)
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
-        """Milliseconds for one sample, never below 0."""
+        """The calibrated latency of a kernel for one sample in ms, at least 0."""
         alone = self.model.costs["latency_ms"](kernel, bits)
         factor = self.calibration.factor(kind_of(kernel, bits))
         return max(0.0, alone * factor + self.calibration.overhead_us / 1e3)
 
 
 def calibration_of(target: HardwareTarget) -> Calibration | None:
-    """The calibration of a target's latencies, or None where there is none."""
+    """The calibration of a target's latencies; None where they are not calibrated."""
     return target.model.calibration if isinstance(target.model, Latencies) else None
 
 
 def uncalibrated(target: HardwareTarget) -> HardwareTarget:
-    """`target` with latencies as its table has them."""
+    """The target with the latencies of its table, without calibration."""
     if not isinstance(target.model, Latencies):
         return target
     return dataclasses.replace(target, model=target.model.model)

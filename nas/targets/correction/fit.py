@@ -1,4 +1,4 @@
-"""Fitting a calibration to a few whole networks: ridge regression towards no correction at all."""
+"""The fit of a calibration to a few whole networks: ridge regression towards no correction."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from nas.targets.correction.correction import Calibration, FloatArray, PredictionError
 
 LEAST_NETWORKS = 5
-# What is expected before anything is measured, as standard deviations: of a network's relative
-# error, of the common factor, of each kind's own factor, of the overhead in us. Leave-one-out
-# picks among the last three, from no freedom at all to much.
+# The prior, as standard deviations: of a network's relative error, of the common factor, of the
+# factor of each kind, and of the overhead in us. Leave-one-out selects among the values of the last
+# three, from no freedom at all to much.
 _NOISE = 0.02
 _SCALES = (0.0, 0.2)
 _KINDS = (0.0, 0.03, 0.1, 0.3)
 _OVERHEADS_US = (0.0, 0.5, 2.0)
 _SLACK = 1.05  # a freer fit must be better by this much
-_CLIP = 0.2  # of an outlier's relative error, where fits are compared
+_CLIP = 0.2  # the largest relative error that counts where fits are compared
 _HUBER = 1.5  # robust standard deviations
 _LEAST_DEVIATION = 0.01
 _ITERATIONS = 4
@@ -29,13 +29,13 @@ _LEAST_FACTOR = 0.2
 
 @dataclass(frozen=True)
 class Sums:
-    """One measured network.
+    """The latencies of one measured network, from its kernels and end to end.
 
     Attributes:
-        by_kind: Milliseconds of its kernels by kind, each measured alone.
-        kernels: How many kernels there are.
-        fixed_ms: Predicted beside the kernels, such as conversions between them.
-        measured_ms: End to end.
+        by_kind: Kind of kernel -> summed milliseconds of its kernels, each measured alone.
+        kernels: The number of kernels.
+        fixed_ms: Predicted milliseconds beside the kernels, such as conversions between them.
+        measured_ms: Milliseconds of the whole network.
     """
 
     by_kind: Mapping[str, float]
@@ -45,19 +45,20 @@ class Sums:
 
     @property
     def predicted_ms(self) -> float:
-        """The sum without corrections."""
+        """The latency in ms as a sum without corrections."""
         return sum(self.by_kind.values()) + self.fixed_ms
 
 
 def fit(networks: Sequence[Sums]) -> Calibration:
-    """The corrections that predict each of `networks` best from the others.
+    """The corrections that best predict each of `networks` from all others.
 
-    `scale * sum(correction[kind] * by_kind) + overhead * kernels + fixed` is fitted by ridge
-    regression on relative errors (Hoerl and Kennard 1970) towards factors of 1 and no overhead,
-    with Huber's weights against outliers; leave-one-out picks how strongly.
+    The latency `scale * sum(correction[kind] * by_kind) + overhead * kernels + fixed` is fitted by
+    ridge regression on relative errors (Hoerl and Kennard 1970). The penalty pulls towards factors
+    of 1 and no overhead; its strength is chosen by leave-one-out. Huber's weights reduce the
+    influence of outliers.
 
     Raises:
-        ValueError: For fewer than 5 networks.
+        ValueError: If there are fewer than 5 networks.
     """
     if len(networks) < LEAST_NETWORKS:
         raise ValueError(f"a calibration needs {LEAST_NETWORKS} networks, given {len(networks)}")
@@ -65,7 +66,8 @@ def fit(networks: Sequence[Sums]) -> Calibration:
     measured = np.array([network.measured_ms for network in networks])
     alone = np.array([[network.by_kind.get(kind, 0.0) for kind in kinds] for network in networks])
     count = np.array([network.kernels for network in networks])
-    # Relative to the measured latency: the common factor, each kind's own, the overhead.
+    # Columns for the common factor, the factor of each kind and the overhead; all are relative to
+    # the measured latency.
     columns = np.column_stack([alone.sum(1), alone, count / 1e3]) / measured[:, None]
     before = np.array([network.predicted_ms for network in networks])
     missing = 1 - before / measured
@@ -87,7 +89,10 @@ def fit(networks: Sequence[Sums]) -> Calibration:
 
 
 def _best_freedom(columns: FloatArray, missing: FloatArray) -> FloatArray:
-    """The expected deviations of all weights; the tightest that predict left-out networks well."""
+    """The prior standard deviations of all weights, `(columns,)`.
+
+    They are the smallest ones with which networks that are left out are predicted well.
+    """
     kinds = columns.shape[1] - 2
     tried = [
         np.array([scale, *[own] * kinds, overhead])
@@ -100,7 +105,7 @@ def _best_freedom(columns: FloatArray, missing: FloatArray) -> FloatArray:
 
 
 def _left_out(columns: FloatArray, missing: FloatArray, deviations: FloatArray) -> FloatArray:
-    """What each network's prediction from all the others lacks, relative to its latency."""
+    """The relative error of each network's prediction from all others, `(networks,)`."""
     off = np.empty(len(missing))
     for left in range(len(missing)):
         rest = np.arange(len(missing)) != left
@@ -110,7 +115,7 @@ def _left_out(columns: FloatArray, missing: FloatArray, deviations: FloatArray) 
 
 
 def _solve(columns: FloatArray, missing: FloatArray, deviations: FloatArray) -> FloatArray:
-    """The weights of all columns; 0 where no deviation is expected."""
+    """The weights of all columns, `(columns,)`; 0 where the prior standard deviation is 0."""
     weights = np.zeros(columns.shape[1])
     free = deviations > 0
     if not free.any():

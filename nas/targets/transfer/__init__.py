@@ -1,1 +1,1 @@
-"""The latency of a new device from known ones and a few measured networks."""
+"""Transfer: the latency of a new device, from known devices and a few measured networks."""

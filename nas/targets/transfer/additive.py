@@ -1,4 +1,4 @@
-"""Costs of whole networks as sums over the options that they pick."""
+"""Costs of whole networks as sums over picked options, fitted to measured networks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ PENALTIES = np.logspace(-4, 2, 13)
 
 
 class Additive:
-    """Ridge regression of many outputs on which options are picked, closed choices left out.
+    """A ridge regression of several costs on the picked options; closed choices do not count.
 
-    Each output's penalty is the one of `PENALTIES` whose exact leave-one-out error is least.
+    The penalty of each cost is that of `PENALTIES` with the smallest exact leave-one-out error.
 
     Args:
         space: The space.
-        genotypes: Canonical rows, `(n, choices)`.
-        values: What they cost, `(n, outputs)`.
+        genotypes: Canonical genotypes, `(n, choices)`.
+        values: The costs of each genotype, `(n, outputs)`.
 
     Attributes:
-        left_out_error: Root mean squared error of a row left out, `(outputs,)`.
+        left_out_error: Root mean squared error of predicting a genotype from all others,
+            `(outputs,)`, in the unit of the cost.
     """
 
     def __init__(self, space: SearchSpace, genotypes: IntArray, values: FloatArray) -> None:
@@ -50,9 +51,10 @@ class Additive:
         self._level = level - center @ self._weights
 
     def parts(self, genotypes: IntArray) -> FloatArray:
-        """The sums by class of options, `(n, outputs, classes)`; the level is spread evenly.
+        """The predicted costs, split by class of options, `(n, outputs, classes)`.
 
-        Choices that have the same options share a class per option.
+        Choices with the same options share a class per option. The constant of the regression is
+        divided equally among the classes.
         """
         classes = int(self._class.max(initial=0)) + 1
         picked = self._picked(genotypes)
@@ -62,7 +64,7 @@ class Additive:
         return np.stack(parts, axis=2) + (self._level / classes)[:, None]
 
     def _picked(self, genotypes: IntArray) -> FloatArray:
-        """One column per option of each choice, all zero where the choice is closed."""
+        """The one-hot columns `(n, options)` of all choices; zeros where a choice is closed."""
         result = np.zeros((len(genotypes), int(self._space.counts.sum())))
         is_open = self._space.active_array(genotypes)
         np.put_along_axis(result, genotypes + self._offsets, is_open, axis=1)
@@ -70,7 +72,7 @@ class Additive:
 
 
 def _classes(space: SearchSpace) -> NDArray[np.int64]:
-    """The class of every option, `(options,)`."""
+    """The number of the class of every option, `(options,)`."""
     numbers: dict[tuple[str, int], int] = {}
     return np.array(
         [

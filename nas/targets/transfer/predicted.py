@@ -1,4 +1,4 @@
-"""A target whose figures are predicted: kernel by kernel, from those of known targets."""
+"""Predicted targets: the latency of each kernel is combined from its latencies on known targets."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from search_spaces.space import Genotype, SearchSpace
 FloatArray = NDArray[np.float64]
 LATENCY = "latency_ms"
 _MOST_BYTES = 1 << 26
-_LEAST_MS, _MOST_MS = 1e-9, 1e9  # beyond these no clock measures, and sums of squares overflow
+_LEAST_MS, _MOST_MS = 1e-9, 1e9  # no clock measures beyond these, and sums of squares overflow
 _CELL = Source("an option", "write it as the file has it that lists the networks to measure")
 
 
 @dataclass(frozen=True, eq=False)
 class Combined:
-    """Kernel latencies as combinations of those on known targets, by class of operator.
+    """A cost model whose kernel latencies are weighted sums of the latencies on known targets.
 
     Attributes:
         known: The known targets.
-        factors: Class of operator -> a factor for each known target.
+        factors: Class name of the anchor -> the weight of each known target, `(known,)`.
     """
 
     known: tuple[HardwareTarget, ...]
@@ -43,17 +43,20 @@ class Combined:
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """Cost name -> the cost of a kernel that computes in the given bits."""
+        """The only cost, `latency_ms`, as a function of a kernel and the bits it computes in."""
         return {LATENCY: self.latency_ms}
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
-        """Milliseconds; below zero where a kernel saves what others are charged for."""
-        del bits  # every known target has widths of its own for the kernel
+        """The latency of a kernel in ms.
+
+        A latency may be negative: it then corrects other kernels that are predicted as too slow.
+        """
+        del bits  # each known target decides on its own in which bits the kernel computes
         figures = [target.kernel_cost(kernel) for target in self.known]
         return float(self.factors[kind_of(kernel)] @ np.array(figures))
 
     def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` where a known target lacks a kernel, or its class was not fitted."""
+        """Raise `TargetError` if a known target lacks one of `kernels`, or no factor was fitted."""
         wanted = [kernel for kernel, _ in kernels]
         unfitted = sorted({kind_of(kernel) for kernel in wanted} - set(self.factors))
         if unfitted:
@@ -79,11 +82,18 @@ def predicted_target(
     networks: Sequence[Genotype],
     latency_ms: Sequence[float],
 ) -> HardwareTarget:
-    """`target` with figures predicted from `known` and from networks of `space` measured on it.
+    """The target with a latency model that is fitted to a few networks measured on the device.
+
+    Args:
+        target: The target, without a model of its own.
+        known: Targets whose kernel latencies are combined.
+        space: The space of the measured networks.
+        networks: The measured networks.
+        latency_ms: The measured latency of each network.
 
     Raises:
-        TargetError: If a known target groups operators differently or adds more than kernels, or
-            if the measurements cannot be right.
+        TargetError: If a known target fuses other operators, if its latency is more than a sum over
+            kernels, or if a measured latency cannot be right.
     """
     for other in known:
         if other.fusion != target.fusion:
@@ -111,7 +121,11 @@ def predicted_target(
 def networks_text(
     space: SearchSpace, networks: Sequence[Genotype], latency_ms: Sequence[float | None]
 ) -> str:
-    """A CSV of networks: a column per choice, its option as JSON, empty where closed; latency."""
+    """The text of a CSV file of networks and their latencies.
+
+    There is one column per choice, with the picked option as JSON, empty where the choice is
+    closed. The last column is `latency_ms`, empty where the latency is None.
+    """
     written = io.StringIO()
     sheet = csv.writer(written, lineterminator="\n")
     sheet.writerow([*space.column, LATENCY])
@@ -123,10 +137,11 @@ def networks_text(
 
 
 def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[float]]:
-    """The networks and latencies of a CSV as `networks_text` writes it.
+    """The networks and their latencies in ms from a CSV file with the text of `networks_text`.
 
     Raises:
-        TargetError: Naming the line, and what it must hold.
+        TargetError: If the file cannot be read or a line is wrong; names the line and what it must
+            hold.
     """
     try:
         lines = list(csv.DictReader(io.StringIO(read_text(path, at_most=_MOST_BYTES)), strict=True))

@@ -1,4 +1,4 @@
-"""The latency of networks on a new device, from known devices and a few measurements."""
+"""Bayesian regression of the latency on a new device from latencies on known devices."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ _LOWEST_LEVEL = 0.3
 
 
 class LatencyTransfer:
-    """Bayesian regression on what networks cost on known devices.
+    """A Bayesian regression of the latency on a new device from latencies on known devices.
 
-    A known device's latency is given in parts, one per class of operators. The new one is believed
-    to be a combination of whole known devices, to which combinations of single parts add a
-    `SHARES`th of the variance; the noise grows with the latency and has heavy tails (Student's t).
-    Shares and noise are averaged over their posterior, so that nothing is tuned per device.
+    The latency on a known device is given in parts, one per class of operators. Before anything is
+    measured, the latency on the new device is expected to be a weighted sum of the latencies on
+    whole known devices, plus a weighted sum of single parts, which has one of `SHARES` of the
+    variance. The noise grows with the latency and has heavy tails (Student's t). Shares and noise
+    are averaged over their posterior, so that nothing has to be tuned per device.
 
     Args:
         parts: Milliseconds of a sample of the space's networks on every known device,
-            `(networks, devices, classes)`. It sets the scales, and `choose` picks from it.
+            `(networks, devices, classes)`. The sample sets the scales, and `choose` picks from it.
+
+    Raises:
+        ValueError: If a latency is not finite, or no known device distinguishes the networks.
     """
 
     def __init__(self, parts: FloatArray) -> None:
@@ -52,10 +56,13 @@ class LatencyTransfer:
         self._pool = self._features(parts)
 
     def choose(self, count: int) -> NDArray[np.int64]:
-        """The rows of the sample whose measurement tells most about the others, `(count,)`.
+        """The indices `(count,)` of the networks of the sample that should be measured.
 
-        Greedy: each lowers the mean variance of the sample's latencies most (A-optimal design;
-        Pukelsheim 2006, chapter 6).
+        Each is the network that most lowers the mean variance of the sample's predicted latencies,
+        given those before it (A-optimal design; Pukelsheim 2006, chapter 6).
+
+        Raises:
+            ValueError: If `count` is below `FEWEST` or above the size of the sample.
         """
         whole, split = self._pool
         if not FEWEST <= count <= len(whole):
@@ -76,7 +83,12 @@ class LatencyTransfer:
         return np.array(picks)
 
     def fit(self, parts: FloatArray, latency_ms: FloatArray) -> Transferred:
-        """The new device, from the measured networks' parts and their `latency_ms` `(networks,)`.
+        """The latency model of the new device, fitted to measured networks.
+
+        Args:
+            parts: Milliseconds of the measured networks on the known devices,
+                `(networks, devices, classes)`.
+            latency_ms: Their latencies measured on the new device, `(networks,)`.
 
         Raises:
             ValueError: If there are fewer than `FEWEST` measurements, if one is not positive and
@@ -89,12 +101,20 @@ class LatencyTransfer:
         return Transferred(measured, self, whole, split, grams, posterior)
 
     def _features(self, parts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Standardised latencies of whole devices and of their parts, each `(networks, ...)`."""
+        """The standardised latencies of whole devices and of parts.
+
+        Their shapes are `(networks, devices)` and `(networks, devices x classes)`.
+        """
         split = (parts - self._center) * self._scale[:, None]
         return split.sum(axis=2), split.reshape(len(parts), -1) * self._split_scale
 
     def _coefficients(self, whole: FloatArray, split: FloatArray) -> tuple[FloatArray, float]:
-        """What weights of the features mean for parts: factors `(devices, classes)`, constant."""
+        """The factors of the parts, `(devices, classes)`, and the constant, from feature weights.
+
+        Args:
+            whole: The weights of whole devices, `(devices,)`.
+            split: The weights of parts, `(devices x classes,)`.
+        """
         split = split.reshape(self._center.shape) * self._split_scale
         factors = (whole[:, None] + split) * self._scale[:, None]
         return factors, -float((factors * self._center).sum())
@@ -102,10 +122,10 @@ class LatencyTransfer:
 
 @dataclass(frozen=True, eq=False)
 class Transferred:
-    """A new device's latency, linear in the parts of the known ones.
+    """The latency model of a new device; its mean is linear in the parts of the known devices.
 
     Attributes:
-        measured_ms: What was measured, `(measured,)`.
+        measured_ms: The measured latencies, `(measured,)`.
     """
 
     measured_ms: FloatArray
@@ -117,7 +137,7 @@ class Transferred:
 
     @cached_property
     def left_out_ms(self) -> FloatArray:
-        """Every measured network predicted from the others, `(measured,)`."""
+        """The latency of every measured network, predicted from all others, `(measured,)`."""
         y = self.measured_ms / self._unit
         return np.array([_left_out(self._grams, y, row) for row in range(len(y))]) * self._unit
 
@@ -127,11 +147,14 @@ class Transferred:
 
     @property
     def relative_error(self) -> float:
-        """Median of |predicted / measured - 1| over the measured networks, each left out once."""
+        """The median of |predicted / measured - 1|, each network predicted from all others."""
         return float(np.median(np.abs(self.left_out_ms / self.measured_ms - 1)))
 
     def linear(self) -> tuple[FloatArray, float]:
-        """Factors of the parts, `(devices, classes)`, and a constant in ms: the mean."""
+        """The mean latency as a linear function of parts: factors `(devices, classes)`, constant.
+
+        The constant is in ms.
+        """
         dual = self._posterior.dual * self._posterior.probability[:, None]
         share = self._posterior.share[:, None]
         whole = self._whole.T @ ((1 - share) * dual).sum(axis=0)
@@ -141,7 +164,11 @@ class Transferred:
         return factors * self._unit, (constant + bias) * self._unit
 
     def predict(self, parts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of a measurement in ms, each `(networks,)`."""
+        """The mean and the standard deviation of a measurement in ms, each `(networks,)`.
+
+        Args:
+            parts: Milliseconds on the known devices, `(networks, devices, classes)`.
+        """
         whole, split = self._prior._features(_finite(parts))
         cross = np.stack([whole @ self._whole.T, split @ self._split.T])
         own = np.stack([(whole**2).sum(axis=1), (split**2).sum(axis=1)])
@@ -150,14 +177,21 @@ class Transferred:
 
 
 class _Posterior:
-    """Gaussian process regression with a flat level, at every share and noise of the grid.
+    """Gaussian processes with an unknown constant, one per point of a grid of shares and noises.
+
+    Args:
+        grams: The scalar products of the measured networks' features, `(2, measured, measured)`:
+            those of whole devices, then those of parts.
+        y: The measured latencies divided by their median, `(measured,)`.
+        variance: The relative noise variance of each measurement, `(measured,)`.
+        level: The latency at which the noise of new measurements has relative variance 1.
 
     Attributes:
-        probability: Posterior of the grid's points, `(points,)`; the signal's variance and the
-            level are integrated out.
-        dual: Weights of the measurements, `(points, measured)`.
-        bias: The level, `(points,)`.
-        share: The parts' share of the prior variance, `(points,)`.
+        probability: The posterior probability of each point of the grid, `(points,)`. The variance
+            of the signal and the constant are integrated out.
+        dual: The weights of the measurements, `(points, measured)`.
+        bias: The constant, `(points,)`.
+        share: The share of the parts in the prior variance, `(points,)`.
     """
 
     def __init__(self, grams: FloatArray, y: FloatArray, variance: FloatArray, level: float):
@@ -187,11 +221,11 @@ class _Posterior:
         self.squared_errors = self.probability @ (squares / noise[:, None])
 
     def predict(self, cross: FloatArray, own: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of a measurement, each `(networks,)`.
+        """The mean and the variance of a measurement, each `(networks,)`.
 
         Args:
-            cross: Prior covariances with the measured, `(2, networks, measured)`.
-            own: Prior variances, `(2, networks)`.
+            cross: The prior covariances with the measured networks, `(2, networks, measured)`.
+            own: The prior variances, `(2, networks)`.
         """
         means = np.empty((len(self.share), own.shape[1]))
         variances = np.empty_like(means)
@@ -210,9 +244,10 @@ class _Posterior:
 
 
 def _converged(grams: FloatArray, y: FloatArray) -> _Posterior:
-    """The posterior with each measurement's noise: relative to its latency, and heavier-tailed.
+    """The posterior with a noise that grows with the latency and has heavy tails.
 
-    Expectation maximisation of the Student-t likelihood (Lange, Little and Taylor 1989).
+    The noise of each measurement is found by expectation maximisation of the Student-t likelihood
+    (Lange, Little and Taylor 1989).
     """
     posterior = _Posterior(grams, y, np.ones(len(y)), 1.0)
     for _ in range(ROUNDS):
@@ -225,7 +260,7 @@ def _converged(grams: FloatArray, y: FloatArray) -> _Posterior:
 
 
 def _left_out(grams: FloatArray, y: FloatArray, row: int) -> float:
-    """Measurement `row` predicted from the others."""
+    """The prediction of measurement `row` from all others."""
     others = np.flatnonzero(np.arange(len(y)) != row)
     posterior = _converged(grams[:, others[:, None], others], y[others])
     mean, _ = posterior.predict(grams[:, [row]][:, :, others], grams[:, [row], [row]])

@@ -1,11 +1,12 @@
-"""Few-shot transfer: known devices and about ten measured networks give a new device's latency.
+"""Few-shot transfer: the latency of a new device, from known devices and about ten networks.
 
     known = KnownTargets([phone_a, phone_b, phone_c], space)
     transfer = Transfer(known)
     latency = transfer.fit(transfer.choose(10), milliseconds)    # measure these, in this order
     Goal("new-phone", {"latency_ms": latency}, ("latency_ms",))
 
-What is predicted is whole networks; `predicted` beside it makes a target of it, kernel by kernel.
+The prediction is for whole networks. The module `predicted` uses the same regression for the
+latencies of single kernels, which makes a target.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Known(Protocol):
 
     Attributes:
         space: The space.
-        names: The devices.
-        sample: Networks that stand for the space, `(networks, choices)`.
+        names: The names of the devices.
+        sample: Genotypes that represent the space, `(networks, choices)`.
     """
 
     @property
@@ -51,20 +52,22 @@ class Known(Protocol):
     def sample(self) -> IntArray: ...  # noqa: D102
 
     def parts(self, genotypes: IntArray) -> FloatArray:
-        """Milliseconds by class of operators, `(networks, devices, classes)`."""
+        """The latency in ms, split by class of operators, `(networks, devices, classes)`."""
         ...
 
 
 class KnownTargets:
-    """Targets, by class of operator; their compiled costs say all there is to know.
+    """Known devices that are targets; their latencies are split by class of operators.
+
+    The last class is the part of a network's latency that no single kernel has, such as casts.
 
     Args:
-        targets: The known devices; each must run the whole space.
+        targets: The known targets; each must run the whole space.
         space: The space.
-        seed: Draws the sample.
+        seed: The seed for the sample of the space.
 
     Raises:
-        TargetError: If a target lacks rows or refuses networks of the space.
+        TargetError: If there is no target, or one lacks rows or refuses networks of the space.
     """
 
     def __init__(
@@ -87,26 +90,27 @@ class KnownTargets:
             )
 
     def parts(self, genotypes: IntArray) -> FloatArray:
-        """Milliseconds by class of operators, `(networks, devices, classes)`."""
+        """The latency in ms, split by class of operators, `(networks, devices, classes)`."""
         devices = [np.stack([cost(genotypes) for cost in costs], axis=1) for costs in self._costs]
         return np.stack(devices, axis=1)
 
 
 class KnownTable:
-    """Whole networks timed on known devices, as sums over the options that they pick.
+    """Known devices on which whole networks were measured.
 
-    The sums average out the noise of single measurements and reach networks that were not timed;
-    `left_out_error` says how well they hold. Options of choices that have the same options are one
-    class.
+    The latency of a network is modelled as a sum over its picked options. The sum averages out the
+    noise of single measurements and also holds for networks that were not measured;
+    `left_out_error` says how well. Choices with the same options share a class per option.
 
     Args:
         space: The space.
-        genotypes: The timed networks, `(networks, choices)`.
+        genotypes: The measured networks, `(networks, choices)`.
         latency_ms: Their latencies, `(networks, devices)`.
-        names: The devices.
+        names: The names of the devices.
 
     Raises:
-        TargetError: If anything is missing, not finite or negative, or not of the space.
+        TargetError: If a latency is missing, not finite or negative, or a network is not of the
+            space.
     """
 
     def __init__(
@@ -138,22 +142,22 @@ class KnownTable:
 
     @property
     def left_out_error(self) -> FloatArray:
-        """Root mean squared error of a network left out, in ms, `(devices,)`."""
+        """The root mean squared error of a network predicted from all others, ms, `(devices,)`."""
         return self._additive.left_out_error
 
     def parts(self, genotypes: IntArray) -> FloatArray:
-        """Milliseconds by class of options, `(networks, devices, classes)`."""
+        """The latency in ms, split by class of options, `(networks, devices, classes)`."""
         return self._additive.parts(genotypes)
 
 
 class Transfer:
-    """Chooses the networks to measure on a new device, and learns from their latencies.
+    """A transfer to a new device: chooses networks to measure and learns from their latencies.
 
     Args:
-        known: Devices whose latency is known all over the space.
+        known: Devices whose latency is known for every network of the space.
 
     Raises:
-        TargetError: If no known device tells the networks apart.
+        TargetError: If no known device distinguishes the networks.
     """
 
     def __init__(self, known: Known) -> None:
@@ -161,14 +165,21 @@ class Transfer:
         self._transfer = _refused(lambda: LatencyTransfer(known.parts(known.sample)))
 
     def choose(self, count: int) -> list[Genotype]:
-        """The networks whose measurement tells most about the others; the first tell most."""
+        """The networks whose measurement tells most about all others; the first tell most.
+
+        Raises:
+            TargetError: If `count` is below three or above the size of the sample.
+        """
         rows = _refused(lambda: self._transfer.choose(count))
         return as_genotypes(self.known.sample[rows])
 
     def fit(self, genotypes: Sequence[Genotype] | IntArray, latency_ms: FloatArray) -> Latency:
-        """The new device, from the networks that were measured on it and their latencies in ms.
+        """The latency of the new device, fitted to networks that were measured on it.
 
-        Any networks of the space will do; those that `choose` names tell more than random ones.
+        Args:
+            genotypes: The measured networks, `(networks, choices)`. Any networks of the space are
+                accepted; those that `choose` returns tell more than random ones.
+            latency_ms: Their measured latencies, `(networks,)`.
 
         Raises:
             TargetError: If a genotype is not of the space, or a latency cannot be right.
@@ -182,13 +193,18 @@ class Transfer:
 
 @dataclass(frozen=True, eq=False)
 class Latency:
-    """The predicted latency of a new device: called with `(n, choices)`, gives ms as `(n,)`."""
+    """The predicted latency of a new device: called with `(n, choices)`, returns ms as `(n,)`.
+
+    Attributes:
+        known: The known devices.
+        fitted: The regression for the new device.
+    """
 
     known: Known
     fitted: Transferred
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The expected latency of every row of `(n, choices)` in ms, never below zero."""
+        """The expected latency of every row of `genotypes` `(n, choices)` in ms, at least zero."""
         factors, constant = self._linear
         result = np.empty(len(genotypes))
         for start in range(0, len(genotypes), _CHUNK):
@@ -197,19 +213,19 @@ class Latency:
         return np.maximum(result, 0.0)
 
     def spread(self, genotypes: IntArray) -> FloatArray:
-        """The standard deviation of a measurement of every row, in ms as `(n,)`."""
+        """The standard deviation of a measurement of every row of `genotypes`, ms, `(n,)`."""
         chunks = range(0, len(genotypes), _CHUNK)
         parts = (self.known.parts(genotypes[start : start + _CHUNK]) for start in chunks)
         return np.concatenate([self.fitted.predict(part)[1] for part in parts] or [np.empty(0)])
 
     @property
     def relative_error(self) -> float:
-        """Median relative error of the measured networks, each predicted from the others."""
+        """The median relative error of the measured networks, each predicted from all others."""
         return self.fitted.relative_error
 
     @property
     def source(self) -> str:
-        """Where the figures come from, in words."""
+        """The origin of the prediction and its error, in words for reports."""
         return (
             f"predicted from {', '.join(self.known.names)} and {len(self.fitted.measured_ms)} "
             f"measured networks; median error of a network left out {self.relative_error:.1%}"
@@ -221,7 +237,11 @@ class Latency:
 
 
 def checked_genotypes(space: SearchSpace, genotypes: IntArray) -> IntArray:
-    """The canonical form of `(n, choices)` rows; raises `TargetError` naming a row out of place."""
+    """The canonical form of `genotypes` `(n, choices)`.
+
+    Raises:
+        TargetError: If a row does not belong to the space; names the row.
+    """
     rows = np.asarray(genotypes)
     if rows.ndim != 2 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
         raise TargetError(
@@ -241,7 +261,7 @@ def checked_genotypes(space: SearchSpace, genotypes: IntArray) -> IntArray:
 def _by_class(
     target: HardwareTarget, space: SearchSpace, classes: Sequence[str]
 ) -> list[Callable[[IntArray], FloatArray]]:
-    """The latency of each class of kernels, then what the target adds beyond single kernels."""
+    """The latency of each class of kernels, then the rest of a network's latency, as functions."""
     total = target.compile(space)["latency_ms"]
     kernels = space_kernels(space, target.fusion)
     price = target.kernel_cost
@@ -260,17 +280,17 @@ def _by_class(
 
 
 def kind_of(kernel: Kernel) -> str:
-    """The class of operator that a kernel counts as: that of its anchor."""
+    """The class name of a kernel's anchor."""
     return type(kernel.op).__name__
 
 
 def _distinct(genotypes: IntArray) -> IntArray:
-    """The rows without repetitions, in order of first appearance."""
+    """The rows of `genotypes` without repetitions, in order of first appearance."""
     return genotypes[np.sort(np.unique(genotypes, axis=0, return_index=True)[1])]
 
 
 def _refused(make: Callable[[], T]) -> T:
-    """What `make` gives, its complaints as those of a target."""
+    """The result of `make`; its `ValueError` becomes a `TargetError`."""
     try:
         return make()
     except ValueError as error:

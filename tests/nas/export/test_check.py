@@ -24,14 +24,14 @@ LABELS = torch.arange(len(IMAGES)) % 10
 def exported(tmp_path):
     deployed = uniform_network("residual", uniform(4))
     path = tmp_path / "net.onnx"
-    export_onnx(deployed, path, metadata={})
+    export_onnx(deployed, path)
     return path, deployed
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_files_hold_the_bits_of_their_policy(family, tmp_path):
     for deployed in random_networks(family, 8, seed=1):
-        export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        export_onnx(deployed, tmp_path / "net.onnx")
         held = read_policy(tmp_path / "net.onnx")
         for address, node in deployed.graph.nodes.items():
             if node.op.weight is not None:
@@ -47,7 +47,7 @@ def test_files_hold_the_bits_of_their_policy(family, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_verification_compares_file_and_network(family, tmp_path):
     deployed = random_networks(family, 1, seed=2)[0]
-    export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    export_onnx(deployed, tmp_path / "net.onnx")
     with torch.no_grad():
         answers = deployed.module()(IMAGES).argmax(1)
     found = verify(tmp_path / "net.onnx", deployed, IMAGES, answers, batch_size=100)

@@ -74,7 +74,7 @@ found = openvino.Core().compile_model(model, "CPU", options)(images)[0]
         deployed = uniform_network("residual", uniform(8))
         with torch.no_grad():
             ours = deployed.module()(SHOWN).numpy()
-        exporter.write(deployed, tmp_path / "net.openvino", metadata={})
+        exporter.write(deployed, tmp_path / "net.openvino")
         found = exporter.open(tmp_path / "net.openvino", deployed.graph).logits(SHOWN)
         assert np.median(np.abs(found - ours).max(1)) <= TOLERANCE * ours.std()
 

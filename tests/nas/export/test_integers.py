@@ -129,7 +129,7 @@ VARIANTS = {
 def test_integer_files_equal_sums_of_integers(bits, variant, tmp_path):
     policy = Policy(weight_bits=(bits,), activation_bits=(bits,), **VARIANTS[variant])
     deployed, path = deployed_chain(policy), tmp_path / "chain.onnx"
-    export_onnx(deployed, path, metadata={})
+    export_onnx(deployed, path)
     kernels = kernels_run(path)
     assert (kernels["QLinearConv"], kernels["QGemm"]) == (4, 1)
     assert not {"Conv", "FusedConv", "Gemm"} & set(kernels)

@@ -34,7 +34,7 @@ def network_logits(deployed, images=IMAGES):
 
 
 def exported_logits(deployed, path, images=IMAGES, **options):
-    export_onnx(deployed, path, metadata={}, **options)
+    export_onnx(deployed, path, **options)
     return next(iter(file_logits(path, [images])))
 
 
@@ -86,7 +86,7 @@ def test_a_mobilenet_of_8_bits_runs_on_integers_wholly():
 
 def assert_on_integers(deployed):
     with TemporaryDirectory() as folder:
-        export_onnx(deployed, Path(folder) / "net.onnx", metadata={})
+        export_onnx(deployed, Path(folder) / "net.onnx")
         kernels = kernels_run(Path(folder) / "net.onnx")
     held = deployed.parameters.values()
     convolutions = sum(values(parameters["weight"]).ndim > 2 for parameters in held)
@@ -104,7 +104,7 @@ def test_weights_of_float_kernels_are_floats_once_loaded(bits, symmetric, tmp_pa
         edge_bits=None,
     )
     deployed = uniform_network("mobilenet", policy)
-    report = export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    report = export_onnx(deployed, tmp_path / "net.onnx")
     assert report.containers["stage0.block0.expand"] == f"{'' if symmetric else 'U'}INT{bits}"
     kernels = kernels_run(tmp_path / "net.onnx")
     assert kernels.keys().isdisjoint({"DequantizeLinear", "Cast"})
@@ -118,7 +118,7 @@ def test_a_tensor_read_on_two_grids_keeps_both(tmp_path):
     apart = replace(
         deployed, inputs={**deployed.inputs, slot: replace(scale, scale=scale.scale * 1.3)}
     )
-    reports = [export_onnx(d, tmp_path / "net.onnx", metadata={}) for d in (deployed, apart)]
+    reports = [export_onnx(d, tmp_path / "net.onnx") for d in (deployed, apart)]
     assert reports[1].nodes["QuantizeLinear"] == reports[0].nodes["QuantizeLinear"] + 1
     ours, theirs = network_logits(apart), next(iter(file_logits(tmp_path / "net.onnx", [IMAGES])))
     assert share_equal(ours, theirs) >= 0.95
@@ -128,7 +128,7 @@ def test_a_tensor_read_on_two_grids_keeps_both(tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_are_stored_as_their_codes(family, tmp_path):
     for deployed in random_networks(family, 4):
-        report = export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+        report = export_onnx(deployed, tmp_path / "net.onnx")
         model = onnx.load(tmp_path / "net.onnx")
         onnx.checker.check_model(model, full_check=True)
         stored = {
@@ -150,14 +150,14 @@ def test_equal_networks_give_equal_bytes(tmp_path):
     deployed = random_networks("mobilenet", 1)[0]
     metadata = {"space": "abc", "genotype": "1,2"}
     backwards = dict(reversed(metadata.items()))
-    export_onnx(deployed, tmp_path / "a.onnx", metadata=metadata)
-    export_onnx(deployed, tmp_path / "b.onnx", metadata=backwards)
+    export_onnx(replace(deployed, metadata=metadata), tmp_path / "a.onnx")
+    export_onnx(replace(deployed, metadata=backwards), tmp_path / "b.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
 def test_the_file_names_itself(tmp_path):
-    deployed = uniform_network("residual", uniform(4))
-    report = export_onnx(deployed, tmp_path / "net.onnx", metadata={"space": "abc"})
+    deployed = replace(uniform_network("residual", uniform(4)), metadata={"space": "abc"})
+    report = export_onnx(deployed, tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert told["elastic_nas.space"] == "abc"
@@ -170,19 +170,17 @@ def test_the_file_names_itself(tmp_path):
 
 def test_only_2_bit_weights_need_a_new_opset(tmp_path):
     opsets = {
-        bits: export_onnx(
-            uniform_network("residual", uniform(bits)), tmp_path / "net.onnx", metadata={}
-        ).opset
+        bits: export_onnx(uniform_network("residual", uniform(bits)), tmp_path / "net.onnx").opset
         for bits in (2, 4, 8)
     }
     assert opsets == {2: 25, 4: 21, 8: 21}
 
 
-@pytest.mark.parametrize("source_size", [5, 13])
-def test_the_file_resizes_what_it_is_fed(source_size, tmp_path):
-    deployed = uniform_network("residual", uniform(None))
-    images = torch.randn(16, 1, source_size, source_size)
-    theirs = exported_logits(deployed, tmp_path / "net.onnx", images, source_size=source_size)
+@pytest.mark.parametrize("size", [5, 13])
+def test_the_file_resizes_what_it_is_fed(size, tmp_path):
+    deployed = replace(uniform_network("residual", uniform(None)), fed={"input": (1, size, size)})
+    images = torch.randn(16, 1, size, size)
+    theirs = exported_logits(deployed, tmp_path / "net.onnx", images)
     resized = torch.nn.functional.interpolate(images, (8, 8), mode="bilinear")
     np.testing.assert_allclose(network_logits(deployed, resized), theirs, atol=1e-4)
 
@@ -215,16 +213,14 @@ def test_an_operator_without_a_case_is_named(tmp_path):
     deployed = uniform_network("residual", uniform(8))
     nodes = {**deployed.graph.nodes, "odd": Node(Unheard(), (deployed.graph.output,))}
     with pytest.raises(ExportError, match="Unheard at 'odd'"):
-        export_onnx(
-            replace(deployed, graph=Graph.from_nodes(nodes)), tmp_path / "n.onnx", metadata={}
-        )
+        export_onnx(replace(deployed, graph=Graph.from_nodes(nodes)), tmp_path / "n.onnx")
     assert not (tmp_path / "n.onnx").exists()
 
 
 def test_a_missing_folder_is_named(tmp_path):
     deployed = uniform_network("residual", uniform(8))
     with pytest.raises(WriteError, match="create the folder"):
-        export_onnx(deployed, tmp_path / "no" / "net.onnx", metadata={})
+        export_onnx(deployed, tmp_path / "no" / "net.onnx")
 
 
 def test_codes_beyond_their_container_are_refused(tmp_path):
@@ -232,4 +228,4 @@ def test_codes_beyond_their_container_are_refused(tmp_path):
     wide = replace(deployed.weight("head"), quant=Quant(2, PerChannel()))
     broken = deployed.changed("head", weight=wide)
     with pytest.raises(ExportError, match="do not fit INT2"):
-        export_onnx(broken, tmp_path / "net.onnx", metadata={})
+        export_onnx(broken, tmp_path / "net.onnx")

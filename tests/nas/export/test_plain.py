@@ -27,8 +27,8 @@ from tests.nas.export.networks import (
 
 @pytest.fixture(params=FAMILIES)
 def folder(request, tmp_path):
-    deployed = random_networks(request.param, 1, seed=3)[0]
-    FORMS["torch"].write(deployed, tmp_path / "net.torch", metadata={"run": "plain"})
+    deployed = replace(random_networks(request.param, 1, seed=3)[0], metadata={"run": "plain"})
+    FORMS["torch"].write(deployed, tmp_path / "net.torch")
     return tmp_path / "net.torch", deployed
 
 
@@ -55,14 +55,14 @@ def test_parts_are_named_like_addresses(folder):
 def test_one_network_gives_one_folder(folder, tmp_path):
     path, deployed = folder
     again = tmp_path / "again.torch"
-    FORMS["torch"].write(deployed, again, metadata={"run": "plain"})
+    FORMS["torch"].write(deployed, again)
     assert sorted(p.name for p in again.iterdir()) == ["model.py", "weights.safetensors"]
     for part in again.iterdir():
         assert part.read_bytes() == (path / part.name).read_bytes()
 
 
 def test_it_trains_and_its_activations_stay_on_their_grids(tmp_path):
-    FORMS["torch"].write(uniform_network("residual", uniform(4)), tmp_path / "n.torch", metadata={})
+    FORMS["torch"].write(uniform_network("residual", uniform(4)), tmp_path / "n.torch")
     network = load_network(tmp_path / "n.torch")
     images, labels = IMAGES[:64], torch.arange(64) % 10
     with torch.no_grad():
@@ -84,9 +84,9 @@ def test_it_trains_and_its_activations_stay_on_their_grids(tmp_path):
 
 @pytest.mark.parametrize("size", [5, 13])
 def test_it_resizes_what_it_is_fed(size, tmp_path):
-    deployed = random_networks("mobilenet", 1)[0]
+    deployed = replace(random_networks("mobilenet", 1)[0], fed={"input": (1, size, size)})
     path = tmp_path / "net.torch"
-    FORMS["torch"].write(deployed, path, metadata={}, source_size=size)
+    FORMS["torch"].write(deployed, path)
     images = torch.randn(8, 1, size, size)
     with torch.no_grad():
         assert torch.equal(load_network(path)(images), deployed.module()(images))
@@ -145,9 +145,7 @@ def test_a_layer_that_torch_has_not_is_named(tmp_path):
     deployed = uniform_network("residual", uniform(None))
     nodes = {**deployed.graph.nodes, "odd": Node(Foreign("relu"), (deployed.graph.output,))}
     with pytest.raises(ExportError, match="'odd' is a ForeignLayer, which is none of torch"):
-        FORMS["torch"].write(
-            replace(deployed, graph=Graph.from_nodes(nodes)), tmp_path / "n.torch", metadata={}
-        )
+        FORMS["torch"].write(replace(deployed, graph=Graph.from_nodes(nodes)), tmp_path / "n.torch")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ def test_file_sizes_are_foretold(family, tmp_path):
     metadata = {"space": made.fingerprint, "version": "0.1.0"}
     for row, size in zip(genotypes.tolist(), foretold, strict=True):
         metadata["genotype"] = str(tuple(row))
-        report = export_onnx(network(family, tuple(row)), tmp_path / "n.onnx", metadata=metadata)
+        deployed = replace(network(family, tuple(row)), metadata=metadata)
+        report = export_onnx(deployed, tmp_path / "n.onnx")
         assert size == pytest.approx(report.file_bytes, rel=0.05)
         assert total(onnx_bytes, made.decode(row), ONNX_FUSION) == size
 
@@ -25,7 +28,7 @@ def test_uniform_policies_have_the_size_foretold(family, bits, tmp_path):
     policy = uniform(bits)
     made = space(family, policy)
     foretold = total(onnx_bytes, made.decode(made.largest), ONNX_FUSION)
-    report = export_onnx(uniform_network(family, policy), tmp_path / "net.onnx", metadata={})
+    report = export_onnx(uniform_network(family, policy), tmp_path / "net.onnx")
     assert foretold == pytest.approx(report.file_bytes, rel=0.05)
 
 

@@ -22,7 +22,7 @@ def test_a_stand_in_runs_the_kernels_of_the_trained_network(family: str, tmp_pat
     for row in made.sample_array(np.random.default_rng(0), 6).tolist():
         alike = []
         for deployed in (network(family, tuple(row), POLICY), stand_in(made.decode(row))):
-            export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+            export_onnx(deployed, tmp_path / "net.onnx")
             alike.append(kernels_run(tmp_path / "net.onnx"))
         weighted = ("QLinearConv", "Conv", "FusedConv", "QGemm", "QLinearAdd", "DequantizeLinear")
         assert [alike[0][kind] for kind in weighted] == [alike[1][kind] for kind in weighted]
@@ -31,6 +31,6 @@ def test_a_stand_in_runs_the_kernels_of_the_trained_network(family: str, tmp_pat
 def test_a_stand_in_is_a_network_like_any_other(tmp_path: Path) -> None:
     made = space("mobilenet")
     deployed = stand_in(made.decode(made.largest))
-    export_onnx(deployed, tmp_path / "net.onnx", metadata={})
+    export_onnx(deployed, tmp_path / "net.onnx")
     labels = IMAGES.new_zeros(len(IMAGES))
     assert verify(tmp_path / "net.onnx", deployed, IMAGES, labels).largest_difference < 0.05

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.ort import onnxruntime
 from nas.problem.goals import Goal
 from nas.recipe.recipe import Recipe, load_recipe
@@ -27,6 +28,7 @@ from nas.run.steps.training import trained
 from nas.terminal.display import Silent
 from search_spaces.costs import SpaceKernels
 from search_spaces.space import IntArray, SearchSpace
+from tests.contracts.searcher import widths
 from tests.nas.runs import assert_refused, evaluations, measured, nas, settings, succeeded
 
 TARGETS = ("edge-npu", "bit-serial")
@@ -267,8 +269,9 @@ def test_data_of_ones_own(recipe, tmp_path):
 # Which subnet a target gets
 
 
-def evaluated(errors: Sequence[float]) -> list[Evaluation]:
-    return [Evaluation((i,), {"error": error}, 0, 0.0, "") for i, error in enumerate(errors)]
+def evaluated(errors: Sequence[float]) -> Measurements:
+    made = [Evaluation((i,), {"error": error}, 0, 0.0, "") for i, error in enumerate(errors)]
+    return Measurements.of(made, widths(5))
 
 
 def goal(latencies: Sequence[float], limits: Mapping[str, float]) -> Goal:
@@ -291,16 +294,18 @@ def goal(latencies: Sequence[float], limits: Mapping[str, float]) -> Goal:
     ],
 )
 def test_the_cheapest_subnet_within_tolerance_of_the_best_is_chosen(tolerance, limit, expected):
-    evaluations = evaluated([30.0, 5.0, 1.5, 1.0, 1.0])
+    measured = evaluated([30.0, 5.0, 1.5, 1.0, 1.0])
     device = goal([1.0, 2.0, 3.0, 4.0, 5.0], {"latency_ms": limit})
-    assert chosen(device, evaluations, tolerance=tolerance) == evaluations[expected]
+    pick = chosen(device, measured, tolerance=tolerance)
+    assert pick == measured.evaluations[expected]
 
 
 def test_nothing_is_chosen_where_nothing_fits():
     assert chosen(goal([1.0], {"latency_ms": 0.5}), evaluated([1.0])) is None
-    assert chosen(goal([1.0], {}), []) is None
+    assert chosen(goal([1.0], {}), evaluated([])) is None
 
 
 def test_a_subnet_that_the_device_cannot_run_is_never_chosen():
     device = goal([np.inf, 3.0], {})
-    assert chosen(device, evaluated([0.0, 50.0]), tolerance=0.0) == evaluated([0.0, 50.0])[1]
+    measured = evaluated([0.0, 50.0])
+    assert chosen(device, measured, tolerance=0.0) == measured.evaluations[1]

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from nas.export import FORMS, ExportError, rehearse
+from nas.export.stand_in import stand_in
 from nas.run.steps import training
 from nas.run.steps.preflight import telling_networks
 from search_spaces.graph import Graph
@@ -145,7 +147,8 @@ def precisions(networks: list[Graph]) -> set[Quant | None]:
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
 def test_a_rehearsal_runs_what_it_wrote(name: str) -> None:
-    networks = telling_networks(small_space())
-    rehearse(FORMS[name], networks, image=(1, 8, 8))
+    networks = [stand_in(graph) for graph in telling_networks(small_space())]
+    rehearse(FORMS[name], networks)
+    fed_colours = [replace(network, fed={"input": (3, 8, 8)}) for network in networks]
     with pytest.raises(ExportError, match=f"as '{name}'.*torch"):
-        rehearse(FORMS[name], networks, image=(3, 8, 8))
+        rehearse(FORMS[name], fed_colours)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
 from nas.recipe.recipe import validate_recipe
 from nas.report.store import load
@@ -47,7 +48,8 @@ def test_its_front_is_that_of_the_archive_under_its_own_costs(finished, tmp_path
         latencies = [float(line["latency_ms"]) for line in csv.DictReader(file)]
     recipe = load_recipe_of(out)
     plan = prepare(recipe, RunFolder(out))
-    front = measured_front(plan.problem.goals[0], evaluations(finished))
+    found = Measurements.of(evaluations(finished), plan.space)
+    front = measured_front(plan.problem.goals[0], found)
     rows = np.array([evaluation.genotype for evaluation in front])
     expected = plan.problem.goals[0].costs["latency_ms"](rows)
     assert latencies == pytest.approx(expected.tolist(), rel=1e-6)

@@ -15,6 +15,7 @@ from scipy.stats import binom
 from nas.archive.archive import Archive
 from nas.evaluation.answers import LEAST_CHANCE, Answers, Duel, estimated_error, hopeless
 from nas.evaluation.evaluation import Evaluation, RivalOf, flat, no_rival
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
 from nas.problem.goals import Goal, Problem
 from nas.run.steps.exporting import chosen
@@ -39,6 +40,10 @@ PROBLEM = Problem(
         Goal("two", {"ms": cost([3.0, 1.0]), "mj": cost([1.0, 1.0])}, ("ms", "mj")),
     ),
 )
+
+
+def arrays(evaluations: Sequence[Evaluation]) -> Measurements:
+    return Measurements.of(evaluations, SPACE)
 
 
 class Drawn:
@@ -127,7 +132,7 @@ def test_the_rival_is_the_one_to_beat_on_the_easiest_front() -> None:
     told = flat(Drawn()(list(dict.fromkeys(rows))[:12]))
     told[3] = replace(told[3], answers=Answers.of(told[3].answers.wrong[:50], WHOLE))
     asked = sorted({tuple(row) for row in SPACE.sample_array(rng, 60).tolist()})
-    found = {one: faced for one in asked if (faced := rival(PROBLEM, told, one))}
+    found = {one: faced for one in asked if (faced := rival(PROBLEM, arrays(told), one))}
     for genotype in asked:
         hurdles = []
         for goal in PROBLEM.goals:
@@ -142,14 +147,14 @@ def test_the_rival_is_the_one_to_beat_on_the_easiest_front() -> None:
                     goal.values(np.array([one.genotype])) <= goal.values(np.array([genotype]))
                 ).all()
             ]
-            hurdles.append(min(able, key=lambda one: one.metrics["error"], default=None))
+            hurdles.append(min(able, key=lambda one: one.error, default=None))
         if not hurdles or None in hurdles:
             assert genotype not in found
         else:
-            highest = max(hurdles, key=lambda one: one.metrics["error"])
-            assert found[genotype].error == highest.metrics["error"]
+            highest = max(hurdles, key=lambda one: one.error)
+            assert found[genotype].error == highest.error
     assert 0 < len(found) < len(asked)
-    assert rival(PROBLEM, [], asked[0]) is None
+    assert rival(PROBLEM, arrays([]), asked[0]) is None
 
 
 def test_what_is_stopped_is_behind_its_rival_and_on_no_front(tmp_path: Path) -> None:
@@ -157,10 +162,11 @@ def test_what_is_stopped_is_behind_its_rival_and_on_no_front(tmp_path: Path) -> 
     stopped = [one for one in found if not one.complete]
     assert 5 < len(stopped) < 35
     for one in stopped:
-        assert one.metrics["error"] > drawn.rivals[one.genotype].error
-    assert unsettled(PROBLEM, found, WHOLE) == []
+        assert one.error > drawn.rivals[one.genotype].error
+    measured = arrays(found)
+    assert unsettled(PROBLEM, measured, WHOLE) == []
     for goal in PROBLEM.goals:
-        assert measured_front(goal, found) == measured_front(goal, found, stopped=True)
+        assert measured_front(goal, measured) == measured_front(goal, measured, stopped=True)
 
 
 def test_a_stopped_evaluation_is_never_reported_or_exported() -> None:
@@ -168,11 +174,12 @@ def test_a_stopped_evaluation_is_never_reported_or_exported() -> None:
     part = Answers.of(np.zeros(50, dtype=bool), WHOLE)
     lucky = replace(whole, genotype=SPACE.smallest, metrics={"error": 0.0}, answers=part)
     goal = PROBLEM.goals[1]
-    assert measured_front(goal, [whole, lucky]) == [whole]
-    assert chosen(goal, [whole, lucky], tolerance=100.0) == whole
-    assert chosen(goal, [lucky]) is None
-    assert unsettled(PROBLEM, [whole], WHOLE + 1) == [SPACE.largest]
-    assert unsettled(PROBLEM, [whole, lucky], WHOLE) == [SPACE.smallest]
+    both = arrays([whole, lucky])
+    assert measured_front(goal, both) == [whole]
+    assert chosen(goal, both, tolerance=100.0) == whole
+    assert chosen(goal, arrays([lucky])) is None
+    assert unsettled(PROBLEM, arrays([whole]), WHOLE + 1) == [SPACE.largest]
+    assert unsettled(PROBLEM, both, WHOLE) == [SPACE.smallest]
 
 
 @pytest.mark.parametrize("kept", [7, 12, 20])

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
 from nas.problem.goals import Goal, Measured
 from nas.search.evolution import Evolution
@@ -44,20 +45,20 @@ def test_a_learned_cost_is_exact_where_measured_and_close_elsewhere():
     space = chain(depth=6)
     goals, learned = with_learned_costs(with_unknown_cost(problem_of(space)).goals, space)
     cost = learned["picks"]
-    told = evaluated(list({space.sample(np.random.default_rng(seed)) for seed in range(80)}))
-    cost.record(told)
-    cost.fit()
-    rows = np.array([one.genotype for one in told])
-    np.testing.assert_array_equal(goals[0].values(rows)[:, 0], picked(rows))
+    drawn = list({space.sample(np.random.default_rng(seed)) for seed in range(80)})
+    told = Measurements.of(evaluated(drawn), space)
+    cost.fit(told)
+    np.testing.assert_array_equal(goals[0].values(told.rows)[:, 0], picked(told.rows))
     others = space.sample_array(np.random.default_rng(1), 500)
     assert np.abs(cost(others) - picked(others)).mean() < 0.1 * np.std(picked(others))
 
 
 def test_a_learned_cost_that_was_not_measured_is_refused():
     searcher = Guided(with_unknown_cost(problem_of(chain(depth=5))), seed=0, settings=QUICK)
-    one = evaluated(searcher.ask(1))[0]
-    with pytest.raises(ValueError, match="'picks' is to be learned"):
-        searcher.tell([replace(one, metrics={"error": 1.0})])
+    told = evaluated(searcher.ask(30))
+    searcher.tell([replace(one, metrics={"error": one.error}) for one in told])
+    with pytest.raises(ValueError, match="no metric 'picks'"):
+        searcher.ask(1)
 
 
 def test_who_cannot_learn_a_cost_says_so_and_the_front_is_of_measured_ones():
@@ -66,5 +67,14 @@ def test_who_cannot_learn_a_cost_says_so_and_the_front_is_of_measured_ones():
     told = evaluated(searcher.ask(12))
     with pytest.raises(TypeError, match="guided"):
         searcher.tell(told)
-    known = problem_of(problem.space).goals[0]
-    assert measured_front(problem.goals[0], told) == measured_front(known, told)
+    known, measured = problem_of(problem.space).goals[0], Measurements.of(told, problem.space)
+    assert measured_front(problem.goals[0], measured) == measured_front(known, measured)
+
+
+def test_a_measured_cost_of_a_network_that_was_not_evaluated_is_refused():
+    problem = with_unknown_cost(problem_of(chain(depth=5)))
+    measured = Measurements.of(evaluated([problem.space.smallest]), problem.space)
+    answered = problem.goals[0].answered(measured)
+    assert answered.values(measured.rows).tolist() == [[1.0]]
+    with pytest.raises(ValueError, match="not among the 1 evaluated networks"):
+        answered.values(np.array([problem.space.largest]))

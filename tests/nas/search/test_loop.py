@@ -4,14 +4,14 @@ import functools
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nas.archive.archive import Archive
+from nas.archive.archive import Archive, ArchiveError
+from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, EvaluationError
 from nas.search.loop import search, search_asynchronously
 from search_spaces.space import Genotype, SearchSpace
@@ -140,20 +140,19 @@ def test_what_arrives_together_is_archived_by_one_write_before_progress_is_told(
     assert found == archive.evaluations()
 
 
-def test_of_what_arrives_together_the_sound_is_archived_and_the_first_fault_is_told(
+def test_of_what_arrives_together_what_was_asked_for_is_archived_and_the_first_fault_is_told(
     archive: Archive, space: SearchSpace
 ) -> None:
-    def partly(genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
-        group = [measured(genotype) for genotype in genotypes]
-        group[1] = replace(group[1], metrics={"error": math.nan})
-        group[2] = replace(group[2], metrics={"loss": 1.0})
-        yield group
-
     proposed = Wanderer(space).ask(BATCH)
-    with pytest.raises(EvaluationError, match="divergence") as caught:
+    strangers = [g for g in Wanderer(space, seed=1).ask(BATCH) if g not in proposed][:2]
+
+    def partly(genotypes: Sequence[Genotype]) -> Iterator[list[Evaluation]]:
+        yield [measured(g) for g in (genotypes[0], *strangers, *genotypes[2:])]
+
+    with pytest.raises(EvaluationError, match="not asked for") as caught:
         search(Wanderer(space), partly, archive, budget=BUDGET, batch=BATCH)
-    assert str(proposed[1]) in str(caught.value)
-    assert [e.genotype for e in archive.evaluations()] == [proposed[0], *proposed[3:]]
+    assert str(strangers[0]) in str(caught.value)
+    assert [e.genotype for e in archive.evaluations()] == [proposed[0], *proposed[2:]]
 
 
 def test_an_evaluator_that_raises_is_one_sentence_and_what_was_done_is_kept(
@@ -212,6 +211,49 @@ def test_a_searcher_that_repeats_itself_is_refused(archive: Archive, space: Sear
     with pytest.raises(ValueError, match=r"Parrot proposed .* again"):
         search(Parrot(space), Recorder(), archive, budget=BUDGET, batch=BATCH)
     assert len(archive) == 1
+
+
+@pytest.mark.parametrize("how", [functools.partial(search, batch=1), search_asynchronously])
+def test_a_searcher_that_proposes_what_is_not_canonical_is_refused(
+    archive: Archive, space: SearchSpace, how: Callable[..., object]
+) -> None:
+    closed = next(g for g in itertools.product(*map(range, space.counts)) if is_closed(space, g))
+
+    class Sloppy(Wanderer):
+        def ask(self, count: int) -> list[Genotype]:
+            return [tuple(map(int, closed))]
+
+    with pytest.raises(ArchiveError, match="not canonical; ask for"):
+        how(Sloppy(space), Recorder(), archive, budget=BUDGET)
+    assert len(archive) == 0
+
+
+def is_closed(space: SearchSpace, genotype: Genotype) -> bool:
+    return space.canonical(genotype) != genotype
+
+
+@pytest.mark.parametrize("how", [functools.partial(search, batch=BATCH), search_asynchronously])
+def test_a_searcher_is_told_what_the_archive_holds_and_nothing_else(
+    archive: Archive, space: SearchSpace, how: Callable[..., object]
+) -> None:
+    """Numbers of numpy, and an evaluation that another driver archived meanwhile."""
+    other = Archive(archive.location, space, study="net")
+
+    def careless(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+        for genotype in genotypes:
+            if not len(other):
+                other.append(measured(genotype, where="there"))
+            answers = Answers.of(np.array([True, False]), 2)
+            metrics = {"error": np.float32(0.1), "loss": np.float64(1 / 3)}
+            yield [Evaluation(genotype, metrics, 0, np.float32(0.1), "here", answers)]
+
+    searcher = Student(space)
+    how(searcher, careless, archive, budget=BUDGET)
+    held = {id(evaluation) for evaluation in archive.told()}
+    assert len(searcher.told) >= BUDGET - 1, "the last is told in batches only"
+    assert all(id(evaluation) in held for evaluation in searcher.told)
+    assert searcher.told[0].where == "there"
+    assert {type(value) for one in searcher.told for value in one.metrics.values()} == {float}
 
 
 def test_a_budget_of_nothing_is_refused(archive: Archive, space: SearchSpace) -> None:

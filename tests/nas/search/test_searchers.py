@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front
 from nas.problem.goals import Goal, Measured, Problem
 from nas.search.boshnas import Boshnas, GraphEmbedding
@@ -23,6 +24,7 @@ from nas.search.samplers import SAMPLERS, OptunaSearch
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.ridge import Ridge
+from search_spaces.space import as_genotypes
 from tests.contracts.searcher import (
     SearcherContract,
     asynchronously,
@@ -227,7 +229,8 @@ def test_limits_on_several_devices_are_kept_by_what_is_proposed_and_by_every_fro
     allowed = [(picked(found) <= 12.0) & (kernels(found) <= 4.0), kernels(found) <= 2.0]
     assert np.any(allowed, axis=0).all()
     for goal, within in zip(goals, allowed, strict=True):
-        front = measured_front(goal, evaluated([tuple(row) for row in found.tolist()]))
+        measured = Measurements.of(evaluated(as_genotypes(found)), problem.space)
+        front = measured_front(goal, measured)
         kept = {tuple(row) for row in found[within].tolist()}
         assert front
         assert {evaluation.genotype for evaluation in front} <= kept

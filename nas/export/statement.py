@@ -1,0 +1,64 @@
+"""What every exported file says of itself: the texts of its network, and its policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from nas.export.containers import ExportError
+from search_spaces.graph import Graph
+from search_spaces.ops import Shape
+from search_spaces.quant import Quant
+from supernets.deployed import Deployed
+
+METADATA_PREFIX = "elastic_nas."
+
+
+def stated(deployed: Deployed) -> dict[str, str]:
+    """The metadata of `deployed` and its `policy`, by key and in the order of the keys.
+
+    Raises:
+        ExportError: If a value is no text.
+    """
+    entries: Mapping[str, object] = {**deployed.metadata, "policy": policy_json(deployed.graph)}
+    return {key: _text(key, entries[key]) for key in sorted(entries)}
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ExportError(f"metadata {key!r} must be a string, given {value!r}; write it as text")
+    return value
+
+
+def policy_json(graph: Graph) -> str:
+    """The precision of every operator that has one, as JSON.
+
+    Address -> `weight` and `activation` -> bits, what shares a scale, whether symmetric; full
+    precision is left out.
+    """
+    entries: dict[str, dict[str, list[object]]] = {}
+    for address, node in graph.nodes.items():
+        precisions = {"weight": node.op.weight, "activation": node.op.activation}
+        found = {name: _stated(quant) for name, quant in precisions.items() if quant is not None}
+        if found:
+            entries[address] = found
+    return json.dumps(entries, separators=(",", ":"))
+
+
+def _stated(quant: Quant) -> list[object]:
+    return [quant.bits, "channel" if quant.per_channel else "tensor", quant.symmetric]
+
+
+def only_source(deployed: Deployed) -> tuple[str, Shape]:
+    """The address of the one source of a network and the shape that it is fed.
+
+    Raises:
+        ExportError: If the network reads several tensors.
+    """
+    sources = deployed.sources
+    if len(sources) != 1:
+        raise ExportError(
+            f"the network reads {len(sources)} tensors ({', '.join(sources)}), and files are "
+            "written of networks that read one; join the sources into one"
+        )
+    return next(iter(sources.items()))

@@ -1,0 +1,28 @@
+"""Values that placeholders are computed into: widths from a ratio, presence from a depth."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from search_spaces.choice import derived_as
+from search_spaces.ops.op import Size
+
+Ratio = Annotated[float, Field(gt=0)]
+
+
+@derived_as("search_spaces.ops:scaled")
+def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
+    """`width * ratio` as the nearest multiple of `multiple`, at least one and at least 90 % of it.
+
+    The channel rounding of the MobileNet family (Howard et al. 2019).
+    """
+    rounded = max(multiple, int(width * ratio + multiple / 2) // multiple * multiple)
+    return rounded + multiple if rounded < 0.9 * width * ratio else rounded
+
+
+@derived_as("search_spaces.ops:deeper_than")
+def deeper_than(depth: int, position: int) -> bool:
+    """Whether the block at `position` (from 0) is among the first `depth` of its stage."""
+    return depth > position
