@@ -119,7 +119,7 @@ def in_short(made: Selection) -> str:
     least = f"lowest {_named(target.objectives[0])} of {good}"
     what = "lowest error"
     if good > 1 and target.tolerance:
-        what = f"{least} within {target.tolerance:g} points of the lowest error"
+        what = f"{least} within {_points(target.tolerance)} of the lowest error"
     elif good > 1:
         what = f"{least} that share the lowest error"
     if not target.limits:
@@ -159,9 +159,9 @@ def _accuracy(made: Selection) -> str:
     tolerance, good = made.target.tolerance, int(made.good.sum())
     best, least = made.most_accurate, f"the lowest {_named(made.target.objectives[0])}"
     lowest = text.quantity("error", float(made.errors[made.within].min()))
-    near = f"at most {tolerance:g} points above the lowest error, {lowest}"
+    near = f"at most {_points(tolerance)} above the lowest error, {lowest}"
     if good == 1:
-        far = f"; no other comes within {tolerance:g} points" if tolerance else ""
+        far = f"; no other comes within {_points(tolerance)}" if tolerance else ""
         return f"It alone has the lowest error, {lowest}{far}."
     if not tolerance:
         return f"{good} subnets share the lowest error, {lowest}; of these it has {least}."
@@ -179,6 +179,10 @@ def _figures(made: Selection, row: int) -> str:
     costs = (f"{_named(n)} {text.quantity(n, float(made.costs[n][row]))}" for n in names)
     error = text.quantity("error", float(made.errors[row]))
     return f"a subnet of {error} error, {', '.join(costs)}"
+
+
+def _points(tolerance: float) -> str:
+    return "1 point" if tolerance == 1 else f"{tolerance:g} points"
 
 
 def _named(cost: str) -> str:

@@ -36,9 +36,9 @@ def test_a_tolerance_that_decided_is_told_with_what_it_passed_over():
         "and of these it has the lowest latency; without tolerance the choice would be a subnet "
         "of 1.00 % error, latency 8.00 ms."
     )
-    assert short(2, FAST, tolerance=0.5) == (
-        "lowest latency of 3 within 0.5 points of the lowest error"
-    )
+    brief = "lowest latency of 3 within {} of the lowest error"
+    assert short(2, FAST, tolerance=0.5) == brief.format("0.5 points")
+    assert short(2, FAST, tolerance=1.0) == brief.format("1 point")
 
 
 def test_a_tolerance_that_changed_nothing_is_not_said_to_have_decided():
