@@ -1,1 +1,1 @@
-"""Measurements of the engine; each script prints its tables."""
+"""Measurements of the engine; each script prints its results as tables."""

@@ -1,12 +1,13 @@
-"""Local steps of the inner search by exact allocation, beside those by prices and beside none.
+"""The local steps of the inner search: exact allocation, allocation by prices, and none.
 
     python -m benchmarks.allocation [--seeds 5] [--tables ofa_note10 mp201_joint]
 
-First on predictions: how much of the hypervolume that a longer search finds is missed, after the
-same number of scored networks, by a predictor fitted to 60 random networks. Then on measurements:
-the share of the exact hypervolume that `guided` has after 100 of them, cost known. Exact allocation
-takes what single picks bring and cost as sums and finds the best picks within twenty budgets around
-each network's cost; `guided` itself steps by prices.
+The first table is about predictions, by a predictor fitted to 60 random networks: how much of the
+hypervolume that a longer search finds is missed after the same number of scored networks. The
+second table is about measurements: the share of the exact hypervolume that `guided` has after 100
+measurements, with known cost. Exact allocation treats gain and cost of single picks as sums and
+finds the best picks within twenty budgets around the cost of each network. The searcher `guided`
+uses allocation by prices.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Steps = Callable[..., IntArray]
 
 MEASURED, BUDGET, BATCH = 60, 100, 5
 BUDGETS, STATES = 20, 400
-# How far budgets lie from what a network costs, as a share of what all picks may cost.
+# The distance of each budget from the cost of a network, as a share of the largest cost of picks.
 REACH = (0.005, 0.2)
 
 
@@ -47,7 +48,7 @@ def exactly(
     space: SearchSpace,
     rng: np.random.Generator,
 ) -> IntArray:
-    """For each anchor, the best picks within budgets around its cost; arguments as in `polish`."""
+    """The best picks within budgets around the cost of each anchor; arguments as in `polish`."""
     n, options = len(anchors), int(space.counts.sum())
     change = near.reshape(n, options, -1) - at[:, None]
     allowed = near[:, 0].reshape(n, options) < UNREACHABLE
@@ -66,7 +67,7 @@ def exactly(
 def at_random(
     anchors: IntArray, *_: np.ndarray, space: SearchSpace, rng: np.random.Generator
 ) -> IntArray:
-    """As many random networks: what single picks alone give."""
+    """The same number of random networks, for comparison."""
     return space.sample_array(rng, BUDGETS * len(anchors))
 
 
@@ -78,7 +79,7 @@ STEPS: dict[str, Steps] = {
 
 
 def missed(table: TableProblem, seed: int) -> dict[str, float]:
-    """The share of the predicted hypervolume that an inner search misses, by its local steps."""
+    """The share of the predicted hypervolume that an inner search misses, by kind of local step."""
     space, (goal,) = table.problem.space, table.problem.goals
     rows = np.unique(space.sample_array(np.random.default_rng(seed), MEASURED), axis=0)
     losses = table.loss(rows)
@@ -110,7 +111,7 @@ def missed(table: TableProblem, seed: int) -> dict[str, float]:
 
 
 def measured(table: TableProblem, seed: int) -> dict[str, float]:
-    """The share of the exact hypervolume that `guided` has at the end, by its local steps."""
+    """The share of the exact hypervolume that `guided` has at the end, by kind of local step."""
     shares: dict[str, float] = {}
     for name, step in STEPS.items():
         with mock.patch.object(polish, "_allocations", step):
@@ -121,7 +122,7 @@ def measured(table: TableProblem, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a line per table and kind of step."""
+    """Print a line per table and kind of local step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", nargs="+", default=["ofa_note10", "mp201_joint"], choices=NAMES)
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,11 +1,11 @@
-"""Asynchronous against synchronous search: the time that eight workers take, and what it costs.
+"""Asynchronous against synchronous search: the time with eight workers, and the quality.
 
     python -m benchmarks.asynchronous [--seeds 3] [--tables nbmacro channel_resnet]
 
-Time: Ray workers that sleep, log-normal durations (sigma 1) that are a property of the network, so
-both searches meet the same ones; random search, so that choosing takes no time. Quality: `guided`
-on tables with known fronts, eight evaluations under way on a counted clock, against batches of
-eight, at equal numbers of evaluations.
+For the time, Ray workers sleep with log-normal durations (sigma 1). A duration is a property of the
+network, so both searches have the same ones. The searcher is random search, which takes no time to
+choose. For the quality, `guided` searches tables with known fronts at equal numbers of evaluations:
+with eight evaluations under way on a simulated clock, and in batches of eight.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ CHECKPOINTS = (25, 50, 100)
 
 
 def seconds(genotype: Genotype) -> float:
-    """How long the network takes."""
+    """The duration of the evaluation of a network, in seconds."""
     return MEDIAN_S * float(np.random.default_rng(genotype).lognormal(sigma=SIGMA))
 
 
 def sleep(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
-    """Takes its time and answers."""
+    """An evaluator that sleeps for the duration of each network, then answers."""
     for genotype in genotypes:
         time.sleep(seconds(genotype))
         yield [Evaluation(genotype, {"error": 1.0}, 0, seconds(genotype), "there")]
@@ -58,7 +58,7 @@ def sleeper(_: Arrays) -> Evaluator:
 
 
 def timed(seed: int, folder: Path) -> list[str]:
-    """Seconds of both searches beside the least that eight workers can take."""
+    """The seconds of both searches, and the least number of seconds for eight workers."""
     space, took = SPACE, []
     with RayEvaluator(
         EvaluatorFactory(sleeper, {}), workers=WORKERS, cpus_per_worker=0.1
@@ -76,7 +76,7 @@ def timed(seed: int, folder: Path) -> list[str]:
 
 
 def streamed(table: TableProblem, seed: int, budget: int) -> np.ndarray:
-    """The (loss, cost) of what guided search evaluates with eight under way, as they arrive."""
+    """The (loss, cost) of the networks that `guided` evaluates with eight under way, in order."""
     searcher = SEARCHERS["guided"](table.problem, seed)
     rng = np.random.default_rng([seed, 1])
     now, busy, points = 0.0, {}, []
@@ -93,7 +93,7 @@ def streamed(table: TableProblem, seed: int, budget: int) -> np.ndarray:
 
 
 def shares(table: TableProblem, points: np.ndarray) -> list[float]:
-    """Of the exact hypervolume, at the checkpoints."""
+    """The shares of the exact hypervolume at the checkpoints."""
     return [hypervolume(points[:n], table.reference) / table.exact for n in CHECKPOINTS]
 
 

@@ -1,14 +1,16 @@
-"""Published tables by weight and activation bits as targets: searched against uniform policies.
+"""Published tables with bit-widths as targets: searched policies against uniform ones.
 
     python -m benchmarks.bit_tables [--seeds 3] [--budget 120] [--run FOLDER]
 
-Two MobileNetV2-like networks of fixed shape whose blocks each choose weight and activation bits in
-{4, 6, 8}. Costs are those of the network at 224 x 224, as APQ's BitFusion table and HAQ's table
-(clock 200 MHz, our assumption) give them. Accuracy is real but that of a twin at 32 x 32: the same
-layers, strides and choices trained as one elastic supernet on a small subset of CIFAR-10, since
-ImageNet is out of reach here; so the fronts show what a policy is worth on these devices, not
-ImageNet accuracies. Trains whatever FOLDER does not hold; needs the tables and images of
-`ELASTIC_NAS_TABLES` and Pillow.
+There are two MobileNetV2-like networks of fixed shape. Each of their blocks chooses weight and
+activation bits in {4, 6, 8}. The costs are those of the network at 224 x 224, from APQ's BitFusion
+table and HAQ's table (with a clock of 200 MHz, which is our assumption). The accuracies are those
+of a twin at 32 x 32, since ImageNet is out of reach here: the same layers, strides and choices,
+trained as one elastic supernet on a small part of CIFAR-10. The fronts therefore show what a policy
+is worth on these devices; they do not show ImageNet accuracies.
+
+The script trains supernets that FOLDER does not hold. It needs the tables and images of
+`ELASTIC_NAS_TABLES`, and Pillow.
 """
 
 from __future__ import annotations
@@ -51,14 +53,14 @@ APQ_SHAPE = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2), (320, 1))
 
 @dataclass(frozen=True)
 class Case:
-    """A table and the network that it prices.
+    """A published table and the network whose layers are in it.
 
     Attributes:
-        name: What the table is called.
-        device: The target that the table makes.
-        stages: Of the network.
-        expansion: Of every block.
-        classes: Of the network that the table is about.
+        name: The name of the table.
+        device: The target made from the table.
+        stages: The stages of the network.
+        expansion: The expansion of every block.
+        classes: The number of classes of the network.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Case:
     classes: int
 
     def space(self, *, size: int, classes: int) -> SearchSpace:
-        """The network with open bits, at a resolution."""
+        """The space of the network at a resolution: its bits are choices."""
         return mobilenet(
             channels=3,
             classes=classes,
@@ -86,7 +88,7 @@ class Case:
         )
 
     def goal(self, twin: SearchSpace) -> Goal:
-        """Latency of the network at 224 x 224 for genotypes of its twin."""
+        """The goal whose cost is the latency of the network at 224 x 224, for twin genotypes."""
         whole = self.space(size=224, classes=self.classes)
         if [(c.name, c.options) for c in whole.choices] != [
             (c.name, c.options) for c in twin.choices
@@ -96,7 +98,7 @@ class Case:
 
 
 def cases() -> tuple[Case, Case]:
-    """BitFusion and HAQ."""
+    """The cases of BitFusion and of HAQ."""
     fixed = BITWIDTH / "apq_bitfusion_b1_fixed.json"
     apq = Apq(fixed=fixed).read(BITWIDTH / "apq_bitfusion_b1.csv.gz")
     haq = Haq(clock_mhz=200.0).read(BITWIDTH / "haq_mobilenetv2_b16.csv.gz")
@@ -109,7 +111,7 @@ def cases() -> tuple[Case, Case]:
 
 
 def images(path: Path) -> Path:
-    """The subset of CIFAR-10 as arrays: so many sheets to train and validate on, one to test."""
+    """A file of arrays with a part of CIFAR-10: sheets for training and validation, one to test."""
     if not path.exists():
         known = labels(ROOT / "cifar10")
         arrays: dict[str, NDArray[np.generic]] = {}
@@ -124,7 +126,7 @@ def images(path: Path) -> Path:
 
 
 def recipe(case: Case, folder: Path, epochs: int) -> Recipe:
-    """How the twin is trained and measured."""
+    """The recipe by which a twin is trained and measured."""
     space = folder / f"{case.name}-space.json"
     space.write_text(case.space(size=SIZE, classes=10).to_json())
     augment = {"shift": 4, "flip": True}
@@ -144,7 +146,7 @@ def recipe(case: Case, folder: Path, epochs: int) -> Recipe:
 
 
 def row(case: Case, goal: Goal, mixed: Measurements, fixed: Measurements) -> str:
-    """What the searched front is worth beside the uniform policies, on one scale."""
+    """A line of the table: the searched front compared with the uniform policies."""
     found, plain = points(goal, mixed), points(goal, fixed)
     everything = np.concatenate([found, plain])
     reference = everything.max(axis=0) * 1.05
@@ -159,7 +161,7 @@ def row(case: Case, goal: Goal, mixed: Measurements, fixed: Measurements) -> str
 
 
 def _gain(found: NDArray[np.float64], error: float, latency_ms: float) -> str:
-    """What the search saves at no more error, and at no more latency."""
+    """The gain of the search: latency saved at no more error, error saved at no more latency."""
     as_good, as_fast = found[found[:, 0] <= error], found[found[:, 1] <= latency_ms * (1 + 1e-9)]
     faster = f"{1 - as_good[:, 1].min() / latency_ms:.1%}" if len(as_good) else "none"
     better = f"{error - as_fast[:, 0].min():.1f}" if len(as_fast) else "none"
@@ -167,7 +169,7 @@ def _gain(found: NDArray[np.float64], error: float, latency_ms: float) -> str:
 
 
 def main() -> None:
-    """Train what is missing, search, print the tables."""
+    """Train the missing supernets, search, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget", type=int, default=120)
@@ -192,7 +194,7 @@ def main() -> None:
 
 
 def compare(case: Case, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The uniform policies of one case, and a row per search."""
+    """The lines of one case: its uniform policies, and its searches."""
     made = recipe(case, options.run, options.epochs)
     with RunFolder(options.run / case.name).open(made, resume=True) as files:
         plan = prepare(made, files)

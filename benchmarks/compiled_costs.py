@@ -1,10 +1,10 @@
-"""Compiled costs: a million genotypes of a space with at least 60 choices, against the slow path.
+"""Compiled costs of a million genotypes, in a space of many choices, against the slow path.
 
     python -m benchmarks.compiled_costs
 
-Prints a table: seconds to compile, seconds for a million genotypes on one core, the largest
-difference to the per-architecture path over 1,000 random genotypes, and how many times faster the
-compiled path is per genotype, both measured in this run.
+The slow path resolves the graph of each genotype and sums over its kernels. The table has the
+seconds to compile, the seconds for a million genotypes on one core, the largest difference to the
+slow path over 1,000 random genotypes, and how many times faster the compiled path is per genotype.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def large_space() -> SearchSpace:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """Seconds that `work` took, and what it gave."""
+    """The seconds that `work` took, and its result."""
     start = time.perf_counter()
     made = work()
     return time.perf_counter() - start, made

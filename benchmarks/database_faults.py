@@ -1,4 +1,4 @@
-"""Faults of an archive in a database: records altered, the server away, two drivers at once."""
+"""Faults of an archive in a database: altered records, an absent server, two drivers at once."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ _NUMBERS = itertools.count()
 
 
 class SharedRound(Round):
-    """A round whose archive is in a database; its folder says in which.
+    """A round whose archive is in a database; a file in its folder names the database.
 
     Attributes:
-        under_way: How many networks a killed driver may have measured and not archived.
+        under_way: The number of networks that a killed driver may have measured and not archived.
     """
 
     under_way = 0
 
     @property
     def url(self) -> str:
-        """Of the database: the one that was noted, else a file of the folder."""
+        """The URL of the database: the one that was noted, else that of a file in the folder."""
         noted = self.folder / "url"
         return noted.read_text() if noted.exists() else f"sqlite:///{self.folder / 'shared.db'}"
 
     def archive(self) -> Archive:
-        """The archive as it is in the database."""
+        """The archive with the current content of the database."""
         return Archive(self.url, SPACE, study="net")
 
     def records(self) -> int:
-        """How many trials there are."""
+        """The number of trials in the database."""
         url = self.url.replace("postgresql://", "postgresql+psycopg://")
         with sql.create_engine(url, poolclass=sql.NullPool).connect() as connection:
             return int(connection.scalar(sql.text("SELECT count(*) FROM trials")) or 0)
 
     def twice(self) -> int:
-        """How many networks were measured twice, of those that no driver died with."""
+        """The number of networks measured twice, without those whose driver was killed."""
         log = (self.folder / "log").read_text().splitlines()
         return max(0, len(log) - len({*log}) - self.under_way)
 
     def start(self) -> subprocess.Popen[bytes]:
-        """A driver in a process of its own."""
+        """Start a driver in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "benchmarks.faults", "--shared", "--in", self.folder]
         )
 
     def struck(self) -> None:
-        """Note that the fault came."""
+        """Note that the fault happened."""
         (self.folder / "struck").touch()
 
 
 def record_altered(round_: Round) -> None:
-    """A value in the database is another; its copy of before comes back when that is told."""
+    """Alter a value in the database; when that is reported, restore the database from a copy."""
     assert isinstance(round_, SharedRound)
     round_.search(budget=int(round_.rng.integers(2, BUDGET)))
     held = round_.folder / "shared.db"
@@ -91,7 +91,7 @@ _ALTERED = (
 
 
 def two_drivers(round_: Round, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Both propose the same networks at the same time."""
+    """Let two drivers propose the same networks at the same time."""
     assert isinstance(round_, SharedRound)
     drivers = [round_.start() for _ in range(2)]
     while not round_.told:
@@ -104,7 +104,7 @@ def two_drivers(round_: Round, meanwhile: Callable[[], None] = lambda: None) -> 
 
 
 def driver_killed(round_: Round) -> None:
-    """Kill -9 of one of two; the other measures what it had reserved."""
+    """Kill one of two drivers by SIGKILL; the other measures the networks that it had reserved."""
     assert isinstance(round_, SharedRound)
     drivers = [round_.start() for _ in range(2)]
     while not round_.told:
@@ -118,7 +118,7 @@ def driver_killed(round_: Round) -> None:
 
 
 def server_away(server: Server) -> Fault:
-    """The server stops at a random instant, is away, and comes back."""
+    """The fault of a server that stops at a random instant and starts again after a while."""
 
     def strike(round_: Round) -> None:
         name = f"round{next(_NUMBERS)}"
@@ -146,6 +146,6 @@ FILE: dict[str, Fault] = {
 
 @contextmanager
 def on_server() -> Iterator[dict[str, Fault]]:
-    """The faults of a PostgreSQL server, which is started for them."""
+    """A context with the faults of a PostgreSQL server, which is started for them."""
     with started() as server:
         yield {AWAY: server_away(server)}

@@ -1,9 +1,9 @@
-"""Exported files against their networks, per family and policy, as a Markdown table.
+"""Exported files compared with their networks, per family and policy, as a Markdown table.
 
-Trains one small supernet per family on digits, with every precision of every layer open, then
-exports random architectures under each policy in every form and runs the files on the test images.
-`torch.export` takes seconds per network, so it gets one network a line. Takes some ten minutes:
-`python -m benchmarks.export`.
+The script trains one small supernet per family on digits, with every precision of every layer open.
+It then exports random architectures under each policy in every form and runs the files on the test
+images. Since `torch.export` takes seconds per network, it gets one network per line. All takes
+about ten minutes: `python -m benchmarks.export`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ OPEN = Policy(
 
 @dataclass(frozen=True)
 class Row:
-    """A policy: which option indices its precision choices take; None leaves them random."""
+    """A line of the table: a policy, as option indices of precision choices; None is random."""
 
     name: str
     picks: dict[str, int] | None
@@ -103,7 +103,10 @@ def genotype_of(space: SearchSpace, row: Row, rng: np.random.Generator) -> Genot
 
 @dataclass(frozen=True)
 class Measured:
-    """One network in one form; `integer` is the share of its kernels with weights that ran so."""
+    """The results of one network in one form.
+
+    `integer` is the share of its kernels with weights that ran on integers.
+    """
 
     verification: Verification
     size_error: float
@@ -113,7 +116,7 @@ class Measured:
 def measure(
     form: Exporter, deployed: Deployed, graph: Graph, task: Task, folder: Path, genotype: Genotype
 ) -> Measured:
-    """Export one subnet, run it on the test images, and hold its size against the foretold one."""
+    """Export one subnet, run it on the test images, and compare its size with the predicted one."""
     path = folder / f"subnet{form.suffix}"
     deployed = replace(deployed, metadata={"genotype": str(genotype), "run": "benchmark"})
     form.write(deployed, path)
@@ -125,7 +128,7 @@ def measure(
 
 
 def integer_share(path: Path) -> float:
-    """Percent of the convolutions and products that onnxruntime computes on integers."""
+    """The percentage of convolutions and matrix products that onnxruntime computes on integers."""
     kernels = kernels_run(path)
     integer = sum(kernels.get(name, 0) for name in INTEGER)
     return 100 * integer / (integer + sum(kernels.get(name, 0) for name in FLOAT))
@@ -140,7 +143,7 @@ def measured(
     count: int,
     forms: Sequence[Exporter],
 ) -> dict[str, list[Measured]]:
-    """By form, `count` random subnets under the policy of `row`; one where the form is slow."""
+    """The results of `count` random subnets under a policy, by form; of one for a slow form."""
     space, rng = supernet.space, np.random.default_rng(0)
     found: dict[str, list[Measured]] = {form.name: [] for form in forms}
     for position in range(count):

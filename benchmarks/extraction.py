@@ -1,8 +1,8 @@
-"""Extraction and deployment: are extracted subnets the supernet's, and deployed ones the extracted?
+"""Equality of supernet, extracted subnets and deployed subnets, as two Markdown tables.
 
-Prints two markdown tables. The first runs random subnets of both families, of untrained supernets
-with every precision, on random images. The second runs one convolution at a time, since in a whole
-quantized network one code that falls on the other side of a tie is carried to the end.
+For the first table, random subnets of untrained supernets of both families, with every precision,
+run on random images. For the second, each convolution runs alone: in a whole quantized network, one
+code that is rounded differently at a tie changes all later layers.
 
     python benchmarks/extraction.py --genotypes 200
 """
@@ -73,7 +73,7 @@ def families() -> dict[str, SearchSpace]:
 
 @dataclass
 class Row:
-    """What was met in one family."""
+    """The results of one family."""
 
     equal: int = 0
     logits: float = 0.0
@@ -83,7 +83,7 @@ class Row:
 
 
 def compare(supernet: Supernet, images: list[Tensor], count: int) -> tuple[Row, dict[str, float]]:
-    """Random subnets of one supernet: bits, logits, classes, seconds, and errors layer by layer."""
+    """The comparison of random subnets of one supernet, as a whole and layer by layer."""
     row, layers = Row(), {"full precision": 0.0, "per channel": 0.0, "per tensor": 0.0}
     times: list[float] = []
     genotypes = set(as_genotypes(supernet.space.sample_array(np.random.default_rng(0), count)))
@@ -108,7 +108,7 @@ def compare(supernet: Supernet, images: list[Tensor], count: int) -> tuple[Row, 
 
 
 def layer_errors(extracted: Extracted, deployed: Deployed) -> Iterator[tuple[str, float]]:
-    """For every folded convolution, its kind and its largest error over its largest output."""
+    """The largest error divided by the largest output, for every folded convolution by kind."""
     for norm, node in extracted.graph.nodes.items():
         if not isinstance(node.op, BatchNorm2d):
             continue

@@ -1,4 +1,4 @@
-"""Rounds of a search that meets a fault and is resumed, and what the archive shows after them."""
+"""Rounds of a search that meets a fault and is resumed, and the comparison of their archives."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ Fault = Callable[["Round"], None]
 
 @dataclass
 class Round:
-    """A search's folder and its random instant."""
+    """One round: the folder of a search, and the random instant of its fault."""
 
     folder: Path
     rng: np.random.Generator
 
     @property
     def journal(self) -> Path:
-        """The archive's file."""
+        """The file of the archive."""
         return self.folder / "archive.journal"
 
     @property
     def told(self) -> list[str]:
-        """The genotypes of which the search said that they are archived."""
+        """The genotypes that the search has reported as archived."""
         path = self.folder / "told"
         return path.read_text().splitlines() if path.exists() else []
 
     def archive(self) -> Archive:
-        """The archive as it is on the disk."""
+        """The archive with the current content of its file."""
         return Archive(self.journal, SPACE, study="net")
 
     def records(self) -> int:
-        """How many evaluations are written, repeated ones included."""
+        """The number of written evaluations, repeated ones included."""
         return self.journal.read_bytes().count(TRIAL)
 
     def twice(self) -> int:
-        """How many networks were measured twice at the same time; here there is one driver."""
+        """The number of networks that two drivers measured; 0, since there is one driver."""
         return 0
 
     def search(self, evaluate: Evaluator | None = None, *, budget: int = BUDGET) -> None:
-        """Search, or resume; without an evaluator in this process."""
+        """Start or resume the search, with an evaluator that sleeps in this process by default."""
         with (self.folder / "told").open("a") as told:
 
             def progress(_done: int, _budget: int, latest: Sequence[Evaluation]) -> None:
@@ -82,7 +82,7 @@ class Round:
             )
 
     def plan(self, fault: str) -> None:
-        """Let the fault come at a random evaluation."""
+        """Plan the fault for a random evaluation."""
         sleeper.plan(self.folder, fault, int(self.rng.integers(1, BUDGET - BATCH)))
 
 
@@ -94,7 +94,7 @@ def compared(
     *,
     kind: type[Round] = Round,
 ) -> str:
-    """A row of the table."""
+    """A line of the table: the counts of all rounds with one fault."""
     found: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     for seed in range(rounds):
@@ -118,7 +118,7 @@ def _end(fault: Fault, round_: Round) -> str:
 
 
 def _resumed(round_: Round, expected: list[Evaluation]) -> dict[str, int]:
-    """What the fault did, as the archive shows after it and after a search without it."""
+    """The damage of a fault: counts from the resumed archive and a search without the fault."""
     told = set(round_.told)
     before = {str(evaluation.genotype) for evaluation in round_.archive().evaluations()}
     struck = (round_.folder / "struck").exists() or len(before) < BUDGET

@@ -1,24 +1,24 @@
-"""Faults: what a search loses when its process, workers, machines, disk or evaluator fail.
+"""The loss of a search when its process, workers, machines, disk or evaluator fail.
 
     python -m benchmarks.faults [--rounds 20] [--only worker]    # rows whose name holds "worker"
 
-Every round runs a search into a fault at a random instant, then resumes it without one and looks
-at the archive. Rounds and instants are seeded. The columns, over all rounds:
+In every round, a search meets a fault at a random instant. The search is then resumed without a
+fault, and the archive is examined. Rounds and instants are seeded. The columns, over all rounds:
 
 - struck: rounds in which the fault came before the search's end;
 - lost: evaluations that the finished archive lacks;
-- duplicated: records of a genotype that has one already, and evaluations that the resumed search
-  measured although the archive held them, or that two drivers measured;
+- duplicated: second records of a genotype, evaluations that the resumed search measured although
+  the archive held them, and evaluations that two drivers measured;
 - wrong: evaluations that differ from those of a search without faults, or are not among them;
-- again: evaluations that the search had told as archived and the resumed one had to measure again;
-- ends: how the searches ended before they were resumed: complete in spite of the fault, with an
-  error, or cut short by it.
+- again: evaluations that were reported as archived and had to be measured again;
+- ends: how searches ended before they were resumed: complete despite the fault, with an error, or
+  cut short by the fault.
 
-Where damage is told as an error, the journal is sealed or the database restored from a copy before
-the search is resumed. The rows of a database that is away need a PostgreSQL server's programs.
+If damage is reported as an error, the journal is sealed, or the database is restored from a copy,
+before the search is resumed. The rows with an absent database need PostgreSQL's server programs.
 
-The Ray rows share one cluster of three Ray nodes on this machine, one of them the driver's, and
-four workers.
+The Ray rows share one cluster on this machine: three Ray nodes, one of which belongs to the driver,
+and four workers.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from nas.evaluation.evaluation import Evaluation
 from search_spaces.space import Genotype
 
 WORKERS, NODES, DEADLINE_S = 4, 2, 10.0
-FIRST = 3  # line of a journal's first evaluation, from 0
-# Without what takes long to start; a port that no other cluster on this machine has.
+FIRST = 3  # the line of the first evaluation in a journal, from 0
+# Settings without services that start slowly, and with a port that no other cluster here uses.
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_agent_listen_port": 0}
 
 
 def driver_killed(round_: Round) -> None:
-    """Kill -9 at any time after the first evaluation."""
+    """Kill the driver by SIGKILL at a random time after the first evaluation."""
     child = subprocess.Popen([sys.executable, "-m", "benchmarks.faults", "--in", round_.folder])
     while not round_.told:
         time.sleep(0.01)
@@ -65,7 +65,7 @@ def driver_killed(round_: Round) -> None:
 
 
 def disk_full(round_: Round) -> None:
-    """No more bytes in any file after a random number of them."""
+    """Let every file refuse further bytes after a random number of them."""
     round_.search(budget=2)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     limit = round_.journal.stat().st_size + int(round_.rng.integers(1, 60_000))
@@ -77,14 +77,14 @@ def disk_full(round_: Round) -> None:
 
 
 def last_line_torn(round_: Round) -> None:
-    """The journal ends in the midst of its last record."""
+    """Cut the journal within its last record."""
     round_.search(budget=int(round_.rng.integers(1, BUDGET)))
     size, last = _last_line(round_.journal)
     os.truncate(round_.journal, int(round_.rng.integers(last + 1, size)))
 
 
 def last_line_corrupted(round_: Round) -> None:
-    """A changed byte in the last record."""
+    """Change a byte in the last record."""
     round_.search(budget=int(round_.rng.integers(1, BUDGET)))
     size, last = _last_line(round_.journal)
     with round_.journal.open("r+b") as file:
@@ -93,7 +93,7 @@ def last_line_corrupted(round_: Round) -> None:
 
 
 def line_lost(round_: Round) -> None:
-    """A line within the journal is gone; what is left is sealed when that is told."""
+    """Remove a line within the journal; seal the rest when the damage is reported."""
 
     def lose(lines: list[bytes]) -> None:
         del lines[int(round_.rng.integers(1, len(lines) - 1))]
@@ -102,7 +102,7 @@ def line_lost(round_: Round) -> None:
 
 
 def lines_swapped(round_: Round) -> None:
-    """Two lines of the journal changed places; what is there is sealed when that is told."""
+    """Swap two lines of the journal; seal the journal when the damage is reported."""
 
     def swap(lines: list[bytes]) -> None:
         one, other = sorted(round_.rng.choice(np.arange(FIRST, len(lines)), 2, replace=False))
@@ -130,7 +130,7 @@ def _last_line(path: Path) -> tuple[int, int]:
 
 
 def evaluator(fault: str) -> Fault:
-    """The evaluator of this process fails."""
+    """The fault of an evaluator in this process."""
 
     def strike(round_: Round) -> None:
         round_.plan(fault)
@@ -153,10 +153,10 @@ LOCAL: dict[str, Fault] = {
 
 
 class Cluster:
-    """Three Ray nodes and four workers that outlive the rounds.
+    """A cluster of three Ray nodes and four workers, which all rounds share.
 
     Args:
-        root: The workers' folder; `round` in it leads to the folder of the present round.
+        root: The folder of the workers; the link `round` in it leads to the folder of the round.
     """
 
     def __init__(self, root: Path) -> None:
@@ -170,24 +170,24 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The cluster's."""
+        """The address of the cluster."""
         return str(self._nodes.address)
 
     def add_node(self) -> None:
-        """A node with room for its share of the workers."""
+        """Add a node with room for its share of the workers."""
         self._nodes.add_node(num_cpus=WORKERS // NODES, object_store_memory=100 * sleeper.MEBIBYTE)
 
     def lose_node(self) -> None:
-        """The end of a node's processes and of its workers'."""
+        """End the processes of a node and of its workers."""
         self._nodes.remove_node([*self._nodes.worker_nodes][-1], allow_graceful=False)
 
     def workers(self) -> list[int]:
-        """The processes of the workers that live."""
+        """The process numbers of the workers that are alive."""
         pids = [int(path.name) for path in (self.root / "workers").iterdir()]
         return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
     def restore(self, remote: RayEvaluator) -> None:
-        """Have all nodes and workers again, each with its evaluator."""
+        """Bring back all nodes and workers, each with its evaluator."""
         while len(self._nodes.worker_nodes) < NODES:
             self.add_node()
         self.lead_to(self.root / "between")
@@ -195,7 +195,7 @@ class Cluster:
             list(remote([(number,) for number in range(2 * WORKERS)]))
 
     def lead_to(self, folder: Path) -> None:
-        """Let the workers find what to do in `folder`."""
+        """Let the link of the workers lead to `folder`."""
         folder.mkdir(exist_ok=True)
         (self.root / "round").unlink(missing_ok=True)
         (self.root / "round").symlink_to(folder)
@@ -205,12 +205,12 @@ class Cluster:
         self._nodes.shutdown()
 
     def kill(self, count: int) -> None:
-        """Kill -9 of so many workers at once."""
+        """Kill so many workers at once by SIGKILL."""
         for pid in sorted(self.workers())[-count:]:
             os.kill(pid, signal.SIGKILL)
 
     def replace_node(self) -> None:
-        """Lose one, and get another."""
+        """Lose a node, then add another."""
         self.lose_node()
         self.add_node()
 
@@ -218,7 +218,7 @@ class Cluster:
 def on_workers(
     fault: str, remote: RayEvaluator, cluster: Cluster, *, act: Callable[[], None] | None = None
 ) -> Fault:
-    """The evaluator of a Ray worker fails, or `act` happens to the cluster."""
+    """The fault of an evaluator in a Ray worker, or of the cluster if `act` is given."""
 
     def measure(genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         for arrived in remote(genotypes):
@@ -227,7 +227,7 @@ def on_workers(
                 try:
                     act()
                 except Exception as error:
-                    # A search would tell it as the failure of an evaluation.
+                    # A search would report it as the failure of an evaluation.
                     raise SystemExit(f"the fault itself failed: {error!r}") from error
 
     def strike(round_: Round) -> None:
@@ -240,7 +240,7 @@ def on_workers(
 
 
 def remote_faults(remote: RayEvaluator, cluster: Cluster) -> dict[str, Fault]:
-    """What happens to workers and nodes."""
+    """The faults of workers and nodes, by name."""
     acts: dict[str, Callable[[], None]] = {
         "one of four workers killed": lambda: cluster.kill(1),
         "half of the workers killed": lambda: cluster.kill(WORKERS // 2),
@@ -263,7 +263,7 @@ def remote_faults(remote: RayEvaluator, cluster: Cluster) -> dict[str, Fault]:
 
 @contextmanager
 def four_workers() -> Iterator[tuple[RayEvaluator, Cluster]]:
-    """The cluster and its evaluator; a node's end says nothing here."""
+    """A context with the cluster and its evaluator, in which the end of a node prints nothing."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(Path(folder))

@@ -1,7 +1,7 @@
-"""Fronts of measured latency against error, held against one another.
+"""The comparison of fronts of measured latency against error.
 
-A front is an array `(n, 2)` of latencies in ms and errors in percent; some of its points may be
-dominated, since it was picked by other costs than those that were measured.
+A front is an array `(n, 2)` of latencies in ms and errors in percent. Some of its points may be
+dominated, since they were chosen by other costs than the measured ones.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ FloatArray = NDArray[np.float64]
 
 
 def plane(points: FloatArray) -> FloatArray:
-    """Log latency and error: twice as fast counts the same anywhere."""
+    """The points as logarithm of latency and error, so that ratios of latencies are compared."""
     return np.column_stack([np.log10(points[:, 0]), points[:, 1]])
 
 
 def corner_of(everything: FloatArray) -> FloatArray:
-    """A little worse than the worst of the best front known, in `plane`."""
+    """A reference point in `plane`, slightly worse than the worst of the best known front."""
     best = plane(everything)
     best = best[nondominated(best)]
     return best.max(axis=0) + 0.1 * np.ptp(best, axis=0)
 
 
 def share(front: FloatArray, whole: FloatArray, corner: FloatArray) -> float:
-    """The part of the hypervolume of `whole` that `front` reaches."""
+    """The share of the hypervolume of `whole` that `front` reaches."""
     return hypervolume(plane(front), corner) / hypervolume(plane(whole), corner)
 
 
 def slower(mine: FloatArray, other: FloatArray) -> float:
-    """Median ratio, less 1, of the fastest networks of at most the same error."""
+    """The median over error levels of (fastest in `mine` / fastest in `other`) - 1.
+
+    Fastest is the least latency of a point with at most that error.
+    """
     reached = max(mine[:, 1].min(), other[:, 1].min())
     levels = np.concatenate([mine[:, 1], other[:, 1]])
     fastest = [
@@ -43,7 +46,7 @@ def slower(mine: FloatArray, other: FloatArray) -> float:
 
 
 def beaten(mine: FloatArray, other: FloatArray) -> float:
-    """The share of `mine` that some point of `other` dominates."""
+    """The share of the points of `mine` that some point of `other` dominates."""
     no_worse = (other[None] <= mine[:, None]).all(axis=2)
     better = (other[None] < mine[:, None]).any(axis=2)
     return float((no_worse & better).max(axis=1).mean())

@@ -1,13 +1,14 @@
-"""Candidates that the inner search scores per second of one core, and what it finds among them.
+"""The inner search: candidates that it scores per second of one core, and the front it finds.
 
     python -m benchmarks.inner_search --rounds 10
 
-A candidate is scored by a predictor, fitted to 250 networks, and two compiled costs, in a residual
-space of about 60 choices at a population of 200. A plain pymoo NSGA-II on the same predictor and
-costs takes turns with ours, once by the defaults and once with NSGA-II's own numbers of children
-and tournament entrants. Seconds are those of the process; rates are medians over rounds, each with
-a seed of its own. The hypervolume is that of all that was scored, about 20,000 candidates, as a
-share of what all runs found together, the worst corner of their fronts being the reference.
+A candidate is scored by a predictor, fitted to 250 networks, and by two compiled costs. The space
+is residual with about 60 choices, and the population is 200. A plain NSGA-II of pymoo on the same
+predictor and costs takes turns with our search: once with our default numbers of children and
+tournament entrants, once with those of NSGA-II. Seconds are those of the process. Rates are medians
+over rounds, each with a seed of its own. The hypervolume is that of all scored candidates, about
+20,000, as a share of that of all runs together; the reference point is the worst corner of their
+fronts.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ OURS = {
 
 @dataclass(frozen=True)
 class Run:
-    """Candidates per second, the front of all that was scored, and shares of the time by part."""
+    """One run: candidates per second, front of all scored candidates, shares of time by part."""
 
     rate: float
     front: np.ndarray
@@ -61,13 +62,13 @@ class Run:
 
 
 class Clock:
-    """Adds up the time that wrapped functions take."""
+    """A clock that adds up the time that wrapped functions take."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, its time noted under `name`."""
+        """The function, wrapped so that its time is added under `name`."""
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             start = time.process_time()
@@ -96,7 +97,7 @@ def made_problem() -> Problem:
 
 
 def ours(problem: Problem, predictor: Predictor, effort: inner.Effort, *, seed: int) -> Run:
-    """The inner search, timed by part."""
+    """A run of our inner search, timed by part."""
     clock, goal = Clock(), problem.goals[0]
     timed_goal = Goal(
         goal.name,
@@ -123,7 +124,7 @@ def ours(problem: Problem, predictor: Predictor, effort: inner.Effort, *, seed: 
 
 
 def plain_pymoo(problem: Problem, predictor: Predictor, *, seed: int) -> Run:
-    """The NSGA-II of pymoo itself, with integer genes."""
+    """A run of pymoo's own NSGA-II, with integer genes."""
     space, goal = problem.space, problem.goals[0]
     scored: list[np.ndarray] = []
 
@@ -152,7 +153,7 @@ def plain_pymoo(problem: Problem, predictor: Predictor, *, seed: int) -> Run:
 
 
 def compared(problem: Problem, predictor: Predictor, rounds: int) -> dict[str, list[Run]]:
-    """Every way `rounds` times, in turns."""
+    """The runs of every kind of search, `rounds` of each, in turns."""
     runs: dict[str, list[Run]] = defaultdict(list)
     for seed in range(rounds):
         for name, effort in OURS.items():

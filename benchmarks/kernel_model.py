@@ -1,9 +1,9 @@
-"""How well a sample of measured kernels foretells the others, over the size of the sample.
+"""The error of predicting kernel latencies from a sample of measured kernels, by sample size.
 
     python -m benchmarks.kernel_model --budget-ms 25
 
-Every kernel of a MobileNet-like space is measured once; then samples of growing size predict those
-left out, and their sums over whole subnets.
+Every kernel of a MobileNet-like space is measured once. Then samples of growing size predict all
+other kernels, and the sums over whole subnets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REPEATED = 80  # kernels measured twice, for the error that no model can go belo
 
 
 def space() -> SearchSpace:
-    """MobileNetV3-like at 32 x 32 pixels, three widths, float32 and int8."""
+    """A MobileNetV3-like space at 32 x 32 pixels with three widths, in float32 and int8."""
     return mobilenet(
         channels=3,
         classes=10,
@@ -56,7 +56,7 @@ def summed(table: LatencyTable, searched: SearchSpace) -> np.ndarray:
 
 
 def predicted(whole: LatencyTable, size: int, searched: SearchSpace) -> str:
-    """A row: what a sample of this size foretells of the others."""
+    """A line of the table: the errors with a sample of this size."""
     kernels = load_target("this-cpu").natively(searched)
     chosen = {KernelKey.of(*kernel) for kernel in sample(kernels, size)}
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def latencies(table: LatencyTable, keys: list[KernelKey]) -> np.ndarray:
-    """The latencies of some kernels."""
+    """The latencies of the kernels `keys` in ms, `(keys,)`."""
     return np.array([table.rows[key].latency_ms for key in keys])
 
 

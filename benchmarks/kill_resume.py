@@ -1,15 +1,16 @@
-"""Kill -9 of `nas run` at random instants, resumed and held against an uninterrupted run.
+"""Runs of `nas run` that are killed at random instants and resumed, against an uninterrupted run.
 
     python -m benchmarks.kill_resume [--seed 0] [--rounds 2]    # rounds of kills per step
 
-A run is watched through its files, and gets SIGKILL a random moment after a random one of its
-writes: in training, in search, in export, each in runs of their own, and in every step of one run.
-`--resume` then goes on to the end. Equal means: the same evaluations with the same metrics, in the
-same order and none twice; the same Pareto tables, probes and ONNX files, byte for byte; the same
-weights, bit for bit; no file more or less. Latencies measured on this machine differ from one
-measuring to the next, so runs for `this-cpu` share one table; its measuring is killed too.
+A run is watched through its files and gets SIGKILL a random moment after a random write: in
+training, in search or in export, each in runs of their own, and in every step of one run. Then
+`--resume` continues the run to its end. Two runs are equal if they have the same evaluations with
+the same metrics in the same order, none twice; the same Pareto tables, probes and ONNX files, byte
+for byte; the same weights, bit for bit; and no further file. Measured latencies are never the same
+twice, so all runs for `this-cpu` share one table, whose measuring is killed too.
 
-Prints a Markdown table; fails if anything differs. Takes about three minutes on a free core.
+The script prints a Markdown table and fails if anything differs. It takes about three minutes on a
+free core.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ threads = 1
 ANALYTICAL = ("edge-npu", "bit-serial")
 MEASURED = ("this-cpu", "bit-serial")
 TABLE = "this-cpu.csv"
-# By step, how many of its writes a kill may wait for, and how long it may wait then.
+# By step: the largest number of writes that a kill waits for, and the longest wait after them.
 WRITES = {"profile": 40, "training": 45, "probe": 1, "search": BUDGET, "export": 6}
 MOST_WAIT_S = {"profile": 0.5, "training": 0.05, "probe": 1.0, "search": 0.1, "export": 0.05}
 TRIAL = b'{"op_code":4,'
@@ -107,12 +108,12 @@ class Case:
             raise RuntimeError(f"`nas {self.command}` in {self.folder} failed: {errors.decode()}")
 
     def evaluated(self) -> int:
-        """How many evaluations the archive has received, repeated ones included."""
+        """The number of evaluations that the archive has received, repeated ones included."""
         path = self.folder / "archive.journal"
         return path.read_bytes().count(TRIAL) if path.exists() else 0
 
     def writes(self, step: str, since: float) -> int:
-        """How many of a step's writes are done; -1 before the step."""
+        """The number of writes of a step so far; -1 before the step."""
         here = self.folder
         match step:
             case "profile":
@@ -160,7 +161,10 @@ def _outputs(folder: Path) -> list[Path]:
 def killed(
     case: Case, step: str, rng: np.random.Generator, stretch: tuple[float, float] = (0, 1)
 ) -> str:
-    """Kill a run at a random instant of a `stretch` of `step`; says where that was."""
+    """Kill a run at a random instant in a part of a step, and return the step that it was in.
+
+    `stretch` is the part, as shares of the step's writes.
+    """
     for _ in range(5):
         after = int(rng.uniform(*stretch) * WRITES[step])
         wait = float(rng.uniform(0, MOST_WAIT_S[step]))
@@ -186,7 +190,7 @@ def archived(case: Case) -> list[tuple[tuple[int, ...], dict[str, float]]]:
 
 
 def differences(case: Case, reference: Case) -> Iterator[str]:
-    """What differs between two finished runs."""
+    """The differences between two finished runs, in words."""
     ours, theirs = archived(case), archived(reference)
     if ours != theirs:
         yield "archive"
@@ -210,7 +214,7 @@ def differences(case: Case, reference: Case) -> Iterator[str]:
 
 
 class Bench:
-    """Runs in folders of their own under `root`, each held against the run without a kill."""
+    """Runs in folders of their own under `root`, each compared with a run that is not killed."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self._root = root
@@ -254,7 +258,7 @@ class Bench:
         shutil.rmtree(case.folder)
 
     def profiled(self) -> Path:
-        """This machine's table, its measuring killed once; rows of before the kill must stay."""
+        """The table of this machine, whose measuring is killed once; earlier rows must stay."""
         recipe = self._root / "profile.toml"
         recipe.write_text(RECIPE + '\n[[targets]]\nname = "this-cpu"\n')
         case = Case("profile", recipe, self._root / "profile")

@@ -1,9 +1,9 @@
 """Predicted against measured latency of unseen subnets on this machine, as a Markdown table.
 
-For a residual and a MobileNet-like space at 32x32, in float32, in int8 and with mixed precision:
-every fused kernel is timed alone, ten subnets calibrate the sums, and sixty others are measured
-end to end twice. The second measurement against the first is the ceiling that any prediction has.
-Takes about 20 minutes of one core: `python -m benchmarks.latency`.
+The spaces are a residual and a MobileNet-like one at 32 x 32 pixels, in float32, in int8 and with
+mixed precision. Every fused kernel is timed alone, ten subnets calibrate the sums, and sixty other
+subnets are measured as a whole, twice. No prediction can be closer than the second measurement is
+to the first. The script takes about 20 minutes of one core: `python -m benchmarks.latency`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Row:
 
 
 def row(space: SearchSpace, folder: Path, *, seed: int) -> Row:
-    """Profile, calibrate, predict, measure."""
+    """A line of the table: profile a space, calibrate, predict and measure its subnets."""
     backend, table = OnnxRuntime(), folder / "this-cpu.csv"
     kernels = load_target("this-cpu", table=table).natively(space)
     rows = profile(kernels, path=table, backend=backend).rows

@@ -1,12 +1,12 @@
-"""What a measured table is good for: int8 twins, and fronts found with latency, MACs or BitOPs.
+"""The use of a measured table: int8 against float32, and fronts found by latency, MACs or BitOPs.
 
     python -m benchmarks.latency_fronts [--seeds 3] [--budget 80] [--run FOLDER]
 
-Twins: random subnets in int8 and in float32, measured end to end. Fronts: one supernet is trained
-on a part of CIFAR-10; for every seed one search runs per objective, with the same budget. What lies
-on the front that a search found, by its own objective, is exported and measured end to end, in
-turns, and the fronts are compared as measured. The folder keeps supernet, table and evaluations, so
-that it resumes. The plot goes to `docs/figures`. Needs the sheets of `ELASTIC_NAS_TABLES`.
+Twins are random subnets in int8 and in float32, measured as a whole. For the fronts, one supernet
+is trained on a part of CIFAR-10, and one search runs per seed and objective, with equal budgets.
+The networks of each found front are exported and measured, in turns, and the fronts are compared as
+measured. FOLDER keeps supernet, table and evaluations, so a stopped run continues. The plot goes to
+`docs/figures`. The script needs the image sheets of `ELASTIC_NAS_TABLES`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from nas.recipe.recipe import Recipe, validate_recipe
 from nas.run.folder import RunFolder
 from nas.run.measuring import deployment_of
 from nas.run.plan import Plan, prepare
-from nas.run.steps.profiling import profiled
 from nas.run.steps.searching import archive_of, evaluator_of
+from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import trained
 from nas.search.guided import Guided
 from nas.search.loop import search
@@ -59,7 +59,7 @@ COLOURS = {TABLE: "#1b6ca8", "MACs": "#c2571a", "BitOPs": "#5a8f29"}
 
 
 def recipe(folder: Path) -> Recipe:
-    """A small residual network on 10,000 images of CIFAR-10, 2,000 of them for validation."""
+    """The recipe: a small residual space on 10,000 images of CIFAR-10, 2,000 for validation."""
     path = folder / "cifar10.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def recipe(folder: Path) -> Recipe:
 
 
 def _images(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    """Five sheets to learn and search from, one to test on."""
+    """The images and labels: five sheets for training and validation, one for the test."""
     classes = labels(folder)
     parts = {"train": SHEETS, "test": ("test_00",)}
     arrays: dict[str, NDArray[np.uint8]] = {}
@@ -111,7 +111,7 @@ def _images(folder: Path) -> dict[str, NDArray[np.uint8]]:
 
 
 def twins(seed: int) -> list[str]:
-    """Lines of the table of ratios, one per family."""
+    """The lines of the table of int8 against float32, one per family."""
     lines: list[str] = []
     floats, integers = spaces(POLICIES["float32"]), spaces(POLICIES["int8"])
     for family, space in floats.items():
@@ -135,8 +135,8 @@ class Found:
     Attributes:
         validation: Latency in ms and validation error in percent, `(n, 2)`.
         test: Latency in ms and test error in percent, `(n, 2)`.
-        precisions: Share of the convolutions between the first and the last layer that run in
-            floats, and that have weights below 8 bits and run in integers, `(n, 2)`.
+        precisions: Two shares of the convolutions between the first and the last layer, `(n, 2)`:
+            those that run in floats, and those that run in integers with weights below 8 bits.
     """
 
     validation: FloatArray
@@ -145,15 +145,16 @@ class Found:
 
 
 def objectives(plan: Plan) -> dict[str, ArrayCost]:
-    """What the searches minimise beside the error."""
+    """The costs that the searches minimise beside the error, by name."""
     latency = plan.problem.goals[0].costs["latency_ms"]
-    return {TABLE: latency, "MACs": plan.counts["macs"], "BitOPs": plan.counts["bitops"]}
+    shared = plan.costs.shared
+    return {TABLE: latency, "MACs": shared["macs"], "BitOPs": shared["bitops"]}
 
 
 def fronts(
     plan: Plan, supernet: Supernet, *, seeds: int, budget: int
 ) -> dict[str, list[list[Genotype]]]:
-    """By objective, the front that each seed's search found, by that objective."""
+    """The fronts that the searches found, by objective and seed."""
     archive = archive_of(plan)
     found: dict[str, list[list[Genotype]]] = {name: [] for name in objectives(plan)}
     with evaluator_of(plan, supernet) as evaluate:
@@ -170,7 +171,7 @@ def fronts(
 def measured(
     plan: Plan, supernet: Supernet, found: Mapping[str, Sequence[Sequence[Genotype]]]
 ) -> dict[str, list[Found]]:
-    """The fronts with every network exported and timed, in turns."""
+    """The measured fronts by objective; all networks are exported and timed in turns."""
     picked = sorted({genotype for each in found.values() for front in each for genotype in front})
     latency = dict(zip(picked, latencies(plan, supernet, picked), strict=True))
     validation = {one.genotype: one for one in archive_of(plan).evaluations()}
@@ -193,7 +194,7 @@ def measured(
 
 
 def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> FloatArray:
-    """Milliseconds `(n,)` of the exported networks, end to end."""
+    """The latencies of the exported networks in ms, `(n,)`."""
     deployment = deployment_of(plan, supernet)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
@@ -221,7 +222,7 @@ def precisions(space: SearchSpace, genotype: Genotype) -> tuple[float, float]:
 
 
 def compared(results: Mapping[str, Sequence[Found]]) -> list[str]:
-    """Lines of the tables of fronts: against all of a seed's, and against the measured table's."""
+    """The lines that compare the fronts: with all of the same seed, and with the table's front."""
     lines = [
         "| front found with | networks on it | least error | hypervolume, validation | test "
         "| all seeds' together | layers in floats | in integers, weights below 8 bits |",
@@ -244,7 +245,7 @@ def compared(results: Mapping[str, Sequence[Found]]) -> list[str]:
     table = [one.validation for one in results[TABLE]]
     for name, each in results.items():
         mine = [one.validation for one in each]
-        # The table's own fronts meet those of the next seed: what chance alone does.
+        # The table's fronts are compared with those of the next seed: the effect of chance alone.
         other, beside = (
             ([*table[1:], table[0]], "measured table, another seed")
             if name == TABLE
@@ -260,7 +261,7 @@ def compared(results: Mapping[str, Sequence[Found]]) -> list[str]:
 
 
 def shares(results: Mapping[str, Sequence[Found]], name: str, split: str) -> list[float]:
-    """Per seed, the part of the hypervolume of all of that seed's fronts."""
+    """The share of the hypervolume of all fronts of the same seed, per seed."""
     everything = np.concatenate([getattr(f, split) for each in results.values() for f in each])
     corner = corner_of(everything)
     whole = [
@@ -276,25 +277,25 @@ def deviation(
     found: Mapping[str, Sequence[Sequence[Genotype]]],
     results: Mapping[str, Sequence[Found]],
 ) -> float:
-    """The median relative error of what the table predicts of the fronts found with it."""
+    """The median relative error of the table's predictions for the fronts found with it."""
     predicted = objectives(plan)[TABLE](np.array([g for front in found[TABLE] for g in front]))
     latency = np.concatenate([one.validation[:, 0] for one in results[TABLE]])
     return float(np.median(np.abs(predicted / latency - 1)))
 
 
 def pool(results: Mapping[str, Sequence[Found]], name: str) -> tuple[FloatArray, FloatArray]:
-    """What all seeds found with one objective, and with any."""
+    """The networks that all seeds found with one objective, and with any objective."""
     mine = np.concatenate([one.validation for one in results[name]])
     return mine, np.concatenate([one.validation for each in results.values() for one in each])
 
 
 def spread(values: Sequence[float], *, sign: str = "") -> str:
-    """Mean and standard deviation over seeds."""
+    """The mean and the standard deviation over seeds, as text."""
     return f"{np.mean(values):{sign}.1%} ± {np.std(values):.1%}"
 
 
 def draw(results: Mapping[str, Sequence[Found]]) -> None:
-    """The measured plane: what every search picked, and the best of all seeds as a line."""
+    """Draw all found networks as measured, and the best of all seeds per objective as a line."""
     plt.rcParams["svg.hashsalt"] = "latency_fronts"
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name, each in results.items():

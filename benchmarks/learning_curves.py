@@ -1,11 +1,12 @@
-"""Learning curves cut short: who can tell where a curve ends, and what stopping saves.
+"""Early stopping on learning curves: predictions of the final loss, and epochs saved.
 
     python -m benchmarks.learning_curves [--trials 100]
 
-341 whole curves of recurrent cells on WikiText-2 (NAS-Bench-NLP), 50 epochs each, as logarithms of
-the validation loss. First the rank correlation with the final loss at 10, 25 and 50 % of the
-epochs; then 100 curves one after the other, stopped after 5, 12 or 25 epochs where a rule says so.
-The data is not part of this project; `ELASTIC_NAS_TABLES` names the folder that holds it.
+The data are 341 complete curves of recurrent cells on WikiText-2 (NAS-Bench-NLP), with 50 epochs
+each, as logarithms of the validation loss. The first table has the rank correlation of predictions
+with the final loss at 10, 25 and 50 % of the epochs. For the second, 100 curves come one after the
+other, and a rule decides after 5, 12 and 25 epochs whether a curve is stopped. The data are not
+part of this project; `ELASTIC_NAS_TABLES` names their folder.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ EXPONENTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
 def load() -> FloatArray:
-    """Every whole curve, `(curves, epochs)`."""
+    """All complete curves, `(curves, epochs)`."""
     from pyarrow import parquet
 
     table = parquet.read_table(ROOT / "nasbench_nlp_curves/wikitext2_curves.parquet")
@@ -40,12 +41,12 @@ def load() -> FloatArray:
 
 
 def last_value(parts: FloatArray) -> FloatArray:
-    """The last loss seen."""
+    """The last loss of each curve so far, as a prediction of its end."""
     return parts[:, -1]
 
 
 def power_law(parts: FloatArray, *, epochs: int = 50) -> FloatArray:
-    """The end of `c + a t**-b` with the exponent that fits each curve best, `a` not negative."""
+    """The end of the power law `c + a t**-b` that fits each curve best, with `a` not negative."""
     steps = np.arange(1.0, parts.shape[1] + 1)
     ends, errors = np.empty(len(parts)), np.full(len(parts), np.inf)
     for exponent in EXPONENTS:
@@ -59,7 +60,7 @@ def power_law(parts: FloatArray, *, epochs: int = 50) -> FloatArray:
 
 
 def regression(parts: FloatArray, known: FloatArray, finals: FloatArray) -> FloatArray:
-    """The end by ridge regression on the last loss and the fall since half of the epochs."""
+    """The end predicted by ridge regression on the last loss and its fall since half the epochs."""
 
     def features(curves: FloatArray) -> FloatArray:
         half = curves[:, max(0, curves.shape[1] // 2 - 1)]
@@ -71,12 +72,12 @@ def regression(parts: FloatArray, known: FloatArray, finals: FloatArray) -> Floa
 
 
 def chance(guess: float, known: FloatArray, finals: FloatArray, best: float) -> float:
-    """The chance that a curve of which `guess` is the foreseen end falls below `best`.
+    """The estimated probability that a curve ends below `best`, if its predicted end is `guess`.
 
-    Of whole curves it is known by how much they fell below what was foreseen of them at the same
-    epoch. The share of those that fell far enough, the curve in question counted among them, is
-    too small by no more than chance has it whatever the curves look like, as long as they come in
-    random order (conformal prediction, Vovk et al. 2005).
+    For complete curves, the difference between their predicted end at the same epoch and their
+    real end is known. The estimate is the share of curves whose difference would be enough; the
+    curve in question counts as one of these. If curves come in random order, the estimate is valid
+    whatever they look like (conformal prediction, Vovk et al. 2005).
     """
     fell = known - finals
     return (1 + int((fell >= guess - best).sum())) / (len(finals) + 1)
@@ -103,7 +104,10 @@ def stopped_search(
 
 
 def halving_search(curves: FloatArray, order: Sequence[int], *, kept: float) -> tuple[float, bool]:
-    """Asynchronous successive halving: at each look the best share `kept` so far goes on."""
+    """Asynchronous successive halving: at each check, the best share `kept` so far continues.
+
+    Returns the share of epochs used, and whether the best curve of all was lost.
+    """
     reached: dict[int, list[float]] = {epoch: [] for epoch in LOOKS}
     whole, used = list[int](), 0
     for index in order:

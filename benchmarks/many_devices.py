@@ -1,13 +1,14 @@
-"""One search for 18 devices beside 18 searches, and a new device from an existing archive.
+"""One search for 18 devices against 18 searches, and a new device from an existing archive.
 
     python -m benchmarks.many_devices [--seeds 5] [--results FILE]
 
-NAS-Bench-201's cells (CIFAR-10 after 200 epochs) on the 18 device settings of HELP. A share is that
-of a device's exact hypervolume, within the tight reference point of the published curves: the loss
-at the table's 75 % quantile, the dearest cost of the front below it and a tenth of its range.
+The networks are NAS-Bench-201's cells (CIFAR-10 after 200 epochs) on the 18 device settings of
+HELP. A share is the share of a device's exact hypervolume, for the tight reference point of the
+published curves: the loss at the 75 % quantile of the table, and the largest cost of the front
+below that loss plus a tenth of the range of these costs.
 
-Every finished run is a line of `--results`, and is not run again. The plot goes to `docs/figures`.
-Needs the tables of `ELASTIC_NAS_TABLES`, and pyarrow.
+Every finished run is a line of `--results` and is not run again. The plot goes to `docs/figures`.
+The script needs the tables of `ELASTIC_NAS_TABLES`, and pyarrow.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ SHAPE = (5,) * 6
 
 @dataclass(frozen=True)
 class Device:
-    """The front to find on one device.
+    """One device with its exact front.
 
     Attributes:
-        goal: Loss against its latency.
-        latency_ms: Of every cell, by the position of its genotype.
+        goal: The goal of small loss and small latency.
+        latency_ms: The latency of every cell, by the position of its genotype.
         reference: The tight reference point (loss, latency).
-        exact: The hypervolume of the exact front within it.
+        exact: The hypervolume of the exact front for `reference`.
     """
 
     goal: Goal
@@ -59,20 +60,20 @@ class Device:
     exact: float
 
     def shares(self, found: Sequence[Genotype], marks: Sequence[int]) -> list[float]:
-        """The share of the exact hypervolume after so many evaluations."""
+        """The share of the exact hypervolume after each number of evaluations in `marks`."""
         at = position(np.array(found))
         points = np.column_stack([losses()[at], self.latency_ms[at]])
         return [hypervolume(points[:mark], self.reference) / self.exact for mark in marks]
 
 
 def position(rows: IntArray) -> IntArray:
-    """The place of genotypes `(n, 6)` in a table, `(n,)`."""
+    """The position of genotypes `(n, 6)` in a table, `(n,)`."""
     return np.ravel_multi_index(tuple(rows.T), SHAPE)
 
 
 @functools.cache
 def space() -> SearchSpace:
-    """The cells."""
+    """The space of the cells."""
     return load("nb201_pixel3").problem.space
 
 
@@ -84,7 +85,7 @@ def losses() -> FloatArray:
 
 @functools.cache
 def devices() -> dict[str, Device]:
-    """All 18 settings by name."""
+    """The 18 device settings by name."""
     every = np.indices(SHAPE).reshape(6, -1).T
     table = open_table("nasbench201", data=ROOT)
     return {name: device(name, costs["latency_ms"](every)) for name, costs in table.devices.items()}
@@ -102,7 +103,7 @@ def device(name: str, latency_ms: FloatArray, *, error: FloatArray | None = None
 
 
 def evaluated(genotypes: Sequence[Genotype]) -> list[Evaluation]:
-    """Looks the genotypes up."""
+    """The evaluations of genotypes, looked up in the table."""
     found = losses()[position(np.array(genotypes))] if genotypes else ()
     return [
         Evaluation(genotype, {"error": float(loss)}, 0, 0.0, "table")
@@ -113,9 +114,12 @@ def evaluated(genotypes: Sequence[Genotype]) -> list[Evaluation]:
 def searched(
     names: Sequence[str], *, seed: int, budget: int, known: Sequence[Genotype] = ()
 ) -> list[Genotype]:
-    """What `guided` evaluates for these devices, in order; `known` evaluations are told first."""
+    """The networks that `guided` evaluates for these devices, in order.
+
+    The searcher is told the evaluations of the genotypes `known` before it starts.
+    """
     problem = Problem(space(), tuple(devices()[name].goal for name in names))
-    # What `nas search --from` does: an archive tells more than any first batch.
+    # As `nas search --from` does: an archive tells more than any first batch.
     searcher = Guided(problem, seed=seed, initial=() if known else None)
     searcher.tell(evaluated(known))
     found: list[Genotype] = []
@@ -127,7 +131,7 @@ def searched(
 
 
 class Runs:
-    """Finished runs by their key, each a line on disk."""
+    """Finished runs by key; each is a line of a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -137,7 +141,7 @@ class Runs:
             self._kept[line["run"]] = [tuple(genotype) for genotype in line["genotypes"]]
 
     def __call__(self, name: str, work: Callable[[], list[Genotype]]) -> list[Genotype]:
-        """What the run evaluated; done now if it is not on disk."""
+        """The networks that a run evaluated; the run is done now if it is not in the file."""
         if name not in self._kept:
             self._kept[name] = work()
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,13 +168,16 @@ class Runs:
     def continued(
         self, name: str, seed: int, *, source: str, known: Sequence[Genotype]
     ) -> list[Genotype]:
-        """A search for one device that goes on from an archive."""
+        """A search for one device that continues from the archive of another search."""
         work = functools.partial(searched, [name], seed=seed, budget=max(NEW), known=known)
         return [*known, *self(f"{name} {seed} from {source}", work)]
 
 
 def together(runs: Runs, seeds: int) -> dict[str, FloatArray]:
-    """Shares after every evaluation, `(seeds, devices, evaluations)`, joint and separate."""
+    """The shares after every evaluation, `(seeds, devices, evaluations)`, by kind of search.
+
+    The kinds are one joint search and separate searches.
+    """
     joint = [
         [one.shares(runs.joint(seed), range(1, JOINT + 1)) for one in devices().values()]
         for seed in range(seeds)
@@ -186,7 +193,7 @@ def together(runs: Runs, seeds: int) -> dict[str, FloatArray]:
 
 
 def compared(curves: dict[str, FloatArray]) -> list[list[str]]:
-    """A line per number of evaluations: what one search needs for the same mean share."""
+    """The lines by number of evaluations: how many a joint search needs for the same mean share."""
     lines: list[list[str]] = []
     for mark in MARKS:
         wanted = curves["separate"][:, :, mark - 1]
@@ -209,13 +216,13 @@ def compared(curves: dict[str, FloatArray]) -> list[list[str]]:
 
 
 def left_out(seed: int) -> list[tuple[str, list[str], list[str]]]:
-    """Devices of a seed, each with another one and with three others, drawn at random."""
+    """The devices of a seed, each with one and with three other devices, drawn at random."""
     names = np.random.default_rng(seed).permutation([*devices()]).tolist()
     return [(names[i], [names[i - 1]], names[:3]) for i in range(3, 3 + LEFT_OUT)]
 
 
 def transferred(runs: Runs, seeds: int) -> list[list[str]]:
-    """A line per archive: shares on a device that the archive was not searched for."""
+    """The lines by kind of archive: shares on a device for which the archive was not searched."""
     found: dict[str, list[list[float]]] = {"one other device": [], "three others": []}
     for seed in range(seeds):
         for name, one, three in left_out(seed):
@@ -231,7 +238,7 @@ def transferred(runs: Runs, seeds: int) -> list[list[str]]:
 
 
 def from_scratch(runs: Runs, seeds: int) -> list[str]:
-    """Shares of searches for the same devices that know nothing."""
+    """The shares of searches for the same devices without an archive."""
     found = [
         devices()[name].shares(runs.separate(name, seed), SCRATCH)
         for seed in range(seeds)
@@ -241,12 +248,12 @@ def from_scratch(runs: Runs, seeds: int) -> list[str]:
 
 
 def spread(values: Any) -> str:
-    """Mean and standard deviation."""
+    """The mean and the standard deviation, as text."""
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
 def draw(curves: dict[str, FloatArray]) -> None:
-    """Mean shares against the evaluations of one search, with the range over seeds."""
+    """Draw the mean shares against the evaluations of one search, with the range over seeds."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     labels = {"joint": "one search for 18 devices", "separate": "a search for each device"}
     for kind, colour in (("joint", "#1b6ca8"), ("separate", "#c2571a")):
@@ -265,7 +272,7 @@ def draw(curves: dict[str, FloatArray]) -> None:
 
 
 def main() -> None:
-    """Run what is missing, print both tables, draw the curves."""
+    """Do the missing runs, print both tables, draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -1,7 +1,7 @@
 """Ways to damage the structure of a file: values, keys, headers, members, columns, nodes.
 
-What a damaged JSON or TOML file holds in place of a value is another type, a number or a text that
-nobody expects, 3,000 nested lists or 5,000 digits.
+In a damaged JSON or TOML file, a value is replaced by one of another type, an unexpected number or
+text, 3,000 nested lists, or 5,000 digits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from benchmarks.mutation_ways import (
 )
 
 DEEP = 3000
-# Marks that JSON or TOML may hold, replaced by what their writers would refuse to write.
+# Placeholders for texts that JSON or TOML may hold but that their writers refuse to write.
 _DEEP_MARK, _DIGITS_MARK, _TWICE_MARK = "@@deep@@", "@@digits@@", "@@twice@@"
 VALUES: tuple[Any, ...] = (
     *(True, False, 0, -1, 1, 1.5, 10**30, -(2**63), 2**31, float("nan"), float("inf"), 1e308),
@@ -46,7 +46,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container within `value` with each of its keys or positions."""
+    """All pairs of a container within `value` and one of its keys or positions."""
     keys = value if isinstance(value, dict) else range(len(value))
     for key in keys:
         yield value, key
@@ -55,7 +55,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def edited(value: Any, rng: Rng, values: tuple[Any, ...] = VALUES) -> Any:
-    """A structure with one value, key or entry changed."""
+    """The structure with one value, key or entry changed."""
     whole = copy.deepcopy(value)
     holder, key = pick(_places(whole), rng)
     edit = int(rng.integers(6))
@@ -126,7 +126,7 @@ def _column(content: bytes, rng: Rng) -> bytes:
 
 
 def _safetensors(content: bytes, rng: Rng) -> bytes:
-    """The header edited, its length put right, the tensors left."""
+    """A safetensors file with an edited header of corrected length; its tensors are unchanged."""
     size = int.from_bytes(content[:8], "little")
     header = _unmarked(json.dumps(edited(json.loads(content[8 : 8 + size]), rng)))
     header = header.ljust(-(-len(header) // 8) * 8)
@@ -134,7 +134,7 @@ def _safetensors(content: bytes, rng: Rng) -> bytes:
 
 
 def _npy(content: bytes, rng: Rng) -> bytes:
-    """The header edited, its length kept."""
+    """An `.npy` file with an edited header of the same length."""
     end = content.index(b"\n", 10)
     swaps = (
         *((b"<f4", b"<f8"), (b"<f4", b">f4"), (b"<f4", b"|O8"), (b"<f4", b"<c8"), (b"<i8", b"<M8")),
@@ -146,7 +146,7 @@ def _npy(content: bytes, rng: Rng) -> bytes:
 
 
 def _npz(content: bytes, rng: Rng) -> bytes:
-    """One member damaged, renamed, doubled or dropped, all checksums written anew."""
+    """An `.npz` file with one member damaged, renamed, doubled or dropped; checksums are right."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         members = [(name, file.read(name)) for name in file.namelist()]
     at = int(rng.integers(len(members)))
@@ -169,7 +169,7 @@ def _npz(content: bytes, rng: Rng) -> bytes:
 
 
 def _parquet(content: bytes, rng: Rng) -> bytes:
-    """A cell, a column's name or a note edited, written anew by pyarrow."""
+    """A Parquet file, written by pyarrow, with an edited cell, column name or note."""
     table = parquet.read_table(io.BytesIO(content))
     at, name = (found := int(rng.integers(table.num_columns))), table.column_names[found]
     held, notes = table.column(at).to_pylist(), dict(table.schema.metadata or {})
@@ -195,7 +195,7 @@ def _parquet(content: bytes, rng: Rng) -> bytes:
 
 
 def _image(_content: bytes, rng: Rng) -> bytes:
-    """Another image in its place: of another size, mode or format."""
+    """An image file with another image, of another size, mode or format."""
     size = pick([(1, 1), (8, 9), (8, 8), (3000, 1)], rng)
     image = Image.new(pick(["1", "L", "RGBA", "P", "I;16", "CMYK", "RGB"], rng), size)
     kind = "TIFF" if image.mode == "CMYK" else pick(["PNG", "TIFF"], rng)
@@ -205,7 +205,7 @@ def _image(_content: bytes, rng: Rng) -> bytes:
 
 
 def _onnx(content: bytes, rng: Rng) -> bytes:
-    """A node, a tensor, a shape or a text of the metadata edited."""
+    """An ONNX file with an edited node, tensor, shape or text of the metadata."""
     model = onnx.ModelProto.FromString(content)
     graph, edit = model.graph, int(rng.integers(8))
     node, tensor = pick(graph.node, rng), pick(graph.initializer, rng)
@@ -246,7 +246,7 @@ STRUCTURE: dict[str, tuple[Way, ...]] = {
 
 
 def damaged(content: bytes, path: Path, rng: Rng) -> tuple[Way, bytes]:
-    """The file's bytes after one way of damage, drawn among those that fit its kind."""
+    """A random way of damage that fits the kind of the file, and the bytes after it."""
     ways = [*BYTES, *STRUCTURE.get(path.suffix, ()) * 6]
     if path.suffix in (".json", ".journal", ".toml", ".csv", ".yaml"):
         ways += TEXT

@@ -1,8 +1,8 @@
-"""Kinds of files that a user may receive or damage: small samples of each, and who reads them.
+"""Kinds of files that a user may receive or damage: small samples, and the reader of each kind.
 
-A reader is what the command line calls for such a file. It gives what it made of the files, as
-something that can be compared. Where a checksum or a digest covers that, a damaged file must be
-refused or give the same; elsewhere other content is as good as any that is allowed.
+A reader is the function that the command line calls for such a file. It returns the content in a
+form that can be compared. If a checksum or a digest covers the content, a damaged file must be
+refused or have the same content. Otherwise, any allowed content is accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,12 +41,12 @@ from nas.tasks import ArraysTask, FolderTask
 from nas.terminal.display import Silent
 from supernets.checkpoint import load as load_supernet
 
-# What may be made of a damaged file: the same alone, what the archive held earlier, anything legal.
+# The allowed content of a damaged file: the same only, earlier content of an archive, any legal.
 Trust = Literal["same", "earlier", "legal"]
 
 
 class OutOfDomain(Exception):
-    """What was read holds a value that no such file may hold."""
+    """The error for content with a value that no such file may hold."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        sample: The folder of the sample, among the samples.
-        files: Globs of the files in it of which one is damaged.
-        read: Reads the folder.
-        trust: What may be made of a file that is damaged without being refused.
+        sample: The folder of the sample, relative to the folder of all samples.
+        files: Globs of the files in this folder, of which one is damaged.
+        read: A function that reads the folder.
+        trust: The allowed content of a damaged file that is not refused.
     """
 
     sample: str
@@ -67,14 +67,14 @@ class Kind:
 
 
 def _printed(_samples: Samples, folder: Path) -> str:
-    """`nas targets check mine.toml --space space.json`."""
+    """The lines that `nas targets check mine.toml --space space.json` prints."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         check(str(folder / "mine.toml"), space=folder / "space.json")
     return out.getvalue()
 
 
 def _costs(samples: Samples, folder: Path) -> str:
-    """The same, and every cost of some networks."""
+    """The same lines, and all costs of the smallest and the largest network on the target."""
     printed = _printed(samples, folder)
     target = load_target(folder / "mine.toml")
     rows = np.array([samples.space.smallest, samples.space.largest])
@@ -92,7 +92,7 @@ def _require_finite(*values: Any) -> None:
 
 
 def _recipe(_samples: Samples, folder: Path) -> object:
-    """`nas spaces`."""
+    """The reading part of `nas spaces`."""
     made = load_recipe(folder / "mine.toml")
     for table in overview(prepare(made, RunFolder(folder / "out"))):
         Console(file=io.StringIO()).print(table)
@@ -104,7 +104,7 @@ def _evaluations(_samples: Samples, folder: Path) -> object:
 
 
 def _merged(samples: Samples, folder: Path) -> object:
-    """`nas archive merge`."""
+    """The reading part of `nas archive merge`."""
     into = folder / "into"
     shutil.copytree(samples.root / "run", into)
     (into / "archive.journal").unlink()
@@ -115,19 +115,19 @@ def _merged(samples: Samples, folder: Path) -> object:
 
 
 def _results(_samples: Samples, folder: Path) -> None:
-    """`nas report`, but for the part that draws."""
+    """The part of `nas report` that reads."""
     Console(file=io.StringIO()).print(summary_table(load_results(folder / "results.json")))
 
 
 def _drawn(samples: Samples, folder: Path) -> None:
-    """`nas report`."""
+    """The whole of `nas report`."""
     _results(samples, folder)
     render(load_results(folder / "results.json"), folder / "report.html")
 
 
 def _probe(samples: Samples, folder: Path) -> None:
     found = probed(_plan_in(samples, folder), samples.supernet, Silent())
-    for scores in found.scores.values():  # infinite is the worst, of a proxy that gave no number
+    for scores in found.scores.values():  # infinite is the score of a proxy without a number
         if np.isnan(scores).any():
             raise OutOfDomain(f"{scores[:9]} where numbers belong")
     _require_finite(*(column(found.genotypes) for column in found.columns(samples.plan)))
@@ -135,7 +135,7 @@ def _probe(samples: Samples, folder: Path) -> None:
 
 def _plan_in(samples: Samples, folder: Path) -> Plan:
     plan = samples.plan
-    return Plan(plan.recipe, RunFolder(folder), plan.task, plan.space, plan.targets)
+    return replace(plan, files=RunFolder(folder))
 
 
 def _history(samples: Samples, folder: Path) -> None:
@@ -197,7 +197,7 @@ def _verified(suffix: str) -> Callable[[Samples, Path], object]:
 
 
 def _imported(_samples: Samples, folder: Path) -> None:
-    """`nas targets import ofa FILE`, but for the writing."""
+    """The reading part of `nas targets import ofa FILE`."""
     for path in sorted(folder.iterdir()):
         rows = Ofa().read(path).rows
         _require_finite(*(row.latency_ms for row in rows.values()))

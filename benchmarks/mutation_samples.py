@@ -72,7 +72,7 @@ device = "cpu"
 threads = 1
 """
 _KNOWN = ("edge-npu", "mobile-npu", "bit-serial")
-# As Once-for-All publishes them: a kernel and its figures.
+# Keys as in the published files of Once-for-All, each of which is a kernel.
 _PUBLISHED = (
     "Conv-input:160x160x3-output:80x80x24",
     "expanded_conv-input:40x40x32-output:20x20x48-expand:96-kernel:5-stride:2-idskip:0-se:1-hs:0",
@@ -91,7 +91,7 @@ class Samples:
     """Small valid files of every kind, made in seconds.
 
     Args:
-        root: An empty folder to put them in.
+        root: An empty folder for the files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -112,12 +112,12 @@ class Samples:
 
     @cached_property
     def supernet(self) -> Supernet:
-        """That of the run."""
+        """The supernet of the run."""
         return supernet_of(self.plan)
 
     @cached_property
     def deployed(self) -> Deployed:
-        """The run's exported subnet."""
+        """The exported subnet of the run."""
         results = load_results(self.root / "run" / "results.json")
         picked = results.targets[0].chosen
         assert picked is not None
@@ -126,12 +126,12 @@ class Samples:
 
     @cached_property
     def images(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A few to verify exported files with."""
+        """A few images and labels to verify exported files with."""
         images, labels = next(iter(self.plan.task.test_batches(32)))
         return images, labels
 
     def training_state(self) -> TrainingState:
-        """A training after two steps without gradients."""
+        """The state of a training after two steps without gradients."""
         state = TrainingState(
             Supernet(self.space, seed=0), self.plan.recipe.training, images=128, steps=8
         )
@@ -141,7 +141,7 @@ class Samples:
 
 
 def _targets(samples: Samples) -> None:
-    """A measured target with its table in both formats and a correction of whole networks."""
+    """Write a measured target with its table in both formats, and a correction of the table."""
     shipped = (DEVICES / "this-cpu.toml").read_text()
     target = load_target("this-cpu", table=samples.root / "none.csv")
     keys = dict.fromkeys(KernelKey.of(k, bits) for k, bits in target.natively(samples.space))
@@ -198,7 +198,7 @@ def _images(samples: Samples) -> None:
 
 
 def _predicted(samples: Samples) -> None:
-    """A target that follows from known ones, its ten networks measured on a made-up device."""
+    """Write a target that is predicted from known ones and ten networks of a made-up device."""
     folder = samples.root / "transfer"
     folder.mkdir()
     known = KnownTargets([load_target(name) for name in _KNOWN], samples.space)

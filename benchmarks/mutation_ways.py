@@ -1,8 +1,9 @@
-"""Ways to damage a file whatever its format: of its bytes and of its text.
+"""Ways to damage a file of any format: changes of its bytes and of its text.
 
-A way takes the file's bytes and a generator and gives other bytes; it raises `NoPlace` where the
-file has nothing for it to change. `resealed` ways write the format's own checksums anew, as
-another program would; after all others what a checksum covers must not be believed.
+A way is a function of the file's bytes and a random generator and returns other bytes. It raises
+`NoPlace` if the file has nothing that it could change. A `resealed` way also writes correct
+checksums, as another program would. After any other way, content that a checksum covers must be
+refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Change = Callable[[bytes, Rng], bytes]
 
 
 class NoPlace(Exception):
-    """The file has nothing that this way changes."""
+    """The error for a file that has nothing that a way could change."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ WORDS = (
 
 
 def pick(items: Any, rng: Rng) -> Any:
-    """One of `items`, drawn; raises `NoPlace` where there is none."""
+    """A random one of `items`; raises `NoPlace` if there is none."""
     listed = list(items)
     if not listed:
         raise NoPlace
@@ -124,7 +125,7 @@ BYTES = tuple(
 
 
 def lines(content: bytes, least: int = 2) -> list[bytes]:
-    """Its lines, if there are so many at least."""
+    """The lines of a file; raises `NoPlace` if there are fewer than `least`."""
     found = content.splitlines(keepends=True)
     if len(found) < least:
         raise NoPlace

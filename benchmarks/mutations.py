@@ -1,20 +1,20 @@
 """Damaged files of every kind, read as the command line reads them.
 
     python -m benchmarks.mutations [--cases 1300] [--seed 0] [--kind archive ...]
-    python -m benchmarks.mutations --kind archive --seed 0 --case 17    # one again, told in full
+    python -m benchmarks.mutations --kind archive --seed 0 --case 17    # one case, in full
 
-Every case damages one file of a small valid sample in one seeded way, reads it through the door
-that a user's command goes through, and is counted as
+Every case damages one file of a small valid sample in one seeded way and reads it by the function
+that a user's command calls. A case is counted as
 
-- refused: with an error that `nas` tells in a sentence;
-- harmless: it reads as before, or as other content that such a file may hold; of an archive, as it
-  was before its last evaluations;
+- refused: an error that `nas` shows as a sentence;
+- harmless: the content is as before, or other content that such a file may hold; for an archive,
+  the content before its last evaluations;
 - foreign: any other exception, or the end of the process;
-- wrong: accepted although a checksum covers what has changed, or with values that no file may hold;
-- hang: more than 10 s of the processor's time, or two minutes.
+- wrong: accepted although a checksum covers the changed part, or with values that no file may hold;
+- hang: more than 10 s of processor time, or two minutes.
 
-Every kind runs in processes of its own, with 6 GiB more memory than it begins with: whoever asks
-for more gets a `MemoryError`.
+Every kind runs in processes of its own. A process that asks for 6 GiB more memory than it had at
+the beginning gets a `MemoryError`.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ OUTCOMES = (*LEGAL, "foreign", "wrong", "hang")
 
 
 class Hang(BaseException):
-    """A reader that did not end in time; nothing catches it."""
+    """The signal that a reader did not end in time; no reader catches it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case.
+    """The outcome of one case.
 
     Attributes:
-        kind: What was damaged.
+        kind: The kind of the damaged file.
         case: The number of the case.
         what: One of `OUTCOMES`.
-        damage: The file and the way.
-        message: What the reader said, or what is wrong.
+        damage: The file and the way of damage.
+        message: The error of the reader, or the fault that was found.
     """
 
     kind: str
@@ -84,9 +84,9 @@ class Cases:
 
     Args:
         kind: A name in `KINDS`.
-        seed: Of all cases.
-        samples: Undamaged files.
-        work: A folder for the damaged one.
+        seed: The seed of all cases.
+        samples: The undamaged files.
+        work: A folder for the damaged file.
     """
 
     def __init__(self, kind: str, seed: int, samples: Samples, work: Path) -> None:
@@ -96,7 +96,7 @@ class Cases:
             self._expected: Any = self._kind.read(samples, folder)
 
     def __call__(self, case: int, *, trace: bool = False) -> Outcome:
-        """Damage, read, judge; the same for the same kind, seed and case."""
+        """Damage a file, read it, judge the result; depends on kind, seed and case only."""
         rng = np.random.default_rng([self._seed, zlib.crc32(self.name.encode()), case])
         with self._folder() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,7 +121,7 @@ class Cases:
             return "wrong", str(error)
         except Hang:
             return "hang", ""
-        except Exception as error:  # noqa: BLE001  # what else there may be is the question
+        except Exception as error:  # noqa: BLE001  # any other exception is what we look for
             if trace:
                 traceback.print_exc()
             return "foreign", f"{type(error).__name__}: {error} {_where(error)}"
@@ -146,7 +146,7 @@ class Cases:
 
 
 def _where(error: Exception) -> str:
-    """The last place of ours that an exception passed."""
+    """The last line of the engine that an exception passed."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [
         f for f in frames if "site-packages" not in f.filename and "benchmarks" not in f.filename
@@ -157,7 +157,7 @@ def _where(error: Exception) -> str:
 
 @contextlib.contextmanager
 def prepared(seed: int) -> Iterator[Callable[[str], Cases]]:
-    """The cases of any kind over one set of samples, with an alarm on hangs."""
+    """A context with the cases of every kind over one set of samples, with an alarm on hangs."""
 
     def ring(_signal: int, _frame: object) -> None:
         raise Hang
@@ -176,7 +176,7 @@ def prepared(seed: int) -> Iterator[Callable[[str], Cases]]:
 
 
 def stream(seed: int) -> None:
-    """Run the cases named on standard input, and print each before and after."""
+    """Run the cases that standard input names; print a line before and after each."""
     torch.set_num_threads(1)
     with prepared(seed) as cases_of:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -188,7 +188,7 @@ def stream(seed: int) -> None:
 
 
 def watched(cases: Sequence[Case], seed: int) -> list[Outcome]:
-    """The outcomes of all cases; a process that dies or hangs is replaced by another."""
+    """The outcomes of all cases; a process that dies or hangs is replaced."""
     found: list[Outcome] = []
     while len(found) < len(cases):
         child = subprocess.Popen(
@@ -221,7 +221,7 @@ def _keep(outcome: Outcome, found: list[Outcome]) -> None:
 
 
 def _followed(child: subprocess.Popen[str], found: list[Outcome]) -> bool:
-    """Add the outcomes of a process; whether it ended within a case."""
+    """Add the outcomes of a process to `found`, and say whether the process ended within a case."""
     begun = False
     assert child.stdout is not None
     silent = threading.Timer(0, child.kill)
@@ -237,7 +237,7 @@ def _followed(child: subprocess.Popen[str], found: list[Outcome]) -> bool:
 
 
 def table(found: Sequence[Outcome]) -> str:
-    """A row per kind, and one of all."""
+    """The Markdown table: a row per kind, and one for all kinds."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for outcome in found:
         counts[outcome.kind][outcome.what] += 1
@@ -251,7 +251,7 @@ def table(found: Sequence[Outcome]) -> str:
 
 
 def main() -> None:
-    """Print the table; faults go to the other channel."""
+    """Print the table; faults go to the standard error output."""
     parser = argparse.ArgumentParser(description="Damaged files of every kind, read.")
     parser.add_argument("--cases", type=int, default=1300, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,10 +2,11 @@
 
     python -m benchmarks.noise [--seeds 5] [--run FOLDER]
 
-Tables whose true losses are known, with drawn answers: an image is hard or easy for all networks
-alike to a degree, and a network gets as many of endless images wrong as its table says. Every
-search may show equally many images. Then the supernet of `runs/digits.toml`, trained in FOLDER
-if it is not there: what early stopping saves at equal evaluations. Prints tables.
+The first part uses tables whose true losses are known, and random answers. An image is, to some
+degree, hard or easy for all networks alike. Over infinitely many images, a network gets as many
+wrong as its table says. Every search may show the same number of images. The second part measures
+what early stopping saves at equal evaluations on the supernet of `runs/digits.toml`, which is
+trained in FOLDER if it is not there.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ EVALUATIONS = 100
 
 
 class Shown:
-    """Evaluates by showing images whose answers are known.
+    """An evaluator that shows images whose answers are known.
 
     Args:
-        answers: Which images a genotype gets wrong.
-        whole: Images of an evaluation of the search.
-        more: Images held back, shown on top.
+        answers: For a genotype, whether each image is answered wrong.
+        whole: The number of images of an evaluation in the search.
+        more: The number of images that are held back and shown afterwards.
     """
 
     def __init__(self, answers: Callable[[Genotype], Wrong], whole: int, more: int = 0) -> None:
@@ -80,7 +81,7 @@ class Shown:
 
 
 def drawn(table: TableProblem, seed: int) -> Callable[[Genotype], Wrong]:
-    """Answers of the networks of a table to `2 * WHOLE` images."""
+    """The random answers of a table's networks to `2 * WHOLE` images, as a function."""
     hardness = np.random.default_rng([seed, 0]).standard_normal(2 * WHOLE)
 
     def answers(genotype: Genotype) -> Wrong:
@@ -94,7 +95,7 @@ def drawn(table: TableProblem, seed: int) -> Callable[[Genotype], Wrong]:
 def searched(
     problem: Problem, name: str, seed: int, evaluate: StoppingEvaluator, *, stop: bool
 ) -> Iterator[Evaluation]:
-    """What a searcher evaluates, for as long as anybody asks."""
+    """The evaluations of a search, without an end."""
     searcher = SEARCHERS[name](problem, seed)
     stopping = EarlyStopping(problem, searcher, evaluate)
     while asked := stopping.ask(BATCH):
@@ -105,7 +106,7 @@ def searched(
 
 @dataclass(frozen=True)
 class Way:
-    """How images are spent: on whole evaluations or parts, and on the front once more or not."""
+    """A way to spend images: on whole or stopped evaluations, and on the front again or not."""
 
     name: str
     stop: bool
@@ -120,10 +121,11 @@ WAYS = (
 
 
 def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...]:
-    """Evaluations, images in evaluations' worth, attained share of the exact hypervolume, optimism.
+    """The result of one search: evaluations, images, attained share, optimism.
 
-    Attained is what somebody gets who picks, for every limit on the cost, the subnet of the front
-    with the least error as measured. Optimism is how much larger the front's true errors are.
+    Images are counted in whole evaluations. The attained share is that of the exact hypervolume
+    which the true errors have if, for every limit on the cost, the subnet of the front with the
+    least measured error is picked. Optimism is the true error of the front minus the measured one.
     """
     answers = drawn(table, seed)
     evaluate, again = Shown(answers, WHOLE), Shown(answers, WHOLE, WHOLE)
@@ -146,13 +148,13 @@ def run(table: TableProblem, name: str, seed: int, way: Way) -> tuple[float, ...
 
 
 def attained(losses: FloatArray, costs: FloatArray, reference: FloatArray) -> float:
-    """The volume below `reference` of a front's true losses; its costs ascend."""
+    """The hypervolume of a front with its true losses, for `reference`; costs ascend."""
     reach = np.minimum(np.append(costs, reference[1]), reference[1])
     return float(np.diff(reach) @ np.maximum(reference[0] - losses, 0.0))
 
 
 def on_tables(seeds: int, names: Sequence[str]) -> None:
-    """Print what the ways to spend images bring."""
+    """Print the results of all ways to spend images on tables."""
     print(f"Tables, {WHOLE} images an evaluation, as many held back, {seeds} seeds:\n")
     print("| table | searcher | way | evaluations | images / 1,000 | attained | optimism, points |")
     print("|---|---|---|---|---|---|---|")
@@ -194,7 +196,10 @@ def on_digits(seeds: int, names: Sequence[str], folder: Path) -> None:
 def saved(
     problem: Problem, name: str, seed: int, answers: Callable[[Genotype], Wrong]
 ) -> tuple[float, float, float]:
-    """Shares of images and of evaluations stopped, and the hypervolume against that without."""
+    """The shares of images and evaluations that were stopped, and the relative hypervolume.
+
+    The hypervolume is relative to that of the search without early stopping.
+    """
     whole = len(answers(problem.space.largest))
     found: list[list[Evaluation]] = []
     for stop in (False, True):
@@ -208,7 +213,7 @@ def saved(
 
 
 def volume(problem: Problem, evaluations: Sequence[Evaluation]) -> list[float]:
-    """The hypervolume on every goal, below 10 % error and the cost of the largest network."""
+    """The hypervolume for every goal, up to 10 % error and the cost of the largest network."""
     largest = np.array([problem.space.largest])
     result: list[float] = []
     for goal in problem.goals:

@@ -1,12 +1,12 @@
-"""Once-for-All's phone table: published networks summed, and one space searched on two devices.
+"""Once-for-All's phone table: latencies of published networks, and one space on two devices.
 
     python -m benchmarks.note10 [--seeds 3] [--more FILE ...]
 
-The tables are imported from their published form (the YAML is rebuilt from the CSV of
-`ELASTIC_NAS_TABLES`, which holds resolutions 160 to 224 in steps of 16; `--more` adds published
-YAML files of other resolutions). Accuracy is what Once-for-All's own predictor says of a network at
-width 1.0, since no public one exists for 1.2, so errors are for comparison only. Costs compile from
-our mobilenet space; nothing is looked up by hand.
+The tables are imported in their published form. The YAML is made from the CSV of
+`ELASTIC_NAS_TABLES`, which has resolutions 160 to 224 in steps of 16; `--more` adds published YAML
+files of other resolutions. Accuracies come from Once-for-All's own predictor for a network at width
+1.0, since none is published for width 1.2; errors are therefore for comparison only. Costs are
+compiled from our mobilenet space; nothing is looked up by hand.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def space(
 
 
 def note10(resolution: int) -> HardwareTarget:
-    """The Note10 at one resolution, from the YAML that was published for it."""
+    """The target of the Note10 at one resolution, imported from YAML."""
     with gzip.open(ROOT / "ofa_mbv3/note10_lut.csv.gz", "rt") as file:
         lines = [line for line in csv.DictReader(file) if line["resolution"] == str(resolution)]
     text = "".join(
@@ -77,7 +77,7 @@ def note10(resolution: int) -> HardwareTarget:
 
 
 def described(net: Mapping[str, Any]) -> dict[str, int]:
-    """A published network as a description of a genotype."""
+    """The description of a genotype for a published network."""
     found: dict[str, int] = {}
     stage = place = -1
     for block in net["blocks"][1:]:
@@ -98,7 +98,7 @@ def published() -> list[dict[str, Any]]:
 
 
 def summed(more: Mapping[int, HardwareTarget]) -> None:
-    """Print what the table sums the published networks to."""
+    """Print the latencies of the published networks as sums of the table."""
     targets = {size: note10(size) for size in RESOLUTIONS} | dict(more)
     known = {
         size: one.compile(space(resolutions=(size,)))["latency_ms"] for size, one in targets.items()
@@ -112,7 +112,7 @@ def summed(more: Mapping[int, HardwareTarget]) -> None:
 def _told(
     net: Mapping[str, Any], targets: Mapping[int, HardwareTarget], known: Mapping[int, ArrayCost]
 ) -> str:
-    """The sum where there are rows, else why there is none, and what neighbours say."""
+    """The latency of a network as text: a sum of rows, or the reason without and an estimate."""
     size = net["image_size"]
     narrow = net["first_conv_out"] == 16
     try:
@@ -139,7 +139,7 @@ def _told(
 def _between(
     net: Mapping[str, Any], targets: Mapping[int, HardwareTarget], sizes: tuple[int, int, int]
 ) -> float:
-    """The sum in which kernels without a row stand between their forms at two resolutions."""
+    """The latency with missing kernels interpolated between two other resolutions."""
     picks = space().genotype(described(net))
     spaces = [space(resolutions=(size,)) for size in sizes]
     programs = [[k for _, k in kernels(s.decode(picks), BLOCKS)][1:] for s in spaces]
@@ -156,7 +156,7 @@ def _between(
 
 
 def searched(seeds: int) -> None:
-    """Print how little the fronts of two devices have in common."""
+    """Print how much the fronts of two devices have in common."""
     dpu = DpuBlocks(pool_ms=0.0, stem="hardswish")
     fpga = target(_read(dpu, ROOT / "fpga_int8_ofa_blocks/ultra96_int8_blocks.csv.gz"), "ultra96")
     whole = space()
@@ -173,7 +173,7 @@ def searched(seeds: int) -> None:
     print("| --- | --- | --- | --- | --- |")
     for name in costs:
         for other in costs:
-            # On its own device a front meets that of the next seed: what chance alone takes away.
+            # On the same device, a front is compared with the next seed's: the effect of chance.
             theirs = fronts[other] if other != name else [*fronts[name][1:], fronts[name][0]]
             pairs = zip(fronts[name], theirs, strict=True)
             share, lost = np.array([_kept(whole, *pair, costs[other]) for pair in pairs]).T
@@ -221,7 +221,7 @@ def _front(whole: SearchSpace, name: str, cost: ArrayCost, seed: int) -> NDArray
 def _kept(
     whole: SearchSpace, mine: NDArray[np.int64], theirs: NDArray[np.int64], cost: ArrayCost
 ) -> tuple[float, float]:
-    """Share of `mine` that no network of `theirs` beats at `cost`, and its median extra latency."""
+    """The share of `mine` that no network of `theirs` dominates, and the median extra latency."""
     loss = ofa_predictor(whole, ROOT, expansion="expansion")
     errors, latencies = (np.concatenate([f(mine), f(theirs)]) for f in (loss, cost))
     alive = nondominated(np.column_stack([errors, latencies]))

@@ -1,11 +1,11 @@
-"""What it costs that exported 8-bit files give the same numbers without VNNI, as Markdown tables.
+"""The price of 8-bit files that give the same numbers on processors without VNNI, as tables.
 
     python -m benchmarks.other_cpu
 
-Networks of random weights in every arrangement: how long one image takes here, by turns with the
-others, and how far its logits are off on a Haswell that Debian's qemu-user emulates (`apt-get
-install qemu-user`). Then a supernet trained on digits, whose weights may have 7 or 8 bits: what the
-eighth bit is worth. Some five minutes.
+The first table is for networks of random weights in every arrangement: the time of one image on
+this machine, measured in turns, and the error of the logits on a Haswell, which Debian's qemu-user
+emulates (`apt-get install qemu-user`). The second table is for a supernet trained on digits whose
+weights have 7 or 8 bits: the value of the eighth bit. The script takes about five minutes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ numpy.save(out, session.run(None, {"image": numpy.load(images)})[0])
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How weights meet activations: bits of both, signs of weights of 8 bits, session option."""
+    """An arrangement of an 8-bit network in a file.
+
+    It has the bits of weights and activations, the type of 8-bit weights, and a session option.
+    """
 
     name: str
     weight_bits: int | None = 8
@@ -66,7 +69,7 @@ class Arrangement:
     edges: bool = False
 
     def policy(self) -> Policy:
-        """These bits in all layers but the first and the last, in those too where `edges`."""
+        """The policy with these bits in inner layers; if `edges`, also in first and last ones."""
         kind = _Everywhere if self.edges else Policy
         return kind(
             weight_bits=(self.weight_bits,),
@@ -76,10 +79,10 @@ class Arrangement:
 
 
 class _Everywhere(Policy):
-    """A policy whose first and last layers are as the others."""
+    """A policy whose first and last layers have the precision of all others."""
 
     def edge(self) -> LayerPrecision:
-        """The precision of any layer."""
+        """The precision of first and last layers, which is that of all others."""
         return self.layer("", "", "")
 
 
@@ -94,7 +97,7 @@ ARRANGEMENTS = (
 
 
 def spaces(policy: Policy) -> Iterator[tuple[str, SearchSpace]]:
-    """One network each, by name."""
+    """The spaces by name; each has one network."""
     digits = {"channels": 1, "classes": 10, "image_sizes": (8,), "policy": policy}
     cifar = {"channels": 3, "classes": 10, "image_sizes": (32,), "policy": policy}
     deep = ((2,), (2,), (2,))
@@ -116,7 +119,7 @@ def spaces(policy: Policy) -> Iterator[tuple[str, SearchSpace]]:
 
 
 def emulated(path: Path, images: Path, out: Path, options: Iterable[str]) -> np.ndarray | None:
-    """The logits of a file on a Haswell, or None where nothing emulates one."""
+    """The logits of a file on an emulated Haswell; None without an emulator."""
     qemu = shutil.which("qemu-x86_64")
     if qemu is None:
         return None
@@ -134,7 +137,7 @@ def emulated(path: Path, images: Path, out: Path, options: Iterable[str]) -> np.
 
 
 def logits(path: Path, images: np.ndarray) -> np.ndarray:
-    """The logits of a file here."""
+    """The logits of a file on this machine."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"image": images})[0])
 
@@ -152,7 +155,7 @@ def exported(folder: Path) -> dict[str, dict[Arrangement, Path]]:
 
 
 def random_network(space: SearchSpace) -> Deployed:
-    """The largest network with random weights, its scales those of random images."""
+    """The largest network with random weights, calibrated on random images."""
     supernet = Supernet(space, seed=0)
     shape = space.decode(space.largest).shapes()["input"]
     images = [torch.randn(16, *shape, generator=torch.Generator().manual_seed(0))]
@@ -185,7 +188,7 @@ def _shape(path: Path) -> tuple[int, ...]:
 
 
 def accuracies(epochs: int, folder: Path) -> Iterator[str]:
-    """Test accuracy of one architecture at 8 and at 7 bits, from one supernet each seed."""
+    """The lines of test accuracies of one architecture at 8 and 7 bits, one supernet per seed."""
     task = DigitsTask().load()
     shared = {"activation_bits": (8,), "fineness": "network"}
     policy = Policy(weight_bits=(7, 8), **shared)

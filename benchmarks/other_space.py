@@ -1,11 +1,11 @@
-"""A search that learns from the archive of another space, beside one that begins with nothing.
+"""A search that learns from the archive of another space, against one without an archive.
 
     python -m benchmarks.other_space [--seeds 5] [--cases ofa] [--results FILE]
 
-First 100 evaluations of a smaller space or of another task, then 100 of the space itself, with them
-(`search.transfer` of a recipe) and without. A share is that of the exact hypervolume within the
-tight reference point. Every finished run is a line of `--results`, and is not run again. Needs the
-tables of `ELASTIC_NAS_TABLES`, and pyarrow.
+There are 100 evaluations of a smaller space or another task first. Then come 100 of the space
+itself, with the first ones (`search.transfer` of a recipe) and without them. A share is that of the
+exact hypervolume for the tight reference point. Every finished run is a line of `--results` and is
+not run again. The script needs the tables of `ELASTIC_NAS_TABLES`, and pyarrow.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ SMALLER = {"depth": (2, 3), "kernel": (3, 5), "expand": (3, 4)}
 
 @dataclass(frozen=True)
 class Case:
-    """Two searches, the first of which may help the second.
+    """Two search problems, of which the first may help the second.
 
     Attributes:
-        known: The problem searched before.
-        known_loss: The loss of its rows.
-        table: The problem to search.
+        known: The problem that is searched first.
+        known_loss: The loss of the genotypes of this problem.
+        table: The problem that is searched second.
     """
 
     known: Problem
@@ -57,13 +57,13 @@ class Case:
 
 
 def other_task() -> Case:
-    """CIFAR-100 after a search on CIFAR-10."""
+    """The case of CIFAR-100 after a search on CIFAR-10."""
     from pyarrow import parquet
 
     known = load("nb201_pixel3")
     cells = parquet.read_table(ROOT / "nasbench201/accuracy.parquet").to_pydict()
     error = np.empty_like(losses())
-    rank = np.argsort(known.problem.space.choices[0].options)  # of every operator, 0 to 4
+    rank = np.argsort(known.problem.space.choices[0].options)  # the rank of every operator, 0 to 4
     place = position(rank[[cells[f"op{edge}"] for edge in range(6)]].T)
     error[place] = 100 - np.array(cells["e200_cifar100_test"])
     every = np.indices((5,) * 6).reshape(6, -1).T
@@ -78,7 +78,7 @@ def other_task() -> Case:
 
 
 def part_of(name: str, keep: Callable[[Choice[Any], Any], bool]) -> Case:
-    """A whole space after a search of a part of it."""
+    """The case of a whole space after a search of a part of that space."""
     table = load(name)
     whole = table.problem.space
     part = whole.restrict(keep)
@@ -104,7 +104,7 @@ TITLES = {
 
 
 def evaluated(searcher: Guided, loss: Loss) -> list[Genotype]:
-    """What a searcher asks for, in order."""
+    """The genotypes that a searcher asks for, in order."""
     found: list[Genotype] = []
     while len(found) < BUDGET:
         asked = searcher.ask(min(BATCH, BUDGET - len(found)))
@@ -130,7 +130,7 @@ def helped(case: Case, seed: int) -> Guided:
 
 
 def shares(table: TableProblem, found: Sequence[Genotype]) -> list[float]:
-    """Shares of the exact hypervolume at the marks."""
+    """The shares of the exact hypervolume at the marks."""
     rows = np.array(found)
     points = np.column_stack([table.loss(rows), table.cost(rows)])
     return [hypervolume(points[:mark], table.reference) / table.exact for mark in MARKS]
@@ -143,7 +143,7 @@ def run(case: Case, seed: int, *, transfer: bool) -> list[float]:
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Do the missing runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=[*CASES], choices=CASES)

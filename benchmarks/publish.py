@@ -1,8 +1,9 @@
-"""Run benchmarks and put what they print into the page of docs/ that has their markers.
+"""The publication of benchmarks: runs them and writes their output into pages of docs/.
 
     python -m benchmarks.publish compiled_costs "search_digits --seeds 5"
 
-A section holds the command, the date, the machine and the output; the prose around it stays.
+The output goes between the markers of the benchmark, together with the command, the date and the
+machine. The text around the markers stays.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def output(command: list[str]) -> str:
-    """What the benchmark prints."""
+    """The output of a benchmark."""
     printed = io.StringIO()
     before = sys.argv
     sys.argv = command
@@ -37,7 +38,7 @@ def output(command: list[str]) -> str:
 
 
 def place(name: str, content: str) -> None:
-    """Put `content` between the markers of `name`; raises `ValueError` where there are none."""
+    """Write `content` between the markers of `name`; raises `ValueError` if there are none."""
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     for path in sorted(DOCS.glob("*.md")):
         page = path.read_text()

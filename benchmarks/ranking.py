@@ -1,17 +1,19 @@
-"""Shared weights against training alone: how much accuracy is lost, and how well subnets rank.
+"""Shared weights against training alone: the loss of accuracy, and the ranking of subnets.
 
     python -m benchmarks.ranking [--spaces residual mobilenet] [--lengths short long]
         [--supernet-seeds 2] [--run FOLDER]
 
 Subnets of a space of architectures and precisions, stratified by BitOPs, are trained alone with two
-seeds each; a supernet of the space is trained with every share of labels that is compared and every
-seed, for as many epochs as a subnet alone. All are deployed and read the same test images. What a
-shared accuracy lacks to training alone is the gap; Kendall's tau compares the order of the subnets
-with their mean accuracy alone. The tau of the two seeds alone is the ceiling that noise leaves, and
-BitOPs alone are the floor that a supernet must beat, above all within a bin of about equal BitOPs.
+seeds each. A supernet of the space is trained for as many epochs as one subnet, with every seed and
+every compared share of labels. All networks are deployed and tested on the same images. The gap is
+the accuracy of a subnet trained alone minus that with shared weights. Kendall's tau compares the
+order of the subnets with that of their mean accuracy when trained alone. Two limits are given: the
+tau between the two seeds of training alone, which noise does not allow to exceed, and the tau of
+BitOPs, which a supernet must exceed, above all within a bin of about equal BitOPs.
 
-CIFAR-10, from the folder of `ELASTIC_NAS_TABLES`, averaged to 16 x 16. Every training goes on from
-its checkpoint in FOLDER and every result is kept there, so a killed run is started again.
+The images are those of CIFAR-10, from the folder of `ELASTIC_NAS_TABLES`, averaged to 16 x 16.
+Every training continues from its checkpoint in FOLDER, and every result is kept there; start a
+killed run again with the same command.
 """
 
 from __future__ import annotations
@@ -50,10 +52,10 @@ FloatArray = NDArray[np.float64]
 
 SIZE, TRAINING_IMAGES, CALIBRATION_IMAGES, BATCH = 16, 4000, 512, 500
 BINS, SUBNETS, ALONE_SEEDS = 3, 24, (0, 1)
-# Float and quantized epochs.
+# The numbers of epochs in full precision and with quantization.
 LENGTHS = {"short": (6, 4), "long": (24, 16)}
 DISTILLATION = {"KL alone": 1.0, "half KL, half labels": 0.5}
-# Where the bins lie among the BitOPs of random subnets, and how wide a bin is.
+# The positions of the bins, as quantiles of the BitOPs of random subnets, and their width.
 QUANTILES, WIDTH, DRAWN = (0.1, 0.5, 0.9), 0.06, 4096
 
 
@@ -85,7 +87,7 @@ def spaces() -> dict[str, SearchSpace]:
 
 @cache
 def images() -> tuple[TrainSplit, Split]:
-    """Two sheets to train on and all five to test on, `(n, 3, 16, 16)`, of mean 0 and spread 1."""
+    """Two sheets for training and all five for testing, `(n, 3, 16, 16)`, normalised."""
     known = labels(ROOT / "cifar10")
 
     def split(names: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +106,7 @@ def images() -> tuple[TrainSplit, Split]:
 
 @dataclass(frozen=True)
 class Training:
-    """One training: of the supernet where `subnet` is None, else of that subnet alone."""
+    """One training: of the supernet if `subnet` is None, else of that subnet alone."""
 
     space: str
     length: str
@@ -114,11 +116,11 @@ class Training:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of the training's files."""
         return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:16]
 
     def settings(self) -> TrainingSettings:
-        """The engine's defaults, at this length."""
+        """The default training settings of the engine, with this number of epochs."""
         floats, quantized = LENGTHS[self.length]
         return TrainingSettings(
             float_epochs=floats,
@@ -128,7 +130,7 @@ class Training:
         )
 
     def trained(self, folder: Path) -> Supernet:
-        """The trained weights, from `folder` where they are there."""
+        """The trained weights; from `folder` if they are there."""
         space = spaces()[self.space]
         space = space if self.subnet is None else only(space, self.subnet)
         path = folder / f"{self.name}.safetensors"
@@ -142,7 +144,7 @@ class Training:
         return supernet
 
     def accuracies(self, folder: Path, subnets: list[Genotype]) -> FloatArray:
-        """Test accuracy in percent of each of `subnets`, `(n,)`, deployed; measured once."""
+        """The test accuracy of deployed subnets in percent, `(n,)`; measured once and kept."""
         path = folder / f"{self.name}.json"
         if not path.exists():
             supernet = self.trained(folder)
@@ -152,13 +154,13 @@ class Training:
 
 
 def only(space: SearchSpace, genotype: Genotype) -> SearchSpace:
-    """The space that holds the network of `genotype` and no other."""
+    """The space with only the network of `genotype`."""
     picks = dict(zip(space.column, genotype, strict=True))
     return space.restrict(lambda made, option: option == made.options[picks[made.name]])
 
 
 def accuracy(supernet: Supernet, genotype: Genotype) -> float:
-    """Test accuracy in percent of a deployed subnet."""
+    """The test accuracy of a deployed subnet in percent."""
     learned, test = images()
     batches = learned.images[:CALIBRATION_IMAGES].split(128)
     module = deploy(extract(supernet, genotype, batches)).module()
@@ -168,7 +170,7 @@ def accuracy(supernet: Supernet, genotype: Genotype) -> float:
 
 
 def stratified(space: SearchSpace) -> tuple[list[Genotype], FloatArray]:
-    """Subnets of `space`, equally many in each narrow bin of BitOPs, and their BitOPs."""
+    """Random subnets of `space`, equally many per narrow bin of BitOPs, and their BitOPs."""
     rng = np.random.default_rng(0)
     drawn = np.unique(space.sample_array(rng, DRAWN), axis=0)
     cost = compile_cost(space, bitops)(drawn)
@@ -181,7 +183,7 @@ def stratified(space: SearchSpace) -> tuple[list[Genotype], FloatArray]:
 
 
 def alone(space: str, length: str, folder: Path) -> FloatArray:
-    """Accuracy of every stratified subnet trained alone, `(seeds, n)`, in percent."""
+    """The accuracy of every stratified subnet trained alone, in percent, `(seeds, n)`."""
     subnets, _ = stratified(spaces()[space])
     return np.array(
         [
@@ -195,13 +197,13 @@ def alone(space: str, length: str, folder: Path) -> FloatArray:
 
 
 def taus(scores: FloatArray, measured: FloatArray, cost: FloatArray) -> str:
-    """Tau over all subnets and its mean within bins, as two cells."""
+    """Two cells of the table: tau over all subnets, and the mean of tau within bins."""
     within = tau_within_budgets(scores, measured, cost, bins=BINS)
     return f"{kendall_tau(scores, measured):.2f} | {np.nanmean(within):.2f}"
 
 
 def rows(space: str, length: str, seeds: int, folder: Path) -> Iterator[str]:
-    """The table's rows of one space and one length."""
+    """The lines of the table for one space and one length of training."""
     subnets, cost = stratified(spaces()[space])
     here = f"{space} | {'+'.join(map(str, LENGTHS[length]))}"
     by_seed = alone(space, length, folder)
@@ -223,7 +225,7 @@ def rows(space: str, length: str, seeds: int, folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Train what is missing, print the table."""
+    """Do the missing trainings and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,18 +1,18 @@
-"""Scaling on Ray: evaluations per second by workers, bare and within a search with its archive.
+"""Scaling on Ray: evaluations per second by number of workers, alone and within a search.
 
     python -m benchmarks.scaling [--workers 1,2,4,8,16] [--each 40] [--supernet-workers 1,2]
 
-Every row evaluates `--each` genotypes a worker; workers share this machine's CPUs in fractions.
+Every row evaluates `--each` genotypes per worker. Workers share the CPUs of this machine.
 
 - synthetic: an evaluator that sleeps 50 ms;
 - digits: the supernet of `runs/digits.toml`, untrained (that does not change what an evaluation
   costs).
 
-Efficiency is the rate per worker against that of the first row of its kind; busy is the share of a
-worker's time in which it evaluates, overhead what is left, per evaluation. `evaluator` takes a
-list of genotypes; `search` is random search in batches of four per worker, its evaluations archived
-on the disk; `asynchronous` is the same without batches. An evaluation is archived by one process
-which waits for the disk once for all that arrived together; the line below the table says how long.
+Efficiency is the rate per worker divided by that of the first row of its kind. Busy is the share of
+a worker's time in which it evaluates; overhead is the rest, per evaluation. `evaluator` evaluates a
+list of genotypes. `search` is a random search in batches of four per worker, with its evaluations
+archived on the disk. `asynchronous` is the same without batches. One process archives, and it waits
+for the disk once for all evaluations that arrived together; the line below the table says how long.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Kind = Callable[[int], AbstractContextManager[tuple[Evaluator, SearchSpace]]]
 def evaluated(
     way: str, evaluate: Evaluator, space: SearchSpace, *, count: int, workers: int
 ) -> Sequence[Evaluation]:
-    """So many evaluations, made in this way."""
+    """The evaluations of `count` genotypes, by one of the three ways."""
     searcher = RandomSearch(space, seed=0)
     if way == "evaluator":
         return flat(evaluate(searcher.ask(count)))
@@ -67,7 +67,7 @@ def evaluated(
 def rows(
     name: str, evaluate: Evaluator, space: SearchSpace, *, each: int, workers: int
 ) -> Iterator[tuple[str, float, float, int]]:
-    """Kind, seconds per evaluation and worker, those of them spent evaluating, count; by way."""
+    """The results of each way: kind, seconds per evaluation and worker, busy seconds, count."""
     for _ in evaluate(RandomSearch(space, seed=1).ask(4 * workers)):
         pass  # every worker has loaded what it needs
     for way in WAYS:
@@ -80,7 +80,7 @@ def rows(
 
 @contextmanager
 def sleeping(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
-    """Workers that sleep."""
+    """A context with workers that sleep."""
     made = sleeper.factory(SLEEP_S)
     with RayEvaluator(made, workers=workers, cpus_per_worker=FRACTION) as evaluate:
         yield evaluate, SPACE
@@ -88,7 +88,7 @@ def sleeping(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
 
 @contextmanager
 def digits(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
-    """Workers with the digits supernet, as a recipe makes them."""
+    """A context with workers that have the digits supernet, as a recipe makes them."""
     settings = [f"compute.workers={workers}", f"compute.cpus_per_worker={FRACTION}"]
     recipe = load_recipe(RECIPE, settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def digits(workers: int) -> Iterator[tuple[Evaluator, SearchSpace]]:
 
 
 def disk_ms(times: int = 200) -> float:
-    """Median milliseconds to append 2 kB to a file and flush them to the disk."""
+    """The median milliseconds of appending 2 kB to a file and flushing them to the disk."""
     taken: list[float] = []
     with tempfile.NamedTemporaryFile() as file:
         for _ in range(times):
@@ -112,7 +112,7 @@ def disk_ms(times: int = 200) -> float:
 
 @contextmanager
 def slower_disk(milliseconds: float) -> Iterator[None]:
-    """Every flush to the disk takes so much longer."""
+    """A context in which every flush to the disk takes so many milliseconds longer."""
     flush = os.fsync
 
     def slow(handle: int) -> None:
@@ -127,7 +127,7 @@ def slower_disk(milliseconds: float) -> Iterator[None]:
 
 
 def print_rows(name: str, kind: Kind, counts: Sequence[int], *, each: int, out: TextIO) -> None:
-    """The rows of one evaluator."""
+    """Print the rows of one kind of evaluator."""
     first: dict[str, float] = {}
     for workers in counts:
         with kind(workers) as (evaluate, space):

@@ -1,10 +1,10 @@
-"""What each ingredient of the guided search brings: it is left out, or another takes its place.
+"""The value of each part of the guided search: the part is left out or replaced by another.
 
     python -m benchmarks.search_ablation [--seeds 5] [--budget 100]
     python -m benchmarks.search_ablation --show
 
-Every variant differs from `guided` in one thing, and runs on the same tables and seeds. The seeds
-are not those of `search_tabular`. Finished runs are lines of `--results` and are not run again.
+Every variant differs from `guided` in one part and runs on the same tables and seeds. The seeds are
+not those of `search_tabular`. Finished runs are lines of `--results` and are not run again.
 """
 
 from __future__ import annotations
@@ -39,39 +39,39 @@ Features = Callable[[IntArray], np.ndarray]
 
 
 class Forest:
-    """A random forest; its standard deviation is that between trees."""
+    """A random forest as a predictor; its standard deviation is that between trees."""
 
     def __init__(self, features: Features) -> None:
         self._features = features
 
     def fit(self, genotypes: IntArray, losses: np.ndarray) -> None:
-        """Learn `losses` of `genotypes`."""
+        """Learn the losses `(n,)` of genotypes `(n, choices)`."""
         from sklearn.ensemble import RandomForestRegressor
 
         forest = RandomForestRegressor(100, max_features=0.5, random_state=0)
         self._trees = forest.fit(self._features(genotypes), losses).estimators_
 
     def predict(self, genotypes: IntArray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation over the trees."""
+        """The mean and the standard deviation over the trees, each `(n,)`."""
         seen = np.ascontiguousarray(self._features(genotypes), dtype=np.float32)
         each = np.array([tree.tree_.predict(seen)[:, 0] for tree in self._trees])
         return each.mean(axis=0), each.std(axis=0) + 1e-6
 
 
 def features(problem: Problem) -> OneHot:
-    """Those that `guided` uses."""
+    """The features that `guided` uses."""
     return OneHot(problem.space, extra=default_columns(problem))
 
 
 def unordered(problem: Problem) -> Predictor:
-    """The process without the order of single choices' options; sums over kinds stay."""
+    """The Gaussian process without the order of options of single choices; sums over kinds stay."""
     seen = features(problem)
     seen.expansion[:, seen.parts[1]] = 0
     return GaussianProcess(seen)
 
 
 def shapeless(problem: Problem) -> Predictor:
-    """The process without what lies on the ways through a cell."""
+    """The Gaussian process without the features of paths through a cell."""
     seen = features(problem)
     last = seen.columns - len(default_columns(problem))
     seen.expansion[:, last - Ways(problem.space).columns : last] = 0
@@ -79,7 +79,7 @@ def shapeless(problem: Problem) -> Predictor:
 
 
 def bake_off(problem: Problem) -> Predictor:
-    """Process, ridge and forest, weighted by cross-validation every round."""
+    """The ensemble of process, ridge and forest, weighted by cross-validation in every round."""
     seen = features(problem)
     return Ensemble([GaussianProcess(seen), Ridge(seen), Forest(seen)])
 
@@ -119,7 +119,7 @@ BATCH = {"batch of 1": 1, "batch of 20": 20}
 
 
 def one_run(variant: str, name: str, seed: int, budget: int) -> Run:
-    """Its curve by the tight reference point."""
+    """The run of a variant, with its curve for the tight reference point."""
     table = load(name)
     problem = (table.with_unknown_cost() if variant == "cost unknown" else table).problem
     searcher = VARIANTS[variant](problem, seed)
@@ -134,7 +134,7 @@ def one_run(variant: str, name: str, seed: int, budget: int) -> Run:
 
 
 def report(runs: Sequence[Run], budget: int) -> None:
-    """Print the share per table and the paired difference from `guided`."""
+    """Print the share of every variant per table, and its paired difference from `guided`."""
     share = {(r["variant"], r["table"], r["seed"]): r["tight"][budget - 1] for r in runs}
     lines: list[list[str]] = []
     for variant in VARIANTS:
@@ -154,7 +154,7 @@ def report(runs: Sequence[Run], budget: int) -> None:
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Do the missing runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,11 +1,11 @@
-"""Searchers side by side on a trained digits supernet, at equal numbers of true evaluations.
+"""A comparison of searchers on a trained digits supernet, at equal numbers of evaluations.
 
     python -m benchmarks.search_digits [--seeds 5] [--budget 96] [--run FOLDER]
 
-Trains the supernet of `runs/digits.toml` if FOLDER holds none. Every searcher meets the same
-networks on the same machine in this run, so an accuracy is measured once and looked up after. The
-figure of merit is the hypervolume of validation error against latency on the analytical targets,
-as a share of that of everything that any searcher evaluated. Prints a table, draws
+The supernet of `runs/digits.toml` is trained if FOLDER holds none. All searchers have the same
+networks on the same machine, so an accuracy is measured once and then looked up. The score is the
+hypervolume of validation error against latency on the analytical targets, as a share of that of
+all networks that any searcher evaluated. The script prints a table and draws
 docs/figures/search_digits.svg.
 """
 
@@ -45,7 +45,7 @@ Make = Callable[[int], Searcher]
 
 
 class Remembering:
-    """An evaluator that measures every genotype once, whoever asks."""
+    """An evaluator that measures every genotype once and remembers the result."""
 
     def __init__(self, evaluate: Evaluator) -> None:
         self._evaluate = evaluate
@@ -60,7 +60,7 @@ class Remembering:
 
 
 def searchers(plan: Plan, problem: Problem, probe: Probe, exchange: Exchange) -> dict[str, Make]:
-    """By name, how each is made from a seed."""
+    """The searchers by name, as functions of a seed."""
 
     def guided(initial: Sequence[Genotype]) -> Make:
         predictor = predictor_of(plan, probe)
@@ -78,7 +78,7 @@ def searchers(plan: Plan, problem: Problem, probe: Probe, exchange: Exchange) ->
 
 
 def sequence(searcher: Searcher, evaluate: Evaluator, budget: int) -> list[Evaluation]:
-    """What a searcher evaluates, in order."""
+    """The evaluations of a searcher, in order."""
     done: list[Evaluation] = []
     while len(done) < budget and (asked := searcher.ask(BATCH)):
         told = flat(evaluate(asked))
@@ -88,14 +88,14 @@ def sequence(searcher: Searcher, evaluate: Evaluator, budget: int) -> list[Evalu
 
 
 def points(goal: Goal, measured: Measurements) -> NDArray[np.float64]:
-    """Error and cost of every evaluation."""
+    """The error and the cost of every evaluation, `(n, 2)`."""
     return np.column_stack([measured.losses, goal.values(measured.rows)])
 
 
 def shares(
     problem: Problem, found: Sequence[Evaluation], everything: Sequence[Evaluation]
 ) -> NDArray[np.float64]:
-    """Mean over goals of the hypervolume share after 1, 2, ... evaluations."""
+    """The mean over goals of the hypervolume share after 1, 2, ... evaluations, `(n,)`."""
     result = np.zeros(len(found))
     for goal in problem.goals:
         whole, mine = (
@@ -111,7 +111,7 @@ def shares(
 
 
 def draw(curves: dict[str, NDArray[np.float64]]) -> None:
-    """Mean curves with the spread over seeds."""
+    """Draw the mean curves with the standard deviation over seeds."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, each in curves.items():
         mean, spread = each.mean(axis=0), each.std(axis=0)
@@ -128,7 +128,7 @@ def draw(curves: dict[str, NDArray[np.float64]]) -> None:
 
 
 def main() -> None:
-    """Run, print the table, draw the curves."""
+    """Run all searchers, print the table, draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=96)

@@ -1,14 +1,16 @@
-"""How much of an exact Pareto front searchers find per evaluation, beside published peers.
+"""The share of an exact Pareto front that searchers find, ours and published ones.
 
     python -m benchmarks.search_tabular --tables nbmacro --searchers guided random --seeds 10
     python -m benchmarks.search_tabular --show
 
-Prints shares of the exact hypervolume after so many evaluations, and how many a share takes. In
-the track *known* the cost of every network is free, as with a target's table; in *unknown* a
-searcher sees the costs of what it evaluated alone, which is the peers' situation.
+The script prints the shares of the exact hypervolume after numbers of evaluations, and the numbers
+of evaluations for given shares. In the track *known*, the cost of every network is known, as with a
+target's table. In the track *unknown*, a searcher sees only the costs of networks that it has
+evaluated, which is the situation of the published searchers.
 
-Every finished run is a line of `--results`, and is not run again: a long comparison can be stopped,
-split over tables or seeds, and shown at any time. Delete the file when a searcher has changed.
+Every finished run is a line of `--results` and is not run again. A long comparison can therefore be
+stopped, split over tables or seeds, and shown at any time. Delete the file when a searcher has
+changed.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ Run = dict[str, Any]
 
 
 def evaluated(table: TableProblem, searcher: Searcher, *, budget: int, batch: int) -> np.ndarray:
-    """The (loss, cost) of everything a searcher asks for, in order, `(budget, 2)`."""
+    """The (loss, cost) of all networks that a searcher asks for, in order, `(budget, 2)`."""
     points: list[tuple[float, float]] = []
     while len(points) < budget and (asked := searcher.ask(min(batch, budget - len(points)))):
         told = table.evaluate(asked)
@@ -61,12 +63,12 @@ def curve(points: np.ndarray, reference: np.ndarray, exact: float) -> list[float
 
 
 def done(path: Path) -> list[Run]:
-    """The runs on disk."""
+    """The finished runs in a file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def measured(options: argparse.Namespace) -> None:
-    """Run what is missing, seed by seed, and note each on disk."""
+    """Do the missing runs, seed by seed, and write each to the file."""
     known = {tuple(run[key] for key in KEY) for run in done(options.results)}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -82,7 +84,7 @@ def measured(options: argparse.Namespace) -> None:
 
 
 def one_run(name: str, track: str, searcher: str, seed: int, batch: int, budget: int) -> Run:
-    """Its curves by both reference points, and the processor's seconds."""
+    """A run with its curves for both reference points, and its seconds of processor time."""
     table = load(name)
     problem = (table if track == "known" else table.with_unknown_cost()).problem
     start = time.process_time()
@@ -96,18 +98,18 @@ def one_run(name: str, track: str, searcher: str, seed: int, batch: int, budget:
 
 
 def peers() -> list[dict[str, str]]:
-    """Measured curves of published searchers on the same tables, cost unknown to them."""
+    """The measured curves of published searchers on the same tables, in the track *unknown*."""
     with PEERS.open() as file:
         return list(csv.DictReader(file))
 
 
 def at(run: Run, count: int, kind: str) -> float:
-    """The run's share after `count` evaluations, NaN beyond its budget."""
+    """The share of a run after `count` evaluations; NaN beyond its budget."""
     return run[kind][count - 1] if count <= run["budget"] else float("nan")
 
 
 def shares(runs: Sequence[Run], kind: str) -> list[list[str]]:
-    """A line per table, track and searcher: mean ± standard deviation over seeds."""
+    """The lines by table, track and searcher: mean ± standard deviation over seeds."""
     lines: list[list[str]] = []
     for (name, track, searcher), group in grouped(runs, "table", "track", "searcher"):
         cells = [_spread([at(run, count, kind) for run in group]) for count in CHECKPOINTS]
@@ -124,7 +126,7 @@ def shares(runs: Sequence[Run], kind: str) -> list[list[str]]:
 
 
 def means(runs: Sequence[Run]) -> list[list[str]]:
-    """A line per track and searcher: the mean over tables, those with every table alone."""
+    """The lines by track and searcher: the mean over tables, for searchers that have all tables."""
     lines: list[list[str]] = []
     for (track, searcher), group in grouped(runs, "track", "searcher"):
         tables = [one for _, one in grouped(group, "table")]
@@ -145,13 +147,13 @@ def means(runs: Sequence[Run]) -> list[list[str]]:
 
 
 def _mean(found: Sequence[float]) -> float:
-    """The mean of the runs that went so far, NaN where none did."""
+    """The mean over runs without NaN; NaN if there is none."""
     there = [value for value in found if np.isfinite(value)]
     return float(np.mean(there)) if there else float("nan")
 
 
 def takes(runs: Sequence[Run]) -> list[list[str]]:
-    """A line per table, track and searcher: median evaluations to a share, and who reached it."""
+    """The lines by table, track and searcher: median evaluations to a share, runs that reach it."""
     lines: list[list[str]] = []
     for (name, track, searcher), group in grouped(runs, "table", "track", "searcher"):
         cells: list[str] = []
@@ -170,7 +172,7 @@ def takes(runs: Sequence[Run]) -> list[list[str]]:
 
 
 def grouped(runs: Iterable[Run], *keys: str) -> list[tuple[tuple[str, ...], list[Run]]]:
-    """The runs by these keys; tables in the order of `NAMES`."""
+    """The runs grouped by these keys, with tables in the order of `NAMES`."""
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in sorted(runs, key=lambda run: NAMES.index(run["table"])):
         found.setdefault(tuple(run[key] for key in keys), []).append(run)
@@ -178,7 +180,7 @@ def grouped(runs: Iterable[Run], *keys: str) -> list[tuple[tuple[str, ...], list
 
 
 def _spread(found: Sequence[float]) -> str:
-    """Mean ± standard deviation of the runs that went so far, and how many if not all did."""
+    """The mean ± standard deviation over runs without NaN, and their number if some have NaN."""
     there = [value for value in found if np.isfinite(value)]
     if not there:
         return ""
@@ -187,7 +189,7 @@ def _spread(found: Sequence[float]) -> str:
 
 
 def plot(runs: Sequence[Run]) -> None:
-    """Draw the mean share over all tables against evaluations, the best searchers and random."""
+    """Draw the mean share over all tables against evaluations, for the best and for random."""
     import matplotlib.pyplot as plt
 
     plt.rcParams["svg.hashsalt"] = "search_tabular"
@@ -235,7 +237,7 @@ def report(runs: Sequence[Run]) -> None:
 
 
 def main() -> None:
-    """Run what is missing and print the tables."""
+    """Do the missing runs and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--tracks", nargs="+", default=TRACKS, choices=TRACKS)

@@ -1,4 +1,4 @@
-"""An evaluator that sleeps instead of measuring and fails when told to; it loads fast."""
+"""An evaluator that sleeps instead of measuring and can be told to fail; its module loads fast."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MEBIBYTE = 1 << 20
 
 
 class Sleeper:
-    """Sleeps, then answers with a pure function of the genotype.
+    """An evaluator that sleeps, then answers with a function of the genotype alone.
 
     Args:
-        seconds: Of an evaluation.
-        folder: Where it notes what it measured, and finds the fault that is planned.
+        seconds: The duration of an evaluation.
+        folder: The folder with the notes on measured genotypes and on the planned fault.
     """
 
     def __init__(self, seconds: float, folder: Path | None = None) -> None:
@@ -44,7 +44,7 @@ class Sleeper:
 
 
 def factory(seconds: float, folder: Path | None = None) -> EvaluatorFactory:
-    """Builds a sleeper in another process; each notes its number in the folder `workers`."""
+    """A factory for sleepers in other processes, which note their number in `workers`."""
     return EvaluatorFactory(partial(_built, seconds=seconds, folder=folder), {})
 
 
@@ -55,12 +55,12 @@ def _built(_arrays: Arrays, *, seconds: float, folder: Path | None) -> Sleeper:
 
 
 def plan(folder: Path, fault: str, instant: int) -> None:
-    """Let `fault` happen once, when `instant` evaluations have been measured."""
+    """Plan that `fault` happens once, when `instant` evaluations have been measured."""
     (folder / "plan").write_text(f"{fault} {instant}")
 
 
 def due(folder: Path, faults: Sequence[str] | dict[str, Callable[[], float]]) -> str | None:
-    """The planned fault if it is one of these and its time has come; told to one caller only."""
+    """The planned fault, if it is among `faults` and due now; only one caller gets the fault."""
     if not (folder / "plan").exists() or (folder / "struck").exists():
         return None
     fault, instant = (folder / "plan").read_text().split()
@@ -74,7 +74,7 @@ def due(folder: Path, faults: Sequence[str] | dict[str, Callable[[], float]]) ->
 
 
 def measured(folder: Path) -> int:
-    """How many evaluations were measured."""
+    """The number of measured evaluations."""
     log = folder / "log"
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
@@ -89,13 +89,13 @@ def _hangs() -> float:
 
 
 def _stops() -> float:
-    """What a user, a debugger or a frozen container does to a process; it goes on when told to."""
+    """Stop this process until it is continued, as a user, a debugger or a frozen container does."""
     os.kill(os.getpid(), signal.SIGSTOP)
     return math.nan
 
 
 def _memory_refused() -> float:
-    """An allocation beyond a limit on the process's address space."""
+    """Allocate more memory than a limit on the address space of this process allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 64 * MEBIBYTE, hard))
@@ -106,7 +106,7 @@ def _memory_refused() -> float:
 
 
 def _killed_for_memory() -> float:
-    """What the kernel does to a process that took too much."""
+    """Kill this process, as the kernel does with a process that took too much memory."""
     taken = np.ones(256 * MEBIBYTE, np.uint8)
     os.kill(os.getpid(), signal.SIGKILL)
     return float(taken[0])

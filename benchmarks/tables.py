@@ -1,8 +1,8 @@
-"""Search problems whose exact Pareto fronts are known, from the published tables.
+"""Search problems with known exact Pareto fronts, from published tables.
 
-The tables are not part of this project; `ELASTIC_NAS_TABLES` names the folder that holds them.
-Reading NAS-Bench-201 needs pyarrow. `nas/tabular` reads them; here are names, one cost of one
-device each, and reference points.
+The tables are not part of this project; `ELASTIC_NAS_TABLES` names their folder. The package
+`nas.tabular` reads them; NAS-Bench-201 also needs pyarrow. This module gives each problem a name,
+one cost on one device, and reference points.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 ROOT = Path(os.environ.get(VARIABLE, "/work/shared/data"))
 
-# Name of a problem -> the published table, its device and the cost that spans the front.
+# Name of a problem -> the published table, its device and the cost objective.
 _PROBLEMS = {
     "nb201_1080ti_1": ("nasbench201", "1080ti_1", "latency_ms"),
     "nb201_1080ti_256": ("nasbench201", "1080ti_256", "latency_ms"),
@@ -42,17 +42,17 @@ NAMES = tuple(_PROBLEMS)
 
 @dataclass(frozen=True)
 class TableProblem:
-    """A search problem, the loss and cost of every network and the exact hypervolumes.
+    """A search problem with the loss and cost of every network, and exact hypervolumes.
 
     Attributes:
         name: One of `NAMES`.
-        problem: One goal, the loss against the cost.
-        loss: 100 less the accuracy in percent, of `(n, choices)` rows.
-        cost: In ms, MB or millions of operations.
+        problem: The problem with one goal: small loss and small cost.
+        loss: 100 minus the accuracy in percent, for genotypes `(n, choices)`.
+        cost: The cost in ms, MB or millions of operations, for genotypes `(n, choices)`.
         reference: The tight reference point (loss, cost).
-        exact: The hypervolume of the exact front within it.
-        corner: The worst loss and cost of the table, as reference point.
-        exact_corner: The hypervolume within that.
+        exact: The hypervolume of the exact front for `reference`.
+        corner: The largest loss and cost of the table, as a loose reference point.
+        exact_corner: The hypervolume of the exact front for `corner`.
     """
 
     name: str
@@ -65,7 +65,7 @@ class TableProblem:
     exact_corner: float
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """Looks the genotypes up."""
+        """The evaluations of genotypes, looked up in the table."""
         rows = np.array(genotypes)
         found = zip(genotypes, self.loss(rows), self.cost(rows), strict=True)
         return [
@@ -74,7 +74,7 @@ class TableProblem:
         ]
 
     def with_unknown_cost(self) -> TableProblem:
-        """The same problem for a searcher that sees the costs of evaluated networks alone."""
+        """The same problem, but a searcher sees only the costs of evaluated networks."""
         goal = Goal(self.name, {"cost": Measured("cost")}, ("cost",))
         return replace(self, problem=replace(self.problem, goals=(goal,)))
 

@@ -1,10 +1,10 @@
-"""What elastic quantized training costs over plain training: a markdown table on stdout.
+"""The time of elastic quantized training relative to plain training, as a Markdown table.
 
     python benchmarks/training_cost.py [--repetitions 15] [--batch 64] [--threads 2] [--device cpu]
 
-All variants are timed once per repetition, in an order drawn anew, so that whatever else slows the
-machine slows all of them; the figures are medians over repetitions of the ratio within one, with
-their quartiles.
+All variants are timed once per repetition, in a new random order, so that other load on the machine
+slows all of them. The figures are ratios within a repetition, as medians and quartiles over
+repetitions.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def cifar_space() -> SearchSpace:
 
 
 def plain_step(supernet: Supernet, batch: Batch, *, quantize: bool) -> None:
-    """Forward and backward of the largest subnet on the labels."""
+    """One forward and backward pass of the largest subnet, with the labels alone."""
     images, labels = batch
     logits = supernet(images, supernet.space.largest, quantize=quantize)
     F.cross_entropy(logits, labels).backward()
 
 
 def variants(supernet: Supernet, batch: Batch, subnets: Sandwich) -> dict[str, Run]:
-    """What is timed; all sandwiches hold the same subnets."""
+    """The timed variants by name; all sandwich steps have the same subnets."""
     plain = partial(plain_step, supernet, batch)
     step = partial(sandwich_step, supernet, batch, subnets, SETTINGS)
     runs = [
@@ -69,7 +69,7 @@ def variants(supernet: Supernet, batch: Batch, subnets: Sandwich) -> dict[str, R
 
 
 def seconds(run: Run, supernet: Supernet) -> float:
-    """Wall time of one run, gradients dropped before."""
+    """The seconds of one run on the clock; gradients are dropped before."""
     supernet.zero_grad()
     _wait(supernet)
     start = time.perf_counter()
@@ -84,7 +84,7 @@ def _wait(supernet: Supernet) -> None:
 
 
 def measure(supernet: Supernet, batch: Batch, repetitions: int) -> dict[str, np.ndarray]:
-    """Seconds of every variant, one entry per repetition; every repetition draws its subnets."""
+    """The seconds of every variant, one entry per repetition; each repetition has new subnets."""
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for repetition in range(repetitions + 2):
@@ -97,7 +97,7 @@ def measure(supernet: Supernet, batch: Batch, repetitions: int) -> dict[str, np.
 
 
 def table(found: dict[str, np.ndarray]) -> str:
-    """Milliseconds and ratios per variant, and the share of fake quantization, as markdown."""
+    """The Markdown table: milliseconds and ratio per variant, and share of fake quantization."""
     plain = found["largest subnet, full precision"]
     rows = ["| step | ms | over the plain step |", "| --- | ---: | ---: |"]
     rows += [f"| {name} | {_spread(1e3 * t)} | {_spread(t / plain)} |" for name, t in found.items()]

@@ -1,9 +1,9 @@
-"""Few-shot latency transfer on the published tables: a new device from known ones and few networks.
+"""Few-shot latency transfer on published tables: a new device from known ones and few networks.
 
-Every device takes its turn as the new one. `board` also leaves out the other batch sizes of its
-GPU, `kind` all GPUs, all CPUs or all phones. The method was designed on FBNet and all settings of
-NAS-Bench-201, whose figures are therefore selected on what they report; OFA was seen, but fixed no
-setting. The tables are not part of this project; see `benchmarks/tables.py`.
+Every device is the new one in turn. The protocol `board` also leaves out other batch sizes of the
+same GPU; the protocol `kind` leaves out all GPUs, all CPUs or all phones. The method was designed
+with FBNet and all settings of NAS-Bench-201, so the figures on these are optimistic. OFA was seen
+too, but decided no setting. The tables are not part of this project; see `benchmarks/tables.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ JUDGED = 2000
 
 @dataclass(frozen=True)
 class Measured:
-    """A space whose networks were timed on many devices: `(networks, devices)`."""
+    """A space and the latencies of its networks on many devices, `(networks, devices)`."""
 
     space: SearchSpace
     genotypes: IntArray
@@ -43,7 +43,7 @@ class Measured:
 
 
 def nasbench201() -> Measured:
-    """15,625 cells on 18 settings (HELP)."""
+    """The 15,625 cells of NAS-Bench-201 on 18 device settings (HELP)."""
     accuracy, latency = _read("nasbench201/accuracy"), _read("nasbench201/help_latency_ms")
     rows = {index: row for row, index in enumerate(latency.pop("arch_idx"))}
     order = [rows[index] for index in accuracy["arch_idx"]]
@@ -53,7 +53,7 @@ def nasbench201() -> Measured:
 
 
 def fbnet() -> Measured:
-    """5,000 networks on 18 settings (HELP)."""
+    """5,000 networks of the FBNet space on 18 device settings (HELP)."""
     table = _read("fbnet_latency/fbnet5000_latency_ms")
     genotypes = np.stack([table.pop(f"op{layer}") for layer in range(22)], axis=1)
     return Measured(
@@ -107,14 +107,14 @@ def _plain(choices: int, options: int, *, name: str) -> SearchSpace:
 
 
 def kind(device: str) -> str:
-    """GPU, CPU or phone."""
+    """The kind of a device: GPU, CPU or phone."""
     if device.rsplit("_", 1)[0] in ("1080ti", "2080ti", "titanx", "titanxp", "titan_xp", "v100"):
         return "gpu"
     return "cpu" if device.startswith("silver") else "phone"
 
 
 def board(device: str) -> str:
-    """The device without its batch size."""
+    """The name of a device without its batch size."""
     return device.rsplit("_", 1)[0] if kind(device) == "gpu" else device
 
 
@@ -122,7 +122,10 @@ PROTOCOLS: dict[str, Callable[[str], str]] = {"device": str, "board": board, "ki
 
 
 def operator_counts(counts: FloatArray, rows: IntArray, measured: FloatArray) -> FloatArray:
-    """Ridge on how often each option is picked, its penalty by leave-one-out error."""
+    """Latencies by ridge regression on the number of times that each option is picked.
+
+    The penalty is chosen by leave-one-out error.
+    """
     from sklearn.linear_model import RidgeCV
 
     spread = counts.std(axis=0)
@@ -131,7 +134,7 @@ def operator_counts(counts: FloatArray, rows: IntArray, measured: FloatArray) ->
 
 
 def nearest_device(known: FloatArray, rows: IntArray, measured: FloatArray) -> FloatArray:
-    """The known device that is proportional to the measurements with the least relative error."""
+    """Latencies proportional to those on the known device with the least relative error."""
     scale = np.median(measured[:, None] / known[rows], axis=0)
     misfit = np.abs(known[rows] * scale / measured[:, None] - 1).mean(axis=0)
     best = int(misfit.argmin())
@@ -140,21 +143,21 @@ def nearest_device(known: FloatArray, rows: IntArray, measured: FloatArray) -> F
 
 @dataclass
 class Tally:
-    """Scores of one method: by device and draw."""
+    """The scores of one method, by device and random draw of networks."""
 
     rho: list[float]
     tau: list[float]
     error: list[float]
 
     def add(self, predicted: FloatArray, measured: FloatArray) -> None:
-        """Judge one draw on networks that were not measured."""
+        """Add the scores of one draw, on networks that were not measured."""
         ranks = np.corrcoef(rankdata(predicted), rankdata(measured))
         self.rho.append(float(ranks[0, 1]))
         self.tau.append(kendall_tau(predicted, measured))
         self.error.append(float(np.median(np.abs(predicted / measured - 1))))
 
     def row(self, draws: int) -> str:
-        """Mean and least Spearman over devices and draws, tau, median relative error."""
+        """The cells of a line: mean and least Spearman correlation, tau, median relative error."""
         by_device = np.array(self.rho).reshape(-1, draws).mean(axis=1)
         return (
             f"{np.mean(self.rho):.3f} | {by_device.min():.3f} | {min(self.rho):.3f} | "
@@ -165,7 +168,15 @@ class Tally:
 def left_out(
     data: Measured, *, protocol: str, count: int, draws: int, known: int | None
 ) -> dict[str, Tally]:
-    """Every method's scores: each device is new in turn, `known` networks are timed on the rest."""
+    """The scores of every method; each device is new in turn.
+
+    Args:
+        data: The space and its latencies.
+        protocol: Which devices beside the new one are left out.
+        count: The number of networks measured on the new device.
+        draws: The number of random draws of networks.
+        known: The number of networks measured on the other devices; all where left out.
+    """
     methods = ("transfer, chosen", "transfer, random", "operator counts", "nearest device")
     tallies = {method: Tally([], [], []) for method in methods}
     counts = _option_counts(data)
@@ -215,7 +226,7 @@ def _score(
 
 
 def _option_counts(data: Measured) -> FloatArray:
-    """How often each option of each kind of choice is picked where it is open."""
+    """The number of times that each option of each kind of choice is picked where open."""
     is_open = data.space.active_array(data.genotypes)
     kinds: dict[str, list[int]] = {}
     for position, made in enumerate(data.space.choices):

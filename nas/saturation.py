@@ -13,7 +13,6 @@ import platform
 from pathlib import Path
 from typing import Literal, get_args
 
-from search_spaces.ops import Conv2d, Linear, Op
 from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
@@ -46,9 +45,16 @@ def moved(weight: Quant, weights: EightBitWeights) -> bool:
     return weight.symmetric and not pair_fits(weight.code_range[1]) and weights == "unsigned"
 
 
-def adds_pairs(op: Op) -> bool:
-    """Whether integer kernels of `op` add products in pairs; False for depthwise convolutions."""
-    return isinstance(op, Conv2d | Linear)
+def adds_pairs(channels: int, *, groups: int) -> bool:
+    """Whether integer kernels of an operator add products in pairs.
+
+    Only a convolution of one input channel per group, in several groups, adds none.
+
+    Args:
+        channels: Input channels per group: the second axis of the weight.
+        groups: Groups of a convolution; 1 for other operators.
+    """
+    return channels > 1 or groups == 1
 
 
 def processor_saturates() -> bool:

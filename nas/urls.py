@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+if TYPE_CHECKING:  # a recipe that names no database needs no SQLAlchemy
+    from sqlalchemy.engine import URL
+
+_BACKENDS = ("postgresql", "sqlite")
 UNSHOWN = "unshown"  # the kind of a fault in a recipe whose value may be a secret
 # Parameters of database drivers that hold no secret. Some are paths of files that may hold one.
 _PARAMETERS = frozenset(
@@ -21,9 +23,7 @@ _PARAMETERS = frozenset(
         *("gssencmode", "krbsrvname", "channel_binding", "require_auth", "requirepeer"),
         *("target_session_attrs", "load_balance_hosts", "client_encoding", "tcp_user_timeout"),
         *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
-        *("connect_timeout", "read_timeout", "write_timeout", "timeout", "charset"),
-        *("unix_socket", "read_default_file", "read_default_group"),
-        *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_mode", "ssl_check_hostname"),
+        *("connect_timeout", "timeout"),
         *("mode", "cache", "immutable", "nolock", "vfs", "uri", "check_same_thread"),
     )
 )
@@ -37,7 +37,7 @@ _ANYWHERE = re.compile(r"[\w+.-]+://[^\s'\"<>]*")
 _ADDRESS = re.compile(r"([\w+.-]+://)?(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d+)?/?")
 _REMEDY = (
     "since recipes and reports are kept: PostgreSQL takes one from PGPASSWORD, PGPASSFILE or "
-    "~/.pgpass, MySQL from the file that ?read_default_file= names"
+    "~/.pgpass"
 )
 
 
@@ -66,12 +66,20 @@ def database_url(text: Any) -> URL:
     """
     if not isinstance(text, str) or not re.match(r"[\w+]+://", text):
         raise ValueError("must be a database URL such as postgresql://user@host/database")
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(re.sub("^postgres(ql)?://", "postgresql+psycopg://", text))
     except (ArgumentError, ValueError):
         raise ValueError(
             f"{shown(text)} must be a database URL such as postgresql://user@host/database"
         ) from None  # the message of the cause may repeat a part of the URL
+    if url.get_backend_name() not in _BACKENDS:
+        raise ValueError(
+            f"{shown(text)} must be the URL of a database of {' or '.join(_BACKENDS)}, whose locks "
+            "keep drivers that share an archive apart"
+        )
     if url.password is not None or ":" in (url.username or ""):
         raise ValueError(f"{shown(text)} must have no password, {_REMEDY}")
     if not set(url.query) <= _PARAMETERS:
@@ -93,9 +101,7 @@ def reading(url: URL) -> tuple[URL, dict[str, Any]]:
         file = quote(str(url.database).removeprefix("file:"), safe="/%")
         url = url.set(database=f"file:{file}")
         return url.update_query_dict({"mode": "ro", "uri": "true"}), {}
-    if url.get_backend_name() == "postgresql":
-        return url, {"options": "-c default_transaction_read_only=on"}
-    return url, {}
+    return url, {"options": "-c default_transaction_read_only=on"}
 
 
 def _plain(url: URL, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which choices of a genotype are active (open): those that a present node uses.
+"""The activity of choices: a choice is active, or open, if a present node uses it.
 
 A choice that is nested in an option of another choice is open only while that option is picked.
 """
@@ -71,7 +71,7 @@ def activity_tables(graph: Graph) -> dict[str, list[Lookup]]:
 
 
 class Openings:
-    """Which choices are open, for whole populations at once.
+    """The rules that open choices, evaluated for whole populations at once.
 
     Choices with equal tables share one rule, which is evaluated only once.
 

@@ -11,7 +11,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 from search_spaces.names import require_name, require_text
 
@@ -26,7 +26,22 @@ class Spec:
     """A frozen record whose fields may hold placeholders.
 
     Operators and precisions are specs.
+
+    Attributes:
+        younger: Fields that came after spaces with such a spec were saved. Files leave them out
+            while they hold their defaults, so that no digest of such a space changed.
     """
+
+    younger: ClassVar[frozenset[str]] = frozenset()
+
+    def written(self) -> dict[str, Any]:
+        """The fields that a file holds, by name."""
+        held = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {
+            name: value
+            for name, (value, default) in held.items()
+            if name not in self.younger or value != default
+        }
 
 
 @dataclass(frozen=True)

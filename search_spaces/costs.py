@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.choice import choices_in, resolve
-from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout
-from search_spaces.graph import Graph
+from search_spaces.fusion import UNFUSED, Fusion, Group, Layout
+from search_spaces.graph import Graph, inferred
+from search_spaces.grouping import Groups
 from search_spaces.kernels import Kernel, kernels
 from search_spaces.lookups import LARGEST_SPACE, Lookup, Lookups, SpaceTooLarge, merged, tabulate
 from search_spaces.ops import Op, Shape
@@ -212,7 +213,8 @@ class SpaceKernels:
             if not all(resolve(condition, picks) for condition in conditions):
                 return reads[0].at(picks)
             inputs = (self.shapes[read.at(picks)] for read in reads)
-            return self._intern(self._resolvers[address](picks).infer(*inputs), self.shapes)
+            made = inferred(address, self._resolvers[address](picks), *inputs)
+            return self._intern(made, self.shapes)
 
         return shape
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -36,12 +46,21 @@ def misfit(value: object, kind: Any) -> str | None:
         return None
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return None if any(misfit(value, one) is None for one in inner) else _refused(value, kind)
+        return _misfit_any(value, kind)
     if isinstance(kind, type) and issubclass(kind, Spec):
         return None if isinstance(value, kind) else _refused(value, kind)
     if origin is tuple and isinstance(value, tuple):
         return _misfit_items(cast("tuple[object, ...]", value), inner)
     return _misfit_plain(value, kind)
+
+
+def _misfit_any(value: object, union: Any) -> str | None:
+    """Why `value` is of none of the types of a `union`; what its own type says is told first."""
+    faults = {one: misfit(value, one) for one in get_args(union)}
+    if None in faults.values():
+        return None
+    own = [fault for one, fault in faults.items() if type(value) in (_bare(one), get_origin(one))]
+    return own[0] if len(own) == 1 else _refused(value, union)
 
 
 def _misfit_items(value: tuple[object, ...], kinds: tuple[Any, ...]) -> str | None:
@@ -97,5 +116,9 @@ def _word(kind: Any) -> str:
         return " or ".join(map(_word, get_args(kind)))
     if kind is NoneType:
         return "null"
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"[{', '.join('...' if one is ... else _word(one) for one in get_args(kind))}]"
     bare = _bare(kind)
     return bare.__name__ if isinstance(bare, type) else str(bare)

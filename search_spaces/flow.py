@@ -76,7 +76,7 @@ class Flow:
         reads = defaultdict[tuple[int, str], list[int]](list)
         for number in np.unique(grouping.values).tolist():
             group = self.kernels.groups[number]
-            for slot, source in enumerate(group.reads if group is not None else ()):
+            for slot, source in enumerate(group.origins if group is not None else ()):
                 reads[slot, source].append(number)
         for (slot, source), numbers in reads.items():
             there = np.isin(grouping.values, numbers)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.choice import Choice, choices_in, is_open, resolve
 from search_spaces.names import require_address
 from search_spaces.ops import Op, Shape
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 MOST_NODES = 10_000
 """The number of nodes of the largest graph: ten times a network of a thousand layers."""
@@ -156,7 +157,7 @@ class Graph:
         for address, node in self.nodes.items():
             if node.present or is_open(node.op):
                 raise ValueError(f"node {address!r} still holds a choice; resolve the graph first")
-            shapes[address] = node.op.infer(*(shapes[read] for read in node.inputs))
+            shapes[address] = inferred(address, node.op, *(shapes[read] for read in node.inputs))
         return shapes
 
     def consumers(self) -> dict[str, list[str]]:
@@ -173,6 +174,8 @@ class Graph:
         A node has the attribute `op`, an edge the attribute `slot`: which input of its reader it
         is.
         """
+        import networkx as nx
+
         view: nx.DiGraph[str] = nx.DiGraph()
         for address, node in self.nodes.items():
             view.add_node(address, op=node.op)
@@ -184,3 +187,11 @@ class Graph:
         return isinstance(other, Graph) and list(self.nodes.items()) == list(other.nodes.items())
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # mutable while it is built
+
+
+def inferred(address: str, op: Op, *inputs: Shape) -> Shape:
+    """The output shape of the resolved `op` at `address`; a `ValueError` names the address."""
+    try:
+        return op.infer(*inputs)
+    except ValueError as error:
+        raise ValueError(f"node {address!r}: {error}") from error

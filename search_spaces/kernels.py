@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-from search_spaces.fusion import UNFUSED, Fusion, Group, Groups, Layout, Wiring, chained
+from search_spaces.fusion import UNFUSED, Fusion, Group, Layout, Wiring, chained
 from search_spaces.graph import Graph
+from search_spaces.grouping import Groups
 from search_spaces.ops import Op, Shape
 
 
@@ -42,17 +44,21 @@ class Kernel:
 
     def members(self) -> Iterator[tuple[Op, tuple[Shape, ...]]]:
         """Every operator of the kernel with the shapes of its inputs."""
-        shapes = list(self.inputs)
-        for op, slots in zip(self.ops, self.slots, strict=True):
-            reads = tuple(shapes[slot] for slot in slots)
-            yield op, reads
-            shapes.append(op.infer(*reads))
+        return zip(self.ops, self._reads, strict=True)
 
-    @property
+    @cached_property
+    def _reads(self) -> tuple[tuple[Shape, ...], ...]:
+        """The shapes of every operator's inputs; every cost of every device asks for them."""
+        shapes, reads = list(self.inputs), list[tuple[Shape, ...]]()
+        for op, slots in zip(self.ops, self.slots, strict=True):
+            reads.append(tuple(shapes[slot] for slot in slots))
+            shapes.append(op.infer(*reads[-1]))
+        return tuple(reads)
+
+    @cached_property
     def output(self) -> Shape:
         """The shape of the kernel's result, without the batch."""
-        *_, (op, reads) = self.members()
-        return op.infer(*reads)
+        return self.ops[-1].infer(*self._reads[-1])
 
     @property
     def macs(self) -> int:

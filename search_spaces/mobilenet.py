@@ -19,6 +19,7 @@ from search_spaces.ops import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
@@ -176,6 +177,7 @@ def mobilenet(
     if feature_mix is not None:
         graph.add("mix", Conv2d(scaled(feature_mix, multiplier), 1, **policy.edge()))
         graph.add(f"mix.{function}", _activation(function, policy.tensor()))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(classes, **policy.edge()))
     return SearchSpace(graph, name="mobilenet")
 

@@ -15,6 +15,7 @@ from search_spaces.ops import (
     Add,
     BatchNorm2d,
     Conv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
@@ -65,6 +66,7 @@ def residual(
             reach = deeper_than(blocks, b) if b >= min(depth) else True
             x = _block(graph, x, (stage, f"block{b}"), (out, kernel, stride), policy, present=reach)
     graph.add("pool", GlobalPool(policy.tensor()), x)
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(classes, **policy.edge()))
     return SearchSpace(graph, name="residual")
 

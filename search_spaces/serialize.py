@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,10 +10,12 @@ from search_spaces.choice import Choice, Derived, Spec
 from search_spaces.decoder import Decoder, Place, located
 from search_spaces.documents import Source, path_of
 from search_spaces.fields import misfit
+from search_spaces.flattening import flattening
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op
 
-FORMAT = 1
+FORMAT = 2
+"""Of space files. In files of format 1 a `Linear` flattened what it read."""
 
 
 class _Section(BaseModel):
@@ -33,7 +34,7 @@ class NodeEntry(_Section):
 class SpaceFile(_Section):
     """A search space as its JSON file holds it."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: str
     choices: dict[str, list[Any]]
     nodes: list[NodeEntry] = Field(min_length=1)
@@ -46,7 +47,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, Derived):
         return {"$derived": value.function, "arguments": [encode(part) for part in value.arguments]}
     if isinstance(value, Spec):
-        content = {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+        content = {name: encode(held) for name, held in value.written().items()}
         return {"$spec": type(value).__name__, **content}
     if isinstance(value, tuple):
         return [encode(part) for part in value]
@@ -61,7 +62,7 @@ def decode(value: Any, source: Source) -> Any:
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
-    """The graph with its choices listed once, innermost first."""
+    """The nodes of a graph and its choices, each listed once, innermost first."""
     named: dict[str, Any] = {}
     for found in reversed([*graph.choices()]):
         named.setdefault(found.name, [encode(option) for option in found.options])
@@ -74,7 +75,7 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
         }
         for address, n in graph.nodes.items()
     ]
-    return {"format": FORMAT, "choices": named, "nodes": nodes}
+    return {"choices": named, "nodes": nodes}
 
 
 def graph_from_json(data: SpaceFile, source: Source) -> Graph:
@@ -98,4 +99,4 @@ def graph_from_json(data: SpaceFile, source: Source) -> Graph:
             graph.append(node.address, Node(op, tuple(node.inputs), present))
     if unused := sorted(data.choices.keys() - decoder.made):
         raise source.error("is a choice that no node uses", place=path_of(("choices", unused[0])))
-    return graph
+    return graph if data.format == FORMAT else flattening(graph, source)

@@ -90,7 +90,9 @@ class SearchSpace:
 
         The name of the space does not enter.
         """
-        content = json.dumps(serialize.graph_to_json(self.graph), sort_keys=True)
+        # The 1 began every digest when files had that format; other digits would make of every
+        # archive one of another space.
+        content = json.dumps({"format": 1, **serialize.graph_to_json(self.graph)}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def sample(self, rng: np.random.Generator) -> Genotype:
@@ -212,7 +214,8 @@ class SearchSpace:
 
     def to_json(self) -> str:
         """The whole space as JSON text, which `from_json` reads."""
-        return json.dumps({"name": self.name, **serialize.graph_to_json(self.graph)}, indent=1)
+        content = {"name": self.name, "format": serialize.FORMAT}
+        return json.dumps({**content, **serialize.graph_to_json(self.graph)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> SearchSpace:

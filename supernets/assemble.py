@@ -12,7 +12,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Op, Shape
-from supernets.elastic import Tensors, compute, stock
+from supernets.elastic import compute
 from supernets.integers import ActivationScale
 
 Slot = tuple[str, int]
@@ -66,12 +66,12 @@ _NEITHER_LETTER_NOR_DIGIT = re.compile(r"[^A-Za-z0-9]")
 
 def assemble(
     steps: Sequence[Step],
-    tensors: Callable[[Step], Tensors],
+    layer: Callable[[Step], nn.Module | None],
     scales: Mapping[Slot, ActivationScale],
     *,
     device: torch.device | str = "cpu",
 ) -> fx.GraphModule:
-    """The module that runs `steps` with stock layers and stock functions.
+    """The module that runs `steps` with the layers given and, where there is none, by `compute`.
 
     It reads one tensor per source, in the order of the sources: `x`, `x1`, `x2` and so on.
     `module_name` names the layer at an address; the division by each input's scale is marked in the
@@ -79,7 +79,7 @@ def assemble(
 
     Args:
         steps: The nodes, from `steps_of`.
-        tensors: The parameters of a step, by name; they are copied.
+        layer: The layer of a step; None for an operator that is a function.
         scales: How each quantized input is quantized, by address and position.
         device: Where the scales live.
     """
@@ -94,12 +94,12 @@ def assemble(
             slot = (step.address, position)
             if slot in scales:
                 read[position] = _quantized(root, value, slot, scales[slot], device)
-        layer = stock(step.op, tensors(step), *step.inputs)
-        if layer is None:
+        made = layer(step)
+        if made is None:
             output = compute(step.op, {}, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
             values[step.address] = output.node  # pyright: ignore[reportAttributeAccessIssue]
         else:
-            root.add_module(module_name(step.address), layer)
+            root.add_module(module_name(step.address), made)
             values[step.address] = graph.call_module(module_name(step.address), tuple(read))
     graph.output(values[steps[-1].address])
     return fx.GraphModule(root, graph)

@@ -6,7 +6,8 @@ Nagel et al. 2019, section 4.2, measured on images instead of derived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from supernets.extract import Extracted
 from supernets.fold import rounded_anew, without_norms
 from supernets.integers import IntegerBias, IntegerTensor
 
-_IMAGE_AXES = (0, 2, 3)
 _INT32 = np.iinfo(np.int32)
 
 
@@ -35,7 +35,8 @@ def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
     if not rounded or extracted.images is None:
         return deployed
     after = round_biases(deployed).module()
-    shifts = bias_shifts(extracted.module, after, rounded, extracted.images)
+    axes = {address: deployed.graph.nodes[address].op.channel_axis for address in rounded}
+    shifts = bias_shifts(extracted.module, after, rounded, extracted.images, axes=axes)
     for address, shift in shifts.items():
         bias = values(deployed.parameters[address]["bias"]) + shift.numpy()
         deployed = deployed.changed(address, bias=bias)
@@ -62,7 +63,12 @@ def _integer_bias(deployed: Deployed, address: str) -> IntegerBias | None:
 
 
 def bias_shifts(
-    before: nn.Module, after: fx.GraphModule, pairs: Mapping[str, str], images: Tensor
+    before: nn.Module,
+    after: fx.GraphModule,
+    pairs: Mapping[str, str],
+    images: Tensor,
+    *,
+    axes: Mapping[str, int],
 ) -> dict[str, Tensor]:
     """What to add to biases in `after` for channels to have the means that they have in `before`.
 
@@ -74,40 +80,56 @@ def bias_shifts(
         after: The network to correct; not changed.
         pairs: Address of a convolution in `after` -> address of the same output in `before`.
         images: `(batch, channels, height, width)`.
+        axes: Address of a convolution in `after` -> the axis of its channels, without the batch.
     """
     with torch.no_grad():
-        means = _channel_means(before, pairs.values(), images)
-        wanted = {module_name(here): means[there].cpu() for here, there in pairs.items()}
+        means = _means(before, {there: axes[here] for here, there in pairs.items()}, images)
+        wanted = {
+            module_name(here): _Mean(axes[here], means[there].cpu())
+            for here, there in pairs.items()
+        }
         correction = _Correction(after, wanted)
         correction.run(images.cpu())
     return {address: correction.shifts[module_name(address)] for address in pairs}
 
 
-def _channel_means(
-    module: nn.Module, addresses: Iterable[str], images: Tensor
-) -> dict[str, Tensor]:
-    """The mean of every channel of the layers at `addresses`."""
-    means: dict[str, Tensor] = {}
+@dataclass(frozen=True, eq=False)
+class _Mean:
+    """The means that channels along an axis, counted without the batch, should have."""
+
+    axis: int
+    means: Tensor
+
+
+def _channel_means(output: Tensor, axis: int) -> Tensor:
+    """The mean of every channel of a batch, where channels run over `axis` behind it."""
+    channels = 1 + axis % (output.dim() - 1)
+    return output.mean(tuple(other for other in range(output.dim()) if other != channels))
+
+
+def _means(module: nn.Module, axes: Mapping[str, int], images: Tensor) -> dict[str, Tensor]:
+    """The mean of every channel of the layers at the addresses of `axes`."""
+    found: dict[str, Tensor] = {}
 
     def keep(address: str, output: Any) -> None:
-        means[address] = output.mean(_IMAGE_AXES)
+        found[address] = _channel_means(output, axes[address])
 
     handles = [
         module.get_submodule(module_name(address)).register_forward_hook(
             lambda _layer, _read, output, address=address: keep(address, output)
         )
-        for address in addresses
+        for address in axes
     ]
     module(images)
     for handle in handles:
         handle.remove()
-    return means
+    return found
 
 
 class _Correction(fx.Interpreter):
     """Runs a module, shifting the output of every layer in `wanted` to the means given there."""
 
-    def __init__(self, module: fx.GraphModule, wanted: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: fx.GraphModule, wanted: Mapping[str, _Mean]) -> None:
         super().__init__(module)
         self._wanted = wanted
         self.shifts: dict[str, Tensor] = {}
@@ -116,5 +138,7 @@ class _Correction(fx.Interpreter):
         output, name = super().run_node(n), str(n.target)
         if name not in self._wanted or not isinstance(output, Tensor):
             return output
-        self.shifts[name] = self._wanted[name] - output.mean(_IMAGE_AXES)
-        return output + self.shifts[name].reshape(-1, 1, 1)
+        wanted = self._wanted[name]
+        self.shifts[name] = wanted.means - _channel_means(output, wanted.axis)
+        behind = output.dim() - 2 - wanted.axis % (output.dim() - 1)
+        return output + self.shifts[name].reshape(-1, *(1,) * behind)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import fx
+from torch import fx, nn
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Shape
 from supernets.assemble import Slot, Step, assemble, steps_of
-from supernets.elastic import Tensors
+from supernets.elastic import stock
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Stored = IntegerTensor | IntegerBias | NDArray[np.float32]
@@ -63,11 +63,13 @@ class Deployed:
 
     def module(self) -> fx.GraphModule:
         """The network as stock layers, with the values that an integer runtime computes with."""
-        return assemble(steps_of(self.graph), self._tensors, self.inputs).eval()
+        return assemble(steps_of(self.graph), self.stock_layer, self.inputs).eval()
 
-    def _tensors(self, step: Step) -> Tensors:
+    def stock_layer(self, step: Step) -> nn.Module | None:
+        """The torch layer of a step with its parameters; None where torch has no such layer."""
         held = self.parameters.get(step.address, {})
-        return {name: torch.from_numpy(values(stored)) for name, stored in held.items()}
+        tensors = {name: torch.from_numpy(values(stored)) for name, stored in held.items()}
+        return stock(step.op, tensors, *step.inputs)
 
 
 Rewrite = Callable[[Deployed], Deployed]

@@ -9,8 +9,8 @@ of their axes: `corner` takes the first channels and the centre of windows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import singledispatch
+from collections.abc import Callable, Mapping
+from functools import lru_cache, singledispatch
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +19,28 @@ from torch import Tensor, nn
 from search_spaces.ops import (
     Activation,
     Add,
+    AvgPool2d,
     BatchNorm2d,
-    Conv2d,
-    DepthwiseConv2d,
+    Concat,
+    Convolution,
+    Flatten,
     GlobalPool,
+    GroupNorm,
     Image,
     Input,
+    LayerNorm,
+    LeakyReLU,
     Linear,
+    MaxPool2d,
     Multiply,
+    Nonlinearity,
     Op,
     Parameter,
+    Permute,
+    Pooling,
+    Reshape,
     Shape,
+    Window,
 )
 
 Tensors = Mapping[str, Tensor]
@@ -99,46 +110,46 @@ def _(op: Image, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return nn.Upsample((op.size, op.size), mode="bilinear")
 
 
+_LOWEST = torch.finfo(torch.float32).min
+
+
+def _padded(window: Window, fill: float) -> nn.Module:
+    """The layer that adds the padding of a window, for layers that pad opposite sides alike."""
+    top, left, bottom, right = window.padding
+    return nn.ConstantPad2d((left, right, top, bottom), fill)
+
+
 @compute.register
-def _(op: Conv2d, tensors: Tensors, *x: Tensor) -> Tensor:
-    return F.conv2d(x[0], tensors["weight"], tensors.get("bias"), op.stride, padding=op.kernel // 2)
+def _(op: Convolution, tensors: Tensors, *x: Tensor) -> Tensor:
+    window, groups = op.window, op.groups_of(x[0].shape[1])
+    image = x[0] if window.margins else _padded(window, 0.0)(x[0])
+    weight, bias, margins = tensors["weight"], tensors.get("bias"), window.margins or (0, 0)
+    return F.conv2d(image, weight, bias, window.stride, margins, window.dilation, groups)
 
 
 @stock.register
-def _(op: Conv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    shape = (inputs[0][0], op.out, op.kernel, op.stride, op.kernel // 2)
-    return filled(nn.Conv2d(*shape, bias="bias" in tensors, device="meta"), tensors)
-
-
-@compute.register
-def _(op: DepthwiseConv2d, tensors: Tensors, *x: Tensor) -> Tensor:
-    channels = x[0].shape[1]
-    return F.conv2d(
-        x[0], tensors["weight"], None, op.stride, padding=op.kernel // 2, groups=channels
+def _(op: Convolution, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    window, channels = op.window, inputs[0][0]
+    made = nn.Conv2d(
+        *(channels, op.out_of(channels), window.kernel, window.stride, window.margins or (0, 0)),
+        dilation=window.dilation,
+        groups=op.groups_of(channels),
+        bias="bias" in tensors,
+        device="meta",
     )
-
-
-@stock.register
-def _(op: DepthwiseConv2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    channels = inputs[0][0]
-    shape = (channels, channels, op.kernel, op.stride, op.kernel // 2)
-    bias = "bias" in tensors
-    layer = nn.Conv2d(*shape, groups=channels, bias=bias, device="meta")
-    return filled(layer, tensors)
+    layer = filled(made, tensors)
+    return layer if window.margins else nn.Sequential(_padded(window, 0.0), layer)
 
 
 @compute.register
 def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
     # Contiguous, since a strided weight takes another path through BLAS and other last bits.
-    weight = tensors["weight"].flatten(1).contiguous()
-    return F.linear(x[0].flatten(1), weight, tensors["bias"])
+    return F.linear(x[0], tensors["weight"].contiguous(), tensors["bias"])
 
 
 @stock.register
 def _(op: Linear, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    flat = {"weight": tensors["weight"].flatten(1), "bias": tensors["bias"]}
-    layer = filled(nn.Linear(flat["weight"].shape[1], op.out, device="meta"), flat)
-    return layer if len(inputs[0]) == 1 else nn.Sequential(nn.Flatten(), layer)
+    return filled(nn.Linear(inputs[0][-1], op.out, device="meta"), tensors)
 
 
 @compute.register
@@ -165,28 +176,54 @@ def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
     return {"mean": layer.get_buffer("running_mean"), "variance": layer.get_buffer("running_var")}
 
 
-_FUNCTIONS = {
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
-}
-_LAYERS: dict[str, type[nn.Module]] = {
+def _affine(tensors: Tensors) -> dict[str, Tensor]:
+    """Scale and shift by the names that torch's norms give them."""
+    return {"weight": tensors["scale"], "bias": tensors["shift"]}
+
+
+@compute.register
+def _(op: LayerNorm, tensors: Tensors, *x: Tensor) -> Tensor:
+    scale, shift = tensors["scale"], tensors["shift"]
+    return F.layer_norm(x[0], scale.shape, scale, shift, op.epsilon)
+
+
+@stock.register
+def _(op: LayerNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    layer = nn.LayerNorm(inputs[0][-1], op.epsilon, device="meta")
+    return filled(layer, _affine(tensors))
+
+
+@compute.register
+def _(op: GroupNorm, tensors: Tensors, *x: Tensor) -> Tensor:
+    return F.group_norm(x[0], op.groups, tensors["scale"], tensors["shift"], op.epsilon)
+
+
+@stock.register
+def _(op: GroupNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    layer = nn.GroupNorm(op.groups, inputs[0][0], op.epsilon, device="meta")
+    return filled(layer, _affine(tensors))
+
+
+_LAYERS: dict[Nonlinearity, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
     "hardsigmoid": nn.Hardsigmoid,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
 }
-
-
-@compute.register
-def _(op: Activation, tensors: Tensors, *x: Tensor) -> Tensor:
-    return _FUNCTIONS[op.function](x[0])
 
 
 @stock.register
 def _(op: Activation, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return _LAYERS[op.function]()
+
+
+@stock.register
+def _(op: LeakyReLU, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.LeakyReLU(op.negative_slope)
 
 
 @compute.register
@@ -207,3 +244,54 @@ def _(op: GlobalPool, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: GlobalPool, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return nn.AdaptiveAvgPool2d(1)
+
+
+def _pooled(op: Pooling, kind: type[nn.MaxPool2d | nn.AvgPool2d], fill: float) -> nn.Module:
+    """A pooling layer; torch's own pad by half a window at most, and opposite sides alike."""
+    window, margins = op.window, op.window.margins
+    if margins and all(2 * m <= k for m, k in zip(margins, window.kernel, strict=True)):
+        return kind(window.kernel, window.stride, margins)
+    return nn.Sequential(_padded(window, fill), kind(window.kernel, window.stride))
+
+
+@stock.register
+def _(op: MaxPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return _pooled(op, nn.MaxPool2d, _LOWEST)
+
+
+@stock.register
+def _(op: AvgPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return _pooled(op, nn.AvgPool2d, 0.0)
+
+
+@stock.register
+def _(op: Flatten, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.Flatten(1 + op.start)
+
+
+@stock.register
+def _(op: Reshape, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Unflatten(1, op.shape))
+
+
+@lru_cache(maxsize=1024)
+def _layer(op: Op) -> nn.Module:
+    """The stock layer of an operator without parameters; without a state, one serves all."""
+    layer = stock(op, {})
+    assert layer is not None
+    return layer
+
+
+@compute.register
+def _(op: Activation | LeakyReLU | Pooling | Flatten | Reshape, _: Tensors, *x: Tensor) -> Tensor:
+    return _layer(op)(x[0])
+
+
+@compute.register
+def _(op: Permute, tensors: Tensors, *x: Tensor) -> Tensor:
+    return torch.permute(x[0], (0, *(axis + 1 for axis in op.order)))
+
+
+@compute.register
+def _(op: Concat, tensors: Tensors, *x: Tensor) -> Tensor:
+    return torch.cat(x, 1)

@@ -19,11 +19,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from search_spaces.ops import Shape
 from search_spaces.space import Genotype
 from supernets.assemble import Step
 from supernets.supernet import Supernet, subnet_of
 
 Loss = Callable[[Tensor], Tensor]
+_IMAGES = 4  # axes of a batch of them
 
 
 def exchanged(
@@ -96,42 +98,60 @@ def _read(step: Step, values: Mapping[str, Tensor], images: Tensor) -> list[Tens
     return [values[address] for address in step.reads] or [images]
 
 
-def _mixes(step: Step) -> bool:
-    """Whether a node says how many channels it has; all others work channel by channel."""
-    return hasattr(step.op, "out")
-
-
 def _work(step: Step) -> tuple[Any, ...]:
     """What a node computes, but for the number of its channels and the size of its images."""
-    if _mixes(step):
-        return step.reads, replace(step.op, out=0), step.inputs[0][0]  # pyright: ignore[reportCallIssue]
+    if step.op.mixes_channels:
+        return step.reads, replace(step.op, out=0), _channels_read(step)  # pyright: ignore[reportCallIssue]
     return step.reads, step.op
+
+
+def _channels_read(step: Step) -> int:
+    return step.inputs[0][step.op.channel_axis]
 
 
 def _value(supernet: Supernet, step: Step, read: list[Tensor]) -> Tensor:
     """What a node gives in all its channels; those of the subnet are the first of them."""
-    shared = supernet.node(step.address)
-    if _mixes(step):
-        read = [_first(value, step.inputs[0][0]) for value in read]
-        every = len(shared.tensors["weight"])
-        return shared.compute(replace(step, op=replace(step.op, out=every)), read)  # pyright: ignore[reportCallIssue]
-    # Where a node is absent, what it hands on may have been computed in fewer channels.
-    most = max(value.shape[1] for value in read)
-    read = [_first(value, most) for value in read]
-    return shared.compute(replace(step, inputs=tuple(tuple(v.shape[1:]) for v in read)), read)
+    shared, op = supernet.node(step.address), step.op
+    if op.mixes_channels:
+        axis = op.channel_axis % len(step.inputs[0]) + 1
+        read = [_first(value, _channels_read(step), axis) for value in read]
+        return shared.compute(_widest(step, len(shared.tensors["weight"])), read)
+    if op.channelwise:
+        # Where a node is absent, what it hands on may have been computed in fewer channels.
+        most = max(value.shape[1] for value in read)
+        read = [_first(value, most, 1) for value in read]
+        shapes = tuple(tuple(value.shape[1:]) for value in read)
+        return shared.compute(replace(step, inputs=shapes), read)
+    exact = zip(read, step.inputs, strict=False)  # a source reads the images as they are
+    return shared.compute(step, [_fitted(*pair) for pair in exact] or read)
 
 
-def _first(value: Tensor, channels: int) -> Tensor:
-    """The first channels, and zeros where there are fewer."""
-    missing = channels - value.shape[1]
+def _widest(step: Step, every: int) -> Step:
+    """The node with all its output channels; in groups as it is, since those change with it."""
+    weight = step.op.parameters(*step.inputs)["weight"]
+    if weight.shape[weight.roles.index("in")] < _channels_read(step):
+        return step
+    return replace(step, op=replace(step.op, out=every))  # pyright: ignore[reportCallIssue]
+
+
+def _first(value: Tensor, length: int, axis: int) -> Tensor:
+    """The first entries along an axis, and zeros where there are fewer."""
+    missing = length - value.shape[axis]
     if missing > 0:
-        return F.pad(value, (0, 0) * (value.ndim - 2) + (0, missing))
-    return value[:, :channels]
+        return F.pad(value, (0, 0) * (value.ndim - 1 - axis) + (0, missing))
+    return value.narrow(axis, 0, length)
+
+
+def _fitted(value: Tensor, shape: Shape) -> Tensor:
+    """The first entries of `value` along every axis of a `shape` without the batch."""
+    for axis, length in enumerate(shape, 1):
+        value = _first(value, length, axis)
+    return value
 
 
 def _like(value: Tensor, wanted: Tensor) -> Tensor:
-    """`value` with as many channels as `wanted` and its size."""
-    value = _first(value, wanted.shape[1])
-    if value.shape != wanted.shape:
-        value = F.interpolate(value, wanted.shape[2:], mode="bilinear")
-    return value
+    """`value` with as many channels as `wanted`, and resized to its size where it is an image."""
+    value = _first(value, wanted.shape[1], 1)
+    if value.ndim == _IMAGES and value.shape != wanted.shape:
+        return F.interpolate(value, wanted.shape[2:], mode="bilinear")
+    return _fitted(value, wanted.shape[1:])

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
 from supernets.deployed import Deployed, Stored
-from supernets.elastic import Tensors, sliced, statistics
+from supernets.elastic import sliced, statistics, stock
 from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import Grid
 from supernets.supernet import Supernet
@@ -99,11 +99,12 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
         for position in range(len(step.inputs))
     }
 
-    def tensors(step: Step) -> Tensors:
-        return {n: t.detach() for n, t in supernet.node(step.address).subnet(step).items()}
+    def layer(step: Step) -> nn.Module | None:
+        tensors = supernet.node(step.address).subnet(step)
+        return stock(step.op, {n: t.detach() for n, t in tensors.items()}, *step.inputs)
 
     device = next(supernet.parameters()).device
-    module = assemble(steps, tensors, inputs, device=device)
+    module = assemble(steps, layer, inputs, device=device)
     return Extracted(module, graph, parameters, inputs)
 
 

@@ -51,10 +51,13 @@ def without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
             nodes[address] = Node(node.op, inputs)
             continue
         (before,) = node.inputs
-        if not graph.nodes[before].op.absorbs or len(readers[before]) > 1:
+        giver = graph.nodes[before].op
+        alike = giver.absorbs and giver.channel_axis == node.op.channel_axis
+        if not alike or len(readers[before]) > 1:
             raise ValueError(
                 f"{type(node.op).__name__} {address!r} cannot be folded: it reads {before!r}, "
-                "which absorbs no norm or is read by others too; put it right behind a convolution"
+                "which absorbs no norm over its channels or is read by others too; put it right "
+                "behind a convolution"
             )
         norms[before] = address
         source[address] = before

@@ -26,6 +26,11 @@ class IntegerTensor:
     zero_point: NDArray[np.int32]
     quant: Quant
 
+    @property
+    def stored(self) -> NDArray[np.int8 | np.uint8]:
+        """The codes in 8 bits, signed where they are symmetric."""
+        return self.codes.astype(np.int8 if self.quant.symmetric else np.uint8)
+
     def values(self) -> NDArray[np.float32]:
         """The weight in float32, as a runtime dequantizes it."""
         column = (-1, *(1,) * (self.codes.ndim - 1))

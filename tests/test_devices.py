@@ -1,6 +1,7 @@
 """Whatever touches weights keeps to one device: on a pretended one, and by hand on a GPU."""
 
 import copy
+import tomllib
 
 import numpy as np
 import pytest
@@ -9,12 +10,25 @@ import torch
 from nas.evaluation.evaluation import flat
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
+from nas.recipe.recipe import validate_recipe
+from nas.run import probing
+from nas.run.folder import RunFolder
+from nas.run.plan import prepare
 from supernets.deploy import Deployment, on_device
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
 from supernets.train import train
+from tests.nas.runs import TINY
 from tests.pretended_device import DEVICE, PretendedDevice
 from tests.supernets.training import SETTINGS, Stripes, stripes_space
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks this small only wait for more
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -68,6 +82,44 @@ def test_a_run_keeps_to_one_device(device, tmp_path):
     history, evaluation = run(tmp_path, DEVICE)
     assert np.isfinite(history.losses).all()
     assert evaluation.where.endswith("cuda:0")
+
+
+def probe(folder, where):
+    """Probe an untrained supernet on `where`; what the caller owns stays as it was."""
+    content = tomllib.loads(TINY) | {"name": "tiny"}
+    content["compute"]["device"] = where
+    content["search"]["proxies"] = 2
+    folder.mkdir()
+    plan = prepare(validate_recipe(content), RunFolder(folder))
+    supernet = Supernet(plan.space, seed=1)
+    owned = {**supernet.state_dict(), "images": plan.task.train.images}
+    before = copy.deepcopy(owned)
+    found = probing.probed(plan, supernet)
+    assert all(torch.equal(owned[name], before[name]) for name in before)
+    assert all(tensor.device.type == "cpu" for tensor in owned.values())
+    assert supernet.training
+    return found
+
+
+def test_probing_keeps_to_one_device(device, tmp_path, monkeypatch):
+    """Proxies and sensitivities are those of the CPU, since what is pretended computes there."""
+    scored, of_module = [], probing.scores
+
+    def scores(module, batch, loss):
+        lie = (*module.parameters(), *module.buffers(), *batch)
+        scored.append({tensor.device.type for tensor in lie})
+        return of_module(module, batch, loss)
+
+    monkeypatch.setattr(probing, "scores", scores)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    expected = probe(tmp_path / "here", "cpu")
+    found = probe(tmp_path / "there", "cuda:0")
+    half = len(scored) // 2
+    assert scored == [*half * [{"cpu"}], *half * [{"cuda"}]]
+    assert found.scores.keys() == expected.scores.keys()
+    for name, scores in expected.scores.items():
+        np.testing.assert_array_equal(found.scores[name], scores)
+    assert found.sensitivity == expected.sensitivity
 
 
 @pytest.mark.gpu

@@ -23,7 +23,8 @@ from nas.search.named import SEARCHERS
 from nas.tabular import published
 from nas.tabular.description import ChoiceSection, Description, Metric
 from nas.targets import schema
-from nas.targets.table.csv_file import COLUMNS, parse
+from nas.targets.table.columns import COLUMNS
+from nas.targets.table.csv_file import parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
 from nas.tasks.section import SplitSection

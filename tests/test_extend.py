@@ -15,7 +15,7 @@ from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, BatchNorm2d, GlobalPool, Image, Linear
+from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
@@ -57,7 +57,7 @@ globals().update(  # where pytest and pickle look for them
 def test_every_kind_has_a_block_with_a_contract() -> None:
     inheriting = [name for name in DEFINED if name.startswith("Test")]
     assert inheriting == [
-        "TestDilatedConv2d",
+        "TestL2Pool2d",
         "TestPlain",
         "TestMyBoard",
         "TestLabNotes",
@@ -68,8 +68,8 @@ def test_every_kind_has_a_block_with_a_contract() -> None:
 
 
 def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> None:
-    space = _space_of_dilated_convolutions()
-    board = str(DEFINED["board"]).replace('"DepthwiseConv2d"', '"DilatedConv2d"')
+    space = _space_with_the_pool()
+    board = str(DEFINED["board"]).replace('"GlobalPool"', '"GlobalPool", "L2Pool2d"')
     (tmp_path / "board.toml").write_text(board)
     latency = load_target(tmp_path / "board.toml").compile(space)["latency_ms"]
     supernet, images = Supernet(space, seed=0), torch.randn(64, 1, 8, 8)
@@ -86,20 +86,21 @@ def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> N
     assert 0 < cheap < dear < float("inf")
 
 
-def _space_of_dilated_convolutions() -> SearchSpace:
+def _space_with_the_pool() -> SearchSpace:
     graph, policy = Graph(Image(1, 8)), Policy(weight_bits=(4, 8), activation_bits=(8,))
-    op = DEFINED["DilatedConv2d"]
-    assert callable(op)
+    pool = DEFINED["L2Pool2d"]
+    assert callable(pool)
     for i in range(2):
         bits = policy.layer("all", f"layer{i}", "conv")
-        graph.add(
-            f"layer{i}", op(choice(f"width{i}", (8, 16)), choice(f"kernel{i}", (3, 5)), **bits)
-        )
+        graph.add(f"layer{i}", Conv2d(choice(f"width{i}", (8, 16)), 3, **bits))
         graph.add(f"layer{i}.norm", BatchNorm2d())
         graph.add(f"layer{i}.relu", Activation("relu"))
+        window = choice(f"window{i}", (1, 2, 3))
+        graph.add(f"layer{i}.pool", pool(window, 1, policy.tensor()))
     graph.add("pool", GlobalPool(policy.tensor()))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, **policy.edge()))
-    return SearchSpace(graph, name="dilated")
+    return SearchSpace(graph, name="pooled")
 
 
 def test_the_added_space_is_read_by_a_recipe(tmp_path: Path) -> None:

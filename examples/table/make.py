@@ -1,4 +1,4 @@
-"""Trains forty small networks on digits and writes what they are and cost to nets.csv.
+"""The example table: forty small networks trained on digits, with accuracy and costs, in nets.csv.
 
 python -m examples.table.make
 """
@@ -22,13 +22,13 @@ RUNS = 200
 
 
 def shapes() -> Iterator[tuple[int, ...]]:
-    """Widths of one or two hidden layers."""
+    """The widths of the hidden layers of each network, one or two per network."""
     for depth in (1, 2):
         yield from itertools.product(WIDTHS, repeat=depth)
 
 
 def latency_ms(network: MLPClassifier, images: object) -> float:
-    """The fastest of many runs."""
+    """The latency of a network in ms: the fastest of many runs."""
     seconds = []
     for _ in range(RUNS):
         start = time.perf_counter()
@@ -38,7 +38,7 @@ def latency_ms(network: MLPClassifier, images: object) -> float:
 
 
 def main() -> None:
-    """Train, measure, write."""
+    """Train and measure all networks, and write the table."""
     images, labels = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(images / 16, labels, random_state=0, stratify=labels)
     with FILE.open("w", newline="") as file:

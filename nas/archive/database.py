@@ -164,11 +164,10 @@ class Reservations:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
             return
-        with self._engine.begin() as connection:
-            if self._engine.dialect.name == "postgresql":  # of a process that was stopped in here
-                connection.execute(sql.text("SET LOCAL lock_timeout = '30s'"))
-                limit = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
-                connection.execute(sql.text(limit))
+        with self._engine.begin() as connection:  # limited, as a process may be stopped in here
+            connection.execute(sql.text("SET LOCAL lock_timeout = '30s'"))
+            limit = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
+            connection.execute(sql.text(limit))
             connection.execute(sql.update(RESERVATIONS).where(self._are(_ALONE)).values(until=0.0))
             yield
 

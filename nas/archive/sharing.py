@@ -13,8 +13,6 @@ from nas.evaluation.evaluation import Evaluation
 from nas.terminal.untrusted import spreadsheet_cell
 from search_spaces.space import SearchSpace
 
-SUFFIXES = (".csv", ".parquet")
-
 
 def export_archive(archive: Archive, path: Path) -> int:
     """Write every evaluation as a row of a CSV or Parquet file, by suffix; gives how many.
@@ -27,15 +25,14 @@ def export_archive(archive: Archive, path: Path) -> int:
         ArchiveError: For another suffix, or where Parquet is asked for without pyarrow.
         WriteError: If the file cannot be written.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in _WRITERS:
         raise ArchiveError(
-            f"an archive is exported to {' or '.join(SUFFIXES)}, given {path.name!r}; "
+            f"an archive is exported to {' or '.join(_WRITERS)}, given {path.name!r}; "
             "name the file so"
         )
     evaluations = archive.evaluations()
     columns = _columns(archive.space, evaluations)
-    content = _csv(columns) if path.suffix == ".csv" else _parquet(columns)
-    write_atomic(path, content)
+    write_atomic(path, _WRITERS[path.suffix](columns))
     return len(evaluations)
 
 
@@ -97,3 +94,6 @@ def _parquet(columns: dict[str, list[object]]) -> bytes:
     out = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), out, write_page_checksum=True)
     return out.getvalue()
+
+
+_WRITERS = {".csv": _csv, ".parquet": _parquet}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 Wrong = NDArray[np.bool_]
 
@@ -95,7 +94,7 @@ class Duel:
         left = 1.0 / self.seen - 1.0 / whole
         if left <= 0.0:
             return float(mean < 0.0)
-        return float(norm.sf((mean + 0.5 / whole) / math.sqrt(variance * left)))
+        return 0.5 * math.erfc((mean + 0.5 / whole) / math.sqrt(2.0 * variance * left))
 
 
 STEPS = 8

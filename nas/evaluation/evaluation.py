@@ -26,8 +26,8 @@ class EvaluationError(RuntimeError):
 class Evaluation:
     """What was measured of one subnet; every metric is a loss, smaller is better.
 
-    Every evaluation holds finite numbers of Python, whatever numbers it was made from. Nobody who
-    is given an evaluation has to look.
+    Its numbers are finite and of Python's own types, whatever types they were given in, so no
+    reader of an evaluation checks them again.
 
     Attributes:
         genotype: The subnet, in canonical form.

@@ -20,6 +20,7 @@ from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
 from search_spaces.documents import Source, parse_json
+from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.integers import IntegerTensor
@@ -166,8 +167,9 @@ def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> No
 
 def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
     """Raise `ExportError` where the number of operators or quantizers is not the policy's."""
+    graph = deployed.graph
     readings = {
-        (deployed.graph.nodes[address].inputs[slot], scale)
+        (_past_views(graph, graph.nodes[address].inputs[slot]), scale)
         for (address, slot), scale in deployed.inputs.items()
     }
     quantizers = len(readings) if form.shares_quantizers else len(deployed.inputs)
@@ -183,3 +185,10 @@ def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
             raise ExportError(
                 f"the file has {found} {what}, its policy needs {wanted}; export the network again"
             )
+
+
+def _past_views(graph: Graph, address: str) -> str:
+    """Where the numbers come from that are read at `address`: a view only gives them a shape."""
+    while graph.nodes[address].op.is_view:
+        (address,) = graph.nodes[address].inputs
+    return address

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from nas.export.onnx_operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
-from search_spaces.graph import Graph
 from supernets.deployed import Deployed
 from supernets.integers import ActivationScale
 
@@ -26,7 +25,6 @@ def write_network(
     """
     graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
     on_one_grid = _on_one_grid(deployed, ends or {})
-    rounded = on_one_grid | _clamped_onto(graph, on_one_grid)
     values: dict[str, Value] = {}
     for address, node in graph.nodes.items():
         site = Site(
@@ -37,23 +35,24 @@ def write_network(
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
             deployed.parameters.get(address, {}),
             one_grid=address in on_one_grid,
-            rounded=address in rounded,
+            rounded=address in on_one_grid,
         )
         values[address] = write(node.op, site)
     return values
 
 
 def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
-    """The addresses that are read, and everywhere on one and the same grid."""
+    """The addresses that are read, and everywhere on one and the same grid.
+
+    Operators that only move numbers are looked through, since onnxruntime rounds before them
+    (1.31), and so is a clamp that alone reads a result, since its reader can cut codes.
+    """
+    nodes, readers = deployed.graph.nodes, deployed.graph.consumers()
     grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}
-    for address, node in deployed.graph.nodes.items():
+    for address, node in reversed(nodes.items()):
+        moves = node.op.keeps_values and node.op.activation is None
         for slot, read in enumerate(node.inputs):
-            grids.setdefault(read, set()).add(deployed.inputs.get((address, slot)))
+            through = moves or (is_clamp(node.op) and len(readers[read]) == 1)
+            own: set[object] = {deployed.inputs.get((address, slot))}
+            grids.setdefault(read, set()).update(grids.get(address, own) if through else own)
     return {read for read, found in grids.items() if len(found) == 1 and None not in found}
-
-
-def _clamped_onto(graph: Graph, on_one_grid: set[str]) -> set[str]:
-    """The addresses that only a clamp reads, whose own readers put it on one grid."""
-    readers = graph.consumers()
-    clamps = ((a, node.inputs) for a, node in graph.nodes.items() if is_clamp(node.op))
-    return {read for a, (read,) in clamps if a in on_one_grid and len(readers[read]) == 1}

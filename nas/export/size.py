@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from nas.export.containers import container_for
+from nas.export.containers import Container, IntegerArray
 from nas.export.onnx_model import INPUT, OUTPUT, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import policy_json
 from nas.export.writer import Value, Writer
-from nas.saturation import EightBitWeights, adds_pairs, moved
+from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Fusion, Kernel
-from search_spaces.ops import (
-    Activation,
-    Add,
-    BatchNorm2d,
-    Conv2d,
-    DepthwiseConv2d,
-    Linear,
-    Op,
-    Shape,
-)
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Op, Shape
 from supernets.deployed import Stored
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
@@ -37,20 +31,14 @@ ONNX_FUSION = Fusion(
         (Conv2d, Activation),
         (DepthwiseConv2d, BatchNorm2d, Activation),
         (DepthwiseConv2d, BatchNorm2d),
+        (DepthwiseConv2d, Activation),
         (Add, Activation),
     )
 )
 
-_FLOAT_BYTES = 4
 # What a file has beside its shapes has names; these are of common length.
 _ADDRESS = "stage0.block0.conv1"
-_METADATA = {
-    "genotype": "0," * 20,
-    "space": "0" * 16,
-    "run": "digits",
-    "target": "this-cpu",
-    "policy": "{}",
-}
+_METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
 _NAMES_TAKEN = 50
 _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 
@@ -58,77 +46,92 @@ _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
     """Bytes that `kernel` adds to the exported file; compile it over `ONNX_FUSION`.
 
-    Weights in their container, biases, scales and zero points, and what surrounds them: the nodes
-    and names that the writer makes for such a kernel, counted by making them for one channel. The
-    kernel of the image carries what every file has once.
+    They are counted by writing the kernel, without the numbers of its tensors. The kernel of the
+    image carries what every file has once.
     """
     if not kernel.inputs:
         return float(_frame_bytes(kernel.op))
-    ranks = tuple(len(shape) for shape in kernel.inputs)
-    shape = kernel.op.weight_shape(*kernel.inputs)
-    content = 0 if shape is None else _content_bytes(kernel.op, shape, eight_bit_weights)
-    rank = 0 if shape is None else len(shape)
-    around = _surrounding_bytes(kernel.op, kernel.fused, ranks, rank, eight_bit_weights)
-    return float(content + around)
+    counter = _Counter(eight_bit_weights, named=_NAMES_TAKEN)
+    value: Value | None = None
+    for place, (op, shapes) in enumerate(kernel.members()):
+        if op.folds and value is not None:
+            continue
+        inputs = (value,) if value is not None else tuple(counter.placeholder() for _ in shapes)
+        scales = _scales(op, first=1.0 + place)
+        value = write(op, Site(counter, _ADDRESS, inputs, shapes, scales, _zeros(op, shapes)))
+    if value is not None:
+        counter.plain(value)  # a view is written by what reads it
+    return float(counter.size + sum(map(_stated_bytes, kernel.ops)))
 
 
-def _content_bytes(op: Op, shape: Shape, weights: EightBitWeights) -> int:
-    """The initializers of an operator with a weight of this shape, without their headers."""
-    elements, channels = math.prod(shape), shape[0]
-    if op.weight is None:
-        return (elements + channels) * _FLOAT_BYTES
-    container, on_integers = container_for(op.weight), op.activation is not None
-    content = container.bytes_for(elements) + channels * _FLOAT_BYTES
-    if op.weight.per_channel:
-        content += channels * _FLOAT_BYTES * (2 if on_integers else 1)
-        unsigned = adds_pairs(op) and moved(op.weight, weights)
-        if not op.weight.symmetric or (on_integers and (unsigned or isinstance(op, Linear))):
-            content += (container.computed if on_integers else container).bytes_for(channels)
-    return content
+@dataclass
+class _Counter(Writer):
+    """A writer that keeps the size of its tensors' numbers and not the numbers."""
+
+    content: int = 0
+
+    def placeholder(self) -> Value:
+        """A tensor that an earlier node would have given."""
+        return Value(self.fresh("t"))
+
+    def codes(self, values: IntegerArray, container: Container) -> str:
+        return self._counted(values.shape, container.onnx_type, container.bytes_for(values.size))
+
+    def _array(self, values: NDArray[Any], kind: int) -> str:
+        return self._counted(values.shape, kind, values.nbytes)
+
+    def _counted(self, shape: Shape, kind: int, content: int) -> str:
+        name = self.fresh("w")
+        held = onnx.TensorProto(name=name, data_type=kind, dims=shape)
+        self.initializers.append(held)
+        field = 1 + _varint_bytes(content) + content  # protobuf: a tag, a length, the bytes
+        whole = held.ByteSize() + field
+        self.content += field + _varint_bytes(whole) - _varint_bytes(held.ByteSize())
+        return name
+
+    @property
+    def size(self) -> int:
+        """Bytes of nodes and tensors, without the scalars that all nodes share."""
+        body = onnx.GraphProto(node=self.nodes, initializer=self.initializers)
+        return body.ByteSize() + self.content
+
+
+def _varint_bytes(number: int) -> int:
+    """The bytes of a number in protobuf, 7 bits in each."""
+    return max(1, -(-number.bit_length() // 7))
+
+
+def _zeros(op: Op, shapes: tuple[Shape, ...]) -> Mapping[str, Stored]:
+    """The parameters of an operator as it leaves, all zero and without memory of their own."""
+    parts = {name: part.shape for name, part in op.deployed(*shapes).items()}
+    held: dict[str, Stored] = {name: _broadcast(np.float32(0), parts[name]) for name in parts}
+    if op.weight is None or "weight" not in parts:
+        return held
+    count = parts["weight"][0] if op.weight.per_channel else 1
+    one, zero = np.ones(count, np.float32), np.zeros(count, np.int32)
+    held["weight"] = IntegerTensor(_broadcast(np.int32(0), parts["weight"]), one, zero, op.weight)
+    if "bias" in parts and op.activation is not None:
+        bias = _broadcast(np.int32(0), parts["bias"])
+        held["bias"] = IntegerBias(bias, _broadcast(np.float32(1), parts["bias"]))
+    return held
+
+
+def _broadcast(value: np.generic, shape: Shape) -> NDArray[Any]:
+    """An array of one number, which alone is in memory."""
+    return np.ndarray(shape, value.dtype, value.tobytes(), strides=(0,) * len(shape))
 
 
 @lru_cache(maxsize=4096)
-def _surrounding_bytes(
-    op: Op,
-    fused: tuple[Op, ...],
-    ranks: tuple[int, ...],
-    rank: int,
-    eight_bit_weights: EightBitWeights,
-) -> int:
-    """Nodes, names, headers and the line in the policy, counted on a stand-in of one channel."""
-    writer = Writer(eight_bit_weights, named=_NAMES_TAKEN)
-    inputs = tuple(Value(writer.fresh("t")) for _ in ranks)
-    shapes = tuple((1,) * length for length in ranks)
-    held = _stand_in(op, rank) if rank else {}
-    value = write(op, Site(writer, _ADDRESS, inputs, shapes, _scales(op), held))
-    for follower in fused:
-        if not follower.folds:
-            scales = _scales(follower, first=1.0 + op.arity)
-            value = write(follower, Site(writer, _ADDRESS, (value,), shapes, scales))
-    body = onnx.GraphProto(node=writer.nodes, initializer=writer.initializers)
-    content = _content_bytes(op, (1,) * rank, eight_bit_weights) if rank else 0
-    return body.ByteSize() - content + sum(map(_stated_bytes, (op, *fused)))
-
-
 def _stated_bytes(op: Op) -> int:
     """The operator's line in the policy."""
     return len(policy_json(Graph.from_nodes({_ADDRESS: Node(op)}))) - len("{}")
 
 
-def _scales(op: Op, *, first: float = 1.0) -> tuple[ActivationScale | None, ...]:
+def _scales(op: Op, *, first: float) -> tuple[ActivationScale | None, ...]:
     """A scale for every input, each another one from `first` on."""
     if op.activation is None:
         return (None,) * op.arity
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
-
-
-def _stand_in(op: Op, rank: int) -> dict[str, Stored]:
-    bias, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    if op.weight is None:
-        return {"weight": np.zeros((1,) * rank, np.float32), "bias": bias}
-    zero = np.zeros(1, np.int32)
-    weight = IntegerTensor(np.zeros((1,) * rank, np.int32), one, zero, op.weight)
-    return {"weight": weight, "bias": bias if op.activation is None else IntegerBias(zero, one)}
 
 
 def _frame_bytes(image: Op) -> int:
@@ -138,4 +141,5 @@ def _frame_bytes(image: Op) -> int:
         writer.uint8(value)
     shape = image.infer()
     reads, gives = [tensor(INPUT, shape)], [tensor(OUTPUT, shape)]
-    return model_of(writer, reads, gives, texts=_METADATA).ByteSize()
+    texts = {**_METADATA, "policy": policy_json(Graph.from_nodes({}))}
+    return model_of(writer, reads, gives, texts=texts).ByteSize()

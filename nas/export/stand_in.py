@@ -16,6 +16,7 @@ from supernets.fold import without_norms
 from supernets.integers import ActivationScale, IntegerTensor
 
 _ACTIVATION_RANGE = 6.0
+_DEVIATION = 0.1
 
 
 def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
@@ -32,8 +33,7 @@ def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
         bare, _ = without_norms(graph)
     except ValueError as error:
         raise ExportError(f"a network of this space cannot leave: {error}") from error
-    shapes = bare.shapes()
-    positive: dict[str, bool] = {}
+    shapes, positive = bare.shapes(), never_negative(bare)
     parameters: dict[str, Mapping[str, Stored]] = {}
     inputs: dict[tuple[str, int], ActivationScale] = {}
     for address, node in bare.nodes.items():
@@ -45,15 +45,24 @@ def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
             }
         if node.op.activation is not None:
             for slot, source in enumerate(node.inputs):
-                inputs[address, slot] = _scale(node.op.activation, positive=positive[source])
-        positive[address] = node.op.never_negative(*(positive[read] for read in node.inputs))
+                inputs[address, slot] = scale_of(node.op.activation, positive=positive[source])
     return round_biases(Deployed(bare, parameters, inputs))
+
+
+def never_negative(graph: Graph) -> dict[str, bool]:
+    """Whether the tensor at each address of a resolved graph is never below zero."""
+    found: dict[str, bool] = {}
+    for address, node in graph.nodes.items():
+        found[address] = node.op.never_negative(*(found[read] for read in node.inputs))
+    return found
 
 
 def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> Stored:
     """Numbers of a size that keeps what an operator gives near one."""
     if part.start != "fan_in":
-        return np.full(part.shape, part.start == "ones", np.float32)
+        # Trained ones are neither zero nor one throughout, which a runtime would leave out.
+        start = float(part.start == "ones")
+        return rng.normal(start, _DEVIATION, part.shape).astype(np.float32)
     step = float(np.sqrt(2.0 / np.prod(part.shape[1:])))
     if quant is None:
         return rng.normal(0.0, step, part.shape).astype(np.float32)
@@ -66,7 +75,8 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     return IntegerTensor(codes, scale, zero, quant)
 
 
-def _scale(quant: Quant, *, positive: bool) -> ActivationScale:
+def scale_of(quant: Quant, *, positive: bool) -> ActivationScale:
+    """How a tensor of common size is quantized; `positive` says that it is never below zero."""
     low, high = quant.code_range
     zero = 0 if quant.symmetric else low if positive else (low + high + 1) // 2
     # relu6 clamps at 6: a grid that ends there needs no clamp of its own, a trained one may.

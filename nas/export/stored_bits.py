@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from onnx.external_data_helper import uses_external_data
 
 from nas.export.containers import ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
-from nas.saturation import pair_fits
+from nas.saturation import adds_pairs, pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
-_ON_CODES = {"Cast", "Flatten"}
-WEIGHTED = ("Conv", "Gemm")  # nodes whose second input is a weight
+_ON_CODES = {"Cast", "Flatten", "Reshape"}
+_WEIGHTED = ("Conv", "Gemm", "MatMul")  # their second input is a weight, where it is stored
 
 
 def load(path: str | Path) -> onnx.ModelProto:
@@ -107,6 +108,12 @@ def saturable_of(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(node.name for node in model.graph.node if file.saturates(node))
 
 
+def weighted_in(model: onnx.ModelProto) -> int:
+    """How many nodes of the file have a weight."""
+    file = _File(model)
+    return sum(file.weight_of(node) is not None for node in model.graph.node)
+
+
 class _File:
     """The nodes and initializers of a model by what they give."""
 
@@ -127,14 +134,27 @@ class _File:
                 )
             known.update(node.output)
 
+    def weight_of(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
+        """The tensor in which the weight of a node is stored, or None where it has none."""
+        second = node.input[1] if len(node.input) > 1 else ""
+        return self._stored(second) if node.op_type in _WEIGHTED else None
+
+    def _stored(self, name: str) -> onnx.TensorProto | None:
+        """The tensor that `name` is made from, or None where it depends on what the file reads."""
+        while name in self._made_by:
+            name = next(iter(self._made_by[name].input), "")
+        return self._tensors.get(name)
+
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
-        if node.op_type in WEIGHTED:
+        if self.weight_of(node) is not None:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
 
     def saturates(self, node: onnx.NodeProto) -> bool:
         """Whether an integer kernel adds up pairs of signed codes that are too large for it."""
-        if node.op_type not in WEIGHTED or any(given.name == "group" for given in node.attribute):
+        stored = self.weight_of(node)
+        groups = next((given.i for given in node.attribute if given.name == "group"), 1)
+        if stored is None or not adds_pairs(math.prod(stored.dims[1:2]), groups=groups):
             return False
         dequantize, held = self._made_by.get(node.input[1]), self.precision(node)
         if dequantize is None or dequantize.op_type != "DequantizeLinear":
@@ -152,12 +172,9 @@ class _File:
 
     def _weight(self, name: str) -> Held | None:
         dequantize = self._made_by.get(name)  # or the Mul of `(codes - zero) * scale`
-        if dequantize is None:
+        tensor = self._stored(name)
+        if dequantize is None or tensor is None:
             return None
-        stored = dequantize.input[0]
-        while stored not in self._tensors:
-            stored = self._made_by[stored].input[0]
-        tensor = self._tensors[stored]
         container = onnx.TensorProto.DataType.Name(tensor.data_type)
         codes = numpy_helper.to_array(tensor).astype(np.int64)
         symmetric = not container.startswith("U")

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nas.export.containers import Container, IntegerArray, container_for, integers
-from nas.saturation import MOVED_BY, EightBitWeights, moved
-from search_spaces.quant import Quant
-from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
+from nas.export.containers import Container, IntegerArray, integers
+from nas.saturation import EightBitWeights
+from supernets.integers import ActivationScale
 
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128
-_MATRIX = 2
-_UNSIGNED = container_for(Quant(8, symmetric=False))
+_LOWEST = float(np.finfo(np.float32).min)
+_FLAT = (0, -1)
 
 
 @dataclass(frozen=True)
 class Value:
-    """A float tensor of the file; `clamp` is what its reader has still to cut it to."""
+    """A float tensor of the file, with what its reader has still to do to it.
+
+    Attributes:
+        name: The tensor's name.
+        clamp: What it is to be cut to.
+        shape: What it is to be shaped to behind that, as ONNX's Reshape has it: the batch first, 0
+            for a length that stays, -1 for what is left.
+        kept: Whether a node that cuts or rounds the tensor must not stand right behind the node
+            that gives it, since a runtime would then choose a slower kernel.
+        on_grid: Whether its numbers are those of a DequantizeLinear, which only moved since.
+    """
 
     name: str
     clamp: Clamp | None = None
+    shape: tuple[int, ...] | None = None
+    kept: bool = False
+    on_grid: bool = False
 
 
 @dataclass
@@ -65,11 +77,11 @@ class Writer:
 
     def floats(self, values: NDArray[np.floating[Any]]) -> str:
         """A float32 initializer."""
-        return self._array(values.astype(np.float32), onnx.TensorProto.FLOAT)
+        return self._array(values.astype(np.float32, copy=False), onnx.TensorProto.FLOAT)
 
     def int32(self, values: IntegerArray) -> str:
         """An int32 initializer."""
-        return self._array(values.astype(np.int32), onnx.TensorProto.INT32)
+        return self._array(values.astype(np.int32, copy=False), onnx.TensorProto.INT32)
 
     def codes(self, values: IntegerArray, container: Container) -> str:
         """Integer codes in `container`."""
@@ -84,6 +96,10 @@ class Writer:
     def float32(self, value: float) -> str:
         """A shared float32 scalar."""
         return self._scalar(f"f{value:g}", np.float32(value), onnx.TensorProto.FLOAT)
+
+    def int32_scalar(self, name: str, value: int) -> str:
+        """A shared int32 scalar under a name of its own."""
+        return self._scalar(name, np.int32(value), onnx.TensorProto.INT32)
 
     def int64(self, *values: int) -> str:
         """A shared int64 vector."""
@@ -104,118 +120,103 @@ class Writer:
         return name
 
     def plain(self, value: Value) -> str:
-        """The tensor as floats, its clamp done by a node of its own."""
-        if value.clamp is None:
-            return value.name
+        """The tensor as floats, its clamp and its shape done by nodes of their own."""
         if value not in self._readings:
-            low, high = value.clamp
-            self._readings[value] = (
-                self.node("Relu", value.name)
-                if value.clamp == (0.0, np.inf)
-                else self.node("Clip", value.name, self.float32(low), self.float32(high))
-            )
+            self._readings[value] = self._shaped(self._clamped(value), value.shape)
         return self._readings[value]
 
-    def quantized(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
-        """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize.
+    def clamped(self, value: Value, clamp: Clamp | None) -> Value:
+        """The tensor for a reader that cuts it to `clamp`."""
+        if value.clamp is None and value.shape is None:
+            return replace(value, clamp=clamp)
+        return Value(self.plain(value), clamp)
 
-        Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
-        uint8 activations only. `flat` flattens the codes behind the batch axis.
-        """
-        key = (value, scale, flat)
+    def _clamped(self, value: Value) -> str:
+        if value.clamp is None:
+            return value.name
+        if value.clamp == (0.0, np.inf):
+            return self.node("Relu", self._apart(value))
+        return self.node("Clip", self._apart(value), *map(self.float32, value.clamp))
+
+    def _shaped(self, name: str, shape: tuple[int, ...] | None) -> str:
+        if shape is None:
+            return name
+        if shape == _FLAT:
+            return self.node("Flatten", name)
+        return self.node("Reshape", name, self.int64(*shape))
+
+    def _apart(self, value: Value) -> str:
+        """The tensor for a node that cuts or rounds it: where it is kept, behind another node."""
+        if not value.kept:
+            return value.name
+        key = ("kept", value.name)
         if key not in self._readings:
-            self._readings[key] = self._quantize(value, scale, flat=flat)
+            self._readings[key] = self.unchanged(value.name)
         return self._readings[key]
 
-    def _quantize(self, value: Value, scale: ActivationScale, *, flat: bool) -> str:
-        grid = ActivationGrid.of(scale)
-        step = self._scale_of(scale)
-        zero = self.uint8(grid.zero_point)
+    def unchanged(self, name: str) -> str:
+        """The tensor through a node that changes no number and that no optimization removes."""
+        return self.node("Max", name, self.float32(_LOWEST))
+
+    def quantized(self, value: Value, scale: ActivationScale) -> str:
+        """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize."""
+        key = ("quantized", value, scale)
+        if key not in self._readings:
+            code, grid = self.code(value, scale), self._grid_of(scale)
+            self._readings[key] = self.node("DequantizeLinear", code, *grid)
+        return self._readings[key]
+
+    def code(self, value: Value, scale: ActivationScale) -> str:
+        """The codes of the tensor on the grid of `scale`.
+
+        Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
+        uint8 activations only. They get their shape as codes, which keeps kernels fused.
+        """
+        key = (value, scale)
+        if key not in self._readings:
+            self._readings[key] = (
+                self._quantize(value, scale)
+                if value.shape is None
+                else self._shaped(self.code(replace(value, shape=None), scale), value.shape)
+            )
+        return self._readings[key]
+
+    def given(self, name: str, scale: ActivationScale) -> Value:
+        """A tensor that reaches the file as codes on the grid of `scale`."""
+        value = Value(name)
+        self._readings[value, scale] = name
+        return value
+
+    def forget_readings(self) -> None:
+        """Write every reading anew from here on, as of another network."""
+        self._readings.clear()
+
+    def _grid_of(self, scale: ActivationScale) -> tuple[str, str]:
+        """The step and the zero point of a grid."""
+        return self._scale_of(scale), self.uint8(ActivationGrid.of(scale).zero_point)
+
+    def _quantize(self, value: Value, scale: ActivationScale) -> str:
+        grid, held = ActivationGrid.of(scale), self._grid_of(scale)
         least, most = grid.clamp_codes(value.clamp)
         # A clamp commutes with rounding to the grid. Done on codes it leaves the kernel before it
         # next to its QuantizeLinear, which fuses; a Relu that cuts where uint8 ends fuses itself.
-        source = value.name
         if value.clamp is not None and least == 0:
-            source = self.plain(Value(value.name, (0.0, np.inf)))
-        code = self.node("QuantizeLinear", source, step, zero)
+            source = self.plain(replace(value, clamp=(0.0, np.inf)))
+        else:
+            source = self._apart(value)
+        code = self.node("QuantizeLinear", source, *held)
         if least > grid.low:
             code = self.node("Max", code, self.uint8(least))
         if most < grid.high:
             code = self.node("Min", code, self.uint8(most))
         if (grid.low, grid.high) != (0, 255):
             code = self.node("Clip", code, self.uint8(grid.low), self.uint8(grid.high))
-        if flat:
-            code = self.node("Flatten", code)
-        return self.node("DequantizeLinear", code, step, zero)
+        return code
 
     def _scale_of(self, scale: ActivationScale) -> str:
         if scale not in self._readings:
             self._readings[scale] = self.floats(np.array(scale.scale, np.float32))
         return self._readings[scale]
-
-    def weight(
-        self, tensor: IntegerTensor, address: str, *, integer_kernel: bool, in_pairs: bool = False
-    ) -> str:
-        """The weight as stored codes and what turns them to numbers.
-
-        That is a DequantizeLinear, but of a convolution in floats `(codes - zero) * scale` written
-        out: onnxruntime folds this at load, while it dequantizes anew in every run and keeps such
-        a convolution from its faster memory layout (1.31).
-
-        Where the kernel computes on integers, codes narrower than 8 bits pass a Cast to 8 bits:
-        onnxruntime folds it at load and then runs its 8-bit kernel, while it has none for 4 bits
-        and rejects a 2-bit convolution that it has fused itself (1.31).
-
-        Where such a kernel adds up products `in_pairs`, and a pair might be cut off on some
-        processors, codes reach it unsigned (`nas.saturation`).
-        """
-        container = container_for(tensor.quant)
-        self.containers[address] = container
-        code = self.codes(tensor.codes, container)
-        if integer_kernel and container.bits < container.computed.bits:
-            container = container.computed
-            code = self.node("Cast", code, to=container.onnx_type)
-        scale = scales(tensor)
-        if not integer_kernel and tensor.codes.ndim > _MATRIX:
-            return self._written_out(tensor, code, container)
-        if integer_kernel and in_pairs and moved(tensor.quant, self.eight_bit_weights):
-            zero = np.full(scale.shape, MOVED_BY)
-            return self._dequantize(self._moved(code), scale, self.codes(zero, _UNSIGNED))
-        # QGemm, unlike QLinearConv, is only fused with the zero point written out.
-        if tensor.quant.symmetric and not (integer_kernel and tensor.codes.ndim == _MATRIX):
-            return self._dequantize(code, scale)
-        zero = np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
-        return self._dequantize(code, scale, self.codes(zero, container))
-
-    def _moved(self, code: str) -> str:
-        """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
-        wide = self.node("Cast", code, to=onnx.TensorProto.INT32)
-        up = self.node("Add", wide, self._scalar("up", np.int32(MOVED_BY), onnx.TensorProto.INT32))
-        return self.node("Cast", up, to=_UNSIGNED.onnx_type)
-
-    def _written_out(self, tensor: IntegerTensor, code: str, container: Container) -> str:
-        """`(codes - zero) * scale` of a convolution's weight, in single nodes."""
-        column = (-1, *(1,) * (tensor.codes.ndim - 1))
-        value = self.node("Cast", code, to=onnx.TensorProto.FLOAT)
-        if not tensor.quant.symmetric:
-            zero = self.codes(tensor.zero_point.reshape(column), container)
-            value = self.node("Sub", value, self.node("Cast", zero, to=onnx.TensorProto.FLOAT))
-        return self.node("Mul", value, self.floats(tensor.scale.reshape(column)))
-
-    def _dequantize(self, code: str, scale: NDArray[np.float32], *zero: str) -> str:
-        axis: dict[str, Any] = {"axis": 0} if scale.ndim else {}
-        return self.node("DequantizeLinear", code, self.floats(scale), *zero, **axis)
-
-    def integer_bias(self, bias: IntegerBias, weight: IntegerTensor) -> str:
-        """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""
-        step = bias.scale if scales(weight).ndim else bias.scale[0]
-        return self._dequantize(self.int32(bias.codes), np.asarray(step))
-
-
-def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
-    """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
-    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
-    return tensor.scale.astype(np.float32).reshape(() if alone else -1)
 
 
 @dataclass(frozen=True)

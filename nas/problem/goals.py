@@ -63,6 +63,12 @@ class Goal:
                 f"goal {self.name!r} needs objectives and limits among its costs "
                 f"{sorted(self.costs)}, given {list(self.objectives)} and {dict(self.limits)}"
             )
+        senseless = {name: limit for name, limit in self.limits.items() if not limit > 0}
+        if senseless:
+            raise ValueError(
+                f"goal {self.name!r} has the limits {senseless}; costs are positive and every one "
+                "is minimised, so give upper limits above 0"
+            )
 
     def answered(self, found: Measurements) -> Goal:
         """The goal with every `Measured` cost looked up, for these evaluated networks alone."""

@@ -26,13 +26,15 @@ from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.row_reader import KeyReader
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.kernels import Kernel
 
 HERE = Path(__file__).parent
 MODELS = "models"
-FORMAT = 2
+FORMAT = 3
+READ_FORMATS = (2, FORMAT)  # 2 has the columns of before, which are read as those of old tables
 CONDITIONS = ("device", "runtime", "threads")
 _ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
@@ -191,9 +193,9 @@ class _Named(BaseModel):
 
 
 class _Timed(_Named):
-    """A kernel of a manifest: its name and its key; other entries are not read here."""
+    """A kernel of a manifest: its name and the cells of its key; the rest is not read here."""
 
-    kernel: KernelKey
+    kernel: dict[str, str | int]
 
 
 class _Content(BaseModel):
@@ -226,9 +228,13 @@ def read_manifest(folder: Path) -> Manifest:
     content = parse_json(read_text(path, source, at_most=MOST_BYTES), source)
     found = checked(content, _CONTENT, source)
     del content["fingerprint"]
-    if found.fingerprint != _fingerprint(content) or found.format != FORMAT:
+    if found.fingerprint != _fingerprint(content) or found.format not in READ_FORMATS:
         raise source.error("was changed, or is of another version")
-    keys = {entry.name: entry.kernel for entry in found.kernels}
+    reader = KeyReader()
+    try:
+        keys = {entry.name: reader.read(entry.kernel) for entry in found.kernels}
+    except ValueError as error:
+        raise source.error(str(error)) from error
     names = tuple(entry.name for entry in found.networks)
     return Manifest(found.fingerprint, keys, names, found.eight_bit_weights)
 

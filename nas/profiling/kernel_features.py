@@ -9,23 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.targets.capability import Bits
-from nas.targets.table.rows import KernelKey
+from nas.targets.table.operator_text import written_fields
+from nas.targets.table.rows import KernelKey, anchor_of
 from search_spaces.kernels import Kernel
 
 LANES = 16  # channels that vector units take at once
+FloatArray = NDArray[np.float64]
 
 
-def features(kernels: Sequence[tuple[Kernel, Bits]]) -> NDArray[np.float64]:
+def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
     """Features `(kernels, features)` of kernels of one operator at one width.
 
     Sizes are logarithms, so that a product of powers of them, which a roofline is made of, is a
-    plane. What is fused behind stands as one column for every way that there is.
+    plane; so are the operator's own fields. What is no number, such as the name of a function or
+    what is fused behind, stands as one column for every way that there is.
     """
-    rows = np.array([_sizes(kernel, bits) for kernel, bits in kernels])
-    behind = [KernelKey.of(kernel, bits).fused for kernel, bits in kernels]
-    ways = sorted(set(behind))[1:]
-    fused = np.array([[name == way for way in ways] for name in behind], float)
-    return np.hstack([rows, fused.reshape(len(rows), len(ways))])
+    sizes = np.array([_sizes(kernel) for kernel, _ in kernels])
+    anchors = [anchor_of(kernel) for kernel, _ in kernels]
+    own = written_fields(type(anchors[0]))
+    fields = [_columns([getattr(anchor, name) for anchor in anchors]) for name in own]
+    behind = _ways([KernelKey.of(kernel, bits).fused for kernel, bits in kernels])
+    return np.hstack([sizes, *fields, behind])
 
 
 def log_size(kernel: Kernel) -> float:
@@ -33,8 +37,7 @@ def log_size(kernel: Kernel) -> float:
     return math.log(kernel.macs + _moved(kernel))
 
 
-def _sizes(kernel: Kernel, bits: Bits) -> list[float]:
-    key = KernelKey.of(kernel, bits)
+def _sizes(kernel: Kernel) -> list[float]:
     channels_in, channels_out = kernel.inputs[0][0], kernel.output[0]
     area_in = math.prod(kernel.inputs[0][1:])
     area_out = math.prod(kernel.output[1:])
@@ -42,9 +45,30 @@ def _sizes(kernel: Kernel, bits: Bits) -> list[float]:
     weights = sum(math.prod(op.weight_shape(*read) or (0,)) for op, read in kernel.members())
     positive = [
         *(channels_in, channels_out, *padded, area_in, area_out),
-        *(kernel.macs + 1, weights + 1, _moved(kernel), key.kernel, key.stride),
+        *(kernel.macs + 1, weights + 1, _moved(kernel)),
     ]
     return [math.log(value) for value in positive]
+
+
+def _columns(values: Sequence[object]) -> FloatArray:
+    """One field of every operator, `(kernels, columns)`: a number or some, or which of the ways."""
+    parts = [value if isinstance(value, tuple) else (value,) for value in values]
+    longest = max(map(len, parts))
+    alike = [part * longest if len(part) == 1 else part for part in parts]
+    plain = all(len(part) == longest and all(map(_is_size, part)) for part in alike)
+    return np.log1p(np.array(alike, float)) if plain else _ways([repr(value) for value in values])
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf
+
+
+def _ways(names: Sequence[str]) -> FloatArray:
+    """A column for every name but the first, 1 where it is that of the row."""
+    ways = sorted(set(names))[1:]
+    return np.array([[name == way for way in ways] for name in names], float).reshape(
+        len(names), len(ways)
+    )
 
 
 def _moved(kernel: Kernel) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.export.onnx_operators import is_sound, is_writable
 from nas.profiling.kernel_models import empty_model, is_cut, kernel_model
+from nas.profiling.kernel_networks import computes_on_integers, unshipped
 from nas.profiling.timing import (
     ROUNDS,
     Empties,
@@ -17,10 +19,9 @@ from nas.profiling.timing import (
     time_kernels,
     time_networks,
 )
-from nas.profiling.weight_only import is_weight_only, weight_only_model
 from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
-from nas.targets.table.rows import KernelKey, Row
+from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
@@ -28,6 +29,7 @@ COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays with
 NARROW_BITS = MAXIMUM_BITS - 1  # the most for which signed weights run everywhere alike
 NARROW = Bits(NARROW_BITS, MAXIMUM_BITS)
 ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 on inputs that are rounded to a grid
+_FEW_BITS = (2, 4, 8)  # of weights that meet floats
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
 
 
@@ -79,10 +81,14 @@ class OnnxRuntime:
 
 def refusal(kernel: Kernel, bits: Bits) -> str | None:
     """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
-    if kernel.wiring:
-        return f"there is no ONNX form of a region, given {KernelKey.of(kernel, bits)}"
-    if is_weight_only(kernel, bits):
-        return None
+    unknown = [type(op).__name__ for op in kernel.ops if not (op.folds or is_writable(op))]
+    if unknown:
+        return (
+            f"operator {unknown[0]} has no ONNX form to be timed in; register a case of "
+            "nas.export.onnx_operators.write"
+        )
+    if (why := unshipped(kernel)) is not None or _is_weight_only(kernel, bits):
+        return why
     if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits in (ROUNDED, NARROW):
         return None
     return (
@@ -92,24 +98,27 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
     )
 
 
+def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
+    """Whether only the weight of a fully connected layer is stored in few bits, and runs so.
+
+    `nas.export.onnx_operators.is_sound` says where it would compute wrong numbers.
+    """
+    shape = kernel.op.weight_shape(*kernel.inputs)
+    return (
+        shape is not None
+        and len(shape) == 2
+        and bits.weight in _FEW_BITS
+        and bits.activation == FULL_PRECISION_BITS
+        and is_sound(bits.weight, outputs=shape[0])
+    )
+
+
 def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
     """What is timed for a row."""
-    quantized = _widths(bits) == {MAXIMUM_BITS} or bits == NARROW
-    if is_weight_only(kernel, bits):
-        model = weight_only_model(kernel, bits, copies=COPIES)
-    else:
-        model = kernel_model(
-            kernel,
-            quantized=quantized,
-            rounded=bits == ROUNDED,
-            copies=COPIES,
-            weight_bits=NARROW_BITS if bits == NARROW else MAXIMUM_BITS,
-            eight_bit_weights=eight_bit_weights,
-        )
     return TimedKernel(
-        model=model,
+        model=kernel_model(kernel, bits, copies=COPIES, eight_bit_weights=eight_bit_weights),
         copies=COPIES,
-        empty=_empty(quantized=quantized),
+        empty=_empty(quantized=computes_on_integers(bits)),
         is_cut=is_cut(kernel),
     )
 

@@ -19,7 +19,8 @@ PREDICTED = "predicted"  # the note on rows that were not measured
 def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
     """What was measured of the table at `path`; a new one where there is none.
 
-    A torn last line is cut off, and predicted rows are taken out: measuring goes on.
+    A torn last line is cut off, and predicted rows are taken out: measuring goes on. Columns that
+    rows are not written in any more, or stand in another order, become those of today.
 
     Raises:
         TargetError: If the table cannot be read or was measured under other conditions.
@@ -44,7 +45,8 @@ def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
                 f"it is {value!r}; delete the table to measure anew, or write to another file"
             )
     measured = {key: row for key, row in table.rows.items() if row.count}
-    if len(measured) == len(table.rows):
+    header = heading({}, energy=table.has_energy).encode()
+    if len(measured) == len(table.rows) and header in whole.splitlines(keepends=True):
         return table
     notes = {name: text for name, text in table.notes.items() if name != PREDICTED}
     write_table(path, measured, notes)
@@ -53,7 +55,8 @@ def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
 
 def write_table(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
     """Put a whole table at `path`, at once."""
-    text = heading(notes) + "".join(line(key, row) for key, row in rows.items())
+    energy = LatencyTable(rows).has_energy
+    text = heading(notes, energy=energy) + "".join(line(key, row) for key, row in rows.items())
     write_atomic(path, text.encode())
 
 

@@ -1,170 +1,119 @@
-"""Kernels as functions of torch: in floating point, and in 8 bits by its quantized operators."""
+"""Kernels as torch runs them: the modules that leave, in floats or with its 8-bit operators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import singledispatchmethod
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 from torch.ao.nn import quantized
-from torch.nn import functional as F
 
-from nas.targets.errors import TargetError
-from nas.targets.table.rows import folds
+from nas.profiling.kernel_networks import kernel_graph, kernel_network
+from nas.targets.capability import Bits
 from search_spaces.kernels import Kernel
-from search_spaces.ops import (
-    Activation,
-    Add,
-    BatchNorm2d,
-    Conv2d,
-    DepthwiseConv2d,
-    GlobalPool,
-    Linear,
-    Multiply,
-    Op,
-    Shape,
-)
+from search_spaces.ops import Shape
+from search_spaces.quant import FULL_PRECISION_BITS
+from supernets.assemble import Step, assemble, steps_of
+from supernets.elastic import stock
+from supernets.fold import without_norms
 
-Function = Callable[..., Tensor]
 STEP, ZERO = 0.05, 128  # of quantized activations
-_FUNCTIONS: dict[str, Function] = {
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
-}
+_FULL = Bits(FULL_PRECISION_BITS, FULL_PRECISION_BITS)
 
 
-def program(kernel: Kernel, operators: FloatOperators | Int8Operators) -> Function:
-    """A function of the kernel's inputs; norms are folded into the weights before them."""
-    made: list[tuple[Function, tuple[int, ...]]] = []
-    members = [*kernel.members()]
-    outside = len(kernel.inputs)
-    for (op, shapes), slots in zip(members, kernel.slots, strict=True):
-        before = members[slots[0] - outside][0] if slots[0] >= outside else None
-        hidden = before is not None and folds(before, op)
-        made.append(((lambda x: x) if hidden else operators.emit(op, shapes), slots))
-
-    def run(*inputs: Tensor) -> Tensor:
-        values = list(inputs)
-        for function, slots in made:
-            values.append(function(*(values[slot] for slot in slots)))
-        return values[-1]
-
-    return run
+def float_module(kernel: Kernel) -> fx.GraphModule:
+    """The module that a network of this kernel alone leaves as, with random weights."""
+    return kernel_network(kernel, _FULL).module()
 
 
-class FloatOperators:
-    """Operators in floating point, with random weights.
+def int8_module(kernel: Kernel) -> fx.GraphModule:
+    """`float_module` with operators of torch's quantized engine in place of those of floats.
 
-    Args:
-        dtype: Of weights and activations.
-        device: Where they lie.
+    Activations are uint8, weights int8 with a scale per output channel. `missing_in_int8` says
+    whether the engine has all of them.
     """
-
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self._options = {"dtype": dtype, "device": device}
-
-    def tensor(self, *shape: int) -> Tensor:
-        """A random tensor."""
-        return torch.randn(shape, **self._options)
-
-    @singledispatchmethod
-    def emit(self, op: Op, shapes: tuple[Shape, ...]) -> Function:
-        """The function that an operator is on inputs of these shapes."""
-        raise TargetError(f"operator {type(op).__name__} has no form in torch to be timed in")
-
-    @emit.register
-    def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
-        shape = op.deployed(*shapes)["weight"].shape
-        weight, bias = self.tensor(*shape), self.tensor(shape[0])
-        stride, padding, groups = op.stride, op.kernel // 2, shapes[0][0] // shape[1]
-        return lambda x: F.conv2d(x, weight, bias, stride, padding, groups=groups)
-
-    @emit.register
-    def _(self, op: Linear, shapes: tuple[Shape, ...]) -> Function:
-        weight, bias = self.tensor(*op.deployed(*shapes)["weight"].shape), self.tensor(op.out)
-        return lambda x: F.linear(x.flatten(1), weight, bias)
-
-    @emit.register
-    def _(self, op: BatchNorm2d, shapes: tuple[Shape, ...]) -> Function:
-        mean, bias, scale = (self.tensor(shapes[0][0]) for _ in range(3))
-        variance = self.tensor(shapes[0][0]).abs()
-        return lambda x: F.batch_norm(x, mean, variance, scale, bias)
-
-    @emit.register
-    def _(self, op: Activation, shapes: tuple[Shape, ...]) -> Function:
-        return _FUNCTIONS[op.function]
-
-    @emit.register
-    def _(self, op: Add, shapes: tuple[Shape, ...]) -> Function:
-        return lambda a, b: a + b
-
-    @emit.register
-    def _(self, op: Multiply, shapes: tuple[Shape, ...]) -> Function:
-        return lambda a, b: a * b
-
-    @emit.register
-    def _(self, op: GlobalPool, shapes: tuple[Shape, ...]) -> Function:
-        return lambda x: F.adaptive_avg_pool2d(x, 1)
+    module = float_module(kernel)
+    for name, layer in list(module.named_modules()):
+        if type(layer) in _INT8_LAYERS:
+            module.set_submodule(name, _INT8_LAYERS[type(layer)](layer))
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            node.target = _INT8_FUNCTIONS[node.target]
+            node.args = (*node.args, STEP, ZERO)
+    module.recompile()
+    return module
 
 
-class Int8Operators:
-    """Operators of torch's quantized engine: uint8 activations, int8 weights per channel."""
+def missing_in_int8(kernel: Kernel) -> str | None:
+    """What a kernel computes and torch's quantized engine does not; None where it has all."""
 
-    def tensor(self, *shape: int) -> Tensor:
-        """A random tensor, images with channels last, as the engine keeps them."""
-        value = torch.randn(shape)
-        if len(shape) == 4:
-            value = value.contiguous(memory_format=torch.channels_last)
-        return torch.quantize_per_tensor(value, STEP, ZERO, torch.quint8)
+    def hollow(step: Step) -> nn.Module | None:
+        parts = step.op.deployed(*step.inputs).items()
+        tensors = {name: torch.empty(part.shape, device="meta") for name, part in parts}
+        return stock(step.op, tensors, *step.inputs)
 
-    @singledispatchmethod
-    def emit(self, op: Op, shapes: tuple[Shape, ...]) -> Function:
-        """The function that an operator is on inputs of these shapes."""
-        raise TargetError(f"operator {type(op).__name__} has no 8-bit form in torch")
-
-    @emit.register
-    def _(self, op: Conv2d | DepthwiseConv2d, shapes: tuple[Shape, ...]) -> Function:
-        out, within, *_ = op.deployed(*shapes)["weight"].shape
-        channels = shapes[0][0]
-        layer = quantized.Conv2d(
-            *(channels, out, op.kernel, op.stride),
-            padding=op.kernel // 2,
-            groups=channels // within,
-        )
-        return _weighted(layer, op.deployed(*shapes)["weight"].shape)
-
-    @emit.register
-    def _(self, op: Linear, shapes: tuple[Shape, ...]) -> Function:
-        out, width = op.deployed(*shapes)["weight"].shape
-        layer = _weighted(quantized.Linear(width, out), (out, width))
-        return lambda x: layer(x.flatten(1))
-
-    @emit.register
-    def _(self, op: Activation, shapes: tuple[Shape, ...]) -> Function:
-        if op.function == "hardswish":
-            return lambda x: torch.ops.quantized.hardswish(x, STEP, ZERO)
-        return _FUNCTIONS[op.function]
-
-    @emit.register
-    def _(self, op: Add, shapes: tuple[Shape, ...]) -> Function:
-        return lambda a, b: torch.ops.quantized.add(a, b, STEP, ZERO)
-
-    @emit.register
-    def _(self, op: Multiply, shapes: tuple[Shape, ...]) -> Function:
-        return lambda a, b: torch.ops.quantized.mul(a, b, STEP, ZERO)
-
-    @emit.register
-    def _(self, op: GlobalPool, shapes: tuple[Shape, ...]) -> Function:
-        return lambda x: F.adaptive_avg_pool2d(x, 1)
+    bare, _ = without_norms(kernel_graph(kernel, _FULL))
+    return next(_unknown(assemble(steps_of(bare), hollow, {})), None)
 
 
-def _weighted(layer: quantized.Conv2d | quantized.Linear, shape: Shape) -> Function:
-    """A layer with random weights, a scale per output channel, and an output scale."""
-    scales, zeros = torch.full((shape[0],), STEP), torch.zeros(shape[0], dtype=torch.long)
-    weight = torch.quantize_per_channel(torch.randn(shape), scales, zeros, 0, torch.qint8)
-    layer.set_weight_bias(weight, torch.zeros(shape[0]))
-    layer.scale, layer.zero_point = STEP, ZERO
-    return layer
+def _unknown(module: fx.GraphModule) -> Iterator[str]:
+    known = (*_INT8_LAYERS, *_ANY_TENSOR, nn.Sequential, fx.GraphModule)
+    yield from (f"nn.{layer!r}" for layer in module.modules() if not isinstance(layer, known))
+    for node in module.graph.nodes:
+        if node.op == "call_method" or (
+            node.op == "call_function" and node.target not in _INT8_FUNCTIONS
+        ):
+            yield str(node.target)
+
+
+def int8_tensor(shape: Shape) -> Tensor:
+    """A random tensor of the engine, images with channels last, as the engine keeps them."""
+    value = torch.randn(1, *shape)
+    if value.dim() == 4:
+        value = value.contiguous(memory_format=torch.channels_last)
+    return torch.quantize_per_tensor(value, STEP, ZERO, torch.quint8)
+
+
+def _convolution(layer: nn.Conv2d) -> nn.Module:
+    names = (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+    )
+    return _weighted(quantized.Conv2d(**{name: getattr(layer, name) for name in names}), layer)
+
+
+def _linear(layer: nn.Linear) -> nn.Module:
+    return _weighted(quantized.Linear(layer.in_features, layer.out_features), layer)
+
+
+def _weighted(made: Any, layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """The layer `made` with the weight of `layer`, a scale per output channel, an output scale."""
+    weight = layer.weight.detach()
+    scales, zeros = (
+        weight.flatten(1).abs().amax(1) / 127,
+        torch.zeros(len(weight), dtype=torch.long),
+    )
+    bias = None if layer.bias is None else layer.bias.detach()
+    made.set_weight_bias(torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8), bias)
+    made.scale, made.zero_point = STEP, ZERO
+    return made
+
+
+_INT8_LAYERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    nn.Conv2d: _convolution,
+    nn.Linear: _linear,
+    nn.Hardswish: lambda _: quantized.Hardswish(STEP, ZERO),
+}
+# Layers of torch that take a quantized tensor as they take one of floats.
+_ANY_TENSOR = (nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten)
+_INT8_FUNCTIONS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    torch.add: torch.ops.quantized.add,
+    torch.mul: torch.ops.quantized.mul,
+    torch.cat: torch.ops.quantized.cat,
+}

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas.profiling.kernel_networks import unshipped
 from nas.profiling.timing import RESOLUTION_MS, Timed, device_name, take_turns
-from nas.profiling.torch_programs import FloatOperators, Int8Operators, program
+from nas.profiling.torch_programs import float_module, int8_module, int8_tensor, missing_in_int8
 from nas.targets.capability import Bits
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
-from search_spaces.ops import BatchNorm2d
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
 COPIES = 4  # of a kernel in one call: the difference to one copy is free of the call's own cost
@@ -57,6 +57,8 @@ class Torch:
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
         """Why it cannot time `kernel` at `bits`, or None where it can."""
+        if (why := unshipped(kernel)) is not None:
+            return why
         widths = {width for width in (bits.weight, bits.activation) if width is not None}
         if widths == {FULL_PRECISION_BITS}:
             return None
@@ -64,9 +66,8 @@ class Torch:
             return f"torch is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} bits, given {bits}"
         if self.compiled or self.device != "cpu":
             return "torch runs its 8-bit operators eagerly and on a processor only"
-        if isinstance(kernel.op, BatchNorm2d):
-            return "torch is not timed on a lone norm in 8 bits"
-        return None
+        missing = missing_in_int8(kernel)
+        return missing and f"torch's quantized engine has no {missing}"
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel: what the second to fourth copy of it take in one call."""
@@ -84,20 +85,24 @@ class Torch:
 
     def _copies(self, kernel: Kernel, bits: Bits, count: int) -> Callable[[], object]:
         """A call of `count` copies of a kernel, each with weights and inputs of its own."""
-        full = bits.activation == FULL_PRECISION_BITS
-        device = torch.device(self.device)
-        made = FloatOperators(self.dtype, device) if full else Int8Operators()
-        programs = [program(kernel, made) for _ in range(count)]
-        inputs = [[made.tensor(1, *shape) for shape in kernel.inputs] for _ in range(count)]
+        made = [self._made(kernel, bits) for _ in range(count)]
 
         def call() -> list[Tensor]:
-            return [run(*read) for run, read in zip(programs, inputs, strict=True)]
+            return [run(*read) for run, read in made]
 
         if not self.compiled:
             return call
         # What is compiled is kept by code object, up to eight of each: every call has its own.
         call.__code__ = call.__code__.replace()
         return torch.compile(call, dynamic=False)
+
+    def _made(self, kernel: Kernel, bits: Bits) -> tuple[Callable[..., Tensor], list[Tensor]]:
+        """A kernel as a function, and what to call it with."""
+        if bits.activation < FULL_PRECISION_BITS:
+            return int8_module(kernel).forward, [int8_tensor(shape) for shape in kernel.inputs]
+        where = {"dtype": self.dtype, "device": torch.device(self.device)}
+        inputs = [torch.randn(1, *shape, **where) for shape in kernel.inputs]
+        return float_module(kernel).to(**where).forward, inputs
 
     def _timer(self, call: Callable[[], object]) -> Callable[[], float]:
         return _on_cuda(call) if self.device != "cpu" else _on_cpu(call)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from nas.search.evolution import METHODS, require
+from nas.search.method_names import require
 from nas.search.named import SEARCHERS
 from nas.settings.outside import OUTSIDE
 from nas.settings.toml_file import RecipeError, read_recipe, validated
@@ -23,7 +23,7 @@ from search_spaces.policy import Fineness, Policy
 from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
-from supernets.train import TrainingSettings
+from supernets.schedule import TrainingSettings
 
 
 class Section(BaseModel):
@@ -206,8 +206,7 @@ class TargetSection(Section):
 def _known(name: str) -> str:
     if name not in SEARCHERS:
         raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
-    if name in METHODS:
-        require(name)
+    require(name)
     return name
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from nas.report import text
 from nas.report.data import Chosen, Results
-from nas.report.layers import in_words
+from nas.report.layers import in_words, kernel_text
 from nas.report.markup import Markup, details, table, tag
 from nas.report.selection import Selection, selections
 
@@ -49,8 +49,8 @@ def alike(results: Results) -> Iterator[str]:
             yield f"{text.listed(names)} got the same layers at other precisions."
 
 
-def _shape(pick: Chosen) -> tuple[tuple[str, str, int, int | None], ...]:
-    return tuple((la.address, la.operator, la.width, la.kernel) for la in pick.layers)
+def _shape(pick: Chosen) -> tuple[tuple[str, str, int, str], ...]:
+    return tuple((la.address, la.operator, la.width, kernel_text(la)) for la in pick.layers)
 
 
 def _kinds(made: Sequence[Selection]) -> Iterator[Markup]:

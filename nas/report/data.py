@@ -179,13 +179,14 @@ class LatencyBand:
 class LayerPolicy:
     """One layer of the chosen subnet; bits are `None` at full precision.
 
-    `width` is the number of output channels; `kernel` is `None` for an operator without a kernel.
+    `width` is the number of output channels. `kernel` is `None` for an operator without a kernel,
+    and its height and width where these differ.
     """
 
     address: str
     operator: str
     width: int
-    kernel: int | None = None
+    kernel: int | tuple[int, int] | None = None
     weight_bits: int | None = None
     activation_bits: int | None = None
     macs: float = 0.0

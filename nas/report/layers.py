@@ -25,7 +25,7 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
             LayerPolicy(
                 address=address,
                 operator=type(node.op).__name__,
-                width=shapes[address][0],
+                width=shapes[address][node.op.channel_axis],
                 kernel=getattr(node.op, "kernel", None),
                 weight_bits=_bits(node.op.weight),
                 activation_bits=_bits(node.op.activation),
@@ -44,11 +44,18 @@ def in_words(layers: Sequence[LayerPolicy]) -> str:
     if len(widths) > _TOLD:
         widths = [f"{min(widths)} to {max(widths)}"]
     channels = f" of {text.listed(widths)} channels" if widths else ""
-    kernels = sorted({layer.kernel for layer in layers if layer.kernel is not None})
+    kernels = sorted({*map(kernel_text, layers)} - {""}, key=lambda name: (len(name), name))
     kernel = f", kernel{'s' * (len(kernels) > 1)} {text.listed(kernels)}" if kernels else ""
     bits = {FULL_PRECISION_BITS if b is None else b for b in (la.weight_bits for la in layers)}
     count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
     return f"{count}{channels}{kernel}, weights of {text.listed(sorted(bits))} bits"
+
+
+def kernel_text(layer: LayerPolicy) -> str:
+    """The kernel of a layer, such as `3` or `3x5`; empty for an operator without a kernel."""
+    if isinstance(layer.kernel, tuple):
+        return "x".join(map(str, layer.kernel))
+    return "" if layer.kernel is None else str(layer.kernel)
 
 
 def _bits(quant: Quant | None) -> int | None:

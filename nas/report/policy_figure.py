@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from nas.report import style, text
 from nas.report.data import LayerPolicy
+from nas.report.layers import kernel_text
 
 _WIDTH, _BITS, _MACS = "y", "y2", "y3"
 _CROWDED, _PACKED = 24, 48
@@ -74,7 +75,7 @@ def _widths(layers: Sequence[LayerPolicy], bits: int | None) -> go.Bar:
         # A bit-width that only activations use still needs its entry in the legend.
         x=[x for x, _ in here] or [None],
         y=[layer.width for _, layer in here] or [None],
-        text=["" if layer.kernel is None else str(layer.kernel) for _, layer in here],
+        text=[kernel_text(layer) for _, layer in here],
         customdata=[_facts(layer) for _, layer in here],
         hovertemplate="%{customdata}<extra></extra>",
         textposition="outside",
@@ -131,7 +132,7 @@ def _macs(layers: Sequence[LayerPolicy]) -> go.Bar:
 
 
 def _facts(layer: LayerPolicy) -> str:
-    kernel = "" if layer.kernel is None else f", kernel {layer.kernel}"
+    kernel = f", kernel {kernel_text(layer)}" if layer.kernel else ""
     return "<br>".join(
         [
             f"<b>{style.label(layer.address)}</b>",

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from nas.report import plots, text
 from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetResult
+from nas.report.layers import kernel_text
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.pareto import pareto, plane
@@ -206,7 +207,7 @@ def _layer_table(chosen: Chosen) -> Markup:
             layer.address,
             layer.operator,
             str(layer.width),
-            "—" if layer.kernel is None else str(layer.kernel),
+            kernel_text(layer) or "—",
             text.bits(layer.weight_bits),
             text.bits(layer.activation_bits),
             text.quantity("macs", layer.macs),

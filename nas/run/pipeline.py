@@ -1,4 +1,8 @@
-"""The whole run: its steps in order, each skipped where its result is there already."""
+"""The whole run: its steps in order, each skipped where its result is there already.
+
+What a step needs beyond planning and training is loaded when it is its turn, so that a plan, and
+what is wrong with it, is shown early.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas.durable import write_atomic
+from nas.evaluation.measurements import Measurements
 from nas.recipe.recipe import Recipe
 from nas.recipe.table_recipe import AnyRecipe, TableRecipe
 from nas.report.data import Results
@@ -13,27 +18,39 @@ from nas.run.folder import RunFolder, RunFolderError
 from nas.run.plan import Plan, overview, prepare
 from nas.run.steps import preflight
 from nas.run.steps.estimating import estimate
-from nas.run.steps.exporting import exported
-from nas.run.steps.profiling import profiled
-from nas.run.steps.reporting import reported
-from nas.run.steps.searching import archive_of, searched, use_threads
-from nas.run.steps.tabulating import searched_table
-from nas.run.steps.training import supernet_of, trained
+from nas.run.steps.this_machine import profiled
+from nas.run.steps.training import supernet_of, trained, use_threads
 from nas.terminal.display import Display, Silent
+from supernets.supernet import Supernet
 
 
 def _search(plan: Plan, display: Display) -> None:
-    searched(plan, supernet_of(plan), display)
+    _searched(plan, supernet_of(plan), display)
+
+
+def _searched(plan: Plan, supernet: Supernet, display: Display) -> Measurements:
+    from nas.run.steps.searching import searched
+
+    return searched(plan, supernet, display).measurements()
 
 
 def _export(plan: Plan, display: Display) -> Results:
+    from nas.run.steps.searching import archive_of
+
     supernet, measured = supernet_of(plan), archive_of(plan).measurements()
     if not len(measured):
         raise RunFolderError(
             f"{plan.files.path} holds no evaluations to choose from; run `nas search` first"
         )
-    shipped = exported(plan, supernet, measured, display)
-    return reported(plan, supernet, measured, shipped)
+    return _shipped(plan, supernet, measured, display)
+
+
+def _shipped(plan: Plan, supernet: Supernet, measured: Measurements, display: Display) -> Results:
+    """The results of the run, the chosen subnets exported and all written to its folder."""
+    from nas.run.steps.exporting import exported
+    from nas.run.steps.reporting import reported
+
+    return reported(plan, supernet, measured, exported(plan, supernet, measured, display))
 
 
 # What can be asked for alone.
@@ -58,12 +75,12 @@ def run(
     shown = display or Silent()
     with RunFolder(folder).open(recipe, resume=resume) as files:
         if isinstance(recipe, TableRecipe):
+            from nas.run.steps.tabulating import searched_table
+
             return searched_table(recipe, files, shown)
         plan = _prepared(recipe, files, shown, searching=True)
         supernet = trained(plan, shown)
-        measured = searched(plan, supernet, shown).measurements()
-        shipped = exported(plan, supernet, measured, shown)
-        return reported(plan, supernet, measured, shipped)
+        return _shipped(plan, supernet, _searched(plan, supernet, shown), shown)
 
 
 def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Display) -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.evaluation.connection import require_ray
 from nas.export import forms_for
 from nas.problem.feasibility import ConstraintError, feasibility
-from nas.problem.goals import ArrayCost, Goal, Problem
+from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
-from nas.run.experience import Experience, experience_of, kept
 from nas.run.folder import RunFolder
-from nas.targets import HardwareTarget, TargetError, legal, load_target
+from nas.run.target_costs import TargetCosts
+from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
 from nas.terminal.display import TerminalTable
-from search_spaces import costs
 from search_spaces.space import SearchSpace
 from supernets.schedule import schedule
+
+if TYPE_CHECKING:  # most runs learn from no other, so they need not load what reads archives
+    from nas.run.experience import Experience
 
 THIS_CPU = "this-cpu"
 _SUMMARY_SAMPLES = 2001
@@ -37,6 +40,7 @@ class Plan:
         task: The data.
         space: The space, without options that no target runs.
         targets: The devices, in the recipe's order.
+        costs: What the networks of the space cost on them.
     """
 
     recipe: Recipe
@@ -44,24 +48,12 @@ class Plan:
     task: Task
     space: SearchSpace
     targets: tuple[HardwareTarget, ...]
-
-    @cached_property
-    def counts(self) -> Mapping[str, ArrayCost]:
-        """The costs that every target shares: `macs`, `bitops`, `model_bytes`."""
-        kernels = costs.SpaceKernels(self.space)
-        return {
-            name: kernels.compile(cost)
-            for name, cost in (
-                ("macs", costs.macs),
-                ("bitops", costs.bitops),
-                ("model_bytes", costs.model_bytes),
-            )
-        }
+    costs: TargetCosts
 
     def goal(self, target: HardwareTarget) -> Goal:
         """The front to find for `target`; raises `TargetError` where its table lacks rows."""
         section = self.section(target)
-        known: dict[str, ArrayCost] = {**self.counts, **target.compile(self.space)}
+        known = self.costs.on(target)
         unknown = sorted({*section.objective, *section.limits} - set(known))
         if unknown:
             raise RecipeError(
@@ -76,12 +68,18 @@ class Plan:
         return self.recipe.targets[self.targets.index(target)]
 
     def reloaded(self) -> Plan:
-        """The same plan with the tables that are on the disk now."""
-        return Plan(self.recipe, self.files, self.task, self.space, self._targets())
+        """The same plan with the table of this machine that is on the disk now."""
+        targets = tuple(
+            _loaded(section.name, self.files) if target.name == THIS_CPU else target
+            for section, target in zip(self.recipe.targets, self.targets, strict=True)
+        )
+        return replace(self, targets=targets)
 
-    def unmeasured(self) -> list[HardwareTarget]:
-        """Targets whose table must be measured on this machine first."""
-        return [t for t in self.targets if t.name == THIS_CPU and not _complete(t, self.space)]
+    @cached_property
+    def unmeasured(self) -> tuple[HardwareTarget, ...]:
+        """The targets whose table must be measured on this machine first."""
+        here = (target for target in self.targets if target.name == THIS_CPU)
+        return tuple(target for target in here if target.lacking(self.space) is not None)
 
     @cached_property
     def experience(self) -> Experience | None:
@@ -89,6 +87,8 @@ class Plan:
         source, shared = self.recipe.search.transfer, self.recipe.search.archive
         if source is None:
             return None
+        from nas.run.experience import experience_of, kept
+
         if self.files.transfer.exists():
             return kept(self.files.transfer)
         return experience_of(source, databases=() if shared is None else (shared,))
@@ -98,20 +98,18 @@ class Plan:
         """The fronts to find, over one archive of accuracies."""
         return Problem(self.space, tuple(self.goal(target) for target in self.targets))
 
-    def _targets(self) -> tuple[HardwareTarget, ...]:
-        return load_targets(self.recipe, self.files)
-
 
 def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]:
     """The recipe's targets; that of this machine reads its table from the run folder."""
-    targets = tuple(
-        load_target(section.name, table=files.table if section.name == THIS_CPU else None)
-        for section in recipe.targets
-    )
+    targets = tuple(_loaded(section.name, files) for section in recipe.targets)
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         raise RecipeError(f"targets must have distinct names, given {', '.join(names)}")
     return targets
+
+
+def _loaded(name: str, files: RunFolder) -> HardwareTarget:
+    return load_target(name, table=files.table if name == THIS_CPU else None)
 
 
 def prepare(recipe: Recipe, files: RunFolder) -> Plan:
@@ -128,14 +126,14 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
         schedule(recipe.training, len(task.train))
     except ValueError as error:
         raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
-    plan = Plan(recipe, files, task, space, targets)
+    plan = Plan(recipe, files, task, space, targets, TargetCosts(space))
     if plan.experience is not None:
         try:
             plan.experience.column(space)
         except ValueError as error:
             raise RecipeError(f"search.transfer = {recipe.search.transfer}: {error}") from error
     for target in targets:
-        if target not in plan.unmeasured():
+        if target not in plan.unmeasured:
             feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))
     return plan
 
@@ -165,7 +163,7 @@ def cost_ranges(plan: Plan) -> dict[str, CostRange]:
     ends = np.array([plan.space.smallest, plan.space.largest])
     return {
         name: CostRange(float(cost(ends)[0]), float(np.median(cost(rows))), float(cost(ends)[1]))
-        for name, cost in plan.counts.items()
+        for name, cost in plan.costs.shared.items()
     }
 
 
@@ -179,7 +177,6 @@ def overview(plan: Plan) -> list[TerminalTable]:
             name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
         )
     targets = TerminalTable(("target", "figures", "minimised", "limits", "random subnets within"))
-    unmeasured = plan.unmeasured()
     for target in plan.targets:
         section = plan.section(target)
         limits, origins = _limits(section.limits, target)
@@ -187,7 +184,7 @@ def overview(plan: Plan) -> list[TerminalTable]:
             f"{name} ≤ {limit:g}" + (f" ({origins[name]})" if name in origins else "")
             for name, limit in limits.items()
         )
-        share = "after profiling" if target in unmeasured else _share(plan, target)
+        share = "after profiling" if target in plan.unmeasured else _share(plan, target)
         targets.add_row(
             target.name, target.provenance, ", ".join(section.objective), told or "none", share
         )
@@ -210,14 +207,6 @@ def _share(plan: Plan, target: HardwareTarget) -> str:
     rng = np.random.default_rng(plan.recipe.seed)
     share = feasibility(plan.goal(target), plan.space, rng=rng).share
     return "under 1%" if share < 0.005 else f"{share:.0%}"
-
-
-def _complete(target: HardwareTarget, space: SearchSpace) -> bool:
-    try:
-        target.compile(space)
-    except TargetError:
-        return False
-    return True
 
 
 __all__ = ["ConstraintError", "Plan", "cost_ranges", "load_targets", "overview", "prepare"]

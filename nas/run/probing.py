@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from scipy.stats import rankdata
+from torch import Tensor
 
 from nas.durable import write_atomic
 from nas.problem.goals import Goal
 from nas.run.plan import Plan
+from nas.run.steps.training import device_of
 from nas.search.allocation import reallocated
 from nas.search.initial import spread_over_costs
 from nas.terminal.display import Display, Silent
@@ -41,6 +43,7 @@ from search_spaces.quant import Quant
 from search_spaces.serialize import decode, encode
 from search_spaces.space import Genotype, IntArray, InvalidGenotype, as_genotypes
 from supernets.assemble import module_name
+from supernets.deploy import on_device
 from supernets.extract import extract
 from supernets.supernet import Supernet
 
@@ -128,21 +131,29 @@ def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Pr
             rng = np.random.default_rng([plan.recipe.seed, count])
             rows = spread_over_costs(plan.problem, rng, count)
             found: list[dict[str, float]] = []
+            here = on_device(supernet, device_of(plan))
             for row in as_genotypes(rows):
-                found.append(score(plan, supernet, row))
+                found.append(score(plan, here, row))
                 advance(len(found), len(rows), "zero-cost proxies")
             advance(len(rows), len(rows), "precision sensitivity")
-            made = _sensitivity(plan, supernet)
+            made = _sensitivity(plan, here)
         write_atomic(plan.files.probe, json.dumps(_encode(rows, found, made)).encode())
     return _read(plan)
 
 
 def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float]:
-    """Every zero-cost proxy of one subnet, on one training batch."""
-    images, labels = next(plan.task.batches("train", BATCH))
+    """Every zero-cost proxy of one subnet, on one training batch, where the supernet lies."""
+    images, labels = _batch(plan, supernet, BATCH)
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
     module = extract(supernet, genotype, [images], quantize=False).module
     return scores(module, (images, labels), F.cross_entropy)
+
+
+def _batch(plan: Plan, supernet: Supernet, size: int) -> tuple[Tensor, Tensor]:
+    """The first training images and their labels, where the supernet lies."""
+    device = next(supernet.parameters()).device
+    images, labels = next(plan.task.batches("train", size))
+    return images.to(device), labels.to(device)
 
 
 def _is_precision(made: Choice[Any]) -> bool:
@@ -151,7 +162,7 @@ def _is_precision(made: Choice[Any]) -> bool:
 
 def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
     """Measured on the largest subnet in full precision; layers absent there have none."""
-    images, _ = next(plan.task.batches("train", _SENSITIVITY_BATCH))
+    images, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
     plain = extract(supernet, plan.space.largest, [images], quantize=False)
     present = plain.graph.nodes.keys()
     names = {address: module_name(address) for address in present}

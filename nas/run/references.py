@@ -13,10 +13,11 @@ from nas.report.data import Reference
 from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
 from nas.run.steps.searching import evaluator_of
-from nas.targets import HardwareTarget, TargetError
+from nas.targets import HardwareTarget
 from search_spaces import costs
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision, uniform
+from search_spaces.space import SearchSpace
 from supernets.supernet import Supernet
 
 _BITS = 8
@@ -32,10 +33,9 @@ class Yardstick:
 
     def on(self, target: HardwareTarget) -> Reference | None:
         """The yardstick on `target`, or None where it does not run or was not measured."""
-        try:
-            known = target.costs(self.graph)
-        except TargetError:
+        if target.lacking(SearchSpace(self.graph)) is not None:
             return None
+        known = target.costs(self.graph)
         if not all(map(math.isfinite, known.values())):
             return None
         return Reference(self.name, self.error, {**_counts(self.graph), **known})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -31,6 +30,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 from nas.evaluation.evaluation import Evaluation
 from nas.problem.goals import Problem
 from nas.search.ledger import Ledger
+from nas.search.method_names import require
 from nas.search.points import excess, points
 from nas.search.random import draw_unseen
 from search_spaces.space import Genotype, IntArray, SearchSpace
@@ -175,15 +175,6 @@ def _aspirations(found: FloatArray, _size: int) -> Survival:
     return RankAndModifiedCrowdingSurvival(wanted, 0.001, None, "front", False)  # noqa: FBT003
 
 
-def require(method: str) -> None:
-    """Raise `ValueError` with the remedy where a package that `method` needs is absent."""
-    if method == "age-moea" and importlib.util.find_spec("numba") is None:
-        raise ValueError(
-            "age-moea needs numba, which is not installed; run: pip install 'elastic-nas[peers]', "
-            f"or take another method: {', '.join(m for m in METHODS if m != 'age-moea')}"
-        )
-
-
 def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
     """AGE-MOEA's; pymoo compiles it with numba, and cannot be imported there without."""
     from pymoo.algorithms.moo.age import AGEMOEASurvival
@@ -191,15 +182,14 @@ def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
     return AGEMOEASurvival()
 
 
-METHODS = {
+METHODS: dict[str, Method] = {
     "nsga2": Method(lambda found, size: RankAndCrowding(), binary_tournament),
     "nsga3": Method(_directions, _by_rank),
     "sms-emoa": Method(lambda found, size: LeastHypervolumeContributionSurvival(), _by_rank),
     "age-moea": Method(_adaptive_geometry, _by_rank),
     "r-nsga2": Method(_aspirations, _by_rank),
 }
-"""By name: NSGA-II (Deb et al. 2002), NSGA-III (Deb and Jain 2014), SMS-EMOA (Beume et al. 2007),
-AGE-MOEA (Panichella 2019), R-NSGA-II (Deb and Sundar 2006)."""
+"""By the names of `METHOD_NAMES`."""
 
 
 class _Reset(Mutation):

@@ -1,33 +1,38 @@
-"""Searchers by the names that recipes and benchmarks call them."""
+"""Searchers by the names that recipes and benchmarks call them.
+
+A searcher's module, and with it the libraries that the searcher needs, is loaded when one is made.
+"""
 
 from __future__ import annotations
 
-import functools
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 from nas.problem.goals import Problem
-from nas.search.boshnas import Boshnas
-from nas.search.evolution import METHODS, Evolution
-from nas.search.guided import Guided
-from nas.search.linas import Linas
-from nas.search.local import LocalSearch
-from nas.search.policy_gradient import PolicyGradient
-from nas.search.random import RandomSearch
-from nas.search.regularized import RegularizedEvolution
-from nas.search.samplers import SAMPLERS, OptunaSearch
+from nas.search.method_names import METHOD_NAMES
 from nas.search.searcher import Searcher
 
 Make = Callable[[Problem, int], Searcher]
 
 _POPULATION = 20
+_SAMPLERS = ("optuna-tpe", "optuna-tpe-multivariate", "optuna-nsga2")
 
 
-def _evolution(problem: Problem, seed: int, *, method: str) -> Searcher:
-    return Evolution(problem, seed=seed, population=_POPULATION, method=method)
+def _maker(module: str, name: str, **options: Any) -> Make:
+    """Makes the class of that name in a module of this room, loading the module then."""
+
+    def make(problem: Problem, seed: int) -> Searcher:
+        made = getattr(importlib.import_module(f"nas.search.{module}"), name)
+        return made(problem, seed=seed, **options)
+
+    return make
 
 
-def _optuna(problem: Problem, seed: int, *, sampler: str) -> Searcher:
-    return OptunaSearch(problem, seed=seed, sampler=sampler)
+def _random(problem: Problem, seed: int) -> Searcher:
+    from nas.search.random import RandomSearch
+
+    return RandomSearch(problem.space, seed=seed, metric=problem.metric)
 
 
 def _differentiable(problem: Problem, seed: int) -> Searcher:
@@ -38,16 +43,16 @@ def _differentiable(problem: Problem, seed: int) -> Searcher:
 
 
 SEARCHERS: dict[str, Make] = {
-    "guided": lambda problem, seed: Guided(problem, seed=seed),
-    "random": lambda problem, seed: RandomSearch(problem.space, seed=seed, metric=problem.metric),
-    **{method: functools.partial(_evolution, method=method) for method in METHODS},
-    "regularized": lambda problem, seed: RegularizedEvolution(problem, seed=seed),
-    "local": lambda problem, seed: LocalSearch(problem, seed=seed),
-    "linas": lambda problem, seed: Linas(problem, seed=seed),
-    "boshnas": lambda problem, seed: Boshnas(problem, seed=seed),
-    "policy-gradient": lambda problem, seed: PolicyGradient(problem, seed=seed),
+    "guided": _maker("guided", "Guided"),
+    "random": _random,
+    **{m: _maker("evolution", "Evolution", population=_POPULATION, method=m) for m in METHOD_NAMES},
+    "regularized": _maker("regularized", "RegularizedEvolution"),
+    "local": _maker("local", "LocalSearch"),
+    "linas": _maker("linas", "Linas"),
+    "boshnas": _maker("boshnas", "Boshnas"),
+    "policy-gradient": _maker("policy_gradient", "PolicyGradient"),
     "differentiable": _differentiable,
-    **{sampler: functools.partial(_optuna, sampler=sampler) for sampler in SAMPLERS},
+    **{sampler: _maker("samplers", "OptunaSearch", sampler=sampler) for sampler in _SAMPLERS},
 }
 """Name -> a new searcher for a problem and a seed, all at their defaults.
 

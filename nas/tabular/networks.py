@@ -202,6 +202,8 @@ def _read(metric: Metric, known: FloatArray, where: str) -> FloatArray:
         if least <= 0:
             raise TableError(f"{where}: a rate must be above 0, the least is {least:g}")
         return 1 / figures
+    if metric.reading != "accuracy":
+        raise TableError(f"{where}: no reading {metric.reading!r}; give as-is, rate or accuracy")
     if least < 0 or most > _ACCURACY:
         raise TableError(
             f"{where}: an accuracy lies between 0 and 100, these between {least:g} and {most:g}; "

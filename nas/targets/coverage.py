@@ -11,12 +11,12 @@ from nas.targets.capability import Bits
 from nas.targets.capability import wanted as asks
 from nas.targets.correction.correction import uncalibrated
 from nas.targets.legality import refused_options
-from nas.targets.operator_names import operator_types
 from nas.targets.table.latency_table import LatencyTable
-from nas.targets.table.nearest import nearest
+from nas.targets.table.nearest import Neighbours
+from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target import HardwareTarget, space_kernels
-from search_spaces.ops import Activation, Op
+from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
 
@@ -71,8 +71,9 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
     if (table := table_of(target)) is not None:
         rows = table.rows
         wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
-        missing = {key: nearest(key, rows, count=near) for key in keys if key not in rows}
-    ops = {op for kernel in kernels for op in kernel.ops if op.arity}
+        neighbours = Neighbours(rows)
+        missing = {key: neighbours.of(key, count=near) for key in keys if key not in rows}
+    ops = {op for kernel in kernels for op in kernel.ops if op.runs}
     return SpaceCoverage(
         wanted=len(wanted),
         missing=missing,
@@ -170,10 +171,9 @@ def _faster(rows: Mapping[KernelKey, Row]) -> Iterator[str]:
 
 
 def _unused(target: HardwareTarget, rows: Mapping[KernelKey, Row]) -> Iterator[str]:
+    reader = OperatorReader()
     for key in rows:
-        name = key.operator if key.operator in operator_types() else Activation.__name__
-        support = target.capability.supports.get(name)
-        if support is None or _bits(key) not in support.bits:
+        if _bits(key) not in target.capability.native(reader.operator(key.operator, key.fields)):
             yield str(key)
 
 

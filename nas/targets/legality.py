@@ -70,7 +70,7 @@ def _always_refused(space: SearchSpace, target: HardwareTarget) -> str | None:
 
 def _forms(op: Op) -> Iterator[tuple[Mapping[str, int], Op]]:
     """Every form of `op` that differs in precision, each with the picks that lead to it."""
-    if not isinstance(op, Choice) and not op.arity:
+    if not isinstance(op, Choice) and not op.runs:
         return
     named = {found.name: found for found in choices_in(_precision(op))}
     for indices in itertools.product(*(range(len(found.options)) for found in named.values())):

@@ -173,8 +173,8 @@ class NetworkCosts:
 
 
 def executes(kernel: Kernel) -> bool:
-    """Whether a kernel is work for a device; False for the source of the network's input."""
-    return kernel.op.arity > 0
+    """Whether a kernel is work for a device; False for sources of the input and for views."""
+    return any(op.runs for op in kernel.ops)
 
 
 def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nas.targets.capability import Bits
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Shape, filled_up
 from search_spaces.quant import FULL_PRECISION_BITS
 
 _PER_MS = 1e6  # 10^9 per second, as a rate per millisecond
@@ -106,8 +106,8 @@ class Roofline:
             known["energy_mj"] = self.energy_mj
         return known
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Accept every kernel: a roofline has a cost for each of them."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """None: a roofline has a cost for every kernel."""
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
         """The latency of a kernel for one sample, in milliseconds."""
@@ -141,7 +141,7 @@ class Roofline:
         macs: dict[str, int] = {}
         weights = 0
         for op, reads in kernel.members():
-            wide, inputs = _padded_op(op, multiple), [_padded(shape, multiple) for shape in reads]
+            wide, inputs = op.padded(multiple, *reads)
             name = type(op).__name__
             macs[name] = macs.get(name, 0) + wide.macs(*inputs)
             weights += math.prod(wide.weight_shape(*inputs) or (0,))
@@ -162,10 +162,4 @@ class Roofline:
 
 
 def _padded(shape: Shape, multiple: int) -> Shape:
-    return (math.ceil(shape[0] / multiple) * multiple, *shape[1:])
-
-
-def _padded_op(op: Op, multiple: int) -> Op:
-    """The operator with its output channels padded, if its spec states their number."""
-    out = vars(op).get("out")
-    return op if out is None else replace(op, out=math.ceil(out / multiple) * multiple)
+    return (filled_up(shape[0], multiple), *shape[1:])

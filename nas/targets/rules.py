@@ -41,7 +41,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Rules:
-    """How the costs of kernels make the cost of a network; the defaults are a plain device's.
+    """The rules by which costs of kernels become the cost of a network.
+
+    The defaults are those of a plain device.
 
     Attributes:
         branches: Whether parallel branches run one after the other ("sum") or at the same time

@@ -11,6 +11,7 @@ import numpy as np
 
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Capability
+from nas.targets.errors import TargetError
 from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, executes, priced
 from nas.targets.rules import Rules
 from search_spaces.costs import KernelCost, SpaceKernels
@@ -33,8 +34,8 @@ class CostModel(Protocol):
         """
         ...
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` if the model has no cost for some of `kernels`; names all of them."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """The kernels that the model has no cost for and the remedy, in words; None if all have."""
         ...
 
 
@@ -103,8 +104,16 @@ class HardwareTarget:
 
     def _network_costs(self, kernels: SpaceKernels) -> dict[str, PopulationCost]:
         network = NetworkCosts(kernels, self.bits, self.rules)
-        self.model.require(network.runs)
+        if (reason := self.model.lacking(network.runs)) is not None:
+            raise TargetError(reason)
         return network.all(self.model.costs)
+
+    def lacking(self, space: SearchSpace) -> str | None:
+        """The figures that `compile` would lack for `space`, in words; None if it has them all.
+
+        A target whose table is still to be measured lacks some.
+        """
+        return self.model.lacking(self.runs(space_kernels(space, self.fusion).distinct()))
 
     @property
     def limits(self) -> dict[str, float]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
-from sklearn.datasets import fetch_openml
-from sklearn.utils import Bunch
 
 from nas.settings.outside import OUTSIDE
 from nas.tasks.clean import DataSource, labelled
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
 
 Name = Literal["mnist", "fashion-mnist", "cifar-10"]
 _SETS: dict[Name, tuple[str, tuple[int, int, int]]] = {
@@ -44,6 +45,8 @@ class OpenMLTask(SplitSection):
         Raises:
             TaskError: If the images cannot be downloaded.
         """
+        from sklearn.datasets import fetch_openml
+
         identifier, shape = _SETS[self.name]
         # The fast parser needs pandas, which is not among our dependencies.
         parser = "liac-arff" if importlib.util.find_spec("pandas") is None else "pandas"

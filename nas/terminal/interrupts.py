@@ -6,6 +6,7 @@ This module imports only modules that load at once, since a signal may come whil
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -29,7 +30,8 @@ def end_at_once() -> None:
 def loading() -> Iterator[None]:
     """A context for loading modules, in which a signal ends the process immediately.
 
-    An exception instead could be caught by a library that tries which modules it can import.
+    An exception instead could be caught by a library that tries which modules it can import. If
+    the collection of garbage was put off, it begins afterwards and passes over what was loaded.
     """
     before = _handlers()
     _handle(_end)
@@ -37,6 +39,9 @@ def loading() -> Iterator[None]:
         yield
     finally:
         _restore(before)
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
 
 
 class Interruptible:

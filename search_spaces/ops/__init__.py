@@ -1,39 +1,57 @@
 """Operator specs: what a node computes, its output shape, its work and its parameters.
 
-Read in this order: `op` (what every operator tells), `sources` (what the network reads), then one
-file per kind of operator: `convolution`, `linear`, `normalization`, `activations`, `arithmetic`,
-`pooling`; `widths` (placeholders computed from others).
+Read in this order: `op` (what every operator tells), `sources` (what the network reads), `window`
+(what moves over images), then one file per kind of operator: `convolution`, `linear`,
+`normalization`, `activations`, `arithmetic`, `pooling`, `structure`; `widths` (placeholders
+computed from others).
 """
 
-from search_spaces.ops.activations import Activation, Nonlinearity
+from search_spaces.ops.activations import Activation, LeakyReLU, Nonlinearity
 from search_spaces.ops.arithmetic import Add, Multiply
-from search_spaces.ops.convolution import Conv2d, DepthwiseConv2d
+from search_spaces.ops.convolution import Conv2d, Convolution, DepthwiseConv2d
 from search_spaces.ops.linear import Linear
-from search_spaces.ops.normalization import BatchNorm2d
-from search_spaces.ops.op import Bounds, Op, Parameter, Role, Shape, Size, per_channel
-from search_spaces.ops.pooling import GlobalPool
+from search_spaces.ops.normalization import BatchNorm2d, GroupNorm, LayerNorm
+from search_spaces.ops.op import Bounds, Op, Parameter, Role, Shape, Size, filled_up, per_channel
+from search_spaces.ops.pooling import AvgPool2d, GlobalPool, MaxPool2d, Pooling
 from search_spaces.ops.sources import Image, Input
-from search_spaces.ops.widths import deeper_than, scaled
+from search_spaces.ops.structure import Concat, Flatten, Permute, Reshape
+from search_spaces.ops.widths import deeper_than, group_count, scaled
+from search_spaces.ops.window import Window, Windowed
 
 __all__ = [
     "Activation",
     "Add",
+    "AvgPool2d",
     "BatchNorm2d",
     "Bounds",
+    "Concat",
     "Conv2d",
+    "Convolution",
     "DepthwiseConv2d",
+    "Flatten",
     "GlobalPool",
+    "GroupNorm",
     "Image",
     "Input",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Multiply",
     "Nonlinearity",
     "Op",
     "Parameter",
+    "Permute",
+    "Pooling",
+    "Reshape",
     "Role",
     "Shape",
     "Size",
+    "Window",
+    "Windowed",
     "deeper_than",
+    "filled_up",
+    "group_count",
     "per_channel",
     "scaled",
 ]

@@ -15,6 +15,7 @@ class Add(Op):
 
     arity: ClassVar[int] = 2
     activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
         if inputs[0] != inputs[1]:
@@ -31,6 +32,7 @@ class Multiply(Op):
 
     arity: ClassVar[int] = 2
     activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
         if inputs[1] != (inputs[0][0], 1, 1):

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from search_spaces.ops.op import FloatArray, Op, Parameter, Shape, per_channel
+from search_spaces.ops.op import FloatArray, Op, Parameter, Shape, Size, per_channel
+from search_spaces.ops.window import image_of
+from search_spaces.quant import Quant
+
+# What is added to a variance, so that dividing by one of zero stays finite.
+Epsilon = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class BatchNorm2d(Op):
-    """Batch normalization over channels; folded into the convolution before it on deployment.
+    """Batch normalization over the channels of images; folded into the convolution before it.
 
     Besides `scale` and `shift`, an extracted one holds the `mean` and `variance` of its inputs.
     """
 
     folds: ClassVar[bool] = True
-    epsilon: ClassVar[float] = 1e-5  # keeps the division by a variance of zero finite
+    channelwise: ClassVar[bool] = True
+    epsilon: ClassVar[float] = 1e-5
 
     def infer(self, *inputs: Shape) -> Shape:
-        return inputs[0]
+        return image_of(inputs[0], "BatchNorm2d")
 
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
-        channels = inputs[0][0]
-        return {"scale": per_channel(channels, "ones"), "shift": per_channel(channels)}
+        return _scale_and_shift(inputs[0][0])
 
     def deployed(self, *inputs: Shape) -> Mapping[str, Parameter]:
         return {}
@@ -34,3 +40,55 @@ class BatchNorm2d(Op):
     def affine(self, held: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         factor = held["scale"] / np.sqrt(held["variance"].astype(np.float64) + self.epsilon)
         return factor, held["shift"] - held["mean"] * factor
+
+
+@dataclass(frozen=True)
+class LayerNorm(Op):
+    """Normalization over the last axis, the features of each place: Ba et al. 2016.
+
+    A narrower one normalizes over the features that it has.
+    """
+
+    epsilon: Epsilon = 1e-5
+    activation: Quant | None = None
+    channel_axis: ClassVar[int] = -1
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if not inputs[0]:
+            raise ValueError("LayerNorm normalizes the last axis, given a single number per sample")
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return _scale_and_shift(inputs[0][-1])
+
+
+@dataclass(frozen=True)
+class GroupNorm(Op):
+    """Normalization over the places and the channels of each of `groups`: Wu and He 2018.
+
+    Channels are the first axis; with one group it is a layer norm over a whole image.
+    """
+
+    groups: Size
+    epsilon: Epsilon = 1e-5
+    activation: Quant | None = None
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if len(inputs[0]) < 2:
+            raise ValueError(
+                f"GroupNorm reads (channels, places...), given the shape {inputs[0]}; use LayerNorm"
+            )
+        if inputs[0][0] % self.groups:
+            raise ValueError(
+                f"GroupNorm has {self.groups} groups, which do not divide the {inputs[0][0]} "
+                "channels that it reads; offer widths that are multiples of the groups, or derive "
+                "the groups from a width with group_count"
+            )
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return _scale_and_shift(inputs[0][0])
+
+
+def _scale_and_shift(channels: int) -> dict[str, Parameter]:
+    return {"scale": per_channel(channels, "ones"), "shift": per_channel(channels)}

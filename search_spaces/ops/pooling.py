@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from search_spaces.ops.op import Op, Shape
+from search_spaces.ops.window import Extent, Padding, Windowed, image_of
 from search_spaces.quant import Quant
 
 
@@ -13,9 +15,57 @@ class GlobalPool(Op):
     """Average over height and width: `(c, h, w)` becomes `(c, 1, 1)`."""
 
     activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
-        return (inputs[0][0], 1, 1)
+        channels, _, _ = image_of(inputs[0], "GlobalPool")
+        return (channels, 1, 1)
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0]
+
+
+class Pooling(Windowed):
+    """Base of the poolings over windows, channel by channel.
+
+    `search_spaces.ops.window.Windowed` says what the fields of the window may be.
+    """
+
+    channelwise: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        name, window = type(self).__name__, self.window
+        channels, height, width = image_of(inputs[0], name)
+        top, left, bottom, right = window.padding
+        if max(top, bottom) >= window.kernel[0] or max(left, right) >= window.kernel[1]:
+            raise ValueError(
+                f"{name} has the padding {window.padding} (top, left, bottom, right), so that a "
+                f"window of {window.kernel} would lie outside of the image; pad less than a window"
+            )
+        return (channels, *window.over(height, width))
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Pooling, Op):
+    """The largest number of each window; places of the padding never are."""
+
+    kernel: Extent
+    stride: Extent
+    padding: Padding = 0
+    activation: Quant | None = None
+    dilation: ClassVar[int] = 1
+    keeps_values: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class AvgPool2d(Pooling, Op):
+    """The average of each window; places of the padding count as zeros (`count_include_pad`)."""
+
+    kernel: Extent
+    stride: Extent
+    padding: Padding = 0
+    activation: Quant | None = None
+    dilation: ClassVar[int] = 1

@@ -22,6 +22,17 @@ def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
     return rounded + multiple if rounded < 0.9 * width * ratio else rounded
 
 
+@derived_as("search_spaces.ops:group_count")
+def group_count(width: Size, group_width: Size) -> Size:
+    """How many groups of `group_width` channels `width` channels are."""
+    if width % group_width:
+        raise ValueError(
+            f"{width} channels are no whole number of groups of {group_width}; offer widths that "
+            "are multiples of it"
+        )
+    return width // group_width
+
+
 @derived_as("search_spaces.ops:deeper_than")
 def deeper_than(depth: int, position: int) -> bool:
     """Whether the block at `position` (from 0) is among the first `depth` of its stage."""

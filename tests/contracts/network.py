@@ -33,10 +33,23 @@ class SlowNetwork:
         time: Callable[[Kernel], float],
         convert: Callable[..., float],
     ) -> None:
-        self.kernels = dict(kernels(graph, fusion))
-        self.reads = {group.members[-1]: group.reads for group in groups(graph, fusion)}
+        self.kernels = {
+            address: kernel
+            for address, kernel in kernels(graph, fusion)
+            if not all(op.is_view for op in kernel.ops)
+        }
+        self.reads = {
+            group.members[-1]: [self._written(graph, read) for read in group.reads]
+            for group in groups(graph, fusion)
+        }
         self.order = list(self.kernels)
         self._width, self._time, self._convert = width, time, convert
+
+    def _written(self, graph: Graph, address: str) -> str:
+        """The kernel that wrote a tensor, past views, which are the same numbers."""
+        while address not in self.kernels:
+            (address,) = graph.nodes[address].inputs
+        return address
 
     def summed(self) -> float:
         """Every kernel after the other."""

@@ -12,7 +12,7 @@ from nas.search.loop import search
 from nas.search.searcher import Searcher
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import Conv2d, Flatten, GlobalPool, Image, Linear, deeper_than
 from search_spaces.space import Genotype, IntArray, SearchSpace
 from search_spaces.tabular import Decision, tabular_space
 
@@ -27,6 +27,7 @@ def chain(*, depth: int, widths: Sequence[int] = (4, 8, 12)) -> SearchSpace:
         spec = Conv2d(choice(f"layer{i}.width", widths), choice(f"layer{i}.kernel", (1, 3, 5)))
         graph.add(f"layer{i}", spec, present=deeper_than(layers, i) if i else True)
     graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
     graph.add("head", Linear(10))
     return SearchSpace(graph, name="chain")
 
@@ -36,6 +37,7 @@ def widths(count: int) -> SearchSpace:
     graph = Graph(Image(3, 8))
     graph.add("layer", Conv2d(choice("width", range(4, 4 + count)), 3))
     graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
     graph.add("head", Linear(10))
     return SearchSpace(graph, name="widths")
 

@@ -21,7 +21,13 @@ from nas.export.runtime import file_logits, session_options
 from nas.profiling import OnnxRuntime
 from nas.profiling.elsewhere import read_manifest, write_folder
 from nas.profiling.kernel_models import kernel_model
-from nas.saturation import caution, pair_fits, processor_saturates
+from nas.saturation import (
+    EightBitWeights,
+    adds_pairs,
+    caution,
+    pair_fits,
+    processor_saturates,
+)
 from nas.targets import TargetError, load_target
 from nas.targets.capability import Bits
 from nas.targets.table.latency_table import LatencyTable
@@ -43,7 +49,7 @@ LABELS = torch.zeros(len(IMAGES), dtype=torch.int64)
 QEMU = shutil.which("qemu-x86_64")
 POINTWISE = Kernel(Conv2d(8, 1), (), ((8, 4, 4),))
 DEPTHWISE = Kernel(DepthwiseConv2d(3), (), ((8, 4, 4),))
-HEAD = Kernel(Linear(10), (), ((8, 1, 1),))
+HEAD = Kernel(Linear(10), (), ((8,),))
 
 
 @pytest.fixture
@@ -72,13 +78,18 @@ def test_which_codes_fit_is_what_the_instruction_says(largest: int, exact: bool)
     assert (sums.tolist() == [510 * largest, -510 * largest]) == exact == pair_fits(largest)
 
 
-def signed_in_pairs(path: Path) -> Iterator[np.ndarray]:
-    """The int8 weights of the kernels that onnxruntime adds up in pairs, after its own fusions."""
+def optimized(path: Path) -> tuple[onnx.GraphProto, dict[str, np.ndarray]]:
+    """What onnxruntime makes of a file by its own fusions, and the tensors by name."""
     options = session_options()
     options.optimized_model_filepath = str(path.with_suffix(".optimized"))
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     graph = onnx.load(options.optimized_model_filepath).graph
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return graph, {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def signed_in_pairs(path: Path) -> Iterator[np.ndarray]:
+    """The int8 weights of the kernels that onnxruntime adds up in pairs, after its own fusions."""
+    graph, held = optimized(path)
     for node in graph.node:
         grouped = any(given.name == "group" and given.i > 1 for given in node.attribute)
         if node.op_type in ("QLinearConv", "QGemm") and not grouped:
@@ -176,23 +187,30 @@ def test_profile_warns_on_such_a_processor(recipe: Path, tmp_path: Path) -> None
     assert "warning: this processor has no VNNI" in " ".join(made.out.split())
 
 
-def _weight_type(kernel: Kernel, **options) -> str:
-    graph = onnx.load_from_string(kernel_model(kernel, quantized=True, **options)).graph
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    weight = next(
-        node.input[0]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in kinds
-    )
-    return onnx.TensorProto.DataType.Name(kinds[weight])
+def _weight_type(path: Path) -> str:
+    """The type of the weight of the one integer kernel of a file, after onnxruntime's fusions."""
+    graph, held = optimized(path)
+    [weight] = [node.input[3] for node in graph.node if node.op_type in ("QLinearConv", "QGemm")]
+    return held[weight].dtype.name
 
 
-def test_what_is_timed_is_what_ships() -> None:
+def test_weights_meet_their_inputs_as_in_files_where_kernels_are_timed(tmp_path: Path) -> None:
+    def timed(kernel: Kernel, bits: Bits, weights: EightBitWeights = "unsigned") -> str:
+        (tmp_path / "k.onnx").write_bytes(kernel_model(kernel, bits, eight_bit_weights=weights))
+        return _weight_type(tmp_path / "k.onnx")
+
     for kernel in (POINTWISE, HEAD):
-        assert _weight_type(kernel) == "UINT8"
-        assert _weight_type(kernel, eight_bit_weights="signed") == "INT8"
-        assert _weight_type(kernel, weight_bits=7) == "INT8"
-    assert _weight_type(DEPTHWISE) == "INT8"
+        assert timed(kernel, Bits(8, 8)) == "uint8"
+        assert timed(kernel, Bits(8, 8), "signed") == "int8"
+        assert timed(kernel, Bits(7, 8)) == "int8"
+    assert timed(DEPTHWISE, Bits(8, 8)) == "int8"
+
+
+def test_one_channel_in_one_group_is_added_up_in_pairs_too() -> None:
+    assert adds_pairs(2, groups=1)
+    assert adds_pairs(2, groups=4)  # a grouped convolution
+    assert adds_pairs(1, groups=1)  # its pairs lie in the window
+    assert not adds_pairs(1, groups=4)
 
 
 def test_tables_of_both_arrangements_are_not_mixed(tmp_path: Path) -> None:

@@ -56,7 +56,6 @@ PLAIN = [
     ("postgresql://nas@h:5432/d?sslmode=require&passfile=/home/me/pg", "postgresql://h:5432/d..."),
     ("postgres://me%40corp@[::1]/d", "postgres://[::1]/d"),
     ("postgresql://nas@/d?host=/run/pg", "postgresql:///d..."),
-    ("mysql+pymysql://u@h/d?read_default_file=/home/me/my.cnf", "mysql+pymysql://h/d..."),
     ("sqlite:////data/lr=0.1/a b@2.db", "sqlite:////data/lr=0.1/a b@2.db"),
     ("sqlite:///shared.db", "sqlite:///shared.db"),
 ]
@@ -133,6 +132,14 @@ def test_what_holds_no_secret_is_taken_and_shown(recipe, url, expected):
 )
 def test_addresses_of_clusters(address):
     assert cluster_address(address) == address
+
+
+@pytest.mark.parametrize("url", ["mysql+pymysql://u@h/d", "mssql://h/d", "oracle://h/d"])
+def test_a_database_whose_locks_are_not_known_is_refused(recipe, url):
+    with pytest.raises(RecipeError, match=r"search\.archive.*of postgresql or sqlite"):
+        load_recipe(recipe, [f"search.archive={url}"])
+    with pytest.raises(ArchiveError, match="postgresql or sqlite"):
+        Archive(url, small_space(), study="net")
 
 
 def test_a_text_with_urls():

@@ -20,7 +20,18 @@ from search_spaces.flow import (
 )
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED, Fusion, Kernel
-from search_spaces.ops import Activation, Add, Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Image,
+    Linear,
+    Reshape,
+    deeper_than,
+)
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant, bits_of
 from search_spaces.space import SearchSpace, as_genotypes
@@ -52,7 +63,10 @@ def branching() -> SearchSpace:
     graph.add("join", Add(activation=reads), *ends, present=gated)
     graph.add("late", Add(activation=reads), "join", "fork")
     graph.add("pool", GlobalPool())
-    graph.add("head", Linear(3))
+    graph.add("flat", Flatten())
+    graph.add("side", Linear(3, activation=reads), "flat")
+    graph.add("head", Linear(3), "flat")
+    graph.add("both", Concat(), "side", "head")
     return SearchSpace(graph)
 
 
@@ -80,12 +94,16 @@ def rows(space: SearchSpace) -> np.ndarray:
 
 
 def width(kernel: Kernel) -> int:
-    """The format of a test: the bits that the last operator reads, none for the image."""
-    return 0 if isinstance(kernel.op, Image) else bits_of(kernel.ops[-1].activation)
+    """The format of a test: the bits that the last operator reads, none where nothing runs."""
+    return bits_of(kernel.ops[-1].activation) if executes(kernel) else 0
 
 
 def time(kernel: Kernel) -> float:
-    return 0.0 if isinstance(kernel.op, Image) else 1.0 + math.sqrt(kernel.macs)
+    return 1.0 + math.sqrt(kernel.macs) if executes(kernel) else 0.0
+
+
+def executes(kernel: Kernel) -> bool:
+    return any(op.runs for op in kernel.ops)
 
 
 def convert(elements, written, wanted):
@@ -174,6 +192,27 @@ def test_a_tensor_is_converted_once_for_readers_alike() -> None:
     crossed = Crossings(flow, tensors, convert=convert)
     found = FlowCost(space, Conversions(crossed))(np.zeros((1, 0), dtype=np.int64))
     assert found.tolist() == [2 * 10.0 + 32 * (8 + 4) / 64 + 32 * (8 + 2) / 64]
+
+
+def test_a_view_is_the_tensor_that_it_views() -> None:
+    """The readers of a view keep alive and convert what was written before it."""
+    graph = Graph(Image(1, 4))
+    graph.add("a", Conv2d(2, 3, activation=Quant(8)))
+    graph.add("rows", Reshape((2, 16)), "a")
+    graph.add("b", Linear(16, activation=Quant(4)), "rows")
+    graph.add("c", Linear(16, activation=Quant(4)), "rows")
+    graph.add("back", Reshape((2, 4, 4)), "c")
+    graph.add("d", Add(activation=Quant(8)), "a", "back")
+    space = SearchSpace(graph)
+    flow, tensors = flow_of(space, UNFUSED)
+    only = np.zeros((1, 0), dtype=np.int64)
+    # Of 32 bytes at 8 bits: a until it is added, c at 4 bits, and their sum; b is read by nobody.
+    assert FlowCost(space, PeakActivation(flow, tensors))(only).tolist() == [32 + 16 + 32]
+    crossed = Crossings(flow, tensors, convert=convert)
+    found = FlowCost(space, Conversions(crossed))(only)
+    assert found.tolist() == [2 * (10.0 + 32 * (8 + 4) / 64)]
+    costs = np.array([0.0, *(float(executes(k)) for k in flow.kernels.distinct())])
+    assert FlowCost(space, LongestPath(flow, costs))(only).tolist() == [1 + 1 + 1]
 
 
 def test_chunks_do_not_show() -> None:

@@ -17,9 +17,11 @@ from search_spaces.ops import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
+    Reshape,
     deeper_than,
 )
 from search_spaces.policy import Policy
@@ -171,6 +173,75 @@ def test_what_is_absent_does_not_part_a_chain() -> None:
     assert members(space.decode((0,)), fusion) == [("input",), ("conv", "relu"), ("head",)]
     assert members(space.decode((1,)), fusion)[1:3] == [("conv",), ("gate", "relu")]
     _assert_compiled_as_walked(space, fusion)
+
+
+VIEWED = Fusion(((GlobalPool, Linear), (Conv2d, BatchNorm2d), (Linear, Activation)))
+
+
+def test_a_chain_goes_on_across_a_view() -> None:
+    graph = Graph(Image(4, 8))
+    graph.add("conv", Conv2d(8, 3))
+    graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
+    graph.add("again", Reshape((-1,)))
+    graph.add("head", Linear(5))
+    assert members(graph, VIEWED) == [
+        ("input",),
+        ("conv",),
+        ("pool", "flat", "again", "head"),
+    ]
+    (_, kernel) = [*kernels(graph, VIEWED)][-1]
+    assert (kernel.inputs, kernel.output, kernel.macs) == (((8, 8, 8),), (5,), 40)
+    _assert_compiled_as_walked(SearchSpace(graph), VIEWED)
+
+
+def test_a_view_that_others_read_too_parts_a_chain() -> None:
+    graph = Graph(Image(4, 8))
+    graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
+    graph.add("left", Linear(5), "flat")
+    graph.add("relu", Activation("relu"), "left")
+    graph.add("right", Linear(5), "flat")
+    graph.add("sum", Add(), "relu", "right")
+    assert members(graph, VIEWED) == [
+        ("input",),
+        ("pool",),
+        ("flat",),
+        ("left", "relu"),
+        ("right",),
+        ("sum",),
+    ]
+    found = {group.members: group.origins for group in groups(graph, VIEWED)}
+    assert found["flat",] == ()
+    assert found["right",] == ("pool",)
+
+
+def test_a_view_of_what_others_read_too_parts_a_chain() -> None:
+    graph = Graph(Image(4, 8))
+    graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(4))
+    graph.add("back", Reshape((4, 1, 1)))
+    graph.add("sum", Add(), "back", "pool")
+    assert ("pool",) in members(graph, VIEWED)
+    assert ("head",) in members(graph, VIEWED)
+
+
+def test_a_view_that_is_absent_is_none() -> None:
+    graph = Graph(Image(4, 8))
+    graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
+    graph.add("twice", Reshape((2, -1)), present=choice("twice", (False, True)))
+    graph.add("head", Linear(4))
+    space = SearchSpace(graph)
+    assert members(space.decode((0,)), VIEWED)[1] == ("pool", "flat", "head")
+    assert members(space.decode((1,)), VIEWED)[1] == ("pool", "flat", "twice", "head")
+    _assert_compiled_as_walked(space, VIEWED)
+
+
+def test_no_pattern_names_a_view() -> None:
+    with pytest.raises(ValueError, match="patterns name Flatten, for which a device runs nothing"):
+        Fusion(((GlobalPool, Flatten, Linear),))
 
 
 FUSIONS = {

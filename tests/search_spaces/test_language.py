@@ -15,6 +15,7 @@ from search_spaces.ops import (
     Activation,
     BatchNorm2d,
     Conv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
@@ -50,6 +51,7 @@ def spaces(draw) -> SearchSpace:
             op = Conv2d(choice("width", (2, 4)), 1, weight=weight)
             graph.add(f"layer{position}.gate", op, present=(reached, gated))
     graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
     graph.add("head", Linear(3))
     return SearchSpace(graph)
 

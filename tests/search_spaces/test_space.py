@@ -5,7 +5,7 @@ from search_spaces.choice import choice
 from search_spaces.costs import bitops, compile_cost, macs, total
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Image, Linear, deeper_than
 from search_spaces.policy import Policy, full_precision, uniform
 from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
@@ -203,6 +203,7 @@ def test_an_absent_node_hands_on_its_first_input():
     graph.add("stem", Conv2d(4, 3))
     graph.add("extra", Activation("relu"), present=deeper_than(choice("depth", (1, 2)), 1))
     graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
     graph.add("head", Linear(2))
     shallow = SearchSpace(graph).decode((0,))
     assert shallow.nodes["pool"].inputs == ("stem",)
@@ -218,8 +219,8 @@ def test_a_million_genotypes_cost_what_their_rows_cost():
 
 
 def test_json_of_another_format_is_refused():
-    text = small_residual().to_json().replace('"format": 1', '"format": 99')
-    with pytest.raises(ValueError, match="format: must be 1, given 99"):
+    text = small_residual().to_json().replace('"format": 2', '"format": 99')
+    with pytest.raises(ValueError, match="format: must be 1 or 2, given 99"):
         SearchSpace.from_json(text)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nas.export.plain.source import source_of
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Add, Image, Input, Linear
+from search_spaces.ops import Activation, Add, Flatten, Image, Input, Linear
 from search_spaces.space import SearchSpace
 from supernets.assemble import module_name, scale_name
 from supernets.deployed import Deployed
@@ -32,7 +32,8 @@ def named(address: str) -> Graph:
     """A network with a node at any address, past the rule that refuses it."""
     graph = Graph(Image(1, 4))
     graph.nodes[address] = Node(Activation("relu"), ("input",))
-    graph.nodes["head"] = Node(Linear(2), (address,))
+    graph.nodes["flat"] = Node(Flatten(), (address,))
+    graph.nodes["head"] = Node(Linear(2), ("flat",))
     return graph
 
 
@@ -56,7 +57,7 @@ def test_no_address_runs_even_past_the_rule(address, capsys):
 
 @given(st.text(min_size=1, max_size=40))
 def test_source_holds_names_of_ours_only(address):
-    network = deployed(named(address) if address not in ("input", "head") else named("x"))
+    network = deployed(named(address) if address not in ("input", "flat", "head") else named("x"))
     source = source_of(network, network.module())
     assert source.isascii()
     ast.parse(source)
@@ -74,6 +75,7 @@ def test_distinct_addresses_have_distinct_names(addresses):
 def test_an_address_may_be_called_like_a_part_of_torch(address):
     graph = Graph(Image(1, 4))
     graph.add(address, Activation("relu"))
+    graph.add("flat", Flatten())
     graph.add("head", Linear(2))
     supernet = Supernet(SearchSpace(graph), seed=0)
     assert supernet(torch.ones(1, 1, 4, 4), ()).shape == (1, 2)

@@ -62,12 +62,6 @@ class TestLinear(OperatorContract):
         return [(Linear(out), ((features,),)) for out, features in [(7, 6), (7, 2), (3, 4)]]
 
 
-class TestLinearOfImages(OperatorContract):
-    @pytest.fixture
-    def forms(self) -> Sequence[Form]:
-        return [(Linear(5), (shape,)) for shape in [(4, 4, 4), (2, 4, 4), (3, 2, 2), (4, 1, 1)]]
-
-
 class TestBatchNorm2d(OperatorContract):
     @pytest.fixture
     def forms(self) -> Sequence[Form]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, Conv2d, GlobalPool, Image, Linear
+from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
@@ -90,6 +90,7 @@ def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
     graph.add("conv", Conv2d(choice("width", (6, 2)), choice("kernel", (5, 1))))
     graph.add("relu", Activation("relu"))
     graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
     graph.add("head", Linear(4))
     space = SearchSpace(graph)
     shapes = {
@@ -97,7 +98,7 @@ def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
         for address, found in largest_parameters(space).items()
     }
     assert shapes["conv"] == {"weight": (6, 3, 5, 5)}
-    assert shapes["head"] == {"weight": (4, 6, 1, 1), "bias": (4,)}
+    assert shapes["head"] == {"weight": (4, 6), "bias": (4,)}
     assert Supernet(space, seed=0)(torch.zeros(2, 3, 8, 8), space.smallest).shape == (2, 4)
 
 

@@ -15,7 +15,6 @@ from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement, read_metadata
 from nas.export.forms.program import program_of
-from nas.export.plain.nesting import Attributes
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
@@ -127,7 +126,12 @@ class _Reading:
             if node.op.weight_shape(*(shapes[read] for read in node.inputs)) is not None
         ]
         weights = dict(zip_longest(weighted, self.weights))
-        quantizers = dict(zip_longest(Attributes.of(bare).quantizers, self._quantizers()))
+        slots = [
+            (address, slot)
+            for address, node in bare.nodes.items()
+            for slot in range(0 if node.op.activation is None else node.op.arity)
+        ]
+        quantizers = dict(zip_longest(slots, self._quantizers()))
         return {
             address: HeldPrecision(
                 weights.get(address),
@@ -164,10 +168,14 @@ class _Reading:
         return value
 
     def _quantizers(self) -> list[Held]:
-        """Of every rounding, as they are run."""
-        return [self._grid(args[0]) for kind, args in self._calls if kind == "round"]
+        """Of every cut behind a rounding, as they are run."""
+        cuts = [args for kind, args in self._calls if kind == "clamp"]
+        return [self._grid(*args[1:3]) for args in cuts if self._kind_of(args[0]) == "round"]
 
-    def _grid(self, steps: int) -> Held:
-        _, (_, low, high, *_) = self._made_by[steps]
-        bits, symmetric = grid_of(*(int(self._values[bound].int_val) for bound in (low, high)))
+    def _kind_of(self, value: int) -> str:
+        """The operator that gives a value; empty for what the program reads or holds."""
+        return self._made_by[value][0] if value in self._made_by else ""
+
+    def _grid(self, *bounds: int) -> Held:
+        bits, symmetric = grid_of(*(int(self._values[bound].double_val) for bound in bounds))
         return Held(bits, symmetric, "FLOAT32", 1)

@@ -15,7 +15,7 @@ from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_logits
 from nas.export.size import ONNX_FUSION, onnx_bytes
 from nas.export.statement import METADATA_PREFIX
-from nas.export.stored_bits import WEIGHTED, load, policy_of, saturable_of
+from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
 from nas.saturation import EightBitWeights
 from search_spaces.costs import total
 from search_spaces.graph import Graph
@@ -52,7 +52,7 @@ class OnnxForm:
             policy_of(model),
             {e.key.removeprefix(METADATA_PREFIX): e.value for e in model.metadata_props},
             dict(nodes),
-            sum(nodes[op_type] for op_type in WEIGHTED),
+            weighted_in(model),
             nodes["QuantizeLinear"],
             saturable_of(model),
         )

@@ -24,7 +24,6 @@ from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
 from nas.saturation import adds_pairs, pair_fits
 from search_spaces.graph import Graph
-from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
@@ -96,7 +95,7 @@ class OpenVinoForm:
             dict(nodes),
             sum(nodes[kind] for kind in _WEIGHTED),
             nodes["FakeQuantize"],
-            tuple(a for a in policy if _saturates(graph.nodes[a].op)),
+            tuple(address for address, op in found.items() if op is not None and _saturates(op)),
         )
 
     def container(self, quant: Quant) -> str:
@@ -115,11 +114,15 @@ def _openvino() -> ModuleType:
     return importlib.import_module("openvino")
 
 
-def _saturates(op: Op) -> bool:
+def _saturates(op: Any) -> bool:
     """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
-    if op.weight is None or op.activation is None or not op.weight.symmetric:
+    held = _precision(op)
+    if held.weight is None or held.activations[0] is None or not held.weight.symmetric:
         return False
-    return adds_pairs(op) and not pair_fits(op.weight.code_range[1])
+    groups, channels = 1, 2
+    if op.get_type_name() == "GroupConvolution":  # its weight is (groups, out, in, height, width)
+        groups, _, channels, *_ = op.input_value(1).get_shape()
+    return adds_pairs(channels, groups=groups) and not pair_fits(2 ** (held.weight.bits - 1) - 1)
 
 
 def _in_8_bits(path: Path) -> None:
@@ -135,15 +138,17 @@ def _in_8_bits(path: Path) -> None:
 
 
 def _keep_roundings(model: Any) -> None:
-    """Put a maximum that changes no number between an addition and what it reads rounded.
+    """Put a maximum that changes no number between some operators and what they read rounded.
 
     OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
+    It averages codes in place of numbers, where the padding of a window is no code of zero.
     """
     opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
-        for slot in op.inputs() if op.get_type_name() == "Add" else ():
+        kind = op.get_type_name()
+        for slot in op.inputs() if kind in ("Add", "AvgPool") else ():
             read = slot.get_source_output()
-            if read.get_node().get_type_name() == "FakeQuantize":
+            if kind == "AvgPool" or read.get_node().get_type_name() == "FakeQuantize":
                 lowest = opset13.constant(np.finfo(np.float32).min, np.float32)
                 slot.replace_source_output(opset13.maximum(read, lowest).output(0))
 
@@ -175,7 +180,7 @@ def _weight(op: Any) -> Held | None:
 
 def _activation(op: Any) -> Held | None:
     """What puts a tensor on a grid: one FakeQuantize, or codes that are cut and scaled back."""
-    op = _below(op, "Reshape", "Maximum")
+    op = _below(op, "Reshape", "Transpose", "Maximum")
     whole = Held(8, symmetric=False, container="UINT8", scales=1)
     if op.get_type_name() == "FakeQuantize":
         return whole

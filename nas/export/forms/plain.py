@@ -59,7 +59,7 @@ class PlainForm:
             held,
             metadata,
             dict(nodes),
-            sum("weight" in dict(layer.named_parameters()) for layer in layers),
+            sum(_has_matrix(layer) for layer in layers),
             nodes["Quantize"],
         )
 
@@ -78,6 +78,12 @@ def _in_order(content: bytes) -> bytes:
     sorted_ = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":"))
     header = sorted_.encode().ljust(-(-len(sorted_) // 8) * 8)  # the numbers behind stay aligned
     return len(header).to_bytes(8, "little") + header + content[start:]
+
+
+def _has_matrix(layer: nn.Module) -> bool:
+    """Whether a layer has a weight; what a norm calls so is a factor per channel."""
+    weight = dict(layer.named_parameters()).get("weight")
+    return weight is not None and weight.dim() > 1
 
 
 def read_weights(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The form `torch-export`: the plain module as a `torch.export` program, weights as integers."""
+"""The form `torch-export`: a program of `torch.export` that holds weights as integers."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.export import Dim, ExportedProgram
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
-from nas.export.plain.nesting import Attributes
-from nas.export.plain.plain_network import MODEL, executed, plain_network
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import only_source, stated
 from nas.export.stored_bits import bits_for, grid_of
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
+from supernets.assemble import module_name, scale_name
 from supernets.deployed import Deployed
+from supernets.integer_module import integer_module
 
 METADATA = "elastic_nas.json"
 _WEIGHTED = ("conv2d", "linear")
+_VIEWS = ("flatten", "contiguous", "view", "reshape", "alias", "clone")
 
 
 class ProgramForm:
@@ -86,53 +86,20 @@ class ProgramForm:
 
 
 def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> ExportedProgram:
-    """The plain module as a program, its weights held as integers.
+    """The network as a program, its weights held as integers.
 
     Over batches of any size, or of up to `largest_batch` images.
     """
-    plain = plain_network(deployed)
-    model = executed(plain.source, Path(MODEL))
-    stored = {name: torch.from_numpy(np.array(values)) for name, values in plain.tensors.items()}
-    network = model.filled(stored)
-    for name in plain.tensors:
-        if f"{name}_scale" in stored:
-            _keep_codes(network, name, stored)
     _, fed = only_source(deployed)
     with torch.no_grad():
         program = torch.export.export(
-            network,
+            integer_module(deployed),
             (torch.zeros(2, *fed),),
             dynamic_shapes=({0: Dim("batch", min=1, max=largest_batch)},),
         )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines of this machine's files, most of the bytes
     return program
-
-
-def _keep_codes(network: nn.Module, name: str, stored: Mapping[str, Tensor]) -> None:
-    """Make the parameter `name` what its integer codes, held as buffers, stand for.
-
-    `torch.nn.utils.parametrize` does the same for parameters, but not for integers.
-    """
-    path, _, parameter = name.rpartition(".")
-    layer = network.get_submodule(path)
-    delattr(layer, parameter)
-    codes = stored[name]
-    column = (-1, *(1,) * (codes.dim() - 1))
-    layer.register_buffer(f"{parameter}_codes", codes)
-    layer.register_buffer(f"{parameter}_scale", stored[f"{name}_scale"].view(column))
-    zero_point = stored.get(f"{name}_zero_point")
-    if zero_point is not None:
-        layer.register_buffer(f"{parameter}_zero_point", zero_point.float().view(column))
-
-    def value(held: nn.Module) -> Tensor:
-        steps = held.get_buffer(f"{parameter}_codes")
-        if zero_point is not None:
-            steps = steps - held.get_buffer(f"{parameter}_zero_point")
-        return steps * held.get_buffer(f"{parameter}_scale")
-
-    kind = type(layer)
-    layer.__class__ = type(kind.__name__, (kind,), {parameter: property(value)})
 
 
 class _Reading:
@@ -145,12 +112,11 @@ class _Reading:
 
     def policy(self, graph: Graph) -> dict[str, HeldPrecision]:
         """Weights judged by type and codes of the buffers they come from, activations by clamps."""
-        paths = Attributes.of(graph)
         return {
             address: HeldPrecision(
-                self._weight(paths.layers[address]),
+                self._weights.get(module_name(address)),
                 tuple(
-                    self._activation(paths.quantizers.get((address, slot)))
+                    self._activations.get(scale_name((address, slot)))
                     for slot in range(node.op.arity)
                 ),
             )
@@ -159,30 +125,31 @@ class _Reading:
 
     @cached_property
     def _weights(self) -> dict[str, Held | None]:
-        """By the path of the layer that reads it."""
+        """By the path of the layer that reads the weight."""
         layers = [node for node in self.calls if _kind(node) in _WEIGHTED]
-        return {_path(node): self._held(node.args[1]) for node in layers}
+        return {_path(node): self._held(_below(node.args[1])) for node in layers}
 
     @cached_property
-    def _clamps(self) -> dict[str, tuple[int, int]]:
-        """The bounds of every quantizer in steps, by its path."""
-        found = [node for node in self.calls if _kind(node) == "clamp"]
-        return {_path(node): (int(node.args[1]), int(node.args[2])) for node in found}
-
-    def _weight(self, path: str) -> Held | None:
-        below = [held for at, held in self._weights.items() if f"{at}.".startswith(f"{path}.")]
-        return below[0] if below else None
-
-    def _activation(self, path: str | None) -> Held | None:
-        if path not in self._clamps:
-            return None
-        bits, symmetric = grid_of(*self._clamps[path])
-        return Held(bits, symmetric, "FLOAT32", 1)
+    def _activations(self) -> dict[str, Held]:
+        """By the name of the scale that a tensor is divided by before it is rounded and cut."""
+        found: dict[str, Held] = {}
+        for clamp in (node for node in self.calls if _kind(node) == "clamp"):
+            rounded, low, high = cast("tuple[Any, float, float]", clamp.args)
+            divided = rounded.args[0] if _kind(rounded) == "round" else rounded
+            if _kind(divided) == "div" and divided.args[1].op == "placeholder":
+                bits, symmetric = grid_of(int(low), int(high))
+                found[self._name(divided.args[1])] = Held(bits, symmetric, "FLOAT32", 1)
+        return found
 
     def _held(self, node: Any) -> Held | None:
         """Follow a weight back to the buffer that it is made from."""
         if node.op == "placeholder":
             return None
+        if _kind(node) != "mul":
+            raise ExportError(
+                f"a weight of the program is made by {node.target}, not as this engine writes it; "
+                "export the network again"
+            )
         steps, scale = node.args
         codes = self._buffer(steps if steps.op == "placeholder" else steps.args[0])
         symmetric = codes.dtype == torch.int8
@@ -194,18 +161,32 @@ class _Reading:
             self._buffer(scale).numel(),
         )
 
+    def _name(self, node: fx.Node) -> str:
+        """The name of the tensor that a placeholder stands for."""
+        signature = self.program.graph_signature
+        return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}[node.name]
+
     def _buffer(self, node: fx.Node) -> Tensor:
         """The tensor that a placeholder stands for."""
-        signature = self.program.graph_signature
-        held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-        return self.program.state_dict[held[node.name]]
+        return self.program.state_dict[self._name(node)]
 
 
 def _kind(node: fx.Node) -> str:
-    """The name of an operator without its overload: `aten.conv2d.default` is `conv2d`."""
-    return str(node.target).split(".")[1]
+    """The name of an operator without its overload: `aten.conv2d.default` is `conv2d`.
+
+    What an operator does in place is called as if it did not.
+    """
+    return str(node.target).split(".")[1].rstrip("_") if node.op == "call_function" else ""
+
+
+def _below(node: Any) -> Any:
+    """What a node is made from, past those that change no number."""
+    while _kind(node) in _VIEWS:
+        node = node.args[0]
+    return node
 
 
 def _path(node: fx.Node) -> str:
-    """The attribute path of the innermost module that a node was traced in."""
-    return list(node.meta["nn_module_stack"].values())[-1][0]
+    """The path of the layer that a node was traced in."""
+    paths = [path for path, _ in node.meta["nn_module_stack"].values() if path]
+    return paths[0].split(".")[0] if paths else ""

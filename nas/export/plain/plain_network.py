@@ -69,10 +69,10 @@ def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[
 
 
 def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str, Array]:
-    kind = np.int8 if tensor.quant.symmetric else np.uint8
-    found = {name: tensor.codes.reshape(shape).astype(kind), f"{name}_scale": tensor.scale}
+    codes = tensor.stored
+    found: dict[str, Array] = {name: codes.reshape(shape), f"{name}_scale": tensor.scale}
     if not tensor.quant.symmetric:
-        found[f"{name}_zero_point"] = tensor.zero_point.astype(kind)
+        found[f"{name}_zero_point"] = tensor.zero_point.astype(codes.dtype)
     return found
 
 

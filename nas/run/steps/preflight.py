@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from nas.archive.archive import Archive
 from nas.evaluation.connection import check_cluster
 from nas.export import forms_for, rehearse
 from nas.export.stand_in import stand_in
@@ -50,6 +49,8 @@ def _fed(network: Deployed, image: Shape) -> Deployed:
 def _check_search(plan: Plan) -> None:
     compute, database = plan.recipe.compute, plan.recipe.search.archive
     if database is not None:
+        from nas.archive.archive import Archive
+
         Archive(database, plan.space, study=plan.recipe.name)
     if compute.workers:
         each = {"CPU": compute.cpus_per_worker, "GPU": compute.gpus_per_worker}

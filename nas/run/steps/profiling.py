@@ -1,4 +1,4 @@
-"""Measuring latency tables: this machine's for a run, or any other that is asked for."""
+"""Measuring a latency table that is asked for, of this machine or of another."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.problem.feasibility import feasibility
 from nas.profiling import Backend, NetworkBackend, OnnxRuntime, profile
 from nas.profiling.elsewhere import read_folder
 from nas.profiling.measured_target import Kernels, Refused, timed_by, write_target
 from nas.profiling.rows_file import PREDICTED
 from nas.profiling.sampled import complete, sample
 from nas.profiling.table_loop import BUDGET_MS
-from nas.run.plan import Plan
-from nas.run.steps.correcting import calibrated, measured
-from nas.saturation import caution
+from nas.run.steps.correcting import measured
+from nas.run.steps.this_machine import warn
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
@@ -28,32 +26,6 @@ from nas.terminal.display import Display, TerminalTable
 from search_spaces.space import SearchSpace
 
 _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
-
-
-def profiled(plan: Plan, display: Display) -> Plan:
-    """The plan with every table measured that a target needs, and its limits checked."""
-    for target in plan.unmeasured():
-        _warn(target, display)
-        with display.stage("profile") as advance:
-            profile(
-                target.natively(plan.space),
-                path=plan.files.table,
-                backend=OnnxRuntime(plan.recipe.compute.profile_threads, target.eight_bit_weights),
-                progress=functools.partial(advance, note="fused kernels through onnxruntime"),
-            )
-        plan = calibrated(plan.reloaded(), display)
-        measured = next(t for t in plan.targets if t.name == target.name)
-        rng = np.random.default_rng(plan.recipe.seed)
-        share = feasibility(plan.goal(measured), plan.space, rng=rng).share
-        display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
-    return calibrated(plan, display)
-
-
-def _warn(target: HardwareTarget, display: Display) -> None:
-    """Say what does not hold of files or latencies on this processor."""
-    words = caution(target.name, target.eight_bit_weights)
-    if words is not None:
-        display.say(f"warning: {words}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +54,7 @@ class Profiling:
         """Measure what the table lacks; gives the target with its table."""
         whole = self._whole(backend)
         if isinstance(backend, OnnxRuntime):
-            _warn(load_target(self.base), display)
+            warn(load_target(self.base), display)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
         for (operator, bits), reason in refused.items():
             if not self._is_new():

@@ -127,19 +127,18 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
 
 def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher:
     """The searcher that the recipe names."""
-    name, seed = plan.recipe.search.searcher, plan.recipe.seed
+    name, seed = plan.recipe.search.searcher, plan.recipe.search.seed_or(plan.recipe.seed)
     if name == "differentiable":
         return Differentiable(plan.problem, seed=seed, exchange=exchange_of(plan, supernet))
     if name != "guided":
-        return SEARCHERS[name](plan.problem, plan.recipe.search.seed_or(seed))
+        return SEARCHERS[name](plan.problem, seed)
     initial = None if probe is None else probe.first(plan, Settings().initial)
     if plan.experience is not None:
-        rng = np.random.default_rng([seed, 2])
+        rng = np.random.default_rng([plan.recipe.seed, 2])
         initial = as_genotypes(plan.experience.first(plan.problem, Settings().initial, rng=rng))
     if plan.recipe.search.known:  # what is known already tells more than any first batch
         initial = ()
     predictor = predictor_of(plan, probe)
-    seed = plan.recipe.search.seed_or(seed)
     return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
 
 
@@ -208,9 +207,3 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
         deadline_s=compute.deadline_seconds,
     ) as remote:
         yield remote
-
-
-def use_threads(plan: Plan) -> None:
-    """Pin torch's threads in this process, where the recipe says how many."""
-    if plan.recipe.compute.threads is not None:
-        torch.set_num_threads(plan.recipe.compute.threads)

@@ -47,6 +47,12 @@ def device_of(plan: Plan) -> torch.device:
     return device
 
 
+def use_threads(plan: Plan) -> None:
+    """Pin torch's threads in this process, where the recipe says how many."""
+    if plan.recipe.compute.threads is not None:
+        torch.set_num_threads(plan.recipe.compute.threads)
+
+
 def trained(plan: Plan, display: Display) -> Supernet:
     """The trained supernet, from the run folder where it is there already."""
     if plan.files.supernet.exists():

@@ -111,8 +111,8 @@ def depthwise(
 
 
 def classifier(features: int, classes: int) -> Kernel:
-    """The kernel of the last layer, which reads the result of a global pool, `(features, 1, 1)`."""
-    return Kernel(Linear(classes), (), ((features, 1, 1),))
+    """The kernel of the last layer, which reads the flattened result of a global pool."""
+    return Kernel(Linear(classes), (), ((features,),))
 
 
 def added(kernel: Kernel, function: Nonlinearity | None = None) -> Kernel:

@@ -32,7 +32,7 @@ from nas.targets.capability import Bits
 from search_spaces.fusion import Pattern
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import InvertedResidual
-from search_spaces.ops import GlobalPool, Linear, Nonlinearity
+from search_spaces.ops import Flatten, GlobalPool, Linear, Nonlinearity
 
 FULL = Bits(32, 32)
 SWISH = {"0": False, "1": True}
@@ -178,7 +178,8 @@ def _kernel(
         if kind == "Logits":
             if ratios and size > 1:  # ProxylessNAS times the pool together with the classifier
                 classes = reading.whole(written, "output")
-                return Kernel(GlobalPool(), (Linear(classes),), ((channels, size, size),)), {}
+                behind = (Flatten(), Linear(classes))
+                return Kernel(GlobalPool(), behind, ((channels, size, size),)), {}
             return classifier(channels, reading.whole(written, "output")), {}
         small, out = square(written, "output")
         if kind == "expanded_conv":

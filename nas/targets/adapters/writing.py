@@ -106,7 +106,7 @@ def _supported(imported: Imported) -> dict[str, list[Bits]]:
     """
     found: dict[str, set[Bits]] = {}
     for key, kernel in imported.kernels.items():
-        for op in kernel.ops:
+        for op in (op for op in kernel.ops if op.runs):
             weight = key.weight_bits if _weighted(op) else None
             widths = {key.activation_bits} if weight else {key.activation_bits, FULL_PRECISION_BITS}
             found.setdefault(type(op).__name__, set()).update(Bits(weight, a) for a in widths)

@@ -157,19 +157,20 @@ class Latencies:
     def __init__(self, model: CostModel, calibration: Calibration) -> None:
         self.model = model
         self.calibration = calibration
+        self._alone = model.costs["latency_ms"]
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
         """The costs by name, each a function of a kernel and the bits it computes in."""
         return {**self.model.costs, "latency_ms": self.latency_ms}
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` if the model has no cost for some of `kernels`; names all of them."""
-        self.model.require(kernels)
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """The kernels that `model` has no cost for and the remedy, in words; None if all have."""
+        return self.model.lacking(kernels)
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
         """The calibrated latency of a kernel for one sample in ms, at least 0."""
-        alone = self.model.costs["latency_ms"](kernel, bits)
+        alone = self._alone(kernel, bits)
         factor = self.calibration.factor(kind_of(kernel, bits))
         return max(0.0, alone * factor + self.calibration.overhead_us / 1e3)
 

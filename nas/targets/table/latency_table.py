@@ -11,7 +11,7 @@ from nas.durable import read_text
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
 from nas.targets.table.csv_file import heading, line, parse
-from nas.targets.table.nearest import nearest
+from nas.targets.table.nearest import Neighbours
 from nas.targets.table.parquet import read_parquet, write_parquet
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
@@ -100,23 +100,28 @@ class LatencyTable:
             raise TargetError("this latency table holds no energies; read `costs` for what it has")
         return energy
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` naming every one of `kernels` that has no row, and what is near."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """The kernels that have no row, what is near and the remedy, in words; None if all have."""
         wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
         missing = [key for key in wanted if key not in self.rows]
-        if missing:
-            raise TargetError(
-                f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
-                f"{_first(missing, self._with_nearest)}\n{self.remedy}"
-            )
+        if not missing:
+            return None
+        return (
+            f"the latency table has no row for {len(missing)} of {len(wanted)} kernels"
+            f"{_first(missing, _with_nearest(self.rows))}\n{self.remedy}"
+        )
 
     def _row(self, kernel: Kernel, bits: Bits) -> Row:
-        self.require([(kernel, bits)])
-        return self.rows[KernelKey.of(kernel, bits)]
+        row = self.rows.get(KernelKey.of(kernel, bits))
+        if row is None:
+            raise TargetError(str(self.lacking([(kernel, bits)])))
+        return row
 
-    def _with_nearest(self, key: KernelKey) -> str:
-        near = nearest(key, self.rows, count=1)
-        return f"{key}{''.join(f'; nearest: {row}' for row in near)}"
+
+def _with_nearest(rows: Iterable[KernelKey]) -> Callable[[KernelKey], str]:
+    """Words for a key without a row, with the nearest of `rows`."""
+    neighbours = Neighbours(rows)
+    return lambda key: "; nearest: ".join(map(str, [key, *neighbours.of(key, count=1)]))
 
 
 def _parsed(

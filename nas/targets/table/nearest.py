@@ -6,32 +6,64 @@ import heapq
 import math
 from collections.abc import Iterable
 
+from nas.targets.table.operator_reader import OperatorReader
+from nas.targets.table.operator_text import written_fields
 from nas.targets.table.rows import KernelKey
 
-_UNLIKE = 4.0  # another number of dimensions or inputs, or other operators behind: farther than
-# sixteen times the channels, so that such rows come last
+_UNLIKE = 4.0  # another number of dimensions or inputs, a field that is no number and differs, or
+# other operators behind: farther than sixteen times the channels, so that such rows come last
+Place = tuple[object, ...]
 
 
-def nearest(key: KernelKey, rows: Iterable[KernelKey], *, count: int) -> list[KernelKey]:
-    """Up to `count` of `rows` with the operator of `key`, by how far they are from it."""
-    alike = [row for row in rows if row.operator == key.operator]
-    return heapq.nsmallest(count, alike, key=lambda row: distance(key, row))
+class Neighbours:
+    """The rows of a table by how far they are from a kernel.
+
+    Args:
+        rows: The rows.
+    """
+
+    def __init__(self, rows: Iterable[KernelKey]) -> None:
+        self._reader = OperatorReader()
+        self._places: dict[str, list[tuple[KernelKey, Place]]] = {}
+        for row in rows:
+            self._places.setdefault(row.operator, []).append((row, self._place(row)))
+
+    def of(self, key: KernelKey, *, count: int) -> list[KernelKey]:
+        """Up to `count` rows with the operator of `key`, by how far they are from it."""
+        place = self._place(key)
+        alike = ((_apart(place, other), row) for row, other in self._places.get(key.operator, ()))
+        return [row for _, row in heapq.nsmallest(count, alike, key=lambda found: found[0])]
+
+    def distance(self, one: KernelKey, other: KernelKey) -> float:
+        """The sum over shapes, fields, bits and batch of their ratios in octaves."""
+        return _apart(self._place(one), self._place(other))
+
+    def _place(self, key: KernelKey) -> Place:
+        """Shapes, bits and batch, the names behind the first operator, and its fields."""
+        op = self._reader.operator(key.operator, key.fields)
+        shapes = tuple(
+            tuple(int(length) for length in part.split("x") if length)
+            for part in key.inputs.split("+")
+        )
+        bits = (key.weight_bits, key.activation_bits, key.batch)
+        held = tuple(getattr(op, name) for name in written_fields(type(op)))
+        return (shapes, bits, key.fused, held)
 
 
-def distance(one: KernelKey, other: KernelKey) -> float:
-    """The sum over shapes, channels, window, stride, bits and batch of their ratios in octaves."""
-    shapes = [[part.split("x") for part in key.inputs.split("+")] for key in (one, other)]
-    ranks = [[len(part) for part in parts] for parts in shapes]
-    far = _UNLIKE * ((one.fused != other.fused) + (ranks[0] != ranks[1]))
-    if ranks[0] == ranks[1]:
-        for mine, theirs in zip(*shapes, strict=True):
-            far += sum(_octaves(int(a), int(b)) for a, b in zip(mine, theirs, strict=True))
-    for name in ("out", "kernel", "stride", "weight_bits", "activation_bits", "batch"):
-        far += _octaves(getattr(one, name), getattr(other, name))
-    return far
+def _apart(one: object, other: object) -> float:
+    """How far two values are: octaves between numbers, their sum over tuples of one length."""
+    if one == other:
+        return 0.0
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        return sum(map(_apart, one, other))
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return _octaves(one, other)
+    return _UNLIKE
 
 
-def _octaves(one: int, other: int) -> float:
+def _octaves(one: float, other: float) -> float:
+    if min(one, other) < 0:
+        return _UNLIKE
     if 0 in (one, other):  # no weight at all, against some
         one, other = one + 1, other + 1
     return abs(math.log2(one / other))

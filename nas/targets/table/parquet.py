@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import ModuleType
 
 from nas.durable import require_size
 from nas.targets.errors import TargetError
-from nas.targets.table.csv_file import COLUMNS, ENERGY, KEY_COLUMNS, read_rows
+from nas.targets.table.columns import COLUMNS, ENERGY, FORMS, KEY_COLUMNS, is_old
+from nas.targets.table.old_columns import OLD_KEY_COLUMNS
+from nas.targets.table.row_reader import read_rows
 from nas.targets.table.rows import KernelKey, Row
 
 MAXIMUM_BYTES = 1 << 28
@@ -47,11 +49,13 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
         columns = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
     except (pyarrow.ArrowException, OverflowError) as error:
         raise ValueError(f"it is no Parquet file that holds a table: {error}") from error
-    cells = enumerate(zip(*columns, strict=True), 1)
-    rows, problems = read_rows(table.column_names, cells, header=0)
+    texts = [*zip(*columns, strict=True)]
+    rows, problems = read_rows(table.column_names, enumerate(texts, 1), header=0)
     metadata = table.schema.metadata or {}
     notes = _notes(metadata)
-    if not problems and metadata.get(_DIGEST, known := _digest(rows, notes)) != known:
+    if problems or _DIGEST not in metadata:
+        return rows, notes, problems
+    if metadata[_DIGEST] != _digest(_keys(table.column_names, texts), [*rows.values()], notes):
         raise ValueError(
             "its rows or notes have changed since it was written; take another copy, or, where "
             f"that is meant, take {_DIGEST.decode()!r} out of its metadata"
@@ -69,17 +73,23 @@ def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str,
     if all(energy is None for energy in columns[ENERGY]):
         del columns[ENERGY]
     metadata = {_OURS + name.encode(): text.encode() for name, text in notes.items()}
-    metadata[_DIGEST] = _digest(rows, notes)
+    metadata[_DIGEST] = _digest([astuple(key) for key in rows], [*rows.values()], notes)
     table = pyarrow.table(columns).replace_schema_metadata(metadata)
     pyarrow.parquet.write_table(table, path, write_page_checksum=True)
 
 
-def _digest(rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> bytes:
+def _digest(keys: Sequence[object], rows: Sequence[Row], notes: Mapping[str, str]) -> bytes:
     """What stands for a table's content, whatever types its columns have."""
-    keys = [astuple(key) for key in rows]
-    figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows.values()]
+    figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows]
     content = [keys, figures, sorted(notes.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16].encode()
+
+
+def _keys(header: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[object]]:
+    """The keys of rows as they stand in the file, which is how its digest holds them."""
+    names = OLD_KEY_COLUMNS if is_old(header) else KEY_COLUMNS
+    columns = [(header.index(name), str if name in FORMS else int) for name in names]
+    return [[kind(row[place]) for place, kind in columns] for row in texts]
 
 
 def _text(cell: object) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from functools import singledispatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.table.operator_text import fields_text, operator_text
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Activation, Conv2d, DepthwiseConv2d, Linear, Op
-
-_KEYED = {"out", "kernel", "stride", "function", "bias", "weight", "activation"}
+from search_spaces.ops import Op, Shape
 
 
 @dataclass(frozen=True, order=True)
@@ -19,25 +18,22 @@ class KernelKey:
     """What tells one kernel's latency from another's; granularity and symmetry do not.
 
     Attributes:
-        operator: The anchor's class name, or the function's name for a lone activation.
-        inputs: Input shapes without the batch, such as `16x8x8` or `16x8x8+16x8x8`.
-        out: Output channels or features of the anchor.
-        kernel: Window, 1 for operators without one.
-        stride: Stride, 1 for operators without one.
-        fused: What is fused behind the anchor, joined by `+`: an activation by its function, other
-            operators with their parameters (`Conv2d:24:k1:s1`). A folded norm is not named. Behind
-            `@` stands what a slot reads where that is not the operator before: `in1` an input of
-            the kernel, `op0` the anchor, `op1` the first that is named behind it.
+        operator: The class name of the anchor, the first operator that a device runs.
+        fields: The anchor's fields, `out=16,kernel=3`, as `operator_text` writes them.
+        inputs: Input shapes without the batch, such as `16x8x8` or `16x8x8+16x8x8`; of an input
+            that a view reads, the shape that the view gives.
+        fused: What runs behind the anchor, joined by `+`: `Activation(function=relu)`. A folded
+            norm or a view is not named. Behind `@` stands what a slot reads where that is not the
+            operator before: `in1` an input of the kernel, `op0` the anchor, `op1` the first that is
+            named behind it.
         weight_bits: 32 in full precision, 0 where there is no weight.
         activation_bits: 32 in full precision.
         batch: Samples at once.
     """
 
     operator: str
+    fields: str
     inputs: str
-    out: int
-    kernel: int
-    stride: int
     fused: str
     weight_bits: int
     activation_bits: int
@@ -45,27 +41,30 @@ class KernelKey:
 
     @classmethod
     def of(cls, kernel: Kernel, bits: Bits, *, batch: int = 1) -> KernelKey:
-        """The key of `kernel` where it computes in `bits`."""
-        window, stride = _window(kernel.op)
-        _, reads = next(kernel.members())
+        """The key of `kernel` where it computes in `bits`.
+
+        Raises:
+            TargetError: If a field of one of its operators holds something that has no text, or if
+                a device runs nothing for the kernel.
+        """
+        first, *behind = _named(kernel)
         return cls(
-            operator=_name(kernel.op),
-            inputs="+".join("x".join(map(str, shape)) for shape in kernel.inputs),
-            out=kernel.op.infer(*reads)[0],
-            kernel=window,
-            stride=stride,
-            fused="+".join(_behind(kernel)),
+            operator=type(first.op).__name__,
+            fields=fields_text(first.op),
+            inputs="+".join("x".join(map(str, shape)) for shape in _inputs(kernel)),
+            fused="+".join(_fused(behind, len(kernel.inputs))),
             weight_bits=bits.weight or 0,
             activation_bits=bits.activation,
             batch=batch,
         )
 
     def __str__(self) -> str:
-        fused = f" + {self.fused}" if self.fused else ""
+        fields = f"({self.fields})" if self.fields else ""
+        fused = "".join(f" + {name}" for name in self.fused.split("+") if name)
         bits = f"{self.weight_bits}x{self.activation_bits}" if self.weight_bits else ""
         return (
-            f"{self.operator}{fused} {self.inputs} -> {self.out}, kernel {self.kernel}, stride "
-            f"{self.stride}, {bits or self.activation_bits} bits, batch {self.batch}"
+            f"{self.operator}{fields}{fused} on {self.inputs}, {bits or self.activation_bits} "
+            f"bits, batch {self.batch}"
         )
 
 
@@ -86,56 +85,66 @@ class Row:
     energy_mj: float | None = None
 
 
-def _behind(kernel: Kernel) -> Iterator[str]:
-    """What each operator behind the anchor is called in `fused`."""
-    outside = len(kernel.inputs)
-    runs_in = {outside: 0}  # place among all operators -> place among those that are named
-    for place, (op, slots) in enumerate(zip(kernel.fused, kernel.slots[1:], strict=True), 1):
-        read = kernel.ops[slots[0] - outside] if slots[0] >= outside else None
-        if read is not None and folds(read, op):
-            runs_in[outside + place] = runs_in[slots[0]]
-            continue
-        before = max(runs_in.values())
-        elsewhere = [
-            f"in{slot}" if slot < outside else f"op{runs_in[slot]}"
-            for slot in slots
-            if slot < outside or runs_in[slot] != before
-        ]
-        runs_in[outside + place] = before + 1
-        yield _described(op) + "".join(f"@{name}" for name in elsewhere)
+class _Member(NamedTuple):
+    """An operator that a row names, and what its slots read, past operators that are not named.
+
+    `reads` counts the inputs of the kernel first, then the operators that are named.
+    """
+
+    op: Op
+    reads: tuple[int, ...]
+
+
+def _named(kernel: Kernel) -> list[_Member]:
+    """The operators of a kernel that a row names, in order: no view and no folded norm.
+
+    Raises:
+        TargetError: If none is left, as a device runs nothing for the kernel.
+    """
+    ops, outside = kernel.ops, len(kernel.inputs)
+    found: list[_Member] = []
+    stands_for = list(range(outside))
+    for op, slots in zip(ops, kernel.slots, strict=True):
+        follows = op.folds and slots[0] >= outside and folds(ops[slots[0] - outside], op)
+        if op.is_view or follows:
+            stands_for.append(stands_for[slots[0]])
+        else:
+            stands_for.append(outside + len(found))
+            found.append(_Member(op, tuple([stands_for[slot] for slot in slots])))
+    if not found:
+        raise TargetError(f"a device runs nothing for {kernel.op}, so it has no latency row")
+    return found
+
+
+def _fused(behind: Sequence[_Member], outside: int) -> Iterator[str]:
+    """What each operator behind the anchor is called, and what it reads besides the one before."""
+    for before, (op, reads) in enumerate(behind, outside):
+        text = operator_text(op)
+        for read in reads:
+            if read != before:
+                text += f"@in{read}" if read < outside else f"@op{read - outside}"
+        yield text
+
+
+def _inputs(kernel: Kernel) -> tuple[Shape, ...]:
+    """The shapes of the tensors read from outside, as the first operator that runs sees each."""
+    if not any(op.is_view for op in kernel.ops):
+        return kernel.inputs
+    seen: dict[int, Shape] = {}
+    places = list(range(len(kernel.inputs)))  # slot -> the input that it holds, perhaps viewed
+    for (op, shapes), slots in zip(kernel.members(), kernel.slots, strict=True):
+        if not op.is_view:
+            for slot, shape in zip(slots, shapes, strict=True):
+                seen.setdefault(places[slot], shape)
+        places.append(places[slots[0]] if op.is_view else -1)
+    return tuple(seen.get(place, shape) for place, shape in enumerate(kernel.inputs))
+
+
+def anchor_of(kernel: Kernel) -> Op:
+    """The first operator of a kernel that a device runs, in its canonical form."""
+    return _named(kernel)[0].op.canonical()
 
 
 def folds(anchor: Op, op: Op) -> bool:
     """Whether `op`, fused behind `anchor`, disappears into the anchor's weights."""
     return op.folds and anchor.absorbs
-
-
-def _name(op: Op) -> str:
-    """What a row calls an operator; refuses one that no column can tell from its like."""
-    unknown = sorted({f.name for f in fields(op)} - _KEYED)
-    if unknown:
-        raise TargetError(
-            f"operator {type(op).__name__} has the fields {unknown}; a latency table has no column "
-            "for them; use an analytical target"
-        )
-    return op.function if isinstance(op, Activation) else type(op).__name__
-
-
-def _described(op: Op) -> str:
-    """An operator behind an anchor, with the parameters that the columns hold of an anchor."""
-    name, (window, stride) = _name(op), _window(op)
-    out = [str(op.out)] if isinstance(op, Conv2d | Linear) else []
-    windowed = isinstance(op, Conv2d | DepthwiseConv2d)
-    return ":".join([name, *out, *([f"k{window}", f"s{stride}"] if windowed else [])])
-
-
-@singledispatch
-def _window(op: Op) -> tuple[int, int]:
-    """Kernel and stride; 1 for operators without a window."""
-    del op
-    return 1, 1
-
-
-@_window.register
-def _(op: Conv2d | DepthwiseConv2d) -> tuple[int, int]:
-    return op.kernel, op.stride

@@ -55,23 +55,25 @@ class Combined:
         figures = [target.kernel_cost(kernel) for target in self.known]
         return float(self.factors[kind_of(kernel)] @ np.array(figures))
 
-    def require(self, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-        """Raise `TargetError` if a known target lacks one of `kernels`, or no factor was fitted."""
+    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+        """What a known target lacks or no factor was fitted for, in words; None if nothing."""
         wanted = [kernel for kernel, _ in kernels]
         unfitted = sorted({kind_of(kernel) for kernel in wanted} - set(self.factors))
         if unfitted:
-            raise TargetError(
+            return (
                 f"no measured network runs {', '.join(unfitted)}; the known targets were combined "
                 f"for {', '.join(self.factors)}; start again from a space that has them all"
             )
         for target in self.known:
-            target.model.require(target.runs(wanted))
+            if (reason := target.model.lacking(target.runs(wanted))) is not None:
+                return reason
             refused = [kernel for kernel in wanted if not math.isfinite(target.kernel_cost(kernel))]
             if refused:
-                raise TargetError(
+                return (
                     f"known target {target.name!r} refuses {len(refused)} kernels, the first "
                     f"{refused[0]}; leave the target out, or narrow the space to what it runs"
                 )
+        return None
 
 
 def predicted_target(

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from nas.export import ExportError, export_onnx, read_policy, verify
+from nas.export.stand_in import stand_in
 from nas.export.stored_bits import Held
+from search_spaces.graph import Graph
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.quant import Quant
 from tests.nas.export.networks import (
     FAMILIES,
@@ -57,6 +60,22 @@ def test_verification_compares_file_and_network(family, tmp_path):
     assert found.nodes["Gemm"] == 1
     scales = deployed.weight("head").scale.size  # edges follow the policy
     assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=scales)
+
+
+def test_a_tensor_and_its_view_share_a_quantizer(tmp_path):
+    graph, codes = Graph(Image(1, 8)), Quant(8, symmetric=False)
+    both = {"weight": Quant(8), "activation": codes}
+    graph.add("stem", Conv2d(8, 3, **both))
+    pool = graph.add("pool", GlobalPool(codes))
+    graph.add("one.flat", Flatten(), pool)
+    one = graph.add("one", Linear(10, **both))
+    graph.add("other.conv", Conv2d(10, 1, **both), pool)
+    other = graph.add("other", Flatten())
+    graph.add("sum", Add(codes), one, other)
+    deployed = stand_in(graph)
+    report = export_onnx(deployed, tmp_path / "net.onnx")
+    assert report.nodes["QuantizeLinear"] == 5
+    assert verify(tmp_path / "net.onnx", deployed, IMAGES, LABELS).agreement > 95
 
 
 def test_another_policy_is_detected(exported):

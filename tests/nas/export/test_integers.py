@@ -13,6 +13,7 @@ from search_spaces.ops import (
     BatchNorm2d,
     Conv2d,
     DepthwiseConv2d,
+    Flatten,
     GlobalPool,
     Image,
     Linear,
@@ -39,6 +40,7 @@ def chain(policy):
         graph.add(f"conv{position}.norm", BatchNorm2d())
         graph.add(f"conv{position}.clamp", Activation("relu6" if position % 2 else "relu"))
     graph.add("pool", GlobalPool(policy.tensor()))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, **policy.edge()))
     return SearchSpace(graph, name="chain")
 
@@ -65,7 +67,7 @@ class Integers:
         codes, scale = None, None
         for address, node in self.nodes.items():
             op = node.op
-            if isinstance(op, Image | Activation):
+            if isinstance(op, Image | Activation | Flatten):
                 continue
             read = self.deployed.inputs[address, 0]
             if codes is None:

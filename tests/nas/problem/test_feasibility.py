@@ -72,3 +72,9 @@ def test_a_target_that_runs_nothing_says_so(space: SearchSpace) -> None:
     goal = Goal("device", {"latency_ms": lambda g: np.full(len(g), math.inf)}, ("latency_ms",))
     with pytest.raises(ConstraintError, match="runs no subnet"):
         feasibility(goal, space, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])
+def test_a_limit_that_no_cost_can_be_below_is_refused(space: SearchSpace, limit: float) -> None:
+    with pytest.raises(ValueError, match=r"limits \{'macs': .*\}.*above 0"):
+        _goal(space, macs=limit)

@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nas.profiling import OnnxRuntime, profile
+from nas.profiling import OnnxRuntime, elsewhere, profile
 from nas.profiling.elsewhere import read_folder, read_manifest, read_networks, write_folder
 from nas.profiling.kernel_models import kernel_model
 from nas.targets import TargetError
 from nas.targets.capability import Bits
 from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey
 from search_spaces.documents import UnreadableFile
 from tests.nas.profiling.kernels import (
@@ -32,7 +34,7 @@ from tests.nas.profiling.kernels import (
 )
 
 KERNELS = [(SMALL, INT8), (SMALL, FLOAT), (DEPTHWISE, INT8), (HEAD, FLOAT), (SUM, Bits(None, 8))]
-NETWORK = {"whole": kernel_model(LARGE, quantized=False)}
+NETWORK = {"whole": kernel_model(LARGE, FLOAT)}
 
 
 def run_script(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -179,9 +181,49 @@ def test_a_manifest_that_is_none(folder: Path, content: str) -> None:
 
 def test_a_manifest_that_was_changed(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["kernels"][0]["kernel"]["out"] += 1
+    manifest["kernels"][0]["kernel"]["weight_bits"] += 1
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UnreadableFile, match="was changed"):
+        read_manifest(folder)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest, and its fingerprint with it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["fingerprint"]
+    change(manifest)
+    whole = {"fingerprint": elsewhere._fingerprint(manifest), **manifest}
+    (folder / "manifest.json").write_text(json.dumps(whole))
+
+
+def test_a_folder_from_before_rows_had_fields_is_read(folder: Path) -> None:
+    known = read_manifest(folder).keys
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["format"] = 2
+        for entry in manifest["kernels"]:
+            op = OperatorReader().operator(entry["kernel"]["operator"], entry["kernel"]["fields"])
+            window = {name: getattr(op, name, 1) for name in ("kernel", "stride")}
+            del entry["kernel"]["fields"]
+            entry["kernel"] |= {"out": getattr(op, "out", 16), **window}
+            entry["kernel"]["fused"] = "relu" if entry["kernel"]["fused"] else ""
+
+    rewrite(folder, change)
+    assert read_manifest(folder).keys == known
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"fields": "out=16"}, "fields = 'out=16': Conv2d has no value for kernel"),
+        ({"operator": "=1"}, "operator = '=1' must be an operator's name"),
+        ({"batch": 0}, "batch = '0' must be a whole number"),
+        ({"out": 3}, "a kernel has the columns operator, fields, inputs"),
+    ],
+)
+def test_a_kernel_that_is_none_is_named(folder: Path, changed: dict[str, Any], reason: str) -> None:
+    rewrite(folder, lambda manifest: manifest["kernels"][0]["kernel"].update(changed))
+    with pytest.raises(UnreadableFile, match=reason):
         read_manifest(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,18 +11,27 @@ import pytest
 import torch
 import torch._dynamo
 import torch._inductor.config
+from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from nas.profiling import profile
 from nas.profiling.backends import backend_named
-from nas.profiling.torch_programs import FloatOperators, Int8Operators, program
+from nas.profiling.torch_programs import (
+    STEP,
+    ZERO,
+    float_module,
+    int8_module,
+    int8_tensor,
+    missing_in_int8,
+)
 from nas.profiling.torch_runtime import Torch
 from nas.targets import TargetError
 from nas.targets.capability import Bits
 from nas.targets.table.latency_table import LatencyTable
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, GlobalPool, Multiply
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, GlobalPool, Multiply, Shape
+from supernets.elastic import Tensors, stock
 from tests.nas.profiling.kernels import (
     DEPTHWISE,
     FAST,
@@ -43,26 +53,43 @@ KERNELS = [SMALL, LARGE, DEPTHWISE, HEAD, SUM, GATE, POOL, SWISH, REGION]
 
 @pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(
-    "operators", [FloatOperators(torch.float32, torch.device("cpu")), Int8Operators()], ids=type
-)
-def test_a_program_gives_the_kernels_shape(
-    kernel: Kernel, operators: FloatOperators | Int8Operators
-) -> None:
-    inputs = [operators.tensor(1, *shape) for shape in kernel.inputs]
-    result = program(kernel, operators)(*inputs)
-    assert tuple(result.shape) == (1, *kernel.output)
-    assert result.dtype == inputs[0].dtype
+def test_in_8_bits_it_computes_what_it_does_in_floats_but_for_rounding(kernel: Kernel) -> None:
+    coarse = [int8_tensor(shape) for shape in kernel.inputs]
+    whole = float_module(kernel)(*(value.dequantize() for value in coarse))
+    rounded = int8_module(kernel)(*coarse)
+    assert tuple(whole.shape) == tuple(rounded.shape) == (1, *kernel.output)
+    assert rounded.dtype == torch.quint8
+    off = (rounded.dequantize() - whole.clamp(-STEP * ZERO, STEP * (255 - ZERO))).abs()
+    assert off.mean() < 2 * STEP
 
 
 def test_a_region_reads_as_it_is_wired() -> None:
-    operators = FloatOperators(torch.float32, torch.device("cpu"))
-    image = operators.tensor(1, 16, 8, 8)
-    torch.manual_seed(0)
-    whole = program(REGION, operators)(image)
-    torch.manual_seed(0)
-    convolution = program(dataclasses.replace(REGION, fused=(), wiring=()), operators)(image)
-    torch.testing.assert_close(whole, F.relu(convolution) + image)
+    image = torch.randn(1, 16, 8, 8)
+    whole = float_module(REGION)
+    convolution = float_module(dataclasses.replace(REGION, fused=(), wiring=()))
+    torch.testing.assert_close(whole(image), F.relu(convolution(image)) + image)
+
+
+@dataclass(frozen=True)
+class Softened(Activation):
+    """An activation that torch's quantized engine has not."""
+
+
+@stock.register
+def _(op: Softened, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.Softplus()
+
+
+def test_what_has_no_8_bit_form_is_refused() -> None:
+    kernel = Kernel(Conv2d(16, 3), (Softened("relu"),), ((16, 8, 8),))
+    assert "quantized engine has no nn.Softplus" in str(Torch().refusal(kernel, INT8))
+    assert Torch().refusal(kernel, FLOAT) is None
+    assert not any(missing_in_int8(known) for known in KERNELS)
+
+
+def test_a_lone_norm_is_refused() -> None:
+    lone = Kernel(BatchNorm2d(), (), ((16, 8, 8),))
+    assert "a norm runs in no network that leaves" in str(Torch().refusal(lone, Bits(None, 32)))
 
 
 def test_eager_times_both_precisions_and_keeps_the_threads(tmp_path: Path) -> None:

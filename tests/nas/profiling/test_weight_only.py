@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
+import torch
 
+from nas.export.runtime import kernels_run, session_options
 from nas.ort import onnxruntime as ort
 from nas.profiling import OnnxRuntime, profile
-from nas.profiling.weight_only import weight_only_model
+from nas.profiling.kernel_models import kernel_model
+from nas.profiling.kernel_networks import kernel_network
 from nas.targets.capability import Bits
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Linear
 from tests.nas.profiling.kernels import FAST, HEAD, SMALL
 
 LAYERS = [
-    Kernel(Linear(32), (), ((64, 1, 1),)),
+    Kernel(Linear(32), (), ((64,),)),
+    Kernel(Linear(32), (Activation("relu"),), ((7, 64),)),
     Kernel(Linear(48), (Activation("hardswish"),), ((33,),)),
     Kernel(Linear(48), (Activation("relu6"),), ((33,),)),
 ]
@@ -30,34 +32,28 @@ LAYERS = [
 def test_it_is_one_kernel_with_the_numbers_of_the_definition(
     kernel: Kernel, weight_bits: int, tmp_path: Path
 ) -> None:
-    model = weight_only_model(kernel, Bits(weight_bits, 32), copies=2)
-    loaded = onnx.load_from_string(model)
-    onnx.checker.check_model(loaded, full_check=True)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
-    assert kinds.count("MatMulNBits") == 2
+    bits, path = Bits(weight_bits, 32), tmp_path / "kernel.onnx"
+    path.write_bytes(kernel_model(kernel, bits, copies=2))
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    kinds = kernels_run(path)
+    assert kinds["MatMulNBits"] == 2
     assert "DequantizeLinear" not in kinds
-    given = np.random.default_rng(0).normal(size=(1, *kernel.inputs[0])).astype("f")
-    for ours, reference in zip(
-        session.run(None, {"input": given}), expected(loaded, given), strict=True
-    ):
-        # The kernel rounds activations to 8 bits a block where that is faster.
-        np.testing.assert_allclose(ours, reference, atol=0.03 * np.abs(reference).max())
+    given = np.random.default_rng(0).normal(size=(5, *kernel.inputs[0])).astype("f")
+    for copy, ours in enumerate(run(path, given)):
+        reference = expected(kernel, bits, given, copy=copy)
+        np.testing.assert_allclose(ours, reference, atol=1e-5 * np.abs(reference).max())
 
 
-def expected(model: onnx.ModelProto, given: np.ndarray) -> list[np.ndarray]:
-    """The outputs by onnx's own evaluator, weights unpacked beforehand."""
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for node in [n for n in model.graph.node if n.op_type == "DequantizeLinear"]:
-        floats = held[node.input[0]].astype("f") * held[node.input[1]]
-        model.graph.initializer.append(numpy_helper.from_array(floats, node.output[0]))
-        model.graph.node.remove(node)
-    for tensor in [t for t in model.graph.initializer if t.name.startswith("weight")]:
-        model.graph.initializer.remove(tensor)
-    return ReferenceEvaluator(model).run(None, {"input": given})
+def run(path: Path, given: np.ndarray) -> list[np.ndarray]:
+    """The outputs without the rounding of activations that the kernel does where it is faster."""
+    session = ort.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"input0": given})
+
+
+def expected(kernel: Kernel, bits: Bits, given: np.ndarray, *, copy: int) -> np.ndarray:
+    """What torch computes with the weights unpacked."""
+    with torch.no_grad():
+        return kernel_network(kernel, bits, copy=copy).module()(torch.from_numpy(given)).numpy()
 
 
 def test_it_is_timed_beside_full_precision(tmp_path: Path) -> None:
@@ -73,10 +69,13 @@ def test_other_kernels_have_no_such_form() -> None:
     assert OnnxRuntime().refusal(HEAD, Bits(4, 32)) is None
 
 
-def test_what_two_bits_compute_wrongly_is_refused() -> None:
-    model = onnx.load_from_string(weight_only_model(HEAD, Bits(2, 32), copies=1))
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    given = np.random.default_rng(0).normal(size=(1, *HEAD.inputs[0])).astype("f")
-    ours, reference = session.run(None, {"input": given})[0], expected(model, given)[0]
-    if not np.allclose(ours, reference, atol=0.03 * np.abs(reference).max()):
-        assert OnnxRuntime().refusal(HEAD, Bits(2, 32)) is not None
+def test_what_two_bits_would_compute_wrongly_runs_as_floats_and_is_not_timed(
+    tmp_path: Path,
+) -> None:
+    bits, path = Bits(2, 32), tmp_path / "kernel.onnx"
+    path.write_bytes(kernel_model(HEAD, bits))
+    assert kernels_run(path)["Gemm"] == 1
+    given = np.random.default_rng(0).normal(size=(5, *HEAD.inputs[0])).astype("f")
+    [ours], reference = run(path, given), expected(HEAD, bits, given, copy=0)
+    np.testing.assert_allclose(ours, reference, atol=1e-5 * np.abs(reference).max())
+    assert OnnxRuntime().refusal(HEAD, bits) is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nas.report.data import Provenance, TargetResult
-from nas.report.layers import layer_policies
+from nas.report.layers import kernel_text, layer_policies
 from nas.report.store import from_json, load, save, to_json
 from search_spaces.documents import UnreadableFile
 from tests.nas.report.sample import space, unfinished
@@ -13,6 +13,15 @@ from tests.nas.report.sample import space, unfinished
 
 def test_results_come_back_from_json_as_they_were(results):
     assert from_json(to_json(results)) == results
+
+
+def test_a_kernel_of_unlike_sides_comes_back(results):
+    chosen = results.targets[0].chosen
+    layer = replace(chosen.layers[0], kernel=(3, 5))
+    first = replace(results.targets[0], chosen=replace(chosen, layers=(layer,)))
+    changed = replace(results, targets=(first,))
+    assert from_json(to_json(changed)) == changed
+    assert kernel_text(layer) == "3x5"
 
 
 def test_unfinished_results_come_back_too(results):

@@ -147,7 +147,7 @@ def test_the_loss_is_one_line_per_phase():
 LAYERS = (
     LayerPolicy("stem", "Conv2d", 16, 3, 8, None, 100.0),
     LayerPolicy("stage0.a", "Conv2d", 32, 5, 4, 8, 200.0),
-    LayerPolicy("stage0.b", "Conv2d", 24, 1, 4, 4, 100.0),
+    LayerPolicy("stage0.b", "Conv2d", 24, (1, 3), 4, 4, 100.0),
     LayerPolicy("head", "Linear", 10, None, 8, 8, 0.0),
 )
 
@@ -155,7 +155,7 @@ LAYERS = (
 def test_the_policy_draws_width_kernel_and_bits():
     shown = traces(policy(LAYERS))
     four = shown["4 bits"]
-    assert ([*four["x"]], [*four["y"]], [*four["text"]]) == ([1, 2], [32, 24], ["5", "1"])
+    assert ([*four["x"]], [*four["y"]], [*four["text"]]) == ([1, 2], [32, 24], ["5", "1x3"])
     assert four["marker"]["color"] == bits_colour(4)
     assert [*shown["8 bits"]["text"]] == ["3", ""]
     assert [*shown["activations: 8 bits"]["x"]] == [1, 3]

@@ -14,6 +14,7 @@ from nas.search.guided import Guided, Settings
 from nas.search.inner import Effort, score
 from nas.search.linas import Linas
 from nas.search.local import LocalSearch
+from nas.search.method_names import METHOD_NAMES
 from nas.search.named import SEARCHERS
 from nas.search.points import Scalar
 from nas.search.policy_gradient import PolicyGradient
@@ -293,6 +294,19 @@ def test_a_device_that_runs_nothing_does_not_disturb_the_others():
     predictor = GaussianProcess(OneHot(problem.space))
     searcher = Guided(problem, seed=0, predictor=predictor, settings=QUICK)
     assert len(set(run(searcher, 10, 10, 10))) == 30
+
+
+def test_every_method_and_sampler_has_a_name_in_recipes():
+    assert tuple(METHODS) == METHOD_NAMES
+    assert {*METHODS, *SAMPLERS} <= {*SEARCHERS}
+
+
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_every_name_makes_a_searcher(name):
+    if name == "age-moea":
+        pytest.importorskip("numba")
+    if name != "differentiable":
+        assert len(SEARCHERS[name](problem_of(chain(depth=5)), 0).ask(3)) == 3
 
 
 def test_a_table_has_no_gradient_to_follow():

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from nas.tabular import TableError, load_table, open_table
+from nas.tabular.columns import read_files
+from nas.tabular.description import read_description
+from nas.tabular.networks import networks_of
 from nas.tabular.published import VARIABLE
 from search_spaces.documents import UnreadableFile
 from tests.nas.tabular.made import DESCRIPTION, networks, write
@@ -147,3 +150,13 @@ def test_a_device_or_cost_that_is_not_there(tmp_path) -> None:
         table.goal("watch")
     with pytest.raises(TableError, match="no cost energy_mj"):
         table.goal("phone", ["energy_mj"])
+
+
+def test_a_reading_that_is_none_of_the_known_ones_is_refused_and_not_taken_for_an_accuracy(
+    tmp_path,
+) -> None:
+    described = read_description(write(tmp_path, list(networks())))
+    loss = described.loss.model_copy(update={"reading": "percent"})
+    columns = read_files([tmp_path / name for name in described.files], described.join)
+    with pytest.raises(TableError, match="no reading 'percent'; give as-is, rate or accuracy"):
+        networks_of(described.model_copy(update={"loss": loss}), columns)

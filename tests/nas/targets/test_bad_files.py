@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.table import latency_table
-from nas.targets.table.csv_file import COLUMNS, heading, line
+from nas.targets.table.columns import COLUMNS
+from nas.targets.table.csv_file import heading, line
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target_files import DEVICES, read_target_file
@@ -34,7 +35,8 @@ VALUES = [
     *('{ "1..32x1..32" = 1 }', '{ "8x8" = 1, "2..8x8" = 2 }', "0x7fffffffffffffff", '"\\t"'),
 ]
 SPACE = residual(channels=1, classes=2, image_sizes=(8,), widths=((8,), (8,)), depths=((1,),))
-KEYS = [KernelKey("Conv2d", f"{n}x4x4", 16, 3, 1, "relu", 8, 8) for n in range(1, 5)]
+RELU = "Activation(function=relu)"
+KEYS = [KernelKey("Conv2d", "out=16,kernel=3", f"{n}x4x4", RELU, 8, 8) for n in range(1, 5)]
 ROWS = {key: Row(0.5, 0.01, 20, 0.25) for key in KEYS}
 NOTES = {"device": "a phone, +49 é", "threads": "1"}
 
@@ -181,7 +183,8 @@ def test_a_damaged_table_is_read_whole_or_refused(data: st.DataObject) -> None:
         ("Conv2d", "Conv3d", "operator = 'Conv3d': no such operator; known are .*Conv2d"),
         ("Conv2d", "=cmd|' /C calc'!A0", "operator = .* must be an operator's name"),
         ("1x4x4", "@SUM(1)", "inputs = '@SUM.1.' must be shapes"),
-        ("relu", "+1", "fused = '.1' must be names"),
+        (RELU, "+1", "fused = '.1' must be operators joined by"),
+        ("out=16", "=16", "fields = '=16,kernel=3' must be fields such as"),
         ("0.25", "", r"1 of 4 rows of the latency table have no energy_mj(?s:.*)1x4x4"),
         ("2x4x4", "1x4x4", "repeats the kernel of line 4"),
         ("a phone", "a \x1b phone", "line 1: a note holds control characters"),
@@ -221,8 +224,9 @@ def test_no_note_holds_a_cell_that_a_spreadsheet_would_run(note: str) -> None:
         ({"=1": "x"}, KEYS[0]),
         ({"a\nb": "x"}, KEYS[0]),
         ({"a": "\x07"}, KEYS[0]),
-        ({}, KernelKey("=1+1", "8", 1, 1, 1, "", 8, 8)),
-        ({}, KernelKey("Conv2d", "8", 1, 1, 1, "-relu", 8, 8)),
+        ({}, KernelKey("=1+1", "", "8", "", 8, 8)),
+        ({}, KernelKey("Conv2d", "=1", "8", "", 8, 8)),
+        ({}, KernelKey("Conv2d", "out=1,kernel=1", "8", "-relu", 8, 8)),
     ],
 )
 def test_what_would_not_be_read_is_not_written(
@@ -284,7 +288,8 @@ def test_a_damaged_parquet_file_is_read_or_refused(at: int, patch: bytes, droppe
     [
         ({"latency_ms": [float("nan")]}, "line 1: latency_ms = 'nan'"),
         ({"latency_ms": [None]}, "line 1: latency_ms = ''"),
-        ({"out": [1.5]}, "out = '1.5' must be a whole number"),
+        ({"batch": [1.5]}, "batch = '1.5' must be a whole number"),
+        ({"fields": [3]}, "fields = '3' must be fields such as"),
         ({"count": [True]}, "count = 'True'"),
         ({"operator": [b"Conv2d"]}, "operator = "),
         ({"inputs": [{"a": [1, 2]}]}, "inputs = "),
@@ -294,7 +299,7 @@ def test_a_damaged_parquet_file_is_read_or_refused(at: int, patch: bytes, droppe
 def test_what_is_wrong_in_a_parquet_file_is_named(
     tmp_path: Path, changed: dict[str, list[object]], expected: str
 ) -> None:
-    cells = [*CSV.splitlines()[-1].split(",")]
+    (cells,) = csv.reader(CSV.splitlines()[-1:])
     columns: dict[str, list[object]] = {n: [c] for n, c in zip(COLUMNS, cells, strict=True)}
     pq.write_table(pa.table({**columns, **changed}), tmp_path / "t.parquet")
     with pytest.raises(TargetError, match=expected):

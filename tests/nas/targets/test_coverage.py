@@ -13,14 +13,15 @@ from nas.targets.capability import Bits
 from nas.targets.correction.correction import Calibration, Latencies, PredictionError
 from nas.targets.coverage import by_operator, findings, of_space, spread
 from nas.targets.table.latency_table import LatencyTable
-from nas.targets.table.nearest import distance, nearest
+from nas.targets.table.nearest import Neighbours
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from tests.nas.runs import nas
 
-KEY = KernelKey("Conv2d", "8x4x4", 16, 3, 1, "relu", 8, 8)
+RELU = "Activation(function=relu)"
+KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", RELU, 8, 8)
 CONDITIONS = {"device": "d", "runtime": "r", "threads": "1", "date": "today"}
 
 
@@ -42,21 +43,24 @@ def measured(rows: dict[KernelKey, Row], notes: dict[str, str] = CONDITIONS) -> 
 
 
 def test_the_nearest_row_is_the_one_of_the_like_operator_with_the_closest_sizes() -> None:
-    wider = dataclasses.replace(KEY, out=32)
-    other_kernel = dataclasses.replace(KEY, kernel=5, out=32)
+    wider = dataclasses.replace(KEY, fields="out=32,kernel=3")
+    strided = dataclasses.replace(KEY, fields="out=32,kernel=3,stride=2")
+    other_kernel = dataclasses.replace(KEY, fields="out=32,kernel=5")
     at_4_bits = dataclasses.replace(KEY, weight_bits=4, activation_bits=4)
     unfused = dataclasses.replace(KEY, fused="")
-    linear = dataclasses.replace(KEY, operator="Linear")
-    rows = [unfused, other_kernel, linear, at_4_bits, wider]
-    assert nearest(KEY, rows, count=9) == [wider, other_kernel, at_4_bits, unfused]
-    assert distance(KEY, KEY) == 0
-    assert distance(KEY, wider) == distance(wider, KEY) == 1
-    assert distance(KEY, dataclasses.replace(KEY, inputs="4x8x2")) == 3
+    linear = dataclasses.replace(KEY, operator="Linear", fields="out=16")
+    rows = Neighbours([unfused, strided, other_kernel, linear, at_4_bits, wider])
+    near = [wider, other_kernel, strided, at_4_bits, unfused]
+    assert rows.of(KEY, count=9) == near
+    assert rows.of(KEY, count=2) == near[:2]
+    assert rows.distance(KEY, KEY) == 0
+    assert rows.distance(KEY, wider) == rows.distance(wider, KEY) == 1
+    assert rows.distance(KEY, dataclasses.replace(KEY, inputs="4x8x2")) == 3
 
 
 def test_an_error_before_the_search_names_the_nearest_rows(space: SearchSpace) -> None:
-    near = KernelKey("Conv2d", "1x8x8", 9, 3, 1, "relu", 8, 8)
-    with pytest.raises(TargetError, match=r"1x8x8 -> 8, .*nearest: .* -> 9,"):
+    near = KernelKey("Conv2d", "out=9,kernel=3", "1x8x8", RELU, 8, 8)
+    with pytest.raises(TargetError, match=r"out=8,kernel=3.* on 1x8x8, .*nearest: .*out=9,"):
         measured({near: Row(1.0, 0.0, 9)}).compile(space)
 
 
@@ -91,11 +95,14 @@ def test_rows_are_counted_by_operator_and_bits() -> None:
 
 
 def keys(count: int) -> list[KernelKey]:
-    return [dataclasses.replace(KEY, out=out) for out in range(1, count + 1)]
+    return [dataclasses.replace(KEY, fields=f"out={n},kernel=3") for n in range(1, count + 1)]
 
 
 def test_a_sound_table_has_no_findings() -> None:
-    assert findings(measured({key: Row(key.out / 7, 0.001, 9) for key in keys(20)})) == []
+    assert (
+        findings(measured({key: Row((n + 1) / 7, 0.001, 9) for n, key in enumerate(keys(20))}))
+        == []
+    )
     assert findings(load_target("this-cpu")) == findings(load_target("edge-npu")) == []
 
 

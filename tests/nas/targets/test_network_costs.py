@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, load_target
+from nas.targets.errors import TargetError
+from nas.targets.legality import legal
 from nas.targets.rules import Cast, Memory, Rules
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Add, Conv2d, GlobalPool, Image, Linear
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, LayerNorm, Linear, Reshape
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor, Quant
+from search_spaces.space import SearchSpace
 
 WEIGHT, WIDE, NARROW = Quant(3, PerTensor()), Quant(8), Quant(4)
 
@@ -28,6 +31,7 @@ def network(right: Quant = NARROW) -> Graph:
     graph.add("right", Conv2d(16, 3, weight=WEIGHT, activation=right), "fork")
     graph.add("add", Add(activation=WIDE), "left", "right")
     graph.add("pool", GlobalPool(activation=WIDE))
+    graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, weight=Quant(8, PerChannel()), activation=WIDE))
     return graph
 
@@ -45,6 +49,23 @@ def test_conversions_by_hand() -> None:
     moved = 2 * elements * (8 + 4) / 8
     assert converting - plain == pytest.approx(2 * 0.05 + moved / (0.001 * 1e6))
     assert device(cast=cast).costs(network(WIDE)) == device().costs(network(WIDE))
+
+
+def test_a_view_needs_no_capability_and_costs_nothing() -> None:
+    target, graph = device(), network()
+    assert "Flatten" not in target.capability.supports
+    costs = target.costs(graph)
+    graph.add("again", Reshape((2, -1)))
+    graph.add("back", Flatten())
+    assert target.costs(graph) == costs
+
+
+def test_an_operator_that_a_device_lacks_is_refused_by_name() -> None:
+    graph = network()
+    graph.add("norm", LayerNorm())
+    assert math.isinf(load_target("microcontroller").costs(graph)["latency_ms"])
+    with pytest.raises(TargetError, match="refuses node 'norm': LayerNorm is not among Activation"):
+        legal(SearchSpace(graph), [load_target("microcontroller")])
 
 
 def test_branches_that_run_at_once_by_hand() -> None:

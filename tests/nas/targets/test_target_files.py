@@ -68,7 +68,7 @@ def test_a_file_that_is_not_there() -> None:
 
 def test_a_table_lies_beside_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(CPU.replace('"measured"', '"imported"'))
-    key = KernelKey("GlobalPool", "8x4x4", 8, 1, 1, "", 0, 8)
+    key = KernelKey("GlobalPool", "", "8x4x4", "", 0, 8)
     table = LatencyTable({key: Row(0.25, 0.01, 9)}, {"device": "a phone"})
     table.write(tmp_path / "this-cpu.csv")
     target = load_target(tmp_path / "mine.toml")
@@ -80,7 +80,7 @@ def test_a_table_lies_beside_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("torn", ["Conv2d,8x4x4,16", "# device: x\noperator,in"])
 def test_a_measured_table_may_be_torn_by_a_kill(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "t.csv"
-    key = KernelKey("GlobalPool", "8x4x4", 8, 1, 1, "", 0, 8)
+    key = KernelKey("GlobalPool", "", "8x4x4", "", 0, 8)
     kept = {} if torn.startswith("#") else {key: Row(0.25, 0.01, 9)}
     LatencyTable(kept, {"device": "d"}).write(path)
     path.write_text((path.read_text() if kept else "") + torn)

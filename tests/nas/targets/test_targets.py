@@ -72,7 +72,7 @@ class TestMicrocontroller(TargetContract):
             Kernel(Conv2d(32, 5, **bits), (), ((3, 32, 32),)),
             Kernel(Conv2d(32, 5, **bits), (), ((32, 16, 16),)),
             Kernel(Conv2d(64, 5, **bits), (), ((32, 8, 8),)),
-            Kernel(Linear(10, **bits), (), ((64, 4, 4),)),
+            Kernel(Linear(10, **bits), (), ((64 * 4 * 4,),)),
         ]
         assert sum(map(target.kernel_cost, layers)) == pytest.approx(99.1, rel=0.02)
 

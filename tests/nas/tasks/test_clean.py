@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.tasks import ArraysTask, FolderTask, OpenMLTask, TaskError, openml
+from nas.tasks import ArraysTask, FolderTask, OpenMLTask, TaskError
 from nas.tasks.augment import Augment, shifted
 from nas.tasks.clean import balanced_order, labelled, pixel_statistics, squared
 
@@ -154,7 +154,7 @@ def test_without_a_network_openml_says_what_to_do(monkeypatch):
     def offline(*_, **__):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(openml, "fetch_openml", offline)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", offline)
     with pytest.raises(TaskError, match=r"without a network.*npz"):
         OpenMLTask(name="mnist").load()
 

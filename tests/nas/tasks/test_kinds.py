@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
+from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask, TaskSection, openml
+from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask, TaskError, TaskSection
 from tests.contracts.task import TaskContract
 
 
@@ -96,11 +97,20 @@ class TestOpenML(TaskContract):
             assert name == "CIFAR_10"
             return Bunch(data=images.astype(float), target=labels.astype(str))
 
-        monkeypatch.setattr(openml, "fetch_openml", fetch)
+        monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
         return OpenMLTask(name="cifar-10")
 
     def test_rows_become_images(self, task):
         assert (task.channels, task.image_size) == (3, 32)
+
+
+def test_the_digits_are_those_of_scikit_learn(monkeypatch):
+    held, read = load_digits(), DigitsTask().read()
+    assert read.train.images[:, 0].tolist() == held.images.tolist()
+    assert read.train.labels.tolist() == held.target.tolist()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TaskError, match="install scikit-learn"):
+        DigitsTask().read()
 
 
 def test_a_recipe_section_picks_its_kind():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -50,6 +51,19 @@ def ended(script: str) -> tuple[int, str]:
         check=False,
     )
     return given.returncode, given.stderr
+
+
+def test_garbage_that_was_put_off_is_collected_again_after_loading() -> None:
+    with loading():
+        assert gc.isenabled()
+    gc.disable()
+    try:
+        with loading():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

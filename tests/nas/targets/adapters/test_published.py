@@ -121,7 +121,7 @@ def test_seven_by_seven_depthwise_at_four_bits_is_refused_or_contained(
     stages = tuple(Stage(width, stride, function="relu6") for width, stride in APQ_STAGES)
     space = v2(stages, classes=1000, depths=(1,), kernels=(7,), expansions=(4,))
     path = BITWIDTH / "apq_bitfusion_b1.csv.gz"
-    with pytest.raises(TargetError, match="kernel 7") as refused:
+    with pytest.raises(TargetError, match="kernel=7") as refused:
         target(bitfusion, "bitfusion").compile(space)
     assert "no row for 18 of" in str(refused.value)
     contained = target(Apq(fixed=fixed, absent="container").read(path), "bitfusion")

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
-from nas.targets.operator_names import row_names
-from nas.targets.table.csv_file import COLUMNS, REQUIRED_COLUMNS, heading, line, parse
+from nas.targets.table.columns import COLUMNS, FORMS, REQUIRED_COLUMNS
+from nas.targets.table.csv_file import heading, line, parse
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
-from search_spaces.graph import Graph
-from search_spaces.kernels import Fusion, Kernel, kernels
-from search_spaces.ops import (
-    Activation,
-    Add,
-    BatchNorm2d,
-    Conv2d,
-    DepthwiseConv2d,
-    GlobalPool,
-    Image,
-    Multiply,
-)
 
 milliseconds = st.floats(0, 1e6, allow_nan=False)
-names = st.sampled_from(["relu", "Conv2d:24:k1:s1", "DepthwiseConv2d:k3:s2", "Add@in1", "Add"])
+anchors = st.sampled_from(
+    [
+        ("Conv2d", "out=24,kernel=3"),
+        ("Conv2d", "out=8,kernel=1,stride=2"),
+        ("DepthwiseConv2d", "kernel=5"),
+        ("Activation", "function=relu"),
+        ("Add", ""),
+    ]
+)
+names = st.sampled_from(
+    ["Activation(function=relu)", "Conv2d(out=24,kernel=1)@op0", "Add@in1", "Add", "GlobalPool"]
+)
 shapes = st.lists(st.integers(1, 512), min_size=1, max_size=3).map(lambda s: "x".join(map(str, s)))
 notes = st.dictionaries(
     st.from_regex(r"[A-Za-z][A-Za-z0-9 ._-]{0,8}[a-z]", fullmatch=True),
@@ -41,21 +43,25 @@ notes = st.dictionaries(
     ),
 )
 keys = st.builds(
-    KernelKey,
-    operator=st.sampled_from(sorted(row_names())),
+    lambda anchor, **others: KernelKey(*anchor, **others),
+    anchors,
     inputs=st.lists(shapes, min_size=1, max_size=2).map("+".join),
-    out=st.integers(1, 4096),
-    kernel=st.integers(1, 11),
-    stride=st.integers(1, 4),
     fused=st.lists(names, max_size=3).map("+".join),
     weight_bits=st.integers(0, 32),
     activation_bits=st.integers(1, 32),
     batch=st.integers(1, 64),
 )
 rows = st.builds(Row, milliseconds, milliseconds, st.integers(1, 10**6))
-KEY = KernelKey("Conv2d", "8x4x4", 16, 3, 1, "relu", 8, 8)
+KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", 8, 8)
 GOOD = line(KEY, Row(0.5, 0.01, 20))
-CELLS = GOOD.rstrip("\n").split(",")
+(CELLS,) = csv.reader([GOOD])
+
+
+def joined(cells: Sequence[str]) -> str:
+    """The line that holds these cells."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 @settings(deadline=None)
@@ -84,10 +90,10 @@ def test_any_lines_below_the_header_are_rows_or_problems(lines: list[str]) -> No
 @settings(deadline=None)
 @given(st.integers(0, len(CELLS) - 1), st.sampled_from(["nan", "-1", "inf", "x", "1_0", "1e400"]))
 def test_a_wrong_cell_is_named(position: int, text: str) -> None:
-    if COLUMNS[position] in {"operator", "inputs", "fused"}:
+    if COLUMNS[position] in FORMS:
         return
     cells = [*CELLS[:position], text, *CELLS[position + 1 :]]
-    _, _, [problem] = parse(heading({}) + ",".join(cells) + "\n")
+    _, _, [problem] = parse(heading({}) + joined(cells))
     assert problem.startswith(f"line 2: {COLUMNS[position]} = ")
     assert repr(text) in problem
 
@@ -101,7 +107,7 @@ def test_every_problem_is_listed_with_its_line(tmp_path: Path) -> None:
     assert str(path) in message
     assert "14 problems, the first 10" in message
     assert "line 4: repeats the kernel of line 3" in message
-    assert "line 5: 2 values for 12 columns" in message
+    assert "line 5: 2 values for 10 columns" in message
     assert message.count("\n  line") == 10
 
 
@@ -111,7 +117,9 @@ def test_every_problem_is_listed_with_its_line(tmp_path: Path) -> None:
         ("", "no header"),
         ("# device: x\n", "no header"),
         (",".join(COLUMNS[:-2]), "columns missing: count"),
-        (",".join([*COLUMNS, "flops"]), "columns not known: 'flops'"),
+        (",".join([*COLUMNS, "flops"]), "columns not known: 'flops'; known are operator, fields"),
+        (",".join(COLUMNS[:1] + COLUMNS[2:]), "columns missing: fields"),
+        (",".join([*COLUMNS, "kernel"]), "columns kernel beside fields, which stands in their"),
         (",".join([*COLUMNS, "count"]), "columns repeated"),
         (",".join(COLUMNS).replace("latency_ms", "latency_us"), "columns missing: latency_ms"),
     ],
@@ -121,8 +129,38 @@ def test_a_wrong_header_is_named(text: str, expected: str) -> None:
 
 
 def test_columns_may_stand_in_any_order() -> None:
-    header, cells = ",".join(reversed(REQUIRED_COLUMNS)), ",".join(reversed(CELLS))
-    assert parse(f"{header}\n{cells}\n")[0] == {KEY: Row(0.5, 0.01, 20)}
+    text = joined(REQUIRED_COLUMNS[::-1]) + joined(CELLS[::-1])
+    assert parse(text)[0] == {KEY: Row(0.5, 0.01, 20)}
+
+
+def test_kernels_that_are_equal_once_they_are_read_are_told() -> None:
+    again = GOOD.replace("out=16,kernel=3", "kernel=3,out=16,stride=1")
+    assert again != GOOD
+    _, _, [problem] = parse(heading({}) + GOOD + again)
+    assert problem.startswith("line 3: repeats the kernel of line 2: Conv2d(out=16,kernel=3) + ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("out=16,kernel=3", "out=16", "line 2: fields = 'out=16': Conv2d has no value for kernel"),
+        ("kernel=3", "kernal=3", "fields = 'out=16,kernal=3': Conv2d has no field kernal"),
+        ("kernel=3", "kernel=-3", "kernel must be greater than or equal to 1, given -3"),
+        ("Conv2d", "relu", "operator = 'relu': no such operator; known are .*Activation"),
+        ("function=relu", "function=sine", "fused = .*: Activation cannot be made: function"),
+        (
+            "Activation(function=relu)",
+            "relu",
+            "fused = 'relu': operator = 'relu': no such operator",
+        ),
+        ("Activation(function=relu)", "Own", "one of your own must be imported first"),
+    ],
+)
+def test_what_is_no_operator_is_named_with_its_line(old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    found, _, [problem] = parse(heading({}) + GOOD.replace(old, new, 1))
+    assert not found
+    assert re.search(expected, problem)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -140,52 +178,3 @@ def test_write_then_read(tmp_path: Path) -> None:
     again = LatencyTable.read(tmp_path / "t.csv")
     assert again.rows == table.rows
     assert again.notes == table.notes
-
-
-def test_a_folded_norm_is_not_part_of_the_key() -> None:
-    relu = Activation("relu")
-    with_norm = Kernel(Conv2d(16, 3), (BatchNorm2d(), relu), ((8, 4, 4),))
-    without = Kernel(Conv2d(16, 3, bias=True), (relu,), ((8, 4, 4),))
-    bits = Bits(8, 8)
-    assert KernelKey.of(with_norm, bits) == KernelKey.of(without, bits) == KEY
-    assert KernelKey.of(Kernel(relu, (), ((4, 2, 2),)), Bits(None, 32)).operator == "relu"
-    addition = KernelKey.of(Kernel(Add(), (relu,), ((4, 2, 2),) * 2), Bits(None, 8))
-    assert (addition.inputs, addition.weight_bits) == ("4x2x2+4x2x2", 0)
-
-
-def test_a_key_names_every_operator_of_a_kernel() -> None:
-    graph = Graph(Image(8, 4))
-    graph.add("b.expand", Conv2d(24, 1))
-    graph.add("b.expand.norm", BatchNorm2d())
-    graph.add("b.expand.relu", Activation("relu"))
-    graph.add("b.depthwise", DepthwiseConv2d(5))
-    graph.add("b.depthwise.norm", BatchNorm2d())
-    graph.add("b.pool", GlobalPool())
-    graph.add("b.gate", Conv2d(24, 1, bias=True))
-    graph.add("b.multiply", Multiply(), "b.depthwise.norm", "b.gate")
-    graph.add("b.project", Conv2d(8, 1))
-    graph.add("b.add", Add(), "b.project", "input")
-    (_, block) = [*kernels(graph, Fusion(regions=("b",)))][-1]
-    key = KernelKey.of(block, Bits(8, 8))
-    assert (key.operator, key.inputs, key.out) == ("Conv2d", "8x4x4", 24)
-    assert key.fused == (
-        "relu+DepthwiseConv2d:k5:s1+GlobalPool+Conv2d:24:k1:s1+Multiply@op2+Conv2d:8:k1:s1+Add@in0"
-    )
-
-
-def test_other_wirings_have_other_keys() -> None:
-    def key(wiring: tuple[tuple[int, ...], ...]) -> KernelKey:
-        ops = (Conv2d(8, 3), (Conv2d(8, 3), Add()))
-        return KernelKey.of(Kernel(*ops, ((8, 4, 4),), wiring), Bits(8, 8))
-
-    wirings = [((0,), (1,), (2, 0)), ((0,), (1,), (2, 1)), ((0,), (0,), (2, 1))]
-    assert [key(wiring).fused for wiring in wirings] == [
-        "Conv2d:8:k3:s1+Add@in0",
-        "Conv2d:8:k3:s1+Add@op0",
-        "Conv2d:8:k3:s1@in0+Add@op0",
-    ]
-
-
-def test_an_operator_with_fields_of_its_own_is_not_taken_for_another() -> None:
-    with pytest.raises(TargetError, match="has no column for them"):
-        KernelKey.of(Kernel(Image(3, 8), (), ()), Bits(None, 8))

@@ -1,0 +1,120 @@
+"""Weights and biases in an ONNX file: integer codes, and the nodes that make them numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nas.export.containers import Container, container_for
+from nas.export.writer import Writer
+from nas.saturation import MOVED_BY, moved
+from search_spaces.quant import Quant
+from supernets.integers import IntegerBias, IntegerTensor
+
+_MATRIX = 2
+_UNSIGNED = container_for(Quant(8, symmetric=False))
+
+
+def integer_weight(
+    writer: Writer, tensor: IntegerTensor, address: str, *, in_pairs: bool = False, axis: int = 0
+) -> str:
+    """The weight of a kernel that computes on integers: stored codes behind a DequantizeLinear.
+
+    Codes narrower than 8 bits pass a Cast to 8 bits: onnxruntime folds it at load and then runs its
+    8-bit kernel, while it has none for 4 bits and rejects a 2-bit convolution that it has fused
+    itself (1.31).
+
+    Args:
+        writer: Where to.
+        tensor: The weight, output channels first.
+        address: Of the operator.
+        in_pairs: Whether the kernel adds up products in pairs. Where a pair might be cut off on
+            some processors, codes reach it unsigned (`nas.saturation`).
+        axis: Where output channels are to stand; 1 turns a matrix round.
+    """
+    code, container = _stored(writer, tensor, address, axis)
+    if container.bits < container.computed.bits:
+        container = container.computed
+        code = writer.node("Cast", code, to=container.onnx_type)
+    scale = scales(tensor)
+    if in_pairs and moved(tensor.quant, writer.eight_bit_weights):
+        code = _moved(writer, code)
+        zero = writer.codes(np.full(scale.shape, MOVED_BY), _UNSIGNED)
+        return _dequantize(writer, code, scale, zero, axis=axis)
+    # QGemm, unlike QLinearConv, is only fused with the zero point written out.
+    if tensor.quant.symmetric and tensor.codes.ndim > _MATRIX:
+        return _dequantize(writer, code, scale, axis=axis)
+    zero = writer.codes(_zero_point(tensor, scale), container)
+    return _dequantize(writer, code, scale, zero, axis=axis)
+
+
+def unpacked_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
+    """The weight of a kernel that takes floats and unpacks codes as it runs.
+
+    The arguments are those of `integer_weight`.
+    """
+    code, container = _stored(writer, tensor, address, axis)
+    scale = scales(tensor)
+    if tensor.quant.symmetric:
+        return _dequantize(writer, code, scale, axis=axis)
+    zero = writer.codes(_zero_point(tensor, scale), container)
+    return _dequantize(writer, code, scale, zero, axis=axis)
+
+
+def folded_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
+    """The weight of a kernel that takes floats, as `(codes - zero) * scale` in single nodes.
+
+    onnxruntime folds them at load, while it dequantizes anew in every run and keeps a convolution
+    behind a DequantizeLinear from its faster memory layout (1.31). The arguments are those of
+    `integer_weight`.
+    """
+    code, container = _stored(writer, tensor, address, axis)
+    column = [1] * tensor.codes.ndim
+    column[axis] = -1
+    value = writer.node("Cast", code, to=onnx.TensorProto.FLOAT)
+    if not tensor.quant.symmetric:
+        zero = writer.codes(tensor.zero_point.reshape(column), container)
+        value = writer.node("Sub", value, writer.node("Cast", zero, to=onnx.TensorProto.FLOAT))
+    return writer.node("Mul", value, writer.floats(tensor.scale.reshape(column)))
+
+
+def integer_bias(writer: Writer, bias: IntegerBias, weight: IntegerTensor) -> str:
+    """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""
+    step = bias.scale if scales(weight).ndim else bias.scale[0]
+    return _dequantize(writer, writer.int32(bias.codes), np.asarray(step))
+
+
+def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
+    """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
+    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
+    return tensor.scale.astype(np.float32).reshape(() if alone else -1)
+
+
+def _stored(
+    writer: Writer, tensor: IntegerTensor, address: str, axis: int
+) -> tuple[str, Container]:
+    """The codes in the narrowest type that holds them."""
+    container = container_for(tensor.quant)
+    writer.containers[address] = container
+    return writer.codes(np.moveaxis(tensor.codes, 0, axis), container), container
+
+
+def _zero_point(tensor: IntegerTensor, scale: NDArray[np.float32]) -> NDArray[np.int32]:
+    return np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
+
+
+def _moved(writer: Writer, code: str) -> str:
+    """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
+    wide = writer.node("Cast", code, to=onnx.TensorProto.INT32)
+    up = writer.node("Add", wide, writer.int32_scalar("up", MOVED_BY))
+    return writer.node("Cast", up, to=_UNSIGNED.onnx_type)
+
+
+def _dequantize(
+    writer: Writer, code: str, scale: NDArray[np.float32], *zero: str, axis: int = 0
+) -> str:
+    along: dict[str, Any] = {"axis": axis} if scale.ndim else {}
+    return writer.node("DequantizeLinear", code, writer.floats(scale), *zero, **along)

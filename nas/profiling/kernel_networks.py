@@ -1,0 +1,72 @@
+"""A kernel to be timed, as a network that holds nothing else: it leaves as any network does."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from nas.export.stand_in import stand_in
+from nas.targets.capability import Bits
+from nas.targets.target import deciding
+from search_spaces.graph import Graph, Node
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Input, Op
+from search_spaces.quant import FULL_PRECISION_BITS, PerChannel, Quant
+from supernets.deployed import Deployed
+from supernets.fold import without_norms
+
+
+def kernel_network(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Deployed:
+    """A network of random numbers that is `kernel` where it computes in `bits`, norms folded.
+
+    It has a source for every tensor that the kernel reads.
+
+    Args:
+        kernel: What to run.
+        bits: The widths that it really computes in, whatever its operators ask for.
+        copy: Which of several in one model: names the operators and fixes their numbers.
+
+    Raises:
+        ExportError: If the kernel holds a norm that cannot be folded.
+    """
+    return stand_in(kernel_graph(kernel, bits, copy=copy), seed=copy)
+
+
+def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
+    """The network that is `kernel` alone, its norms beside it, in the precisions that run."""
+    graph = Graph.from_nodes({})
+    for place, shape in enumerate(kernel.inputs):
+        graph.append(f"input{place}", Node(Input(shape)))
+    values = list(graph.nodes)
+    for place, (op, slots) in enumerate(zip(kernel.ops, kernel.slots, strict=True)):
+        values.append(f"copy{copy}.op{place}")
+        reads = tuple(values[slot] for slot in slots)
+        graph.append(values[-1], Node(_running(op, kernel, bits), reads))
+    return graph
+
+
+def unshipped(kernel: Kernel) -> str | None:
+    """Why no network that leaves runs a kernel, as a lone norm; None where there may be one."""
+    if not kernel.inputs:
+        return f"{type(kernel.op).__name__} is what a network reads, and nothing that runs"
+    try:
+        without_norms(kernel_graph(kernel, Bits(None, FULL_PRECISION_BITS)))
+    except ValueError as error:
+        return f"a norm runs in no network that leaves, since it is folded: {error}"
+    return None
+
+
+def computes_on_integers(bits: Bits) -> bool:
+    """Whether a kernel of these widths reads and gives codes, as between two layers."""
+    return max(bits.weight or 0, bits.activation) < FULL_PRECISION_BITS
+
+
+def _running(op: Op, kernel: Kernel, bits: Bits) -> Op:
+    """`op` in the precision that it really has: weights per channel, activations unsigned."""
+    precisions: dict[str, Quant | None] = {"weight": None, "activation": None}
+    if bits.weight is not None and bits.weight < FULL_PRECISION_BITS:
+        precisions["weight"] = Quant(bits.weight, PerChannel())
+    on_grid = op.activation is not None or op in deciding(kernel)
+    if on_grid and bits.activation < FULL_PRECISION_BITS:
+        precisions["activation"] = Quant(bits.activation, symmetric=False)
+    held = {field.name for field in fields(op)}
+    return replace(op, **{name: quant for name, quant in precisions.items() if name in held})

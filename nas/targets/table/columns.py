@@ -1,0 +1,100 @@
+"""The columns of a latency table, and what a cell of each may hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from nas.targets.table.old_columns import OLD_COLUMNS
+from nas.targets.table.rows import KernelKey, Row
+from search_spaces.quant import FULL_PRECISION_BITS
+
+KEY_COLUMNS = tuple(f.name for f in fields(KernelKey))
+COLUMNS = (*KEY_COLUMNS, *(f.name for f in fields(Row)))
+ENERGY = "energy_mj"  # the one column that a table may lack
+REQUIRED_COLUMNS = tuple(name for name in COLUMNS if name != ENERGY)
+FIELDS = "fields"
+_MINIMUM = {"kernel": 1, "stride": 1, "out": 1, "activation_bits": 1, "batch": 1}
+_LARGEST_WHOLE = 10**9
+_LARGEST_FIGURE = 1e7  # hours of one kernel, or kilojoules: such a figure is in another unit
+_UNITS = {"ms": "milliseconds", "mj": "millijoules"}
+_WRITTEN = r"([A-Za-z_][\w.,:()\[\]=+@\"\\ /-]*)?"
+FORMS = {
+    "operator": (re.compile(r"[A-Za-z_]\w*", re.ASCII), "an operator's name"),
+    FIELDS: (re.compile(_WRITTEN, re.ASCII), "fields such as 'out=16,kernel=3'"),
+    "inputs": (
+        re.compile(r"\d{1,9}(x\d{1,9})*(\+\d{1,9}(x\d{1,9})*)*", re.ASCII),
+        "shapes such as '16x8x8' or '16x8x8+16x8x8'",
+    ),
+    "fused": (
+        re.compile(_WRITTEN, re.ASCII),
+        "operators joined by '+' such as 'Activation(function=relu)+Add@in1'",
+    ),
+}
+
+
+def is_old(header: Sequence[str]) -> bool:
+    """Whether a table has `out`, `kernel` and `stride` in place of `fields`."""
+    return FIELDS not in header and any(name in OLD_COLUMNS for name in header)
+
+
+def header_problems(header: Sequence[str], number: int) -> Iterator[str]:
+    """What is wrong with the column names, which stand in line `number`."""
+    instead = OLD_COLUMNS if is_old(header) else (FIELDS,)
+    known = [name for n in COLUMNS for name in (instead if n == FIELDS else (n,))]
+    missing = [name for name in known if name != ENERGY and name not in header]
+    mixed = [name for name in header if FIELDS in header and name in OLD_COLUMNS]
+    unknown = [name for name in header if name not in (*known, *mixed)]
+    if mixed:
+        yield (
+            f"line {number}: columns {', '.join(mixed)} beside {FIELDS}, which stands in their "
+            "place; a table has the one or the others, so take these columns out"
+        )
+    if missing:
+        yield f"line {number}: columns missing: {', '.join(missing)}"
+    if unknown:
+        yield (
+            f"line {number}: columns not known: {', '.join(map(repr, unknown))}; known are "
+            f"{', '.join(known)}"
+        )
+    if not missing and not unknown and len(set(header)) < len(header):
+        yield f"line {number}: columns repeated"
+
+
+def value(name: str, text: str) -> Any:
+    """The value of a cell; raises a `ValueError` that says what it must be."""
+    if name in FORMS:
+        form, meant = FORMS[name]
+        if not form.fullmatch(text):
+            raise ValueError(f"{name} = {shortened(text)} must be {meant}")
+        return text
+    if (unit := name.rpartition("_")[2]) in _UNITS:
+        return None if name == ENERGY and not text else _figure(name, text, unit=_UNITS[unit])
+    least = _MINIMUM.get(name, 0)
+    most = FULL_PRECISION_BITS if name.endswith("_bits") else _LARGEST_WHOLE
+    short = text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST_WHOLE))
+    if not (short and least <= int(text) <= most):
+        raise ValueError(
+            f"{name} = {shortened(text)} must be a whole number from {least} to {most}"
+        )
+    return int(text)
+
+
+def shortened(text: str) -> str:
+    """A cell as a message shows it."""
+    return repr(text) if len(text) <= 60 else f"{text[:50]!r}... ({len(text)} characters)"
+
+
+def _figure(name: str, text: str, *, unit: str) -> float:
+    try:
+        figure = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        figure = math.nan
+    if not 0 <= figure <= _LARGEST_FIGURE:
+        raise ValueError(
+            f"{name} = {shortened(text)} must be a number of {unit} from 0 to {_LARGEST_FIGURE:.0e}"
+        )
+    return figure

@@ -1,0 +1,96 @@
+"""Rows out of texts, whichever columns a table has: read whole, or every problem named."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nas.targets.table.columns import (
+    FIELDS,
+    KEY_COLUMNS,
+    header_problems,
+    is_old,
+    shortened,
+    value,
+)
+from nas.targets.table.old_columns import OLD_KEY_COLUMNS, current
+from nas.targets.table.operator_reader import OperatorReader
+from nas.targets.table.operator_text import fields_text
+from nas.targets.table.rows import KernelKey, Row
+
+
+def read_rows(
+    columns: Sequence[str], cells: Iterable[tuple[int, Sequence[str]]], *, header: int
+) -> tuple[dict[KernelKey, Row], list[str]]:
+    """The rows of a table of texts, and every problem with its line number.
+
+    Args:
+        columns: The names of the columns.
+        cells: Line number and texts of every row.
+        header: The line number of the column names.
+    """
+    problems = list(header_problems(columns, header))
+    rows: dict[KernelKey, Row] = {}
+    seen: dict[KernelKey, int] = {}
+    reader = KeyReader()
+    for number, texts in cells if not problems else ():
+        try:
+            key, row = _row(texts, columns, reader)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+            continue
+        if key in seen:
+            problems.append(f"line {number}: repeats the kernel of line {seen[key]}: {key}")
+        rows[key], seen[key] = row, seen.get(key, number)
+    return rows, problems
+
+
+class KeyReader:
+    """Keys out of the cells of rows, with the columns of today or with those of before."""
+
+    def __init__(self) -> None:
+        self._reader = OperatorReader()
+        self._fields = functools.cache(self._canonical_fields)
+        self._fused = functools.cache(self._canonical_fused)
+
+    def read(self, texts: Mapping[str, object]) -> KernelKey:
+        """The key out of the cells of a row by column; raises a `ValueError` as a call does."""
+        if set(texts) not in (set(KEY_COLUMNS), set(OLD_KEY_COLUMNS)):
+            raise ValueError(
+                f"a kernel has the columns {', '.join(KEY_COLUMNS)}, given {', '.join(texts)}"
+            )
+        return self({name: value(name, str(text)) for name, text in texts.items()})
+
+    def __call__(self, cells: Mapping[str, Any]) -> KernelKey:
+        """The key of a row; raises a `ValueError` that names the cell and what is wrong with it."""
+        given = current(cells, self._reader) if is_old([*cells]) else dict(cells)
+        given[FIELDS] = self._fields(given["operator"], given[FIELDS])
+        given["fused"] = self._fused(given["fused"])
+        return KernelKey(**{name: given[name] for name in KEY_COLUMNS})
+
+    def _canonical_fields(self, operator: str, fields: str) -> str:
+        """The fields of an operator as `fields_text` writes them."""
+        self._reader.kind(operator)
+        try:
+            return fields_text(self._reader.operator(operator, fields))
+        except ValueError as error:
+            raise ValueError(f"{FIELDS} = {shortened(fields)}: {error}") from error
+
+    def _canonical_fused(self, fused: str) -> str:
+        """The operators behind an anchor as `KernelKey.of` names them."""
+        try:
+            return "+".join(map(str, self._reader.behind(fused)))
+        except ValueError as error:
+            raise ValueError(f"fused = {shortened(fused)}: {error}") from error
+
+
+def _row(texts: Sequence[str], header: Sequence[str], reader: KeyReader) -> tuple[KernelKey, Row]:
+    if len(texts) != len(header):
+        raise ValueError(f"{len(texts)} values for {len(header)} columns")
+    parsed = {name: value(name, text) for name, text in zip(header, texts, strict=True)}
+    figures = Row.__dataclass_fields__
+    return (
+        reader({name: cell for name, cell in parsed.items() if name not in figures}),
+        Row(**{name: cell for name, cell in parsed.items() if name in figures}),
+    )

@@ -1,0 +1,111 @@
+"""Operators that compute nothing: tensors put together, and shapes changed.
+
+The batch is no axis of a shape: axes are counted from 0 behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from search_spaces.ops.op import Op, Shape
+from search_spaces.quant import Quant
+
+Several = Annotated[int, Field(ge=2)]
+Axis = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=-1)]
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Any number of inputs, one behind the other along the channels, which are the first axis.
+
+    Where an input is narrower, the channels of all that follow it move, so that a reader meets them
+    with weights that a wider network uses for others.
+    """
+
+    arity: Several = 2
+    activation: Quant | None = None
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if len({shape[1:] for shape in inputs}) > 1 or not all(inputs):
+            raise ValueError(
+                f"Concat needs inputs that differ in channels only, given the shapes {inputs}; "
+                "bring them to one size first"
+            )
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return all(inputs)
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """All axes from `start` on as one.
+
+    Channels come first, so that a narrower image of the same size is the first features of a wider
+    one. An image of another size has other features: `Linear` behind it shares weights among sizes
+    only where a pooling made them one.
+    """
+
+    start: Axis = 0
+    is_view: ClassVar[bool] = True
+    keeps_values: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        shape = inputs[0]
+        if self.start >= len(shape):
+            raise ValueError(
+                f"Flatten begins at axis {self.start} of the shape {shape}, which has "
+                f"{len(shape)}; give a start below that"
+            )
+        return (*shape[: self.start], math.prod(shape[self.start :]))
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Reshape(Op):
+    """The same numbers under another `shape`; one length may be -1, which is what is left."""
+
+    shape: tuple[Length, ...]
+    is_view: ClassVar[bool] = True
+    keeps_values: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        elements, known = math.prod(inputs[0]), math.prod(n for n in self.shape if n != -1)
+        left = elements // known if known else 0
+        found = tuple(left if length == -1 else length for length in self.shape)
+        if self.shape.count(-1) > 1 or math.prod(found) != elements:
+            raise ValueError(
+                f"Reshape cannot give {inputs[0]}, {elements} numbers, the shape {self.shape}; "
+                "give lengths whose product is that number, one of which may be -1"
+            )
+        return found
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Permute(Op):
+    """The axes in another `order`: axis `i` of the output is axis `order[i]` of the input."""
+
+    order: tuple[Axis, ...]
+    keeps_values: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if sorted(self.order) != [*range(len(inputs[0]))]:
+            raise ValueError(
+                f"Permute has the order {self.order}, given the shape {inputs[0]}; name each of "
+                f"its {len(inputs[0])} axes once, from 0 on"
+            )
+        return tuple(inputs[0][axis] for axis in self.order)
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]

@@ -1,0 +1,85 @@
+"""A deployed network as a torch module that holds what a device holds: codes, not their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.ops import Op
+from supernets.assemble import Step, assemble, steps_of
+from supernets.deployed import Deployed, Stored
+from supernets.elastic import compute
+from supernets.integers import IntegerBias, IntegerTensor
+
+
+def integer_module(deployed: Deployed) -> fx.GraphModule:
+    """The module that computes what `deployed.module()` does, bit for bit, from integer codes.
+
+    Operators with quantized parameters are layers of `OfCodes`, all others are as in that module,
+    under the same names. For inference.
+    """
+    fed, shapes = deployed.sources, deployed.graph.shapes()
+
+    def layer(step: Step) -> nn.Module | None:
+        held = deployed.parameters.get(step.address, {})
+        if any(isinstance(stored, IntegerTensor) for stored in held.values()):
+            return OfCodes(step.op, held)
+        if fed.get(step.address) == shapes[step.address]:
+            return nn.Identity()  # what is fed needs no resizing
+        return deployed.stock_layer(step)
+
+    return assemble(steps_of(deployed.graph), layer, deployed.inputs).eval()
+
+
+class OfCodes(nn.Module):
+    """An operator that computes from the parameters that a device holds.
+
+    A parameter is a buffer of its name. Where it is quantized, the buffer is its integer codes, in
+    8 bits (`int8` where they are symmetric, else `uint8`), or `int32` of a bias, and beside it
+    stand `NAME_scale` and, if codes are not symmetric, `NAME_zero_point`, both float32 and shaped
+    to broadcast over the codes.
+
+    Args:
+        op: The resolved operator.
+        parameters: What it holds, by name.
+    """
+
+    def __init__(self, op: Op, parameters: Mapping[str, Stored]) -> None:
+        super().__init__()
+        self.op = op
+        self.names = tuple(parameters)
+        for name, stored in parameters.items():
+            self._hold(name, stored)
+
+    def _hold(self, name: str, stored: Stored) -> None:
+        match stored:
+            case IntegerTensor():
+                column = (-1, *(1,) * (stored.codes.ndim - 1))
+                self._buffer(name, stored.stored)
+                self._buffer(f"{name}_scale", stored.scale.reshape(column))
+                if not stored.quant.symmetric:
+                    zero = stored.zero_point.reshape(column).astype(np.float32)
+                    self._buffer(f"{name}_zero_point", zero)
+            case IntegerBias():
+                self._buffer(name, stored.codes)
+                self._buffer(f"{name}_scale", stored.scale)
+            case _:
+                self._buffer(name, stored)
+
+    def _buffer(self, name: str, values: np.ndarray) -> None:
+        self.register_buffer(name, torch.tensor(values))
+
+    def _value(self, name: str) -> Tensor:
+        """The numbers of a parameter: `scale * (codes - zero point)`, in float32."""
+        held = dict(self.named_buffers())
+        steps = held[name]
+        if f"{name}_zero_point" in held:
+            steps = steps - held[f"{name}_zero_point"]
+        return steps * held[f"{name}_scale"] if f"{name}_scale" in held else steps
+
+    def forward(self, *x: Tensor) -> Tensor:
+        """The output for inputs with a batch axis in front."""
+        return compute(self.op, {name: self._value(name) for name in self.names}, *x)
