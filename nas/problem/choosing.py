@@ -1,4 +1,4 @@
-"""Which of the evaluated subnets a device gets."""
+"""The rule by which a device gets one of the evaluated subnets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Mask = NDArray[np.bool_]
 
 
 def good_enough(errors: FloatArray, allowed: Mask, *, tolerance: float) -> Mask:
-    """Which of the `allowed` subnets are at most `tolerance` points worse than the best of them."""
+    """Whether a subnet is `allowed` and at most `tolerance` points worse than the best of these."""
     if not allowed.any():
         return allowed
     return allowed & (errors <= errors[allowed].min() + tolerance)

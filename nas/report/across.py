@@ -1,4 +1,4 @@
-"""The section that compares the devices: what each got, and what that costs on the others."""
+"""The section that compares the devices: the subnet of each, and its costs on the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def comparison(results: Results) -> Markup:
 
 
 def alike(results: Results) -> Iterator[str]:
-    """Which devices got the same subnet, or the same layers at other precisions."""
+    """Sentences on devices with the same subnet, or the same layers at other precisions."""
     networks: dict[object, list[str]] = defaultdict(list)
     shapes: dict[object, list[str]] = defaultdict(list)
     chosen = [(target.name, target.chosen) for target in results.targets if target.chosen]
@@ -54,7 +54,7 @@ def _shape(pick: Chosen) -> tuple[tuple[str, str, int, str], ...]:
 
 
 def _kinds(made: Sequence[Selection]) -> Iterator[Markup]:
-    """What kind of network each device got, where the results tell its layers."""
+    """A table of the kind of network of each device, where the results tell its layers."""
     rows = [
         [one.target.name, in_words(layers), text.quantity("macs", sum(la.macs for la in layers))]
         for one in made
@@ -65,7 +65,7 @@ def _kinds(made: Sequence[Selection]) -> Iterator[Markup]:
 
 
 def _cross(made: Sequence[Selection]) -> Markup:
-    """Every chosen subnet on every device."""
+    """A table of every chosen subnet on every device."""
     rows = [
         [f"Subnet of {of.target.name}", *(_on(on, of.row, own=on is of) for on in made)]
         for of in made
@@ -74,7 +74,7 @@ def _cross(made: Sequence[Selection]) -> Markup:
 
 
 def _on(device: Selection, row: int, *, own: bool) -> str:
-    """What a subnet costs on a device, and which limits it does not keep there."""
+    """The costs of a subnet on a device, and the limits that the subnet does not keep there."""
     if not device.runs[row]:
         return "cannot run"
     size = [_SIZE] if _SIZE in device.costs else []
@@ -87,7 +87,7 @@ def _on(device: Selection, row: int, *, own: bool) -> str:
 
 
 def _picks(made: Sequence[Selection]) -> Markup:
-    """What was picked for each device, choice by choice; a dash where a choice is closed."""
+    """The options picked for each device, choice by choice; a dash where a choice is closed."""
     names = dict.fromkeys(name for one in made for name in one.pick.description)
     rows = [[name, *(_pick(one.pick, name) for one in made)] for name in names]
     header = ["Choice", *(one.target.name for one in made)]

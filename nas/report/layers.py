@@ -36,7 +36,7 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
 
 
 def in_words(layers: Sequence[LayerPolicy]) -> str:
-    """What kind of network the layers make: "8 layers of 4, 6 and 8 channels, ...".
+    """The kind of network that the layers make: "8 layers of 4, 6 and 8 channels, ...".
 
     The last layer counts, but not its width, which is that of the answer.
     """

@@ -1,4 +1,4 @@
-"""Why each device got its subnet, found out from the results alone."""
+"""The reasons why each device got its subnet, found out from the results alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.report.data import Chosen, Results, TargetResult
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """How one device's subnet was chosen among those that were evaluated.
+    """The choice of one device's subnet among those that were evaluated.
 
     Subnets are told by their position in `Results.evaluated`.
 
@@ -37,27 +37,27 @@ class Selection:
 
     @property
     def cost(self) -> FloatArray:
-        """What the choice minimises, `(n,)`."""
+        """The cost that the choice minimises, the first objective, `(n,)`."""
         return self.costs[self.target.objectives[0]]
 
     @cached_property
     def within(self) -> Mask:
-        """Which subnets keep every limit."""
+        """Whether a subnet keeps every limit, `(n,)`."""
         return self._keeping(self.target.limits)
 
     @cached_property
     def good(self) -> Mask:
-        """Which subnets keep every limit and are within the tolerance of the lowest error."""
+        """Whether a subnet keeps every limit and is within the tolerance of the lowest error."""
         return good_enough(self.errors, self.within, tolerance=self.target.tolerance)
 
     @property
     def most_accurate(self) -> int | None:
-        """What would be chosen without a tolerance."""
+        """The subnet that would be chosen without a tolerance."""
         return cheapest(self.errors, self.cost, self.within)
 
     @property
     def runner_up(self) -> int | None:
-        """What would be chosen if the chosen subnet had not been evaluated."""
+        """The subnet that would be chosen if the chosen one had not been evaluated."""
         others = self.within & (np.arange(len(self.errors)) != self.row)
         return self._chosen(others)
 
@@ -67,7 +67,7 @@ class Selection:
         return tuple(name for name in self.target.limits if self.without([name]) != self.row)
 
     def without(self, limits: Collection[str]) -> int | None:
-        """What would be chosen if there were not these `limits`."""
+        """The subnet that would be chosen if there were not these `limits`."""
         return self._chosen(self._keeping([n for n in self.target.limits if n not in limits]))
 
     def exceeded(self, row: int) -> list[str]:
@@ -104,7 +104,7 @@ def selections(results: Results) -> dict[str, Selection]:
 
 
 def reasons(made: Selection) -> Iterator[str]:
-    """Full sentences: from how many, which limit or tolerance decided, and the runner-up."""
+    """Full sentences: among how many, which limit or tolerance decided, and the runner-up."""
     yield _field(made)
     if made.target.limits:
         yield _limits(made)

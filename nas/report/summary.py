@@ -74,7 +74,7 @@ def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list
 
 
 def told(results: Results) -> Iterator[str | TerminalTable]:
-    """What the console is told of a run: a table, then per device what it got and why."""
+    """The lines for the console: a table, then per device the subnet and why it was chosen."""
     yield summary_table(results)
     for name, made in selections(results).items():
         network = f"{in_words(made.pick.layers)}\n" if made.pick.layers else ""

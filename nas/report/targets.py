@@ -36,7 +36,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
 
 
 def _why(results: Results, target: TargetResult) -> Iterator[Markup]:
-    """How it came to the choice."""
+    """A paragraph on why the target got its subnet; none where the results do not tell."""
     made = selections(results).get(target.name)
     if made is not None:
         yield tag("p", " ".join(reasons(made)))
