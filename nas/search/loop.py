@@ -64,7 +64,7 @@ def search(
             for arrived in _answered([g for g in proposed if g not in found], evaluate, archive):
                 found.update((evaluation.genotype, evaluation) for evaluation in arrived)
                 progress(len(told) + len(found), budget, arrived)
-            # In the order of the proposals: a searcher may depend on it, and workers do not keep it.
+            # In the order of the proposals, on which a searcher may depend; workers do not keep it.
             answers = [found[genotype] for genotype in proposed]
             searcher.tell(answers)
             told.update(zip(proposed, answers, strict=True))
