@@ -147,7 +147,7 @@ class ReadJournal:
 
 
 def sealed(records: Sequence[Mapping[str, Any]], previous: str) -> Iterator[dict[str, Any]]:
-    """The records of one write with place and digests, to follow the record of digest `previous`."""
+    """The records of one write with place and digests, after the record of digest `previous`."""
     for place, record in enumerate(records):
         placed = {**record, PLACE: place, PREVIOUS: previous}
         previous = digest(placed)
