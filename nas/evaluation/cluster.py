@@ -83,9 +83,9 @@ class RayEvaluator:
             self._stack.enter_context(connected(address))
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
             check_room(workers, resources)
-            # Goes with every call, since a worker that was restarted has to build anew; inside a
-            # list, since Ray would unpack a bare reference each time. As an argument of the actor
-            # it would be lost with it (ray-project/ray#53727).
+            # The factory goes with every call, since a restarted worker has to build again; in a
+            # list, since Ray would unpack a bare reference each time. As an argument of the actor,
+            # the factory would be lost with the actor (ray-project/ray#53727).
             shared = [self._ray.put(factory)]
             self._lifelines = Lifelines(self._ray)
             self._crew = Crew(self._ray, [], shared)

@@ -221,7 +221,7 @@ class Dispatch:
         return given
 
     def _was_alive(self, call: _Call) -> bool:
-        """Whether a dead worker was alive when `call` reached it: then the call may be the cause."""
+        """Whether a worker that died was alive when `call` began; then `call` may be the cause."""
         try:
             return call.alive is None or self._ray.get(call.alive) is not None
         except self._ray.exceptions.RayError:
@@ -275,7 +275,7 @@ class Dispatch:
 
     @property
     def _late_s(self) -> float:
-        """Seconds after which a call is late: a multiple of the longest call so far, or the deadline."""
+        """Seconds after which a call is late, by the longest call so far; at most the deadline."""
         if not self._crew.longest_s:
             return self._deadline_s
         least = self._deadline_s * _LATE_OF_DEADLINE
