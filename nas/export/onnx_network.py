@@ -24,7 +24,7 @@ def write_network(
         ends: How results that leave the file as codes are quantized, by their address.
     """
     graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
-    on_one_grid = one_grids(deployed, ends).keys()
+    on_one_grid = _on_one_grid(deployed, ends or {})
     values: dict[str, Value] = {}
     for address, node in graph.nodes.items():
         site = Site(
@@ -41,19 +41,18 @@ def write_network(
     return values
 
 
-def one_grids(deployed: Deployed, ends: Ends | None = None) -> dict[str, ActivationScale]:
-    """The grid of every tensor that all its readers put on one and the same grid.
+def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
+    """The addresses that are read, and everywhere on one and the same grid.
 
     Operators that only move numbers are looked through, since onnxruntime rounds before them
     (1.31), and so is a clamp that alone reads a result, since its reader can cut codes.
     """
     nodes, readers = deployed.graph.nodes, deployed.graph.consumers()
-    grids: dict[str, set[ActivationScale | None]] = {a: {s} for a, s in (ends or {}).items()}
+    grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}
     for address, node in reversed(nodes.items()):
         moves = node.op.keeps_values and node.op.activation is None
         for slot, read in enumerate(node.inputs):
             through = moves or (is_clamp(node.op) and len(readers[read]) == 1)
-            own = {deployed.inputs.get((address, slot))}
+            own: set[object] = {deployed.inputs.get((address, slot))}
             grids.setdefault(read, set()).update(grids.get(address, own) if through else own)
-    alone = {address: scales.pop() for address, scales in grids.items() if len(scales) == 1}
-    return {address: scale for address, scale in alone.items() if scale is not None}
+    return {read for read, found in grids.items() if len(found) == 1 and None not in found}

@@ -166,7 +166,7 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
     if scale is None or not (site.rounded or op_type == "Gemm"):
-        x = x if scale is not None else _kept_apart(site, x)
+        x = _kept_apart(site, x) if scale is None else x
         weight = folded_weight(writer, held, site.address)
         return site.node(op_type, x, weight, writer.floats(values(bias)), **attributes)
     in_pairs = adds_pairs(held.codes.shape[1], groups=attributes.get("group", 1))
@@ -183,20 +183,23 @@ def multiplied(site: Site, x: str) -> Value:
     Clip or a QuantizeLinear is next.
     """
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
-    on_integers = isinstance(held, IntegerTensor) and site.scales[0] is not None
-    if not on_integers:
-        x = _kept_apart(site, x)
-    if not isinstance(held, IntegerTensor):
-        weight = writer.floats(held.T)
-    elif on_integers:
+    if isinstance(held, IntegerTensor) and site.scales[0] is not None:
         weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)
-    elif is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
-        weight, kept = unpacked_weight(writer, held, site.address, axis=1), True
     else:
-        weight = folded_weight(writer, held, site.address, axis=1)
+        x = _kept_apart(site, x)
+        weight, kept = _matrix_for_floats(site, held)
     product = site.node("MatMul", x, weight)
     sums = writer.node("Add", product.name, writer.floats(values(bias)))
     return Value(sums, kept=kept)
+
+
+def _matrix_for_floats(site: Site, held: IntegerTensor | NDArray[np.float32]) -> tuple[str, bool]:
+    """A matrix that meets floats, as `(in, out)`, and whether the product unpacks it as it goes."""
+    if not isinstance(held, IntegerTensor):
+        return site.writer.floats(held.T), False
+    if is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
+        return unpacked_weight(site.writer, held, site.address, axis=1), True
+    return folded_weight(site.writer, held, site.address, axis=1), False
 
 
 def is_sound(bits: int, *, outputs: int) -> bool:

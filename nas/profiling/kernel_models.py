@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from nas.export.onnx_model import model_of, tensor
-from nas.export.onnx_network import one_grids, write_network
+from nas.export.onnx_network import write_network
 from nas.export.stand_in import never_negative, scale_of
 from nas.export.writer import Value, Writer
 from nas.profiling.kernel_networks import computes_on_integers, kernel_network
@@ -15,6 +15,7 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
 from search_spaces.quant import MAXIMUM_BITS, Quant
 from supernets.deployed import Deployed
+from supernets.integers import ActivationScale
 
 _CODES = Quant(MAXIMUM_BITS, symmetric=False)
 
@@ -41,7 +42,7 @@ def kernel_model(
     writer, quantized = Writer(eight_bit_weights), computes_on_integers(bits)
     networks = [kernel_network(kernel, bits, copy=copy) for copy in range(copies)]
     gives = [_written(network, writer, kernel, quantized=quantized) for network in networks]
-    grids = one_grids(networks[0]) if quantized else {}
+    grids = _grids(networks[0]) if quantized else {}
     reads = [
         tensor(address, shape, _kind(quantized=address in grids))
         for address, shape in networks[0].sources.items()
@@ -54,7 +55,7 @@ def _written(
 ) -> onnx.ValueInfoProto:
     """Write one copy of a kernel and give its output."""
     writer.forget_readings()
-    graph, grids = network.graph, one_grids(network) if quantized else {}
+    graph, grids = network.graph, _grids(network) if quantized else {}
     given = {
         address: writer.given(address, grids[address]) if address in grids else Value(address)
         for address in network.sources
@@ -66,6 +67,18 @@ def _written(
     if is_cut(kernel):
         name, shape = _cut(writer, name, shape)
     return tensor(name, shape, _kind(quantized=quantized))
+
+
+def _grids(network: Deployed) -> dict[str, ActivationScale]:
+    """The grid of each source that everything which reads it puts on one and the same grid."""
+    found: dict[str, set[ActivationScale | None]] = {}
+    for address, node in network.graph.nodes.items():
+        for slot, read in enumerate(node.inputs):
+            found.setdefault(read, set()).add(network.inputs.get((address, slot)))
+    alone = {
+        address: found[address].pop() for address in network.sources if len(found[address]) == 1
+    }
+    return {address: scale for address, scale in alone.items() if scale is not None}
 
 
 def is_cut(kernel: Kernel) -> bool:

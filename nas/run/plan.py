@@ -205,7 +205,8 @@ def _limits(
 
 def _share(plan: Plan, target: HardwareTarget) -> str:
     rng = np.random.default_rng(plan.recipe.seed)
-    return f"{feasibility(plan.goal(target), plan.space, rng=rng).share:.0%}"
+    share = feasibility(plan.goal(target), plan.space, rng=rng).share
+    return "under 1%" if share < 0.005 else f"{share:.0%}"
 
 
 __all__ = ["ConstraintError", "Plan", "cost_ranges", "load_targets", "overview", "prepare"]

@@ -6,15 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.nas.runs import TINY, nas, succeeded
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Networks this small gain nothing from more, and test processes share the machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,6 @@ from supernets.supernet import Supernet
 from tests.supernets.spaces import SIDE, SPACES
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Networks this small gain nothing from more, and test processes share the machine."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def images() -> Tensor:
     return torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))

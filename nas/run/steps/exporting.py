@@ -14,6 +14,7 @@ from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.export.stand_in import stand_in
+from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.data import CostCheck, Estimate
@@ -67,14 +68,10 @@ def chosen(goal: Goal, measured: Measurements, *, tolerance: float = 0.0) -> Eva
     One whose evaluation was stopped early is never chosen.
     """
     whole = measured[measured.complete]
-    errors = whole.losses
-    feasible = goal.violation(whole.rows) == 0
-    if not feasible.any():
-        return None
     cost = goal.costs[goal.objectives[0]](whole.rows)
-    allowed = feasible & (errors <= errors[feasible].min() + tolerance)
-    best = min(np.flatnonzero(allowed), key=lambda row: (cost[row], errors[row]))
-    return whole.evaluations[int(best)]
+    within = goal.violation(whole.rows) == 0
+    best = cheapest(whole.losses, cost, within, tolerance=tolerance)
+    return None if best is None else whole.evaluations[best]
 
 
 def exported(

@@ -141,8 +141,9 @@ def _target(
 ) -> TargetResult:
     """What was found for a device, with what ships there."""
     band = latency_band(target)
+    found = replace(found, latency_band=band, tolerance=plan.section(target).tolerance)
     if target.name not in shipped:
-        return replace(found, latency_band=band, notes=(NONE_WITHIN, *found.notes))
+        return replace(found, notes=(NONE_WITHIN, *found.notes))
     goal = plan.problem.goals[plan.targets.index(target)]
     chosen = described(plan, goal, shipped[target.name], points, band=band)
-    return replace(found, latency_band=band, chosen=chosen)
+    return replace(found, chosen=chosen)

@@ -168,7 +168,7 @@ def _target(
     found: Findings,
     points: Sequence[Point],
 ) -> TargetResult:
-    made = found.on(goal, Provenance("imported", goal.name))
+    made = replace(found.on(goal, Provenance("imported", goal.name)), tolerance=target.tolerance)
     notes = _notes(plan.table, goal, found)
     best = chosen(goal, found.measured, tolerance=target.tolerance)
     if best is None:

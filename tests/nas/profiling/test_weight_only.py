@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from nas.export.runtime import kernels_run
+from nas.export.runtime import kernels_run, session_options
 from nas.ort import onnxruntime as ort
 from nas.profiling import OnnxRuntime, profile
 from nas.profiling.kernel_models import kernel_model
@@ -46,9 +46,7 @@ def test_it_is_one_kernel_with_the_numbers_of_the_definition(
 
 def run(path: Path, given: np.ndarray) -> list[np.ndarray]:
     """The outputs without the rounding of activations that the kernel does where it is faster."""
-    options = ort.SessionOptions()
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
     return session.run(None, {"input0": given})
 
 
