@@ -95,7 +95,8 @@ class Groups:
 
     def _is_view(self, address: str) -> bool:
         """Whether the node is a view, for which nothing runs; always False inside a region."""
-        return self._op(address).is_view and address not in self._layout.region_of
+        may_be = address in self._layout.views and address not in self._layout.region_of
+        return may_be and self._op(address).is_view
 
     def _past_views(self, address: str) -> str:
         """The node before the views that end at `address`, as long as each has only one reader."""

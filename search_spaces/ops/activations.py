@@ -15,6 +15,7 @@ Nonlinearity = Literal[
     "relu", "relu6", "hardswish", "hardsigmoid", "gelu", "silu", "sigmoid", "tanh"
 ]
 Slope = Annotated[float, Field(ge=0, lt=1)]
+_KNOWN = get_args(Nonlinearity)
 _NEVER_NEGATIVE = ("relu", "relu6", "hardsigmoid", "sigmoid")
 
 
@@ -32,10 +33,9 @@ class Activation(Op):
     channelwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        known = get_args(Nonlinearity)
-        if isinstance(self.function, str) and self.function not in known:
+        if isinstance(self.function, str) and self.function not in _KNOWN:
             raise ValueError(
-                f"there is no activation function {self.function!r}; known are {', '.join(known)}"
+                f"there is no activation function {self.function!r}; known are {', '.join(_KNOWN)}"
             )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -92,8 +92,7 @@ class Windowed:
     dilation: Extent
 
     def __post_init__(self) -> None:
-        even = [length for length in _numbers(self.kernel) if length % 2 == 0]
-        if self.padding == "same" and even:
+        if self.padding == "same" and any(length % 2 == 0 for length in _numbers(self.kernel)):
             raise ValueError(
                 f"{type(self).__name__} has the kernel {self.kernel}, which is even, so that "
                 "padding 'same' has no meaning; give the padding in numbers, such as (top, left, "
@@ -141,13 +140,13 @@ def image_of(shape: Shape, reader: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _numbers(kernel: object) -> Iterator[int]:
+def _numbers(kernel: object) -> Iterable[int]:
     """All lengths that a kernel can have, over all its options; derived values are left out."""
     if isinstance(kernel, int):
-        yield kernel
-    elif isinstance(kernel, Choice | tuple):
-        for part in parts(kernel):
-            yield from _numbers(part)
+        return (kernel,)
+    if isinstance(kernel, Choice | tuple):
+        return [number for part in parts(kernel) for number in _numbers(part)]
+    return ()
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,7 @@
-"""What every operator must be: a true description, an elastic forward, an equal stock layer."""
+"""What every operator must be: a true description, an elastic forward, an equal stock layer.
+
+In `deployment` stands what must hold of it in a network that leaves.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.ops import Op, Shape
 from supernets.elastic import compute, corner, sliced, stock
-
-Form = tuple[Op, tuple[Shape, ...]]
+from tests.contracts.deployment import DeploymentContract, Form
 
 BATCH = 3
 
 
-class OperatorContract:
+class OperatorContract(DeploymentContract):
     """Give `forms`: resolved forms of one operator with the shapes they read, largest first."""
 
     @pytest.fixture

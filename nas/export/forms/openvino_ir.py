@@ -35,6 +35,7 @@ _NARROW: dict[int, type[np.integer]] = {
 }
 _CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
 _SECTION = "elastic_nas"
+_CLAMPS, _LOWEST = ("Relu", "Clip"), "lowest"
 
 
 class OpenVinoForm:
@@ -56,7 +57,7 @@ class OpenVinoForm:
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
             export_onnx(deployed, file, eight_bit_weights="signed")
-            _in_8_bits(file)
+            onnx.save(_clamps_apart(_in_8_bits(onnx.load(file))), file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
             for entry in onnx.load(file).metadata_props:
@@ -125,16 +126,31 @@ def _saturates(op: Any) -> bool:
     return adds_pairs(channels, groups=groups) and not pair_fits(2 ** (held.weight.bits - 1) - 1)
 
 
-def _in_8_bits(path: Path) -> None:
+def _in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
     """Every weight's codes in 8 bits: OpenVINO (2026.4) reads no 2, and widens some of the 4."""
-    model = onnx.load(path)
     for tensor in model.graph.initializer:
         narrow = _NARROW.get(tensor.data_type)
         if narrow is not None:
             values = numpy_helper.to_array(tensor).astype(narrow)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     model.opset_import[0].version = BASE_OPSET
-    onnx.save(model, path)
+    return model
+
+
+def _clamps_apart(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A maximum that changes no number behind each clamp that has a precision of its own.
+
+    OpenVINO (2026.4) makes a clamp part of the rounding behind it, and then holds it no more.
+    """
+    nodes, lowest = model.graph.node, np.array(np.finfo(np.float32).min, np.float32)
+    for node in [node for node in nodes if node.name and node.op_type in _CLAMPS]:
+        given, cut = node.output[0], f"{node.output[0]}_cut"
+        node.output[0] = cut
+        place = list(nodes).index(node) + 1
+        nodes.insert(place, onnx.helper.make_node("Max", [cut, _LOWEST], [given]))
+        if all(tensor.name != _LOWEST for tensor in model.graph.initializer):
+            model.graph.initializer.append(numpy_helper.from_array(lowest, _LOWEST))
+    return model
 
 
 def _keep_roundings(model: Any) -> None:
@@ -154,10 +170,20 @@ def _keep_roundings(model: Any) -> None:
 
 
 def _precision(op: Any) -> HeldPrecision:
+    op = _norm(op) or op
     sources = [value.get_node() for value in op.input_values()]
     if op.get_type_name() in _WEIGHTED:
         return HeldPrecision(_weight(sources[1]), (_activation(sources[0]),))
     return HeldPrecision(None, tuple(_activation(source) for source in sources))
+
+
+def _norm(op: Any) -> Any:
+    """The normalization whose factor and shift `op` ends, or None where it ends no such."""
+    while op.get_type_name() in ("Add", "Multiply"):
+        if op.input_value(1).get_node().get_type_name() != "Constant":
+            return None
+        op = op.input_value(0).get_node()
+    return op if op.get_type_name() == "MVN" else None
 
 
 def _below(op: Any, *kinds: str) -> Any:

@@ -1,0 +1,224 @@
+"""What every operator must be in a network: trained, extracted, exported, priced and timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
+from nas.export.stand_in import stand_in
+from nas.profiling import OnnxRuntime
+from nas.profiling.torch_runtime import Torch
+from nas.targets.capability import Bits, Capability, Support, wanted
+from search_spaces.costs import SpaceKernels, bitops, macs, model_bytes, parameters
+from search_spaces.graph import Graph
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Add, Conv2d, Flatten, Input, Linear, Op, Shape
+from search_spaces.quant import PerChannel, Quant
+from search_spaces.space import SearchSpace
+from supernets.calibrate import initialise_steps
+from supernets.deploy import deploy
+from supernets.deployed import Deployed
+from supernets.extract import detached, extract
+from supernets.supernet import Supernet
+
+Form = tuple[Op, tuple[Shape, ...]]
+Precisions = dict[str, Quant | None]
+
+CHANNELS, CLASSES, BATCH = 3, 5, 24
+FLOATS: Precisions = {"weight": None, "activation": None}
+CODES: Precisions = {"weight": Quant(8, PerChannel()), "activation": Quant(8, symmetric=False)}
+METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
+SMALLEST_BUDGET = 0.0  # milliseconds for a kernel: as few runs as there can be
+
+
+def precise(op: Op, precisions: Precisions) -> Op:
+    """`op` with these precisions, as far as it has the fields."""
+    held = {field.name for field in fields(op)}
+    return replace(op, **{name: quant for name, quant in precisions.items() if name in held})
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A network around forms of an operator, in floats and at 8x8 beside each other, trained.
+
+    `addresses` are those of the operator.
+    """
+
+    graph: Graph
+    addresses: tuple[str, ...]
+    supernet: Supernet
+    images: Tensor
+
+    @property
+    def deployed(self) -> Deployed:
+        return deploy(extract(self.supernet, (), [self.images]))
+
+
+class _Grower:
+    """Puts forms of an operator between known operators.
+
+    Shapes are made from one image by convolutions whose windows leave as many places as there must
+    be, and by a view where there are fewer axes.
+    """
+
+    def __init__(self, forms: Sequence[Form]) -> None:
+        sides = [side for _, inputs in forms for shape in inputs for side in _image(shape)[1:]]
+        self.side = max(sides, default=1)
+        first, _ = forms[0]
+        self.graph = Graph(Input((CHANNELS, self.side, self.side)) if first.arity else first)
+        self.addresses: list[str] = []
+        self.ends: list[str] = []
+        for number, form in enumerate(forms):
+            for name, precisions in (("floats", FLOATS), ("codes", CODES)):
+                self._branch(f"form{number}.{name}", form, precisions)
+        total = self.ends[0]
+        for number, end in enumerate(self.ends[1:]):
+            total = self.graph.add(f"sum{number}", Add(), total, end)
+
+    def _branch(self, here: str, form: Form, precisions: Precisions) -> None:
+        op, inputs = form
+        value = "input"
+        if op.arity:
+            reads = [
+                self._made(f"{here}.read{slot}", shape, precisions)
+                for slot, shape in enumerate(inputs)
+            ]
+            value = self.graph.add(f"{here}.op", precise(op, precisions), *reads)
+        self.addresses.append(value)
+        if len(op.infer(*inputs)) > 1:
+            value = self.graph.add(f"{here}.flat", Flatten(), value)
+        head = precise(Linear(CLASSES), precisions)
+        self.ends.append(self.graph.add(f"{here}.head", head, value))
+
+    def _made(self, here: str, shape: Shape, precisions: Precisions) -> str:
+        out, *sides = _image(shape)
+        height, width = (self.side - side + 1 for side in sides)
+        window = Conv2d(out, (height, width), padding=0, bias=True)
+        value = self.graph.add(here, precise(window, precisions), "input")
+        if len(shape) == 3:
+            return value
+        return self.graph.add(f"{here}.flat", Flatten(len(shape) - 1), value)
+
+
+def _image(shape: Shape) -> Shape:
+    """The shape of three axes whose last ones, flattened, are those of `shape`."""
+    if len(shape) > 3:
+        pytest.fail(f"the contract makes tensors of up to three axes, given {shape}")
+    return (shape[0], *(1,) * (3 - len(shape)), *shape[1:])
+
+
+@lru_cache(maxsize=16)
+def grown(forms: tuple[Form, ...], images: Tensor | None = None) -> Grown:
+    """The network of these forms after a step of training; one serves all tests."""
+    made = _Grower(forms)
+    if images is None:
+        generator = torch.Generator().manual_seed(2)
+        images = torch.randn(BATCH, CHANNELS, made.side, made.side, generator=generator)
+    supernet = Supernet(SearchSpace(made.graph), seed=0)
+    initialise_steps(supernet, [images])
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.01)
+    F.cross_entropy(supernet(images, ()), torch.arange(len(images)) % CLASSES).backward()
+    optimizer.step()
+    return Grown(made.graph, tuple(made.addresses), supernet, images)
+
+
+def installed() -> Iterator[Exporter]:
+    """Every form of file whose packages are there."""
+    for form in FORMS.values():
+        try:
+            form.require()
+        except ExportError:
+            continue
+        yield form
+
+
+class DeploymentContract:
+    """A part of `OperatorContract`, whose fixture `forms` it reads."""
+
+    def images(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
+        raise NotImplementedError("OperatorContract gives the images")
+
+    @pytest.fixture
+    def network(self, forms: Sequence[Form]) -> Grown:
+        """Of the largest and of the smallest form."""
+        op, inputs = forms[0]
+        fed = () if op.arity else self.images(op, inputs)
+        return grown(tuple(dict.fromkeys((forms[0], forms[-1]))), *fed)
+
+    def test_a_step_of_training_reaches_its_parameters(self, network: Grown) -> None:
+        shapes = network.graph.shapes()
+        for address in network.addresses:
+            node = network.graph.nodes[address]
+            reads = [shapes[read] for read in node.inputs]
+            for name in node.op.parameters(*reads):
+                gradient = network.supernet.node(address).tensors[name].grad
+                assert gradient is not None, (address, name)
+                assert gradient.any(), (address, name)
+
+    def test_extracted_it_gives_equal_bits(self, network: Grown) -> None:
+        with torch.no_grad():
+            ours = network.supernet(network.images, ())
+            assert torch.equal(detached(network.supernet, ()).module(network.images), ours)
+
+    def test_every_file_answers_as_the_network_does(self, network: Grown, tmp_path: Path) -> None:
+        deployed, images = network.deployed, network.images
+        with torch.no_grad():
+            logits = deployed.module()(images)
+        for form in installed():
+            path = tmp_path / f"net{form.suffix}"
+            form.write(deployed, path)
+            found = verify(path, deployed, images, logits.argmax(1))
+            # One tie on a way to an addition moves a logit by a step of a grid or two.
+            assert found.largest_difference < 0.1 * logits.std(), form.name
+            assert found.agreement > 90, form.name
+
+    def test_its_bytes_are_foretold(self, network: Grown, tmp_path: Path) -> None:
+        deployed = replace(network.deployed, metadata=METADATA)
+        made_up = replace(stand_in(network.graph), fed=deployed.fed, metadata=METADATA)
+        for form in (FORMS["onnx"], FORMS["torch"]):  # the rehearsal of others takes as long again
+            path = tmp_path / f"net{form.suffix}"
+            form.write(deployed, path)
+            foretold = form.foretold_bytes(made_up)
+            assert foretold == pytest.approx(bytes_of(path), rel=0.05, abs=300), form.name
+
+    def test_it_is_priced(self, network: Grown) -> None:
+        kernels = SpaceKernels(network.supernet.space)
+        for cost in (macs, bitops, parameters, model_bytes):
+            assert math.isfinite(kernels.compile(cost)(np.zeros((1, 0), int))[0])
+        for op in (network.graph.nodes[address].op for address in network.addresses):
+            known = Capability({type(op).__name__: Support((wanted(op),))}, "refuse")
+            assert known.container(op) == wanted(op)
+
+    def test_it_is_timed_wherever_it_runs(self, forms: Sequence[Form]) -> None:
+        kernels = [found for form in forms for found in _timed(form)]
+        for backend in (OnnxRuntime(), Torch()):
+            refused = {key: backend.refusal(*key) for key in kernels}
+            assert all(told is None for (_, bits), told in refused.items() if bits.activation == 32)
+            timed = [key for key, told in refused.items() if told is None]
+            rows = backend.measure(timed, budget_ms=SMALLEST_BUDGET) if timed else []
+            assert len(rows) == len(timed)
+            assert all(row.count > 0 for row in rows)
+
+
+def _timed(form: Form) -> Iterator[tuple[Kernel, Bits]]:
+    """The kernels that a form runs in, in floats and at 8 bits where it has a precision."""
+    op, inputs = form
+    if not op.runs:
+        return
+    kernel = Kernel(op, (), inputs)
+    if op.folds:
+        kernel = Kernel(Conv2d(inputs[0][0], 1), (op,), inputs)
+    held = {field.name for field in fields(kernel.op)}
+    yield kernel, Bits(32 if "weight" in held else None, 32)
+    if "activation" in held:
+        yield kernel, Bits(8 if "weight" in held else None, 8)
