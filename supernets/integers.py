@@ -26,6 +26,14 @@ class IntegerTensor:
     zero_point: NDArray[np.int32]
     quant: Quant
 
+    def __post_init__(self) -> None:
+        count = self.codes.shape[0] if self.quant.per_channel else 1
+        if {self.scale.size, self.zero_point.size} != {count}:
+            raise ValueError(
+                f"a weight of shape {self.codes.shape} at {self.quant} has {count} scales and zero "
+                f"points, given {self.scale.size} and {self.zero_point.size}"
+            )
+
     @property
     def stored(self) -> NDArray[np.int8 | np.uint8]:
         """The codes as `int8` if they are symmetric, else as `uint8`."""
@@ -65,6 +73,13 @@ class ActivationScale:
     scale: float
     zero_point: int
     quant: Quant
+
+    def __post_init__(self) -> None:
+        if self.quant.per_channel:
+            raise ValueError(
+                f"an input has one scale for the whole tensor, given {self.quant}; no runtime runs "
+                "others, so give activations PerTensor()"
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -1,9 +1,10 @@
 """Export: chosen subnets as files that runtimes execute, and checks of the files.
 
-Read in this order: `containers` (where codes live), `writer` and `operators` (what is written),
-`onnx` (the file), `policy` (what it really holds), `size` (its bytes foretold); `plain` (the same
-network as source and integers); `form` and `forms` (every way out, behind one protocol), `check`
-(any of them against the network).
+Read in this order: `containers` (types of integer codes), `writer`, `stored_weights` and
+`onnx_operators` (what each operator becomes in an ONNX file), `onnx_network` and `onnx_model` (the
+file), `statement` (what a file says of itself), `stored_bits` (the precision that a file really
+holds), `size` (the number of bytes, foretold); `plain` (the same network as source and integers);
+`form` and `forms` (every form of file behind one protocol), `check` (any file against its network).
 """
 
 from nas.export.check import Verification, verify

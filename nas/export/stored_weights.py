@@ -89,8 +89,7 @@ def integer_bias(writer: Writer, bias: IntegerBias, weight: IntegerTensor) -> st
 
 def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
     """The scales of a weight, `(channels,)`, or `()` for a single scale."""
-    alone = tensor.scale.size == 1 and not tensor.quant.per_channel
-    return tensor.scale.astype(np.float32).reshape(() if alone else -1)
+    return tensor.scale.astype(np.float32).reshape(-1 if tensor.quant.per_channel else ())
 
 
 def _stored(

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nas.export.containers import Container, IntegerArray, integers
-from nas.saturation import EightBitWeights
+from nas.export.containers import Container, ExportError, IntegerArray, integers
+from nas.saturation import ARRANGEMENTS, EightBitWeights
 from supernets.integers import ActivationScale
 
 Clamp = tuple[float, float]
@@ -55,6 +55,13 @@ class Writer:
     containers: dict[str, Container] = field(default_factory=dict)
     named: int = 0
     _readings: dict[Any, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.eight_bit_weights not in ARRANGEMENTS:
+            raise ExportError(
+                f"eight_bit_weights is one of {', '.join(ARRANGEMENTS)}, given "
+                f"{self.eight_bit_weights!r}"
+            )
 
     def fresh(self, prefix: str) -> str:
         """A name that no other tensor has."""

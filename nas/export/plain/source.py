@@ -15,7 +15,7 @@ from nas.export.containers import ExportError
 from nas.export.plain.nesting import Attributes, Leaf, Names, Nested, Slot, blocks_of, class_names
 from nas.export.statement import only_source
 from search_spaces.graph import Graph
-from search_spaces.ops import Op
+from search_spaces.ops import Op, Shape
 from search_spaces.quant import Quant
 from supernets.assemble import module_name
 from supernets.deployed import Deployed
@@ -31,7 +31,7 @@ safetensors.
     from model import load
 
     network = load()
-    logits = network(images)  # {reads} -> (batch, {classes})
+    logits = network(images)  # {reads} -> {gives}
 
 Norms are folded into the layers before them. Each layer's inputs pass a `Quantize`, which rounds
 them as integer hardware does; weights and biases are integers in the file and floats in the
@@ -57,11 +57,14 @@ def source_of(deployed: Deployed, module: nn.Module) -> str:
     printer = _Printer(graph, module, deployed.inputs, attributes, named, resizes=resizes)
     classes = printer.classes(blocks)
     usage = _USAGE.format(
-        reads=f"({', '.join(map(str, ('batch', *fed)))}) float32, normalised",
-        classes=shapes[graph.output][0],
+        reads=f"{_batch_of(fed)} float32, normalised", gives=_batch_of(shapes[graph.output])
     )
     before, after = _frame().split(_PLACE)
     return usage + before[before.index("\n") :] + "\n\n".join(classes) + after
+
+
+def _batch_of(shape: Shape) -> str:
+    return f"({', '.join(map(str, ('batch', *shape)))})"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""What no file can hold is refused with a sentence, and never taken for something else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.export import FORMS, ExportError, export_onnx
+from nas.export.stand_in import stand_in
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Add, Conv2d, Flatten, Input, Linear
+from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant
+from supernets.deployed import Deployed
+from supernets.integers import ActivationScale, IntegerTensor
+
+ALWAYS = ("onnx", "torch", "torch-export")
+
+
+@dataclass(frozen=True)
+class PerGroup(Granularity):
+    """So many neighbouring inputs share a scale; no file holds that."""
+
+    size: int
+
+
+@pytest.fixture
+def network() -> Deployed:
+    graph = Graph(Input((3, 4, 4)))
+    graph.add("conv", Conv2d(4, 3, weight=Quant(4, PerChannel())))
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(5))
+    return stand_in(graph)
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_networks_that_read_several_tensors(name: str, tmp_path: Path) -> None:
+    graph = Graph(Input((4,)))
+    graph.append("other", Node(Input((4,))))
+    graph.add("sum", Add(), "input", "other")
+    with pytest.raises(ExportError, match=r"reads 2 tensors \(input, other\).*join the sources"):
+        FORMS[name].write(stand_in(graph), tmp_path / f"net{FORMS[name].suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_an_input_is_not_made_for(network: Deployed, tmp_path: Path) -> None:
+    fed = replace(network, fed={"input": (3, 5, 5)})
+    with pytest.raises(ExportError, match=r"shape \(3, 4, 4\), and would be fed \(3, 5, 5\)"):
+        export_onnx(fed, tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_metadata_that_are_no_texts(name: str, network: Deployed, tmp_path: Path) -> None:
+    numbered = replace(network, metadata={"run": 3})  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ExportError, match="metadata 'run' must be a string, given 3"):
+        FORMS[name].write(numbered, tmp_path / f"net{FORMS[name].suffix}")
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_a_granularity_that_nothing_knows(name: str, network: Deployed, tmp_path: Path) -> None:
+    node = network.graph.nodes["conv"]
+    grouped = Node(replace(node.op, weight=Quant(4, PerGroup(3))), node.inputs)
+    graph = Graph.from_nodes({**network.graph.nodes, "conv": grouped})
+    with pytest.raises(ValueError, match=r"PerGroup\(size=3\).*PerTensor\(\) or PerChannel\(\)"):
+        FORMS[name].write(replace(network, graph=graph), tmp_path / f"net{FORMS[name].suffix}")
+
+
+def test_weights_and_inputs_on_grids_of_another_granularity() -> None:
+    codes, ones = np.zeros((4, 6), np.int32), np.ones(4, np.float32)
+    zeros = np.zeros(4, np.int32)
+    with pytest.raises(ValueError, match=r"PerGroup\(size=3\)"):
+        IntegerTensor(codes, ones, zeros, Quant(4, PerGroup(3)))
+    with pytest.raises(ValueError, match="has 1 scales and zero points, given 4 and 4"):
+        IntegerTensor(codes, ones, zeros, Quant(4, PerTensor()))
+    with pytest.raises(ValueError, match="has 4 scales and zero points, given 1 and 4"):
+        IntegerTensor(codes, ones[:1], zeros, Quant(4, PerChannel()))
+    with pytest.raises(ValueError, match="one scale for the whole tensor"):
+        ActivationScale(0.1, 0, Quant(8, PerChannel()))
+
+
+def test_an_arrangement_of_weights_that_there_is_not(network: Deployed, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="one of unsigned, signed, given 'shifted'"):
+        export_onnx(network, tmp_path / "net.onnx", eight_bit_weights="shifted")  # pyright: ignore[reportArgumentType]
