@@ -158,10 +158,16 @@ def parts(value: object) -> tuple[Any, ...]:
     if isinstance(value, Derived):
         return value.arguments
     if isinstance(value, Spec):
-        return tuple(getattr(value, field.name) for field in fields(value))
+        return tuple([getattr(value, name) for name in _fields_of(type(value))])
     if isinstance(value, tuple):
         return cast("tuple[Any, ...]", value)
     return ()
+
+
+@functools.cache
+def _fields_of(kind: type[Spec]) -> tuple[str, ...]:
+    """The names of the fields of a spec, which every walk through a space asks for."""
+    return tuple(field.name for field in fields(kind))
 
 
 def is_open(value: object) -> bool:
@@ -191,7 +197,8 @@ def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
     A derived value whose arguments no longer hold placeholders is computed.
     """
     if isinstance(value, Spec):
-        return replace(value, **{f.name: change(getattr(value, f.name)) for f in fields(value)})
+        names = _fields_of(type(value))
+        return replace(value, **{name: change(getattr(value, name)) for name in names})
     if isinstance(value, tuple):
         return tuple(change(part) for part in cast("tuple[Any, ...]", value))
     if isinstance(value, Derived):

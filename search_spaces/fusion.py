@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from search_spaces.choice import Choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 
@@ -99,6 +100,7 @@ class Layout:
         self.regions = _regions(graph, fusion.regions)
         exits = [self._checked(members) for members in self.regions]
         self.region_of = {a: members for members in self.regions for a in members}
+        self.views = {a for a, node in graph.nodes.items() if _may_be_view(node.op)}
         self.exits = dict(zip(self.regions, exits, strict=True))
 
     @cached_property
@@ -134,6 +136,11 @@ class Layout:
                 f"{', '.join(map(repr, exits)) or 'none'}; choose another glob"
             )
         return exits[0]
+
+
+def _may_be_view(op: Op) -> bool:
+    """Whether an operator, or an option of a choice among operators, is a view."""
+    return any(map(_may_be_view, op.options)) if isinstance(op, Choice) else op.is_view
 
 
 def _regions(graph: Graph, globs: Iterable[str]) -> tuple[tuple[str, ...], ...]:

@@ -1,4 +1,4 @@
-"""The kernels of one network of a space, found node by node."""
+"""The search for the groups of nodes that a runtime runs as one kernel each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_spaces.ops import Op
 
 
 class Groups:
-    """The kernels of one network of a space, found node by node.
+    """The kernels of one network of a space: groups of nodes that a runtime runs together.
 
     A runtime fuses the network that it is given, in which absent nodes do not exist. A chain
     therefore continues across an absent node.
@@ -58,7 +58,7 @@ class Groups:
         return all(resolve(condition, self._picks) for condition in self._nodes[address].present)
 
     def source(self, address: str) -> str:
-        """The node whose result a reader of `address` gets.
+        """The node whose result a node that reads `address` really gets.
 
         An absent node hands on its first input, so the search goes back to a present one.
         """
@@ -70,7 +70,10 @@ class Groups:
         return tuple(self.source(read) for read in self._nodes[address].inputs)
 
     def _readers(self, address: str) -> list[str]:
-        """The present nodes that read the result of `address`, each once per input that does."""
+        """The present nodes that read the result of `address`.
+
+        A node occurs as often as it has inputs that read this result.
+        """
         found: list[str] = []
         for reader in dict.fromkeys(self._layout.readers[address]):
             inputs = self._nodes[reader].inputs
@@ -81,7 +84,7 @@ class Groups:
         return found
 
     def _op(self, address: str) -> Op:
-        """The operator at `address`, its fields as they are."""
+        """The operator picked at `address`; its fields may still be choices."""
         op = self._nodes[address].op
         while isinstance(op, Choice):
             op = op.options[self._picks[op.name]]
@@ -91,17 +94,18 @@ class Groups:
         return isinstance(self._op(address), kind) and address not in self._layout.region_of
 
     def _is_view(self, address: str) -> bool:
-        """Whether nothing runs for a node; within a region it is a member as any other."""
-        return self._op(address).is_view and address not in self._layout.region_of
+        """Whether the node is a view, for which nothing runs; always False inside a region."""
+        may_be = address in self._layout.views and address not in self._layout.region_of
+        return may_be and self._op(address).is_view
 
     def _past_views(self, address: str) -> str:
-        """The node before a row of views that ends at `address` and that nothing else reads."""
+        """The node before the views that end at `address`, as long as each has only one reader."""
         while self._is_view(address) and len(self._readers(address)) == 1:
             (address,) = self._reads(address)
         return address
 
     def _origin(self, address: str) -> str:
-        """The node that wrote what a reader of `address` gets, past the views between."""
+        """The node whose kernel writes the numbers that are read at `address`, before any views."""
         while self._is_view(address) and self._anchor(address) == address:
             (address,) = self._reads(address)
         return address
@@ -109,7 +113,7 @@ class Groups:
     def _region(self, address: str) -> tuple[str, ...]:
         """The nodes of the region of `address` that its result needs, in execution order.
 
-        None of them if a later node of the region is the one that is read from outside.
+        Empty if another node of the region gives the result that is read from outside.
         """
         region = self._layout.region_of[address]
         if self.source(self._layout.exits[region]) != address:

@@ -1,4 +1,4 @@
-"""The precision of one tensor, as a value."""
+"""The precision of a tensor: bit-width, granularity and symmetry of its quantization."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 
 @dataclass(frozen=True)
 class Granularity(Spec):
-    """Which elements of a tensor share one scale."""
+    """Base of the granularities, which say which elements of a tensor share a scale."""
 
 
 @dataclass(frozen=True)
 class PerTensor(Granularity):
-    """One scale for the whole tensor: a weight `(out, in, k, k)` has a scale of shape `(1,)`."""
+    """A single scale for a tensor: a weight `(out, in, k, k)` has a scale of shape `(1,)`."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,19 @@ class PerChannel(Granularity):
 
 @dataclass(frozen=True)
 class Quant(Spec):
-    """Uniform integer quantization of one tensor; a field that holds `None` is full precision.
+    """Uniform integer quantization of a tensor; `None` in place of a `Quant` is full precision.
 
-    Symmetric: signed codes with zero point 0 in the narrow range `-(2**(bits-1) - 1)` to
-    `2**(bits-1) - 1`. Asymmetric: unsigned codes `0` to `2**bits - 1` with an integer zero point,
-    so that zero is a code in both.
+    Symmetric quantization has signed codes from `-(2**(bits-1) - 1)` to `2**(bits-1) - 1` and the
+    zero point 0. Asymmetric quantization has unsigned codes from `0` to `2**bits - 1` and an
+    integer zero point. Both represent the number zero exactly.
+
+    Attributes:
+        bits: The bit-width of the codes, 2 to 8.
+        granularity: Which elements share a scale.
+        symmetric: Whether the codes are signed and the zero point is 0.
+
+    Raises:
+        ValueError: If the bit-width is out of range.
     """
 
     bits: int
@@ -48,7 +56,7 @@ class Quant(Spec):
 
     @property
     def per_channel(self) -> bool:
-        """Whether every output channel has a scale of its own, or one scale serves the tensor.
+        """Whether every output channel has its own scale; False if the whole tensor shares a scale.
 
         Raises:
             ValueError: If the granularity is neither of the two that the engine knows.
@@ -73,7 +81,7 @@ class Quant(Spec):
 
 
 def bits_of(quant: Quant | None) -> int:
-    """Bits per element: `quant.bits`, or 32 where there is no quantization."""
+    """The bits per element: `quant.bits`, or 32 without quantization."""
     return FULL_PRECISION_BITS if quant is None else quant.bits
 
 
@@ -84,10 +92,17 @@ def precision(
     granularities: Sequence[Granularity] = (PerTensor(),),
     symmetries: Sequence[bool] = (True,),
 ) -> Quant | None:
-    """A placeholder for one tensor's precision: bits outside, granularity and symmetry inside.
+    """A placeholder for the precision of a tensor: up to three nested choices.
 
-    `None` among `bits` is full precision. Granularity and symmetry are open only while a finite
-    bit-width is picked, so that two genotypes that differ only there are one network.
+    The outer choice, `NAME.bits`, picks the bit-width. The inner choices, `NAME.granularity` and
+    `NAME.symmetric`, are open only if a bit-width other than `None` is picked, since they mean
+    nothing in full precision: genotypes that differ only there are the same network.
+
+    Args:
+        name: The first part of the names of the choices.
+        bits: The bit-widths to choose from; `None` is full precision.
+        granularities: The granularities to choose from.
+        symmetries: The values of `symmetric` to choose from.
     """
     granularity = choice(f"{name}.granularity", granularities)
     symmetric = choice(f"{name}.symmetric", symmetries)

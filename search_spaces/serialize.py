@@ -1,4 +1,4 @@
-"""Specs and graphs as JSON, and back: a file names what is imported already, and runs nothing."""
+"""Specs and graphs to and from JSON; reading a file neither imports nor runs any code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op
 
 FORMAT = 2
-"""Of space files. In files of format 1 a `Linear` flattened what it read."""
+"""The format of space files. In files of format 1, a `Linear` flattened its input."""
 
 
 class _Section(BaseModel):
@@ -23,7 +23,7 @@ class _Section(BaseModel):
 
 
 class NodeEntry(_Section):
-    """A node of a space file; `encode` says what its values look like."""
+    """A node as a space file holds it, with its values in the form that `encode` gives them."""
 
     address: str
     op: dict[str, Any]
@@ -32,7 +32,7 @@ class NodeEntry(_Section):
 
 
 class SpaceFile(_Section):
-    """A search space as its JSON file holds it."""
+    """The content of a space file."""
 
     format: Literal[1, 2]
     name: str
@@ -41,7 +41,11 @@ class SpaceFile(_Section):
 
 
 def encode(value: Any) -> Any:
-    """A field's value as JSON; a choice is written by name only."""
+    """The value of a spec's field as JSON; a choice is represented by its name only.
+
+    Raises:
+        TypeError: If the value is of a type that no field of a spec can have.
+    """
     if isinstance(value, Choice):
         return {"$choice": value.name}
     if isinstance(value, Derived):
@@ -57,12 +61,17 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, source: Source) -> Any:
-    """The value that `encode` wrote, where it holds no choice; `source` names it in errors."""
+    """The value that `encode` wrote, for values without choices.
+
+    Args:
+        value: The JSON value.
+        source: The file that error messages name.
+    """
     return Decoder({}, source)(value, ())
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
-    """The nodes of a graph and its choices, each listed once, innermost first."""
+    """A graph as JSON: its nodes, and each of its choices once, the innermost choices first."""
     named: dict[str, Any] = {}
     for found in reversed([*graph.choices()]):
         named.setdefault(found.name, [encode(option) for option in found.options])
@@ -82,8 +91,8 @@ def graph_from_json(data: SpaceFile, source: Source) -> Graph:
     """The graph that `graph_to_json` wrote.
 
     Raises:
-        UnreadableFile: In the name of `source`: something in it is no spec, has a field of the
-            wrong type or a name that nothing may have, or does not fit the nodes before it.
+        UnreadableFile: In the name of `source`, if a value is no spec, a field has the wrong type,
+            a name is not allowed, or a node does not fit the nodes before.
     """
     decoder = Decoder(data.choices, source)
     graph = Graph.from_nodes({})

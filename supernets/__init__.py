@@ -1,5 +1,6 @@
-"""Weights shared by every network of a space: elastic operators, quantizers, extraction.
+"""Supernets: weights that all networks of a space share, their training, and extraction of subnets.
 
-Read in this order: `quantizers` (fake quantization with learned steps), `elastic` (what an operator
-is to a supernet), `supernet`, `train`; then `extract` and `deploy` (what leaves the supernet).
+Read the modules in this order: `quantizers` (fake quantization with learned steps), `elastic`
+(how operators compute with shared weights), `supernet`, `train`; then `extract` and `deploy` (how
+a subnet leaves the supernet).
 """

@@ -1,4 +1,4 @@
-"""A resolved graph with its tensors as a plain torch module, free of this engine's classes."""
+"""Assembly of a plain torch module, free of this engine's classes, from a resolved graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ SITE = "quantized slot"
 
 @dataclass(frozen=True)
 class Step:
-    """One node of a subnet: what runs at `address` and the shapes it reads, without the batch."""
+    """A node of a subnet.
+
+    Attributes:
+        address: The address of the node.
+        op: The resolved operator.
+        reads: The addresses of the nodes whose results are the inputs.
+        inputs: The shapes of the inputs, without the batch.
+    """
 
     address: str
     op: Op
@@ -31,7 +38,7 @@ class Step:
 
 
 def steps_of(graph: Graph) -> tuple[Step, ...]:
-    """The nodes of a resolved graph in the order in which they run."""
+    """The nodes of a resolved graph in execution order."""
     shapes = graph.shapes()
     return tuple(
         Step(address, node.op, node.inputs, tuple(shapes[read] for read in node.inputs))
@@ -42,15 +49,15 @@ def steps_of(graph: Graph) -> tuple[Step, ...]:
 def module_name(address: str) -> str:
     """The attribute that holds the layer at an address, such as `at_stage1__block0__conv1`.
 
-    torch.fx prints attribute names into Python that is then run, so that a name is made of ASCII
-    letters, digits and `_` whatever the address holds: a dot becomes `__`, any other character
-    its code point between two `_`. Distinct addresses have distinct names.
+    torch.fx prints attribute names into Python code that is then run. A name therefore consists of
+    ASCII letters, digits and `_` only: a dot of the address becomes `__`, any other character
+    becomes its code point between two `_`. Distinct addresses have distinct names.
     """
     return f"at_{_identifier(address)}"
 
 
 def scale_name(slot: Slot) -> str:
-    """The buffer that holds the scale of one quantized input."""
+    """The name of the buffer that holds the scale of a quantized input."""
     address, position = slot
     return f"scale{position}_at_{_identifier(address)}"
 
@@ -71,17 +78,17 @@ def assemble(
     *,
     device: torch.device | str = "cpu",
 ) -> fx.GraphModule:
-    """The module that runs `steps` with the layers given and, where there is none, by `compute`.
+    """The torch module that runs `steps`, by a layer or by the function `compute` at each step.
 
-    It reads one tensor per source, in the order of the sources: `x`, `x1`, `x2` and so on.
-    `module_name` names the layer at an address; the division by each input's scale is marked in the
-    node's `meta[SITE]`. Rounding has no gradient: the module is for inference.
+    The module reads one tensor per source, in the order of the sources: `x`, `x1`, `x2` and so on.
+    `module_name` names the layer at an address. The node that divides a quantized input by its
+    scale has the slot in `meta[SITE]`. Rounding has no gradient: the module is for inference.
 
     Args:
         steps: The nodes, from `steps_of`.
-        layer: The layer of a step; None for an operator that is a function.
-        scales: How each quantized input is quantized, by address and position.
-        device: Where the scales live.
+        layer: Gives the layer of a step; None means that `compute` runs the operator.
+        scales: The quantization of each quantized input, by address and position.
+        device: The device of the scales.
     """
     root, graph = nn.Module(), fx.Graph()
     tracer = GraphAppendingTracer(graph)
@@ -112,7 +119,7 @@ def _quantized(
     scale: ActivationScale,
     device: torch.device | str,
 ) -> fx.Node:
-    """Fake quantization in the runtime's arithmetic; after the division, in place."""
+    """Fake quantization in the arithmetic of a runtime; in place after the division."""
     graph, name = value.graph, scale_name(slot)
     root.register_buffer(name, torch.tensor([scale.scale], device=device))
     step = graph.get_attr(name)
@@ -124,6 +131,6 @@ def _quantized(
 
 
 def read_scale(module: nn.Module, slot: Slot) -> float:
-    """The scale that `module` holds for one quantized input."""
+    """The scale that `module` holds for a quantized input."""
     held: Tensor = module.get_buffer(scale_name(slot))
     return float(held)

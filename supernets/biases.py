@@ -1,7 +1,7 @@
-"""Biases of a deployed network: corrected for what rounding did, and put on the integers' grid.
+"""Biases of a deployed network: correction of the error of rounded weights, then quantization.
 
-Rounding a weight shifts the mean of every channel, which a bias can undo: Banner et al. 2019 and
-Nagel et al. 2019, section 4.2, measured on images instead of derived.
+Rounding a weight shifts the mean of every output channel, and a bias can undo this shift (Banner
+et al. 2019; Nagel et al. 2019, section 4.2). Here the shift is measured on images, not derived.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _INT32 = np.iinfo(np.int32)
 
 
 def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
-    """`deployed` with the means of `extracted` wherever folding put a weight on another grid.
+    """`deployed` with biases that restore the channel means of `extracted`.
+
+    Only operators whose weight was put on another grid when a norm was folded are corrected.
 
     Args:
-        extracted: The calibrated subnet that `deployed` was made from.
-        deployed: The same with its norms folded.
+        extracted: The calibrated subnet from which `deployed` was made.
+        deployed: The same network with its norms folded.
     """
     _, norms = without_norms(extracted.graph)
     rounded = {a: n for a, n in norms.items() if rounded_anew(deployed.parameters[a]["weight"])}
@@ -44,7 +46,10 @@ def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
 
 
 def round_biases(deployed: Deployed) -> Deployed:
-    """`deployed` with biases on the grid `input scale x weight scale`, where both are quantized."""
+    """`deployed` with biases as integers times `input scale * weight scale`.
+
+    The bias of an operator without a quantized input or without a quantized weight stays as it is.
+    """
     for address in deployed.parameters:
         exact = _integer_bias(deployed, address)
         if exact is not None:
@@ -70,10 +75,10 @@ def bias_shifts(
     *,
     axes: Mapping[str, int],
 ) -> dict[str, Tensor]:
-    """What to add to biases in `after` for channels to have the means that they have in `before`.
+    """The numbers to add to biases of `after`, so that channels have the same means as in `before`.
 
-    Layers are corrected in the order in which they run, each on what the corrected ones before it
-    hand on.
+    Layers are corrected in execution order; each layer reads the outputs of the layers that are
+    already corrected.
 
     Args:
         before: The network as it should be.
@@ -81,6 +86,9 @@ def bias_shifts(
         pairs: Address of a convolution in `after` -> address of the same output in `before`.
         images: `(batch, channels, height, width)`.
         axes: Address of a convolution in `after` -> the axis of its channels, without the batch.
+
+    Returns:
+        The numbers, `(channels,)`, by address in `after`.
     """
     with torch.no_grad():
         means = _means(before, {there: axes[here] for here, there in pairs.items()}, images)
@@ -95,14 +103,14 @@ def bias_shifts(
 
 @dataclass(frozen=True, eq=False)
 class _Mean:
-    """The means that channels along an axis, counted without the batch, should have."""
+    """The means that channels should have; `axis` is the axis of the channels without the batch."""
 
     axis: int
     means: Tensor
 
 
 def _channel_means(output: Tensor, axis: int) -> Tensor:
-    """The mean of every channel of a batch, where channels run over `axis` behind it."""
+    """The mean of every channel of a batch; `axis` is the axis of channels without the batch."""
     channels = 1 + axis % (output.dim() - 1)
     return output.mean(tuple(other for other in range(output.dim()) if other != channels))
 
@@ -127,7 +135,11 @@ def _means(module: nn.Module, axes: Mapping[str, int], images: Tensor) -> dict[s
 
 
 class _Correction(fx.Interpreter):
-    """Runs a module, shifting the output of every layer in `wanted` to the means given there."""
+    """An interpreter that shifts the outputs of layers to wanted channel means as the module runs.
+
+    Attributes:
+        shifts: The shift of each layer, `(channels,)`, by the name of the layer.
+    """
 
     def __init__(self, module: fx.GraphModule, wanted: Mapping[str, _Mean]) -> None:
         super().__init__(module)

@@ -1,4 +1,4 @@
-"""First steps for every precision of every tensor of a supernet."""
+"""Calibration: initial quantizer steps for every precision of every tensor of a supernet."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ _TRIED_SUBNETS = 256
 def initialise_steps(supernet: Supernet, batches: Iterable[Tensor]) -> None:
     """Set all steps and zero points to the least squared error on weights and on `batches`.
 
-    Inputs are those of the full-precision largest subnet; a node that is absent there is seen in
-    the first other subnet that has it.
+    Activations are those of the largest subnet in full precision. The activations of a node that is
+    absent there come from the first other subnet in which the node is present.
 
     Args:
-        supernet: Best trained in full precision before; its steps and zero points are overwritten.
+        supernet: A supernet, best trained in full precision before; its steps and zero points are
+            overwritten.
         batches: Batches of images, `(batch, channels, height, width)`; at least one.
+
+    Raises:
+        ValueError: If there is no batch.
     """
     images = list(batches)
     if not images:
@@ -39,7 +43,7 @@ def initialise_steps(supernet: Supernet, batches: Iterable[Tensor]) -> None:
 
 
 def _covering(supernet: Supernet) -> Iterator[tuple[Genotype, set[str]]]:
-    """Subnets that together have every node, each with the nodes to be seen in it."""
+    """Subnets that together contain every node, each with the nodes to observe in this subnet."""
     space = supernet.space
     pending = {address for address in space.graph.nodes if len(supernet.node(address).inputs)}
     rng = np.random.default_rng(0)
@@ -57,7 +61,7 @@ def _covering(supernet: Supernet) -> Iterator[tuple[Genotype, set[str]]]:
 def _observed(
     supernet: Supernet, genotype: Genotype, images: list[Tensor]
 ) -> dict[tuple[str, int], Tensor]:
-    """A sample of every input that has a quantizer, `(1, values)`, in full precision."""
+    """A sample of the full-precision values of every input with a quantizer, `(1, values)`."""
     seen: dict[tuple[str, int], list[Tensor]] = {}
 
     def observe(address: str, position: int, value: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Checkpoints: a supernet or a training state as one safetensors file, written whole or not at all.
+"""Checkpoints: a supernet or a training state as a safetensors file, written whole or not at all.
 
-The file's header holds the fingerprint of the search space, so that weights are never read into
-another space, and a digest of the tensors, so that a damaged file is never read at all.
+The header of the file holds the fingerprint of the search space, so that weights are never read
+into another space, and a digest of the tensors, so that a damaged file is never read at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ class CheckpointError(ValueError):
 def save(
     supernet: Supernet, path: Path | str, *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write the weights, the steps and the space of `supernet` to `path`, atomically."""
+    """Write the weights, the steps and the space of `supernet` to `path`, atomically.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
     tensors = {name: tensor.detach() for name, tensor in supernet.state_dict().items()}
     space = supernet.space
     header = {**(metadata or {}), "fingerprint": space.fingerprint, "space": space.to_json()}
@@ -35,7 +39,11 @@ def save(
 
 
 def load(space: SearchSpace, path: Path | str) -> Supernet:
-    """The supernet of `space` with the weights that `save` wrote; raises `CheckpointError`."""
+    """The supernet of `space` with the weights that `save` wrote.
+
+    Raises:
+        CheckpointError: If there is no file, or the file is damaged or of another space.
+    """
     tensors, _ = load_state(path, fingerprint=space.fingerprint)
     supernet = Supernet(space, seed=0)
     require_alike(path, expected=supernet.state_dict(), found=tensors)
@@ -46,7 +54,7 @@ def load(space: SearchSpace, path: Path | str) -> Supernet:
 def require_alike(
     path: Path | str, *, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> None:
-    """Raise `CheckpointError` unless the tensors have the names, shapes and types expected."""
+    """Raise `CheckpointError` unless the tensors have the expected names, shapes and types."""
     if odd := sorted(expected.keys() ^ found.keys()):
         fault = f"{len(odd)} tensors are missing or unknown, first {odd[0]!r}"
     elif wrong := [name for name in expected if _form(expected[name]) != _form(found[name])]:
@@ -70,16 +78,19 @@ def _form(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
 def save_state(
     path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write `tensors` and `metadata` to `path`: either the whole file appears or the old one stays.
+    """Write `tensors` and `metadata` to `path`; the file is replaced as a whole or not at all.
 
-    `metadata` must name the space's `fingerprint`.
+    `metadata` must contain the `fingerprint` of the space.
+
+    Raises:
+        CheckpointError: If the fingerprint is missing or the file cannot be written.
     """
     if "fingerprint" not in metadata:
         raise CheckpointError(
             f"checkpoint {path} needs the space's fingerprint among its metadata, "
             f"given {sorted(metadata)}"
         )
-    # A copy of each: safetensors refuses tensors that share memory.
+    # Every tensor is copied, since safetensors refuses tensors that share memory.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = to_bytes(whole, {**metadata, "digest": _digest(whole)})
     try:
@@ -92,14 +103,18 @@ def save_state(
 
 
 def load_state(path: Path | str, *, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata that `save_state` wrote for the space of this `fingerprint`."""
+    """The tensors and the metadata that `save_state` wrote for the space of this `fingerprint`.
+
+    Raises:
+        CheckpointError: If there is no file, or the file is damaged or of another space.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}; train the supernet first") from error
-    # safetensors leaves some headers to torch, which refuses them by exceptions of its own.
+    # safetensors leaves some headers to torch, which raises exceptions of its own for them.
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read ({error}); it is truncated or no safetensors file: "
@@ -125,7 +140,7 @@ def _check(
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash over the names and bytes of all tensors, whatever their order."""
+    """A hash over the names and bytes of all tensors, which does not depend on their order."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""From a subnet to the network that a device runs: extraction followed by rewrites."""
+"""Deployment: the network that a device runs, made from a subnet by extraction and rewrites."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from supernets.supernet import Supernet
 
 
 def deploy(extracted: Extracted) -> Deployed:
-    """The network that leaves: norms folded, the bias of rounding taken back, biases as integers.
+    """The network that a device runs: norms folded, biases corrected for rounding and quantized.
 
     Raises:
-        ValueError: The subnet is not calibrated, or a norm of it cannot be folded.
+        ValueError: If the subnet is not calibrated, or one of its norms cannot be folded.
     """
     if extracted.images is None:
         raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
@@ -32,19 +32,22 @@ def deploy(extracted: Extracted) -> Deployed:
 class Deployment:
     """A maker of deployed networks: a trained supernet with the data that calibrates its subnets.
 
-    Called with a genotype, it gives the network that ships. Evaluator, exporter and yardsticks
-    share one, so that what ships is what was measured: the statistics of norms are averages over
-    batches, so even the size of a batch matters.
+    A call with a genotype returns the network that ships. Evaluator, exporter and yardsticks share
+    the same `Deployment`, so that the network that ships is the network that was measured:
+    statistics of norms are averages over batches, so even the batch size matters.
 
     Attributes:
-        supernet: The trained weights on `device`; a copy where they lay elsewhere.
-        calibration: Batches of inputs, on `device`.
-        device: Where subnets are extracted.
+        supernet: The trained weights on `device`; a copy if they were on another device.
+        calibration: Batches of images, on `device`.
+        device: The device on which subnets are extracted.
 
     Args:
         supernet: The trained weights; neither moved nor changed.
         calibration: Batches of images, `(batch, channels, height, width)`; at least one.
-        device: Where to extract.
+        device: The device on which to extract subnets.
+
+    Raises:
+        ValueError: If there is no calibration batch.
     """
 
     def __init__(
@@ -61,16 +64,16 @@ class Deployment:
         self.calibration = [images.to(self.device) for images in calibration]
 
     def __call__(self, genotype: Genotype) -> Deployed:
-        """The network of `genotype` as it leaves."""
+        """The deployed network of `genotype`."""
         return deploy(extract(self.supernet, genotype, self.calibration))
 
     def full_precision(self, genotype: Genotype) -> fx.GraphModule:
-        """The network of `genotype` without any rounding, calibrated, on `device`."""
+        """The calibrated network of `genotype` without any quantization, on `device`."""
         extracted = extract(self.supernet, genotype, self.calibration, quantize=False)
         return extracted.module.eval()
 
 
 def on_device(supernet: Supernet, device: torch.device) -> Supernet:
-    """`supernet` itself where it lies on `device`, else a copy there; the caller's stays."""
+    """`supernet` itself if its weights are on `device`, else a copy on `device`."""
     here = next(supernet.parameters()).device
     return supernet if here == device else copy.deepcopy(supernet).to(device)

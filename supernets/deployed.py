@@ -1,4 +1,4 @@
-"""A subnet as a device runs it: a graph, its parameters by name, the scales of its inputs."""
+"""The deployed network: a graph, its parameters by name, and the scales of quantized inputs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Stored = IntegerTensor | IntegerBias | NDArray[np.float32]
 
 
 def values(stored: Stored) -> NDArray[np.float32]:
-    """The numbers of a parameter in float32, as a runtime computes with them."""
+    """The values of a stored parameter in float32, as a runtime dequantizes them."""
     return stored if isinstance(stored, np.ndarray) else stored.values()
 
 
 @dataclass(frozen=True, eq=False)
 class Deployed:
-    """A network that shares nothing with a supernet.
+    """A network as a device runs it; the network shares no tensor with a supernet.
 
     Attributes:
         graph: The resolved architecture.
-        parameters: Every parameter by address and name, in the shapes of `Op.deployed`; those of a
-            norm that is not folded have its statistics `mean` and `variance` beside them.
-        inputs: How every quantized input is quantized, by address and position.
-        fed: The shape of one sample that a source will be fed, without the batch, by the source's
-            address; a source that is not named is fed the shape that it gives.
+        parameters: All parameters by address and name, in the shapes of `Op.deployed`. A norm that
+            is not folded also has its statistics `mean` and `variance` here.
+        inputs: The quantization of every quantized input, by address and position.
+        fed: The shape of a sample that a source will receive, without the batch, by the address of
+            the source. A source without an entry receives samples in its output shape.
         metadata: Texts that every exported file carries, by names such as `genotype` and `run`.
     """
 
@@ -46,27 +46,27 @@ class Deployed:
 
     @property
     def sources(self) -> dict[str, Shape]:
-        """The shape of one sample that each source is fed, without the batch, by address."""
+        """The shape of a sample that each source will receive, without the batch, by address."""
         shapes, nodes = self.graph.shapes(), self.graph.nodes
         return {a: self.fed.get(a, shapes[a]) for a, node in nodes.items() if not node.inputs}
 
     def weight(self, address: str) -> IntegerTensor | NDArray[np.float32] | None:
-        """The weight at an address, output channels first, or None where there is none."""
+        """The weight at an address, output channels first; None without a weight there."""
         found = self.parameters.get(address, {}).get("weight")
         assert not isinstance(found, IntegerBias)
         return found
 
     def changed(self, address: str, **parameters: Stored) -> Deployed:
-        """The network with other `parameters` at one address."""
+        """The network with `parameters` added or replaced at an address."""
         here = {**self.parameters.get(address, {}), **parameters}
         return replace(self, parameters={**self.parameters, address: here})
 
     def module(self) -> fx.GraphModule:
-        """The network as stock layers, with the values that an integer runtime computes with."""
+        """The network as stock layers of torch, with the values that an integer runtime uses."""
         return assemble(steps_of(self.graph), self.stock_layer, self.inputs).eval()
 
     def stock_layer(self, step: Step) -> nn.Module | None:
-        """The torch layer of a step with its parameters; None where torch has no such layer."""
+        """The torch layer of a step with its parameters; None if torch has no such layer."""
         held = self.parameters.get(step.address, {})
         tensors = {name: torch.from_numpy(values(stored)) for name, stored in held.items()}
         return stock(step.op, tensors, *step.inputs)

@@ -1,4 +1,4 @@
-"""Training that no longer learns: found early, and told with the setting that caused it."""
+"""Early detection of a training that learns nothing, with the setting that may have caused this."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor
 
 from supernets.schedule import TrainingSettings
 
-# The mean loss of an epoch over that of the start (of a constant guess or of the untrained network,
-# the larger): hopeless at any time after the warm-up ...
+# The mean loss of an epoch over the loss of the start, which is that of a constant guess or of the
+# untrained network, whichever is larger: hopeless at any time after the warm-up ...
 _HOPELESS = 10.0
-# ... and useless at the end of a phase: above it beyond a margin and twice the standard error.
+# ... and useless at the end of a phase: above this ratio by a margin and twice the standard error.
 _MARGIN = 1.1
-# Weights this many times larger or smaller than they began, with a loss nearly that of a guess.
+# Weights are this many times larger or smaller than at first, and the loss is nearly a guess's.
 _MOVED = 30.0
 _AS_HIGH = 0.9
-# Natural logarithms of quantizer steps are within this unless the steps have diverged.
+# The natural logarithms of quantizer steps stay below this bound unless the steps have diverged.
 _LARGEST_LOG_STEP = 20.0
 _FAR = 5.0  # times the default
 _DEFAULTS = asdict(TrainingSettings())
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer finite, or no better than a guess; the message names the setting."""
+    """The loss of a training is not finite or no better than a guess; names the likely setting."""
 
 
 def guess_loss(labels: Tensor, *, smoothing: float) -> float:
-    """The cross entropy, in nats, of always answering how often each of `labels` occurs.
+    """The cross entropy, in nats, of a constant answer: the frequency of each class in `labels`.
 
     Labels are smoothed over the classes that occur, as in training.
     """
@@ -47,10 +47,11 @@ def is_useless(
     """Whether an epoch after the warm-up shows that a training learns nothing.
 
     Args:
-        losses: The largest subnet's or the mean of the others', the larger, for every step.
-        guess: The loss of a constant guess, as `guess_loss` gives it.
+        losses: For every step, the larger of two losses: that of the largest subnet and the mean of
+            the others.
+        guess: The loss of a constant answer, from `guess_loss`.
         untrained: The loss of the first step.
-        growth: The norm of the weights over that before training.
+        growth: The norm of the weights divided by their norm before training.
         ends: Whether a phase of training ends with this epoch.
     """
     mean = float(np.mean(losses))
@@ -64,12 +65,12 @@ def is_useless(
 
 
 def remedy(settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor]) -> str:
-    """What to change, with what the parameters show.
+    """A sentence that advises which setting to change, with the evidence from the parameters.
 
     Args:
-        settings: Of the training that diverged.
-        growth: The norm of the weights over that before training.
-        steps: The logarithms of the quantizer steps.
+        settings: The settings of the training that diverged.
+        growth: The norm of the weights divided by their norm before training.
+        steps: The natural logarithms of the quantizer steps.
     """
     log_step = max((float(p.detach().abs().max()) for p in steps), default=0.0)
     steps_left = not log_step <= _LARGEST_LOG_STEP
@@ -88,7 +89,7 @@ def remedy(settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor]
 
 
 def _order(growth: float, steps_left: bool) -> tuple[str, ...]:
-    """The settings that may have caused it, the likeliest first."""
+    """The settings that may have caused the divergence, the likeliest first."""
     common = ("learning_rate", "momentum", "gradient_clip")
     if growth < 1 / _MOVED:
         return "weight_decay", *common, "step_rate"

@@ -1,11 +1,11 @@
-"""What every operator is to a supernet: its parameters, what it computes, its stock layer.
+"""Operators in torch: the slices of shared parameters, the computation, and the stock layer.
 
-An operator adds one case to `compute`, and one to `stock` where torch has a layer for it. How
-shared parameters become those of one subnet is the same for all of them and follows from the roles
-of their axes: `corner` takes the first channels and the centre of windows.
+A new operator adds a case to `compute`, and a case to `stock` if torch has a layer for the
+operator. The part of a shared parameter that a subnet uses follows from the roles of its axes:
+`corner` takes the first channels and the centre of a window.
 """
 
-# ruff: noqa: ARG001  # every case of a dispatched function takes the same arguments
+# ruff: noqa: ARG001  # all cases of a dispatched function take the same arguments
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ Tensors = Mapping[str, Tensor]
 
 
 def corner(shared: Tensor, parameter: Parameter) -> Tensor:
-    """The part of `shared` that a subnet with this `parameter` uses, as a view.
+    """The part of the tensor `shared` that a subnet with this `parameter` uses, as a view.
 
-    The first entries along output and input channels, the centre along the axes of a window.
+    The part has the first entries along output and input channels, and the centre along the axes
+    of a window.
     """
     axes = zip(shared.shape, parameter.shape, parameter.roles, strict=True)
     for axis, (whole, length, role) in enumerate(axes):
@@ -60,33 +61,36 @@ def corner(shared: Tensor, parameter: Parameter) -> Tensor:
 
 
 def sliced(op: Op, shared: Tensors, *inputs: Shape) -> dict[str, Tensor]:
-    """The parameters of a resolved `op` that reads `inputs`, as views into the `shared` ones."""
+    """The parameters of a resolved `op` with these `inputs`, as views of the `shared` tensors."""
     return {name: corner(shared[name], part) for name, part in op.parameters(*inputs).items()}
 
 
 @singledispatch
 def compute(op: Op, tensors: Tensors, *x: Tensor) -> Tensor:
-    """The output of a resolved operator for inputs `x` with a batch axis in front.
+    """The output of a resolved operator for inputs `x`, whose first axis is the batch.
 
-    Batch norm uses the statistics of the batch: those kept for a supernet would mean nothing.
+    Batch norm uses the statistics of the batch, since subnets have no statistics in common.
     """
     raise NotImplementedError(f"{type(op).__name__} has no case of supernets.elastic.compute")
 
 
 @singledispatch
 def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
-    """The torch layer with the parameters `tensors`; None where `compute` is all there is."""
+    """The torch layer of a resolved operator with copies of `tensors`; None if torch has none."""
     return None
 
 
 @singledispatch
 def statistics(op: Op, layer: nn.Module) -> dict[str, Tensor]:
-    """What calibration set in the stock `layer` of an operator, by the names that `stock` reads."""
+    """The statistics that calibration set in a stock `layer`, by the names that `stock` reads."""
     return {}
 
 
 def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
-    """`layer` with copies of `tensors`; made on the meta device, it draws no random numbers."""
+    """`layer` with copies of `tensors` as its parameters.
+
+    The layer is made on torch's meta device, where no random numbers are drawn.
+    """
     copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     layer.load_state_dict(copies, assign=True)
     return layer
@@ -114,7 +118,7 @@ _LOWEST = torch.finfo(torch.float32).min
 
 
 def _padded(window: Window, fill: float) -> nn.Module:
-    """The layer that adds the padding of a window, for layers that pad opposite sides alike."""
+    """A layer that adds the padding of a window, before a layer that can only pad symmetrically."""
     top, left, bottom, right = window.padding
     return nn.ConstantPad2d((left, right, top, bottom), fill)
 
@@ -177,7 +181,7 @@ def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
 
 
 def _affine(tensors: Tensors) -> dict[str, Tensor]:
-    """Scale and shift by the names that torch's norms give them."""
+    """The scale and the shift of a norm, by the names that torch's norms use."""
     return {"weight": tensors["scale"], "bias": tensors["shift"]}
 
 
@@ -247,7 +251,10 @@ def _(op: GlobalPool, tensors: Tensors, *inputs: Shape) -> nn.Module:
 
 
 def _pooled(op: Pooling, kind: type[nn.MaxPool2d | nn.AvgPool2d], fill: float) -> nn.Module:
-    """A pooling layer; torch's own pad by half a window at most, and opposite sides alike."""
+    """The layers of a pooling with any padding.
+
+    Torch's own pooling layers pad opposite sides by the same length, at most half a window.
+    """
     window, margins = op.window, op.window.margins
     if margins and all(2 * m <= k for m, k in zip(margins, window.kernel, strict=True)):
         return kind(window.kernel, window.stride, margins)
@@ -276,7 +283,7 @@ def _(op: Reshape, tensors: Tensors, *inputs: Shape) -> nn.Module:
 
 @lru_cache(maxsize=1024)
 def _layer(op: Op) -> nn.Module:
-    """The stock layer of an operator without parameters; without a state, one serves all."""
+    """The stock layer of an operator without parameters, cached since the layer has no state."""
     layer = stock(op, {})
     assert layer is not None
     return layer

@@ -1,10 +1,11 @@
-"""What another genotype would do to a subnet's loss, to first order: the gradient of its picks.
+"""First-order estimates of how the loss changes if a subnet is exchanged for a similar subnet.
 
-One subnet runs forward and backward. Wherever another one computes something else, from the same
-inputs, the difference of the two outputs times the loss's gradient there says by how much the loss
-would change: the gradient of a binary gate in ProxylessNAS (Cai et al. 2019, section 3.2). Every
-layer computes all its channels and takes the first ones of its input, so that more channels are
-compared like fewer (Single-Path NAS, Stamoulis et al. 2019: options are parts of one kernel).
+A subnet runs forward and backward. Where the other subnet computes something else from the same
+inputs, the difference of both outputs, times the gradient of the loss there, estimates the change
+of the loss: the gradient of a binary gate in ProxylessNAS (Cai et al. 2019, section 3.2). Each
+layer computes all its channels and reads only the first channels of its input that the subnet has,
+so that wider options can be compared too (Single-Path NAS, Stamoulis et al. 2019: options are
+parts of the same kernel).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from supernets.assemble import Step
 from supernets.supernet import Supernet, subnet_of
 
 Loss = Callable[[Tensor], Tensor]
-_IMAGES = 4  # axes of a batch of them
+_IMAGES = 4  # the number of axes of a batch of images
 
 
 def exchanged(
@@ -36,17 +37,21 @@ def exchanged(
     genotype: Genotype,
     others: Sequence[Genotype],
 ) -> tuple[float, NDArray[np.float64]]:
-    """The loss of `genotype`, and by how much that of each of `others` differs to first order.
+    """The loss of `genotype`, and first-order estimates of the differences for `others`.
 
-    Good for genotypes that differ in a pick or two. Where they compute at another resolution, the
-    difference is resized; what it means for later layers is left out.
+    Estimates are good for genotypes that differ in one or two picks. If a genotype computes at
+    another resolution, its outputs are resized before they are compared, and the effect of the
+    resolution on later layers is ignored.
 
     Args:
-        supernet: Its weights and their gradients stay as they are.
+        supernet: The supernet; its weights and their gradients are not changed.
         images: `(batch, channels, height, width)`.
-        loss: A number from the logits `(batch, classes)`.
+        loss: A function from logits `(batch, classes)` to a scalar.
         genotype: The subnet that runs.
-        others: What it is compared with, canonical.
+        others: The genotypes to compare with, canonical.
+
+    Returns:
+        The loss, and the estimated loss of each other genotype less this loss, `(others,)`.
     """
     images = images.detach().requires_grad_()
     steps = subnet_of(supernet.space, genotype).steps
@@ -69,7 +74,7 @@ def exchanged(
 
 @dataclass(frozen=True, eq=False)
 class _Base:
-    """A subnet that ran: what every node gave, and the loss's gradient with respect to that."""
+    """A subnet that ran: the output of every node, and the gradient of the loss by each output."""
 
     supernet: Supernet
     steps: Mapping[str, Step]
@@ -78,7 +83,10 @@ class _Base:
     images: Tensor
 
     def change(self, other: Genotype) -> Tensor:
-        """The sum over nodes of both subnets; those of `other` alone are computed on the way."""
+        """The estimated change of the loss, a sum over the nodes that both subnets have.
+
+        Nodes that only `other` has are computed too, since later nodes read them.
+        """
         total = self.images.new_zeros(())
         values = dict(self.values)
         for step in subnet_of(self.supernet.space, other).steps:
@@ -99,7 +107,7 @@ def _read(step: Step, values: Mapping[str, Tensor], images: Tensor) -> list[Tens
 
 
 def _work(step: Step) -> tuple[Any, ...]:
-    """What a node computes, but for the number of its channels and the size of its images."""
+    """A key that is equal for nodes that differ only in output width and image size."""
     if step.op.mixes_channels:
         return step.reads, replace(step.op, out=0), _channels_read(step)  # pyright: ignore[reportCallIssue]
     return step.reads, step.op
@@ -110,14 +118,14 @@ def _channels_read(step: Step) -> int:
 
 
 def _value(supernet: Supernet, step: Step, read: list[Tensor]) -> Tensor:
-    """What a node gives in all its channels; those of the subnet are the first of them."""
+    """The output of a node in all channels of the supernet; the subnet's channels come first."""
     shared, op = supernet.node(step.address), step.op
     if op.mixes_channels:
         axis = op.channel_axis % len(step.inputs[0]) + 1
         read = [_first(value, _channels_read(step), axis) for value in read]
         return shared.compute(_widest(step, len(shared.tensors["weight"])), read)
     if op.channelwise:
-        # Where a node is absent, what it hands on may have been computed in fewer channels.
+        # An absent node hands on its first input, which may have been computed in fewer channels.
         most = max(value.shape[1] for value in read)
         read = [_first(value, most, 1) for value in read]
         shapes = tuple(tuple(value.shape[1:]) for value in read)
@@ -127,7 +135,7 @@ def _value(supernet: Supernet, step: Step, read: list[Tensor]) -> Tensor:
 
 
 def _widest(step: Step, every: int) -> Step:
-    """The node with all its output channels; in groups as it is, since those change with it."""
+    """The node with all output channels; unchanged if it has groups, which depend on the width."""
     weight = step.op.parameters(*step.inputs)["weight"]
     if weight.shape[weight.roles.index("in")] < _channels_read(step):
         return step
@@ -135,7 +143,7 @@ def _widest(step: Step, every: int) -> Step:
 
 
 def _first(value: Tensor, length: int, axis: int) -> Tensor:
-    """The first entries along an axis, and zeros where there are fewer."""
+    """The first `length` entries along an axis, filled up with zeros."""
     missing = length - value.shape[axis]
     if missing > 0:
         return F.pad(value, (0, 0) * (value.ndim - 1 - axis) + (0, missing))
@@ -143,14 +151,14 @@ def _first(value: Tensor, length: int, axis: int) -> Tensor:
 
 
 def _fitted(value: Tensor, shape: Shape) -> Tensor:
-    """The first entries of `value` along every axis of a `shape` without the batch."""
+    """The first entries of `value` along every axis, so many as `shape` says, without the batch."""
     for axis, length in enumerate(shape, 1):
         value = _first(value, length, axis)
     return value
 
 
 def _like(value: Tensor, wanted: Tensor) -> Tensor:
-    """`value` with as many channels as `wanted`, and resized to its size where it is an image."""
+    """`value` with as many channels as `wanted`; images are also resized to its size."""
     value = _first(value, wanted.shape[1], 1)
     if value.ndim == _IMAGES and value.shape != wanted.shape:
         return F.interpolate(value, wanted.shape[2:], mode="bilinear")

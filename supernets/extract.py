@@ -1,4 +1,4 @@
-"""One subnet as a plain module: weights on their grid, statistics and ranges its own."""
+"""Extraction of a subnet as a plain module with quantized weights and its own calibration."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from supernets.quantizers import Grid
 from supernets.supernet import Supernet
 
 _SAMPLED_VALUES = 4096
-# The learned step itself comes first.
+# The multiples of a learned step that are tried; the step itself comes first.
 _FACTORS = torch.tensor(sorted((2.0 ** (k / 8) for k in range(-8, 9)), key=lambda f: abs(f - 1)))
-# Learned steps serve the loss, not the fit: always taking the best fit costs about a point at 2
-# bits (4-bit weights, digits), while never doing so costs three where steps were not trained.
+# Learned steps minimise the loss, not the squared error. Always taking the least squared error
+# costs about one point of accuracy at 2 bits (4-bit weights, digits); never taking it costs three
+# points where steps were not trained.
 _TOLERANCE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class Extracted:
-    """A subnet that shares nothing with the supernet.
+    """A subnet that shares no tensor with the supernet.
 
     Attributes:
-        module: Stock layers; images `(batch, channels, height, width)` to logits.
+        module: The network as stock layers, from images `(batch, channels, height, width)` to
+            logits.
         graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
-        parameters: By address and name; a quantized weight as integers, in the shape that a device
-            holds.
-        inputs: How every quantized input is quantized, by address and position.
-        images: The first calibration batch; None until calibrated.
+        parameters: The parameters by address and name, in the shapes that a device stores; a
+            quantized weight as integers.
+        inputs: The quantization of every quantized input, by address and position.
+        images: The first calibration batch; None before calibration.
     """
 
     module: fx.GraphModule
@@ -47,7 +49,7 @@ class Extracted:
     images: Tensor | None = None
 
     def deployed(self) -> Deployed:
-        """The subnet as it is, its norms with their statistics, before any rewriting."""
+        """The subnet as a `Deployed` before any rewrite; norms have their statistics."""
         layers = dict(self.module.named_children())
         parameters: dict[str, Mapping[str, Stored]] = {}
         for address, node in self.graph.nodes.items():
@@ -70,23 +72,24 @@ def extract(
 ) -> Extracted:
     """The subnet of `genotype` with its own batch norm statistics and activation scales.
 
-    The supernet's statistics mean nothing for a subnet and its steps fit all subnets at once, so
-    both are set from `calibration`: statistics as the average over all batches; scales stay at the
-    learned steps but where a multiple has a third of the squared error on the first batch.
+    A supernet has no statistics that fit a subnet, and its steps are a compromise between all
+    subnets. `calibration` therefore sets both. Statistics are averages over all batches. A scale
+    stays at the learned step, unless a multiple of the step has at most a third of its squared
+    error on the first batch.
 
     Args:
         supernet: The trained weights; not modified.
         genotype: The subnet.
         calibration: Batches of images, `(batch, channels, height, width)`; at least one.
-        quantize: Whether at the genotype's precisions; else everything in full precision.
+        quantize: Whether to quantize as the genotype says; False is full precision everywhere.
     """
     return calibrated(detached(supernet, genotype, quantize=quantize), calibration)
 
 
 def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = True) -> Extracted:
-    """The subnet with the supernet's own steps and with batch norm statistics still to be set.
+    """The subnet before calibration: with the supernet's steps and without batch norm statistics.
 
-    In training mode it computes what the supernet does, bit for bit.
+    In training mode, the module computes the same as the supernet, bit for bit.
     """
     resolved = supernet.space.decode(genotype)
     graph = resolved if quantize else full_precision(resolved)
@@ -109,7 +112,7 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
 
 
 def _parameters(supernet: Supernet, step: Step) -> dict[str, Stored]:
-    """The parameters of one node by name, in the shapes that a device holds."""
+    """The parameters of a node by name, in the shapes that a device stores."""
     shared = supernet.node(step.address)
     shapes = {name: part.shape for name, part in step.op.deployed(*step.inputs).items()}
     held: dict[str, Stored] = {
@@ -123,7 +126,7 @@ def _parameters(supernet: Supernet, step: Step) -> dict[str, Stored]:
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
-    """A copy of `tensor` that nobody else changes."""
+    """A copy of `tensor` in numpy, which shares no memory with the tensor."""
     return tensor.detach().cpu().numpy().copy()
 
 
@@ -150,7 +153,7 @@ def _activation_scale(supernet: Supernet, step: Step, position: int) -> Activati
 
 
 def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted:
-    """`extracted` with statistics and scales set from batches of images; its module is changed."""
+    """`extracted` with statistics and scales set from batches of images; changes its module."""
     module, batches = extracted.module.train(), iter(calibration)
     first = next(batches, None)
     if first is None:
@@ -168,11 +171,11 @@ def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted
 
 
 class _Rescale(fx.Interpreter):
-    """Runs a module and sets each scale to suit the values that arrive there.
+    """An interpreter that sets the scale of each quantized input from the values that arrive.
 
-    Each is set before the next runs, so later ones see what earlier ones really let through. What
-    reads one tensor at one precision takes the scale of its first reader: an integer runtime keeps
-    a tensor in integers only where all who read it agree.
+    A scale is set before later nodes run, so that later scales are set on really quantized values.
+    All nodes that read a tensor at the same precision take the scale of the first of them: an
+    integer runtime keeps a tensor in integers only if all its readers have the same scale.
     """
 
     def __init__(self, module: fx.GraphModule, scales: Mapping[Slot, ActivationScale]) -> None:
@@ -192,7 +195,7 @@ class _Rescale(fx.Interpreter):
 
 
 def rescaled(value: Tensor, step: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """The learned `step`, or a multiple of it where that fits (a sample of) `value` far better."""
+    """The learned `step`, or a multiple of it that fits (a sample of) `value` far better."""
     values = value.detach().reshape(-1)
     sample = values[:: max(1, len(values) // _SAMPLED_VALUES)]
     candidates = _FACTORS.to(step) * step

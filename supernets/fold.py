@@ -19,11 +19,14 @@ Weight = IntegerTensor | NDArray[np.float32]
 
 
 def fold_norms(deployed: Deployed) -> Deployed:
-    """`deployed` with every norm that folds made part of the operator before it.
+    """`deployed` with every norm that folds made part of the operator before the norm.
 
-    A weight with a scale per channel keeps its codes, since the scale absorbs the norm's factor
-    (a negative one turns the codes round): what comes out equals what went in. A weight with one
-    scale is folded first and then put on the best new grid.
+    A weight with a scale per channel keeps its codes: the scale absorbs the factor of the norm, and
+    a negative factor mirrors the codes. The result is then exact. A weight with a single scale is
+    multiplied by the factors and quantized again, on the grid with the least squared error.
+
+    Raises:
+        ValueError: If the operator before a norm cannot absorb the norm.
     """
     graph, norms = without_norms(deployed.graph)
     parameters = {a: held for a, held in deployed.parameters.items() if a in graph.nodes}
@@ -35,10 +38,10 @@ def fold_norms(deployed: Deployed) -> Deployed:
 
 
 def without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
-    """The graph without the norms that fold, and the norm of each operator that had one.
+    """The graph without the norms that fold, and a map from each absorbing operator to its norm.
 
     Raises:
-        ValueError: A norm stands behind an operator that cannot absorb it.
+        ValueError: If the operator before a norm cannot absorb the norm.
     """
     readers = graph.consumers()
     norms: dict[str, str] = {}
@@ -67,7 +70,7 @@ def without_norms(graph: Graph) -> tuple[Graph, dict[str, str]]:
 def _folded(
     held: Mapping[str, Stored], factor: NDArray[Any], shift: NDArray[Any]
 ) -> dict[str, Stored]:
-    """The parameters of an operator with `factor` and `shift` per output channel made part."""
+    """The parameters of an operator after it has absorbed a `factor` and a `shift` per channel."""
     weight = held["weight"]
     assert not isinstance(weight, IntegerBias)
     bias = shift if "bias" not in held else shift + values(held["bias"]) * factor
@@ -75,12 +78,12 @@ def _folded(
 
 
 def rounded_anew(weight: Stored) -> bool:
-    """Whether folding a norm into `weight` puts it on another grid."""
+    """Whether folding a norm into `weight` quantizes the weight again; True with a single scale."""
     return isinstance(weight, IntegerTensor) and not weight.quant.per_channel
 
 
 def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
-    """The weight times `factor` `(out,)`, on a grid again where it was on one."""
+    """The weight times `factor` `(out,)`; a quantized weight stays quantized."""
     if not isinstance(weight, IntegerTensor):
         return (weight * _column(factor, weight)).astype(np.float32)
     if weight.quant.per_channel:
@@ -93,12 +96,12 @@ def _column(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
 
 
 def _absorbed(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
-    """The factor in the scales; `lowest + highest - code` stands for the negated code."""
+    """The weight with the factors in its scales; a negated code is `lowest + highest - code`."""
     turn = sum(weight.quant.code_range)
     negative = factor < 0
     codes = np.where(_column(negative, weight.codes), turn - weight.codes, weight.codes)
     zero = np.where(negative, turn - weight.zero_point, weight.zero_point)
-    # A channel switched off entirely: scales must be positive, so its codes become zero instead.
+    # A factor of zero switches a channel off. Scales must be positive, so its codes become zero.
     off = np.abs(factor) * weight.scale < np.finfo(np.float32).tiny
     codes = np.where(_column(off, codes), zero.reshape(_column(off, codes).shape), codes)
     scale = np.where(off, weight.scale, np.abs(factor) * weight.scale)
@@ -111,7 +114,7 @@ def _absorbed(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTens
 
 
 def _requantized(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
-    """The folded weight on the one grid with the least squared error."""
+    """The folded weight on the grid with the least squared error, with a single scale."""
     values = (weight.values() * _column(factor, weight.codes)).astype(np.float32)
     row = torch.from_numpy(values.reshape(1, -1))
     zero = zero_points(row, weight.quant)

@@ -1,4 +1,4 @@
-"""A deployed network as a torch module that holds what a device holds: codes, not their values."""
+"""A deployed network as a torch module that stores integer codes, as a device does."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from supernets.integers import IntegerBias, IntegerTensor
 
 
 def integer_module(deployed: Deployed) -> fx.GraphModule:
-    """The module that computes what `deployed.module()` does, bit for bit, from integer codes.
+    """A module that computes the same as `deployed.module()`, bit for bit, from integer codes.
 
-    Operators with quantized parameters are layers of `OfCodes`, all others are as in that module,
-    under the same names. For inference.
+    Operators with quantized parameters are layers of the class `OfCodes`. All other layers, and all
+    names, are those of `deployed.module()`. The module is for inference.
     """
     fed, shapes = deployed.sources, deployed.graph.shapes()
 
@@ -28,23 +28,23 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
         if any(isinstance(stored, IntegerTensor) for stored in held.values()):
             return OfCodes(step.op, held)
         if fed.get(step.address) == shapes[step.address]:
-            return nn.Identity()  # what is fed needs no resizing
+            return nn.Identity()  # images have the right size already
         return deployed.stock_layer(step)
 
     return assemble(steps_of(deployed.graph), layer, deployed.inputs).eval()
 
 
 class OfCodes(nn.Module):
-    """An operator that computes from the parameters that a device holds.
+    """A layer that computes an operator from its parameters as a device stores them.
 
-    A parameter is a buffer of its name. Where it is quantized, the buffer is its integer codes, in
-    8 bits (`int8` where they are symmetric, else `uint8`), or `int32` of a bias, and beside it
-    stand `NAME_scale` and, if codes are not symmetric, `NAME_zero_point`, both float32 and shaped
-    to broadcast over the codes.
+    A parameter `NAME` is the buffer `NAME`. The buffer of a quantized parameter holds integer
+    codes: `int8` for symmetric weights, `uint8` for asymmetric weights, `int32` for biases. Beside
+    the codes are the buffers `NAME_scale` and, for asymmetric codes, `NAME_zero_point`, both
+    float32 and in a shape that broadcasts over the codes.
 
     Args:
         op: The resolved operator.
-        parameters: What it holds, by name.
+        parameters: The parameters of the operator, by name.
     """
 
     def __init__(self, op: Op, parameters: Mapping[str, Stored]) -> None:
@@ -73,7 +73,7 @@ class OfCodes(nn.Module):
         self.register_buffer(name, torch.tensor(values))
 
     def _value(self, name: str) -> Tensor:
-        """The numbers of a parameter: `scale * (codes - zero point)`, in float32."""
+        """The values of a parameter in float32: `scale * (codes - zero point)`."""
         held = dict(self.named_buffers())
         steps = held[name]
         if f"{name}_zero_point" in held:
@@ -81,5 +81,5 @@ class OfCodes(nn.Module):
         return steps * held[f"{name}_scale"] if f"{name}_scale" in held else steps
 
     def forward(self, *x: Tensor) -> Tensor:
-        """The output for inputs with a batch axis in front."""
+        """The output of the operator for inputs `x`, whose first axis is the batch."""
         return compute(self.op, {name: self._value(name) for name in self.names}, *x)

@@ -12,12 +12,12 @@ from search_spaces.quant import Quant
 
 @dataclass(frozen=True, eq=False)
 class IntegerTensor:
-    """A weight on its grid: `scale * (codes - zero_point)`.
+    """A quantized weight with the values `scale * (codes - zero_point)`.
 
     Attributes:
         codes: Integers in the `code_range` of `quant`, in the shape of the weight.
         scale: float32, `(out,)` per channel or `(1,)` per tensor.
-        zero_point: int32, shaped like `scale`.
+        zero_point: int32, in the shape of `scale`.
         quant: The precision.
     """
 
@@ -36,7 +36,7 @@ class IntegerTensor:
 
     @property
     def stored(self) -> NDArray[np.int8 | np.uint8]:
-        """The codes in 8 bits, signed where they are symmetric."""
+        """The codes as `int8` if they are symmetric, else as `uint8`."""
         return self.codes.astype(np.int8 if self.quant.symmetric else np.uint8)
 
     def values(self) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ class IntegerTensor:
 
 @dataclass(frozen=True, eq=False)
 class IntegerBias:
-    """A bias as integer runtimes add it to their accumulator: `scale * codes`.
+    """A bias with the values `scale * codes`, as integer runtimes add them to their accumulator.
 
     Attributes:
         codes: int32, `(out,)`.
@@ -65,9 +65,9 @@ class IntegerBias:
 
 @dataclass(frozen=True)
 class ActivationScale:
-    """How one input of an operator is quantized: `scale * (code - zero_point)`, one for the tensor.
+    """The quantization of an input of an operator: the values are `scale * (code - zero_point)`.
 
-    `scale` is a float32 number.
+    The whole tensor has the same `scale`, a float32 number, and the same integer `zero_point`.
     """
 
     scale: float

@@ -1,8 +1,9 @@
-"""Fake quantization with learned steps: a float tensor on the grid that integers will live on.
+"""Fake quantization with learned steps: float tensors rounded to values that integers can encode.
 
 The arithmetic is that of ONNX Runtime: divide by the step, round half to even, clamp to the codes,
-multiply. Zero points are integers, so zero is a code. Bounds are kept relative to the zero point,
-`lowest code - zero point` to `highest code - zero point`, and the zero point cancels everywhere.
+multiply. Zero points are integers, so zero is represented exactly. Bounds are kept relative to the
+zero point, from `lowest code - zero point` to `highest code - zero point`, so that the zero point
+does not occur in the arithmetic.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from search_spaces.quant import Quant
 
-# One number for the whole tensor, or a column `(channels, 1)` for tensors flattened to rows.
+# A number for the whole tensor, or a column `(channels, 1)` for tensors flattened to rows.
 Bound = float | Tensor
 Bounds = tuple[Bound, Bound]
 
@@ -28,35 +29,36 @@ _ROUNDS = 4
 
 @dataclass(frozen=True)
 class Grid:
-    """The representable values `step * k` for integers `k` in `low..high`.
+    """The representable values of a quantized tensor: `step * k` for integers `k` in `low..high`.
 
-    `step` has one element, or one per channel shaped to broadcast over the tensor; so have the
-    bounds where they differ between channels.
+    `step` has a single element, or one element per channel in a shape that broadcasts over the
+    tensor. Bounds that differ between channels have the same shape as `step`.
     """
 
     step: Tensor
     bounds: Bounds
 
     def snap(self, x: Tensor) -> Tensor:
-        """The nearest representable values, ties to the even code."""
+        """The representable values nearest to `x`; ties go to the even code."""
         return _clamp_(torch.round(x / self.step), self.bounds).mul_(self.step)
 
     def codes(self, x: Tensor) -> Tensor:
-        """The integers `k`, relative to the zero point, of the nearest representable values."""
+        """The integers `k`, codes less zero point, of the representable values nearest to `x`."""
         return _clamp_(torch.round(x / self.step), self.bounds).to(torch.int32)
 
 
 def _clamp_(x: Tensor, bounds: Bounds) -> Tensor:
-    """Clamp in place; plain numbers are much the faster."""
+    """Clamp `x` in place to bounds, which are numbers (much faster) or tensors."""
     return torch.clamp_(x, *bounds)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """LSQ (Esser et al. 2020, eq. 1-5) in closed form: one elementwise pass and two dot products.
+    """Fake quantization with the gradients of LSQ (Esser et al. 2020, eq. 1-5) in closed form.
 
-    With `v = x / step` and `y` the output, the step's gradient is `sum(g * y) / step` over all
-    elements less `sum(g * v)` over those inside the bounds: inside that is LSQ's
-    `round(v) - v`, outside it is the bound.
+    The backward pass takes one elementwise pass and two dot products. Let `v = x / step`, `y` the
+    output and `g` the gradient by `y`. The gradient by the step is `sum(g * y) / step` over all
+    elements, less `sum(g * v)` over the elements inside the bounds. An element inside the bounds
+    thus has LSQ's factor `round(v) - v`; an element outside has the bound as its factor.
     """
 
     @staticmethod
@@ -77,35 +79,37 @@ class _FakeQuantize(torch.autograd.Function):
             return inside, None, None, None
         grad_step = _sum_to(grad, output, step) / step - _sum_to(inside, scaled, step)
         elements = grad.numel() / step.numel()
-        # Handed to the logarithm over the step, so that plain descent moves the step as LSQ would.
+        # The gradient by the logarithm is divided by the step, so that descent moves it as in LSQ.
         grad_log = grad_step / step / math.sqrt(elements * ctx.codes)
         return inside, grad_log, None, None
 
 
 def _grad_inside(grad: Tensor, scaled: Tensor, low: Bound, high: Bound) -> Tensor:
-    """The gradient where the code is not clamped, zero elsewhere."""
+    """The gradient for elements whose code is not clamped; zero for all others."""
     if isinstance(low, float) and isinstance(high, float):
         return torch.ops.aten.hardtanh_backward(grad, scaled, low - 0.5, high + 0.5)
     return grad * ((scaled > low - 0.5) & (scaled < high + 0.5))
 
 
 def _sum_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
-    """The sum of `a * b` over the elements that share one element of `like`."""
+    """The sums of `a * b`, in the shape of `like`, over the axes along which `like` broadcasts."""
     if like.numel() == 1:
         return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
     return (a * b).flatten(1).sum(1).reshape(like.shape)
 
 
 class Quantizer(nn.Module):
-    """Fake quantization of one tensor under any of several precisions, each with its own steps.
+    """Fake quantization of a tensor in any of several precisions, with learned steps for each.
 
-    Steps are learned as logarithms, which keeps them positive and makes a learning rate a relative
-    change at every bit-width; their gradient is LSQ's scaled by `1 / sqrt(elements * codes)`.
-    All widths and depths of a layer share its steps; a narrower tensor uses the first of them.
+    The parameters are the logarithms of steps, which keeps steps positive and makes a learning rate
+    a relative change at every bit-width. Their gradient is that of LSQ, scaled by
+    `1 / sqrt(elements * codes)`. All widths and depths of a layer share the steps; a narrower
+    tensor uses the first of them.
 
     Args:
         quants: The precisions, resolved.
-        channels: The largest number of output channels: as many steps where they are per channel.
+        channels: The largest number of output channels, which is the number of steps of a
+            per-channel precision.
     """
 
     def __init__(self, quants: Iterable[Quant], channels: int = 1) -> None:
@@ -116,22 +120,22 @@ class Quantizer(nn.Module):
             count = channels if quant.per_channel else 1
             self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(count))
             self.register_buffer(f"zero_{_name(quant)}", torch.zeros(count, dtype=torch.int32))
-        # Plain numbers, read from the buffers once: reading them in `forward` would halt a GPU.
+        # Plain numbers, which are read from the buffers only once, since each read halts a GPU.
         self._bounds: dict[Quant, Bounds] = {}
         self.register_load_state_dict_post_hook(_forget_bounds)
 
     def forward(self, x: Tensor, quant: Quant) -> Tensor:
-        """`x` on the grid of `quant`, with gradients to `x` and to the steps."""
+        """`x` fake-quantized to `quant`, with gradients to `x` and to the steps."""
         log_step = self._shaped(self.log_steps[_name(quant)], quant, x)
         return _FakeQuantize.apply(x, log_step, self._bounds_of(quant, x), quant.code_range[1])  # pyright: ignore[reportReturnType]
 
     def grid(self, x: Tensor, quant: Quant) -> Grid:
-        """The grid that `forward` puts `x` on."""
+        """The grid to which `forward` rounds `x`."""
         log_step = self._shaped(self.log_steps[_name(quant)].detach(), quant, x)
         return Grid(log_step.exp(), self._bounds_of(quant, x))
 
     def scalar(self, quant: Quant) -> tuple[float, int]:
-        """The one step and zero point of a per-tensor `quant`, as plain numbers."""
+        """The step and the zero point of a per-tensor `quant`, as plain numbers."""
         return float(self.log_steps[_name(quant)].detach().exp()), int(self.zero_point(quant))
 
     def zero_point(self, quant: Quant) -> Tensor:
@@ -141,7 +145,7 @@ class Quantizer(nn.Module):
     def initialise(self, values: Tensor) -> None:
         """Set the steps and zero points of every precision to the least squared error on `values`.
 
-        `values` has output channels first, as many as the quantizer was made for.
+        `values` is `(channels, ...)`, with as many channels as the quantizer was made for.
         """
         for quant in self.quants:
             per_channel = quant.per_channel
@@ -177,7 +181,7 @@ def _name(quant: Quant) -> str:
 
 
 def relative_bounds(quant: Quant, zero_point: Tensor) -> Bounds:
-    """The lowest and the highest code relative to the zero point: numbers wherever there is one."""
+    """The lowest and the highest code less the zero point; numbers if there is one zero point."""
     low, high = quant.code_range
     if quant.symmetric:
         return float(low), float(high)
@@ -187,7 +191,7 @@ def relative_bounds(quant: Quant, zero_point: Tensor) -> Bounds:
 
 
 def zero_points(rows: Tensor, quant: Quant) -> Tensor:
-    """The integer zero point of every row `(r, n)`: where zero lies between its extremes."""
+    """The integer zero point `(r,)` of every row of `(r, n)`, from the row's least and greatest."""
     low, high = quant.code_range
     if quant.symmetric:
         return torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
@@ -199,8 +203,9 @@ def zero_points(rows: Tensor, quant: Quant) -> Tensor:
 def squared_error_steps(rows: Tensor, quant: Quant, zero_point: Tensor) -> Tensor:
     """The steps `(r,)` with (nearly) the least squared error on every row of `rows` `(r, n)`.
 
-    A geometric grid below the step that clips nothing, then alternating least squares: given its
-    codes `q`, the best step is `sum(q * x) / sum(q * q)`, which never raises the error.
+    The search tries a geometric sequence of steps, beginning with the step that clips nothing.
+    Alternating least squares then refine the best step: given the codes `q`, the best step is
+    `sum(q * x) / sum(q * q)`, and no iteration raises the error.
     """
     bounds = relative_bounds(quant, zero_point.unsqueeze(1))
     best = best_steps(rows, bounds, _candidates(rows, bounds))
@@ -213,19 +218,19 @@ def squared_error_steps(rows: Tensor, quant: Quant, zero_point: Tensor) -> Tenso
 
 
 def _candidates(rows: Tensor, bounds: Bounds) -> Tensor:
-    """Steps to try, `(candidates, r)`, from the one that clips nothing downwards."""
+    """The steps to try, `(candidates, r)`, in descending order from the step that clips nothing."""
     low, high = (torch.as_tensor(bound).to(rows).reshape(-1) for bound in bounds)
     positive = torch.where(high > 0, rows.amax(1) / high, 0.0)
     negative = torch.where(low < 0, rows.amin(1) / low, 0.0)
     whole = torch.maximum(positive, negative)
-    # A row of zeros says nothing about its range: assume one.
+    # The range of a row of zeros is unknown, so the value one is assumed to be in the range.
     whole = torch.where(whole > 0, whole, 1.0 / torch.maximum(high, -low))
     shares = torch.logspace(0.0, math.log10(_SMALLEST_SHARE), _SEARCHED_STEPS)
     return shares.to(rows).unsqueeze(1) * whole
 
 
 def best_steps(rows: Tensor, bounds: Bounds, candidates: Tensor) -> Tensor:
-    """Per row of `(r, n)`, the first of its `candidates` `(k, r)` with the least squared error."""
+    """For each row of `(r, n)`, the first candidate of `(k, r)` with the least squared error."""
     best, least = candidates[0], torch.full_like(candidates[0], math.inf)
     for step in candidates:
         error = (Grid(step.unsqueeze(1), bounds).snap(rows) - rows).square_().sum(1)

@@ -1,4 +1,4 @@
-"""Which subnets a training step updates: the sandwich of Yu & Huang 2019, section 3.2."""
+"""The sandwich rule, which picks the subnets of a training step (Yu & Huang 2019, section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces.space import Genotype, SearchSpace
 
 @dataclass(frozen=True)
 class Sandwich:
-    """The subnets of one step: the bounds of the space around some drawn between them."""
+    """The subnets of a training step: the largest, random subnets, and the smallest."""
 
     largest: Genotype
     random: tuple[Genotype, ...]
@@ -19,13 +19,16 @@ class Sandwich:
 
     @property
     def students(self) -> tuple[Genotype, ...]:
-        """The subnets besides the largest, each once, the smallest last; none where all are one."""
+        """The distinct subnets other than the largest, with the smallest last.
+
+        Empty if the space has a single network.
+        """
         bounds = (self.largest, self.smallest)
         between = tuple(g for g in dict.fromkeys(self.random) if g not in bounds)
         return between if self.smallest == self.largest else (*between, self.smallest)
 
 
 def sandwich(space: SearchSpace, rng: np.random.Generator, *, random: int) -> Sandwich:
-    """The largest and the smallest subnet of `space` and `random` ones, every choice uniform."""
+    """The largest and the smallest subnet of `space`, and `random` subnets with uniform choices."""
     drawn = tuple(space.sample(rng) for _ in range(random))
     return Sandwich(space.largest, drawn, space.smallest)

@@ -1,4 +1,4 @@
-"""How long a supernet trains and how fast: settings, and the learning rate of every step."""
+"""The settings of a training, and the schedule: number of steps and learning rate of each step."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a supernet is trained.
+    """The settings of the training of a supernet.
 
     Attributes:
-        float_epochs: Epochs over architectures in full precision.
-        quantized_epochs: Epochs over architectures and precisions together, which follow.
-        batch_size: Images per step.
-        learning_rate: Of the weights, at its highest.
-        step_rate: The learning rate of quantizer steps over that of the weights.
-        momentum: Nesterov's.
-        weight_decay: On weights only; norms, biases and quantizer steps have none.
-        label_smoothing: Of the labels.
-        distillation: Share of the largest subnet's answers in what all other subnets learn, 0 to 1;
-            the labels have the rest.
-        random_subnets: Subnets a step draws besides the largest and the smallest.
-        gradient_clip: Largest norm of the summed gradient.
-        warmup: Share of all steps over which the learning rate rises.
-        checkpoint_seconds: Time between checkpoints; decides nothing else.
-        seed: Fixes every random draw.
+        float_epochs: The number of epochs in full precision, over architectures only.
+        quantized_epochs: The number of epochs that follow, over architectures and precisions.
+        batch_size: The number of images per step.
+        learning_rate: The highest learning rate of the weights.
+        step_rate: The learning rate of quantizer steps divided by that of the weights.
+        momentum: The momentum of Nesterov's method.
+        weight_decay: The weight decay of weights; norms, biases and quantizer steps have none.
+        label_smoothing: The share of each target that is spread evenly over all classes.
+        distillation: The weight of the distillation from the largest subnet in the loss of all
+            other subnets, 0 to 1; the cross entropy with the labels has the rest.
+        random_subnets: The number of random subnets of a step, besides the largest and smallest.
+        gradient_clip: The largest norm of the summed gradient; a longer one is scaled down.
+        warmup: The share of all steps over which the learning rate rises.
+        checkpoint_seconds: The time between checkpoints; has no influence on the weights.
+        seed: The seed of all random draws.
+
+    Raises:
+        ValueError: If a setting is out of its range.
     """
 
     float_epochs: int = 30
@@ -64,7 +67,7 @@ class TrainingSettings:
 _LEAST = {
     "float_epochs": 0,
     "quantized_epochs": 0,
-    "batch_size": 2,  # the statistics of a batch norm need two images
+    "batch_size": 2,  # the statistics of a batch norm need at least two images
     "random_subnets": 0,
     "weight_decay": 0,
     "checkpoint_seconds": 0,
@@ -80,7 +83,10 @@ _SHARES = {
 
 
 def _require_some_left(learning_rate: float, weight_decay: float) -> None:
-    """A step must leave some of the weights; where the rate is at fault, training tells so."""
+    """Raise `ValueError` if a single step of weight decay would remove the weights entirely.
+
+    A learning rate above 1 is not refused here, but when the training diverges.
+    """
     if learning_rate <= 1 and not learning_rate * weight_decay < 1:
         raise ValueError(
             f"weight_decay must be below 1 / learning_rate = {1 / learning_rate:g}, or a step "
@@ -90,7 +96,15 @@ def _require_some_left(learning_rate: float, weight_decay: float) -> None:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The steps of a training: how many, which are quantized, and the learning rate of each."""
+    """The steps of a training and their learning rates.
+
+    Attributes:
+        float_steps: The number of steps in full precision; all later steps are quantized.
+        total: The number of all steps.
+        epoch: The number of steps of an epoch.
+        warmup: The number of steps over which the learning rate rises.
+        highest: The highest learning rate.
+    """
 
     float_steps: int
     total: int
@@ -99,7 +113,7 @@ class Schedule:
     highest: float
 
     def learning_rate(self, step: int) -> float:
-        """A linear rise, then half a cosine to zero over both phases."""
+        """The learning rate of a step: a linear rise, then half a cosine down to zero."""
         if step < self.warmup:
             return self.highest * (step + 1) / (self.warmup + 1)
         share = (step - self.warmup) / (self.total - self.warmup)
@@ -107,7 +121,7 @@ class Schedule:
 
 
 def schedule(settings: TrainingSettings, images: int) -> Schedule:
-    """The schedule of `settings` on `images` training images; incomplete batches are left out."""
+    """The schedule of `settings` for a number of training images, without incomplete batches."""
     if images < settings.batch_size:
         raise ValueError(
             f"batch_size = {settings.batch_size} is more than the {images} training images"

@@ -1,4 +1,4 @@
-"""What a training is between two steps: all that is needed to go on from there."""
+"""The state of a training between two steps, which is enough to continue after an interruption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOMENTUM = "momentum_buffer"
 
 
 class TrainingState:
-    """A supernet in training with its optimizer, the steps done and their losses."""
+    """A supernet in training, its optimizer, the number of steps done, and their losses."""
 
     def __init__(
         self, supernet: Supernet, settings: TrainingSettings, *, images: int, steps: int
@@ -32,12 +32,12 @@ class TrainingState:
         self.optimizer = _optimizer(supernet, settings)
         self._size = self._weights_size()
         made_by = {**asdict(settings), "images": images}
-        del made_by["checkpoint_seconds"]  # it may change from one start to the next
+        del made_by["checkpoint_seconds"]  # a setting that may change between two starts
         self._made_by = json.dumps(made_by, sort_keys=True)
 
     @property
     def growth(self) -> float:
-        """The norm of the weights over that of those that the training began with."""
+        """The norm of the weights divided by their norm before training."""
         return self._weights_size() / self._size
 
     def _weights_size(self) -> float:
@@ -45,9 +45,10 @@ class TrainingState:
         return float(torch.stack([weight.detach().norm() for weight in weights]).norm())
 
     def update(self, learning_rate: float) -> float:
-        """One step of the optimizer on the gradients there are; gives their norm before clipping.
+        """Take a step of the optimizer with the present gradients.
 
-        Nothing changes where the norm is not finite.
+        Returns the norm of the gradients before clipping. If the norm is not finite, no weight
+        changes.
         """
         norms = [self._clip(group["params"]) for group in self.optimizer.param_groups]
         norm = float(torch.stack(norms).norm())
@@ -61,12 +62,16 @@ class TrainingState:
         return torch.nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
 
     def record(self, losses: Sequence[float]) -> None:
-        """Count one more step with these losses."""
+        """Count a step as done, with these losses."""
         self.losses[self.step] = torch.tensor(losses)
         self.step += 1
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write the state to a checkpoint at `path`.
+
+        Raises:
+            CheckpointError: If the file cannot be written.
+        """
         tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
         for name, parameter in self.supernet.named_parameters():
             if _MOMENTUM in self.optimizer.state[parameter]:
@@ -79,7 +84,11 @@ class TrainingState:
         save_state(path, {**tensors, "losses": self.losses}, metadata)
 
     def load(self, path: Path) -> None:
-        """Go back to the checkpoint at `path`; `CheckpointError` if it is of other settings."""
+        """Replace this state by the checkpoint at `path`.
+
+        Raises:
+            CheckpointError: If the checkpoint is damaged or was made with other settings.
+        """
         tensors, metadata = load_state(path, fingerprint=self.supernet.space.fingerprint)
         if metadata.get("settings") != self._made_by:
             raise CheckpointError(
@@ -102,7 +111,7 @@ class TrainingState:
         self.losses, self.step = losses, known
 
     def _expected(self, momenta: Iterable[str]) -> dict[str, Tensor]:
-        """Tensors of the form that a checkpoint with these momenta has."""
+        """Tensors with the names, shapes and types of a checkpoint with these momenta."""
         tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
         parameters = dict(self.supernet.named_parameters())
         of_momenta = {f"momentum.{n}": parameters[n] for n in momenta if n in parameters}
@@ -114,7 +123,10 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _optimizer(supernet: Supernet, settings: TrainingSettings) -> torch.optim.SGD:
-    """Nesterov's descent in groups: `rate` is a group's learning rate over that of the weights."""
+    """The optimizer, SGD with Nesterov momentum over groups of parameters.
+
+    The entry `rate` of a group is its learning rate divided by that of the weights.
+    """
     groups = supernet.parameter_groups()
     return torch.optim.SGD(
         [
@@ -125,5 +137,5 @@ def _optimizer(supernet: Supernet, settings: TrainingSettings) -> torch.optim.SG
         lr=settings.learning_rate,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,
-        foreach=True,  # one pass per group: a supernet has hundreds of small parameters
+        foreach=True,  # a single pass per group, as a supernet has hundreds of small parameters
     )

@@ -1,4 +1,4 @@
-"""The supernet: the weights of the largest network of a space, shared by all the others."""
+"""The supernet: the weights of the largest network of a space, shared by all its networks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
 from supernets.quantizers import Quantizer
 
-# Called with a node's address, the slot of the input and the input, before it is quantized.
+# A function of a node's address, the position of an input, and the input before quantization.
 Observer = Callable[[str, int, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """A resolved graph and its nodes in the order in which they run."""
+    """A subnet: its resolved graph and its nodes in execution order."""
 
     graph: Graph
     steps: tuple[Step, ...]
@@ -34,13 +34,13 @@ class Subnet:
 
 @lru_cache(maxsize=1024)
 def subnet_of(space: SearchSpace, genotype: Genotype) -> Subnet:
-    """How the subnet of `genotype` runs."""
+    """The subnet of `genotype`, cached."""
     graph = space.decode(genotype)
     return Subnet(graph, steps_of(graph))
 
 
 class SharedNode(nn.Module):
-    """The largest parameters of one node and the quantizers of its weight and of its inputs."""
+    """The state that subnets share at a node: the largest parameters, and quantizers."""
 
     def __init__(
         self, op: Op, parameters: Mapping[str, Parameter], generator: torch.Generator
@@ -62,21 +62,21 @@ class SharedNode(nn.Module):
         )
 
     def subnet(self, step: Step, *, quantize: bool = True) -> dict[str, Tensor]:
-        """The parameters of this node in the subnet of `step`, the weight on its grid."""
+        """The parameters of the node in the subnet of `step`, with the weight fake-quantized."""
         tensors = sliced(step.op, self.parameters_by_name(), *step.inputs)
         if quantize and step.op.weight is not None and self.weight is not None:
             tensors["weight"] = self.weight(tensors["weight"], step.op.weight)
         return tensors
 
     def compute(self, step: Step, read: Sequence[Tensor], *, quantize: bool = True) -> Tensor:
-        """The output of this node in the subnet of `step` for the inputs `read`."""
+        """The output of the node in the subnet of `step` for the inputs `read`."""
         if quantize and step.op.activation is not None:
             quant = step.op.activation
             read = [q(value, quant) for q, value in zip(self.inputs, read, strict=True)]
         return compute(step.op, self.subnet(step, quantize=quantize), *read)
 
     def parameters_by_name(self) -> dict[str, Tensor]:
-        """The largest parameters."""
+        """The largest parameters of the node, by name."""
         return {name: self.tensors[name] for name in self.tensors}
 
     def input_quantizer(self, position: int) -> Quantizer:
@@ -88,7 +88,7 @@ class SharedNode(nn.Module):
 
 @cache
 def _key(address: str) -> str:
-    """What the node at an address is called among shared nodes, and so in checkpoints.
+    """The name of a node's module in the supernet, and so in checkpoints.
 
     Torch forbids dots and the names of a dictionary's own attributes, such as `keys`.
     """
@@ -101,7 +101,7 @@ def _quants(precision: Quant | None) -> Iterator[Quant]:
 
 
 def _initial(parameter: Parameter, generator: torch.Generator) -> nn.Parameter:
-    """What training begins with; `fan_in` is Kaiming's normal (He et al. 2015, eq. 10)."""
+    """The initial values of a parameter; `fan_in` is Kaiming's normal (He et al. 2015, eq. 10)."""
     shape = parameter.shape
     match parameter.start:
         case "fan_in":
@@ -116,13 +116,13 @@ def _initial(parameter: Parameter, generator: torch.Generator) -> nn.Parameter:
 
 
 class Supernet(nn.Module):
-    """All the networks of `space` on shared weights; which one runs is an argument of `forward`.
+    """All networks of a space on shared weights; an argument of `forward` picks the network to run.
 
-    Steps stand at one until `calibrate.initialise_steps` has seen data.
+    All quantizer steps are one until `calibrate.initialise_steps` sets them from data.
 
     Args:
-        space: The space whose largest shapes the parameters have.
-        seed: Fixes the initial weights; the global generator is not touched.
+        space: The search space; the parameters have the largest shapes of the space.
+        seed: The seed of the initial weights; torch's global generator is not used.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int) -> None:
@@ -138,16 +138,21 @@ class Supernet(nn.Module):
         )
 
     def node(self, address: str) -> SharedNode:
-        """What the subnets share at `address`."""
+        """The parameters and quantizers that subnets share at `address`."""
         shared = self.nodes[_key(address)]
         assert isinstance(shared, SharedNode)
         return shared
 
     def forward(self, x: Tensor, genotype: Sequence[int], *, quantize: bool = True) -> Tensor:
-        """The logits `(batch, classes)` of one subnet for images `(batch, channels, h, w)`.
+        """The logits `(batch, classes)` of a subnet for images `(batch, channels, height, width)`.
 
-        Batch norm uses the batch's own statistics, in training and in evaluation mode alike: to
-        judge a subnet, `extract` it. `quantize=False` runs it in full precision.
+        Batch norm uses the statistics of the batch, in training mode and in evaluation mode alike.
+        Use `extract` to evaluate a subnet.
+
+        Args:
+            x: The images.
+            genotype: The subnet to run.
+            quantize: Whether to quantize as the genotype says; False is full precision everywhere.
         """
         return self.run(x, genotype, quantize=quantize)
 
@@ -159,7 +164,7 @@ class Supernet(nn.Module):
         quantize: bool = True,
         observe: Observer | None = None,
     ) -> Tensor:
-        """`forward` that shows `observe` every input that a quantizer is made for."""
+        """`forward` with a call of `observe` for every input that has a quantizer."""
         current = subnet_of(self.space, tuple(genotype))
         values: dict[str, Tensor] = {}
         for step in current.steps:
@@ -172,9 +177,9 @@ class Supernet(nn.Module):
         return values[current.graph.output]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters by how they are trained: `weights`, `steps`, and `others` (norms, biases).
+        """The parameters in groups: `weights`, `steps` of quantizers, `others` (norms, biases).
 
-        Weight decay belongs on `weights` only.
+        Weight decay is meant for `weights` only.
         """
         groups: dict[str, list[nn.Parameter]] = {"weights": [], "steps": [], "others": []}
         for name, parameter in self.named_parameters():
@@ -188,7 +193,7 @@ class Supernet(nn.Module):
 
 
 def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
-    """For every node, the smallest parameters that hold those of all its forms."""
+    """The parameters of every node in their largest shapes over the space, by address and name."""
     kernels = SpaceKernels(_without_precision(space))
     found: dict[str, dict[str, Parameter]] = {}
     for address, table in kernels.tables.items():
@@ -205,7 +210,7 @@ def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
 
 
 def _without_precision(space: SearchSpace) -> SearchSpace:
-    """The space of shapes alone: precisions would only multiply the forms of every node."""
+    """The space without precisions, which multiply the options of nodes but not the shapes."""
     nodes: dict[str, Node] = {}
     for address, node in space.graph.nodes.items():
         held = {field.name for field in fields(node.op)} & {"weight", "activation"}

@@ -1,8 +1,8 @@
 """Training a supernet: full precision over architectures, then over architectures and precisions.
 
-Everything random derives from the seed and the number of the step, so parameters, momenta and that
-number are all that a killed training needs to go on to the same weights, bit for bit (on one kind
-of processor, with the same number of threads).
+All random numbers derive from the seed and the number of the step. A killed training therefore
+needs only its parameters, its momenta and this number to continue to the same weights, bit for bit
+(on the same kind of processor, with the same number of threads).
 """
 
 from __future__ import annotations
@@ -33,29 +33,30 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 _CALIBRATION_BATCHES = 4
 _GUESSED_BATCHES = 8
-# What a generator is for; with the seed and a count it makes the generator's own seed.
+# The purpose of a generator; purpose, seed and a count together seed the generator.
 _ORDER, _BATCH, _SUBNETS = range(3)
 
 
 class TrainingData(Protocol):
-    """Images to learn from, such as the train split of a task."""
+    """Labelled images for training, such as the train split of a task."""
 
     def __len__(self) -> int: ...
 
     def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Images `(n, c, h, w)` and labels `(n,)` at `rows`, varied by draws from `rng` alone."""
+        """Images `(n, c, h, w)` and labels `(n,)` at `rows`, augmented with `rng` only."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What a training lost.
+    """The losses of a training.
 
     Attributes:
-        losses: Per step, `(steps, 3)`: of the largest subnet, then the mean of all others, and
-            the smallest's alone. A space of one network has the same figure three times.
-        float_steps: How many of the steps were in full precision.
-        guess: The loss against the labels of always answering how often each class occurs.
+        losses: For each step, `(steps, 3)`: the loss of the largest subnet, the mean over all other
+            subnets, and the loss of the smallest subnet. All three are equal in a space of a single
+            network.
+        float_steps: The number of steps in full precision.
+        guess: The cross entropy of a constant answer, the frequency of each class in the labels.
     """
 
     losses: NDArray[np.float32]
@@ -72,20 +73,21 @@ def train(
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> History:
-    """Train `supernet` in place, going on from the checkpoint at `state_path` where there is one.
+    """Train `supernet` in place; continues from the checkpoint at `state_path` if there is one.
 
     Args:
-        supernet: Moved to `device` and left there.
-        data: Batches may come from any device.
-        settings: A checkpoint made under other settings is refused.
-        state_path: Where checkpoints are written, each whole or not at all.
-        progress: Called after every step with the steps done, their total and the step's losses.
-        device: Where to train.
+        supernet: The supernet, which is moved to `device` and stays there.
+        data: The training data; batches may be on any device.
+        settings: The settings; a checkpoint made with other settings is refused.
+        state_path: The file for checkpoints, each written whole or not at all.
+        progress: A function that is called after every step with the number of steps done, the
+            total, and the losses of the step.
+        device: The device on which to train.
 
     Raises:
-        TrainingDiverged: The loss or its gradient became NaN or infinite, or the largest subnet
-            or the mean of the others learns nothing; the last checkpoint is from before that.
-        CheckpointError: The checkpoint is damaged or belongs to another training.
+        TrainingDiverged: If the loss or its gradient became NaN or infinite, or if the largest
+            subnet or the mean of the others learns nothing. The last checkpoint is older.
+        CheckpointError: If the checkpoint is damaged or belongs to another training.
     """
     plan = schedule(settings, len(data))
     supernet.to(device)
@@ -93,7 +95,7 @@ def train(
     if state_path.exists():
         state.load(state_path)
     else:
-        state.save(state_path)  # a folder that cannot be written is found before any work
+        state.save(state_path)  # finds a folder that cannot be written before any work
     guess = _guess(state, data, plan)
     saved = time.monotonic()
     while state.step < plan.total:
@@ -120,10 +122,11 @@ def sandwich_step(
     *,
     quantize: bool,
 ) -> list[float]:
-    """Add the gradients of one step to those there are, and give its losses (see `LOSSES`).
+    """Add the gradients of a step to the parameters' gradients; returns the losses (see `LOSSES`).
 
     The sandwich rule with in-place distillation (Yu & Huang 2019, algorithm 1): the largest subnet
-    learns from the labels, all others from them and from the largest's answers to the same images.
+    learns from the labels; all other subnets learn from the labels and from the logits of the
+    largest subnet for the same images.
     """
     images, labels = batch
     logits = supernet(images, subnets.largest, quantize=quantize)
@@ -145,7 +148,7 @@ def sandwich_step(
 
 
 def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> list[float]:
-    """Take one step, unless its losses or gradients are not finite; gives its losses."""
+    """Take a step if its losses and gradients are finite; returns its losses."""
     settings, step, rate = state.settings, state.step, plan.learning_rate(state.step)
     rng = np.random.default_rng([settings.seed, _SUBNETS, step])
     subnets = sandwich(state.supernet.space, rng, random=settings.random_subnets)
@@ -163,14 +166,14 @@ def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> lis
 
 
 def _guess(state: TrainingState, data: TrainingData, plan: Schedule) -> float:
-    """The loss of always answering how often each class occurs in the first batches."""
+    """The loss of a constant answer, the frequency of each class in the first batches."""
     batches = range(min(_GUESSED_BATCHES, plan.total))
     labels = torch.cat([_batch(state, data, step)[1] for step in batches])
     return guess_loss(labels, smoothing=state.settings.label_smoothing)
 
 
 def _require_learning(state: TrainingState, plan: Schedule, guess: float) -> None:
-    """Stop where an epoch ends that shows that nothing is learnt."""
+    """Raise `TrainingDiverged` at the end of an epoch that shows that nothing is learnt."""
     start, ends = state.step - plan.epoch, state.step in (plan.float_steps, plan.total)
     if state.step % plan.epoch or (start < plan.warmup and not ends):
         return
@@ -191,7 +194,7 @@ def _remedy(state: TrainingState) -> str:
 
 
 def _batch(state: TrainingState, data: TrainingData, step: int) -> tuple[Tensor, Tensor]:
-    """The batch of `step` on the supernet's device; every epoch has its own order."""
+    """The batch of `step`, on the device of the supernet; every epoch has an order of its own."""
     size, seed = state.settings.batch_size, state.settings.seed
     epoch, place = divmod(step, len(data) // size)
     order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(data))
@@ -202,6 +205,6 @@ def _batch(state: TrainingState, data: TrainingData, step: int) -> tuple[Tensor,
 
 
 def _initialise(state: TrainingState, data: TrainingData) -> None:
-    """Fit the quantizers to the weights as they are now, and to the first batches."""
+    """Initialise the quantizers from the present weights and the first batches."""
     images = [_batch(state, data, step)[0] for step in range(_CALIBRATION_BATCHES)]
     initialise_steps(state.supernet, images)

@@ -1,5 +1,6 @@
-"""The archive: the durable ledger of true evaluations.
+"""The archive: a durable record of all evaluations of subnets.
 
-Read in this order: `archive`, `studies` and `trials` (the Optuna study that it is), `journal`,
-`records` and `sealing` (its file), `database`; `sharing` for tables and merging.
+Read the modules in this order: `archive`; `studies` and `trials` (the Optuna study in which
+evaluations are stored); `journal`, `records` and `sealing` (the file of the study); `database`;
+`sharing` (tables, and merging of archives).
 """

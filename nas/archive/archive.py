@@ -1,4 +1,4 @@
-"""The archive: the durable ledger of true evaluations, an Optuna study."""
+"""The archive: a durable record of evaluations, stored as an Optuna study."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from search_spaces.space import Genotype, SearchSpace
 class Archive:
     """The evaluations of one search space, each on the disk before it counts.
 
-    A genotype is evaluated once, but one that saw more images may follow: what a search was told is
-    the first, what is reported the one that saw most. Several processes may append to the same
-    archive; each sees the others' evaluations from its next append or refresh on.
+    A genotype is evaluated once. A second evaluation may follow only if it saw more images: a
+    search is told the first evaluation, reports show the evaluation that saw most images. Several
+    processes may append to the same archive; each sees the evaluations of the others at its next
+    append or refresh.
 
     Args:
         location: The path of a journal file, created if missing (its folder is not), or a
             database URL such as `postgresql://user@host/database` without any secret: a password
             comes from PGPASSWORD or `~/.pgpass`.
         space: The space that the genotypes belong to.
-        study: The name of the study in that file, such as a supernet's.
-        supernet: What tells the measured weights from others, where runs share the study.
-        read_only: Whether nothing is made, locked, cut or written.
+        study: The name of the study in the file or database, such as the name of a run.
+        supernet: An identifier of the weights that are measured, if several runs share the study.
+        read_only: Whether the archive is only read: nothing is created, locked, cut or written.
 
     Raises:
         ArchiveError: The study belongs to another space or supernet, or the file is damaged before
             its end.
-        WriteError: The file cannot be written or the database not be used.
+        WriteError: The file cannot be written, or the database cannot be used.
     """
 
     def __init__(
@@ -65,14 +66,15 @@ class Archive:
         self.refresh()
 
     def append(self, *evaluations: Evaluation) -> list[Evaluation]:
-        """Put `evaluations` on the disk, each unless one of its genotype that saw as much is there.
+        """Write `evaluations` to the disk, except those that tell no more than the archive does.
 
-        However many they are, a journal waits for the disk once. After a kill or on a full disk
-        the first of them may be there and the others not; none counts before all are there.
+        An evaluation tells more if its genotype is new or it saw more images. A journal flushes
+        to the disk once for all of them. After a kill or on a full disk, only some of them may be
+        on the disk; none counts before all are there.
 
         Returns:
-            What a search is told of these genotypes, as it was read back: the first evaluation of
-            each, which another driver may have made.
+            The first archived evaluation of each genotype, read back, for a search to be told.
+            Another driver may have made it.
 
         Raises:
             ArchiveError: A genotype is not a canonical one of the space, or a metric has a name
@@ -101,7 +103,7 @@ class Archive:
         return [self._first[evaluation.genotype] for evaluation in evaluations]
 
     def refresh(self) -> None:
-        """Take in the evaluations that any process has written since the last look."""
+        """Read the evaluations that any process has written since the last append or refresh."""
         with usable(self.location, read_only=self._read_only):
             new = self._trials.new()
         self._take_in(new)
@@ -109,14 +111,19 @@ class Archive:
     def reserve(
         self, genotypes: Sequence[Genotype], *, images: int | None = None
     ) -> list[Genotype]:
-        """Those to be measured by this process: nobody has, and no other driver does or will now.
+        """Reserve those of `genotypes` that are neither archived nor reserved by another driver.
 
-        They stay so until they are appended, `reserving` ends, or this process is dead for a
-        while. A journal has one driver, which measures all that is not there.
+        This process then has to measure them. A reservation ends when the genotype is appended,
+        when `reserving` ends, or some time after this process has died. A journal has only one
+        driver, so there every genotype that is not archived is returned.
 
         Args:
-            genotypes: What is to be measured.
-            images: How many images are enough; where left out any evaluation is.
+            genotypes: The genotypes to measure.
+            images: The number of images that an archived evaluation must have seen to be enough;
+                by default, any evaluation is.
+
+        Returns:
+            The genotypes that this process reserved.
         """
         self._require_writing()
         with usable(self.location):
@@ -129,30 +136,30 @@ class Archive:
         return [genotype for genotype in mine if genotype not in known]
 
     def elsewhere(self) -> Collection[Genotype]:
-        """What other drivers are measuring now."""
+        """The genotypes that other drivers are measuring now."""
         with usable(self.location):
             return self._trials.elsewhere()
 
     @contextmanager
     def reserving(self) -> Iterator[None]:
-        """What is reserved in here and not appended is left to other drivers in the end."""
+        """A context at whose end all reservations of this process are given back."""
         try:
             yield
         finally:
             self._trials.free()
 
     def evaluations(self) -> list[Evaluation]:
-        """Of every genotype the evaluation that saw most images, in the order they came first."""
+        """The evaluations that saw most images, one per genotype, in order of their first."""
         return [self._best[genotype] for genotype in self._first]
 
     def measurements(self) -> Measurements:
-        """`evaluations` as arrays, made once until more is archived."""
+        """The result of `evaluations` as arrays, cached until more is archived."""
         if self._measurements is None:
             self._measurements = Measurements.of(self.evaluations(), self.space)
         return self._measurements
 
     def told(self) -> list[Evaluation]:
-        """Of every genotype the first evaluation, which is the one that a search was told."""
+        """The first evaluation of every genotype, which is what a search was told."""
         return list(self._first.values())
 
     def get(self, genotype: Genotype) -> Evaluation | None:
@@ -183,7 +190,7 @@ class Archive:
 
 @contextmanager
 def usable(location: str, *, read_only: bool = False) -> Iterator[None]:
-    """Whatever a journal or a database raises in here, as a sentence with its remedy."""
+    """A context in which errors of a journal or database become an error with a remedy."""
     try:
         yield
     except DamagedJournal as error:
@@ -203,6 +210,6 @@ def usable(location: str, *, read_only: bool = False) -> Iterator[None]:
 
 
 def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
-    """Whether it saw more images than what is known of its genotype."""
+    """Whether `evaluation` saw more images than the known evaluation of its genotype."""
     seen, before = (one and one.answers and one.answers.seen for one in (evaluation, known))
     return known is None or (seen or 0) > (before or 0)

@@ -1,4 +1,7 @@
-"""A database that drivers share: waited for while it is away; networks are reserved in it."""
+"""A database that several drivers share: waiting while it is away, and reserving networks in it.
+
+A driver is a process that runs a search and writes evaluations to the database.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,9 @@ from nas.urls import shown
 from search_spaces.space import Genotype
 
 PATIENCE_S = 600.0  # a database that is away for longer ends the search
-LEASE_S = 60.0  # what a driver reserved is free again so long after its last sign of life
+LEASE_S = 60.0  # a reservation ends this long after the last sign of life of its driver
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 10.0
-_ALONE = ""  # the row of a study that is locked by whoever adds to it
+_ALONE = ""  # the row of a study that a driver locks while it adds trials
 _REACHED: set[str] = (
     set()
 )  # URLs that answered this process: they are right, so waiting makes sense
@@ -54,10 +57,10 @@ _NOW = sql.cast(sql.extract("epoch", sql.func.now()), sql.Float)
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """What an engine for `url` is made with.
+    """The options of SQLAlchemy's engine for `url`.
 
-    A connection per use: none is left open, and a server may be restarted in between. One that
-    does not answer is an error after a while rather than waited for as long as the network does.
+    Each use opens a connection and closes it again, so a server may be restarted between uses. A
+    server that does not answer is an error after a timeout.
     """
     options: dict[str, Any] = {"poolclass": NullPool}
     if url.startswith("postgresql"):
@@ -72,14 +75,14 @@ def connection_options(url: str) -> dict[str, Any]:
 
 
 def patiently(url: str, action: Callable[[], T]) -> T:
-    """What `action` gives, tried again while the database is away, for up to `PATIENCE_S`.
+    """The result of `action`, which is repeated while the database is away, up to `PATIENCE_S`.
 
-    The first and the last are told by a warning. A database that never answered this process is
-    not waited for: its URL may be wrong.
+    A warning is logged when the waiting begins and when it ends. A database that never answered
+    this process is not waited for, since its URL may be wrong.
 
     Args:
-        url: Of the database.
-        action: May be called several times, each after a call that failed anywhere within.
+        url: The URL of the database.
+        action: A function that may be called again after it failed at any point.
     """
     away_since: float | None = None
     wait = _FIRST_WAIT_S
@@ -107,7 +110,7 @@ def patiently(url: str, action: Callable[[], T]) -> T:
 
 
 def _is_away(error: BaseException | None) -> bool:
-    """Whether waiting may help: no connection, or one that broke."""
+    """Whether an error means that the database is away: no connection, or a broken one."""
     # Optuna asks again on a connection that broke, hence an error about its transaction.
     if isinstance(error, OperationalError | InterfaceError | PendingRollbackError):
         return True
@@ -117,7 +120,7 @@ def _is_away(error: BaseException | None) -> bool:
 
 
 def cause_of(error: BaseException) -> str:
-    """What the database or its driver said, in one line."""
+    """The message of the database or of its client library, in one line."""
     chain = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(before)
@@ -126,15 +129,15 @@ def cause_of(error: BaseException) -> str:
 
 
 class Reservations:
-    """Which networks of a study are being measured, and by which driver: a table in its database.
+    """A database table of the networks that drivers are measuring, for one study.
 
-    A driver that dies leaves what it reserved to the others after `LEASE_S`; one that lives says
-    so meanwhile. Times are those of the database's clock. While it was away nobody could say that
-    he lives, so nothing is taken from another within `LEASE_S` after that.
+    A driver renews its reservations while it lives; `LEASE_S` after its death, other drivers may
+    take them. Times are those of the database's clock. While the database was away, no driver
+    could renew, so for `LEASE_S` after its return no reservation is taken from another driver.
 
     Args:
-        url: Of the database, which is known to be right from the first connection on.
-        study: The study's name.
+        url: The URL of the database; after a first connection it is known to be right.
+        study: The name of the study.
     """
 
     def __init__(self, url: str, study: str) -> None:
@@ -154,10 +157,10 @@ class Reservations:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let no other process be in here for the same study.
+        """A context that only one process at a time can be in, per study.
 
-        The lock goes with the process or its connection. SQLite has one lock for all that the
-        process itself needs meanwhile, so there it is one on a file beside.
+        The lock ends with the process or its connection. SQLite has a single lock, which the
+        process itself needs inside, so for SQLite the lock is on a separate file.
         """
         if self._engine.dialect.name == "sqlite":
             with Path(f"{self._engine.url.database}.lock").open("ab") as file:
@@ -172,7 +175,7 @@ class Reservations:
             yield
 
     def take(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
-        """Reserve those of `genotypes` that no other driver has, and give them."""
+        """Reserve and return those of `genotypes` that no other driver has reserved."""
         with self.alone(), self._engine.begin() as connection:
             taken = self._others(connection)
             free = [genotype for genotype in genotypes if genotype not in taken]
@@ -189,12 +192,12 @@ class Reservations:
         return free
 
     def others(self) -> set[Genotype]:
-        """What other drivers are measuring."""
+        """The genotypes that other drivers are measuring."""
         with self._engine.connect() as connection:
             return self._others(connection)
 
     def free(self, genotypes: Iterable[Genotype]) -> None:
-        """Give back what was measured, or is to be measured by others."""
+        """Give back the reservations of `genotypes`, measured or left to other drivers."""
         if done := self._held & {*genotypes}:
             mine = self._are(*map(_key, done)), RESERVATIONS.c.driver == self._driver
             with self._engine.begin() as connection:
@@ -202,13 +205,18 @@ class Reservations:
             self._held -= done
 
     def end(self) -> None:
-        """Give back everything and say no longer that this driver lives."""
+        """Give back all reservations, and stop renewing them."""
         self._ended.set()
-        with contextlib.suppress(SQLAlchemyError):  # else they are free when their time is over
+        with contextlib.suppress(
+            SQLAlchemyError
+        ):  # without it, reservations end when their time is over
             self.free({*self._held})
 
     def _others(self, connection: sql.Connection) -> set[Genotype]:
-        """Of whom has `until` passed has died, unless the database was away."""
+        """The genotypes of other drivers that live.
+
+        A driver has died if its time `until` has passed, unless the database was away.
+        """
         of_study = RESERVATIONS.c.study == self._study, RESERVATIONS.c.network != _ALONE
         held = sql.select(RESERVATIONS.c.genotype).where(
             *of_study, RESERVATIONS.c.driver != self._driver
@@ -223,7 +231,7 @@ class Reservations:
             try:
                 with self._engine.begin() as connection:
                     connection.execute(renewed.values(until=_NOW + LEASE_S))
-            except SQLAlchemyError:  # the search meets it as well, and tells
+            except SQLAlchemyError:  # the search meets the same error and reports it
                 self._away = time.monotonic()
 
     def _row(self, network: str, genotype: str, until: float) -> dict[str, Any]:

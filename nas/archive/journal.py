@@ -1,9 +1,9 @@
-"""The archive's journal file: one writer at a time, a torn end is cut, damage is located.
+"""The archive's journal file: one writer at a time, an incomplete end is cut, damage is located.
 
-The file is Optuna's journal: one JSON record a line, appended and flushed to the disk. Every record
-carries its place among those of the same write, the digest of the record before it and a digest of
-itself, so that a changed digit, a line that is lost and lines that changed places are found; Optuna
-and its dashboard pass over these fields.
+The file is Optuna's journal: one JSON record per line, appended and flushed to the disk. Every
+record also holds its place among the records of the same write, the digest of the record before,
+and its own digest. These fields reveal changed digits, lost lines and lines that changed places;
+Optuna and its dashboard ignore them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ class DamagedJournal(ValueError):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a line of a journal.
+    """A fault in a line of a journal.
 
     Attributes:
-        reason: In words.
-        kind: `torn` as a crash in the midst of writing can leave a line; `unsealed` where an
-            earlier version or another program wrote it; `wrong` for a whole line that does not
-            belong there.
+        reason: The fault in words.
+        kind: `torn` for a line that a crash during writing can leave; `unsealed` for a line that
+            an earlier version or another program wrote; `wrong` for a whole line in a wrong place.
     """
 
     reason: str
@@ -48,11 +47,11 @@ class Fault:
 
 
 class Journal:
-    """A journal file, read and written as Optuna's `JournalStorage` asks for; made if missing.
+    """A journal file with the interface that Optuna's `JournalStorage` needs; made if missing.
 
-    The lock is the kernel's, on the file itself: a killed process leaves none behind. What is torn
-    or damaged of the last write is cut with a warning, since it was never acknowledged by
-    `append_logs` or cannot be read any more; the search measures it again.
+    The lock is the kernel's lock on the file itself, so a killed process leaves no lock behind.
+    Incomplete or damaged lines of the last write are cut with a warning: `append_logs` never
+    acknowledged them, or they cannot be read any more. The search measures those genotypes again.
 
     Args:
         path: The file; its folder must exist.
@@ -65,7 +64,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ends = [(0, "")]  # of every record read so far, where it ends and its digest
+        self._ends = [(0, "")]  # the end and the digest of every record read so far
         try:
             path.open("ab").close()
             with _locked(path) as file:
@@ -76,7 +75,7 @@ class Journal:
             raise write_error(path, error) from error
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Put the records on the disk, by one write and one flush."""
+        """Append the records to the file, by one write and one flush to the disk."""
         with _locked(self._path) as file:
             previous = _last_digest(self._path, file)
             file.seek(0, os.SEEK_END)
@@ -85,7 +84,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The records from this number on."""
+        """The records from number `log_number_from` on, counted from 0."""
         try:
             records = self._records(log_number_from)
         except DamagedJournal:  # or a torn line was being cut while this looked
@@ -113,9 +112,9 @@ class Journal:
 
 
 class ReadJournal:
-    """A journal as it stood when this was made, with the interface of `Journal`.
+    """A read-only copy of a journal, taken when this object is made; has `Journal`'s interface.
 
-    The file is not written, locked or made; what `Journal` would cut of the last write is left out.
+    The file is not written, locked or created; lines that `Journal` would cut are left out.
 
     Args:
         path: The file.
@@ -135,11 +134,11 @@ class ReadJournal:
         self._records = [read(line, None)[0] for line in held.splitlines()]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Refuse them: nobody is to write."""
+        """Refuse to write, since the journal is only read."""
         raise NotImplementedError(f"{len(logs)} records for a journal that is only read")
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The records from this number on."""
+        """The records from number `log_number_from` on, counted from 0."""
         return iter(self._records[log_number_from:])
 
     def refuse(self, number: int, reason: str) -> DamagedJournal:
@@ -148,7 +147,7 @@ class ReadJournal:
 
 
 def sealed(records: Sequence[Mapping[str, Any]], previous: str) -> Iterator[dict[str, Any]]:
-    """The records of one write, to follow the record with the digest `previous`."""
+    """The records of one write with place and digests, after the record of digest `previous`."""
     for place, record in enumerate(records):
         placed = {**record, PLACE: place, PREVIOUS: previous}
         previous = digest(placed)
@@ -156,22 +155,22 @@ def sealed(records: Sequence[Mapping[str, Any]], previous: str) -> Iterator[dict
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """Of a record without its digest."""
+    """The digest of a record that does not hold its own digest yet: 16 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def written(record: Mapping[str, Any]) -> bytes:
-    """A record as a line."""
+    """The line of a journal for a record, as bytes."""
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
 def read(line: bytes, previous: str | None) -> tuple[dict[str, Any], Fault | None]:
-    """The record of a line and what is wrong with it.
+    """The record of a line, and its fault or `None`.
 
     Args:
-        line: With or without its end.
-        previous: The digest of the record before; `None` where it is not to be compared.
+        line: The line, with or without the newline.
+        previous: The digest of the record before; with `None`, it is not compared.
     """
     try:
         record = json.loads(line)
@@ -206,7 +205,7 @@ def _content_fault(record: Mapping[str, Any]) -> Fault | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Exclusive use of a journal file, which ends in a whole line then."""
+    """A context with exclusive use of a journal file, whose last line is whole."""
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _cut_unfinished(path, file)
@@ -214,7 +213,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def _lines(path: Path, offset: int) -> Iterator[bytes]:
-    """The whole lines from a place in the file on."""
+    """The whole lines of a file from the byte `offset` on."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END) < offset:
             raise DamagedJournal(
@@ -223,7 +222,7 @@ def _lines(path: Path, offset: int) -> Iterator[bytes]:
             )
         file.seek(offset)
         for line in file:
-            if line.endswith(b"\n"):  # else somebody is about to write the rest
+            if line.endswith(b"\n"):  # else another process is still writing the line
                 yield line
 
 
@@ -258,10 +257,13 @@ def _cut_unfinished(path: Path, file: BinaryIO) -> None:
 
 
 def _damaged_end(path: Path, file: BinaryIO) -> int | None:
-    """Where the first damaged line begins, if there is one and all that follows is of its write.
+    """The byte at which the first damaged line begins, if that line is of the last write.
 
-    Then the write was the last and may never have reached the disk as a whole: after a loss of
-    power a later line of it can be there and an earlier one not.
+    The last write may not have reached the disk as a whole: after a loss of power, a later line of
+    the write can be on the disk and an earlier line missing. None if no line is damaged.
+
+    Raises:
+        DamagedJournal: The damaged line is of an earlier write.
     """
     damaged: tuple[int, int, Fault] | None = None
     start, previous = 0, ""
@@ -277,7 +279,7 @@ def _damaged_end(path: Path, file: BinaryIO) -> int | None:
 
 
 def _of_last_write(record: Mapping[str, Any], fault: Fault | None, behind: int) -> bool:
-    """Whether a line may be of the write that a damaged line, so many before it, is of."""
+    """Whether a line may be of the same write as the damaged line `behind` lines before it."""
     return fault.kind == "torn" if fault is not None else record[PLACE] >= behind
 
 
@@ -300,7 +302,7 @@ def _refusal(path: Path, number: int, fault: Fault) -> DamagedJournal:
 
 
 def _last_line_start(file: BinaryIO, end: int, *, block: int = 1 << 16) -> int:
-    """Where the bytes behind the last newline begin; `end` if there are none."""
+    """The position of the first byte after the last newline; `end` if there is no such byte."""
     position = end
     while position > 0:
         size = min(block, position)

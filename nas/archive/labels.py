@@ -1,4 +1,4 @@
-"""Options of a choice as a dashboard shows them."""
+"""The labels of a choice's options, as a dashboard shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Label = bool | int | float | str | None
 
 
 def labels(options: Sequence[Any]) -> list[Label]:
-    """Plain options as they are, specs by the fields that tell them apart: `bits=4`."""
+    """The labels of options: a plain option is its own label, a spec shows its differing fields.
+
+    Specs of the same class that differ only in their bits have labels such as `bits=4`.
+    """
     shown = _shortest(options)
     return shown if len(set(shown)) == len(shown) else list(map(repr, options))
 
@@ -32,7 +35,7 @@ def _shortest(options: Sequence[Any]) -> list[Label]:
 
 
 def _label(option: Any) -> Label:
-    """A plain option as it is; a spec by its fields that are no decisions of their own."""
+    """The label of one option: a plain option itself, or a spec with its fields without choices."""
     if option is None or isinstance(option, bool | int | float | str):
         return option
     if not isinstance(option, Spec):

@@ -1,4 +1,4 @@
-"""The form of a journal's records, checked whether this version or another program wrote them."""
+"""The schema of a journal's records, by which records of any program or version are checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _moment(text: str) -> str:
 
 @functools.lru_cache(maxsize=4096)  # every record of a study holds the same ones
 def _options(text: str) -> int:
-    """How many options a categorical distribution, as Optuna's JSON, has."""
+    """The number of options of a categorical distribution, given as Optuna's JSON."""
     try:
         content = json.loads(text)
     except RecursionError as error:
@@ -94,7 +94,7 @@ class _TrialMade(_Record):
 
 
 class HeldAnswers(BaseModel):
-    """The answers of an evaluation, as a trial's attribute holds them."""
+    """The form in which a trial's attribute holds the answers of an evaluation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     wrong: str
@@ -103,7 +103,7 @@ class HeldAnswers(BaseModel):
 
 
 class TrialAttributes(BaseModel):
-    """What a trial holds beside its parameters and its value; each metric once more by itself."""
+    """The attributes of a trial; each metric is also an attribute of its own."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     metrics: dict[str, FiniteFloat]
@@ -119,7 +119,7 @@ _FORM: TypeAdapter[Any] = TypeAdapter(
 
 
 def record_problem(record: Mapping[str, Any]) -> str | None:
-    """Why no archive writes such a record, or `None`."""
+    """The reason why a record is not one that an archive writes, or `None` if it is."""
     try:
         _FORM.validate_python(record)
     except ValidationError as error:
@@ -128,6 +128,6 @@ def record_problem(record: Mapping[str, Any]) -> str | None:
 
 
 def problem(error: ValidationError) -> str:
-    """The first of a validation's problems, in words."""
+    """The first problem of a failed validation, in words."""
     first = error.errors(include_url=False, include_context=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""A journal of an earlier version, or one that was damaged: its whole records, chained anew."""
+"""Sealing: rewriting an old or damaged journal with its sound records and new digests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from search_spaces.space import SearchSpace
 
 @dataclass
 class Sealing:
-    """What became of a journal's lines.
+    """The outcome of sealing a journal.
 
     Attributes:
-        evaluations: How many the archive holds.
-        lost: What is not there any more, by line and reason.
-        copy: Where the file stands as it was; `None` where nothing had to be done.
+        evaluations: The number of evaluations that the archive holds.
+        lost: The records that were left out, each with line and reason.
+        copy: The path of the copy of the original file; `None` if nothing had to be done.
     """
 
     evaluations: int = 0
@@ -31,15 +31,15 @@ class Sealing:
 
 
 def seal_journal(path: Path, space: SearchSpace, *, study: str) -> Sealing:
-    """Chain the whole records of a journal, and keep the file as it was beside it.
+    """Rewrite a journal with new digests for its sound records, and keep a copy of the original.
 
-    Each record must be of the form that an archive writes, and each evaluation of the space; one
-    with a digest must match it. What is not is left out and told.
+    A record is sound if it has the form that an archive writes, matches its digest if it has one,
+    and, for an evaluation, belongs to the space. Other records are left out and reported.
 
     Args:
         path: The journal, which no other process uses.
-        space: Of its evaluations.
-        study: The run's name.
+        space: The space of the evaluations.
+        study: The name of the run.
 
     Raises:
         WriteError: The folder cannot be written.
@@ -48,7 +48,7 @@ def seal_journal(path: Path, space: SearchSpace, *, study: str) -> Sealing:
     done = Sealing()
     records = _whole(before, space, study, done)
     lines, previous = [], ""
-    for record in records:  # each as a write of its own, as all of them reached the disk
+    for record in records:  # each as a write of its own, since all of them reached the disk
         [one] = sealed([record], previous)
         lines.append(written(one))
         previous = one[DIGEST]
@@ -62,7 +62,7 @@ def seal_journal(path: Path, space: SearchSpace, *, study: str) -> Sealing:
 
 
 def _whole(content: bytes, space: SearchSpace, study: str, done: Sealing) -> list[dict[str, Any]]:
-    """The sound records of a journal without their seals."""
+    """The sound records of a journal, without place and digests; adds to `done.lost`."""
     records: list[dict[str, Any]] = []
     studies: dict[str, None] = {}
     previous: str | None = ""
@@ -80,7 +80,7 @@ def _whole(content: bytes, space: SearchSpace, study: str, done: Sealing) -> lis
             done.lost.append(f"before line {number}: records are lost, or lines changed places")
         if bare["op_code"] == MAKE_STUDY:
             studies[bare["study_name"]] = None
-        elif not studies:  # the first record is lost, and there is but one study as a rule
+        elif not studies:  # the first record is lost; there is usually one study
             records.append(_made(study))
             studies[study] = None
         records.append(bare)
@@ -89,7 +89,7 @@ def _whole(content: bytes, space: SearchSpace, study: str, done: Sealing) -> lis
 
 
 def _foreign(record: Mapping[str, Any], space: SearchSpace) -> str | None:
-    """Why a record of the run's study is of no evaluation of the space, or `None`."""
+    """The reason why a trial of the run's study is no evaluation of the space, or `None`."""
     try:
         if record["op_code"] == MAKE_TRIAL:
             restored_from(record, space)

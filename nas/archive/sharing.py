@@ -1,4 +1,4 @@
-"""Archives as tables for other programs, and several archives of one space as one."""
+"""Export of an archive as a table for other programs, and merging of several archives."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from search_spaces.space import SearchSpace
 
 
 def export_archive(archive: Archive, path: Path) -> int:
-    """Write every evaluation as a row of a CSV or Parquet file, by suffix; gives how many.
+    """Write every evaluation as a row of a CSV or Parquet file, by suffix.
 
-    Columns: one per choice with the option as text, `genotype` (option indices joined by spaces),
-    every metric, `images` seen of the validation split and whether it was `stopped` early, then
-    `seed`, `seconds` and `where`. What an evaluation lacks is empty.
+    The columns are: one per choice, with the option as text; `genotype`, the option indices joined
+    by spaces; every metric; `images`, the number seen of the validation split; `stopped`, whether
+    the evaluation was stopped early; `seed`, `seconds` and `where`. A cell without value is empty.
+
+    Returns:
+        The number of rows.
 
     Raises:
         ArchiveError: For another suffix, or where Parquet is asked for without pyarrow.
@@ -37,10 +40,15 @@ def export_archive(archive: Archive, path: Path) -> int:
 
 
 def merge_archives(into: Archive, others: Sequence[Archive]) -> int:
-    """Append what `others` hold and `into` does not; gives how many. The first of a network stays.
+    """Append the evaluations of `others` that `into` does not hold.
+
+    The first evaluation of a network in `into` stays the first.
+
+    Returns:
+        The number of evaluations by which `into` grew.
 
     Raises:
-        ArchiveError: If one of them is of another space; nothing is appended then.
+        ArchiveError: If an archive is of another space; nothing is appended then.
     """
     for other in others:
         if other.space != into.space:
@@ -50,7 +58,7 @@ def merge_archives(into: Archive, others: Sequence[Archive]) -> int:
             )
     before = len(into)
     for other in others:
-        into.append(*other.told(), *other.evaluations())  # the first and the fullest
+        into.append(*other.told(), *other.evaluations())  # the first, then the most complete
     return len(into) - before
 
 

@@ -1,4 +1,4 @@
-"""The Optuna study that an archive is: opened in a journal or a database, marked, added to."""
+"""The Optuna study of an archive: opening, marking and adding, in a journal or a database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nas.urls import database_url, reading, shown
 from search_spaces.space import Genotype, SearchSpace
 
 UNUSABLE = (SQLAlchemyError, StorageInternalError)
-"""What a database that cannot be used raises."""
+"""The exceptions of a database that cannot be used."""
 
 SEALED = (
     "sealed"  # by number, the digests of trials of earlier versions; none of what is no evaluation
@@ -56,15 +56,16 @@ def opened(
     """The trials of a study, which is made and marked if it is missing.
 
     Args:
-        location: A path or a database URL.
-        space: Of the genotypes.
-        study: The name.
-        marks: What tells it from others, by kind; one that is there and differs is refused.
-        read_only: Whether nothing is made, marked, locked or written.
+        location: The path of a journal or the URL of a database.
+        space: The space of the genotypes.
+        study: The name of the study.
+        marks: Kind -> text that identifies the content of the study; a study with other marks is
+            refused.
+        read_only: Whether the study is only read: nothing is made, marked, locked or written.
 
     Raises:
-        ArchiveError: The study is of something else or, to be read, missing; a driver is not
-            installed; the URL may hold a secret.
+        ArchiveError: The study has other marks, is missing and only to be read, or needs a
+            database driver that is not installed; or the URL may hold a secret.
         DamagedJournal: The file cannot be read.
         OSError: The file cannot be written.
         UNUSABLE: The database cannot be used.
@@ -104,7 +105,7 @@ def _in_database(
             try:
                 return action()
             except BaseException:
-                storage.remove_session()  # a connection that broke leaves it of no use
+                storage.remove_session()  # it is of no use after a broken connection
                 raise
 
         return patiently(url, attempt)
@@ -120,7 +121,7 @@ def _read_database(
     study: str,
     marks: Mapping[str, str],
 ) -> DatabaseTrials:
-    """The trials of a study in a database in which nothing is made or written."""
+    """The trials of a study in a database that is only read."""
     where, connect = reading(url)
     text = where.render_as_string(hide_password=False)
     options = connection_options(text)
@@ -131,14 +132,14 @@ def _read_database(
 
 
 class DatabaseTrials:
-    """Trials in a database, each with a digest of all that it holds, added by one at a time.
+    """Trials in a database, each with a digest of its content; one process at a time adds.
 
     Args:
         study: The study.
         space: The space of the genotypes.
-        distributions: Of every choice, in the order of the genotype.
-        reservations: Who is measuring what; None where the trials are only read.
-        retry: Calls what it is given, again while the database is away.
+        distributions: The distribution of every choice, in the order of the genotype.
+        reservations: The networks that drivers are measuring; None if trials are only read.
+        retry: Calls a function, again while the database is away.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class DatabaseTrials:
         return self._shared
 
     def add(self, choose: Choose) -> None:
-        """Put on the disk what `choose` makes of the latest, while nobody else adds."""
+        """Write the evaluations that `choose` selects, while no other process adds any."""
 
         def add() -> None:
             with self._reservations.alone():
@@ -176,22 +177,22 @@ class DatabaseTrials:
         return self._retry(self._latest)
 
     def reserve(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
-        """Those that no other driver is measuring, which no other will measure now."""
+        """Reserve and return those of `genotypes` that no other driver is measuring."""
         return self._retry(lambda: self._reservations.take(genotypes))
 
     def elsewhere(self) -> Collection[Genotype]:
-        """What other drivers are measuring."""
+        """The genotypes that other drivers are measuring."""
         return self._retry(self._reservations.others)
 
     def free(self, genotypes: Collection[Genotype] | None = None) -> None:
-        """Leave these to others, or all that is left and the search."""
+        """End the reservations of `genotypes`; without argument, of all, and stop renewing."""
         if genotypes is None:
             self._reservations.end()
         else:
             self._retry(lambda: self._reservations.free(genotypes))
 
     def seal(self) -> int:
-        """Give digests to the trials that have none; gives how many trials there are."""
+        """Give digests to the trials without one, and return the number of all trials."""
         trials = self._study.get_trials(deepcopy=False)
         self._sealed = {
             str(number): digest(_content(trial)) if trial.state == TrialState.COMPLETE else None
@@ -225,7 +226,7 @@ class DatabaseTrials:
         return trial
 
     def _restored(self, trial: FrozenTrial, number: int) -> Evaluation:
-        """The evaluation of the trial that should have this number."""
+        """The evaluation that a trial holds; the trial should have the number `number`."""
         try:
             if trial.number != number:
                 raise ArchiveError(f"trials before it are lost or stand twice; {_RESTORE}")
@@ -249,9 +250,12 @@ class DatabaseTrials:
 
 
 def seal_database(url: str, space: SearchSpace, *, study: str) -> int:
-    """Give digests to the trials of an earlier version; how many trials there are.
+    """Give digests to the trials that an earlier version wrote.
 
-    They stand in the study's attribute `sealed`, since Optuna changes no finished trial.
+    The digests are in the study's attribute `sealed`, since Optuna changes no finished trial.
+
+    Returns:
+        The number of trials in the study.
 
     Raises:
         ArchiveError: A trial is not an evaluation of the space; nothing is sealed then.
@@ -261,7 +265,7 @@ def seal_database(url: str, space: SearchSpace, *, study: str) -> int:
 
 
 def _content(trial: FrozenTrial) -> dict[str, Any]:
-    """All of a trial that its digest holds."""
+    """The content of a trial that its digest covers."""
     kinds = trial.distributions
     return {
         "params": {n: int(kinds[n].to_internal_repr(v)) for n, v in trial.params.items()},
@@ -271,7 +275,7 @@ def _content(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _connected(url: str, study: str, *, attempts: int = 5) -> tuple[RDBStorage, Reservations]:
-    """The database with its tables, which others may be making at this moment."""
+    """The database with its tables, which another process may be making at the same time."""
     try:
         storage = _storage(url, connection_options(url), made=True)
         return storage, Reservations(url, study)
@@ -283,7 +287,7 @@ def _connected(url: str, study: str, *, attempts: int = 5) -> tuple[RDBStorage, 
 
 
 def _storage(url: str, options: Mapping[str, Any], *, made: bool) -> RDBStorage:
-    """Optuna's storage; its tables are `made` if missing."""
+    """Optuna's storage in a database; with `made`, missing tables are created."""
     try:
         return RDBStorage(url, engine_kwargs=dict(options), skip_table_creation=not made)
     except ImportError as error:
@@ -324,7 +328,7 @@ def _mark(
     *,
     read_only: bool = False,
 ) -> None:
-    """Mark a new study with `marks` and the name of its objective; refuse one of other marks."""
+    """Mark a new study with `marks` and its objective's name; refuse a study with other marks."""
     new = not read_only and not study.get_trials(deepcopy=False)
     for kind, mine in marks.items():
         known = study.user_attrs.get(kind)

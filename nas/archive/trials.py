@@ -1,4 +1,4 @@
-"""An evaluation as a trial of an Optuna study: what is kept of it, and as a record of a journal."""
+"""Conversion between evaluations and the trials of an Optuna study, and trials in a journal."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ class ArchiveError(ValueError):
 
 
 Choose = Callable[[Sequence[Evaluation]], Sequence[Evaluation]]
-"""Told what is the latest, it says what is to be added."""
+"""A function that gets the evaluations added since the last look and returns those to add."""
 
 
 class Trials(Protocol):
-    """The finished trials of one study, wherever they are kept."""
+    """The finished trials of one study, in a journal or in a database."""
 
     def add(self, choose: Choose) -> None:
-        """Put on the disk what `choose` makes of what was added since the last look, in this order.
+        """Write the evaluations that `choose` returns, in this order.
 
-        It may be asked again after a fault, told what was added till then.
+        `choose` gets the evaluations added since the last look. After a fault it may be called
+        again, with the evaluations added until then.
         """
         ...
 
@@ -48,27 +49,27 @@ class Trials(Protocol):
         ...
 
     def reserve(self, genotypes: Sequence[Genotype]) -> Sequence[Genotype]:
-        """Those that no other driver is measuring, which no other will measure now."""
+        """Reserve and return those of `genotypes` that no other driver is measuring."""
         ...
 
     def elsewhere(self) -> Collection[Genotype]:
-        """What other drivers are measuring."""
+        """The genotypes that other drivers are measuring."""
         ...
 
     def free(self, genotypes: Collection[Genotype] | None = None) -> None:
-        """End the reservation of these, or of all."""
+        """End the reservations of `genotypes`; without argument, of all."""
         ...
 
 
 class Records(Protocol):
-    """A journal as Optuna has it: numbered records."""
+    """A journal as Optuna defines it: a list of numbered records."""
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Put the records on the disk."""
+        """Append the records and flush them to the disk."""
         ...
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """The records from this number on."""
+        """The records from number `log_number_from` on, counted from 0."""
         ...
 
     def refuse(self, number: int, reason: str) -> Exception:
@@ -77,16 +78,18 @@ class Records(Protocol):
 
 
 class JournalTrials:
-    """Trials in a journal, all that are added at once by one write and one flush.
+    """Trials in a journal; trials that are added together need one write and one flush.
 
-    Optuna takes one trial per write, checks it three times and keeps all in memory once more, a few
-    milliseconds where a space has many choices. The records here are those that it writes.
+    Optuna itself would need one write per trial, check the trial three times and keep a second
+    copy in memory: a few milliseconds in a space with many choices. The records written here are
+    equal to Optuna's.
 
     Args:
         records: The journal.
-        study: The study's number in it.
+        study: The number of the study in the journal.
         space: The space of the genotypes.
-        distributions: Of every choice, in the order of the genotype, as Optuna's JSON.
+        distributions: The distribution of every choice, in the order of the genotype, as Optuna's
+            JSON.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class JournalTrials:
         self._read = self._studies = 0
 
     def add(self, choose: Choose) -> None:
-        """Put on the disk what `choose` makes of the latest."""
+        """Write the evaluations that `choose` returns, given those added since the last look."""
         if added := choose(self.new()):
             self._records.append_logs([self._record(evaluation) for evaluation in added])
 
@@ -109,15 +112,15 @@ class JournalTrials:
         return found
 
     def reserve(self, genotypes: Sequence[Genotype]) -> Sequence[Genotype]:
-        """All: a run folder is one driver's."""
+        """All of `genotypes`, since a run folder has only one driver."""
         return genotypes
 
     def elsewhere(self) -> Collection[Genotype]:
-        """Nothing."""
+        """An empty collection, since there is no other driver."""
         return ()
 
     def free(self, genotypes: Collection[Genotype] | None = None) -> None:
-        """Nothing is reserved."""
+        """Do nothing, since a journal has no reservations."""
 
     def _evaluations(self, records: Iterable[Mapping[str, Any]]) -> Iterator[Evaluation]:
         for number, record in enumerate(records, start=self._read):
@@ -151,7 +154,7 @@ class JournalTrials:
 
 
 def attributes(evaluation: Evaluation) -> dict[str, Any]:
-    """What a trial holds beside its parameters and its value."""
+    """The attributes of the trial of an evaluation, beside its parameters and its value."""
     return {
         **{n: value for n, value in evaluation.metrics.items() if n != ERROR},  # to sort by
         "metrics": evaluation.metrics,
@@ -163,7 +166,9 @@ def attributes(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def require_archivable(evaluation: Evaluation, space: SearchSpace) -> None:
-    """Refuse what no archive of `space` keeps: the one check that a genotype is canonical.
+    """Refuse an evaluation that no archive of `space` keeps.
+
+    This is the only check that the genotype of an evaluation is canonical.
 
     Raises:
         ArchiveError: The genotype is not a canonical one of the space, or a metric has a name that
@@ -189,11 +194,12 @@ def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
     """The evaluation that a trial holds.
 
     Args:
-        trial: `params`, the option of each choice by name; `value`, its error; `user_attrs`.
-        space: The space of its genotype.
+        trial: The trial as Optuna's JSON: `params`, the option index of each choice by name;
+            `value`, the error; `user_attrs`, the `attributes`.
+        space: The space of the genotype.
 
     Raises:
-        ArchiveError: No archive of the space holds such a trial.
+        ArchiveError: The trial is not one that an archive of the space holds.
     """
     picked, names = trial["params"], [made.name for made in space.choices]
     if {*picked} != {*names}:
@@ -218,7 +224,7 @@ def restored_from(trial: Mapping[str, Any], space: SearchSpace) -> Evaluation:
 
 
 def restored(genotype: Genotype, attrs: Mapping[str, Any]) -> Evaluation:
-    """The evaluation that had these `attributes`."""
+    """The evaluation of `genotype` whose `attributes` are `attrs`."""
     try:
         held = TrialAttributes.model_validate(attrs)
         answers = _read_answers(held.answers)

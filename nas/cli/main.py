@@ -90,7 +90,7 @@ def run_command(
     """Do everything: profile, train, search, export, report; for a table, search and report."""
     with loading():
         from nas.recipe.table_recipe import load_any_recipe
-        from nas.report.summary import summary_table
+        from nas.report.summary import told
         from nas.run.folder import RunFolder
         from nas.run.pipeline import run
 
@@ -98,7 +98,8 @@ def run_command(
     folder = _folder(recipe, made.name, out)
     with Terminal() as display:
         results = run(made, folder=folder, resume=resume, display=display)
-    say(summary_table(results))
+    for part in told(results):
+        say(part)
     say(f"report: {RunFolder(folder).report}")
 
 
@@ -140,7 +141,7 @@ def report(
     with loading():
         from nas.report.html import render
         from nas.report.store import load
-        from nas.report.summary import summary_table
+        from nas.report.summary import told
         from nas.run.folder import RunFolder, RunFolderError
 
     files = RunFolder(folder)
@@ -149,7 +150,8 @@ def report(
         raise RunFolderError(f"{folder} holds no results.json; `nas run` writes it")
     results, page = load(files.results), out or files.report
     render(results, page)
-    say(summary_table(results))
+    for part in told(results):
+        say(part)
     say(f"report: {page}")
 
 

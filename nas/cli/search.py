@@ -45,7 +45,7 @@ def search_command(
     """Search with a trained supernet; with --from, search a finished run for other devices."""
     with loading():
         from nas.recipe.recipe import RecipeError, load_recipe
-        from nas.report.summary import summary_table
+        from nas.report.summary import told
         from nas.run.folder import RunFolder
         from nas.run.pipeline import run_steps
         from nas.run.retarget import reused
@@ -75,5 +75,6 @@ def search_command(
             databases=databases or (),
             display=display,
         )
-    say(summary_table(results))
+    for part in told(results):
+        say(part)
     say(f"report: {RunFolder(folder).report}")

@@ -86,7 +86,12 @@ def _rules(rules: Rules) -> Iterator[str]:
             f"a change of format costs {rules.cast.overhead_us:g} us and the tensor's bytes at "
             f"{rules.cast.bandwidth_gb_per_s:g} GB/s"
         )
-    limits = {"in all": rules.memory.total_bytes, "activations": rules.memory.activation_bytes}
+    memory = rules.memory
+    limits = {
+        "in all": memory.total_bytes,
+        "for activations": memory.activation_bytes,
+        "for the model": memory.model_bytes,
+    }
     for what, limit in limits.items():
         if limit is not None:
             yield f"at most {limit:,.0f} bytes {what}"

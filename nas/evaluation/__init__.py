@@ -1,6 +1,6 @@
-"""One subnet measured: here, or on a Ray cluster.
+"""Evaluation of subnets, in this process or on a Ray cluster.
 
-Read in this order: `evaluation` (what was measured, and who measures), `measurements` (the same as
-arrays), `answers` (per image, and what stops early), `supernet_evaluator`; then the way to Ray:
-`connection`, `crew`, `dispatch` and `cluster`.
+Read the modules in this order: `evaluation` (a result, and the protocol of evaluators),
+`measurements` (results as arrays), `answers` (per image, and early stopping),
+`supernet_evaluator`; then evaluation on Ray: `connection`, `crew`, `dispatch` and `cluster`.
 """

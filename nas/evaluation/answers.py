@@ -1,4 +1,4 @@
-"""Which validation images a subnet got wrong, and what a part of them says of two subnets."""
+"""A subnet's answers to validation images, and the comparison of two subnets on some images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Wrong = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answers:
-    """What a subnet got wrong of the validation images that it was shown, the first ones.
+    """A subnet's right and wrong answers to the first images of the validation split.
 
     Attributes:
-        bits: One per image shown, set where the answer is wrong; packed by `numpy.packbits`.
-        seen: How many images were shown.
-        whole: How many a whole evaluation of the search shows.
+        bits: One bit per image shown, set where the answer is wrong; packed by `numpy.packbits`.
+        seen: The number of images shown.
+        whole: The number of images that a whole evaluation of the search shows.
     """
 
     bits: bytes
@@ -35,34 +35,34 @@ class Answers:
 
     @classmethod
     def of(cls, wrong: Wrong, whole: int) -> Answers:
-        """The answers whose wrong ones are set in `wrong` `(seen,)`."""
+        """The answers of a subnet, from `wrong` `(seen,)`: whether each answer is wrong."""
         return cls(np.packbits(wrong).tobytes(), len(wrong), whole)
 
     @property
     def complete(self) -> bool:
-        """Whether at least a whole evaluation was made."""
+        """Whether at least as many images were shown as in a whole evaluation."""
         return self.seen >= self.whole
 
     @property
     def wrong(self) -> Wrong:
-        """Whether each image shown got a wrong answer, `(seen,)`."""
+        """Whether the answer to each image shown is wrong, `(seen,)`."""
         bits = np.frombuffer(self.bits, dtype=np.uint8)
         return np.unpackbits(bits, count=self.seen).astype(np.bool_)
 
     @property
     def error(self) -> float:
-        """Wrong answers in percent of the images shown."""
+        """The share of wrong answers among the images shown, in percent."""
         return 100.0 * float(self.wrong.mean())
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Two subnets on the same first images.
+    """A comparison of two subnets on the same first images of the validation split.
 
     Attributes:
-        lost: Images that the first got wrong and the second right.
-        won: The other way round.
-        seen: Images both were shown.
+        lost: The number of images that the first subnet got wrong and the second right.
+        won: The number of images that the first subnet got right and the second wrong.
+        seen: The number of images that both subnets were shown.
     """
 
     lost: int
@@ -71,23 +71,24 @@ class Duel:
 
     @classmethod
     def between(cls, first: Sequence[bool] | Wrong, second: Sequence[bool] | Wrong) -> Duel:
-        """The duel on as many images as both have answers for."""
+        """The comparison on the first images, as many as both subnets have answers for."""
         seen = min(len(first), len(second))
         one, other = np.asarray(first)[:seen], np.asarray(second)[:seen]
         return cls(int((one & ~other).sum()), int((other & ~one).sum()), seen)
 
     @property
     def behind(self) -> float:
-        """How many points of error the first is worse."""
+        """The error of the first subnet minus that of the second, in percentage points."""
         return 100.0 * (self.lost - self.won) / self.seen
 
     def chance(self, whole: int) -> float:
-        """The chance that the first ends with fewer wrong answers on `whole` images.
+        """The chance that the first subnet ends with fewer wrong answers on `whole` images.
 
-        Answers to images that both get right or wrong cancel, so the variance is that of the
-        differences (McNemar 1947), with one more on either side lest a few agreeing images look
-        certain. Of `whole` images `seen` are known, hence the correction for a finite population.
-        Stopping on this chance is stochastic curtailment (Lan, Simon and Halperin 1982).
+        Images that both subnets get right or both get wrong cancel, so the variance is that of the
+        differences (McNemar 1947). One image is added to either side, so that a few images without
+        difference do not look certain. Since `seen` of the `whole` images are known, the variance
+        has the correction for a finite population. Stopping on this chance is stochastic
+        curtailment (Lan, Simon and Halperin 1982).
         """
         mean = (self.lost - self.won) / self.seen
         variance = (self.lost + self.won + 1) / self.seen - mean**2
@@ -98,26 +99,32 @@ class Duel:
 
 
 STEPS = 8
-"""Parts of a validation split after which an evaluation may be stopped, at least."""
+"""The least number of parts of a validation split; an evaluation may stop after each part."""
 
 LEAST_CHANCE = 0.1
-"""An evaluation with a smaller chance to beat its rival is stopped."""
+"""The least chance to beat its rival with which an evaluation goes on; below, it is stopped."""
 
 
 def hopeless(wrong: Wrong, rival: Answers) -> bool:
-    """Whether a subnet with these `wrong` answers so far is not worth the images that are left.
+    """Whether a subnet is so unlikely to beat its rival that its evaluation should stop.
 
-    The chance is asked for after every batch. As each time it says how likely the subnet still is
-    to win, looking often does not make a wrong stop more likely than `LEAST_CHANCE`.
+    The function may be called after every batch. Each call computes the chance that the subnet
+    still wins in the end, so frequent calls do not make a wrong stop more likely than
+    `LEAST_CHANCE`.
+
+    Args:
+        wrong: Whether the answer to each image so far is wrong, `(seen,)`.
+        rival: The answers of the subnet to beat.
     """
     return Duel.between(wrong, rival.wrong).chance(rival.whole) < LEAST_CHANCE
 
 
 def estimated_error(answers: Answers, rival: Answers | None) -> float:
-    """Percent wrong; of a stopped evaluation the rival's, and by how much it was behind.
+    """The error in percent; for a stopped evaluation, an estimate from the rival's error.
 
-    Both saw the same images, easy or hard, so this varies less than the share of its own wrong
-    answers. It lies above the rival's error, so what is stopped is on no front.
+    The estimate is the rival's error plus the difference on the images that both saw. The images
+    were the same, easy or hard, so the estimate varies less than the error on these images alone.
+    It is above the rival's error, so a stopped subnet is on no front.
     """
     if rival is None or answers.complete:
         return answers.error

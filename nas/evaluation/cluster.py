@@ -1,4 +1,4 @@
-"""Evaluating on a Ray cluster: actors hold the evaluator, genotypes travel, results come back."""
+"""Evaluation on a Ray cluster: actors hold the evaluator, receive genotypes and return results."""
 
 from __future__ import annotations
 
@@ -34,23 +34,24 @@ _RETRIES = 3
 
 
 class RayEvaluator:
-    """Evaluates on the actors of a Ray cluster; equal to evaluating in this process.
+    """An evaluator whose workers are actors of a Ray cluster; its results equal local ones.
 
-    Use it as a context manager: it stops the workers, and the cluster if it started one. What a
-    worker had that dies, or is lost with its machine, another one evaluates; a warning says so. The
-    lost worker is started anew as soon as the cluster has room for it. Inside a process that has
-    called `ray.init` that cluster is used.
+    Use the evaluator as a context manager: its exit stops the workers, and the cluster if the
+    evaluator started it. If a worker dies or its machine is lost, another worker evaluates its
+    genotypes, and a warning is logged; the lost worker is started again when the cluster has room.
+    In a process that has called `ray.init`, the cluster of that call is used.
 
     Args:
-        factory: Builds the evaluator in each worker; its arrays are put into the cluster once and
-            read by all workers of a machine from the same memory.
-        workers: How many actors.
-        cpus_per_worker: CPUs reserved for each; also its threads, at least one. May be a fraction.
-        gpus_per_worker: GPUs reserved for each; may be a fraction.
-        address: The cluster's; "local" starts one on this machine.
-        chunk: Genotypes per call. One gives the best balance; more save the 1 ms that a call takes
-            where an evaluation is not much longer.
-        deadline_s: Seconds a call may take; then its worker is killed and started anew.
+        factory: Builds the evaluator in each worker. Its arrays are put into the cluster once; all
+            workers of a machine read them from the same memory.
+        workers: The number of actors.
+        cpus_per_worker: CPUs reserved per actor, also its number of threads, which is at least 1;
+            may be a fraction.
+        gpus_per_worker: GPUs reserved per actor; may be a fraction.
+        address: The address of the cluster; "local" starts a cluster on this machine.
+        chunk: Genotypes per call. One gives the best balance; more save the 1 ms per call, which
+            matters only for very short evaluations.
+        deadline_s: Seconds that a call may take; then its worker is killed and started again.
 
     Raises:
         ClusterError: Ray is not installed, the cluster cannot be reached or has no room for the
@@ -82,9 +83,9 @@ class RayEvaluator:
             self._stack.enter_context(connected(address))
             resources = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
             check_room(workers, resources)
-            # Goes with every call, since a worker that was restarted has to build anew; inside a
-            # list, since Ray would unpack a bare reference each time. As an argument of the actor
-            # it would be lost with it (ray-project/ray#53727).
+            # The factory goes with every call, since a restarted worker has to build again; in a
+            # list, since Ray would unpack a bare reference each time. As an argument of the actor,
+            # the factory would be lost with the actor (ray-project/ray#53727).
             shared = [self._ray.put(factory)]
             self._lifelines = Lifelines(self._ray)
             self._crew = Crew(self._ray, [], shared)
@@ -106,21 +107,24 @@ class RayEvaluator:
         self.close()
 
     def close(self) -> None:
-        """Stop the workers, and the cluster if this started it."""
+        """Stop the workers, and the cluster if this evaluator started the cluster."""
         self._stack.close()
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
     ) -> Iterator[list[Evaluation]]:
-        """One evaluation per genotype, as they finish; genotypes are taken as workers are free.
+        """Evaluations, one per genotype, as they finish; a genotype is taken when a worker is free.
 
-        Rivals are for evaluators that stop.
+        After a failure, no new evaluation is started; those that are running are still returned
+        before the failure is raised.
 
-        After a failure nothing new is started, what is under way is still given, then it is raised.
+        Args:
+            genotypes: The genotypes to measure.
+            rival_of: The rival of each genotype, for evaluators that can stop early.
 
         Raises:
-            EvaluationError: An evaluation raised, took longer than the deadline, or killed one
-                worker after the other; or no worker is left and none comes back.
+            EvaluationError: An evaluation raised, took longer than the deadline, or killed several
+                workers; or no worker is left and none comes back.
         """
         remaining = iter(genotypes)
         chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
@@ -180,7 +184,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 class _Actor:
-    """What runs in an actor: the evaluator, built when first used (again after a restart)."""
+    """The class of the Ray actors: holds the evaluator, built at its first use after a start."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -192,7 +196,10 @@ class _Actor:
         genotypes: Sequence[Genotype],
         rivals: Mapping[Genotype, Answers],
     ) -> Reply:
-        """The evaluations up to the first failure, and that failure; without genotypes, builds."""
+        """The evaluations up to the first failure, and that failure.
+
+        Without genotypes, only the evaluator is built.
+        """
         where = f"{socket.gethostname()}:{os.getpid()}"
         done: list[Evaluation] = []
         try:
@@ -212,7 +219,7 @@ class _Actor:
             factory: EvaluatorFactory = require_ray().get(reference)
             self._evaluator = factory()
             torch = sys.modules.get("torch")
-            if torch is not None:  # it may have been loaded before the variables were set
+            if torch is not None:  # torch may have been loaded before the variables were set
                 torch.set_num_threads(self._threads)
         return self._evaluator
 

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: to start or reach one, and to find out whether it is what is needed."""
+"""Connection to a Ray cluster: start or reach a cluster, and check its room and its software."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _NOT_STARTED = (
 
 
 def require_ray() -> ModuleType:
-    """Ray itself; raises `ClusterError` where it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's maker is told nothing by default
+    """The module `ray`; raises `ClusterError` if Ray is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage data is sent by default
     try:
         import ray
         import ray.exceptions
@@ -47,7 +47,7 @@ def require_ray() -> ModuleType:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[ModuleType]:
-    """Ray with a cluster: that of this process, that at `address`, or a new one of this machine.
+    """The module `ray`, connected to this process's cluster, to `address`, or to a new cluster.
 
     Raises:
         ClusterError: Ray is not installed, or no cluster can be reached at `address`.
@@ -74,22 +74,22 @@ def connected(address: str | None) -> Iterator[ModuleType]:
 
 
 def _check_reachable(address: str) -> None:
-    """Try the address once: Ray itself tries for many minutes."""
+    """Try to connect to `address` once, since Ray itself would try for many minutes."""
     host, separator, port = address.rpartition("//")[2].rpartition(":")
     if separator and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 class Lifelines:
-    """What of a cluster this process cannot be without: its head, and Ray's server on this machine.
+    """The two servers that this process needs: the cluster's head, and Ray's on this machine.
 
-    Ray itself waits for either, then ends this process without a word.
+    If a server is gone, Ray itself waits and then ends this process without a message.
 
     Attributes:
-        gone: Whether either was found to be gone for good.
+        gone: Whether a server was found to be gone for good.
 
     Args:
-        ray: Ray, connected.
+        ray: The module `ray`, connected.
     """
 
     def __init__(self, ray: ModuleType) -> None:
@@ -102,7 +102,7 @@ class Lifelines:
         self.gone = False
 
     def check(self) -> None:
-        """Raise `ClusterError` where either is gone; a head may come back, which is waited for."""
+        """Raise `ClusterError` if a server is gone; a head that may come back is waited for."""
         try:
             _check_reachable(self._server)
         except OSError as error:
@@ -129,14 +129,14 @@ class Lifelines:
 
 
 def check_room(workers: int, each: Mapping[str, float]) -> None:
-    """Refuse what would wait for ever: a worker that fits on no machine is never started.
+    """Refuse workers for which the cluster has no room, since Ray would wait for ever.
 
     Args:
-        workers: How many must fit at the same time.
-        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
+        workers: The number of workers that must fit at the same time.
+        each: The resources of one worker, such as `{"CPU": 1, "GPU": 0.25}`.
 
     Raises:
-        ClusterError: Saying what the cluster has.
+        ClusterError: The cluster has too little room; the message says what the cluster has.
     """
     machines = [node["Resources"] for node in require_ray().nodes() if node["Alive"]]
     asked = {kind: amount for kind, amount in each.items() if amount}
@@ -153,15 +153,16 @@ def check_room(workers: int, each: Mapping[str, float]) -> None:
 
 
 def check_cluster(workers: int, each: Mapping[str, float], *, address: str | None) -> None:
-    """Reach a cluster, or start one, and see that it can take the workers: before there is work.
+    """Check, before there is work, that a cluster can be reached or started and has room.
 
     Args:
-        workers: How many must fit at the same time.
-        each: What one reserves, such as `{"CPU": 1, "GPU": 0.25}`.
-        address: The cluster's; None is one of this machine.
+        workers: The number of workers that must fit at the same time.
+        each: The resources of one worker, such as `{"CPU": 1, "GPU": 0.25}`.
+        address: The address of the cluster; None starts one on this machine.
 
     Raises:
-        ClusterError: It cannot be reached or has no room, or one of its machines lacks the engine.
+        ClusterError: The cluster cannot be reached or has no room, or a machine of the cluster
+            lacks this package.
     """
     with connected(address) as ray:
         check_room(workers, each)
@@ -170,7 +171,7 @@ def check_cluster(workers: int, each: Mapping[str, float], *, address: str | Non
 
 
 def _check_engine(ray: ModuleType, each: Mapping[str, float]) -> None:
-    """Have every machine that could take a worker import what a worker imports."""
+    """Check that each machine with room for a worker can import the modules of a worker."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     for node in ray.nodes():
@@ -189,5 +190,5 @@ def _check_engine(ray: ModuleType, each: Mapping[str, float]) -> None:
 
 
 def _engine() -> None:
-    """Runs on the cluster's machines: what a worker imports."""
+    """Import the modules that a worker imports; runs on the machines of the cluster."""
     importlib.import_module("nas.evaluation.supernet_evaluator")

@@ -1,4 +1,4 @@
-"""The workers of a Ray cluster, of whom some may be away: dead, stuck, or started anew."""
+"""The workers on a Ray cluster; some may be away: dead, not answering, or being restarted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ClusterError(EvaluationError):
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception in words, since not every exception can travel."""
+    """An exception as text, since not every exception can be sent between processes."""
 
     message: str
     trace: str = ""
 
 
 class Reply(NamedTuple):
-    """What a worker answers: evaluations up to the first failure, that failure, and its place."""
+    """A worker's reply: its evaluations up to the first failure, the failure, and its place."""
 
     evaluations: list[Evaluation]
     failure: Failure | None
@@ -47,12 +47,12 @@ class Crew:
     """The workers of an evaluator.
 
     Attributes:
-        ray: Ray itself.
-        workers: All of them, those that are away included.
-        factory: What every call to a worker brings along.
-        away: The call whose answer is awaited -> the worker that may be given nothing before it,
-            and when to stop waiting.
-        longest_s: Seconds of the longest call that was answered.
+        ray: The module `ray`.
+        workers: All workers, also those that are away.
+        factory: The evaluator's factory, which is an argument of every call to a worker.
+        away: The call whose answer is awaited -> the worker, which gets no work before that
+            answer, and the time at which the waiting ends.
+        longest_s: The duration of the longest call that was answered, in seconds.
     """
 
     ray: ModuleType
@@ -68,22 +68,22 @@ class Crew:
         return [worker for worker in self.workers if worker not in away]
 
     def lost(self, worker: Worker) -> None:
-        """Await a worker that died; it answers when it and its evaluator are there again."""
+        """Wait for a worker that died; it answers once it has been restarted with its evaluator."""
         again = worker.actor.evaluate.options(max_task_retries=-1).remote(self.factory, [], {})
         self.away[again] = worker, math.inf
 
     def stopped(self, worker: Worker) -> None:
-        """Kill a worker that does not answer, and await it anew."""
+        """Kill a worker that does not answer, and wait for its restart."""
         self.ray.kill(worker.actor, no_restart=False)
         self.lost(worker)
 
     def returned(self, answer: Any) -> list[Worker]:
-        """The worker that answered, or nothing if it is not there or never comes back."""
+        """The worker that answered, in a list; an empty list if that worker is not available."""
         worker, until = self.away.pop(answer)
         try:
             reply = self.ray.get(answer)
         except self.ray.exceptions.RayError as error:
-            if until < math.inf:  # it died over a call that somebody else has answered
+            if until < math.inf:  # it died during a call that another worker has answered
                 self.lost(worker)
                 return []
             reply = Reply([], Failure(str(error).partition("\n")[0]), worker.where)
@@ -95,10 +95,9 @@ class Crew:
         return []
 
     def dismiss(self, *, ending_s: float) -> None:
-        """Kill all workers, await the end of their calls, and let go of whatever is Ray's.
+        """Kill all workers, wait for the end of their calls, and drop all references to Ray.
 
-        In this order: Ray stopped in a process that still has calls to the dead under way can take
-        that process down with it.
+        The order matters: stopping Ray while calls to dead workers are open can crash this process.
         """
         for worker in self.workers:
             self.ray.kill(worker.actor)

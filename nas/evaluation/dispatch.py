@@ -1,4 +1,4 @@
-"""One batch on its way over the workers of a Ray cluster."""
+"""The distribution of one batch of genotypes over the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from search_spaces.space import Genotype
 
 ATTEMPTS = 3
 LOOK_S = 5.0
-_FILL_S = 0.05  # what arrives while a slow searcher chooses for many is not left lying for long
+_FILL_S = 0.05  # results that arrive while a slow searcher proposes are picked up after this time
 _LATE_OF_LONGEST, _LATE_OF_DEADLINE = 5.0, 1 / 60
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class _Job:
-    """Genotypes that go to one worker together.
+    """A group of genotypes that is sent to one worker at a time.
 
     Attributes:
-        left: Those that nobody has answered yet.
-        tried: Who was given them.
-        failures: What happened each time that it came to nothing.
+        left: The genotypes without an evaluation yet.
+        tried: The workers that got these genotypes.
+        failures: The failure of every attempt that failed.
     """
 
     left: list[Genotype]
@@ -38,7 +38,7 @@ class _Job:
         return f"genotype{'s' * (len(self.left) > 1)} {', '.join(map(str, self.left))}"
 
     def answered(self, given: Sequence[Evaluation]) -> list[Evaluation]:
-        """The evaluations of a worker's answer that no other worker has given before."""
+        """The evaluations in a worker's answer that no other worker has returned before."""
         genotypes = {evaluation.genotype for evaluation in given}
         new = [one for one in given if one.genotype in self.left]
         self.left = [genotype for genotype in self.left if genotype not in genotypes]
@@ -55,16 +55,16 @@ class _Call:
 
 
 class Dispatch:
-    """One batch on its way: every worker has at most one call, the next goes to who is free.
+    """The distribution of one batch: each worker has at most one call, free workers get the next.
 
-    What a worker had that died, failed or does not answer goes to another, and the first answer
-    counts. Ray repeats no call by itself, so nothing is given twice.
+    If a worker dies, fails or does not answer, another worker gets its genotypes, and the first
+    answer counts. Ray repeats no call by itself, so no evaluation is returned twice.
 
     Args:
         crew: The workers.
-        deadline_s: Seconds a call may take; then its worker is killed and started anew.
-        patience_s: Seconds to wait for a worker to come back where none is left.
-        look: Called every few seconds; raises `ClusterError` where the cluster is gone.
+        deadline_s: Seconds that a call may take; then its worker is killed and started again.
+        patience_s: Seconds to wait for a worker to come back when none is left.
+        look: Called every few seconds; raises `ClusterError` if the cluster is gone.
     """
 
     def __init__(
@@ -84,11 +84,14 @@ class Dispatch:
     def run(
         self, chunks: Iterable[Sequence[Genotype]], rival_of: RivalOf
     ) -> Generator[list[Evaluation], None, None]:
-        """The evaluations as they arrive; raises the first failure when all calls have ended.
+        """The evaluations as they arrive; the first failure is raised when all calls have ended.
 
-        As many chunks are ready as last arrived together, one at least, so that no worker waits
-        while the caller is busy with what arrived or with choosing the next. A call that is late
-        is awaited after a failure no longer.
+        As many chunks are kept ready as last arrived together, at least one, so that no worker
+        waits while the caller is busy. After a failure, late calls are not waited for.
+
+        Args:
+            chunks: The groups of genotypes; each is taken when a worker will soon be free.
+            rival_of: The rival of each genotype, for evaluators that can stop early.
         """
         self._chunks, self._rival_of = iter(chunks), rival_of
         try:
@@ -105,7 +108,7 @@ class Dispatch:
             self._hand_over(list(self._calls))
 
     def _fill(self) -> bool:
-        """Keep workers busy and chunks ready; whether to go on after a look at what arrived."""
+        """Keep workers busy and chunks ready; True if it stopped early and must be called again."""
         until = time.monotonic() + _FILL_S
         while len(self._waiting) < self._ahead and self._failure is None:
             chunk = next(self._chunks, None)
@@ -133,7 +136,10 @@ class Dispatch:
             self._calls[reference] = _Call(worker, job, alive, time.monotonic())
 
     def _worker_for(self, job: _Job) -> Worker | None:
-        """Who is free, rather one who has not tried it; None if such a one will soon be free."""
+        """A free worker, if possible one that has not tried `job`.
+
+        None if no worker is free, or if a worker that has not tried `job` will soon be free.
+        """
         fresh = [worker for worker in self._idle if worker not in job.tried]
         busy = [call for call in self._calls.values() if not call.late]
         if fresh or not self._idle:
@@ -142,7 +148,7 @@ class Dispatch:
         return None if soon else self._idle[0]
 
     def _arrived(self, *, wait: bool) -> list[Evaluation]:
-        """What came since the last look; where there is nothing, may wait until something does."""
+        """The evaluations since the last look; with `wait`, may wait until there are some."""
         self._look_around()
         done = self._done(0.0)
         if wait and not done:
@@ -165,7 +171,7 @@ class Dispatch:
             self._looked = time.monotonic()
 
     def _done(self, timeout_s: float) -> list[Any]:
-        """Calls that have ended: all where it need not wait, else the first."""
+        """The calls that have ended; if none has, the first that ends within `timeout_s`."""
         awaited = [*self._calls, *self._crew.away]
         if not awaited:
             return []
@@ -173,7 +179,7 @@ class Dispatch:
         return self._ray.wait(awaited, num_returns=count, timeout=timeout_s)[0]
 
     def _next_event(self) -> float:
-        """Seconds until the first call is late or overdue, or a worker is waited for no longer."""
+        """Seconds until the first call is late or overdue, or the wait for a worker ends."""
         until = [until for _, until in self._crew.away.values()]
         for call in self._calls.values():
             until.append(call.begun + (self._deadline_s if call.late else self._late_s))
@@ -194,7 +200,7 @@ class Dispatch:
             )
 
     def _result(self, call: _Call, reference: Any) -> list[Evaluation]:
-        """What a call gave; where that is not all, another worker does the rest."""
+        """The evaluations from a call; if some are missing, another worker gets the rest."""
         try:
             reply: Reply = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # such as an answer that cannot travel
@@ -215,14 +221,14 @@ class Dispatch:
         return given
 
     def _was_alive(self, call: _Call) -> bool:
-        """Whether a dead worker lived when the call reached it, so that the call is to blame."""
+        """Whether a worker that died was alive when `call` began; then `call` may be the cause."""
         try:
             return call.alive is None or self._ray.get(call.alive) is not None
         except self._ray.exceptions.RayError:
             return False
 
     def _settle(self, job: _Job) -> None:
-        """Nobody else need answer; who is at it still gets nothing else before it has ended."""
+        """Mark a job as done; a worker still busy with this job gets no other before it ends."""
         job.left = []
         if job in self._waiting:
             self._waiting.remove(job)
@@ -234,7 +240,7 @@ class Dispatch:
             self._crew.away[reference] = call.worker, call.begun + self._deadline_s
 
     def _repeat(self, call: _Call, failure: Failure, *, counts: bool = True) -> None:
-        """Give a genotype that failed on one worker to another, unless it failed too often."""
+        """Give a job that failed on one worker to another, unless the job failed too often."""
         job = call.job
         if counts:
             message = f"at {call.worker.where}: {failure.message}"
@@ -257,7 +263,7 @@ class Dispatch:
                 self._crew.stopped(worker)
         for reference, call in list(self._calls.items()):
             if call.begun + self._deadline_s <= now:
-                del self._calls[reference]  # a late answer is nobody's
+                del self._calls[reference]  # a late answer is ignored
                 self._crew.stopped(call.worker)
                 self._repeat(
                     call,
@@ -269,14 +275,14 @@ class Dispatch:
 
     @property
     def _late_s(self) -> float:
-        """Seconds after which a call is late: by what others took, once there are any."""
+        """Seconds after which a call is late, by the longest call so far; at most the deadline."""
         if not self._crew.longest_s:
             return self._deadline_s
         least = self._deadline_s * _LATE_OF_DEADLINE
         return min(self._deadline_s, max(least, self._crew.longest_s * _LATE_OF_LONGEST))
 
     def _tell_late(self) -> None:
-        """Say which calls are late, and have each done by one other worker as well."""
+        """Log which calls are late, and give the job of each to one other worker as well."""
         now = time.monotonic()
         for call in self._calls.values():
             if call.late or now < call.begun + self._late_s:
@@ -296,7 +302,7 @@ class Dispatch:
 
 
 def _ended(job: _Job) -> EvaluationError:
-    """The end of a search by one network, with what happened each time."""
+    """The error that ends a search after a job failed too often, with all its failures."""
     times = "; ".join(f"{n}. {failure.message}" for n, failure in enumerate(job.failures, start=1))
     error = EvaluationError(
         f"evaluating {job} failed {len(job.failures)} times: {times}; what was evaluated before is "

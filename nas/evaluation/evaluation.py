@@ -1,4 +1,4 @@
-"""A true evaluation: what was measured of one subnet, who measures, and how to build one."""
+"""The evaluation of a subnet, the protocols of evaluators, and factories that build evaluators."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ ERROR = "error"
 
 
 class EvaluationError(RuntimeError):
-    """An evaluation that failed or is no number; what was evaluated before is archived."""
+    """An evaluation that failed or gave no finite number; earlier evaluations are archived."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of one subnet; every metric is a loss, smaller is better.
+    """The measured metrics of one subnet; every metric is a loss, smaller is better.
 
-    Its numbers are finite and of Python's own types, whatever types they were given in, so no
-    reader of an evaluation checks them again.
+    All numbers are finite and are converted to Python's own types, so no reader of an evaluation
+    has to check them again.
 
     Attributes:
         genotype: The subnet, in canonical form.
         metrics: At least `error`: wrong answers on the validation split, in percent.
-        seed: The seed of the run it was measured in, from 0 on.
-        seconds: Wall time that the evaluation took.
-        where: Host, process and device that measured it.
-        answers: Which validation images the subnet got wrong, where the evaluator tells.
+        seed: The seed of the run that measured the subnet, at least 0.
+        seconds: The wall time of the evaluation, in seconds.
+        where: The host, process and device that measured the subnet.
+        answers: The subnet's answers to the validation images, if the evaluator reports them.
 
     Raises:
         EvaluationError: A metric or the time is not finite, or `error` is missing.
@@ -77,26 +77,26 @@ class Evaluation:
 
     @property
     def error(self) -> float:
-        """The metric that every evaluation has."""
+        """The metric `error`, which every evaluation has: wrong answers in percent."""
         return self.metrics[ERROR]
 
     @property
     def complete(self) -> bool:
-        """Whether it saw all images, so that its `error` is no estimate."""
+        """Whether the subnet was shown all images, so that its `error` is no estimate."""
         return self.answers is None or self.answers.complete
 
 
 class Evaluator(Protocol):
-    """Measures subnets; a pure function of the genotype, whatever the order or the place."""
+    """A function that measures subnets; a result depends on the genotype, not on order or place."""
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Sequence[Evaluation]]:
-        """One evaluation per genotype, as soon as it is there, in any order.
+        """Evaluations, one per genotype, in groups, as soon as they are finished, in any order.
 
-        What is there at the same time comes together and is archived by one write, before the
-        caller takes more, so that a kill loses what is under way and nothing else. Who measures
-        one after the other gives groups of one. A genotype is to be taken only when someone can
-        begin with it: an asynchronous search chooses it then, by all that has been measured till
-        then.
+        Evaluations that finish at the same time form a group. The caller archives each group by
+        one write before it takes the next, so a kill loses only evaluations that are running. An
+        evaluator that measures one genotype after the other gives groups of one. It must take a
+        genotype only when its evaluation can begin, since an asynchronous search chooses the
+        genotype at that moment, by all evaluations so far.
 
         Raises:
             EvaluationError: While iterating; names the genotype that could not be evaluated.
@@ -105,45 +105,45 @@ class Evaluator(Protocol):
 
 
 def flat(groups: Iterable[Sequence[Evaluation]]) -> list[Evaluation]:
-    """What an evaluator gives, without its groups."""
+    """The evaluations from an evaluator as one list, without groups."""
     return [evaluation for group in groups for evaluation in group]
 
 
 RivalOf = Callable[[Genotype], Answers | None]
-"""The answers of the subnet that a genotype must beat to be of use; None where there is none."""
+"""A function from a genotype to the answers of its rival, the subnet to beat; None without one."""
 
 
 def no_rival(genotype: Genotype) -> None:
-    """Nothing to beat, so nothing is stopped."""
+    """The rival of a genotype in a search without early stopping: None."""
 
 
 class StoppingEvaluator(Evaluator, Protocol):
-    """Measures subnets, and stops early where one is far behind its rival."""
+    """An evaluator that can stop early if a subnet is far behind its rival."""
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
     ) -> Iterable[Sequence[Evaluation]]:
-        """As an `Evaluator`; of what is stopped, `error` is an estimate.
+        """Evaluations as from an `Evaluator`; the `error` of a stopped one is an estimate.
 
         Args:
-            genotypes: What to measure.
-            rival_of: Asked for every genotype when its evaluation begins.
+            genotypes: The genotypes to measure.
+            rival_of: The rival of a genotype; called when the evaluation of the genotype begins.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluatorFactory:
-    """Builds the same evaluator wherever it is called.
+    """A factory that builds the same evaluator in any process.
 
     Attributes:
         build: A function that another process can import, or a `functools.partial` of one.
-        arrays: What it is built from; where processes share memory, all see one read-only copy.
+        arrays: The arrays that `build` gets; processes with shared memory see one read-only copy.
     """
 
     build: Callable[[Arrays], Evaluator]
     arrays: Arrays
 
     def __call__(self) -> Evaluator:
-        """The evaluator."""
+        """A new evaluator, from `build` and `arrays`."""
         return self.build(self.arrays)

@@ -18,11 +18,11 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Evaluations of distinct subnets of one space, and the same as arrays, in one order.
+    """Evaluations of distinct subnets of one space, as a list and as arrays in the same order.
 
     Attributes:
-        evaluations: What was measured, `n` of them.
-        rows: Their genotypes, `(n, choices)`.
+        evaluations: The evaluations, `n` of them.
+        rows: The genotypes of the subnets, `(n, choices)`.
         losses: The metric that is minimised, `(n,)`.
         complete: Whether each subnet was shown all images, so that its loss is no estimate, `(n,)`.
     """
@@ -39,7 +39,7 @@ class Measurements:
         """The measurements of `evaluations`, whose genotypes are canonical ones of `space`.
 
         Args:
-            evaluations: What was measured.
+            evaluations: The evaluations of distinct subnets.
             space: The space of the genotypes.
             metric: The name of the loss in `Evaluation.metrics`.
 
@@ -55,17 +55,17 @@ class Measurements:
         return len(self.evaluations)
 
     def __getitem__(self, places: slice | IntArray | BoolArray) -> Measurements:
-        """Some of the measurements: those of a slice, of a mask, or at some positions in order."""
+        """A part of the measurements, given by a slice, a mask, or positions in their order."""
         kept = np.arange(len(self))[places]
         evaluations = tuple(self.evaluations[place] for place in kept)
         return Measurements(evaluations, self.rows[kept], self.losses[kept], self.complete[kept])
 
     def metric(self, name: str) -> FloatArray:
-        """The metric of that name, `(n,)`; raises `ValueError` where an evaluation lacks it."""
+        """The metric `name`, `(n,)`; raises `ValueError` if an evaluation lacks the metric."""
         return _column(self.evaluations, name)
 
     def places(self, rows: IntArray) -> IntArray:
-        """The position of each genotype of `(m, choices)`, or -1 where it is not there, `(m,)`."""
+        """The position of each genotype of `(m, choices)`, or -1 if it is missing, `(m,)`."""
         found = [self._place.get(genotype, -1) for genotype in as_genotypes(rows)]
         return np.array(found, dtype=np.int64)
 

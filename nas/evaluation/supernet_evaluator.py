@@ -1,4 +1,4 @@
-"""Evaluating subnets of a trained supernet, in this process or, built anew, in another."""
+"""The evaluator for subnets of a trained supernet, in this process or, by a factory, in others."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ from supernets.supernet import Supernet
 
 
 class SupernetEvaluator:
-    """Measures the network that ships: extracted, recalibrated, folded, on the validation split.
+    """An evaluator of subnets as they ship: extracted, recalibrated and with folded batch norms.
 
-    Gives `error`, wrong answers in percent, and `loss`, the mean cross entropy. Every genotype is
-    measured by itself, from the same random state, so its result depends on nothing else.
+    On the validation split, the evaluator measures `error`, wrong answers in percent, and `loss`,
+    the mean cross entropy. Every genotype is measured alone and from the same random state, so its
+    result does not depend on other genotypes.
 
     Args:
-        deployment: Makes the networks that are measured, and says on which device.
-        validation: Batches of images and labels, `(n,)`; search sees no other data. A subnet may
-            be stopped between two batches.
-        seed: The run's seed, noted in every evaluation.
-        threads: Of torch, while measuring; `None` leaves the process as it is.
-        whole: How many of the images the search shows; the others were held back from it.
+        deployment: Makes the networks to measure, on its device.
+        validation: Batches of images and labels; a search sees no other data. A subnet may be
+            stopped between two batches.
+        seed: The seed of the run, stored in every evaluation.
+        threads: The number of torch's threads while measuring; `None` changes nothing.
+        whole: The number of images that the search shows; the others are held back.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class SupernetEvaluator:
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
     ) -> Iterator[list[Evaluation]]:
-        """One evaluation per genotype, in their order, each when it is asked for.
+        """Evaluations, one per genotype, in the order of `genotypes`, each made when asked for.
 
-        One that is stopped against its rival has as `error` the rival's, more by how far behind it
-        was on the images that both saw, and as `loss` that of the images seen.
+        For an evaluation that is stopped, `error` is `estimated_error`, and `loss` is the mean over
+        the images seen.
         """
         for genotype in genotypes:
             start = time.perf_counter()
@@ -104,7 +105,7 @@ class SupernetEvaluator:
         return metrics, answers
 
     def factory(self) -> EvaluatorFactory:
-        """Builds this evaluator in another process."""
+        """The factory that builds this evaluator in another process."""
         supernet = self._deployment.supernet
         tensors = {f"state.{name}": t for name, t in supernet.state_dict().items()}
         for index, images in enumerate(self._deployment.calibration):
@@ -124,13 +125,13 @@ class SupernetEvaluator:
 
 
 def place(device: object) -> str:
-    """Host, process and device, as `Evaluation.where` has it."""
+    """The text for `Evaluation.where`: host, process and device."""
     return f"{socket.gethostname()}:{os.getpid()}:{device}"
 
 
 @contextmanager
 def _pinned(threads: int | None) -> Iterator[None]:
-    """Torch's threads for the time of one evaluation."""
+    """A context with `threads` threads of torch, for one evaluation."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -157,7 +158,7 @@ def _rebuilt(
 
 
 def _shared(array: NDArray[Any]) -> Tensor:
-    """The array's own memory as a tensor; read-only in a worker, and nothing here writes."""
+    """A tensor that shares the memory of `array`, which is read-only in a worker."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(array)

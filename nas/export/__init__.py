@@ -1,4 +1,4 @@
-"""Chosen subnets as files that runtimes execute, checked against the networks they came from.
+"""Export: chosen subnets as files that runtimes execute, and checks of the files.
 
 Read in this order: `containers` (types of integer codes), `writer`, `stored_weights` and
 `onnx_operators` (what each operator becomes in an ONNX file), `onnx_network` and `onnx_model` (the

@@ -1,4 +1,4 @@
-"""An exported file held against the network it was made from: bits, nodes, numbers."""
+"""The check of an exported file against its network: bit-widths, nodes and computed numbers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from supernets.integers import IntegerTensor
 
 @dataclass(frozen=True)
 class Verification:
-    """How an exported file compares with its network on a set of images.
+    """The comparison of an exported file with its network on a set of images.
 
-    Accuracies are percent right, `largest_difference` is in logits, `agreement` is the percent of
-    images with the same answer, `nodes` counts the file's nodes by type.
+    Accuracies are percentages of right answers. `largest_difference` is the largest difference of
+    logits, `agreement` the percentage of images with the same answer, `nodes` the number of nodes
+    of the file by type.
     """
 
     images: int
@@ -52,26 +53,26 @@ def verify(
     batch_size: int = 256,
     threads: int = 1,
 ) -> Verification:
-    """Run the file at `path` in its runtime beside `deployed` and hold it against its policy.
+    """Check the precisions and nodes of an exported file, and run the file beside `deployed`.
 
     Warning:
-        Of a folder of the form `torch` this runs its `model.py`, and `torch.export.load` unpickles
-        parts of a `.pt2` file. Both may do whatever their author wrote: verify only what you
-        exported yourself.
+        For a folder of the form `torch`, its `model.py` is run. For a `.pt2` file,
+        `torch.export.load` unpickles parts of the file. Both can run any code of their author:
+        verify only files that you exported yourself.
 
     Args:
-        path: The exported file; its suffix tells its form.
-        deployed: The network that it was made from.
+        path: The exported file, whose suffix tells the form.
+        deployed: The network from which the file was made.
         images: `(n, channels, height, width)` float32, normalised, in the size that the file reads.
         labels: `(n,)` classes.
-        batch_size: Images per run.
-        threads: Threads of the runtime, pinned where it has its own.
+        batch_size: The number of images per run.
+        threads: The number of threads of the runtime, pinned if the runtime has its own.
 
     Warns:
-        SaturationWarning: If this processor may cut off sums that the file takes.
+        SaturationWarning: If sums of the file may overflow on this processor.
 
     Raises:
-        ExportError: If the file cannot be run, or its bits or nodes are not those of the policy.
+        ExportError: If the file cannot be run, or its bits or nodes do not match the policy.
     """
     form = form_of(path)
     opened = form.open(Path(path), deployed.graph, threads=threads)
@@ -115,7 +116,7 @@ def _network_logits(deployed: Deployed, batches: tuple[Tensor, ...]) -> Iterator
 
 
 def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Exporter) -> None:
-    """Raise `ExportError` where the precision that a file holds is not the one of `deployed`."""
+    """Raise `ExportError` if the precisions in a file differ from those of `deployed`."""
     for address, node in deployed.graph.nodes.items():
         weight = deployed.weight(address)
         if weight is None and node.op.activation is None:
@@ -137,7 +138,7 @@ def _check_weight(
             raise _mismatch(where, "weight", found, tensor and tensor.quant)
         return
     quant = tensor.quant
-    # Codes may happen to need fewer bits than they are given; both sides must need the same.
+    # Codes may happen to need fewer bits than the policy has; file and network must need the same.
     needed = bits_for(tensor.codes, symmetric=quant.symmetric)
     wanted = Held(needed, quant.symmetric, form.container(quant), tensor.scale.size)
     if found != wanted or needed > quant.bits:
@@ -158,7 +159,7 @@ def _mismatch(where: str, what: str, found: Held | None, wanted: Quant | None) -
 
 
 def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> None:
-    """Raise `ExportError` where a file's metadata claims another policy than it was made with."""
+    """Raise `ExportError` if the policy in a file's metadata differs from that of `deployed`."""
     source = Source(f"the policy in {path}", "export it again")
     stated = parse_json(opened.metadata.get("policy", "null"), source)
     if stated != json.loads(policy_json(deployed.graph)):
@@ -166,7 +167,7 @@ def _check_statement(path: str | Path, opened: Opened, deployed: Deployed) -> No
 
 
 def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
-    """Raise `ExportError` where the number of operators or quantizers is not the policy's."""
+    """Raise `ExportError` if the number of operators or quantizers differs from the policy's."""
     graph = deployed.graph
     readings = {
         (_past_views(graph, graph.nodes[address].inputs[slot]), scale)
@@ -188,7 +189,7 @@ def _check_counts(opened: Opened, deployed: Deployed, form: Exporter) -> None:
 
 
 def _past_views(graph: Graph, address: str) -> str:
-    """Where the numbers come from that are read at `address`: a view only gives them a shape."""
+    """The node that computes the numbers read at `address`, before any views."""
     while graph.nodes[address].op.is_view:
         (address,) = graph.nodes[address].inputs
     return address

@@ -1,4 +1,4 @@
-"""Where integer codes live in an ONNX file: the narrowest type that holds them, packed."""
+"""Containers: the integer types of ONNX that store codes, and the packing of codes into bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IntegerArray = NDArray[np.integer]
 
 
 class ExportError(RuntimeError):
-    """A network that cannot be written as asked, or a file that is not what it should be."""
+    """A network cannot be exported as requested, or an exported file is wrong."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,21 @@ class Container:
 
     @property
     def name(self) -> str:
-        """The type's name in ONNX, such as `INT4`."""
+        """The name of the type in ONNX, such as `INT4`."""
         return f"{'' if self.signed else 'U'}INT{self.bits}"
 
     @property
     def onnx_type(self) -> int:
-        """The type's number in ONNX."""
+        """The number of the type in ONNX."""
         return int(onnx.TensorProto.DataType.Value(self.name))
 
     @property
     def computed(self) -> Container:
-        """The 8-bit type that integer kernels compute this one in."""
+        """The 8-bit type to which integer kernels convert codes of this type."""
         return Container(8, self.signed, _BASE_OPSET)
 
     def bytes_for(self, elements: int) -> int:
-        """Stored size of so many codes."""
+        """The stored size, in bytes, of a tensor with so many elements."""
         return math.ceil(elements * self.bits / 8)
 
 
@@ -51,13 +51,13 @@ _OPSETS = {2: 25, 4: 21, 8: _BASE_OPSET}
 
 
 def container_for(quant: Quant) -> Container:
-    """The narrowest type that holds the codes of `quant`: 3 bits live in 4, 6 bits in 8."""
+    """The narrowest type that holds the codes of `quant`: a 4-bit type for 3 bits, 8-bit for 6."""
     bits = next(width for width in _OPSETS if width >= quant.bits)
     return Container(bits, quant.symmetric, _OPSETS[bits])
 
 
 def integers(name: str, codes: IntegerArray, container: Container) -> onnx.TensorProto:
-    """The codes as an initializer, whatever their shape, several to a byte where they fit."""
+    """An ONNX initializer with the given codes; codes narrower than 8 bits share bytes."""
     low, high = _limits(container)
     if codes.size and not low <= int(codes.min()) <= int(codes.max()) <= high:
         raise ExportError(
@@ -75,7 +75,7 @@ def _limits(container: Container) -> tuple[int, int]:
 
 
 def packed(codes: IntegerArray, bits: int) -> bytes:
-    """Codes of 2, 4 or 8 bits as ONNX packs them: the first in the lowest bits of a byte."""
+    """The bytes of codes of 2, 4 or 8 bits in ONNX's packing: first code in the lowest bits."""
     flat = codes.reshape(-1).astype(np.uint8) & np.uint8((1 << bits) - 1)
     per_byte = 8 // bits
     lanes = np.pad(flat, (0, -len(flat) % per_byte)).reshape(-1, per_byte)

@@ -1,4 +1,4 @@
-"""What every form of exported network is: one way to write it, one way to read it back."""
+"""The protocol of a form, the file format of an exported network: writing and reading back."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Held:
-    """What a file holds of one quantized tensor.
+    """The quantization of a tensor as found in a file.
 
-    `bits` is the width of the narrowest grid with these codes: of a weight by the codes that occur,
-    of an activation by the codes that can. `container` is the type, `scales` their number.
+    `bits` is the bit-width of the narrowest code range that contains the codes: for a weight, the
+    codes that occur; for an activation, the codes that can occur. `container` is the stored type,
+    `scales` the number of scales.
     """
 
     bits: int
@@ -38,7 +39,7 @@ class Held:
 
 @dataclass(frozen=True)
 class HeldPrecision:
-    """What a file holds at one address; None is full precision."""
+    """The precisions of weight and activation at an address of a file; None is full precision."""
 
     weight: Held | None
     activations: tuple[Held | None, ...]
@@ -48,24 +49,25 @@ _METADATA = TypeAdapter(dict[str, str])
 
 
 def read_metadata(text: str, path: Path) -> dict[str, str]:
-    """What an exported file says of itself as JSON; raises `UnreadableFile`."""
+    """The metadata in an exported file, from JSON; raises `UnreadableFile` if they are damaged."""
     source = Source(f"the metadata of {path}", "export it again")
     return checked(parse_json(text, source), _METADATA, source)
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """An exported file as it was read back, found from its content and not from its labels.
+    """An exported file that was read back; all facts come from its content, not from its labels.
 
     Attributes:
-        logits: Runs the file: `(n, channels, height, width)` float32 -> `(n, classes)`.
-        policy: Address -> the precision held there.
-        metadata: What the file says of itself, keys without the engine's prefix.
-        nodes: Operator type -> how many of them the file holds.
-        weighted: How many operators with a weight.
-        quantizers: How many times a tensor is put on a grid.
-        saturable: Addresses whose sums x86-64 processors without VNNI may cut off
-            (`nas.saturation`).
+        logits: A function that runs the file, from `(n, channels, height, width)` float32 to
+            `(n, classes)`.
+        policy: Address -> the precision that the file holds there.
+        metadata: The metadata of the file, by keys without the engine's prefix.
+        nodes: Operator type -> the number of such operators.
+        weighted: The number of operators with a weight.
+        quantizers: The number of times that a tensor is quantized.
+        saturable: The addresses of operators whose sums may overflow on x86-64 processors without
+            VNNI (`nas.saturation`).
     """
 
     logits: Callable[[Tensor], Logits]
@@ -78,12 +80,13 @@ class Opened:
 
 
 class Exporter(Protocol):
-    """A form in which a chosen subnet leaves.
+    """A form in which a chosen subnet is exported.
 
     Attributes:
-        name: What recipes call it.
-        suffix: End of its file's name, such as `.onnx`; its folder's, where the form is a folder.
-        shares_quantizers: Whether readers of one tensor on one grid share its quantizer.
+        name: The name of the form in recipes.
+        suffix: The end of the name of the file or folder, such as `.onnx`.
+        shares_quantizers: Whether a tensor is quantized only once for all readers with the same
+            scale.
     """
 
     name: str
@@ -91,35 +94,35 @@ class Exporter(Protocol):
     shares_quantizers: bool
 
     def require(self) -> None:
-        """Raise `ExportError` with the remedy where a package that it needs is absent."""
+        """Raise `ExportError`, with the remedy, if a package that the form needs is missing."""
         ...
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """Put `deployed` with its metadata at `path`, whole or not at all."""
+        """Write `deployed` with its metadata to `path`, whole or not at all."""
         ...
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """Read back and prepare to run what `write` put at `path`; `graph` tells the addresses."""
+        """Read back the file at `path`, ready to run; `graph` is the graph of the network in it."""
         ...
 
     def container(self, quant: Quant) -> str:
-        """The type in which codes of a weight are stored."""
+        """The name of the type in which the form stores the codes of a weight."""
         ...
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The size of what `write` will put, from a network of random numbers in its place."""
+        """The predicted size of an export in bytes, from a network with random numbers."""
         ...
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package that a form needs, and the extra of ours that installs it."""
+    """A package that a form needs, and the extra of this engine that installs the package."""
 
     package: str
     extra: str = field(default="")
 
     def check(self, form: str) -> None:
-        """Raise `ExportError` where the package is absent."""
+        """Raise `ExportError` if the package is not installed."""
         if importlib.util.find_spec(self.package) is None:
             raise ExportError(
                 f"export to {form!r} needs the package {self.package}, which is not installed; "
@@ -129,7 +132,7 @@ class Requirement:
 
 
 def bytes_of(path: str | Path) -> int:
-    """The size of an exported file, or of all files of an exported folder."""
+    """The size in bytes of an exported file, or of all files of an exported folder."""
     path = Path(path)
     parts = path.rglob("*") if path.is_dir() else [path]
     return sum(part.stat().st_size for part in parts if part.is_file())

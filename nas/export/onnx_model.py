@@ -1,4 +1,4 @@
-"""A deployed network as an ONNX file that holds every tensor at its policy's true bit-width."""
+"""Export to an ONNX file that stores every tensor at the true bit-width of its policy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BASE_OPSET = 21
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was written.
+    """A report on a written ONNX file.
 
-    `nodes` counts the nodes by type, `containers` names the ONNX type of every quantized weight by
-    address.
+    `nodes` is the number of nodes by type; `containers` is the ONNX type of every quantized weight,
+    by address.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class OnnxReport:
 def export_onnx(
     deployed: Deployed, path: str | Path, *, eight_bit_weights: EightBitWeights = "unsigned"
 ) -> OnnxReport:
-    """Write `deployed` to `path` and say what was written; equal input gives equal bytes.
+    """Write `deployed` to an ONNX file and return a report; equal networks give equal bytes.
 
     The file reads `image` `(batch, channels, height, width)`, float32 and normalised, and gives
     `logits` `(batch, classes)`; where the network is fed images of another size than it computes
@@ -80,7 +80,7 @@ def export_onnx(
 
 
 def tensor(name: str, shape: Shape, kind: int = onnx.TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    """What a model reads or gives, with a batch axis of any length in front."""
+    """The declaration of an input or output of a model; its first axis is a batch of any length."""
     return onnx.helper.make_tensor_value_info(name, kind, ["batch", *shape])
 
 
@@ -91,13 +91,13 @@ def model_of(
     *,
     texts: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """The model around what `writer` holds, at the lowest opset that can say it.
+    """The model with the nodes and initializers of `writer`, at the lowest sufficient opset.
 
     Args:
-        writer: Nodes and initializers.
-        reads: The model's inputs.
-        gives: The model's outputs.
-        texts: Metadata, by keys without the engine's prefix.
+        writer: The nodes and initializers.
+        reads: The inputs of the model.
+        gives: The outputs of the model.
+        texts: The metadata, by keys without the engine's prefix.
     """
     held = [*writer.initializers, *writer.shared.values()]
     body = onnx.helper.make_graph(writer.nodes, "elastic_nas", [*reads], [*gives], held)

@@ -1,4 +1,4 @@
-"""The nodes of a whole network in an ONNX file, and what its writing must know of its readers."""
+"""Writing all nodes of a network to an ONNX file, with facts about the readers of each result."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Ends = Mapping[str, ActivationScale]
 def write_network(
     deployed: Deployed, writer: Writer, given: Mapping[str, Value], *, ends: Ends | None = None
 ) -> dict[str, Value]:
-    """Write every node of `deployed` and give the tensor of each by its address.
+    """Write every node of `deployed`; returns the tensors of all nodes by address.
 
     Args:
         deployed: The network, norms folded.
-        writer: Where to.
-        given: The tensor that each source is fed, by the source's address.
-        ends: How results that leave the file as codes are quantized, by their address.
+        writer: The writer that gets the nodes.
+        given: The input tensor of each source, by the address of the source.
+        ends: The quantization of results that leave the file as codes, by address.
     """
     graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
     on_one_grid = _on_one_grid(deployed, ends or {})
@@ -42,10 +42,11 @@ def write_network(
 
 
 def _on_one_grid(deployed: Deployed, ends: Ends) -> set[str]:
-    """The addresses that are read, and everywhere on one and the same grid.
+    """The addresses of results whose readers all quantize them with the same scale.
 
-    Operators that only move numbers are looked through, since onnxruntime rounds before them
-    (1.31), and so is a clamp that alone reads a result, since its reader can cut codes.
+    If a reader only moves numbers, its own readers count instead, since onnxruntime (1.31) rounds
+    before such an operator. The same holds for a clamp that is the only reader of a result, since
+    the readers of the clamp can clamp the codes.
     """
     nodes, readers = deployed.graph.nodes, deployed.graph.consumers()
     grids: dict[str, set[object]] = {address: {scale} for address, scale in ends.items()}

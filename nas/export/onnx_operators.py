@@ -1,6 +1,6 @@
-"""What each operator becomes in an ONNX file: one case of `write` per operator."""
+"""The ONNX nodes of each operator: a case of `write` per operator."""
 
-# ruff: noqa: ARG001  # a case may need no more of its operator than the type
+# ruff: noqa: ARG001  # a case may need only the type of its operator
 
 from __future__ import annotations
 
@@ -57,12 +57,22 @@ _FUNCTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Site:
-    """Where a node is written: what it reads, its parameters, and who reads it.
+    """The surroundings of a node that is being written: its inputs, parameters and readers.
 
-    `shapes` are those of `inputs`, without the batch; a source has what it is fed as its one input.
-    `scales` holds one entry per input, None where it is read in floats. `one_grid` says that
-    everything which reads the node puts it on one and the same grid; `rounded` that this holds
-    once a clamp behind it is done, so that a convolution never leaves the integers.
+    Attributes:
+        writer: The writer of the file.
+        address: The address of the node.
+        inputs: The tensors that the node reads. A source reads the tensor that it is fed.
+        shapes: The shapes of the inputs, without the batch.
+        scales: The quantization of each input; None for an input in floats.
+        parameters: The parameters of the node by name.
+        one_grid: Whether all readers quantize the result with the same scale. If so, a clamp needs
+            no node of its own, because the quantization can clamp the codes. Example: a ReLU whose
+            only reader is a convolution with a quantized input.
+        rounded: Whether all readers quantize the result with the same scale, directly or behind a
+            clamp. If so, a convolution with quantized input and weight is written as an integer
+            kernel, whose result is integer codes. If not, some reader needs floats, and the
+            convolution is written with its weight in floats.
     """
 
     writer: Writer
@@ -75,7 +85,7 @@ class Site:
     rounded: bool = True
 
     def read(self, slot: int = 0) -> str:
-        """The input at `slot` as its precision has it."""
+        """The input at `slot`, quantized if its precision says so."""
         scale, value = self.scales[slot], self.inputs[slot]
         if scale is not None:
             return self.writer.quantized(value, scale)
@@ -83,21 +93,25 @@ class Site:
 
     @property
     def on_grid(self) -> bool:
-        """Whether what the first input reads are the numbers of a DequantizeLinear."""
+        """Whether the numbers of the first input come from a DequantizeLinear node."""
         return self.scales[0] is not None or self.inputs[0].on_grid
 
     def floats(self, name: str) -> str:
-        """A parameter as an initializer of floats."""
+        """A parameter as a float32 initializer."""
         return self.writer.floats(values(self.parameters[name]))
 
     def node(self, op_type: str, *inputs: str, **attributes: Any) -> Value:
-        """A node that carries this address as its name."""
+        """Write an ONNX node whose name is the address; returns its output."""
         return Value(self.writer.node(op_type, *inputs, name=self.address, **attributes))
 
 
 @singledispatch
 def write(op: Op, site: Site) -> Value:
-    """Append what `op` computes to the file and return the tensor it gives."""
+    """Append the nodes of `op` to the file; returns the result.
+
+    Raises:
+        ExportError: If the operator has no case.
+    """
     raise ExportError(
         f"{type(op).__name__} at {site.address!r} has no case of nas.export.onnx_operators.write; "
         "register one"
@@ -105,7 +119,7 @@ def write(op: Op, site: Site) -> Value:
 
 
 def is_writable(op: Op) -> bool:
-    """Whether there is a case of `write` for an operator."""
+    """Whether `write` has a case for an operator."""
     return write.dispatch(type(op)) is not write.dispatch(object)
 
 
@@ -114,7 +128,7 @@ def _(op: Image, site: Site) -> Value:
     size = (op.size, op.size)
     if site.shapes[0][1:] == size:
         return site.inputs[0]
-    # Half-pixel bilinear: torch's interpolate with align_corners=False.
+    # Half-pixel bilinear, the same as torch's interpolate with align_corners=False.
     given, target = site.writer.plain(site.inputs[0]), site.writer.int64(*size)
     return Value(site.writer.node("Resize", given, "", "", target, axes=[2, 3], mode="linear"))
 
@@ -142,14 +156,14 @@ def _(op: Convolution, site: Site) -> Value:
 
 @write.register
 def _(op: Linear, site: Site) -> Value:
-    # A Gemm takes its bias along. It reads vectors only, and unpacks few-bit weights in every run.
+    # Gemm adds the bias itself, but reads vectors only and unpacks few-bit weights in every run.
     if len(site.shapes[0]) > 1 or _meets_floats(site):
         return multiplied(site, site.read())
     return weighted(site, "Gemm", site.read(), transB=1)
 
 
 def _moving(window: Window) -> dict[str, Any]:
-    """How a window moves; what ONNX takes where nothing is said is left out."""
+    """The ONNX attributes of padding and stride, without those that equal ONNX's defaults."""
     attributes: dict[str, Any] = {}
     if any(window.padding):
         attributes["pads"] = window.padding
@@ -159,7 +173,10 @@ def _moving(window: Window) -> dict[str, Any]:
 
 
 def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
-    """A node with a weight and a bias; an integer kernel where both its operands are quantized."""
+    """Write a node with a weight and a bias.
+
+    The node is an integer kernel if input and weight are quantized and the result is `rounded`.
+    """
     writer, scale, (held, bias) = site.writer, site.scales[0], _weight_and_bias(site)
     if not isinstance(held, IntegerTensor):
         x = _kept_apart(site, x)
@@ -177,10 +194,10 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
 
 
 def multiplied(site: Site, x: str) -> Value:
-    """The last axis of `x` times a matrix, and a bias; the product bears the address.
+    """Write a product of the last axis of `x` with a matrix, named by the address, plus a bias.
 
-    onnxruntime (1.32) fuses the product of floats with few-bit weights to its MatMulNBits, unless a
-    Clip or a QuantizeLinear is next.
+    onnxruntime (1.32) fuses a product of floats with few-bit weights to its MatMulNBits, unless a
+    Clip or a QuantizeLinear follows.
     """
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
     if isinstance(held, IntegerTensor) and site.scales[0] is not None:
@@ -194,7 +211,7 @@ def multiplied(site: Site, x: str) -> Value:
 
 
 def _matrix_for_floats(site: Site, held: IntegerTensor | NDArray[np.float32]) -> tuple[str, bool]:
-    """A matrix that meets floats, as `(in, out)`, and whether the product unpacks it as it goes."""
+    """The matrix `(in, out)` of a product in floats, and whether the kernel unpacks its codes."""
     if not isinstance(held, IntegerTensor):
         return site.writer.floats(held.T), False
     if is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
@@ -203,7 +220,7 @@ def _matrix_for_floats(site: Site, held: IntegerTensor | NDArray[np.float32]) ->
 
 
 def is_sound(bits: int, *, outputs: int) -> bool:
-    """Whether onnxruntime computes right where few-bit weights meet floats.
+    """Whether onnxruntime computes products of floats with few-bit weights correctly.
 
     Releases 1.31 and 1.32 give wrong numbers for 2 bits unless `outputs` is a multiple of 4.
     """
@@ -211,7 +228,7 @@ def is_sound(bits: int, *, outputs: int) -> bool:
 
 
 def _meets_floats(site: Site) -> bool:
-    """Whether a weight of integers meets what is read in floats."""
+    """Whether the weight is quantized and the input is in floats."""
     return isinstance(site.parameters.get("weight"), IntegerTensor) and site.scales[0] is None
 
 
@@ -223,17 +240,17 @@ def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], S
 
 
 def _kept_apart(site: Site, x: str) -> str:
-    """`x` for a kernel that computes in floats.
+    """`x` for a kernel in floats, behind a node that changes no number if `x` is dequantized.
 
-    Between a DequantizeLinear and a QuantizeLinear onnxruntime rounds float weights to 8 bits at
-    load (1.31), also where what it read was moved about since; a node that changes no number keeps
-    them as they are.
+    Between a DequantizeLinear and a QuantizeLinear, onnxruntime (1.31) rounds float weights to 8
+    bits at load, even if operators that only move numbers lie between. The extra node prevents
+    this.
     """
     return site.writer.unchanged(x) if site.on_grid else x
 
 
 def is_clamp(op: Op) -> bool:
-    """Whether `op` only cuts its input, which the next reader can do on integer codes."""
+    """Whether `op` only clamps its input, so that the next reader can clamp the codes instead."""
     return op.clamp is not None and op.activation is None
 
 
@@ -318,7 +335,7 @@ def _(op: Reshape, site: Site) -> Value:
 
 
 def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
-    """What the node reads, to be shaped by who reads it; its clamp stays to be done too."""
+    """The input of the node, with a reshape and any clamp that are left to the reader."""
     read = site.inputs[0]
     if read.shape is not None:
         read = Value(site.writer.plain(read), on_grid=read.on_grid)

@@ -1,4 +1,4 @@
-"""How many bytes an export will have, before there are weights: the same export of made-up ones."""
+"""Rehearsal of an export before weights exist: the same export of random numbers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "executorch")
 
 
 def rehearsed_bytes(form: Exporter, stand_in: Deployed) -> float:
-    """The size of `stand_in` in `form`, which real numbers would hardly change.
+    """The size in bytes of `stand_in` in `form`, which would hardly change with real weights.
 
-    Takes as long as an export, so it serves a chosen subnet and not a search.
+    The computation takes as long as an export, too long for every candidate of a search.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"subnet{form.suffix}"
@@ -30,11 +30,11 @@ def rehearsed_bytes(form: Exporter, stand_in: Deployed) -> float:
 
 
 def rehearse(form: Exporter, stand_ins: Iterable[Deployed]) -> None:
-    """Write networks of random numbers in `form` and run the files, before there is a network.
+    """Export networks of random numbers and run the files, before any training.
 
     Args:
-        form: The form that a recipe asks for.
-        stand_ins: Networks of the space, with the shape that they will be fed.
+        form: The form that a recipe requests.
+        stand_ins: Networks of the space, with the shapes of their inputs.
 
     Raises:
         ExportError: The installed packages cannot write or run one of them.
@@ -46,7 +46,7 @@ def rehearse(form: Exporter, stand_ins: Iterable[Deployed]) -> None:
                 _, fed = only_source(network)
                 form.write(network, path)
                 form.open(path, network.graph).logits(torch.zeros(2, *fed))
-            except Exception as error:  # of many kinds, since each runtime has its own
+            except Exception as error:  # every runtime has exceptions of its own
                 raise ExportError(
                     f"the packages installed here cannot write and run networks of this space as "
                     f"{form.name!r} ({_installed()}): {type(error).__name__}: {error}; upgrade "
@@ -55,6 +55,6 @@ def rehearse(form: Exporter, stand_ins: Iterable[Deployed]) -> None:
 
 
 def _installed() -> str:
-    """The packages that write and run exported files, with their versions."""
+    """The versions of the packages that write and run exported files, as a text."""
     found = [name for name in _PACKAGES if importlib.util.find_spec(name) is not None]
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in found)

@@ -1,4 +1,4 @@
-"""onnxruntime as exported files meet it: threads pinned, errors as sentences, kernels listed."""
+"""Running exported ONNX files in onnxruntime, with pinned threads and readable errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.ort import RUNTIME_ERRORS, onnxruntime
 def file_logits(
     path: str | Path, batches: Iterable[Tensor], *, threads: int = 1
 ) -> Iterator[NDArray[np.float32]]:
-    """The logits `(batch, classes)` that onnxruntime gives on the CPU, batch by batch."""
+    """The logits `(batch, classes)` of an ONNX file on the CPU, batch by batch."""
     options = session_options(threads=threads)
     try:
         session = _session(path, options)
@@ -31,13 +31,13 @@ def file_logits(
 
 
 def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
-    """Options under which onnxruntime computes what the file says, with pinned threads."""
+    """Session options with pinned threads, without approximations by onnxruntime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # By its default a product with few-bit weights rounds what it reads to 8 bits, where that is
-    # faster. A check of the file's numbers needs the numbers that the file says.
+    # By default, products with few-bit weights round their inputs to 8 bits where this is faster.
+    # The check of a file needs the numbers that the file defines.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 
@@ -50,7 +50,7 @@ def _session(path: str | Path, options: onnxruntime.SessionOptions) -> onnxrunti
 
 
 def kernels_run(path: str | Path) -> Mapping[str, int]:
-    """How many kernels of each type onnxruntime runs for the file, after its own fusions.
+    """The number of kernels of each type that onnxruntime runs for the file, after its fusions.
 
     Convolutions on integers appear as `QLinearConv`, those in floats as `Conv` or `FusedConv`.
     """

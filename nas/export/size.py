@@ -1,4 +1,4 @@
-"""How many bytes a subnet's ONNX file will have, kernel by kernel, before there are any weights."""
+"""The predicted size of a subnet's ONNX file: bytes kernel by kernel, without any weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseCon
 from supernets.deployed import Stored
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
-# The kernels of `onnx_bytes`: norms vanish into the convolution before them.
+# The kernels of `onnx_bytes`, in which norms are folded into the convolution before.
 ONNX_FUSION = Fusion(
     (
         (Conv2d, BatchNorm2d, Activation),
@@ -36,7 +36,7 @@ ONNX_FUSION = Fusion(
     )
 )
 
-# What a file has beside its shapes has names; these are of common length.
+# The size of a file also depends on the lengths of names; these have a common length.
 _ADDRESS = "stage0.block0.conv1"
 _METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
 _NAMES_TAKEN = 50
@@ -44,10 +44,10 @@ _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 
 
 def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
-    """Bytes that `kernel` adds to the exported file; compile it over `ONNX_FUSION`.
+    """The number of bytes that `kernel` adds to an exported file, for kernels of `ONNX_FUSION`.
 
-    They are counted by writing the kernel, without the numbers of its tensors. The kernel of the
-    image carries what every file has once.
+    The bytes are counted by writing the kernel without the numbers of its tensors. The kernel of
+    the image also counts the bytes that every file has once.
     """
     if not kernel.inputs:
         return float(_frame_bytes(kernel.op))
@@ -60,18 +60,18 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
         scales = _scales(op, first=1.0 + place)
         value = write(op, Site(counter, _ADDRESS, inputs, shapes, scales, _zeros(op, shapes)))
     if value is not None:
-        counter.plain(value)  # a view is written by what reads it
+        counter.plain(value)  # the reader of a view writes the view
     return float(counter.size + sum(map(_stated_bytes, kernel.ops)))
 
 
 @dataclass
 class _Counter(Writer):
-    """A writer that keeps the size of its tensors' numbers and not the numbers."""
+    """A writer that counts the bytes of tensors in place of keeping their numbers."""
 
     content: int = 0
 
     def placeholder(self) -> Value:
-        """A tensor that an earlier node would have given."""
+        """A tensor that stands for the result of an earlier node."""
         return Value(self.fresh("t"))
 
     def codes(self, values: IntegerArray, container: Container) -> str:
@@ -91,18 +91,18 @@ class _Counter(Writer):
 
     @property
     def size(self) -> int:
-        """Bytes of nodes and tensors, without the scalars that all nodes share."""
+        """The bytes of nodes and tensors, without the scalars that all nodes share."""
         body = onnx.GraphProto(node=self.nodes, initializer=self.initializers)
         return body.ByteSize() + self.content
 
 
 def _varint_bytes(number: int) -> int:
-    """The bytes of a number in protobuf, 7 bits in each."""
+    """The number of bytes of a protobuf varint, which has 7 bits of the number per byte."""
     return max(1, -(-number.bit_length() // 7))
 
 
 def _zeros(op: Op, shapes: tuple[Shape, ...]) -> Mapping[str, Stored]:
-    """The parameters of an operator as it leaves, all zero and without memory of their own."""
+    """The deployed parameters of an operator, filled with zeros that take no memory."""
     parts = {name: part.shape for name, part in op.deployed(*shapes).items()}
     held: dict[str, Stored] = {name: _broadcast(np.float32(0), parts[name]) for name in parts}
     if op.weight is None or "weight" not in parts:
@@ -117,25 +117,25 @@ def _zeros(op: Op, shapes: tuple[Shape, ...]) -> Mapping[str, Stored]:
 
 
 def _broadcast(value: np.generic, shape: Shape) -> NDArray[Any]:
-    """An array of one number, which alone is in memory."""
+    """An array that repeats a number, which is in memory only once."""
     return np.ndarray(shape, value.dtype, value.tobytes(), strides=(0,) * len(shape))
 
 
 @lru_cache(maxsize=4096)
 def _stated_bytes(op: Op) -> int:
-    """The operator's line in the policy."""
+    """The number of bytes of an operator's entry in the policy."""
     return len(policy_json(Graph.from_nodes({_ADDRESS: Node(op)}))) - len("{}")
 
 
 def _scales(op: Op, *, first: float) -> tuple[ActivationScale | None, ...]:
-    """A scale for every input, each another one from `first` on."""
+    """A scale for every input: distinct numbers, beginning with `first`."""
     if op.activation is None:
         return (None,) * op.arity
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
 def _frame_bytes(image: Op) -> int:
-    """Header, input, output and metadata of any file, and the scalars that its nodes share."""
+    """The bytes of a file's header, inputs, outputs, metadata and shared scalars."""
     writer = Writer()
     for value in _COMMON_SCALARS:
         writer.uint8(value)

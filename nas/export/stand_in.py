@@ -1,4 +1,4 @@
-"""Networks with random numbers in a subnet's shapes: to be timed or weighed before training."""
+"""Stand-ins: networks with random weights in a subnet's shapes, for sizes and times."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DEVIATION = 0.1
 
 
 def stand_in(graph: Graph, *, seed: int = 0) -> Deployed:
-    """A resolved graph as it would be deployed, with random weights: it takes as long as trained.
+    """A deployed network of a resolved graph with random weights, as fast as with trained weights.
 
-    Everything that reads one tensor at one precision shares a scale, as in `extract`; a tensor
-    that is never negative has its zero point at the lowest code.
+    All readers of a tensor at the same precision share a scale, as in `extract`. The zero point of
+    a tensor that is never negative is the lowest code.
 
     Raises:
         ExportError: If a norm cannot be folded.
@@ -58,9 +58,9 @@ def never_negative(graph: Graph) -> dict[str, bool]:
 
 
 def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> Stored:
-    """Numbers of a size that keeps what an operator gives near one."""
+    """Random numbers for a parameter, of a size that keeps the operator's output near one."""
     if part.start != "fan_in":
-        # Trained ones are neither zero nor one throughout, which a runtime would leave out.
+        # Neither all zeros nor all ones, since a runtime would leave out the computation.
         start = float(part.start == "ones")
         return rng.normal(start, _DEVIATION, part.shape).astype(np.float32)
     step = float(np.sqrt(2.0 / np.prod(part.shape[1:])))
@@ -70,14 +70,14 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     codes = rng.integers(low, high + 1, part.shape, dtype=np.int32)
     channels = part.shape[0] if quant.per_channel else 1
     scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
-    between = (0, 0) if quant.symmetric else (low, high)  # a runtime may want all zeros alike
+    between = (0, 0) if quant.symmetric else (low, high)  # a runtime may need equal zero points
     zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)
     return IntegerTensor(codes, scale, zero, quant)
 
 
 def scale_of(quant: Quant, *, positive: bool) -> ActivationScale:
-    """How a tensor of common size is quantized; `positive` says that it is never below zero."""
+    """The quantization of a tensor of usual size; `positive` means never below zero."""
     low, high = quant.code_range
     zero = 0 if quant.symmetric else low if positive else (low + high + 1) // 2
-    # relu6 clamps at 6: a grid that ends there needs no clamp of its own, a trained one may.
+    # A range that ends at 6 would make the clamp of relu6 needless, unlike a trained range.
     return ActivationScale(_ACTIVATION_RANGE / (high - low), zero, quant)

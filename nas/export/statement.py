@@ -1,4 +1,4 @@
-"""What every exported file says of itself: the texts of its network, and its policy."""
+"""The statement of an exported file: the metadata of its network, and its policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METADATA_PREFIX = "elastic_nas."
 
 
 def stated(deployed: Deployed) -> dict[str, str]:
-    """The metadata of `deployed` and its `policy`, by key and in the order of the keys.
+    """The metadata of `deployed` and its policy as texts, sorted by key.
 
     Raises:
         ExportError: If a value is no text.
@@ -33,8 +33,8 @@ def _text(key: str, value: object) -> str:
 def policy_json(graph: Graph) -> str:
     """The precision of every operator that has one, as JSON.
 
-    Address -> `weight` and `activation` -> bits, what shares a scale, whether symmetric; full
-    precision is left out.
+    The form is address -> `weight` and `activation` -> bits, granularity, symmetry. Full precision
+    is left out.
     """
     entries: dict[str, dict[str, list[object]]] = {}
     for address, node in graph.nodes.items():
@@ -50,7 +50,7 @@ def _stated(quant: Quant) -> list[object]:
 
 
 def only_source(deployed: Deployed) -> tuple[str, Shape]:
-    """The address of the one source of a network and the shape that it is fed.
+    """The address of the only source of a network, and the shape of a sample that it receives.
 
     Raises:
         ExportError: If the network reads several tensors.

@@ -1,4 +1,4 @@
-"""The bit-widths that an ONNX file really holds, read from its tensors and not from its labels."""
+"""The bit-widths that an ONNX file really stores, found from its tensors and not from labels."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
 _ON_CODES = {"Cast", "Flatten", "Reshape"}
-_WEIGHTED = ("Conv", "Gemm", "MatMul")  # their second input is a weight, where it is stored
+_WEIGHTED = ("Conv", "Gemm", "MatMul")  # the second input is a weight if it is stored
 
 
 def load(path: str | Path) -> onnx.ModelProto:
-    """The model at `path`; raises `ExportError` where there is none that can be read."""
+    """The ONNX model at `path`; raises `ExportError` if it cannot be read."""
     try:
         model = onnx.load(path, load_external_data=False)
     except FileNotFoundError as error:
@@ -45,7 +45,7 @@ def load(path: str | Path) -> onnx.ModelProto:
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
-    """Names and metadata, which protobuf hands out as bytes where they are no text."""
+    """All names and metadata of a model, which protobuf returns as bytes if they are no text."""
     for entry in model.metadata_props:
         yield from (entry.key, entry.value)
     for node in model.graph.node:
@@ -55,7 +55,7 @@ def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of the file, those of attributes and of graphs within the graph too."""
+    """All tensors of a model, including those of attributes and of inner graphs."""
     yield from _tensors_of(model.graph)
     yield from (tensor for function in model.functions for tensor in _in_nodes(function.node))
 
@@ -77,17 +77,17 @@ def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
 
 
 def read_policy(path: str | Path) -> dict[str, HeldPrecision]:
-    """Address -> what the file at `path` holds there, found from its tensors.
+    """The precisions in the file at `path` by address, found from its tensors.
 
-    Covers every operator that bears an address as node name. Weights are judged by type, codes and
-    zero points, activations by the integer bounds between their QuantizeLinear and
-    DequantizeLinear.
+    The result has every operator whose node name is an address. The precision of a weight follows
+    from type, codes and zero points; that of an activation from the integer bounds between its
+    QuantizeLinear and its DequantizeLinear.
     """
     return policy_of(load(path))
 
 
 def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
-    """`read_policy` of a model at hand; raises `ExportError` where it is not built as ours are."""
+    """The precisions of a loaded model; raises `ExportError` if this engine did not write it."""
     file = _File(model)
     named = [node for node in model.graph.node if node.name]
     found: dict[str, HeldPrecision] = {}
@@ -103,19 +103,19 @@ def policy_of(model: onnx.ModelProto) -> dict[str, HeldPrecision]:
 
 
 def saturable_of(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Addresses where pairs of products of signed weights may not fit in 16 bits."""
+    """The addresses of operators with pairs of products that may not fit in 16 bits."""
     file = _File(model)
     return tuple(node.name for node in model.graph.node if file.saturates(node))
 
 
 def weighted_in(model: onnx.ModelProto) -> int:
-    """How many nodes of the file have a weight."""
+    """The number of nodes with a weight."""
     file = _File(model)
     return sum(file.weight_of(node) is not None for node in model.graph.node)
 
 
 class _File:
-    """The nodes and initializers of a model by what they give."""
+    """The nodes and initializers of a model, indexed by the names of their results."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
@@ -123,7 +123,7 @@ class _File:
         self._require_order(model.graph)
 
     def _require_order(self, graph: onnx.GraphProto) -> None:
-        """Every name given once and before it is read, so that no walk back goes in circles."""
+        """Raise unless every name is defined once, before it is read, which rules out cycles."""
         known = {*self._tensors, *(given.name for given in graph.input)}
         for node in graph.node:
             wrong = sorted(set(node.input) - known - {""}) + sorted(known & set(node.output))
@@ -135,12 +135,12 @@ class _File:
             known.update(node.output)
 
     def weight_of(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
-        """The tensor in which the weight of a node is stored, or None where it has none."""
+        """The tensor in which the weight of a node is stored; None without a weight."""
         second = node.input[1] if len(node.input) > 1 else ""
         return self._stored(second) if node.op_type in _WEIGHTED else None
 
     def _stored(self, name: str) -> onnx.TensorProto | None:
-        """The tensor that `name` is made from, or None where it depends on what the file reads."""
+        """The stored tensor from which `name` is computed; None if inputs of the model matter."""
         while name in self._made_by:
             name = next(iter(self._made_by[name].input), "")
         return self._tensors.get(name)
@@ -151,7 +151,7 @@ class _File:
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
 
     def saturates(self, node: onnx.NodeProto) -> bool:
-        """Whether an integer kernel adds up pairs of signed codes that are too large for it."""
+        """Whether sums of two products in the integer kernel of a node may not fit in 16 bits."""
         stored = self.weight_of(node)
         groups = next((given.i for given in node.attribute if given.name == "group"), 1)
         if stored is None or not adds_pairs(math.prod(stored.dims[1:2]), groups=groups):
@@ -166,7 +166,7 @@ class _File:
         )
 
     def _is_moved(self, code: str) -> bool:
-        """Whether stored codes are moved up to unsigned ones on their way to `code`."""
+        """Whether `code` is stored signed codes that nodes convert to unsigned codes."""
         made = self._made_by.get(code)
         return made is not None and (made.op_type == "Add" or self._is_moved(made.input[0]))
 

@@ -1,4 +1,4 @@
-"""Weights and biases in an ONNX file: integer codes, and the nodes that make them numbers."""
+"""Weights and biases in an ONNX file: integer codes, and the nodes that dequantize the codes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def integer_weight(
     itself (1.31).
 
     Args:
-        writer: Where to.
+        writer: The writer that gets the nodes.
         tensor: The weight, output channels first.
-        address: Of the operator.
+        address: The address of the operator.
         in_pairs: Whether the kernel adds up products in pairs. Where a pair might be cut off on
             some processors, codes reach it unsigned (`nas.saturation`).
-        axis: Where output channels are to stand; 1 turns a matrix round.
+        axis: The axis of output channels in the result; 1 transposes a matrix.
     """
     code, container = _stored(writer, tensor, address, axis)
     if container.bits < container.computed.bits:
@@ -52,7 +52,7 @@ def integer_weight(
 
 
 def unpacked_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
-    """The weight of a kernel that takes floats and unpacks codes as it runs.
+    """The weight of a kernel on floats that unpacks the codes in every run.
 
     The arguments are those of `integer_weight`.
     """
@@ -65,7 +65,7 @@ def unpacked_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis
 
 
 def folded_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
-    """The weight of a kernel that takes floats, as `(codes - zero) * scale` in single nodes.
+    """The weight of a kernel on floats, as `(codes - zero) * scale` in separate nodes.
 
     onnxruntime folds them at load, while it dequantizes anew in every run and keeps a convolution
     behind a DequantizeLinear from its faster memory layout (1.31). The arguments are those of
@@ -82,20 +82,20 @@ def folded_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: 
 
 
 def integer_bias(writer: Writer, bias: IntegerBias, weight: IntegerTensor) -> str:
-    """The bias as int32 behind a DequantizeLinear, with as many scales as the weight."""
+    """The int32 bias behind a DequantizeLinear, with as many scales as the weight."""
     step = bias.scale if scales(weight).ndim else bias.scale[0]
     return _dequantize(writer, writer.int32(bias.codes), np.asarray(step))
 
 
 def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
-    """The scales as `(channels,)`, or `()` where one serves the whole tensor."""
+    """The scales of a weight, `(channels,)`, or `()` for a single scale."""
     return tensor.scale.astype(np.float32).reshape(-1 if tensor.quant.per_channel else ())
 
 
 def _stored(
     writer: Writer, tensor: IntegerTensor, address: str, axis: int
 ) -> tuple[str, Container]:
-    """The codes in the narrowest type that holds them."""
+    """An initializer with the codes of a weight in the narrowest type, and this type."""
     container = container_for(tensor.quant)
     writer.containers[address] = container
     return writer.codes(np.moveaxis(tensor.codes, 0, axis), container), container
@@ -106,7 +106,7 @@ def _zero_point(tensor: IntegerTensor, scale: NDArray[np.float32]) -> NDArray[np
 
 
 def _moved(writer: Writer, code: str) -> str:
-    """Signed 8-bit codes moved up to unsigned ones by nodes that runtimes fold at load."""
+    """Signed 8-bit codes converted to unsigned by nodes that runtimes fold at load."""
     wide = writer.node("Cast", code, to=onnx.TensorProto.INT32)
     up = writer.node("Add", wide, writer.int32_scalar("up", MOVED_BY))
     return writer.node("Cast", up, to=_UNSIGNED.onnx_type)

@@ -1,4 +1,4 @@
-"""What every operator writes with: nodes, constants, and quantized readings of tensors."""
+"""The writer of ONNX files: nodes, constants, and quantized readings of tensors."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _FLAT = (0, -1)
 
 @dataclass(frozen=True)
 class Value:
-    """A float tensor of the file, with what its reader has still to do to it.
+    """A float tensor of the file, with operations that are left to the reader of the tensor.
 
     Attributes:
-        name: The tensor's name.
-        clamp: What it is to be cut to.
-        shape: What it is to be shaped to behind that, as ONNX's Reshape has it: the batch first, 0
-            for a length that stays, -1 for what is left.
-        kept: Whether a node that cuts or rounds the tensor must not stand right behind the node
-            that gives it, since a runtime would then choose a slower kernel.
-        on_grid: Whether its numbers are those of a DequantizeLinear, which only moved since.
+        name: The name of the tensor.
+        clamp: The bounds to which the reader must clamp the tensor, or None.
+        shape: The shape to which the reader must then reshape the tensor, as in ONNX's Reshape:
+            the batch first, 0 for an unchanged length, -1 for the remaining length.
+        kept: Whether a node that clamps or rounds must not directly follow the node that computes
+            the tensor, since a runtime would then choose a slower kernel.
+        on_grid: Whether the numbers come from a DequantizeLinear and were only moved since.
     """
 
     name: str
@@ -127,13 +127,13 @@ class Writer:
         return name
 
     def plain(self, value: Value) -> str:
-        """The tensor as floats, its clamp and its shape done by nodes of their own."""
+        """The tensor as floats, with clamp and reshape done by separate nodes."""
         if value not in self._readings:
             self._readings[value] = self._shaped(self._clamped(value), value.shape)
         return self._readings[value]
 
     def clamped(self, value: Value, clamp: Clamp | None) -> Value:
-        """The tensor for a reader that cuts it to `clamp`."""
+        """The tensor with `clamp` left to its reader."""
         if value.clamp is None and value.shape is None:
             return replace(value, clamp=clamp)
         return Value(self.plain(value), clamp)
@@ -153,7 +153,7 @@ class Writer:
         return self.node("Reshape", name, self.int64(*shape))
 
     def _apart(self, value: Value) -> str:
-        """The tensor for a node that cuts or rounds it: where it is kept, behind another node."""
+        """The tensor for a node that clamps or rounds, behind another node if `kept`."""
         if not value.kept:
             return value.name
         key = ("kept", value.name)
@@ -162,11 +162,11 @@ class Writer:
         return self._readings[key]
 
     def unchanged(self, name: str) -> str:
-        """The tensor through a node that changes no number and that no optimization removes."""
+        """The tensor behind a node that changes no number and that no optimization removes."""
         return self.node("Max", name, self.float32(_LOWEST))
 
     def quantized(self, value: Value, scale: ActivationScale) -> str:
-        """The tensor on the grid of `scale`: quantize, cut to the true codes, dequantize."""
+        """The tensor quantized with `scale`: quantize, clamp to the true codes, dequantize."""
         key = ("quantized", value, scale)
         if key not in self._readings:
             code, grid = self.code(value, scale), self._grid_of(scale)
@@ -189,17 +189,17 @@ class Writer:
         return self._readings[key]
 
     def given(self, name: str, scale: ActivationScale) -> Value:
-        """A tensor that reaches the file as codes on the grid of `scale`."""
+        """An input tensor of the file that consists of codes with the given `scale`."""
         value = Value(name)
         self._readings[value, scale] = name
         return value
 
     def forget_readings(self) -> None:
-        """Write every reading anew from here on, as of another network."""
+        """Forget all earlier readings, so that those of another network are written anew."""
         self._readings.clear()
 
     def _grid_of(self, scale: ActivationScale) -> tuple[str, str]:
-        """The step and the zero point of a grid."""
+        """The scale and the zero point of a quantized activation, as scalars of the file."""
         return self._scale_of(scale), self.uint8(ActivationGrid.of(scale).zero_point)
 
     def _quantize(self, value: Value, scale: ActivationScale) -> str:

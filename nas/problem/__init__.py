@@ -1,1 +1,1 @@
-"""What is wanted: goals per device, what can be had at all, and Pareto fronts."""
+"""The problem of a search: goals per device, feasibility of limits, and Pareto fronts."""

@@ -1,4 +1,4 @@
-"""Whether what is asked for can be had at all, found out before any work."""
+"""Feasibility of a goal's limits, found before any training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SMALLER = "smaller options in the space"
 
 
 class ConstraintError(ValueError):
-    """A limit that no subnet meets; the message names the least that can be reached."""
+    """A limit that no subnet meets; the message names the smallest cost that can be reached."""
 
 
 @dataclass(frozen=True)
 class Feasibility:
-    """How hard a goal's limits are.
+    """A measure of how hard the limits of a goal are to meet.
 
     Attributes:
         share: The share of random subnets that meet all limits.
@@ -34,7 +34,7 @@ class Feasibility:
 
 
 def feasibility(goal: Goal, space: SearchSpace, *, rng: np.random.Generator) -> Feasibility:
-    """How hard the limits of `goal` are in `space`.
+    """The feasibility of the limits of `goal` in `space`.
 
     Raises:
         ConstraintError: If a limit lies below what any subnet is found to reach, if no subnet is
@@ -60,7 +60,10 @@ def share_feasible(goal: Goal, genotypes: IntArray) -> float:
 def least(
     cost: Callable[[IntArray], FloatArray], space: SearchSpace, sample: IntArray
 ) -> tuple[float, Genotype]:
-    """The smallest cost found and who has it: the best of a sample, improved choice by choice."""
+    """The smallest cost found, and the genotype with this cost.
+
+    The search begins with the best of `sample` and improves that genotype choice by choice.
+    """
     pool = np.concatenate([np.array([space.smallest], dtype=sample.dtype), sample])
     values = cost(pool)
     best, value = pool[[values.argmin()]], float(values.min())
@@ -74,7 +77,7 @@ def least(
 
 
 def _neighbours(genotype: IntArray, space: SearchSpace) -> IntArray:
-    """Every genotype that differs in one choice, and the genotype itself."""
+    """All genotypes that differ from `genotype` in one choice, and `genotype` itself."""
     columns = np.repeat(np.arange(len(space.counts)), space.counts)
     near = np.tile(genotype, (len(columns), 1))
     near[np.arange(len(columns)), columns] = np.concatenate([np.arange(n) for n in space.counts])

@@ -15,7 +15,10 @@ _BLOCK = 1 << 22
 
 
 def nondominated(points: FloatArray) -> NDArray[np.bool_]:
-    """Which of `points` `(n, objectives)` no other one dominates; equal points all stay."""
+    """Whether each of `points` `(n, objectives)` is dominated by no other point, `(n,)`.
+
+    Of equal points, all are kept.
+    """
     points = _matrix(points)
     if points.shape[1] == 2:
         return _nondominated_pairs(points)
@@ -45,8 +48,9 @@ def _nondominated_pairs(points: FloatArray) -> NDArray[np.bool_]:
 def hypervolume(points: FloatArray, reference: FloatArray) -> float:
     """The volume between `points` `(n, objectives)` and `reference` `(objectives,)`.
 
-    Points that are not better than the reference in every objective add nothing. Exact; by slicing
-    along the last objective, so meant for fronts of a few hundred points and few objectives.
+    Points that are not better than the reference in every objective add nothing. The result is
+    exact. The method slices along the last objective, so it is meant for fronts of a few hundred
+    points and few objectives.
     """
     points, reference = _matrix(points), np.asarray(reference, dtype=np.float64)
     if points.shape[1:] != reference.shape:
@@ -77,10 +81,10 @@ def _volume(front: FloatArray, reference: FloatArray) -> float:
 def measured_front(
     goal: Goal, measured: Measurements, *, stopped: bool = False
 ) -> list[Evaluation]:
-    """The evaluations within the limits of `goal` that no other one beats, cheapest first.
+    """The evaluations within the limits of `goal` that no other evaluation dominates.
 
-    Of those that are equal in loss and costs, the first evaluated stands for all. Those that were
-    stopped early are left out, unless `stopped` lets their estimates count.
+    They are sorted by cost, cheapest first. Of evaluations with equal loss and costs, only the
+    first is kept. Evaluations that were stopped early count only with `stopped`.
     """
     measured = measured if stopped else measured[measured.complete]
     if not len(measured):

@@ -1,4 +1,4 @@
-"""What is wanted: one Pareto front per device, of a measured metric against known costs."""
+"""The goals of a search: one Pareto front per device, of a measured metric against costs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ArrayCost = Callable[[IntArray], FloatArray]
 
 @dataclass(frozen=True)
 class Measured:
-    """A cost that no one can compute: the evaluator measures it, beside the loss.
+    """A cost that cannot be computed but is measured by the evaluator, beside the loss.
 
-    Stands for a cost of a `Goal`. A searcher that can learns it from what it evaluates; to all
-    others it is an error.
+    A `Measured` takes the place of a cost function in a `Goal`. Some searchers learn such a cost
+    from their evaluations; for the other searchers it is an error.
 
     Attributes:
-        metric: Its name in `Evaluation.metrics`.
+        metric: The name of the cost in `Evaluation.metrics`.
     """
 
     metric: str
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """Raises `TypeError`: only an evaluation can tell."""
+        """Raise `TypeError`, since only an evaluation can measure this cost."""
         raise TypeError(
             f"cost {self.metric!r} is measured, so it is not known of {len(genotypes)} networks "
             "before their evaluation; search with 'guided', which learns it, or give the goal a "
@@ -39,15 +39,15 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """One front to find: a measured metric against costs, known before evaluation or `Measured`.
+    """A front to find on one device: a measured metric against costs, computed or `Measured`.
 
     Attributes:
         name: The hardware target's name.
-        costs: Cost name with its unit (`latency_ms`) -> the cost of `(n, choices)` genotypes as
-            `(n,)`; infinite where the target cannot run the network at all.
+        costs: Cost name with unit (`latency_ms`) -> the function from `(n, choices)` genotypes to
+            costs `(n,)`; infinite where the target cannot run the network at all.
         objectives: The costs that span the front beside the metric.
         limits: Hard upper limits on costs, by name.
-        origins: What is told of a limit beside its value, by name: whose it is.
+        origins: Cost name -> a note on the origin of its limit, shown beside the value.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Goal:
             )
 
     def answered(self, found: Measurements) -> Goal:
-        """The goal with every `Measured` cost looked up, for these evaluated networks alone."""
+        """The goal with every `Measured` cost looked up in `found`; it fits only those networks."""
 
         def known(metric: str) -> ArrayCost:
             costs = found.metric(metric)
@@ -95,15 +95,15 @@ class Goal:
         return replace(self, costs=costs)
 
     def values(self, genotypes: IntArray) -> FloatArray:
-        """The cost objectives as `(n, objectives)`."""
+        """The cost objectives of `(n, choices)` genotypes, `(n, objectives)`."""
         return np.stack([self.costs[name](genotypes) for name in self.objectives], axis=1)
 
     def violation(self, genotypes: IntArray) -> FloatArray:
-        """The summed relative excess over the limits as `(n,)`; 0 where feasible, else positive."""
+        """The summed relative excess over all limits, `(n,)`; 0 if feasible, else positive."""
         return self.assess(genotypes)[1]
 
     def assess(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """`values` and `violation` at once, each cost computed once."""
+        """The results of `values` and `violation`, with each cost computed only once."""
         known = {name: self.costs[name](genotypes) for name in {*self.objectives, *self.limits}}
         values = np.stack([known[name] for name in self.objectives], axis=1)
         excess = np.zeros(len(genotypes))

@@ -1,4 +1,4 @@
-"""What a profiler needs of a runtime."""
+"""The protocol of a backend, the runtime with which a profiler measures."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from search_spaces.kernels import Kernel
 
 
 class Backend(Protocol):
-    """A runtime on a device, which times kernels."""
+    """A runtime on a device that can time kernels."""
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """The name of the backend on the command line."""
         ...
 
     def conditions(self) -> dict[str, str]:
-        """What measurements must share to stand in one table: `device`, `runtime`, `threads`."""
+        """The conditions that all rows of a table must share: `device`, `runtime`, `threads`."""
         ...
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
-        """Why it cannot time `kernel` at `bits`, or None where it can; no work is done."""
+        """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
         ...
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
-        """A row for each kernel; their repetitions take turns, `budget_ms` for each."""
+        """A row for each kernel, from interleaved repetitions that take `budget_ms` each."""
         ...
 
 
 @runtime_checkable
 class NetworkBackend(Backend, Protocol):
-    """A backend that also runs whole ONNX files."""
+    """A backend that can also time whole networks in ONNX files."""
 
     def network(self, model: Path) -> tuple[float, float]:
-        """Latency and spread in ms of one sample through a file, less what the call costs.
+        """The latency of a model file for one sample and its spread in ms, less the cost of a call.
 
-        Measured as the kernels are, so that it can be held against their sum.
+        Measured in the same way as kernels, so that the latency is comparable to their sum.
         """
         ...

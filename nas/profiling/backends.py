@@ -1,4 +1,4 @@
-"""Backends by the names that the command line knows them by."""
+"""The backends by their names on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.profiling.torch_runtime import Torch
 from nas.saturation import EightBitWeights
 from nas.targets.errors import TargetError
 
-ELSEWHERE = "elsewhere"  # writes a folder for another machine in place of measuring
+ELSEWHERE = "elsewhere"  # writes a folder to measure on another machine
 BACKENDS = ("onnxruntime", "torch", "torch-compiled")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -23,17 +23,17 @@ def backend_named(
     dtype: str = "float32",
     eight_bit_weights: EightBitWeights = "unsigned",
 ) -> Backend:
-    """The backend of this name.
+    """The backend called `name`.
 
     Args:
         name: One of `BACKENDS`.
-        threads: Threads inside one kernel, where it runs on a processor.
-        device: `cpu`, or for torch `cuda` or `cuda:0`.
-        dtype: What full precision is: `float32`, or for torch `bfloat16`.
-        eight_bit_weights: Of the target that is measured, for onnxruntime.
+        threads: The number of threads inside a kernel, for kernels on a processor.
+        device: `cpu`; for torch also `cuda` or `cuda:0`.
+        dtype: The type of full precision: `float32`; for torch also `bfloat16`.
+        eight_bit_weights: The form of 8-bit weights of the measured target, for onnxruntime.
 
     Raises:
-        TargetError: If there is none of that name, or it does not run like that here.
+        TargetError: If there is no such backend, or it does not support these settings here.
     """
     if name not in BACKENDS:
         known = ", ".join((*BACKENDS, ELSEWHERE))
@@ -66,7 +66,10 @@ def _require_device(device: str) -> None:
 
 
 def _require_compiler() -> None:
-    """`torch.compile` writes C++ for a processor, and finds out late that nothing can build it."""
+    """Raise `TargetError` without a C++ compiler, which `torch.compile` needs for a processor.
+
+    `torch.compile` itself would fail only late.
+    """
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:

@@ -1,8 +1,8 @@
-"""Measuring where the engine is not installed: a folder goes there, its results come back.
+"""Measuring on a machine without the engine: a folder goes there, and its results come back.
 
-The folder holds one ONNX file per kernel, `manifest.json`, and `measure.py`, which needs numpy and
-onnxruntime only (and `timing.py` and `ort.py`, beside it). It times as this machine is timed: both
-run the same code.
+The folder holds an ONNX file per kernel, `manifest.json`, and the script `measure.py`. The script
+needs numpy, onnxruntime, and the files `timing.py` and `ort.py` in the folder. Both machines are
+timed by the same code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from search_spaces.kernels import Kernel
 HERE = Path(__file__).parent
 MODELS = "models"
 FORMAT = 3
-READ_FORMATS = (2, FORMAT)  # 2 has the columns of before, which are read as those of old tables
+READ_FORMATS = (2, FORMAT)  # format 2 has the columns of old tables
 CONDITIONS = ("device", "runtime", "threads")
 _ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
@@ -46,18 +46,20 @@ def write_folder(
     networks: Mapping[str, bytes] = {},
     eight_bit_weights: EightBitWeights = "unsigned",
 ) -> Manifest:
-    """Write all that another machine needs to time `kernels`, and give what it is.
+    """Write a folder with all files that another machine needs to time `kernels`.
 
     Args:
-        kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those
-            of a space.
-        folder: Where; made where it does not exist.
-        networks: Whole networks to be timed too, serialized ONNX models by any names.
-        eight_bit_weights: How weights of 8 bits meet their inputs, of the target to measure.
+        kernels: Kernels with the bits in which they compute, such as `HardwareTarget.natively`
+            lists for a space.
+        folder: The folder, which is made if it does not exist.
+        networks: Whole networks to time as well: serialized ONNX models by name.
+        eight_bit_weights: The form of 8-bit weights of the target to measure.
+
+    Returns:
+        The content of the folder.
 
     Raises:
-        TargetError: If a kernel has no form in which it can be timed, or `folder` holds other
-            things.
+        TargetError: If a kernel cannot be timed, or `folder` holds other things.
     """
     wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
     refused = [reason for k, bits in wanted.values() if (reason := refusal(k, bits)) is not None]
@@ -85,7 +87,7 @@ def _with_models(
     weights: EightBitWeights,
     networks: Mapping[str, bytes],
 ) -> dict[str, Any]:
-    """The manifest of the models, which lie in `store` then."""
+    """The manifest of the models, after all of them are written to `store`."""
     around = {
         name: {str(n): store.put(f"empty-{name}-{n}", model) for n, model in by_copies.items()}
         for name, by_copies in empties().items()
@@ -115,14 +117,14 @@ def _with_models(
 
 
 class _Store:
-    """The models of a folder, and what each is known by."""
+    """A writer of model files into a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.digests: dict[str, str] = {}
 
     def put(self, name: str, model: bytes | str) -> str:
-        """Write a model; gives its path within the folder."""
+        """Write a model; returns its path within the folder."""
         content = Path(model).read_bytes() if isinstance(model, str) else model
         file = f"{MODELS}/{name}.onnx"
         write_atomic(self._folder / file, content)
@@ -133,17 +135,16 @@ class _Store:
 def read_folder(
     folder: Path, kernels: Iterable[tuple[Kernel, Bits]], *, path: Path
 ) -> LatencyTable:
-    """The table of the machine where `folder` was measured, written to `path`.
+    """The latency table of the machine on which `folder` was measured, also written to `path`.
 
     Args:
-        folder: What `write_folder` wrote, with the `results.csv` that its script made.
-        kernels: What the table must hold: as `write_folder` was given, or some of them.
-        path: The table's file; where there is one it must be of the same machine, and keeps what
-            it has.
+        folder: The folder from `write_folder`, with the `results.csv` that its script made.
+        kernels: The kernels of the table: those given to `write_folder`, or some of them.
+        path: The file of the table. A table there must be of the same machine, and its rows stay.
 
     Raises:
-        TargetError: If the folder is none of ours, its results are of another one, torn, mixed,
-            incomplete or wrong, or kernels are asked for that it does not hold.
+        TargetError: If `write_folder` did not write the folder, if the folder lacks a kernel, or if
+            its results belong to another folder or are incomplete, torn, mixed or wrong.
     """
     manifest = read_manifest(folder)
     wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
@@ -163,7 +164,7 @@ def read_folder(
 
 
 def read_networks(folder: Path) -> dict[str, Row]:
-    """What was measured of the whole networks of a folder, by the names they were given."""
+    """The measured figures of the whole networks of a folder, by the names of the networks."""
     manifest = read_manifest(folder)
     _, rows = _results(folder, manifest)
     return {name: rows[name] for name in manifest.networks}
@@ -171,13 +172,13 @@ def read_networks(folder: Path) -> dict[str, Row]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds.
+    """The content of a folder to measure.
 
     Attributes:
-        fingerprint: What tells it, and through digests all its models, from any other.
-        keys: The kernels by the names that results call them.
-        networks: The names of whole networks.
-        eight_bit_weights: How weights of 8 bits meet their inputs in the models.
+        fingerprint: A digest over the manifest, which contains digests of all models.
+        keys: The keys of the kernels, by their names in the results.
+        networks: The names of the whole networks.
+        eight_bit_weights: The form of 8-bit weights in the models.
     """
 
     fingerprint: str
@@ -187,19 +188,19 @@ class Manifest:
 
 
 class _Named(BaseModel):
-    """A network of a manifest, of which only its name is read here."""
+    """An entry of a manifest; only its name is read."""
 
     name: str
 
 
 class _Timed(_Named):
-    """A kernel of a manifest: its name and the cells of its key; the rest is not read here."""
+    """The entry of a kernel in a manifest; only its name and the cells of its key are read."""
 
     kernel: dict[str, str | int]
 
 
 class _Content(BaseModel):
-    """What is read of a manifest; its fingerprint stands for the rest."""
+    """The entries of a manifest that are read; the fingerprint covers all others."""
 
     fingerprint: str
     format: int
@@ -212,11 +213,11 @@ _CONTENT = TypeAdapter(_Content)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder holds.
+    """The content of a folder that `write_folder` wrote.
 
     Raises:
-        TargetError: The folder is none of ours.
-        UnreadableFile: Its manifest cannot be read, or was changed.
+        TargetError: If the folder has no such manifest.
+        UnreadableFile: If the manifest cannot be read, or was changed.
     """
     path = folder / "manifest.json"
     if not path.exists():
@@ -251,5 +252,5 @@ def _results(folder: Path, manifest: Manifest) -> tuple[dict[str, str], dict[str
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """What tells a manifest, and through its digests all models, from any other."""
+    """The digest of a manifest, which contains the digests of all models."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]

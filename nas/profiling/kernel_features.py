@@ -1,4 +1,4 @@
-"""What a kernel's latency depends on, as numbers that a regression can use."""
+"""The features of a kernel from which a regression predicts its latency."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from nas.targets.table.operator_text import written_fields
 from nas.targets.table.rows import KernelKey, anchor_of
 from search_spaces.kernels import Kernel
 
-LANES = 16  # channels that vector units take at once
+LANES = 16  # the number of channels that a vector unit processes at once
 FloatArray = NDArray[np.float64]
 
 
 def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
-    """Features `(kernels, features)` of kernels of one operator at one width.
+    """The features `(kernels, features)` of kernels with the same operator and bits.
 
-    Sizes are logarithms, so that a product of powers of them, which a roofline is made of, is a
-    plane; so are the operator's own fields. What is no number, such as the name of a function or
-    what is fused behind, stands as one column for every way that there is.
+    Sizes and numeric fields of the operator are logarithms. The logarithm of a product of powers of
+    sizes, as in a roofline model, is then a linear function of the features. Fields that are no
+    numbers, such as the name of a function or the fused operators, are one-hot columns.
     """
     sizes = np.array([_sizes(kernel) for kernel, _ in kernels])
     anchors = [anchor_of(kernel) for kernel, _ in kernels]
@@ -33,7 +33,7 @@ def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
 
 
 def log_size(kernel: Kernel) -> float:
-    """Logarithm of what a kernel computes and moves, for spreading a sample."""
+    """The logarithm of the size of a kernel, its computations and its memory traffic."""
     return math.log(kernel.macs + _moved(kernel))
 
 
@@ -51,7 +51,7 @@ def _sizes(kernel: Kernel) -> list[float]:
 
 
 def _columns(values: Sequence[object]) -> FloatArray:
-    """One field of every operator, `(kernels, columns)`: a number or some, or which of the ways."""
+    """The columns `(kernels, columns)` of a field: logarithms of numbers, or one-hot columns."""
     parts = [value if isinstance(value, tuple) else (value,) for value in values]
     longest = max(map(len, parts))
     alike = [part * longest if len(part) == 1 else part for part in parts]
@@ -64,7 +64,7 @@ def _is_size(value: object) -> bool:
 
 
 def _ways(names: Sequence[str]) -> FloatArray:
-    """A column for every name but the first, 1 where it is that of the row."""
+    """One-hot columns of names, without the column of the first name."""
     ways = sorted(set(names))[1:]
     return np.array([[name == way for way in ways] for name in names], float).reshape(
         len(names), len(ways)
@@ -72,5 +72,5 @@ def _ways(names: Sequence[str]) -> FloatArray:
 
 
 def _moved(kernel: Kernel) -> int:
-    """Elements read and written."""
+    """The number of elements that a kernel reads and writes."""
     return sum(map(math.prod, (*kernel.inputs, kernel.output)))

@@ -1,4 +1,4 @@
-"""A latency model of one operator at one width, fitted to a few measured kernels."""
+"""Latency models: regressions from features to latency, fitted to a few measured kernels."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 FloatArray = NDArray[np.float64]
-FEWEST = 6  # kernels that a model is fitted to
+FEWEST = 6  # the least number of kernels to fit a model to
 _FOLDS = 5
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Relative errors of kernels that a model had not seen.
+    """Quantiles of the relative errors of a model on kernels to which it was not fitted.
 
     Attributes:
-        median: Half of them are below.
-        tail: 90 % of them are below.
-        typical: 68 % of them are below: one standard deviation, were they normal.
+        median: The median of the errors.
+        tail: The 90 % quantile of the errors.
+        typical: The 68 % quantile of the errors, which is the standard deviation if the errors are
+            normally distributed.
     """
 
     median: float
@@ -40,12 +41,12 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class KernelLatency:
-    """Predicts milliseconds from features.
+    """A latency model of kernels with the same operator and bits.
 
     Attributes:
-        regression: The regression, on the logarithm of the latency.
-        name: What kind it is.
-        error: Its error in cross-validation.
+        regression: The regression, which predicts the logarithm of the latency.
+        name: The kind of regression.
+        error: The errors of the regression in cross-validation.
     """
 
     regression: Pipeline
@@ -53,25 +54,25 @@ class KernelLatency:
     error: HeldOut
 
     def predict_ms(self, features: FloatArray) -> FloatArray:
-        """Milliseconds `(kernels,)` from `(kernels, features)`."""
+        """The predicted latencies in milliseconds, `(kernels,)`, for `(kernels, features)`."""
         return np.exp(self.regression.predict(features))
 
 
 def fit(features: FloatArray, latency_ms: Sequence[float]) -> KernelLatency:
-    """The regression that predicts best what it has not seen, fitted to all that is given.
+    """The regression with the least cross-validation error, fitted to all kernels.
 
-    Ridge regression, a Gaussian process and gradient boosting are held against each other in
-    fivefold cross-validation of the logarithm of the latency; the least mean absolute error wins.
+    Candidates are ridge regression, a Gaussian process and gradient boosting. The error is the mean
+    absolute error of the logarithm of the latency in five-fold cross-validation.
 
     Args:
-        features: `(kernels, features)`, at least `FEWEST` kernels.
-        latency_ms: What was measured of each.
+        features: `(kernels, features)`, of at least `FEWEST` kernels.
+        latency_ms: The measured latency of each kernel.
     """
     wanted = np.log(latency_ms)
     folds = KFold(min(_FOLDS, len(wanted)), shuffle=True, random_state=_SEED)
     held_out: dict[str, FloatArray] = {}
     with warnings.catch_warnings():
-        # A feature that does not matter sends its length scale to the bound; that is meant.
+        # The length scale of an irrelevant feature goes to its bound, as intended.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for name, make in _REGRESSIONS.items():
             held_out[name] = cross_val_predict(make(), features, wanted, cv=folds) - wanted
@@ -82,20 +83,20 @@ def fit(features: FloatArray, latency_ms: Sequence[float]) -> KernelLatency:
 
 
 def _ridge() -> Pipeline:
-    """A plane and its curvature."""
+    """Ridge regression on the features and their products of degree two."""
     curved = PolynomialFeatures(2, include_bias=False)
     return make_pipeline(StandardScaler(), curved, RidgeCV(np.logspace(-3, 3, 13)))
 
 
 def _gaussian_process() -> Pipeline:
-    """Smooth in all features alike, with noise."""
+    """A Gaussian process: a smooth function of all features, with noise."""
     kernel = ConstantKernel(1.0) * RBF(3.0) + WhiteKernel(1e-2)
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=_SEED)
     return make_pipeline(StandardScaler(), process)
 
 
 def _boosting() -> Pipeline:
-    """Steps, for runtimes that switch between algorithms."""
+    """Gradient boosting: a step function, for runtimes that switch between algorithms."""
     return make_pipeline(
         GradientBoostingRegressor(
             n_estimators=200, learning_rate=0.1, max_depth=3, subsample=0.7, random_state=_SEED

@@ -25,19 +25,19 @@ def kernel_model(
 ) -> bytes:
     """A serialized ONNX model that runs `copies` of `kernel` side by side on the same inputs.
 
-    Each copy has weights of its own. A kernel on integers reads and gives uint8 codes, as it does
-    between two layers of a network. What a convolution gives is cut to one pixel per channel before
-    it leaves the model: the runtime then keeps its own memory layout, as between two layers,
-    instead of converting back for the caller.
+    Each copy has weights of its own. A kernel on integers reads and writes uint8 codes, as between
+    two layers of a network. The output of a convolution is cut to one pixel per channel before it
+    leaves the model. The runtime then keeps its own memory layout, as between two layers, and
+    does not convert the whole output for the caller.
 
     Args:
-        kernel: What to run.
-        bits: The widths that it computes in.
-        copies: How many times the kernel is in the model.
-        eight_bit_weights: How weights of 8 bits meet their inputs, as `export_onnx` has it.
+        kernel: The kernel to run.
+        bits: The bits in which the kernel computes.
+        copies: The number of copies of the kernel in the model.
+        eight_bit_weights: The form of 8-bit weights, as in `export_onnx`.
 
     Raises:
-        ExportError: If there is no ONNX form of one of the kernel's operators.
+        ExportError: If an operator of the kernel has no form in ONNX.
     """
     writer, quantized = Writer(eight_bit_weights), computes_on_integers(bits)
     networks = [kernel_network(kernel, bits, copy=copy) for copy in range(copies)]
@@ -53,7 +53,7 @@ def kernel_model(
 def _written(
     network: Deployed, writer: Writer, kernel: Kernel, *, quantized: bool
 ) -> onnx.ValueInfoProto:
-    """Write one copy of a kernel and give its output."""
+    """Write a copy of a kernel; returns its output."""
     writer.forget_readings()
     graph, grids = network.graph, _grids(network) if quantized else {}
     given = {
@@ -70,7 +70,7 @@ def _written(
 
 
 def _grids(network: Deployed) -> dict[str, ActivationScale]:
-    """The grid of each source that everything which reads it puts on one and the same grid."""
+    """The scale of each source whose readers all quantize it with the same scale."""
     found: dict[str, set[ActivationScale | None]] = {}
     for address, node in network.graph.nodes.items():
         for slot, read in enumerate(node.inputs):
@@ -82,23 +82,23 @@ def _grids(network: Deployed) -> dict[str, ActivationScale]:
 
 
 def is_cut(kernel: Kernel) -> bool:
-    """Whether `kernel_model` cuts what the kernel gives to one pixel per channel.
+    """Whether `kernel_model` cuts the output of a kernel to one pixel per channel.
 
-    It does so behind convolutions, which are the operators whose weight has a window.
+    True for kernels with a convolution, the operator whose weight has a window.
     """
     weight = kernel.op.deployed(*kernel.inputs).get("weight")
     return weight is not None and "window" in weight.roles
 
 
 def _cut(writer: Writer, name: str, shape: Shape) -> tuple[str, Shape]:
-    """One pixel per channel of an image, and its shape."""
+    """Write nodes that cut an image to one pixel per channel; returns the result and its shape."""
     channels, height, width = shape
     pixel = writer.node("MaxPool", name, kernel_shape=[1, 1], strides=[height, width])
     return pixel, (channels, 1, 1)
 
 
 def empty_model(*, quantized: bool, copies: int) -> bytes:
-    """What `kernel_model` puts around convolutions, without them: the cost to take off."""
+    """A model like `kernel_model` without the convolutions, whose latency is to be subtracted."""
     writer, kind, shape = Writer(), _kind(quantized=quantized), (16, 4, 4)
     gives = [tensor(*_cut(writer, "input0", shape), kind) for _ in range(copies)]
     return model_of(writer, [tensor("input0", shape, kind)], gives, texts={}).SerializeToString()

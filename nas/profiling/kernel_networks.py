@@ -1,4 +1,4 @@
-"""A kernel to be timed, as a network that holds nothing else: it leaves as any network does."""
+"""A network of a single kernel, which is exported and timed like any other network."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from supernets.fold import without_norms
 
 
 def kernel_network(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Deployed:
-    """A network of random numbers that is `kernel` where it computes in `bits`, norms folded.
+    """The deployed network that consists of `kernel`, with random weights and folded norms.
 
-    It has a source for every tensor that the kernel reads.
+    The network has a source for every tensor that the kernel reads.
 
     Args:
-        kernel: What to run.
-        bits: The widths that it really computes in, whatever its operators ask for.
-        copy: Which of several in one model: names the operators and fixes their numbers.
+        kernel: The kernel to run.
+        bits: The bits in which the kernel really computes, whatever precisions its operators have.
+        copy: The index of a copy in a model, which fixes the names and the random numbers.
 
     Raises:
-        ExportError: If the kernel holds a norm that cannot be folded.
+        ExportError: If the kernel has a norm that cannot be folded.
     """
     return stand_in(kernel_graph(kernel, bits, copy=copy), seed=copy)
 
 
 def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
-    """The network that is `kernel` alone, its norms beside it, in the precisions that run."""
+    """The graph that consists of `kernel`, norms included, in the precisions that really run."""
     graph = Graph.from_nodes({})
     for place, shape in enumerate(kernel.inputs):
         graph.append(f"input{place}", Node(Input(shape)))
@@ -45,7 +45,7 @@ def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
 
 
 def unshipped(kernel: Kernel) -> str | None:
-    """Why no network that leaves runs a kernel, as a lone norm; None where there may be one."""
+    """The reason why no deployed network runs a kernel, such as a single norm; else None."""
     if not kernel.inputs:
         return f"{type(kernel.op).__name__} is what a network reads, and nothing that runs"
     try:
@@ -56,12 +56,12 @@ def unshipped(kernel: Kernel) -> str | None:
 
 
 def computes_on_integers(bits: Bits) -> bool:
-    """Whether a kernel of these widths reads and gives codes, as between two layers."""
+    """Whether a kernel at these bits reads and writes integer codes, as between two layers."""
     return max(bits.weight or 0, bits.activation) < FULL_PRECISION_BITS
 
 
 def _running(op: Op, kernel: Kernel, bits: Bits) -> Op:
-    """`op` in the precision that it really has: weights per channel, activations unsigned."""
+    """`op` in the precision that really runs: weights per channel, activations unsigned."""
     precisions: dict[str, Quant | None] = {"weight": None, "activation": None}
     if bits.weight is not None and bits.weight < FULL_PRECISION_BITS:
         precisions["weight"] = Quant(bits.weight, PerChannel())

@@ -1,6 +1,7 @@
-"""Times the models of the folder that this file lies in, and writes results.csv there.
+"""A script that times the models in its own folder and writes results.csv there.
 
-Needs Python 3.10, numpy and onnxruntime. Stop it and run it again whenever you like: it goes on.
+The script needs Python 3.10, numpy and onnxruntime. You can stop the script at any time; when run
+again, it continues.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from nas.profiling.timing import (
 )
 
 COLUMNS = ("name", "latency_ms", "spread_ms", "count")
-NETWORK_BUDGET = 8.0  # times that of a kernel
+NETWORK_BUDGET = 8.0  # the time for a network, as a multiple of the time for a kernel
 
 
 def main() -> None:
-    """Time what has no result yet, group by group."""
+    """Time all models that have no result yet, group by group."""
     here = Path(__file__).resolve().parent
     given = _options(here / "results.csv")
     manifest = json.loads((here / "manifest.json").read_text(encoding="utf-8"))
@@ -73,7 +74,7 @@ def _options(results: Path) -> argparse.Namespace:
 def groups(
     manifest: Mapping[str, Any], done: Sequence[str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
-    """What has no result yet, as it takes turns."""
+    """The models that have no result yet, in groups whose repetitions are interleaved."""
     made: list[tuple[str, list[dict[str, Any]]]] = []
     for kind in ("kernels", "networks"):
         left = [entry for entry in manifest[kind] if entry["name"] not in done]
@@ -111,7 +112,7 @@ def _networks(
 
 
 def opened(path: Path, required: Mapping[str, str]) -> list[str]:
-    """The names that the results at `path` hold, without a torn last line; makes a new file."""
+    """The names in the results at `path`; makes the file, or cuts off an incomplete last line."""
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     lines = whole.decode().splitlines()
@@ -133,7 +134,7 @@ def opened(path: Path, required: Mapping[str, str]) -> list[str]:
 
 
 def append(path: Path, timings: Mapping[str, Timing]) -> None:
-    """Add rows, on the disk when this returns."""
+    """Append rows to the file at `path`; they are on the disk when the function returns."""
     with path.open("a", encoding="utf-8") as file:
         for name, one in timings.items():
             file.write(f"{name},{one.latency_ms!r},{one.spread_ms!r},{one.count}\n")

@@ -1,4 +1,4 @@
-"""A target file for a table that was just measured."""
+"""The target file that belongs to a measured latency table."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nas.targets.target_files import DEVICES, load_target, read_target_file
 from search_spaces.kernels import Kernel
 
 Kernels = Sequence[tuple[Kernel, Bits]]
-Refused = Mapping[tuple[str, Bits], str]  # operator and bits -> why they are not timed
+Refused = Mapping[tuple[str, Bits], str]  # operator and bits -> the reason for not timing them
 
 
 def timed_by(backend: Backend, kernels: Kernels) -> tuple[Kernels, Refused]:
-    """Those of `kernels` that the backend times, and what was left out.
+    """The kernels that the backend can time, and the operators and bits that it cannot.
 
-    An operator keeps the bits at which all of its kernels run: a target either supports them or
-    does not.
+    If the backend refuses any kernel of an operator at given bits, all kernels of this operator at
+    these bits are left out, since a target supports either all of them or none.
 
     Raises:
-        TargetError: If nothing is left.
+        TargetError: If no kernel is left.
     """
     refused: dict[tuple[str, Bits], str] = {}
     for kernel, bits in kernels:
@@ -46,14 +46,14 @@ def timed_by(backend: Backend, kernels: Kernels) -> tuple[Kernels, Refused]:
 def write_target(
     path: Path, *, base: str | Path, refused: Refused, notes: Mapping[str, str], source: str
 ) -> None:
-    """Write the target whose table lies beside `path` under the same name.
+    """Write the target file of the table that lies beside `path` under the same name.
 
     Args:
         path: The target file, `NAME.toml`; the table is `NAME.csv`.
-        base: Name or path of the target that it takes fusion, formats and rules from.
-        refused: What that target supports and this one does not.
-        notes: The table's notes: device and runtime.
-        source: How the table came about, in words.
+        base: The name or path of the target whose fusion, formats and rules are taken over.
+        refused: The operators and bits that the base supports and the new target does not.
+        notes: The notes of the table: device and runtime.
+        source: The origin of the table, in words.
     """
     described = read_target_file(_located(base)).model_dump(
         mode="json", exclude_unset=True, exclude_none=True
@@ -75,7 +75,7 @@ def write_target(
 
 
 def _supports(sections: Iterable[Mapping[str, Any]], refused: Refused) -> Iterator[dict[str, Any]]:
-    """The sections without the bits that are refused, in as few as these allow."""
+    """The `supports` sections without the refused bits, in as few sections as possible."""
     for section in sections:
         by_bits: dict[tuple[Bits, ...], list[str]] = {}
         for name in section["operators"]:

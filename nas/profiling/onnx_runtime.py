@@ -1,4 +1,4 @@
-"""Timing kernels and files through onnxruntime on this machine's processor."""
+"""The backend of onnxruntime, which times kernels and model files on this machine's processor."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
-COPIES = 4  # of a kernel in one model: shrinks the call's share, yet stays within the cache
-NARROW_BITS = MAXIMUM_BITS - 1  # the most for which signed weights run everywhere alike
+COPIES = 4  # copies of a kernel in a model: lessens the share of the call, yet fits the cache
+NARROW_BITS = MAXIMUM_BITS - 1  # the most bits of signed weights that all processors run alike
 NARROW = Bits(NARROW_BITS, MAXIMUM_BITS)
-ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 on inputs that are rounded to a grid
-_FEW_BITS = (2, 4, 8)  # of weights that meet floats
-_NETWORK_BUDGET_MS = 40.0 * ROUNDS  # of a whole model
+ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 weights on fake-quantized inputs
+_FEW_BITS = (2, 4, 8)  # the bits of weights with inputs in floats
+_NETWORK_BUDGET_MS = 40.0 * ROUNDS  # the time for a whole network
 
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """onnxruntime's CPU provider: kernels run on integers of 8 bits, others as float32.
+    """The CPU provider of onnxruntime, with kernels on 8-bit integers and kernels in float32.
 
-    Fully connected layers also run with weights of 2, 4 or 8 bits on float activations.
+    Fully connected layers can also have weights of 2, 4 or 8 bits and activations in floats.
 
     Attributes:
-        threads: Threads inside one kernel.
-        eight_bit_weights: How weights of 8 bits meet quantized inputs, as the files that are
-            exported for the target have it.
+        threads: The number of threads inside a kernel.
+        eight_bit_weights: The form of 8-bit weights with quantized inputs, which must be that of
+            the files exported for the target.
     """
 
     threads: int = 1
@@ -50,16 +50,16 @@ class OnnxRuntime:
     name: str = "onnxruntime"
 
     def conditions(self) -> dict[str, str]:
-        """What measurements must share to stand in one table."""
+        """The conditions that all rows of a table must share."""
         run = conditions(threads=self.threads, providers=(), device=None)
         return {**run, WEIGHTS_NOTE: self.eight_bit_weights}
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
-        """Why it cannot time `kernel` at `bits`, or None where it can."""
+        """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
         return refusal(kernel, bits)
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
-        """A row for each kernel: undisturbed runs of a model of four copies of it."""
+        """A row for each kernel, from undisturbed runs of a model with four copies of it."""
         jobs = {
             str(number): job(kernel, bits, eight_bit_weights=self.eight_bit_weights)
             for number, (kernel, bits) in enumerate(kernels)
@@ -68,7 +68,7 @@ class OnnxRuntime:
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
 
     def network(self, model: Path) -> tuple[float, float]:
-        """Latency and spread in ms of one sample through a whole model, less the call's cost."""
+        """The latency of a model file for one sample and its spread, in ms, without the call."""
         empty = empty_model(quantized=False, copies=1)
         found = time_networks(
             {"": str(model)}, empty=empty, start=self._start, budget_ms=_NETWORK_BUDGET_MS
@@ -80,7 +80,7 @@ class OnnxRuntime:
 
 
 def refusal(kernel: Kernel, bits: Bits) -> str | None:
-    """Why there is no ONNX model to time `kernel` with at `bits`, or None where there is one."""
+    """The reason why `kernel` at `bits` has no ONNX model to time; None if there is one."""
     unknown = [type(op).__name__ for op in kernel.ops if not (op.folds or is_writable(op))]
     if unknown:
         return (
@@ -99,9 +99,9 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
 
 
 def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
-    """Whether only the weight of a fully connected layer is stored in few bits, and runs so.
+    """Whether a kernel is a fully connected layer with a weight of few bits and inputs in floats.
 
-    `nas.export.onnx_operators.is_sound` says where it would compute wrong numbers.
+    False where onnxruntime would compute wrong numbers (`nas.export.onnx_operators.is_sound`).
     """
     shape = kernel.op.weight_shape(*kernel.inputs)
     return (
@@ -114,7 +114,7 @@ def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
 
 
 def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
-    """What is timed for a row."""
+    """The model with its settings that is timed for a row."""
     return TimedKernel(
         model=kernel_model(kernel, bits, copies=COPIES, eight_bit_weights=eight_bit_weights),
         copies=COPIES,
@@ -124,7 +124,7 @@ def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> Ti
 
 
 def empties() -> Empties:
-    """The models around the kernels of a job, without them."""
+    """The models without kernels, whose latencies are subtracted, by name and number of copies."""
     return {
         _empty(quantized=quantized): {
             copies: empty_model(quantized=quantized, copies=copies) for copies in (1, COPIES)

@@ -1,4 +1,4 @@
-"""Reading what `measure.py` wrote on another machine; nothing wrong in it goes unnoticed."""
+"""Reading the results that `measure.py` wrote on another machine, with all checks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _AGAIN = "run measure.py there again, it goes on where it stopped"
 
 
 def read_results(path: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, Row]]:
-    """The notes and the rows of a results file, one row for each of `names`.
+    """The notes and the rows of a results file, with a row for each of `names`.
 
     Raises:
-        TargetError: Listing what is missing, repeated, unknown or no latency.
+        TargetError: If names are missing, repeated or unknown, or a row has no valid latency; the
+            message lists the problems.
     """
     if not path.exists():
         raise TargetError(f"{path} is not there; run measure.py in that folder first")
@@ -61,7 +62,7 @@ def _heading(notes: dict[str, str], header: Sequence[str]) -> Iterator[str]:
 def _fill(
     rows: dict[str, Row], lines: Sequence[str], start: int, names: Sequence[str]
 ) -> Iterator[str]:
-    """Put every good row into `rows`; what is wrong with the others."""
+    """Put all valid rows into `rows`; yields the problems of the others."""
     known = set(names)
     for number, words in enumerate(lines[start + 1 :], start + 2):
         if words.startswith("#"):
@@ -86,7 +87,7 @@ def _fill(
 
 
 def _row(cells: Sequence[str]) -> Row | None:
-    """The row in the cells behind a name, or None where they are no measurement."""
+    """The row in the cells behind a name; None if the cells are not a measurement."""
     try:
         latency_ms, spread_ms, count = float(cells[1]), float(cells[2]), int(cells[3])
     except ValueError:

@@ -1,4 +1,4 @@
-"""A latency table that grows while it is measured, and survives being killed."""
+"""The file of a latency table that grows during measurement and survives a killed process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nas.targets.table.csv_file import heading, line
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 
-PREDICTED = "predicted"  # the note on rows that were not measured
+PREDICTED = "predicted"  # the key of the note about rows that were not measured
 
 
 def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
-    """What was measured of the table at `path`; a new one where there is none.
+    """The table of measured rows in the file at `path`, which is made if it does not exist.
 
-    A torn last line is cut off, and predicted rows are taken out: measuring goes on. Columns that
-    rows are not written in any more, or stand in another order, become those of today.
+    An incomplete last line and predicted rows are removed from the file, so that measuring can
+    continue. Old columns, or columns in another order, are replaced by the current columns.
 
     Raises:
         TargetError: If the table cannot be read or was measured under other conditions.
@@ -54,7 +54,7 @@ def opened(path: Path, conditions: Mapping[str, str]) -> LatencyTable:
 
 
 def write_table(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
-    """Put a whole table at `path`, at once."""
+    """Write a whole table to `path`, atomically."""
     energy = LatencyTable(rows).has_energy
     text = heading(notes, energy=energy) + "".join(line(key, row) for key, row in rows.items())
     write_atomic(path, text.encode())

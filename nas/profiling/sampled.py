@@ -1,6 +1,6 @@
-"""Tables of large spaces: a sample of the kernels is measured, the others are predicted.
+"""Latency tables of large spaces: a sample of the kernels is measured, all others are predicted.
 
-A predicted row has a count of 0, and the model's error as its spread.
+A predicted row has the count 0 and the error of the model as its spread.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _SEED = 0
 
 
 def sample(kernels: Kernels, count: int) -> Kernels:
-    """`count` of the distinct `kernels` that cover them; the same for the same kernels.
+    """A representative sample of `count` distinct kernels; equal kernels give an equal sample.
 
-    Every operator at every width has its share of them, from the smallest to the largest: its
-    kernels are ordered by size, cut into as many strata, and one is drawn from each.
+    Every operator at every bit-width has a share of the sample. The kernels of such a group are
+    ordered by size and divided into as many strata as the share, and a kernel is drawn from each.
 
     Raises:
-        TargetError: If `count` is too small for a model of every operator and width.
+        TargetError: If `count` is too small to fit a model for every operator and bit-width.
     """
     groups = _grouped(kernels)
     shares = _shares({group: len(members) for group, members in groups.items()}, count)
@@ -41,9 +41,9 @@ def sample(kernels: Kernels, count: int) -> Kernels:
 
 
 def complete(path: Path, kernels: Kernels) -> LatencyTable:
-    """The table at `path` with a predicted row for every one of `kernels` that it lacks.
+    """The table at `path`, completed by a predicted row for each of `kernels` without a row.
 
-    Its note says how many rows are predicted, and with which error by operator and bits.
+    A note of the table says how many rows are predicted, and the error by operator and bits.
 
     Raises:
         TargetError: If too few kernels of an operator were measured.
@@ -75,7 +75,7 @@ def complete(path: Path, kernels: Kernels) -> LatencyTable:
 
 
 def described_errors(count: int, models: Mapping[OperatorBits, KernelLatency]) -> str:
-    """How many rows are predicted and how well, in words."""
+    """A text that says how many rows are predicted, and with which errors."""
     errors = "; ".join(
         f"{operator} {bits} {model.error.median:.1%} median, {model.error.tail:.1%} at the 90th "
         f"percentile, by {model.name}"
@@ -91,7 +91,7 @@ def _row(latency_ms: float, model: KernelLatency) -> Row:
 def _grouped(
     kernels: Iterable[tuple[Kernel, Bits]],
 ) -> dict[OperatorBits, list[tuple[Kernel, Bits]]]:
-    """Distinct kernels by operator and bits, the small ones first."""
+    """The distinct kernels by operator and bits, in ascending order of size."""
     distinct = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
     groups: dict[OperatorBits, list[tuple[Kernel, Bits]]] = {}
     for key, (kernel, bits) in sorted(distinct.items(), key=lambda item: log_size(item[1][0])):
@@ -100,7 +100,11 @@ def _grouped(
 
 
 def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits, int]:
-    """How many of each group: as many as a model needs, the rest in proportion to what is left."""
+    """The number of kernels to draw from each group.
+
+    Each group gets as many kernels as a model needs; the rest of `count` is shared in proportion to
+    the kernels that are left.
+    """
     shares = {group: min(size, FEWEST) for group, size in sizes.items()}
     spare = count - sum(shares.values())
     if spare < 0:
@@ -118,7 +122,7 @@ def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits,
 def _spread(
     members: Sequence[tuple[Kernel, Bits]], count: int, rng: np.random.Generator
 ) -> list[tuple[Kernel, Bits]]:
-    """One of each of `count` strata; the first and the last are the ends."""
+    """A kernel from each of `count` strata; the first and the last kernel are always included."""
     edges = np.linspace(0, len(members), count + 1).round().astype(int).tolist()
     places = [int(rng.integers(low, high)) for low, high in itertools.pairwise(edges)]
     places[0], places[-1] = 0, len(members) - 1

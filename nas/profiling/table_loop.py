@@ -27,22 +27,22 @@ def profile(
     budget_ms: float = BUDGET_MS,
     progress: Progress | None = None,
 ) -> LatencyTable:
-    """Measure every kernel that the table at `path` has no row for, and give the whole table.
+    """Measure all kernels without a row in the table at `path`; returns the whole table.
 
-    Rows are appended as they are measured, so a run that was killed goes on where it stopped. A
-    kernel's latency is the 10 % quantile over interleaved repetitions, less what the call costs.
+    Rows are appended as they are measured, so that a killed run continues where it stopped. The
+    latency of a kernel is the 10 % quantile over interleaved repetitions, less the cost of a call.
 
     Args:
-        kernels: Kernels with the bits they compute in, as `HardwareTarget.natively` lists those
-            of a space.
-        path: The table's file, made where it does not exist.
-        backend: What runs them; a table holds measurements under its conditions only.
-        budget_ms: Time spent on the repetitions of one kernel.
-        progress: Called with the number of kernels done and in all.
+        kernels: Kernels with the bits in which they compute, such as `HardwareTarget.natively`
+            lists for a space.
+        path: The file of the table, which is made if it does not exist.
+        backend: The backend; all rows of a table are measured under the conditions of the backend.
+        budget_ms: The time for the repetitions of a kernel.
+        progress: A function that is called with the number of kernels done and the total.
 
     Raises:
         TargetError: If the table at `path` cannot be read or was measured under other conditions,
-            or if a kernel has no form in which it can be timed.
+            or if a kernel cannot be timed.
     """
     wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
     require(backend, wanted.values())
@@ -65,7 +65,7 @@ def profile(
 
 
 def require(backend: Backend, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
-    """Raise `TargetError` where `backend` cannot time one of `kernels`."""
+    """Raise `TargetError` if `backend` cannot time one of `kernels`."""
     for kernel, bits in kernels:
         refusal = backend.refusal(kernel, bits)
         if refusal is not None:

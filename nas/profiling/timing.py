@@ -1,6 +1,7 @@
-"""Timing by turns: everything that is compared runs again and again, one after the other.
+"""Timing with interleaved repetitions: all models that are compared run in turn, many times.
 
-It needs numpy, onnxruntime and `ort.py`: `elsewhere` sends both to other machines.
+The module needs numpy, onnxruntime and `ort.py` only, since `elsewhere` sends both files to other
+machines.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from nas.ort import onnxruntime as ort
 
 ROUNDS = 5
 WARM_UP = 3
-LEAST_RUNS = 3  # per round, however slow
-GROUP = 12  # kernels whose repetitions take turns
+LEAST_RUNS = 3  # the least number of runs per round, also of slow models
+GROUP = 12  # the number of kernels whose repetitions are interleaved
 RESOLUTION_MS = 1e-5
-NORMAL_QUARTILE = 0.6745  # of the standard normal distribution
-# Other work on the machine only ever slows a run. On a shared machine half the runs may be slowed
-# several times; the fastest tenth is what repeats.
+NORMAL_QUARTILE = 0.6745  # the upper quartile of the standard normal distribution
+# Other work on the machine can only slow a run. On a shared machine, half the runs may take several
+# times as long, while the time of the fastest tenth is reproducible.
 QUIET = 0.1
 
 
-Model = bytes | str  # serialized, or its path
+Model = bytes | str  # a serialized model, or its path
 
 
 class Timed:
-    """Something that can run again and again, warmed up, with the times of its runs so far.
+    """A timed function with the times of its runs so far; warmed up when the object is made.
 
     Args:
-        run_ms: Runs it once and gives the milliseconds that it took.
+        run_ms: A function that runs the code once and returns the time in milliseconds.
     """
 
     def __init__(self, run_ms: Callable[[], float]) -> None:
@@ -43,7 +44,7 @@ class Timed:
             run_ms()
 
     def repeat(self, budget_ms: float) -> None:
-        """Run until the budget is spent, and a few times at least."""
+        """Run until `budget_ms` is spent, but at least `LEAST_RUNS` times."""
         spent = 0.0
         runs = 0
         while spent < budget_ms or runs < LEAST_RUNS:
@@ -58,13 +59,13 @@ class Timed:
 
     @property
     def spread_ms(self) -> float:
-        """A standard deviation that outliers do not move: from the interquartile range."""
+        """The standard deviation of the times, robustly estimated from the interquartile range."""
         low, high = np.quantile(self.samples_ms, (0.25, 0.75))
         return float(high - low) / (2 * NORMAL_QUARTILE)
 
 
 def take_turns(timed: Iterable[Timed], *, budget_ms: float) -> None:
-    """Repeat each of `timed` in turn, so that a slow spell of the machine strikes all alike."""
+    """Repeat each of `timed` in turn, so that a slow phase of the machine affects all equally."""
     taking = tuple(timed)
     for _ in range(ROUNDS):
         for one in taking:
@@ -72,12 +73,12 @@ def take_turns(timed: Iterable[Timed], *, budget_ms: float) -> None:
 
 
 class Session:
-    """A model in onnxruntime, its inputs and outputs bound; calling it runs it once and gives ms.
+    """A model in onnxruntime with bound inputs and outputs; a call runs the model once.
 
     Args:
-        model: A serialized ONNX model, or the path of one.
-        threads: Threads inside one kernel.
-        providers: Execution providers, the first one that can run a node runs it.
+        model: A serialized ONNX model, or its path.
+        threads: The number of threads inside a kernel.
+        providers: The execution providers; the first provider that supports a node runs the node.
     """
 
     def __init__(self, model: Model, *, threads: int, providers: Iterable[str] = ()) -> None:
@@ -87,7 +88,7 @@ class Session:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        # Equal copies must each run, as equal layers of a network do.
+        # Equal copies must all run, as equal layers of a network do.
         self._session = ort.InferenceSession(
             model,
             options,
@@ -104,14 +105,14 @@ class Session:
             self._binding.bind_ortvalue_output(tensor.name, place)
 
     def __call__(self) -> float:
-        """Run the model once; gives milliseconds."""
+        """Run the model once; returns the time in milliseconds."""
         start = time.perf_counter_ns()
         self._session.run_with_iobinding(self._binding)
         return (time.perf_counter_ns() - start) / 1e6
 
 
 def _shape(tensor: ort.NodeArg) -> list[int]:
-    """The shape for one sample: an open dimension is the batch."""
+    """The shape of a tensor for one sample; an open dimension is the batch and becomes 1."""
     return [size if isinstance(size, int) else 1 for size in tensor.shape]
 
 
@@ -119,7 +120,7 @@ def _dtype(tensor: ort.NodeArg) -> type[np.generic]:
     return np.uint8 if "uint8" in tensor.type else np.float32
 
 
-# Name -> number of copies -> what is around a kernel's copies, without them.
+# Name -> number of copies -> the model around so many copies of a kernel, without the copies.
 Empties = Mapping[str, Mapping[int, Model]]
 Start = Callable[[Model], Timed]
 
@@ -129,10 +130,11 @@ class TimedKernel:
     """A kernel to be timed.
 
     Attributes:
-        model: Serialized ONNX model of `copies` of the kernel side by side, or the path of one.
-        copies: How many.
-        empty: Name of the models without the kernel whose time is taken off.
-        is_cut: Whether each copy's output is cut to one pixel, whose time is taken off too.
+        model: A serialized ONNX model with `copies` of the kernel side by side, or its path.
+        copies: The number of copies.
+        empty: The name of the models without the kernel, whose time is subtracted.
+        is_cut: Whether the output of each copy is cut to one pixel; the time of the cut is then
+            subtracted too.
     """
 
     model: Model
@@ -143,7 +145,7 @@ class TimedKernel:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one run, their standard deviation over repetitions, and how many."""
+    """The time of a run in ms, its standard deviation, and the number of repetitions."""
 
     latency_ms: float
     spread_ms: float
@@ -153,13 +155,13 @@ class Timing:
 def time_kernels(
     jobs: Mapping[str, TimedKernel], *, empties: Empties, start: Start, budget_ms: float
 ) -> dict[str, Timing]:
-    """Time a few kernels by turns, each less what its call costs without it.
+    """Time a few kernels with interleaved repetitions, each less the cost of a call without it.
 
     Args:
-        jobs: The kernels by any names.
-        empties: The models that `jobs` name as empty, with one copy and with as many as theirs.
-        start: Makes a model ready to be timed.
-        budget_ms: Time spent on the repetitions of each.
+        jobs: The kernels by name.
+        empties: The models that `jobs` name in `empty`, each for one copy and for `copies` copies.
+        start: A function that makes a model ready to be timed.
+        budget_ms: The time for the repetitions of each kernel.
     """
     used = dict.fromkeys(job.empty for job in jobs.values())
     around = {e: {n: start(model) for n, model in empties[e].items()} for e in used}
@@ -170,7 +172,7 @@ def time_kernels(
 
 
 def _timing(job: TimedKernel, timed: Timed, around: Mapping[int, Timed]) -> Timing:
-    """One copy's share, without the call and without the cut."""
+    """The time of a copy, without the cost of the call and of the cut."""
     once, often = around[1].quiet_ms, around[job.copies].quiet_ms
     cut = (often - once) / (job.copies - 1)
     latency = (timed.quiet_ms - (once - cut)) / job.copies - (cut if job.is_cut else 0.0)
@@ -184,7 +186,7 @@ def _timing(job: TimedKernel, timed: Timed, around: Mapping[int, Timed]) -> Timi
 def time_networks(
     models: Mapping[str, Model], *, empty: Model, start: Start, budget_ms: float
 ) -> dict[str, Timing]:
-    """Time whole networks by turns, each less what the call of an empty model costs."""
+    """Time whole networks with interleaved repetitions, each less the cost of an empty call."""
     call = start(empty)
     timed = {name: start(model) for name, model in models.items()}
     take_turns([call, *timed.values()], budget_ms=budget_ms)
@@ -198,7 +200,7 @@ def _whole(timed: Timed, call: Timed) -> Timing:
 
 
 def device_name() -> str:
-    """The board's or the processor's name, as well as the system tells it."""
+    """The name of the board or of the processor, as far as the system knows it."""
     board = Path("/proc/device-tree/model")
     if board.exists():
         return board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")

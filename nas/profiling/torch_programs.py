@@ -1,4 +1,4 @@
-"""Kernels as torch runs them: the modules that leave, in floats or with its 8-bit operators."""
+"""Kernels as torch modules: in floats, or with the 8-bit operators of torch's quantized engine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from supernets.assemble import Step, assemble, steps_of
 from supernets.elastic import stock
 from supernets.fold import without_norms
 
-STEP, ZERO = 0.05, 128  # of quantized activations
+STEP, ZERO = 0.05, 128  # the scale and the zero point of quantized activations
 _FULL = Bits(FULL_PRECISION_BITS, FULL_PRECISION_BITS)
 
 
 def float_module(kernel: Kernel) -> fx.GraphModule:
-    """The module that a network of this kernel alone leaves as, with random weights."""
+    """The torch module of a deployed network that consists of this kernel, with random weights."""
     return kernel_network(kernel, _FULL).module()
 
 
 def int8_module(kernel: Kernel) -> fx.GraphModule:
-    """`float_module` with operators of torch's quantized engine in place of those of floats.
+    """`float_module` with the operators of torch's quantized engine in place of float operators.
 
-    Activations are uint8, weights int8 with a scale per output channel. `missing_in_int8` says
-    whether the engine has all of them.
+    Activations are uint8; weights are int8 with a scale per output channel. `missing_in_int8` says
+    whether the engine has all operators of a kernel.
     """
     module = float_module(kernel)
     for name, layer in list(module.named_modules()):
@@ -46,7 +46,7 @@ def int8_module(kernel: Kernel) -> fx.GraphModule:
 
 
 def missing_in_int8(kernel: Kernel) -> str | None:
-    """What a kernel computes and torch's quantized engine does not; None where it has all."""
+    """The name of an operator of the kernel that torch's quantized engine lacks; else None."""
 
     def hollow(step: Step) -> nn.Module | None:
         parts = step.op.deployed(*step.inputs).items()
@@ -68,7 +68,7 @@ def _unknown(module: fx.GraphModule) -> Iterator[str]:
 
 
 def int8_tensor(shape: Shape) -> Tensor:
-    """A random tensor of the engine, images with channels last, as the engine keeps them."""
+    """A random quantized tensor; images are channels-last, as the engine keeps them."""
     value = torch.randn(1, *shape)
     if value.dim() == 4:
         value = value.contiguous(memory_format=torch.channels_last)
@@ -93,7 +93,7 @@ def _linear(layer: nn.Linear) -> nn.Module:
 
 
 def _weighted(made: Any, layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer `made` with the weight of `layer`, a scale per output channel, an output scale."""
+    """The layer `made` with the quantized weight of `layer`, its scales, and an output scale."""
     weight = layer.weight.detach()
     scales, zeros = (
         weight.flatten(1).abs().amax(1) / 127,
@@ -110,7 +110,7 @@ _INT8_LAYERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.Linear: _linear,
     nn.Hardswish: lambda _: quantized.Hardswish(STEP, ZERO),
 }
-# Layers of torch that take a quantized tensor as they take one of floats.
+# Layers of torch that accept quantized tensors as well as float tensors.
 _ANY_TENSOR = (nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Flatten)
 _INT8_FUNCTIONS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     torch.add: torch.ops.quantized.add,

@@ -1,4 +1,4 @@
-"""Timing kernels through torch, eager or compiled, on a processor or a CUDA device."""
+"""The backend of torch, eager or compiled, on a processor or a CUDA device."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
 
-COPIES = 4  # of a kernel in one call: the difference to one copy is free of the call's own cost
+COPIES = 4  # copies of a kernel in a call; the difference to one copy omits the cost of the call
 
 
 @dataclass(frozen=True)
 class Torch:
-    """torch: full precision anywhere, 8 bits by its quantized operators, eager on a processor.
+    """The backend of torch, for kernels in full precision or, eager on a processor, in 8 bits.
 
     Attributes:
-        threads: Threads inside one kernel, on a processor.
+        threads: The number of threads inside a kernel, on a processor.
         device: `cpu`, `cuda` or `cuda:0`.
-        compiled: Whether `torch.compile` has its way with every kernel first.
-        dtype: What full precision is: `torch.float32` or `torch.bfloat16`.
+        compiled: Whether every kernel is compiled by `torch.compile`.
+        dtype: The type of full precision: `torch.float32` or `torch.bfloat16`.
     """
 
     threads: int = 1
@@ -40,11 +40,11 @@ class Torch:
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """The name of the backend on the command line."""
         return "torch-compiled" if self.compiled else "torch"
 
     def conditions(self) -> dict[str, str]:
-        """What measurements must share to stand in one table."""
+        """The conditions that all rows of a table must share."""
         cuda = self.device != "cpu"
         way = "compiled" if self.compiled else "eager"
         where = f"CUDA {torch.version.cuda}" if cuda else "CPU"
@@ -56,7 +56,7 @@ class Torch:
         }
 
     def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
-        """Why it cannot time `kernel` at `bits`, or None where it can."""
+        """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
         if (why := unshipped(kernel)) is not None:
             return why
         widths = {width for width in (bits.weight, bits.activation) if width is not None}
@@ -70,11 +70,11 @@ class Torch:
         return missing and f"torch's quantized engine has no {missing}"
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
-        """A row for each kernel: what the second to fourth copy of it take in one call."""
+        """A row for each kernel, from the time that its second to fourth copies take in a call."""
         with _threads(self.threads), torch.inference_mode(), warnings.catch_warnings():
-            # Since torch 2.13 its quantized tensors announce that they will go.
+            # Since 2.13, torch warns that its quantized tensors will be removed.
             warnings.filterwarnings("ignore", message=".*quantized tensor creation")
-            # Its own compiler still goes by what torch.jit says will go.
+            # The compiler of torch still uses parts of torch.jit that warn of their removal.
             warnings.filterwarnings("ignore", message="`torch.jit.*deprecated")
             once, often = (
                 [Timed(self._timer(self._copies(k, bits, n))) for k, bits in kernels]
@@ -84,7 +84,7 @@ class Torch:
         return [_row(one, many) for one, many in zip(once, often, strict=True)]
 
     def _copies(self, kernel: Kernel, bits: Bits, count: int) -> Callable[[], object]:
-        """A call of `count` copies of a kernel, each with weights and inputs of its own."""
+        """A function that runs `count` copies of a kernel, each with its own weights and inputs."""
         made = [self._made(kernel, bits) for _ in range(count)]
 
         def call() -> list[Tensor]:
@@ -92,12 +92,12 @@ class Torch:
 
         if not self.compiled:
             return call
-        # What is compiled is kept by code object, up to eight of each: every call has its own.
+        # torch keeps up to eight compiled forms per code object, so every call has its own object.
         call.__code__ = call.__code__.replace()
         return torch.compile(call, dynamic=False)
 
     def _made(self, kernel: Kernel, bits: Bits) -> tuple[Callable[..., Tensor], list[Tensor]]:
-        """A kernel as a function, and what to call it with."""
+        """A kernel as a function, and its arguments."""
         if bits.activation < FULL_PRECISION_BITS:
             return int8_module(kernel).forward, [int8_tensor(shape) for shape in kernel.inputs]
         where = {"dtype": self.dtype, "device": torch.device(self.device)}
@@ -118,7 +118,7 @@ def _on_cpu(call: Callable[[], object]) -> Callable[[], float]:
 
 
 def _on_cuda(call: Callable[[], object]) -> Callable[[], float]:
-    """Timed by events in the device's own stream; nothing else may be under way."""
+    """A timer with events in the stream of the device, where nothing else may be running."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def run_ms() -> float:

@@ -1,4 +1,4 @@
-"""A folder that starts a transfer: which networks to measure, and the target they will make."""
+"""The folder that starts a transfer: networks to measure on a device, and its target file."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _OWN = ("roofline", "table", "transfer", "notes", "branches", "cast")
 
 
 def write_transfer(folder: Path, *, space: SearchSpace, known: Sequence[str], count: int) -> Path:
-    """Write a predicted target `NAME.toml` into `folder/NAME`, all but its latencies.
+    """Write a target `NAME.toml` that will predict latencies from a few measurements.
 
-    Beside it lie the space, a CSV that waits for the latencies of the `count` networks that tell
-    most, and these networks as ONNX files with random weights, numbered as the CSV's rows.
+    The target is complete but for these measurements. The folder also gets the space; the `count`
+    networks that are most informative, as ONNX files with random weights; and a CSV file for their
+    latencies, with rows numbered like the files.
 
     Args:
-        folder: Its name becomes the target's. It must not hold a transfer yet.
+        folder: The folder, whose name becomes the name of the target; must not hold a transfer.
         space: The space to search later.
-        known: Names or paths of the known targets; the first lends operators, bits and fusion.
-        count: How many networks to measure.
+        known: The names or paths of known targets; operators, bits and fusion are the first's.
+        count: The number of networks to measure.
 
     Raises:
-        TargetError: If a known target does not run the space, or there is something already.
+        TargetError: If a known target does not run the space, or a file exists already.
     """
     path = folder / f"{folder.resolve().name}.toml"
     if path.exists() or (folder / MEASURED).exists():
@@ -55,7 +56,7 @@ def write_transfer(folder: Path, *, space: SearchSpace, known: Sequence[str], co
 
 
 def _described(path: Path, known: Sequence[str]) -> str:
-    """The target file: the first known target's, with figures that follow from all of them."""
+    """The text of the target file: that of the first known target, with a section `transfer`."""
     described = read_target_file(target_path(known[0])).model_dump(
         mode="json", exclude_unset=True, exclude_none=True
     )
@@ -77,5 +78,5 @@ def _described(path: Path, known: Sequence[str]) -> str:
 
 
 def _from(folder: Path, name: str) -> str:
-    """A shipped target's name, or a path as seen from `folder`."""
+    """The name of a shipped target, or the path of a target file relative to `folder`."""
     return Path(os.path.relpath(name, folder)).as_posix() if name.endswith(".toml") else name

@@ -1,4 +1,4 @@
-"""Measuring on a machine that others use too: again, while it is busy with something else."""
+"""Measuring on a shared machine: groups are measured again if other work slowed the machine."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from nas.targets.capability import Bits
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 
-BUSY = 1.25  # times the fastest so far
+BUSY = 1.25  # the machine is slowed if the watched kernel takes so many times its fastest time
 ATTEMPTS = 4
 _WATCH_MS = 20.0
 _FIRST_LOOKS = 3
 
 
 class Watched:
-    """A backend whose groups of kernels are measured anew while the machine is slowed.
+    """A backend that measures a group of kernels again while the machine is slowed by other work.
 
-    A slow spell that outlasts a group slows all its kernels alike, and no statistic over their runs
-    can tell. One kernel runs with every group and tells: where it is slower than it has been.
+    A slow phase that outlasts a group slows all its kernels equally, so that no statistic over
+    their runs reveals the phase. The same watched kernel therefore runs with every group: the
+    machine is slowed if this kernel takes longer than it took before.
 
     Args:
-        backend: What measures.
-        watch: The kernel that tells.
+        backend: The backend that measures.
+        watch: The kernel to watch, and its bits.
     """
 
     def __init__(self, backend: Backend, watch: tuple[Kernel, Bits]) -> None:
@@ -33,7 +34,7 @@ class Watched:
         self._fastest_ms = min(row.latency_ms for [row] in looks)
 
     def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
-        """A row for each kernel, from the least disturbed of at most 4 attempts."""
+        """A row for each kernel, from the least disturbed of at most four attempts."""
         best: list[Row] = []
         least_ms = math.inf
         for _ in range(ATTEMPTS):

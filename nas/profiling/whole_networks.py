@@ -1,4 +1,4 @@
-"""Calibrating a table: a few whole networks, measured as they will be exported."""
+"""Calibration of a latency table with a few whole networks, measured as they will be exported."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from search_spaces.graph import Graph
 from search_spaces.kernels import kernels
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
 
-_DRAWN = 2000  # subnets that those to be measured are picked from
-_AGREE = 1.02  # how much slower the second fastest pass may be than the fastest
+_DRAWN = 2000  # random subnets, from which the subnets to measure are picked
+_AGREE = 1.02  # the largest ratio of the second fastest time to the fastest
 _MOST_PASSES = 8
 
 Progress = Callable[[int, int], None]
@@ -43,22 +43,22 @@ def calibrate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Measure whole subnets of `space` on the device and fit what their sums of kernels miss.
+    """A correction of the sums of kernel latencies, fitted to measured whole subnets of `space`.
 
     The subnets are spread evenly over the range of predicted latencies. They have random weights,
-    which take as long as trained ones, and run from the file that `export_onnx` writes.
+    which take as long as trained weights, and run from the file that `export_onnx` writes.
 
     Args:
-        target: The device; its table must hold the space's kernels.
-        space: What will be searched.
-        backend: What runs whole files on it.
-        networks: How many to measure, at least 5; fewer where the space has fewer.
-        seed: Which of the subnets at hand.
-        progress: Called with the number of networks done and in all.
+        target: The target; its table must have rows for the kernels of the space.
+        space: The space that will be searched.
+        backend: The backend that runs whole files on the device.
+        networks: The number of networks to measure, at least 5; fewer if the space has fewer.
+        seed: The seed of the random subnets.
+        progress: A function that is called with the number of networks done and the total.
 
     Raises:
         TargetError: If a kernel has no row, if latencies are not sums over kernels, or if too few
-            networks run there.
+            networks run on the device.
     """
     target = uncalibrated(target)
     if target.rules.branches != "sum":
@@ -93,7 +93,7 @@ def calibrate(
 def stratified(
     space: SearchSpace, cost: Callable[..., FloatArray], count: int, *, seed: int
 ) -> list[Genotype]:
-    """Distinct subnets whose finite costs are spread evenly from the least to the most."""
+    """Distinct subnets with finite costs that are spread evenly from the least to the greatest."""
     drawn = space.sample_array(np.random.default_rng(seed), _DRAWN)
     rows = np.unique(np.vstack([drawn, space.smallest, space.largest]), axis=0)
     costs = cost(rows)
@@ -116,7 +116,7 @@ def measure(
     eight_bit_weights: EightBitWeights = "unsigned",
     progress: Progress | None = None,
 ) -> FloatArray:
-    """Latencies in ms `(n,)` of whole subnets with random weights, as exported files."""
+    """The measured latencies in ms, `(n,)`, of whole subnets, exported with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(genotypes))]
         for genotype, path in zip(genotypes, paths, strict=True):
@@ -128,7 +128,10 @@ def measure(
 def in_turns(
     paths: Sequence[Path], *, backend: NetworkBackend, progress: Progress | None = None
 ) -> FloatArray:
-    """Latencies in ms `(n,)` of whole files, pass after pass until each one's fastest two agree."""
+    """The measured latencies in ms, `(n,)`, of model files.
+
+    All files are measured in passes, until the two fastest times of each file agree.
+    """
     report = progress or (lambda *_: None)
     times: list[list[float]] = [[] for _ in paths]
     for _ in range(_MOST_PASSES):
@@ -140,7 +143,7 @@ def in_turns(
 
 
 def _settled(times: Sequence[float]) -> bool:
-    """Whether the fastest two passes agree; a slow spell of the machine may outlast a pass."""
+    """Whether the two fastest times agree; a slow phase of the machine may outlast a pass."""
     fastest = sorted(times)[:2]
     return len(fastest) == 2 and fastest[1] <= _AGREE * fastest[0]
 

@@ -246,6 +246,7 @@ class TargetResult:
         provenance: The origin of its costs.
         objectives: The costs that are minimised together with the error.
         limits: Hard upper limits on costs.
+        tolerance: Points of error that a cheaper subnet may be worse than the best to be chosen.
         costs: Every cost of every evaluated subnet, in the order of `Results.evaluated`.
         front: The measured Pareto front, cheapest first.
         predicted_front: The Pareto front that is predicted for the whole space, cheapest first.
@@ -262,6 +263,7 @@ class TargetResult:
     provenance: Provenance
     objectives: tuple[str, ...]
     limits: Costs = field(default_factory=dict)
+    tolerance: float = 0.0
     costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     front: tuple[FrontPoint, ...] = ()
     predicted_front: tuple[PredictedPoint, ...] = ()

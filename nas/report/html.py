@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas.durable import write_atomic
 from nas.report import sections
+from nas.report.across import comparison
 from nas.report.data import Results
 from nas.report.markup import Markup, html_of, tag
 from nas.report.page import Page
@@ -27,6 +28,7 @@ def html(results: Results) -> str:
     parts = [
         _header(results),
         sections.summary(results),
+        comparison(results),
         *(target_section(results, target, page) for target in results.targets),
         sections.predictions(results, page),
         sections.training(results, page),
@@ -46,6 +48,7 @@ def _navigation(results: Results, parts: list[Markup]) -> Markup:
     whole = "".join(parts)
     places = [
         ("summary", "Summary"),
+        ("devices", "Devices compared"),
         *((sections.anchor(target), target.name) for target in results.targets),
         ("predictions", "Predictions"),
         ("training", "Space and training"),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
+from nas.report import text
 from nas.report.data import LayerPolicy
 from search_spaces.graph import Graph
-from search_spaces.quant import Quant
+from search_spaces.quant import FULL_PRECISION_BITS, Quant
+
+_TOLD = 6  # widths that are told one after the other; of more only the ends
 
 
 def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
@@ -27,6 +33,22 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
             )
         )
     return tuple(found)
+
+
+def in_words(layers: Sequence[LayerPolicy]) -> str:
+    """The kind of network that the layers make: "8 layers of 4, 6 and 8 channels, ...".
+
+    The last layer counts, but not its width, which is that of the answer.
+    """
+    widths = [width for width, _ in itertools.groupby(layer.width for layer in layers[:-1])]
+    if len(widths) > _TOLD:
+        widths = [f"{min(widths)} to {max(widths)}"]
+    channels = f" of {text.listed(widths)} channels" if widths else ""
+    kernels = sorted({*map(kernel_text, layers)} - {""}, key=lambda name: (len(name), name))
+    kernel = f", kernel{'s' * (len(kernels) > 1)} {text.listed(kernels)}" if kernels else ""
+    bits = {FULL_PRECISION_BITS if b is None else b for b in (la.weight_bits for la in layers)}
+    count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
+    return f"{count}{channels}{kernel}, weights of {text.listed(sorted(bits))} bits"
 
 
 def kernel_text(layer: LayerPolicy) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from nas.durable import write_atomic
 from nas.report import text
+from nas.report.across import alike
 from nas.report.data import FrontPoint, Results, TargetResult
+from nas.report.layers import in_words
+from nas.report.selection import in_short, selections
 from nas.terminal.display import TerminalTable
 from nas.terminal.untrusted import spreadsheet_cell
 
@@ -65,18 +68,18 @@ def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list
         *figures,
         spreadsheet_cell(" ".join(map(str, point.genotype))),
         spreadsheet_cell(
-            "; ".join(f"{name}={_brief(pick)}" for name, pick in point.description.items())
+            "; ".join(f"{name}={text.option(pick)}" for name, pick in point.description.items())
         ),
     ]
 
 
-def _brief(pick: object) -> str:
-    """A picked option as a short text; for a precision only its bits."""
-    if pick is None:
-        return "float"
-    if isinstance(pick, Mapping):
-        return str(pick.get("bits", pick.get("$spec", "")))
-    return str(pick)
+def told(results: Results) -> Iterator[str | TerminalTable]:
+    """The lines for the console: a table, then per device the subnet and why it was chosen."""
+    yield summary_table(results)
+    for name, made in selections(results).items():
+        network = f"{in_words(made.pick.layers)}\n" if made.pick.layers else ""
+        yield f"{name}: {network}{in_short(made)}"
+    yield from alike(results)
 
 
 def summary_table(results: Results) -> TerminalTable:

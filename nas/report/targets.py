@@ -13,6 +13,7 @@ from nas.report.page import Page
 from nas.report.pareto import pareto, plane
 from nas.report.policy_figure import policy
 from nas.report.sections import anchor, origin_of, where
+from nas.report.selection import reasons, selections
 
 
 def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
@@ -22,6 +23,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         tag("h2", heading, id=anchor(target)),
         tag("p", where(target), class_="muted"),
         tag("p", statement(target), class_="lead"),
+        *_why(results, target),
         *_band(target),
         *(tag("p", note, class_="notice") for note in target.notes),
         _comparison(target),
@@ -31,6 +33,13 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         front_table(target),
     ]
     return tag("section", parts)
+
+
+def _why(results: Results, target: TargetResult) -> Iterator[Markup]:
+    """A paragraph on why the target got its subnet; none where the results do not tell."""
+    made = selections(results).get(target.name)
+    if made is not None:
+        yield tag("p", " ".join(reasons(made)))
 
 
 def _band(target: TargetResult) -> Iterator[Markup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from nas.report.data import Estimate
 
@@ -99,6 +100,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def listed(words: Iterable[object]) -> str:
+    """Words as a list in a sentence: "a", "a and b", "a, b and c"; nothing where there are none."""
+    *others, last = [*map(str, words)] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def option(pick: object) -> str:
+    """An option of a choice as it was picked, on one line; of a precision only its bits."""
+    if isinstance(pick, Mapping):
+        return str(pick.get("bits", pick.get("$spec", "")))
+    return bits(None) if pick is None else str(pick)
 
 
 def bits(value: int | None) -> str:

@@ -1,5 +1,5 @@
-"""A run: its plan, its folder, its steps in order, and what becomes of a finished one.
+"""A run: its plan, its folder, its steps in order, and the reuse of finished runs.
 
-Read in this order: `plan`, `target_costs`, `folder`, `pipeline`, `steps`, `measuring` (the one way
-from a genotype to a deployed network); then `retarget`, `sweep` and `experience`.
+Read the modules in this order: `plan`, `target_costs`, `folder`, `pipeline`, `steps`, `measuring`
+(the one way from a genotype to a deployed network); then `retarget`, `sweep` and `experience`.
 """

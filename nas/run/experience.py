@@ -1,4 +1,4 @@
-"""What another run evaluated in a space of its own, for a search of a related one."""
+"""The evaluations of another run in another space, for a search of a related space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search_spaces.documents import Source, read_json
 from search_spaces.space import IntArray, InvalidGenotype, SearchSpace
 
 FloatArray = NDArray[np.float64]
-_FIRST = 4  # of a first batch; the rest has to tell where the spaces differ
+_FIRST = 4  # networks of a first batch; the others have to show where the spaces differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Experience:
 
     Attributes:
         space: The other space.
-        genotypes: What was evaluated there, `(n, choices)`.
-        errors: Their validation errors in percent, `(n,)`.
+        genotypes: The evaluated genotypes of the other space, `(n, choices)`.
+        errors: The validation errors of these genotypes in percent, `(n,)`.
     """
 
     space: SearchSpace
@@ -41,7 +41,7 @@ class Experience:
     errors: FloatArray
 
     def column(self, space: SearchSpace) -> Related:
-        """The error that it predicts for networks of `space`, as a feature column.
+        """A feature column for networks of `space`: the error predicted from the other space.
 
         Raises:
             ValueError: The spaces have no decision in common.
@@ -49,10 +49,10 @@ class Experience:
         return Related(space, self.space, genotypes=self.genotypes, losses=self.errors)
 
     def first(self, problem: Problem, count: int, *, rng: np.random.Generator) -> IntArray:
-        """Up to `count` networks to begin with: a third like the best of the other space.
+        """Up to `count` networks for a first batch, some of them like the best of the other space.
 
-        Those that nothing evaluated there beats, under the costs that they have here; the others
-        are spread over the costs of the whole space.
+        The best are the networks of the front of the other space, under the costs of `problem`.
+        The rest of the batch is spread over the costs of the whole space.
         """
         largest = np.array(problem.space.largest)
         translate = Translation(self.space, problem.space, otherwise=largest)
@@ -65,7 +65,7 @@ class Experience:
         return np.concatenate([found, rest])
 
     def keep(self, path: Path) -> None:
-        """Write it to a JSON file, so that a run depends on no other folder."""
+        """Write the experience to a JSON file, so that a run depends on no other folder."""
         content = {
             "space": json.loads(self.space.to_json()),
             "genotypes": self.genotypes.tolist(),
@@ -75,7 +75,7 @@ class Experience:
 
 
 class _Kept(BaseModel):
-    """What `Experience.keep` writes."""
+    """The content of the file that `Experience.keep` writes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     space: dict[str, Any]
@@ -87,7 +87,7 @@ _KEPT = TypeAdapter(_Kept)
 
 
 def kept(path: Path) -> Experience:
-    """What `Experience.keep` wrote; raises `UnreadableFile`."""
+    """The experience from a file that `Experience.keep` wrote; raises `UnreadableFile`."""
     remedy = "delete it, and the evaluations are read again from where the recipe says"
     content = read_json(path, _KEPT, what="kept evaluations", remedy=remedy)
     source = Source(f"kept evaluations {path}", remedy)
@@ -105,7 +105,7 @@ def experience_of(folder: Path, *, databases: Collection[str] = ()) -> Experienc
     """The evaluations in the folder of a run, or in one of `databases` if its recipe names it.
 
     Raises:
-        RunFolderError: It is not the folder of a run that searched.
+        RunFolderError: The folder is not that of a run that searched.
     """
     try:
         archive = archive_in(folder, databases=databases)

@@ -1,4 +1,4 @@
-"""What a search found for one device after the other, out of one set of evaluations."""
+"""The results of a search on each device, from one set of evaluations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NONE_WITHIN = "No evaluated subnet is within the limits."
 
 
 def points_of(measured: Measurements, predictor: Predictor, *, batch: int) -> tuple[Point, ...]:
-    """Every evaluation, with its error as predicted from those of the batches before it."""
+    """Every evaluation, with its error as predicted from the evaluations of earlier batches."""
     points: list[Point] = []
     for start in range(0, len(measured), batch):
         guesses: list[Estimate | None] = [None] * batch
@@ -45,13 +45,13 @@ def points_of(measured: Measurements, predictor: Predictor, *, batch: int) -> tu
 
 
 class Findings:
-    """The evaluations of a search, seen from one device after the other.
+    """The evaluations of a search, from which the results on each device are computed.
 
     Args:
-        space: What was searched.
-        measured: What was measured in it.
-        predictor: Is fitted to all of them.
-        seed: Of the search over predictions.
+        space: The space that was searched.
+        measured: All evaluations of the search.
+        predictor: The predictor of errors; it is fitted to all evaluations.
+        seed: The seed of the search over predictions.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Findings:
         self._seed = seed
 
     def on(self, goal: Goal, provenance: Provenance) -> TargetResult:
-        """Fronts and hypervolume on one device; nothing is chosen or compared yet."""
+        """The fronts and the hypervolume on one device, without a chosen subnet yet."""
         known = {name: cost(self.measured.rows) for name, cost in goal.costs.items()}
         reference, growth = self._hypervolume(goal)
         return TargetResult(
@@ -136,7 +136,7 @@ class Findings:
     def _hypervolume(self, goal: Goal) -> tuple[dict[str, float], tuple[HypervolumePoint, ...]]:
         """The reference point, and the dominated share of its box after every evaluation.
 
-        The reference is the 75 % quantile of the errors and the dearest evaluated cost; subnets
+        The reference is the 75 % quantile of the errors and the largest evaluated cost. Subnets
         that are infeasible or were stopped early dominate nothing.
         """
         measured = self.measured

@@ -1,4 +1,4 @@
-"""The folder of one run: where each file lies, whose it is, and who works in it now."""
+"""The folder of one run: the paths of its files, its recipe, and its lock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of everything that a run writes.
+    """The paths of all files that a run writes, and the claim of one process on the folder.
 
     Attributes:
         path: The folder.
@@ -72,7 +72,7 @@ class RunFolder:
 
     @property
     def calibration(self) -> Path:
-        """What whole networks showed of that table, JSON."""
+        """The calibration of the latency table by whole networks, JSON."""
         return calibration_path(self.table)
 
     @property
@@ -82,12 +82,15 @@ class RunFolder:
 
     @property
     def archive(self) -> Path:
-        """Every true evaluation, an Optuna journal; with a database, what was there before."""
+        """The archive of all evaluations, an Optuna journal.
+
+        In a run with a database, the journal holds only the evaluations from before.
+        """
         return self.path / "archive.journal"
 
     @property
     def unfinished_archive(self) -> Path:
-        """The archive of a run that starts from another, until it holds all of the other's."""
+        """The unfinished archive of a run that copies the archive of another run."""
         return self.path / f".{self.archive.name}.part"
 
     @property
@@ -97,26 +100,26 @@ class RunFolder:
 
     @property
     def results(self) -> Path:
-        """What the run found, JSON."""
+        """The results of the run, JSON."""
         return self.path / "results.json"
 
     @property
     def report(self) -> Path:
-        """The same to look at, HTML."""
+        """The report on the results, HTML."""
         return self.path / "report.html"
 
     def trained_space(self) -> SearchSpace | None:
-        """The space of the supernet that was trained here, if one was.
+        """The space of the supernet in this folder; None if no supernet was trained yet.
 
         Raises:
-            UnreadableFile: The file does not hold it.
+            UnreadableFile: The supernet's file holds no space.
         """
         if not (self.supernet.exists() and self.space.exists()):
             return None
         return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
 
     def stored_recipe(self) -> dict[str, Any]:
-        """What `recipe.json` holds, checked as any recipe is; raises `UnreadableFile`."""
+        """The content of `recipe.json`, checked like any recipe; raises `UnreadableFile`."""
         # Names of files are of use without all that recipes know: weights, searchers, tasks.
         from nas.recipe.table_recipe import validate_any_recipe
 
@@ -132,17 +135,17 @@ class RunFolder:
         return self.path / f"front-{target}.csv"
 
     def exported(self, target: str, suffix: str = ".onnx") -> Path:
-        """The subnet chosen for a target, in the form with that `suffix`."""
+        """The file of the subnet chosen for a target, in the form with this `suffix`."""
         return self.path / f"{target}{suffix}"
 
     @contextlib.contextmanager
     def open(self, recipe: BaseModel, *, resume: bool) -> Iterator[RunFolder]:
-        """Claim the folder for one process and `recipe`, or say why that cannot be.
+        """A context in which the folder belongs to this process and to `recipe`.
 
         A folder in which nothing was trained yet belongs to no recipe.
 
         Raises:
-            RunFolderError: The folder holds a run and `resume` is not asked for, holds a run of
+            RunFolderError: The folder holds a run and `resume` is False, holds a run of
                 another supernet, is used by another process, or cannot be written.
         """
         content = recipe.model_dump(mode="json")
@@ -165,10 +168,11 @@ class RunFolder:
             os.close(lock)
 
     def require_own(self) -> None:
-        """Refuse a folder in which a name stands for something outside of it.
+        """Refuse a folder that contains links to the outside or special files.
 
         Raises:
-            RunFolderError: There is a link that leads out of it, a pipe, a socket or a device.
+            RunFolderError: The folder contains a link that leads out of the folder, a pipe, a
+                socket or a device.
         """
         if not self.path.exists():
             return
@@ -192,7 +196,10 @@ class RunFolder:
                 )
 
     def _remove_unfinished(self) -> None:
-        """Away with what killed writers left; the last three are written by who has the lock."""
+        """Delete the unfinished files of killed writers.
+
+        The last three kinds of files are written only by the process with the lock.
+        """
         remove_unfinished(self.path)
         for left in (
             *(f".{path.name}.partial" for path in (self.supernet, self.training)),
@@ -202,10 +209,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Claim the folder for this process, whatever its recipe.
+        """A context in which the folder belongs to this process, with any recipe.
 
         Raises:
-            RunFolderError: Another process uses it, or it cannot be written.
+            RunFolderError: Another process uses the folder, or the folder cannot be written.
         """
         try:
             file = (self.path / ".lock").open("ab")
@@ -220,7 +227,7 @@ class RunFolder:
 
     @property
     def _begun(self) -> bool:
-        """Whether there is anything that took a recipe's work."""
+        """Whether the folder holds any result of a recipe's work."""
         made = (self.training, self.supernet, self.probe, self.archive, self.results)
         return any(path.exists() for path in made)
 
@@ -240,13 +247,13 @@ class RunFolder:
             )
 
     def differing(self, content: dict[str, Any]) -> list[str]:
-        """The keys in which a recipe would train or measure otherwise than the run here."""
+        """The keys by which a recipe would train or measure differently from the run here."""
         before = self._fixed(self.stored_recipe())
         now = self._fixed(content)
         return [key for key in now if before.get(key) != now[key]]
 
     def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
-        """The parts of a recipe that must stay as they are."""
+        """The parts of a recipe that a resumed run must not change."""
         if "table" in content:
             return {"table": content["table"]}
         fixed: dict[str, Any] = {key: content[key] for key in _MAKES_SUPERNET}

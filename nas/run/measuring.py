@@ -1,4 +1,4 @@
-"""From a genotype to the network that is measured, shipped and compared: the one way of a run."""
+"""The deployment of a run: the only way from a genotype to a network to measure or export."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 
 BATCH = 512
-"""Images of a batch wherever subnets are calibrated or tested."""
+"""The number of images per batch for calibrating and testing subnets."""
 
 
 def deployment_of(plan: Plan, supernet: Supernet) -> Deployment:
-    """Makes networks of the run's trained supernet, calibrated as its recipe says."""
+    """The deployment that makes networks from a run's supernet, calibrated as its recipe says."""
     calibration = plan.task.calibration(plan.recipe.search.calibration_images, BATCH)
     return Deployment(supernet, calibration, device=device_of(plan))

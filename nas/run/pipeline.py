@@ -1,7 +1,7 @@
-"""The whole run: its steps in order, each skipped where its result is there already.
+"""The pipeline of a run: its steps in order; a step whose result exists already is skipped.
 
-What a step needs beyond planning and training is loaded when it is its turn, so that a plan, and
-what is wrong with it, is shown early.
+Modules beyond planning and training are imported only when their step begins, so that a plan, or
+an error in the plan, is shown early.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _export(plan: Plan, display: Display) -> Results:
 
 
 def _shipped(plan: Plan, supernet: Supernet, measured: Measurements, display: Display) -> Results:
-    """The results of the run, the chosen subnets exported and all written to its folder."""
+    """The results of the run, after the chosen subnets are exported and all files are written."""
     from nas.run.steps.exporting import exported
     from nas.run.steps.reporting import reported
 
@@ -64,13 +64,13 @@ STEPS: dict[str, Callable[[Plan, Display], object]] = {
 def run(
     recipe: AnyRecipe, *, folder: Path, resume: bool = False, display: Display | None = None
 ) -> Results:
-    """Do everything that `recipe` asks for, in `folder`, and give what was found.
+    """The results of a whole run of `recipe`, written to `folder`.
 
     Args:
-        recipe: What to do.
-        folder: The run folder; everything written goes there.
-        resume: Whether to go on where a run in `folder` stopped; else the folder must be new.
-        display: Where to show progress; nowhere by default.
+        recipe: The recipe.
+        folder: The run folder; all files are written there.
+        resume: Whether to continue the run in `folder`; otherwise the folder must be new.
+        display: The display for progress; by default, none is shown.
     """
     shown = display or Silent()
     with RunFolder(folder).open(recipe, resume=resume) as files:
@@ -84,7 +84,7 @@ def run(
 
 
 def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Display) -> None:
-    """Do some of `STEPS`, by name, in a run folder, new or not."""
+    """Run some of `STEPS`, by name, in a new or existing run folder."""
     with RunFolder(folder).open(recipe, resume=True) as files:
         plan = _prepared(recipe, files, display, searching="search" in steps)
         for step in steps:
@@ -92,7 +92,7 @@ def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Di
 
 
 def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: bool) -> Plan:
-    """The plan, shown and complete: read, checked, this machine measured where that is needed."""
+    """The complete plan: read, checked and shown, with this machine measured if needed."""
     plan = prepare(recipe, files)
     use_threads(plan)
     for table in overview(plan):

@@ -1,4 +1,4 @@
-"""What a recipe asks for, read and checked before any work."""
+"""The plan of a run: the recipe with its data, space and targets, read and checked first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
 from supernets.schedule import schedule
 
-if TYPE_CHECKING:  # most runs learn from no other, so they need not load what reads archives
+if TYPE_CHECKING:  # most runs learn from no other run and need not load it
     from nas.run.experience import Experience
 
 THIS_CPU = "this-cpu"
@@ -32,15 +32,15 @@ _SUMMARY_SAMPLES = 2001
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that the steps of a run share.
+    """The recipe, data, space and targets of a run, which all its steps share.
 
     Attributes:
-        recipe: What is asked for.
-        files: Where it goes.
+        recipe: The recipe.
+        files: The run folder.
         task: The data.
-        space: The space, without options that no target runs.
+        space: The search space, without options that no target can run.
         targets: The devices, in the recipe's order.
-        costs: What the networks of the space cost on them.
+        costs: The costs of the networks of the space on the targets.
     """
 
     recipe: Recipe
@@ -51,7 +51,7 @@ class Plan:
     costs: TargetCosts
 
     def goal(self, target: HardwareTarget) -> Goal:
-        """The front to find for `target`; raises `TargetError` where its table lacks rows."""
+        """The goal for `target`; raises `TargetError` if rows are missing in its table."""
         section = self.section(target)
         known = self.costs.on(target)
         unknown = sorted({*section.objective, *section.limits} - set(known))
@@ -64,11 +64,11 @@ class Plan:
         return Goal(target.name, known, section.objective, limits, origins)
 
     def section(self, target: HardwareTarget) -> TargetSection:
-        """What the recipe says of `target`."""
+        """The section of the recipe for `target`."""
         return self.recipe.targets[self.targets.index(target)]
 
     def reloaded(self) -> Plan:
-        """The same plan with the table of this machine that is on the disk now."""
+        """The same plan with this machine's table read again from the disk."""
         targets = tuple(
             _loaded(section.name, self.files) if target.name == THIS_CPU else target
             for section, target in zip(self.recipe.targets, self.targets, strict=True)
@@ -83,7 +83,10 @@ class Plan:
 
     @cached_property
     def experience(self) -> Experience | None:
-        """What the recipe's search is to learn from another run; from the folder once kept."""
+        """The experience from another run, if the recipe names one.
+
+        Once a copy is in the run folder, that copy is read.
+        """
         source, shared = self.recipe.search.transfer, self.recipe.search.archive
         if source is None:
             return None
@@ -95,12 +98,12 @@ class Plan:
 
     @cached_property
     def problem(self) -> Problem:
-        """The fronts to find, over one archive of accuracies."""
+        """The problem of the search: one goal per target, with one shared metric."""
         return Problem(self.space, tuple(self.goal(target) for target in self.targets))
 
 
 def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]:
-    """The recipe's targets; that of this machine reads its table from the run folder."""
+    """The recipe's targets; the target of this machine has its table from the run folder."""
     targets = tuple(_loaded(section.name, files) for section in recipe.targets)
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
@@ -113,7 +116,10 @@ def _loaded(name: str, files: RunFolder) -> HardwareTarget:
 
 
 def prepare(recipe: Recipe, files: RunFolder) -> Plan:
-    """Read data, space and targets; every error that can be found without work is raised here."""
+    """The plan of a recipe, with data, space and targets read.
+
+    All errors that can be found without training or measuring are raised here.
+    """
     if recipe.compute.workers:
         require_ray()
     forms_for(recipe.export.formats)
@@ -158,7 +164,7 @@ def _check_held_back(recipe: Recipe, images: int) -> None:
 
 
 def cost_ranges(plan: Plan) -> dict[str, CostRange]:
-    """Smallest, median and largest of every shared cost."""
+    """The smallest, median and largest value of every shared cost, by name."""
     rows = plan.space.sample_array(np.random.default_rng(plan.recipe.seed), _SUMMARY_SAMPLES)
     ends = np.array([plan.space.smallest, plan.space.largest])
     return {
@@ -168,7 +174,7 @@ def cost_ranges(plan: Plan) -> dict[str, CostRange]:
 
 
 def overview(plan: Plan) -> list[TerminalTable]:
-    """What will be searched and for whom, as tables for the terminal."""
+    """The space and the targets of the search, as tables for the terminal."""
     size = plan.space.size
     title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
     space = TerminalTable(("cost", "smallest", "median", "largest"), title=title)
@@ -194,7 +200,7 @@ def overview(plan: Plan) -> list[TerminalTable]:
 def _limits(
     asked: Mapping[str, float], target: HardwareTarget
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """The smaller of the recipe's and the device's limits, and what is told of the device's."""
+    """The smaller of the recipe's and the device's limits, and notes on the device's limits."""
     limits, origins = dict(asked), dict[str, str]()
     for name, held in target.limits.items():
         limits[name] = min(held, asked.get(name, held))
@@ -205,7 +211,8 @@ def _limits(
 
 def _share(plan: Plan, target: HardwareTarget) -> str:
     rng = np.random.default_rng(plan.recipe.seed)
-    return f"{feasibility(plan.goal(target), plan.space, rng=rng).share:.0%}"
+    share = feasibility(plan.goal(target), plan.space, rng=rng).share
+    return "under 1%" if share < 0.005 else f"{share:.0%}"
 
 
 __all__ = ["ConstraintError", "Plan", "cost_ranges", "load_targets", "overview", "prepare"]

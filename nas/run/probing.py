@@ -1,4 +1,4 @@
-"""What the zero-cost proxies say before anything is evaluated: a first batch, and features."""
+"""Zero-cost proxies before any evaluation: they give a first batch and features of networks."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Zero-cost knowledge of a space, before any evaluation.
+    """The scores of zero-cost proxies on some subnets, and the sensitivity to each precision.
 
     Attributes:
         genotypes: The probed subnets, `(n, choices)`.
-        scores: Proxy name -> value of each, `(n,)`.
-        sensitivity: What every open precision of every weight and input costs alone, in nats.
+        scores: Proxy name -> the score of each probed subnet, `(n,)`.
+        sensitivity: The increase in loss, in nats, from each precision of each weight and input.
     """
 
     genotypes: IntArray
@@ -67,15 +67,15 @@ class Probe:
     sensitivity: SensitivityCost
 
     def columns(self, plan: Plan) -> list[Column]:
-        """Features of whole populations: summed sensitivity and the proxies, estimated."""
+        """The feature columns from this probe: summed sensitivity, and estimates of the proxies."""
         additive = SpaceKernels(plan.space).compile_by_address(self.sensitivity)
         estimate = ProxyEstimate(OneHot(plan.space).compact).fit(self.genotypes, self.scores)
         return [lambda rows: np.log1p(additive(rows)), *estimate.columns]
 
     def first(self, plan: Plan, count: int) -> list[Genotype]:
-        """The subnets to evaluate first: the `ranked` ones in the precisions that suit them best.
+        """The subnets to evaluate first: those of `ranked`, in the precisions of least sensitivity.
 
-        Each costs what it did, on one target after the other.
+        The cost of each stays within what it was, on one target after the other.
         """
         rows = np.array(self.ranked(plan, count))
         for row, goal in zip(rows, itertools.cycle(plan.problem.goals), strict=False):
@@ -85,9 +85,9 @@ class Probe:
         return as_genotypes(rows)
 
     def ranked(self, plan: Plan, count: int) -> list[Genotype]:
-        """Of the probed subnets, the one ranked best in every band of cost.
+        """The probed subnets that are ranked best in each band of cost.
 
-        The best ranked of all would be alike, and a predictor learns little from them.
+        The best of all bands together would be similar, and a predictor learns little from them.
         """
         ranks = rank_mean(self.scores)
         costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
@@ -99,13 +99,13 @@ class Probe:
     def precisions(
         self, plan: Plan, genotype: Genotype, goal: Goal, *, budgets: FloatArray
     ) -> IntArray:
-        """A subnet in the precisions of least summed sensitivity within each budget.
+        """The subnet with the precisions of least summed sensitivity, for each budget.
 
         Args:
             plan: The run.
-            genotype: The architecture; its precisions are where the search for others begins.
-            goal: Whose first cost objective the budgets are of.
-            budgets: `(n,)`.
+            genotype: The subnet, from whose precisions the search begins.
+            goal: The goal whose first cost objective the budgets limit.
+            budgets: Upper limits, `(n,)`.
 
         Returns:
             `(n, choices)`.
@@ -124,7 +124,7 @@ class Probe:
 
 
 def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Probe:
-    """The probe of this run, from its folder where it is there already."""
+    """The probe of this run, read from its folder if it is there already."""
     if not plan.files.probe.exists():
         with (display or Silent()).stage("probe") as advance:
             count = plan.recipe.search.proxies
@@ -142,7 +142,10 @@ def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Pr
 
 
 def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float]:
-    """Every zero-cost proxy of one subnet, on one training batch, where the supernet lies."""
+    """The score of every zero-cost proxy for one subnet: proxy name -> score.
+
+    The scores are computed on one training batch, on the device of the supernet.
+    """
     images, labels = _batch(plan, supernet, BATCH)
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
     module = extract(supernet, genotype, [images], quantize=False).module
@@ -150,7 +153,7 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
 
 
 def _batch(plan: Plan, supernet: Supernet, size: int) -> tuple[Tensor, Tensor]:
-    """The first training images and their labels, where the supernet lies."""
+    """The first `size` training images and their labels, on the device of the supernet."""
     device = next(supernet.parameters()).device
     images, labels = next(plan.task.batches("train", size))
     return images.to(device), labels.to(device)
@@ -161,7 +164,10 @@ def _is_precision(made: Choice[Any]) -> bool:
 
 
 def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
-    """Measured on the largest subnet in full precision; layers absent there have none."""
+    """The sensitivity to precisions, measured on the largest subnet in full precision.
+
+    Layers that are not in this subnet have no sensitivity.
+    """
     images, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
     plain = extract(supernet, plan.space.largest, [images], quantize=False)
     present = plain.graph.nodes.keys()
@@ -196,7 +202,7 @@ def _encode(
 
 
 def _number(value: float) -> float:
-    """Infinity is a score too, the worst one of a proxy that gave no number."""
+    """The score, which may be infinite: the worst score, of a proxy that gave no number."""
     if math.isnan(value):
         raise ValueError("must be a number")
     return value
@@ -209,7 +215,7 @@ Entry = tuple[str, dict[str, Any] | None, Nats]
 
 
 class _Stored(BaseModel):
-    """What `_encode` gives."""
+    """The form of a stored probe, as `_encode` makes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     genotypes: list[list[int]]
@@ -222,7 +228,7 @@ _PROBE = TypeAdapter(_Stored)
 
 
 def _read(plan: Plan) -> Probe:
-    """What `_encode` gave, of networks and precisions of this run's space."""
+    """The stored probe, checked to be of networks and precisions of this run's space."""
     what, remedy = "probe of this space", "delete it, and it is made again"
     stored = read_json(plan.files.probe, _PROBE, what=what, remedy=remedy, finite=False)
     source = Source(f"{what} {plan.files.probe}", remedy)

@@ -42,7 +42,7 @@ class Yardstick:
 
 
 def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
-    """What a user would ship without a search."""
+    """The networks that a user would ship without a search."""
     found = [_full_precision(plan, supernet)]
     genotype = uniform(plan.space, _BITS, plan.space.largest)
     if genotype is not None:

@@ -1,4 +1,4 @@
-"""Another device from a finished run: its supernet, its archive, and few or no new evaluations."""
+"""Search for other devices from the supernet and the archive of a finished run."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def reused(
     databases: Collection[str] = (),
     display: Display | None = None,
 ) -> Results:
-    """Fronts, exported subnets and a report for `targets`, in `folder`, out of another run.
+    """The results for `targets` in a new run folder, from the evaluations of another run.
 
-    What the other run evaluated counts for every device, so none is evaluated anew; `evaluations`
-    more may be, chosen for these targets in the knowledge of all others. Called again for the same
-    folder it goes on where it was stopped. The source may be somebody else's: what its recipe names
-    outside of the folder is opened only where `overrides` name it too.
+    Evaluations of the other run count for every device, so no subnet is evaluated again. Up to
+    `evaluations` new subnets are evaluated, chosen for these targets. A repeated call with the
+    same folder continues a stopped one. The source may come from another person, so files that its
+    recipe names outside of the folder are opened only if `overrides` name them too.
 
     Args:
         source: The folder of a run whose search is done, or its `archive.journal`.
         targets: Names of shipped targets or target files.
         folder: The new run folder.
-        evaluations: How many new ones are allowed.
+        evaluations: The largest number of new evaluations.
         overrides: `KEY=VALUE` over the recipe, such as `targets.0.limits.latency_ms=2`.
         databases: URLs of archives that may be opened, where the source's recipe names one.
         display: Where to show progress; nowhere by default.
 
     Raises:
-        RunFolderError: `source` is not the folder of a searched run, or its recipe names what the
-            overrides do not.
+        RunFolderError: `source` is not the folder of a searched run, or its recipe names outside
+            files that the overrides do not name.
         RecipeError: The recipe is not valid with these targets and overrides.
     """
     found = RunFolder(source.parent if source.is_file() else source)
@@ -86,7 +86,7 @@ def reused(
 
 
 def _require_named(recipe: Recipe, overrides: Sequence[str], found: RunFolder) -> None:
-    """Refuse what the recipe out of a folder names outside of it, unless an override sets it."""
+    """Refuse a recipe that names files outside of its folder, unless an override sets them."""
     ours = [override.partition("=")[0].strip() for override in overrides]
     copied = ["space.path"] + (["search.transfer"] if found.transfer.exists() else [])
     unnamed = {
@@ -103,7 +103,10 @@ def _require_named(recipe: Recipe, overrides: Sequence[str], found: RunFolder) -
 
 
 def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) -> None:
-    """What the new run starts from; the archive last, since it says that all is there."""
+    """Copy the files from which the new run starts.
+
+    The archive comes last, since its presence means that the copy is complete.
+    """
     with new.open(recipe, resume=False):
         for path in (
             found.space,

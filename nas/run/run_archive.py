@@ -1,4 +1,4 @@
-"""Where a run's evaluations go: its folder's journal, or a database that several runs share."""
+"""The archive of a run: a journal in its folder, or a database that several runs share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from search_spaces.space import SearchSpace
 
 
 def run_archive(files: RunFolder, space: SearchSpace, content: Mapping[str, Any]) -> Archive:
-    """The archive of a run, made if missing; a database takes over what the folder's journal holds.
+    """The archive of a run, made if missing.
+
+    If the archive is in a database, the evaluations in the folder's journal are copied there.
 
     Args:
-        files: The run folder, its supernet trained.
-        space: The run's.
-        content: The recipe as `recipe.json` holds it.
+        files: The run folder, with a trained supernet.
+        space: The search space of the run.
+        content: The recipe, as in `recipe.json`.
 
     Raises:
         ArchiveError: The database holds evaluations of another space, supernet or data under the
@@ -43,7 +45,7 @@ def run_archive(files: RunFolder, space: SearchSpace, content: Mapping[str, Any]
 def _shared(
     files: RunFolder, space: SearchSpace, content: Mapping[str, Any], *, read_only: bool
 ) -> Archive | None:
-    """The database that a recipe names, if it names one."""
+    """The archive in the database that a recipe names, or None if it names no database."""
     settings = content["search"]
     if not settings.get("archive"):
         return None
@@ -61,8 +63,8 @@ def _shared(
 def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool = True) -> Archive:
     """The archive of the run in `folder`.
 
-    A folder may be somebody else's, so a database that its recipe names is opened only if it is one
-    of `databases`.
+    A folder may come from another person, so the database that its recipe names is opened only if
+    it is one of `databases`.
 
     Args:
         folder: The run folder.
@@ -83,18 +85,18 @@ def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool
 
 
 def sealed_in(folder: Path, *, databases: Collection[str] = ()) -> Sealing:
-    """What became of the archive of the run in `folder`, chained anew: see `seal_journal`.
+    """The outcome of sealing the archive of the run in `folder`, see `seal_journal`.
 
-    In a database, trials of an earlier version get their digests; none is left out.
+    In a database, trials of an earlier version get digests, and none is left out.
 
     Args:
         folder: The run folder.
         databases: URLs that the user has named; no other is opened.
 
     Raises:
-        RunFolderError: The run has none, has it in a database that the user did not name, or
-            another process uses it.
-        ArchiveError: The archive is of something else.
+        RunFolderError: The run has no archive, has its archive in a database that the user did not
+            name, or is used by another process.
+        ArchiveError: The archive belongs to another space or supernet.
     """
     files, space, content = _run_in(folder, databases)
     with files.locked():

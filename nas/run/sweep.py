@@ -1,4 +1,4 @@
-"""Many runs over a cluster: recipes x seeds, each for all devices, kept apart and resumable."""
+"""A sweep: many runs on a cluster, one per recipe and seed, each resumable in its own folder."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _RETRIES = 3
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run of a sweep: what to do, and where."""
+    """One run of a sweep: its recipe and its folder."""
 
     recipe: AnyRecipe
     folder: Path
 
     @property
     def results(self) -> Results | None:
-        """The results of this job where it has ended with the same recipe before; else None."""
+        """The results of this job if it ended before with the same recipe; else None."""
         files = RunFolder(self.folder)
         files.require_own()
         if not (files.results.exists() and files.recipe.exists()):
@@ -58,7 +58,7 @@ def jobs(
     targets: Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> list[Job]:
-    """One job per recipe and seed, each with all targets, since they share every evaluation.
+    """One job per recipe and seed; each has all targets, since targets share evaluations.
 
     Args:
         recipes: Recipe files of distinct names.
@@ -99,16 +99,16 @@ def sweep(
 ) -> dict[Job, Results | str]:
     """Run the jobs on a Ray cluster, as many at once as it has room for.
 
-    A run whose worker dies is started again and goes on from its folder, which all machines must
-    see under the same path. One that fails is told and stops no other. Called again, a sweep does
-    only what has not ended.
+    A run whose worker dies is started again and continues from its folder, which all machines must
+    see under the same path. A run that fails is reported and does not stop the others. A repeated
+    call runs only the jobs that have not ended.
 
     Args:
-        todo: What to run.
+        todo: The jobs to run.
         cpus: CPUs that each run reserves.
         gpus: GPUs that each run reserves; may be a fraction.
-        address: The cluster's; by default one of this machine is started.
-        display: Where to show progress.
+        address: The address of the cluster; by default, a cluster on this machine is started.
+        display: The display for progress.
 
     Returns:
         The results of each job, or why it failed.
@@ -131,7 +131,7 @@ def sweep(
 def _outcomes(
     left: Sequence[Job], cpus: float, gpus: float, address: str | None
 ) -> Iterator[tuple[Job, Results | str]]:
-    """Each job with what came of it, as they end."""
+    """Each job with its results or the reason of its failure, in the order in which jobs end."""
     with connected(address) as ray:
         check_room(1, {"CPU": cpus, "GPU": gpus})
         task = ray.remote(_run).options(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)
@@ -150,7 +150,10 @@ def _outcomes(
 
 
 def _run(job: Job) -> str | None:
-    """Do the job where Ray put it; gives what went wrong, since not every exception can travel."""
+    """Run the job on a worker of Ray; returns an error as text, or None.
+
+    Text is returned since not every exception can be sent between processes.
+    """
     try:
         run(job.recipe, folder=job.folder, resume=True)
     except Exception as error:  # noqa: BLE001  # told by the caller, beside the other runs
@@ -160,7 +163,7 @@ def _run(job: Job) -> str | None:
 
 
 def write_summary(found: Mapping[Job, Results | str], path: Path) -> None:
-    """One row per run and target as CSV, failed runs among them."""
+    """Write a CSV file with one row per run and target, including failed runs."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -170,7 +173,7 @@ def write_summary(found: Mapping[Job, Results | str], path: Path) -> None:
 
 
 def summary(job: Job, outcome: Results | str) -> list[dict[str, object]]:
-    """The rows of one run, by `COLUMNS`; what a failed run has not is left out."""
+    """The rows of one run, with the keys `COLUMNS`; values that a failed run lacks are left out."""
     common = {"run": job.recipe.name, "seed": job.recipe.seed, "folder": str(job.folder)}
     if isinstance(outcome, str):
         first = outcome.splitlines()[0]

@@ -12,7 +12,7 @@ from search_spaces.space import SearchSpace
 
 
 class TargetCosts:
-    """The costs of every network of a space, compiled for a target when they are first asked for.
+    """The costs of all networks of a space, compiled for each target at the first use.
 
     Args:
         space: The space.
@@ -30,10 +30,10 @@ class TargetCosts:
         return {name: kernels.compile(cost) for name, cost in shared.items()}
 
     def on(self, target: HardwareTarget) -> Mapping[str, ArrayCost]:
-        """The costs on `target`, those that all targets share among them, by name with unit.
+        """The costs on `target`, including the shared costs, by name with unit.
 
         Raises:
-            TargetError: The target lacks figures, as `HardwareTarget.lacking` tells.
+            TargetError: The target lacks figures for the space, see `HardwareTarget.lacking`.
         """
         if target not in self._known:
             self._known[target] = {**self.shared, **target.compile(self._space)}

@@ -1,6 +1,6 @@
-"""Searchers: who proposes which subnets to evaluate next.
+"""Searchers: methods that propose which subnets to evaluate next.
 
-Read in this order: `base` (ask and tell), `proposer`, `random`, `evolution` (pymoo), `guided`,
-`learned_cost`, `loop`, `named`. Peers: `regularized`, `local`, `linas`, `boshnas`,
-`policy_gradient`, `samplers`.
+Read the modules in this order: `searcher` (the protocol: ask and tell), `proposer`, `random`,
+`evolution` (pymoo), `guided`, `learned_cost`, `loop`, `named`. Published methods to compare with:
+`regularized`, `local`, `linas`, `boshnas`, `policy_gradient`, `samplers`.
 """

@@ -1,6 +1,6 @@
-"""The multiple-choice knapsack: one option per choice, least summed loss within a budget.
+"""The multiple-choice knapsack: one option per choice, with the least summed loss in a budget.
 
-Bits per layer within a latency or a size are the usual case.
+The usual case is the bits of each layer within a budget of latency or size.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ def allocate(
     budgets: FloatArray,
     states: int = _STATES,
 ) -> IntArray:
-    """The options of least summed loss within each budget, `(budgets, choices)`.
+    """The options with the least summed loss within each budget, `(budgets, choices)`.
 
-    Choice by choice, the nondominated sums of what came before are joined with its options
-    (Nemhauser & Ullmann 1969). Exact up to so many sums; beyond, the best in each of as many equal
-    intervals of cost go on. A budget below the cheapest options gives those.
+    Each choice in turn adds its options to the nondominated sums of loss and cost of the choices
+    before (Nemhauser and Ullmann 1969). The result is exact while there are at most `states` sums.
+    Of more sums, the best in each of `states` equal intervals of cost is kept. A budget below the
+    cheapest options gives the cheapest options.
 
     Args:
-        losses: What every option adds, choice after choice, `(options,)`; infinite where an option
-            is not allowed.
-        costs: What it adds to the cost, in the same shape and finite.
+        losses: The loss that every option adds, choice after choice, `(options,)`; infinite where
+            an option is not allowed.
+        costs: The cost that every option adds, `(options,)`, finite.
         counts: The number of options of each choice, `(choices,)`.
-        budgets: `(n,)` in the unit of the costs.
-        states: How many sums go on from choice to choice.
+        budgets: The budgets, `(n,)`, in the unit of the costs.
+        states: The largest number of sums that are kept from one choice to the next.
 
     Raises:
         ValueError: A choice has no option that is allowed.
@@ -67,7 +68,7 @@ def allocate(
 
 
 def _thinned(loss: FloatArray, cost: FloatArray, states: int) -> NDArray[np.intp]:
-    """The nondominated sums in the order of their costs, at most so many of them."""
+    """The positions of the nondominated sums, by ascending cost, at most `states` of them."""
     order = np.lexsort((loss, cost))
     falling = loss[order]
     better = np.ones(len(order), dtype=bool)
@@ -75,7 +76,7 @@ def _thinned(loss: FloatArray, cost: FloatArray, states: int) -> NDArray[np.intp
     order = order[better]
     if len(order) <= states:
         return order
-    # Loss falls with cost, so the last of every interval is its best; the cheapest goes on too.
+    # Loss falls with cost: the last sum of an interval is the best. The cheapest is kept as well.
     at = cost[order]
     cell = ((at - at[0]) / (at[-1] - at[0]) * (states - 1)).astype(np.int64)
     last = np.append(cell[1:] != cell[:-1], True)
@@ -92,24 +93,26 @@ def reallocated(
     budgets: FloatArray,
     choices: Collection[str],
 ) -> IntArray:
-    """`genotype` with some choices picked anew, for the least loss within each budget.
+    """The `genotype` with new picks for some choices, for the least loss within each budget.
 
-    Optimal where loss and cost are sums over those choices. Elsewhere single picks are measured
-    anew around what was found, a few times, and the best network within the budget is given.
+    The result is optimal where loss and cost are sums over these choices. Elsewhere the effects
+    of single picks are measured again around each result, a few times, and the best network
+    found within the budget is returned.
 
     Args:
         space: The space.
-        genotype: Gives all other picks.
-        loss: Of `(n, choices)` genotypes, such as summed sensitivities.
-        cost: Likewise, in any unit.
-        budgets: Upper limits on the cost, `(n,)`.
-        choices: The names of those to pick anew, such as all that hold precisions.
+        genotype: The network whose other picks stay as they are.
+        loss: The loss of `(n, choices)` genotypes as `(n,)`, such as summed sensitivities.
+        cost: The cost of `(n, choices)` genotypes as `(n,)`, in any unit.
+        budgets: Upper limits on the cost, `(n,)`, in the unit of the cost.
+        choices: The names of the choices to pick again, such as all that hold precisions.
 
     Returns:
         `(budgets, choices)`.
 
     Raises:
-        ValueError: No network that was found is within a budget, or a choice is unknown.
+        InvalidGenotype: The space has no choice of a given name.
+        ValueError: No network that was found is within a budget.
     """
     if unknown := sorted(set(choices) - set(space.column)):
         raise InvalidGenotype(f"space {space.name!r} has no choices {unknown}")
@@ -141,7 +144,10 @@ def _anew(
     budgets: FloatArray,
     free: NDArray[np.bool_],
 ) -> IntArray:
-    """For each row and its budget, the best picks if what single ones change adds up."""
+    """New picks for each row within its budget, `(n, choices)`.
+
+    They are optimal if the effects of single picks on loss and cost add up.
+    """
     near, shape = mutants(rows, space), (len(rows), -1)
     spent = cost(rows)
     losses = loss(near).reshape(shape) - loss(rows)[:, None]

@@ -1,4 +1,4 @@
-"""BOSHNAS: second-order ascent on a heteroscedastic surrogate over graph embeddings; a peer."""
+"""BOSHNAS, a published method: second-order optimization of a surrogate over graph embeddings."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _DRAWS = 8
 
 
 class GraphEmbedding:
-    """Networks as points whose distance is that of their graphs.
+    """Coordinates of networks such that networks with similar graphs are near each other.
 
-    Subtree counts of Weisfeiler-Lehman relabelling (Shervashidze et al. 2011) stand in for the
-    graph edit distance of the paper, which takes minutes a pair; their principal axes over random
-    networks of the space are the coordinates.
+    The coordinates are the principal components of subtree counts from Weisfeiler-Lehman
+    relabelling (Shervashidze et al. 2011), over random networks of the space. The paper uses the
+    graph edit distance instead, which takes minutes per pair of networks.
 
     Args:
-        space: Whose networks.
-        size: Coordinates at most.
-        rng: Draws the networks that the axes are fitted to.
+        space: The space of the networks.
+        size: The largest number of coordinates.
+        rng: The source of the random networks to which the axes are fitted.
     """
 
     def __init__(self, space: SearchSpace, *, size: int, rng: np.random.Generator) -> None:
@@ -53,7 +53,7 @@ class GraphEmbedding:
         self._axes *= np.sqrt(_REFERENCE)
 
     def __call__(self, genotypes: Sequence[Genotype]) -> FloatArray:
-        """Coordinates `(n, size)`, of unit variance over the space."""
+        """The coordinates of `genotypes`, `(n, size)`, of unit variance over the space."""
         return (self._matrix(genotypes) - self._center) @ self._axes
 
     def _matrix(self, genotypes: Sequence[Genotype]) -> FloatArray:
@@ -66,7 +66,7 @@ class GraphEmbedding:
 
     def _subtrees(self, genotype: Genotype) -> Counter[str]:
         if genotype not in self._counts:
-            # Without directions: networkx warns that those of its hashes have changed over time.
+            # Undirected: networkx warns that its hashes of directed graphs changed over time.
             graph = nx.Graph(self._space.decode(genotype).digraph())
             for node in graph.nodes.values():
                 node["label"] = repr(node["op"])
@@ -78,17 +78,18 @@ class GraphEmbedding:
 
 
 class Boshnas(Proposer):
-    """Tuli et al. 2022 (FlexiBERT, section 3.4) behind ask and tell.
+    """The BOSHNAS method (Tuli et al. 2022, FlexiBERT, section 3.4) as a searcher.
 
-    A network predicts mean and noise of a scalar loss from the embedding, dropout at prediction
-    tells what it does not know; the input climbs the acquisition by a second-order method and the
-    nearest network not yet seen is proposed. Every round weighs the objectives anew.
+    A small neural network predicts mean and noise of a scalar loss from the embedding; dropout at
+    prediction measures its own uncertainty. A second-order method optimizes the embedding on the
+    acquisition function, and the nearest unseen network is proposed. Every round draws new weights
+    of the objectives.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        initial: Random networks to begin with.
-        uncertain: Share of proposals that are simply the least known of the pool.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        initial: The number of random networks that are proposed first.
+        uncertain: The share of proposals with the largest uncertainty of the pool instead.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Boshnas(Proposer):
         self._uncertain = uncertain
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """The pool's networks nearest to where the ascent ended."""
+        """The networks of the pool that are nearest to the optimized embeddings."""
         rows, found = told.rows, points(self.problem, told)
         worth = Scalar(found, rng)(found, excess(self.problem, rows))
         known = self._embed(as_genotypes(rows))
@@ -127,7 +128,7 @@ class Boshnas(Proposer):
 
 
 class _Surrogate:
-    """A small network with a mean and a variance, and dropout that stays on."""
+    """A small neural network that predicts a mean and a variance, with dropout always on."""
 
     def __init__(self, inputs: int, *, seed: int) -> None:
         self._draw = torch.Generator().manual_seed(seed)
@@ -145,7 +146,7 @@ class _Surrogate:
         return (torch.rand(draws, 1, 64, generator=self._draw) < 0.9) / 0.9
 
     def learn(self, places: FloatArray, worth: FloatArray) -> None:
-        """Fit mean and variance by the Gaussian likelihood."""
+        """Fit mean and variance of `worth` `(n,)` at `places` `(n, inputs)`, by likelihood."""
         x = torch.as_tensor(places, dtype=torch.float32)
         y = torch.as_tensor((worth - worth.mean()) / max(worth.std(), 1e-9), dtype=torch.float32)
         parameters = [*self._hidden.parameters(), *self._last.parameters()]
@@ -158,15 +159,15 @@ class _Surrogate:
             optimizer.step()
 
     def _acquisition(self, x: Tensor, masks: Tensor) -> Tensor:
-        """What is hoped for, smaller is better: mean less both kinds of uncertainty."""
+        """The acquisition, `(n,)`, smaller is better: the mean minus both uncertainties."""
         mean, variance = self._forward(x[None], masks)
         return mean.mean(0) - 0.5 * variance.mean(0).sqrt() - mean.std(0)
 
     def ascended(self, starts: FloatArray) -> FloatArray:
-        """Where inputs end that follow the acquisition down, its curvature as step size.
+        """The inputs `(n, inputs)` after descent on the acquisition from `starts`.
 
-        The diagonal of the Hessian comes from one Rademacher probe a step (AdaHessian, Yao et al.
-        2021, equation 7).
+        The curvature sets the step size. One Rademacher probe per step estimates the diagonal of
+        the Hessian (AdaHessian, Yao et al. 2021, equation 7).
         """
         x = torch.as_tensor(starts, dtype=torch.float32).clone().requires_grad_()
         masks = self._masks(_DRAWS)
@@ -180,7 +181,7 @@ class _Surrogate:
         return x.detach().numpy().astype(np.float64)
 
     def uncertainty(self, places: FloatArray) -> FloatArray:
-        """The spread over dropout masks, `(n,)`."""
+        """The standard deviation of the predicted mean over dropout masks, `(n,)`."""
         with torch.no_grad():
             x = torch.as_tensor(places, dtype=torch.float32)[None]
             return self._forward(x, self._masks(_DRAWS))[0].std(0).numpy().astype(np.float64)

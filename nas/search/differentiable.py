@@ -22,41 +22,43 @@ FloatArray = NDArray[np.float64]
 BUDGETS = (0.5, 0.1, 0.7, 0.3, 0.9)
 _POOL = 1000
 _TRIES = 8
-# What keeps a distribution from closing: this share of every draw is uniform.
+# The share of every draw that is uniform, so that no option's probability vanishes.
 _UNIFORM = 0.1
 _BEYOND = 10.0
 _MOST = 50.0
 
 
 class Exchange(Protocol):
-    """Says what other picks would do to the loss of a network."""
+    """A function that estimates the changes in a network's loss from other picks."""
 
     def __call__(
         self, genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
     ) -> FloatArray:
-        """By how much the loss of each of `others` differs, to first order, in nats, `(n,)`.
+        """The loss of each of `others` minus that of `genotype`, to first order, in nats, `(n,)`.
 
-        `rng` draws what it is measured on.
+        `rng` draws the images on which the difference is measured.
         """
         ...
 
 
 class Differentiable(Proposer):
-    """Gradient descent on one categorical per choice, by what picks do to the supernet's loss.
+    """Gradient descent on one categorical distribution per choice, with a trained supernet.
 
     As in ProxylessNAS (Cai et al. 2019) and Single-Path NAS (Stamoulis et al. 2019), the loss is
-    cross entropy plus a weight times the logarithm of the cost, here of what it is above a budget,
-    since a plain weight finds only the convex part of a front. A network is drawn; the gradient of
-    a choice's probabilities is what each of its options would change: of the loss to first order,
-    of the cost exactly. Every goal has a distribution per budget; what was told moves none.
+    the cross entropy plus a weight times the logarithm of the cost. Here only the cost above a
+    budget counts, since a plain weight finds only the convex part of a front.
+
+    Each step draws a network. The gradient for the probability of an option is the change in loss
+    (to first order) and cost (exact) from that option. Every goal has one distribution per
+    budget. Evaluations that are told do not change the distributions.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        exchange: The gradient of the loss; a trained supernet has one.
-        weight: Nats that a factor of e in cost above the budget is worth.
+        problem: The space, the metric and the goals.
+        seed: The seed of all draws.
+        exchange: The change in loss from other picks; a trained supernet has such a function.
+        weight: The loss, in nats, that equals a cost above the budget by a factor of e.
         warmup: Gradient steps of each distribution before its first proposal.
-        steps: Those before each further one.
+        steps: Gradient steps of each distribution before each later proposal.
         rate: Adam's learning rate for the logits.
     """
 
@@ -81,7 +83,7 @@ class Differentiable(Proposer):
         self._turn = 0
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """The distributions in turn, some steps on: first the modes, then samples."""
+        """Rows from the distributions in turn, after some steps: first modes, then samples."""
         found: list[IntArray] = []
         for _ in range(count):
             policy = self._policies[self._turn % len(self._policies)]
@@ -95,14 +97,14 @@ class Differentiable(Proposer):
 
 @dataclass(frozen=True)
 class Above:
-    """What a network's costs count beside its loss: nothing within the budget and the limits."""
+    """The penalty for a network's costs; 0 within the budget and the limits."""
 
     goal: Goal
     budget: FloatArray
     weight: float
 
     def __call__(self, rows: IntArray) -> FloatArray:
-        """In nats, `(n,)`."""
+        """The penalty for each row of `(n, choices)` genotypes, in nats, `(n,)`."""
         values, excess = self.goal.assess(rows)
         above = np.log(np.maximum(values / self.budget, 1.0)).sum(axis=1)
         return np.minimum(self.weight * above + _BEYOND * excess, _MOST)
@@ -121,7 +123,7 @@ def _budgets(space: SearchSpace, goal: Goal) -> FloatArray:
 
 
 class _Policy:
-    """A categorical per choice, trained for one goal within one budget."""
+    """One categorical distribution per choice, trained for one goal within one budget."""
 
     def __init__(self, space: SearchSpace, above: Above, rate: float) -> None:
         self._space, self._above = space, above
@@ -131,7 +133,7 @@ class _Policy:
         self._optimizer = torch.optim.Adam([self._logits], lr=rate)
 
     def step(self, exchange: Exchange, rng: np.random.Generator) -> None:
-        """Draw a network and move the logits along the gradient at it."""
+        """Draw a network and move the logits by one step along the gradient at that network."""
         row = self._space.canonical_array(self.sample(rng)[None])
         near = mutants(row, self._space)
         other = (near != row).any(axis=1)
@@ -147,11 +149,11 @@ class _Policy:
         self._optimizer.step()
 
     def mode(self) -> IntArray:
-        """The most probable options, `(choices,)`."""
+        """The most probable option of every choice, `(choices,)`."""
         return self._probabilities().argmax(axis=1)
 
     def sample(self, rng: np.random.Generator) -> IntArray:
-        """Every choice drawn by itself, `(choices,)`."""
+        """A random genotype, each choice drawn independently, `(choices,)`."""
         uniform = self._there / self._space.counts[:, None]
         policy = (1 - _UNIFORM) * self._probabilities() + _UNIFORM * uniform
         picks = (rng.random((len(policy), 1)) > policy.cumsum(axis=1)).sum(axis=1)

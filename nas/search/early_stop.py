@@ -1,4 +1,4 @@
-"""Stopping evaluations that cannot end on any front: each runs against one subnet it must beat."""
+"""Early stopping of evaluations: each subnet is compared with a rival that it has to beat."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from search_spaces.space import Genotype
 
 
 class EarlyStopping:
-    """A searcher and its evaluator, with what was told in between; stands for both in a search.
+    """A searcher and an evaluator in one, which knows the evaluations told and gives rivals.
 
-    A rival depends on what was told before alone, so a search by batches that is resumed from its
-    archive stops the same evaluations at the same images.
+    It takes the place of both in a search. A rival depends only on the evaluations told before, so
+    a resumed search by batches stops the same evaluations at the same images.
 
     Args:
-        problem: The fronts that an evaluation may enter.
-        searcher: Who proposes.
-        evaluate: Who measures, and stops.
+        problem: The space, the metric and the goals whose fronts an evaluation may enter.
+        searcher: The searcher that proposes.
+        evaluate: The evaluator that measures and can stop early.
     """
 
     def __init__(self, problem: Problem, searcher: Searcher, evaluate: StoppingEvaluator) -> None:
@@ -33,16 +33,16 @@ class EarlyStopping:
         self._ledger = Ledger(problem.space, problem.metric)
 
     def ask(self, count: int) -> list[Genotype]:
-        """What the searcher proposes."""
+        """The genotypes that the searcher proposes, at most `count`."""
         return self._searcher.ask(count)
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Hand on what was measured, known evaluations included."""
+        """Record the evaluations and pass them to the searcher, also those from the archive."""
         self._ledger.record(evaluations)
         self._searcher.tell(evaluations)
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Sequence[Evaluation]]:
-        """One evaluation per genotype, some of them stopped."""
+        """Evaluations, one per genotype; some of them are stopped early."""
         return self._evaluate(genotypes, self._rival_of)
 
     def _rival_of(self, genotype: Genotype) -> Answers | None:
@@ -50,11 +50,11 @@ class EarlyStopping:
 
 
 def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers | None:
-    """The answers of the subnet that a genotype must beat to enter one front at least.
+    """The answers of the subnet that a genotype must beat to enter at least one front.
 
-    On one front that is the most accurate subnet within the limits that costs no more in any
-    objective; of several fronts the easiest counts. Where one front has no such subnet, or where
-    the genotype is beyond the limits of all, there is no rival.
+    On one front, the rival is the most accurate subnet within the limits that costs no more than
+    the genotype in any objective. Of several fronts, the rival that is easiest to beat counts.
+    None if a front has no such subnet, or if the genotype is beyond the limits of all goals.
     """
     answers = np.array([one.answers is not None for one in told.evaluations], dtype=np.bool_)
     whole, asked = told[told.complete & answers], np.array([genotype])
@@ -75,10 +75,10 @@ def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers |
 
 
 def unsettled(problem: Problem, measured: Measurements, images: int) -> list[Genotype]:
-    """What is on a front, estimates included, and was shown fewer than `images`.
+    """The genotypes that are on a front, with estimates counted, and saw fewer than `images`.
 
-    Empty after a search that shows all images at once: what it stopped is on no front, unless
-    costs or limits are others now.
+    Empty after a search that shows all images at once, since a stopped subnet is on no front,
+    unless costs or limits have changed.
     """
     fronts = [measured_front(goal, measured, stopped=True) for goal in problem.goals]
     found = {one.genotype: one.answers for front in fronts for one in front}

@@ -1,4 +1,4 @@
-"""Evolution by true evaluations, through pymoo: the only file that knows pymoo."""
+"""Evolutionary search by true evaluations, through pymoo; only this file imports pymoo."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _ASPIRATIONS = 5
 
 
 def front_ranks(found: FloatArray, *, until: int) -> list[NDArray[np.intp]]:
-    """Indices of points `(n, objectives)` front by front, till `until` of them are ranked.
+    """The positions of points `(n, objectives)`, front by front, until `until` are ranked.
 
-    pymoo's compiled sort; a few tens of microseconds for 400 points.
+    pymoo's compiled sort needs a few tens of microseconds for 400 points.
     """
     fronts: Any = NonDominatedSorting().do(found, n_stop_if_ranked=until)
     return fronts
@@ -52,11 +52,12 @@ def front_ranks(found: FloatArray, *, until: int) -> list[NDArray[np.intp]]:
 
 @dataclass(frozen=True)
 class Method:
-    """What tells one evolutionary algorithm from another.
+    """The parts in which evolutionary algorithms differ: survival and tournament.
 
     Attributes:
-        survival: Makes the survival from the first population's points `(n, objectives)`.
-        tournament: Who of two may have children, as pymoo compares them.
+        survival: Makes the survival operator, from the points `(n, objectives)` of the first
+            population and the population size.
+        tournament: pymoo's comparison of two individuals, whose winner may have children.
     """
 
     survival: Callable[[FloatArray, int], Survival]
@@ -66,14 +67,14 @@ class Method:
 class Evolution:
     """A genetic algorithm on the metric and every goal's cost objectives.
 
-    Uniform crossover, one reset gene on average, duplicates never proposed again. The survivors are
-    chosen among all that was told so far, so batches may have any size.
+    Offspring have uniform crossover and one reset gene on average; duplicates are not proposed.
+    The survivors are chosen among all evaluations so far, so batches may have any size.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        population: How many survive; as many random genotypes are proposed first.
-        method: Who survives: one of `METHODS`.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        population: The number of survivors, and of random genotypes that are proposed first.
+        method: The name of the algorithm, one of `METHODS`.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Evolution:
         self._mating = _mating(problem.space, self._method.tournament)
 
     def ask(self, count: int) -> list[Genotype]:
-        """Up to `count` genotypes: random ones till the population is full, then offspring."""
+        """Up to `count` genotypes: random until the population is full, then offspring."""
         rng = np.random.default_rng([self._seed, self._ledger.seen])
         found: list[Genotype] = []
         missing = max(0, min(count, self._size - self._ledger.seen))
@@ -124,7 +125,7 @@ class Evolution:
         told = Population.new(X=latest.rows, F=F, G=G)
         merged: Any = Population.merge(self._population, told)
         if self._survival is None or self._ledger.answered <= self._size:
-            # Anew till the first population is complete, however few are told at once.
+            # Made again until the first population is complete, also if few are told at once.
             self._survival = self._method.survival(merged.get("F"), self._size)
         self._population = self._survival.do(
             self._pymoo_problem,
@@ -145,7 +146,7 @@ class Evolution:
 
 
 def _by_rank(pop: Any, P: Any, *_args: Any, random_state: Any = None, **_: Any) -> Any:
-    """The one within the limits, else of the lower front, else either."""
+    """The winner of each pair: the individual within the limits, else of the lower front."""
     beyond = pop.get("CV")[:, 0][P]
     front = np.array([np.inf if (r := one.get("rank")) is None else r for one in pop])[P]
     tie = random_state.random(P.shape)
@@ -154,20 +155,23 @@ def _by_rank(pop: Any, P: Any, *_args: Any, random_state: Any = None, **_: Any) 
 
 
 def _directions(found: FloatArray, size: int) -> Survival:
-    """NSGA-III's, with as many directions as survive."""
+    """The survival of NSGA-III, with as many reference directions as survivors."""
     return ReferenceDirectionSurvival(_spread_directions(found.shape[1], size))
 
 
 @functools.lru_cache(maxsize=8)
 def _spread_directions(objectives: int, size: int) -> FloatArray:
-    """Even in a plane; else by Riesz s-energy (Blank et al. 2021), which takes seconds."""
+    """Evenly spread reference directions, `(size, objectives)`.
+
+    More than two objectives use the Riesz s-energy (Blank et al. 2021), which takes seconds.
+    """
     if objectives == 2:
         return get_reference_directions("das-dennis", 2, n_partitions=size - 1)
     return get_reference_directions("energy", objectives, size, seed=1)
 
 
 def _aspirations(found: FloatArray, _size: int) -> Survival:
-    """R-NSGA-II's, around points halfway between the least seen at first and the median."""
+    """The survival of R-NSGA-II, around points between the first population's least and median."""
     low, middle = found.min(axis=0), np.median(found, axis=0)
     share = np.linspace(0, 1, _ASPIRATIONS)[:, None]
     near = np.column_stack([share, np.repeat(1 - share, found.shape[1] - 1, axis=1)])
@@ -176,7 +180,7 @@ def _aspirations(found: FloatArray, _size: int) -> Survival:
 
 
 def _adaptive_geometry(_found: FloatArray, _size: int) -> Survival:
-    """AGE-MOEA's; pymoo compiles it with numba, and cannot be imported there without."""
+    """The survival of AGE-MOEA, which pymoo compiles with numba; its import needs numba."""
     from pymoo.algorithms.moo.age import AGEMOEASurvival
 
     return AGEMOEASurvival()
@@ -189,11 +193,11 @@ METHODS: dict[str, Method] = {
     "age-moea": Method(_adaptive_geometry, _by_rank),
     "r-nsga2": Method(_aspirations, _by_rank),
 }
-"""By the names of `METHOD_NAMES`."""
+"""The evolutionary algorithms by name, as in `METHOD_NAMES`."""
 
 
 class _Reset(Mutation):
-    """Draws a gene anew, uniformly, with a probability of one over the number of genes."""
+    """A mutation that draws each gene again, uniformly, with probability 1 / number of genes."""
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
@@ -205,7 +209,7 @@ class _Reset(Mutation):
 
 
 class _Canonical(Repair):
-    """Brings offspring to canonical form."""
+    """A repair operator that brings offspring to canonical form."""
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""How much hypervolume a network can be expected to add to a front whose costs are known.
+"""The expected gain in hypervolume from evaluating a network whose costs are known.
 
 Costs are exact before evaluation, so only the loss is uncertain. The dominated volume is the
-integral, over cost budgets u, of reference loss minus the best loss within u. A candidate of cost c
-adds the integral over u >= c of the expected improvement on best(u), which has a closed form.
+integral, over cost budgets u, of the reference loss minus the best loss within u. A candidate of
+cost c adds the integral, over u >= c, of the expected improvement on the best loss within u. The
+expected improvement has a closed form.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Box:
-    """The region that counts: from the least costs to the reference costs, below a loss."""
+    """The region in which volume counts: from least to reference costs, below a reference loss."""
 
     low: FloatArray
     high: FloatArray
@@ -32,12 +33,12 @@ class Box:
 
 
 def bounding_box(costs: FloatArray, losses: FloatArray, ceiling: float) -> Box:
-    """The box around the front below `ceiling`, a margin of a tenth added to its costs.
+    """The box around the front below `ceiling`, with a margin of a tenth added to its costs.
 
     Args:
-        costs: Costs of the evaluated networks, `(n, objectives)`; none gives an empty box.
-        losses: Their losses `(n,)`.
-        ceiling: The loss beyond which a network is of no use.
+        costs: Costs of the evaluated networks, `(n, objectives)`; without rows, the box is empty.
+        losses: Losses of the evaluated networks, `(n,)`.
+        ceiling: The loss above which a network is of no use.
     """
     if not len(losses):
         nothing = np.zeros(costs.shape[1])
@@ -63,15 +64,16 @@ class Landscape(Protocol):
         ...
 
     def volumes(self, costs: FloatArray) -> FloatArray:
-        """The share of the box that budgets within reach of `costs` have at every level.
+        """The share of the box at each level where budgets allow `costs`, `(n, levels)`.
 
-        `(n, objectives)` to `(n, levels)`.
+        Args:
+            costs: `(n, objectives)`.
         """
         ...
 
 
 def landscape(box: Box) -> Landscape:
-    """The empty landscape of `box`: exact for one cost, quasi-random budgets for more."""
+    """The empty landscape of `box`: exact for one cost, with quasi-random budgets for more."""
     size = box.high - box.low
     return Staircase(box) if len(size) == 1 and size[0] > 0 else Points(box)
 
@@ -80,9 +82,9 @@ def gains(land: Landscape, costs: FloatArray, expected: FloatArray) -> FloatArra
     """The expected gain of each candidate alone, `(n,)`, as a share of the box.
 
     Args:
-        land: The landscape to gain on.
-        costs: Exact costs, `(n, objectives)`.
-        expected: By how much each candidate can be expected to lower every level of the landscape,
+        land: The landscape of the present front.
+        costs: Exact costs of the candidates, `(n, objectives)`.
+        expected: The expected improvement of each candidate on each level of the landscape,
             `(n, levels)`.
     """
     height = max(land.ceiling - float(land.levels[0]), 1e-12)
@@ -90,7 +92,7 @@ def gains(land: Landscape, costs: FloatArray, expected: FloatArray) -> FloatArra
 
 
 class Staircase:
-    """One cost: the budgets are the intervals between the costs of the front."""
+    """The landscape of one cost: its budgets are the intervals between the costs of the front."""
 
     def __init__(self, box: Box) -> None:
         self._edges = np.array([box.low[0], box.high[0]])
@@ -114,13 +116,13 @@ class Staircase:
         self.levels = self._best[::-1]
 
     def volumes(self, costs: FloatArray) -> FloatArray:
-        """The share of the box within reach of the costs, `(n, 1)` to `(n, levels)`."""
+        """The share of the box at each level that allows `costs` `(n, 1)`: `(n, levels)`."""
         reach = np.clip(self._edges[1:] - costs, 0, np.diff(self._edges))
         return reach[:, ::-1] / (self._edges[-1] - self._edges[0])
 
 
 class Points:
-    """Several costs: the budgets are quasi-random points of the box."""
+    """The landscape of several costs: its budgets are quasi-random (Sobol) points of the box."""
 
     def __init__(self, box: Box) -> None:
         size = box.high - box.low
@@ -139,6 +141,10 @@ class Points:
         self._settle(np.where(within, np.minimum(self._best, loss), self._best))
 
     def volumes(self, costs: FloatArray) -> FloatArray:
-        """The share of the budgets within reach, `(n, objectives)` to `(n, levels)`."""
+        """The share of budgets at each level that allow `costs` `(n, objectives)`.
+
+        Returns:
+            `(n, levels)`.
+        """
         within = np.all(costs[:, None] <= self._budgets, axis=2)
         return (within.astype(np.float32) @ self._member).astype(np.float64)

@@ -1,8 +1,8 @@
-"""Predictor-guided search: learn from every measurement, evolve on predictions, ask for the gain.
+"""Predictor-guided search: evaluate the networks with the largest expected gain in hypervolume.
 
-A round fits the predictor to everything told, evolves networks on predicted loss and costs, and
-proposes those with the largest expected gain in hypervolume, summed over all goals. Costs are
-exact where they are known before evaluation; those that are measured are predicted as well.
+Each round fits a predictor to all evaluations, evolves networks on predicted loss and costs, and
+proposes the networks with the largest expected gain, summed over all goals. Costs that can be
+computed are exact; costs that only an evaluation can measure are predicted as well.
 """
 
 from __future__ import annotations
@@ -44,14 +44,19 @@ _BLOCK = 2_048
 
 @dataclass(frozen=True)
 class Settings:
-    """How a guided search goes about it.
+    """The settings of a guided search.
 
     Attributes:
-        initial: Networks of the first batch, before anything is predicted.
-        exploration: Least and largest share of the predicted standard deviation that is believed
-            in. Every pick and every inner evolution draws its own, so that a batch hedges.
-        ceiling: Share of the space's networks whose loss is low enough to count.
-        effort: The inner evolution, its size shared by the goals; NSGA-II's brood and tournaments.
+        initial: The number of networks in the first batch, before anything is predicted.
+        exploration: The least and the largest factor for the predicted standard deviation. Every
+            proposal and every inner evolution draws a factor in between, log-uniformly, so that a
+            batch holds both safe and bold proposals.
+        ceiling: The share of the space's networks whose loss is low enough to be of use.
+        effort: The size of the inner evolution; its generations are divided among the goals. The
+            default has the brood and the tournaments of NSGA-II.
+
+    Raises:
+        ValueError: If the factors of `exploration` are not above 0 and ascending.
     """
 
     initial: int = 12
@@ -68,16 +73,16 @@ class Settings:
 
 
 class Guided:
-    """A searcher that wraps a predictor.
+    """A searcher that proposes the networks with the largest expected gain under a predictor.
 
     Args:
         problem: The space, the metric and the goals.
-        seed: Fixes the sequence, with what is told.
-        predictor: Learns the warped metric; by default a Gaussian process over the picks and the
-            logarithms of the goals' costs.
-        initial: Genotypes to begin with, such as the best by zero-cost proxies; by default spread
-            over the goals' costs, or mostly random where those are still to be learned.
-        settings: Sizes of batches and inner search.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        predictor: Learns the metric after a `Warp`; by default a Gaussian process over the picks
+            and the logarithms of the goals' costs.
+        initial: Genotypes to begin with, such as the best by zero-cost proxies. By default they
+            are spread over the goals' costs, or mostly random where a cost has to be measured.
+        settings: The sizes of the first batch and of the inner evolution.
     """
 
     def __init__(
@@ -105,32 +110,32 @@ class Guided:
             else np.array([self._space.canonical(genotype) for genotype in initial])
         )
         combinations = float(np.prod(self._space.counts.astype(np.float64)))
-        # Where the inner evolution of each goal ended; the next one goes on from there.
+        # Final population of each goal's inner evolution, from which its next evolution starts.
         self._carried: dict[str, IntArray] = {}
         self._all = self._space.every_row() if combinations <= _ENUMERABLE else None
 
     def ask(self, count: int) -> list[Genotype]:
-        """Up to `count` genotypes: the first batch, then those of the largest expected gain."""
+        """Up to `count` genotypes: the first batch, then those with the largest expected gain."""
         rng = np.random.default_rng([self._seed, 1, self._ledger.seen])
         found = self._ledger.propose(self._ledger.fresh(self._initial, at_most=count))
         if len(found) < count and self._ledger.answered >= 2:
-            # Small matrices: more threads only wait, and would make sums depend on their number.
+            # Matrices are small: more threads only wait, and sums would depend on their number.
             with threadpool_limits(1, user_api="blas"):
                 rows = self._choose(rng, count - len(found))
             found += self._ledger.propose(self._ledger.fresh(rows))
         return found + self._ledger.propose(self._fill(rng, count - len(found)))
 
     def _first(self, rng: np.random.Generator) -> IntArray:
-        """The first batch: spread over the costs; where those are to be learned, mostly random."""
+        """The first batch: spread over the costs; mostly random where a cost must be measured."""
         count = self._settings.initial
         if not self._learned:
             return spread_over_costs(self._problem, rng, count)
-        # The two ends as if options ascended in cost; a spread would lean on that too much.
+        # The ends assume that options ascend in cost; an even spread would rely on that too much.
         ends = spread_over_costs(self._problem, rng, min(2, count))
         return np.concatenate([ends, self._typical[: count - len(ends)]])
 
     def _fill(self, rng: np.random.Generator, count: int) -> list[Genotype]:
-        """Random unseen genotypes for what is still missing, those within limits first."""
+        """Up to `count` random unseen genotypes, those within the limits first."""
         if not count:
             return []
         drawn = draw_unseen(self._ledger, rng, _TYPICAL)
@@ -141,15 +146,18 @@ class Guided:
         return [drawn[index] for index in np.argsort(excess, kind="stable")[:count]]
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn the evaluations, whoever proposed them."""
+        """Record the evaluations, also of networks that this searcher did not propose."""
         self._ledger.record(evaluations)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The median loss as predicted at the last ask, and its standard deviation downwards."""
+        """The predicted median loss and its downward standard deviation, each `(n,)`.
+
+        The prediction is that of the last fit, which happens in `ask`.
+        """
         return self._warp.back(*self._predictor.predict(genotypes))
 
     def _choose(self, rng: np.random.Generator, count: int) -> IntArray:
-        """Up to `count` unseen rows, one after the other by expected gain."""
+        """Up to `count` unseen rows, each with the largest expected gain after those before."""
         told = self._ledger.told()
         self._warp = Warp(told.losses)
         self._predictor.fit(told.rows, self._warp(told.losses))
@@ -171,7 +179,7 @@ class Guided:
     def _greedily(
         self, rng: np.random.Generator, pool: IntArray, views: list[View], count: int
     ) -> IntArray:
-        """Rows of the pool, each chosen as if those before had come out as predicted."""
+        """Rows of the pool, chosen one by one; rows chosen before count as predicted."""
         mean, spread = self._predictor.predict(pool)
         medians, _ = self._warp.back(mean, spread)
         chosen: list[int] = []
@@ -187,7 +195,7 @@ class Guided:
         return pool[chosen]
 
     def _views(self, told: Measurements) -> list[View]:
-        """Every goal's front as of now, pending evaluations counted as predicted."""
+        """The present front of every goal; pending evaluations count as predicted."""
         ceiling = float(np.quantile(self.predict(self._typical)[0], self._settings.ceiling))
         views = [View.of(goal, told, ceiling) for goal in self._problem.goals]
         if pending := self._ledger.pending:
@@ -197,7 +205,7 @@ class Guided:
         return views
 
     def _candidates(self, rng: np.random.Generator, told: Measurements) -> IntArray:
-        """Unseen rows worth a closer look: all of a small space, else those found by evolution."""
+        """The unseen candidate rows: all of a small space, else those found by evolution."""
         if self._all is not None:
             return self._unseen(self._all)
         goals, whole = self._problem.goals, self._settings.effort
@@ -233,7 +241,7 @@ class Guided:
         return total
 
     def _promise(self, rows: IntArray, *, share: float) -> FloatArray:
-        """The loss that rows promise, `share` standard deviations below what is predicted."""
+        """An optimistic loss per row, `(n,)`: `share` standard deviations below the prediction."""
         mean, spread = self._predictor.predict(rows)
         return mean - share * spread
 
@@ -247,14 +255,20 @@ class Guided:
 
 @dataclass(frozen=True)
 class View:
-    """One goal's front as of now."""
+    """The present front of one goal, as the landscape of the best losses within its limits."""
 
     goal: Goal
     landscape: Landscape
 
     @classmethod
     def of(cls, goal: Goal, told: Measurements, ceiling: float) -> View:
-        """The front of what was told, as far as it is within the goal's limits."""
+        """The front of the evaluated networks that are within the limits of `goal`.
+
+        Args:
+            goal: The goal.
+            told: All evaluations.
+            ceiling: The loss above which a network is of no use.
+        """
         within = told[goal.violation(told.rows) == 0]
         box = bounding_box(goal.values(within.rows), within.losses, ceiling)
         view = cls(goal, landscape(box))
@@ -262,29 +276,33 @@ class View:
         return view
 
     def gains(self, rows: IntArray, expected: FloatArray) -> FloatArray:
-        """The expected gain of each row, none beyond the goal's limits, `(n,)`.
+        """The expected gain of each row, `(n,)`; 0 for rows beyond the goal's limits.
 
         Args:
             rows: The candidates, `(n, choices)`.
-            expected: By how much they lower each level of the landscape, `(n, levels)`.
+            expected: The expected improvement of each candidate on each level of the landscape,
+                `(n, levels)`.
         """
         costs, excess = self.goal.assess(rows)
         return np.where(excess == 0, gains(self.landscape, costs, expected), 0.0)
 
     def add(self, rows: IntArray, losses: FloatArray) -> None:
-        """Count `rows` as evaluated with these losses."""
+        """Count `rows` `(n, choices)` as evaluated with `losses` `(n,)`."""
         within = self.goal.violation(rows) == 0
         for cost, loss in zip(self.goal.values(rows[within]), losses[within], strict=True):
             self.landscape.add(cost, float(loss))
 
 
 def default_predictor(problem: Problem) -> Predictor:
-    """A Gaussian process over picks and the logarithm of every objective cost."""
+    """A Gaussian process over the picks and the logarithms of all known cost objectives."""
     return GaussianProcess(OneHot(problem.space, extra=default_columns(problem)))
 
 
 def default_columns(problem: Problem) -> list[Column]:
-    """The logarithm of every goal's cost objectives that are known, as feature columns."""
+    """The logarithms of all cost objectives that can be computed, as feature columns.
+
+    Costs that are measured or learned are left out.
+    """
     return [
         _log(goal, name)
         for goal in problem.goals

@@ -1,4 +1,4 @@
-"""The first batch: spread over what networks cost, and over the options."""
+"""The first batch of a search: networks spread over the costs and over the options."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def spread_over_costs(
 ) -> IntArray:
     """Up to `count` distinct feasible rows, evenly spread over costs, different in their options.
 
-    The pool is cut into strata of rising cost; each gives the row that differs most from those
-    taken before. Begins with the dearest and the cheapest.
+    First come the most expensive and the cheapest row. Then a pool of rows is cut into strata of
+    rising cost, and each stratum gives the row that differs most from the rows taken before.
 
     Args:
-        problem: The space, and the goals whose costs and limits count.
-        rng: Draws the pool and the order of its strata.
-        count: How many.
+        problem: The space, and the goals with the costs and limits.
+        rng: The source of random numbers, for the pool and the order of its strata.
+        count: The number of rows.
         rows: The pool, `(n, choices)`; by default random rows of the space.
     """
     rows = _pool(problem.space, rng) if rows is None else rows
@@ -42,7 +42,11 @@ def spread_over_costs(
 
 
 def _level(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How dear each row is, from 0 to 1: half by rank, half by the logarithm of its costs."""
+    """The level of cost of each row, `(n,)`, from 0 (cheapest) to 1 (most expensive).
+
+    The level is the average of the rank and of the scaled logarithm of the costs
+    `(n, objectives)`. An infinite cost counts as the largest finite one.
+    """
     finite = np.isfinite(costs)
     dearest = np.max(costs, initial=1e-12, where=finite)
     logs = np.log(np.maximum(np.where(finite, costs, dearest), 1e-12))
@@ -54,7 +58,7 @@ def _level(costs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _pool(space: SearchSpace, rng: np.random.Generator) -> IntArray:
-    """Random rows, half of them leaning to a random degree towards first or last options."""
+    """Random distinct rows; half of them prefer first or last options, to a random degree."""
     plain = space.sample_array(rng, _POOL // 2)
     lean = rng.beta(0.7, 0.7, size=(_POOL // 2, 1))
     tilted = rng.binomial(np.broadcast_to(space.counts - 1, (_POOL // 2, len(space.counts))), lean)

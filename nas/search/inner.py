@@ -1,7 +1,8 @@
-"""Evolution on predictions, at the level of arrays: no Python object per individual.
+"""Evolution on predictions, on arrays of genotypes, without a Python object per individual.
 
-One goal at a time: the loss a network promises against its known costs. Every row scored on the
-way is kept, since a batch is later chosen from all of them.
+Each call serves one goal, and minimises the promised loss and the known costs. A promised loss is
+a prediction, which may be lowered by its uncertainty. All rows that were scored are returned,
+since the searcher chooses its batch among all of them.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ FloatArray = NDArray[np.float64]
 Promise = Callable[[IntArray], FloatArray]
 
 UNREACHABLE = 1e12
-# Children made for each that is wanted: some repeat what is known.
+# Children made for each wanted child, since some children repeat known rows.
 _SPARE = 1.1
 # The share of children with two parents, and of changed picks that may become any option.
 _CROSSED, _RESET = 0.9, 0.5
-# How many picks of a child change on average: one of these.
+# The average number of changed picks; each child draws one of these numbers.
 _CHANGES = np.array([1, 2, 4], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much an inner search may spend, and how greedy it is.
+    """The size of an inner evolution and the strength of its selection.
 
-    NSGA-II has a brood of 1 and tournaments of 2. A larger brood is faster, as every array is
+    NSGA-II has a brood of 1 and tournaments of 2. A larger brood is faster, since arrays are
     longer; larger tournaments make up for the fewer selections.
 
     Attributes:
-        population: Rows that survive a selection.
-        generations: Rows to score, in populations.
-        brood: Rows scored between two selections, in populations.
-        tournament: Rows drawn for every parent, which is the best of them.
+        population: The number of rows that survive a selection.
+        generations: The number of rows to score in all, as a multiple of `population`.
+        brood: The number of rows scored between two selections, as a multiple of `population`.
+        tournament: The number of rows drawn for each parent; the best of these is the parent.
     """
 
     population: int = 200
@@ -58,17 +59,21 @@ def evolve(
     effort: Effort,
     rng: np.random.Generator,
 ) -> tuple[IntArray, FloatArray]:
-    """The distinct rows scored and their scores `(n, 1 + cost objectives)`.
+    """All distinct rows that an evolution scored, `(n, choices)`, and their scores.
 
-    NSGA-II's survival, tournaments, uniform crossover, mutation by resets and single steps.
+    The evolution has the survival of NSGA-II (Deb et al. 2002), tournaments, uniform crossover,
+    and a mutation by resets and single steps.
 
     Args:
-        space: The space searched.
-        goal: Whose costs and limits count; rows beyond a limit score worse than any within.
-        promise: The loss each row promises, smaller is better.
-        seeds: Rows to start from; random ones fill up the population.
-        effort: Population and generations.
-        rng: Drives every draw.
+        space: The space to search.
+        goal: The goal with the costs and limits; rows beyond a limit score worse than all within.
+        promise: The promised loss of rows, `(n, choices)` to `(n,)`; smaller is better.
+        seeds: Rows to start from; random rows complete the population.
+        effort: The size of the evolution.
+        rng: The source of all random numbers.
+
+    Returns:
+        The rows, and their scores `(n, 1 + cost objectives)`, see `score`.
     """
     size = effort.population
     brood = effort.brood * size
@@ -95,7 +100,10 @@ def evolve(
 
 
 def score(goal: Goal, promise: Promise, rows: IntArray) -> FloatArray:
-    """Promised loss and costs `(n, 1 + objectives)`; beyond a limit, worse than any within."""
+    """The promised loss and the cost objectives of rows, `(n, 1 + objectives)`.
+
+    A row beyond a limit has `UNREACHABLE * (1 + excess)` everywhere, worse than all rows within.
+    """
     values, excess = goal.assess(rows)
     points = np.column_stack([promise(rows), values])
     return np.where(
@@ -104,7 +112,7 @@ def score(goal: Goal, promise: Promise, rows: IntArray) -> FloatArray:
 
 
 def survivors(scores: FloatArray, size: int) -> NDArray[np.intp]:
-    """Indices of the `size` best, best first: by front, then by how far apart they are."""
+    """The positions of the `size` best scores, best first: by front, then by crowding distance."""
     fronts = front_ranks(scores, until=size)
     ranked = np.concatenate(fronts)
     rank = np.repeat(np.arange(len(fronts), dtype=np.int16), [len(front) for front in fronts])
@@ -113,7 +121,12 @@ def survivors(scores: FloatArray, size: int) -> NDArray[np.intp]:
 
 
 def _crowding(scores: FloatArray, rank: NDArray[np.int16]) -> FloatArray:
-    """NSGA-II's crowding distance within each front, squeezed into [0, 1); `rank` ascends."""
+    """The crowding distance of NSGA-II within each front, mapped to [0, 1), `(n,)`.
+
+    Args:
+        scores: `(n, objectives)`, sorted by front.
+        rank: The number of each row's front, `(n,)`, ascending.
+    """
     columns = np.ascontiguousarray(scores.T)
     order = np.argsort(columns, axis=1)
     # Two fast sorts, by value and by small integers, instead of one by both.
@@ -141,9 +154,11 @@ def vary(
     tournament: int,
     rng: np.random.Generator,
 ) -> IntArray:
-    """`size` children of `rows`, best first: tournaments, uniform crossover, changed picks.
+    """The children of `rows`, `(size, choices)`, not yet canonical.
 
-    One draw per pick decides: the lowest come from the second parent, the highest change.
+    Parents are the winners of tournaments, so `rows` must be sorted, best first. One random
+    number per pick decides: below a first threshold the pick comes from the second parent, above
+    a second threshold it is changed (`_changed`), else it comes from the first parent.
     """
     first, second = rng.integers(0, len(rows), size=(tournament, 2, size)).min(axis=0)
     draw = rng.random((size, rows.shape[1]), dtype=np.float32)
@@ -157,7 +172,13 @@ def vary(
 
 
 def _changed(picks: IntArray, limit: IntArray, rng: np.random.Generator) -> IntArray:
-    """New picks below `limit`: for half of them a neighbour, for half any option."""
+    """New picks in place of `picks`: for half of them a neighbouring option, else any option.
+
+    Args:
+        picks: `(n,)`.
+        limit: The number of options of each pick's choice, `(n,)`.
+        rng: The source of all random numbers.
+    """
     resets = (rng.random(len(picks)) * limit).astype(np.int64)
     steps = picks + 2 * rng.integers(0, 2, size=len(picks)) - 1
     steps = np.minimum(np.maximum(steps, 0), limit - 1)
@@ -167,9 +188,13 @@ def _changed(picks: IntArray, limit: IntArray, rng: np.random.Generator) -> IntA
 def _unseen(
     rows: IntArray, key: IntArray, known: NDArray[np.int64], *, at_most: int
 ) -> tuple[IntArray, NDArray[np.int64]]:
-    """Distinct rows not met before, by hash, and the hashes known afterwards, sorted.
+    """The distinct rows whose hashes are not in `known`, and all known hashes afterwards.
 
-    The largest integer ends `known`, so that every hash has its place in it.
+    Args:
+        rows: `(n, choices)`.
+        key: The factors of the hash, `(choices,)`.
+        known: Sorted hashes; the last is the largest integer, so that each hash has a place.
+        at_most: The largest number of rows returned.
     """
     hashes = rows @ key
     order = np.argsort(hashes)
@@ -177,6 +202,6 @@ def _unseen(
     new = known[np.searchsorted(known, hashes)] != hashes
     new[1:] &= hashes[1:] != hashes[:-1]
     kept = np.flatnonzero(new)[:at_most]
-    # Two sorted runs, which a stable sort merges.
+    # The array is two sorted runs, which a stable sort merges.
     known = np.sort(np.concatenate([known, hashes[kept]]), kind="stable")
     return rows[order[kept]], known

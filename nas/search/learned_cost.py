@@ -1,4 +1,4 @@
-"""A cost that is known only of evaluated networks, predicted for all others."""
+"""Costs that only an evaluation can measure, predicted for all other networks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ FloatArray = NDArray[np.float64]
 
 
 class LearnedCost:
-    """Stands for a `Measured` cost within one search; belongs to one searcher.
+    """A cost function learned from evaluations, in place of a `Measured` cost of one searcher.
 
-    Before anything is told it is the share of the options that a network picks, since options
-    ascend in cost; then the predicted cost, and of evaluated networks the measured one.
+    Evaluated networks have their measured cost, other networks the predicted cost. Before the
+    first evaluation, the value grows with the positions of the picked options, since options
+    ascend in cost.
 
     Args:
         space: The space of the networks.
-        metric: The cost's name in `Evaluation.metrics`.
-        predictor: Learns the cost; by default a Gaussian process.
+        metric: The name of the cost in `Evaluation.metrics`.
+        predictor: The predictor of the cost; by default a Gaussian process.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class LearnedCost:
         self._key = draws | 1  # rows are told apart by a 62-bit hash
 
     def fit(self, told: Measurements) -> None:
-        """Learn from everything told; nothing to do where nothing is new.
+        """Learn the cost from all evaluations told; does nothing if none is new.
 
         Raises:
             ValueError: An evaluation lacks the cost.
@@ -68,7 +69,10 @@ class LearnedCost:
 def with_learned_costs(
     goals: Sequence[Goal], space: SearchSpace
 ) -> tuple[tuple[Goal, ...], Mapping[str, LearnedCost]]:
-    """The goals with every `Measured` cost learned, and those costs by metric, shared by goals."""
+    """The goals with learned costs in place of `Measured` ones, and the learned costs by metric.
+
+    Goals that measure the same metric share its learned cost.
+    """
     names = {
         cost.metric for goal in goals for cost in goal.costs.values() if isinstance(cost, Measured)
     }

@@ -1,4 +1,4 @@
-"""What a searcher proposed and what it was told: the bookkeeping that all searchers share."""
+"""The ledger of a searcher: the genotypes that were proposed and the evaluations of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 
 class Ledger:
-    """Every genotype seen, and the evaluations told, in the order of arrival.
+    """A record of all genotypes that a searcher has seen and of all evaluations it was told.
+
+    Genotypes count as seen when they are proposed or told. Both lists are in order of arrival.
 
     Args:
         space: The space of the genotypes.
@@ -26,37 +28,39 @@ class Ledger:
 
     @property
     def seen(self) -> int:
-        """How many genotypes were proposed or told."""
+        """The number of genotypes that were proposed or told."""
         return len(self._proposed)
 
     @property
     def answered(self) -> int:
-        """How many genotypes were told."""
+        """The number of genotypes whose evaluation was told."""
         return len(self._told)
 
     @property
     def pending(self) -> list[Genotype]:
-        """What was proposed and not told yet, in the order of proposal."""
+        """The genotypes that were proposed but not told yet, in the order of proposal."""
         return [genotype for genotype in self._proposed if genotype not in self._told]
 
     def told(self) -> Measurements:
-        """Everything told, made once until more is told."""
+        """All evaluations told so far, as arrays; they are cached until more are told."""
         if self._measurements is None:
             self._measurements = self._arrays([*self._told.values()])
         return self._measurements
 
     def fresh(self, rows: IntArray, *, at_most: int | None = None) -> list[Genotype]:
-        """The distinct genotypes of `rows` not seen before, in their order."""
+        """The distinct genotypes of `rows` `(n, choices)` that were not seen before, in order."""
         unseen = (row for row in as_genotypes(rows) if row not in self._proposed)
         return list(dict.fromkeys(unseen))[:at_most]
 
     def propose(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
-        """Note `genotypes` as proposed and hand them on."""
+        """Record `genotypes` as proposed, and return the same genotypes as a list."""
         self._proposed.update(dict.fromkeys(genotypes))
         return list(genotypes)
 
     def record(self, evaluations: Sequence[Evaluation]) -> Measurements:
-        """Note what was measured and give it as arrays; what was never proposed is welcome.
+        """Record evaluations as told, and return these evaluations as arrays.
+
+        Evaluations of genotypes that were never proposed are recorded too.
 
         Raises:
             ValueError: An evaluation lacks the metric.

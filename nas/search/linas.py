@@ -1,4 +1,4 @@
-"""LINAS: evolution on lightly trained predictors, its last population evaluated; a peer."""
+"""LINAS, a published method: evolve on predictions, evaluate the last population, repeat."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ FloatArray = NDArray[np.float64]
 
 
 class Linas(Proposer):
-    """The loop of DyNAS-T and SimQ-NAS (Cummings et al. 2022, section 3.2; Sridhar et al. 2023).
+    """The search method of DyNAS-T and SimQ-NAS (Cummings et al. 2022, section 3.2; Sridhar 2023).
 
-    A round fits one ridge regression per objective, costs among them, to all that was evaluated,
-    runs NSGA-II on the predictions from a random population, and evaluates its last population.
-    Unlike theirs it proposes nothing twice.
+    A round fits one ridge regression per objective, costs among them, to all evaluations. NSGA-II
+    then runs on the predictions, from a random population, and its last population is evaluated.
+    Unlike the original method, no network is proposed twice.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        population: Networks per round.
-        candidates: Networks that a round's NSGA-II looks at; theirs are 5,000 to 20,000.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        population: The number of networks per round.
+        candidates: The number of networks that NSGA-II scores per round; the papers use 5,000 to
+            20,000.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class Linas(Proposer):
         super().__init__(problem, seed=seed, initial=population)
         rounds = max(1, candidates // population)
         self._effort = Effort(population, rounds, brood=1, tournament=2)
-        self._features = OneHot(problem.space)  # of which theirs is the one-hot part alone
+        self._features = OneHot(problem.space)  # the papers use only the one-hot part
         self._waiting = np.empty((0, len(problem.space.choices)), dtype=np.int64)
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """What is left of the round's last population; a new round where nothing is."""
+        """The unseen rest of the last population; the population of a new round if it is empty."""
         left = np.array(self._ledger.fresh(self._waiting), dtype=np.int64)
         if len(left):
             return left

@@ -1,4 +1,4 @@
-"""Local search: all neighbours of the best, then of the best among them."""
+"""Local search: evaluate the neighbours of the best networks, and repeat from the new best."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from search_spaces.space import IntArray
 
 
 class LocalSearch(Proposer):
-    """Evaluates what is one pick away from the present front, in random order.
+    """A searcher that proposes networks one pick away from the present front, in random order.
 
-    White et al. 2021 for one objective; with several, every member of the front is a local best
-    (Pareto local search, Paquete et al. 2004). Begins anew at random where no neighbour is left.
+    With one objective, the method is that of White et al. 2021; with several, all members of the
+    front have their neighbours proposed (Pareto local search, Paquete et al. 2004). Where no
+    neighbour is left, random networks are proposed.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        initial: Random networks to begin with.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        initial: The number of random networks that are proposed first.
     """
 
     def __init__(self, problem: Problem, *, seed: int, initial: int = 10) -> None:
         super().__init__(problem, seed=seed, initial=initial)
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """Neighbours of the front, those of one member after the other."""
+        """The neighbours of all members of the front, in random order, `(n, choices)`."""
         within = (excess(self.problem, told.rows) == 0).any(axis=1)
         told = told[within] if within.any() else told
         front = told.rows[nondominated(points(self.problem, told))]

@@ -1,4 +1,4 @@
-"""The search loops: ask, evaluate what the archive does not know, archive, tell."""
+"""The search loops: ask a searcher, evaluate genotypes new to the archive, archive, tell."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def search(
 ) -> list[Evaluation]:
     """Ask, evaluate and tell until `budget` subnets are evaluated or the space is exhausted.
 
-    What the archive knows is not evaluated again, so a killed search is resumed by the same call
-    with a new searcher: it is asked anew and answered from the archive, to the same proposals.
-    A larger budget continues a finished search as if it had been given at first.
+    Genotypes in the archive are not evaluated again. A killed search is therefore resumed by the
+    same call with a new searcher, which is answered from the archive and makes the same proposals.
+    A larger budget continues a finished search as if the budget had been larger from the start.
 
     Args:
-        searcher: Who proposes; new, or told of nothing that this search will answer.
-        evaluate: Who measures.
-        archive: Where evaluations go, each on the disk before it counts.
-        budget: Distinct subnets in all, those answered from the archive included.
-        batch: Subnets per round; always this many are asked for, so that where a search stops
-            does not change what it proposes.
-        progress: Called as `(done, budget, latest)` once for what a round found in the archive
-            and once for all new evaluations that arrived together.
+        searcher: The searcher that proposes; new, or told no evaluation of this search yet.
+        evaluate: The evaluator that measures.
+        archive: The archive for all evaluations; each is on the disk before it counts.
+        budget: The number of distinct subnets in all, with those answered from the archive.
+        batch: The number of subnets per round. Every round asks for this many, so that the place
+            where a search stops does not change its proposals.
+        progress: Called as `(done, budget, latest)`, once for all evaluations that a round found
+            in the archive, and once for all new evaluations that arrived together.
 
     Returns:
         The evaluations as the archive recorded them, in the order in which they were proposed.
@@ -64,7 +64,7 @@ def search(
             for arrived in _answered([g for g in proposed if g not in found], evaluate, archive):
                 found.update((evaluation.genotype, evaluation) for evaluation in arrived)
                 progress(len(told) + len(found), budget, arrived)
-            # In the order of the proposals: a searcher may depend on it, and workers finish in any.
+            # In the order of the proposals, on which a searcher may depend; workers do not keep it.
             answers = [found[genotype] for genotype in proposed]
             searcher.tell(answers)
             told.update(zip(proposed, answers, strict=True))
@@ -74,7 +74,10 @@ def search(
 def _answered(
     missing: Sequence[Genotype], evaluate: Evaluator, archive: Archive
 ) -> Iterator[list[Evaluation]]:
-    """An evaluation per genotype, archived: measured here, or by another driver that is at it."""
+    """Archived evaluations, one per genotype, measured here or by another driver.
+
+    A genotype that another driver is measuring is waited for.
+    """
     waited = Wait()
     while missing:
         mine = archive.reserve(missing)
@@ -90,14 +93,14 @@ def _answered(
 
 
 class Wait:
-    """A pause till other drivers may have measured something; a long wait is told once."""
+    """A pause until other drivers may have archived an evaluation; a long wait is logged once."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
         self._told = False
 
     def __call__(self, archive: Archive) -> None:
-        """Sleep a little, then look what they archived."""
+        """Sleep for a moment, then read the evaluations that other drivers have archived."""
         if not self._told and time.monotonic() > self._since + _LONG_S:
             self._told = True
             _LOG.warning(
@@ -118,25 +121,25 @@ def search_asynchronously(
     known: int = 0,
     progress: Progress = lambda done, budget, latest: None,
 ) -> None:
-    """Ask whenever the evaluator takes a genotype, tell whatever arrives, till `budget` is spent.
+    """Ask when a worker is free and tell when an evaluation arrives, until `budget` is spent.
 
-    Nobody waits for a slow worker. What the searcher proposes follows from the order of arrival,
-    so no two searches are alike. A killed search is resumed by the same call with a new searcher:
-    it is told all that the archive holds and goes on from there. What other searches put into the
-    archive meanwhile is told as well, and counts; what they are measuring is not measured here,
-    unless they die.
+    No worker waits for a slower one. The proposals depend on the order of arrival, so two searches
+    differ even at equal seeds. A killed search is resumed by the same call with a new searcher,
+    which is told all evaluations of the archive. Evaluations that other searches add to the
+    archive meanwhile are told too, and count. A genotype that another search is measuring is not
+    measured here, unless that search dies.
 
     Args:
-        searcher: Who proposes; new.
-        evaluate: Who measures; it decides how many evaluations are under way.
-        archive: Where evaluations go, each on the disk before it counts.
-        budget: Evaluations that the archive holds in the end, beyond those `known`.
-        known: How many it held before the search.
-        progress: Called as `(done, budget, latest)` once for what the archive holds already and
-            once for all new evaluations that arrived together.
+        searcher: The searcher that proposes; new.
+        evaluate: The evaluator that measures; it decides how many evaluations run at a time.
+        archive: The archive for all evaluations; each is on the disk before it counts.
+        budget: The number of evaluations in the archive at the end, beyond those `known`.
+        known: The number of evaluations in the archive before the search.
+        progress: Called as `(done, budget, latest)`, once for all evaluations that the archive
+            holds at the start, and once for all new evaluations that arrived together.
 
     Raises:
-        EvaluationError: As `search`; what is under way is archived before.
+        EvaluationError: As in `search`; evaluations that are running are archived before.
     """
     if budget < 1:
         raise ValueError(f"a search needs a budget of at least 1, not {budget}")
@@ -157,12 +160,12 @@ def search_asynchronously(
 
 
 class _Proposals:
-    """Genotypes, each asked for when it is taken, till the archive will hold `total`.
+    """An iterator of genotypes, each asked for when it is taken, until the archive will be full.
 
     Attributes:
-        pending: What was taken and is not answered yet.
-        failure: Why there are no more, if that was an exception.
-        others: What other drivers were measuring at the last look.
+        pending: The genotypes that were taken and are not evaluated yet.
+        failure: The exception that ended the proposals, or None.
+        others: The genotypes that other drivers were measuring at the last look.
     """
 
     def __init__(self, searcher: Searcher, archive: Archive, *, total: int) -> None:
@@ -180,7 +183,7 @@ class _Proposals:
             yield from proposed
 
     def _next(self) -> list[Genotype]:
-        """One proposal, from all that is known by now; nothing at the end of the search."""
+        """One proposal, based on all evaluations so far; an empty list at the end of the search."""
         try:
             self.others = self._archive.elsewhere()
             self._archive.refresh()
@@ -196,7 +199,7 @@ class _Proposals:
             return []
 
     def _reserved(self) -> list[Genotype]:
-        """The first proposal that no other driver has; what they left undone comes before."""
+        """The first genotype that no other driver measures; those they left undone come first."""
         left = [one for one in self._refused if one not in {*self.others, *self._seen}]
         proposed = left[:1] or _proposed(self._searcher, 1, self._asked)
         while proposed:
@@ -227,7 +230,7 @@ def _proposed(searcher: Searcher, count: int, seen: Container[Genotype]) -> list
 def _measured(
     genotypes: Iterable[Genotype], evaluate: Evaluator, *, pending: set[Genotype]
 ) -> Iterator[list[Evaluation]]:
-    """One evaluation per genotype, as they arrive; what arrived is not `pending` any more."""
+    """Evaluations, one per genotype, as they arrive; each is removed from `pending` then."""
     for arrived in _guarded(evaluate, genotypes, pending):
         asked: list[Evaluation] = []
         others: list[Genotype] = []
@@ -254,7 +257,7 @@ def _measured(
 def _guarded(
     evaluate: Evaluator, genotypes: Iterable[Genotype], pending: set[Genotype]
 ) -> Iterator[Sequence[Evaluation]]:
-    """What the evaluator gives; its exceptions become an `EvaluationError` that names genotypes."""
+    """The evaluator's results; its exceptions become an `EvaluationError` that names genotypes."""
     try:
         yield from evaluate(genotypes)
     except EvaluationError:

@@ -1,6 +1,6 @@
-"""Searchers by the names that recipes and benchmarks call them.
+"""The table of searchers, by the names in recipes and benchmarks.
 
-A searcher's module, and with it the libraries that the searcher needs, is loaded when one is made.
+The module of a searcher, and the libraries it imports, are loaded when the searcher is made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SAMPLERS = ("optuna-tpe", "optuna-tpe-multivariate", "optuna-nsga2")
 
 
 def _maker(module: str, name: str, **options: Any) -> Make:
-    """Makes the class of that name in a module of this room, loading the module then."""
+    """A function that makes a searcher of class `name`, and loads `nas.search.MODULE` for this."""
 
     def make(problem: Problem, seed: int) -> Searcher:
         made = getattr(importlib.import_module(f"nas.search.{module}"), name)
@@ -54,7 +54,7 @@ SEARCHERS: dict[str, Make] = {
     "differentiable": _differentiable,
     **{sampler: _maker("samplers", "OptunaSearch", sampler=sampler) for sampler in _SAMPLERS},
 }
-"""Name -> a new searcher for a problem and a seed, all at their defaults.
+"""Name -> a function that makes a new searcher, with default settings, for a problem and a seed.
 
-`differentiable` raises `ValueError`: only the steps of a run can give it a supernet.
+`differentiable` raises `ValueError`: only the steps of a run can give this searcher a supernet.
 """

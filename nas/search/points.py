@@ -15,26 +15,29 @@ UNREACHABLE = 1e12
 
 
 def points(problem: Problem, measured: Measurements) -> FloatArray:
-    """`(n, 1 + cost objectives of all goals)`; what a device cannot run costs `UNREACHABLE`."""
+    """The loss and all goals' cost objectives of each network, `(n, 1 + cost objectives)`.
+
+    A network that a device cannot run costs `UNREACHABLE` there.
+    """
     costs = [goal.values(measured.rows) for goal in problem.goals]
     return np.minimum(np.column_stack([measured.losses, *costs]), UNREACHABLE)
 
 
 def excess(problem: Problem, rows: IntArray) -> FloatArray:
-    """How far each network is beyond the limits of each goal, `(n, goals)`; 0 within."""
+    """The relative excess of each network over the limits of each goal, `(n, goals)`; 0 within."""
     beyond = np.stack([goal.violation(rows) for goal in problem.goals], axis=1)
     return np.minimum(beyond, UNREACHABLE)
 
 
 class Scalar:
-    """Points as one number: the augmented Tchebycheff norm under random weights.
+    """A scalar loss of points: the augmented Tchebycheff norm under random weights.
 
-    Knowles 2006 (ParEGO), equation 2, on objectives scaled to their ranges; a violation of the
-    limits is added in full, so that any network within beats any beyond.
+    The norm is that of Knowles 2006 (ParEGO), equation 2, on objectives scaled to their ranges.
+    Ten times the excess over the limits is added.
 
     Args:
         found: Points `(n, objectives)` that set the ranges.
-        rng: Draws the weights, uniformly from the simplex.
+        rng: The source of the weights, which are uniform on the simplex.
     """
 
     def __init__(self, found: FloatArray, rng: np.random.Generator) -> None:
@@ -46,6 +49,6 @@ class Scalar:
         self._weights = rng.dirichlet(np.ones(found.shape[1]))
 
     def __call__(self, found: FloatArray, beyond: FloatArray) -> FloatArray:
-        """The number of every point `(n, objectives)` with its `excess` `(n, goals)`."""
+        """The scalar loss `(n,)` of points `(n, objectives)` with their `excess` `(n, goals)`."""
         weighted = self._weights * np.minimum((found - self._low) / self._range, 10.0)
         return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1) + 10 * beyond.min(axis=1)

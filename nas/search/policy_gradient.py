@@ -1,4 +1,4 @@
-"""Policy gradient: distributions over networks move towards what was rewarded."""
+"""Policy gradient search: distributions over networks move towards networks of high reward."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ _MEMORY = 0.9
 class PolicyGradient(Proposer):
     """REINFORCE with a moving baseline (Williams 1992) on one categorical per choice.
 
-    N2N learning (Ashok et al. 2018) rewards accuracy times compression; to find a front, several
-    policies take turns here, each rewarded under trade-off weights of its own. The policies follow
-    from what was told in its order, so there is no state to keep.
+    N2N learning (Ashok et al. 2018) rewards accuracy times compression. To find a front, several
+    policies take turns here, and each has its own trade-off weights for the reward. The policies
+    are computed again from all evaluations in their order, so no state is kept.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        initial: Random networks to begin with; they set the ranges of the objectives.
-        policies: How many trade-offs take turns.
-        rate: Step of a policy's logits per evaluation.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        initial: The number of random networks that are proposed first; their mean reward is the
+            first baseline.
+        policies: The number of policies.
+        rate: The step size of a policy's logits per evaluation.
     """
 
     def __init__(
@@ -47,14 +48,14 @@ class PolicyGradient(Proposer):
         self._allowed = self._options < self.space.counts[:, None]
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """Samples of the policies in turn."""
+        """Random networks from the policies in turn."""
         trained = [self._trained(number, told) for number in range(self._policies)]
         turns = (self._ledger.seen + np.arange(_TRIES * count)) % self._policies
         drawn = np.stack([self._sample(trained[turn], rng) for turn in turns])
         return self.space.canonical_array(drawn)
 
     def _trained(self, number: int, told: Measurements) -> FloatArray:
-        """The policy `(choices, options)` after the evaluations that were its own."""
+        """The probabilities `(choices, options)` of a policy, trained on its own evaluations."""
         rows, found = told.rows, points(self.problem, told)
         beyond = excess(self.problem, rows)
         weights = np.random.default_rng([self._seed, number])

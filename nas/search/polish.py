@@ -1,4 +1,4 @@
-"""Local steps from the best rows, on predictions: single picks, and several whose effects add."""
+"""Local search on predictions: from the best rows, change one pick, or several picks at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 
-# Rounds, networks of the front that each starts from, prices of cost for each of them.
+# The number of rounds, of networks that a round starts from, and of prices per network.
 _SWEEPS = 3
 _ANCHORS = 40
 _PRICES = 4
@@ -28,11 +28,19 @@ def polish(
     scores: FloatArray,
     rng: np.random.Generator,
 ) -> tuple[IntArray, FloatArray]:
-    """`rows` and `scores`, with what local steps from the front of the promise lead to.
+    """The rows and scores that local steps from the best of `rows` lead to, with the given ones.
 
-    Every sweep scores all networks one pick away from some rows of the front. What single picks
-    bring and cost, taken as additive, then says which several picks to change at once for a price
-    of cost: the Lagrangian of the multiple-choice knapsack (Everett 1963).
+    Every sweep scores all networks one pick away from some rows of the front. With the effects of
+    single picks taken as additive, each random price of cost then determines which picks to change
+    at once. The price is the multiplier of the multiple-choice knapsack (Everett 1963).
+
+    Args:
+        space: The space to search.
+        goal: The goal with the costs and limits.
+        promise: The promised loss of rows, `(n, choices)` to `(n,)`; smaller is better.
+        rows: Rows scored before, `(n, choices)`.
+        scores: The scores of `rows`, `(n, 1 + cost objectives)`.
+        rng: The source of all random numbers.
     """
     every_row, every_score = [rows], [scores]
     for _ in range(_SWEEPS):
@@ -60,18 +68,23 @@ def _allocations(
     space: SearchSpace,
     rng: np.random.Generator,
 ) -> IntArray:
-    """For each anchor and some prices, the best few changes if their effects add up.
+    """Rows with the best 1, 2, 3, 5 and 8 changes of each anchor, for several random prices.
+
+    The changes are the best if the effects of single picks add up.
 
     Args:
         anchors: Rows `(n, choices)`.
-        at: Their scores `(n, 1 + costs)`.
-        near: Scores of their `mutants`, `(n * options, 1 + costs)`.
+        at: Scores of the anchors, `(n, 1 + costs)`.
+        near: Scores of the anchors' `mutants`, `(n * options, 1 + costs)`.
         space: The space.
-        rng: Draws the prices.
+        rng: The source of the prices.
+
+    Returns:
+        `(n * prices * 5, choices)`, not yet canonical.
     """
     n, options = len(anchors), int(space.counts.sum())
     change = near.reshape(n, options, -1) - at[:, None]
-    # Per anchor and objective; what lies beyond a limit would drown the rest.
+    # Mean change per anchor and objective; scores beyond a limit would dominate it.
     within = (near[:, :1] < UNREACHABLE).reshape(n, options, 1)
     total = (np.abs(change) * within).sum(axis=1) / within.sum(axis=1).clip(1, None)
     spread = total.clip(1e-12, None)
@@ -91,7 +104,15 @@ def _allocations(
 
 
 def mutants(rows: IntArray, space: SearchSpace) -> IntArray:
-    """Every network one pick away from one of `rows`, canonical; repeats are not removed."""
+    """Every network one pick away from a row of `rows`, canonical, with repeats.
+
+    Args:
+        rows: `(n, choices)`.
+        space: The space of the rows.
+
+    Returns:
+        `(n * options, choices)`: for each row, one network per option of each choice.
+    """
     changes = [
         (choice, option) for choice, count in enumerate(space.counts) for option in range(count)
     ]

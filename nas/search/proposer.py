@@ -1,4 +1,4 @@
-"""What most searchers share: a ledger, a generator per round, random networks where ideas end."""
+"""A base class for searchers, with a ledger, a random generator per round, and random networks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from search_spaces.space import Genotype, IntArray
 
 
 class Proposer(ABC):
-    """A searcher that has only to say which rows it would evaluate next.
+    """A base class for searchers: a subclass implements `ideas`, the rows to evaluate next.
 
-    Rows may repeat or be known; what is new is proposed, and random networks fill up. The first
-    `initial` proposals are random.
+    The rows may repeat and may hold known genotypes: only new genotypes are proposed. Where they
+    are too few, random networks fill the batch. The first `initial` proposals are random.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence, with what is told.
-        initial: Random networks before the first idea.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        initial: The number of random networks that are proposed first.
     """
 
     def __init__(self, problem: Problem, *, seed: int, initial: int) -> None:
@@ -36,12 +36,12 @@ class Proposer(ABC):
 
     @abstractmethod
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """Canonical rows worth evaluating, best first.
+        """The canonical rows to evaluate next, `(n, choices)`, best first.
 
         Args:
-            rng: Drives every draw.
-            told: Everything told so far, two evaluations at least, in the order of arrival.
-            count: How many are wanted.
+            rng: The source of all random numbers.
+            told: All evaluations so far, at least two, in the order of arrival.
+            count: The number of rows that will be proposed.
         """
 
     def ask(self, count: int) -> list[Genotype]:
@@ -56,5 +56,5 @@ class Proposer(ABC):
         return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note the evaluations, whoever proposed them."""
+        """Record the evaluations, also of networks that this searcher did not propose."""
         self._ledger.record(evaluations)

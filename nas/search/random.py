@@ -1,4 +1,4 @@
-"""Random search without replacement: the floor that every searcher must beat."""
+"""Random search without replacement: the baseline that every other searcher must beat."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ENUMERABLE = 200_000
 
 
 class RandomSearch:
-    """Proposes every network at most once, each choice drawn uniformly.
+    """A searcher that proposes random networks, each at most once.
 
     Args:
-        space: Where to draw from.
-        seed: Fixes the sequence.
-        metric: The loss that evaluations carry.
+        space: The space of the networks; `SearchSpace.sample_array` draws them.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        metric: The name of the loss in `Evaluation.metrics`.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int, metric: str = "error") -> None:
@@ -33,12 +33,12 @@ class RandomSearch:
         return self._ledger.propose(draw_unseen(self._ledger, rng, count))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Note the evaluations, so that what others measured is not proposed either."""
+        """Record the evaluations, so that networks measured by others are not proposed again."""
         self._ledger.record(evaluations)
 
 
 def draw_unseen(ledger: Ledger, rng: np.random.Generator, count: int) -> list[Genotype]:
-    """`count` distinct random genotypes that the ledger has not seen; fewer if none are left."""
+    """Distinct random genotypes that the ledger has not seen: `count`, or all that are left."""
     space = ledger.space
     found: dict[Genotype, None] = {}
     for _ in range(_ATTEMPTS):
@@ -48,6 +48,6 @@ def draw_unseen(ledger: Ledger, rng: np.random.Generator, count: int) -> list[Ge
             return list(found)[:count]
     if space.size > _ENUMERABLE:
         return list(found)
-    # Nearly exhausted: list what is left.
+    # The space is nearly exhausted: list all genotypes that are left.
     left = ledger.fresh(space.every_row())
     return [left[i] for i in rng.permutation(len(left))[:count]]

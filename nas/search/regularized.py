@@ -1,4 +1,4 @@
-"""Regularized evolution: the youngest survive, whatever they are worth."""
+"""Regularized evolution: the most recent networks survive, whether or not they are good."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _TRIES = 4
 
 
 class RegularizedEvolution(Proposer):
-    """Aging evolution (Real et al. 2019, algorithm 1), each tournament under weights of its own.
+    """Aging evolution (Real et al. 2019, algorithm 1), with random weights in each tournament.
 
     Args:
-        problem: What to search, and for what.
-        seed: Fixes the sequence.
-        population: How many of the youngest may have children.
-        sample: How many enter a tournament; the winner's child differs in one pick.
+        problem: The space, the metric and the goals.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        population: The number of most recent networks that may have children.
+        sample: The number of networks in a tournament; the winner's child differs in one pick.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class RegularizedEvolution(Proposer):
         self._sample = sample
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
-        """Children of tournament winners among the youngest."""
+        """The children of tournament winners among the most recent networks, `(n, choices)`."""
         told = told[-self._population :]
         rows, found, beyond = told.rows, points(self.problem, told), excess(self.problem, told.rows)
         parents = np.empty((_TRIES * count, rows.shape[1]), dtype=np.int64)
@@ -43,7 +43,7 @@ class RegularizedEvolution(Proposer):
 
 
 def _one_changed(rows: IntArray, counts: IntArray, rng: np.random.Generator) -> IntArray:
-    """`rows` with one pick of each moved to another option."""
+    """The rows `(n, choices)` with one random pick in each changed to another option."""
     place = rng.integers(0, rows.shape[1], size=len(rows))
     here = np.arange(len(rows)), place
     step = rng.integers(1, np.maximum(counts[place], 2))

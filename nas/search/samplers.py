@@ -1,4 +1,4 @@
-"""Optuna's samplers behind ask and tell: peers that many people would reach for first."""
+"""Optuna's samplers as searchers: widely used methods, to compare this engine's with."""
 
 from __future__ import annotations
 
@@ -27,20 +27,26 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "optuna-tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
     "optuna-nsga2": lambda seed: NSGAIISampler(seed=seed),
 }
-"""By name; every choice is an integer to them, as its options ascend."""
+"""Name of a sampler -> its maker from a seed.
+
+Each choice is given to the sampler as an integer, since options ascend in cost.
+"""
 
 
 class OptunaSearch:
-    """One of Optuna's samplers.
+    """A searcher that proposes what one of Optuna's samplers suggests.
 
-    Samplers repeat themselves: what is known already is answered from memory, and after some
-    repeats a random network is proposed instead.
+    A sampler may suggest a network again. Its known objectives are then told to the sampler at
+    once; after several repeats, a random network is proposed instead.
 
     Args:
-        problem: What to search, and for what; networks beyond a limit are told with their excess
-            on top of every objective.
-        seed: Fixes the sequence.
-        sampler: One of `SAMPLERS`.
+        problem: The space, the metric and the goals. The sampler is told every objective, of a
+            network beyond the limits multiplied by 1 + excess.
+        seed: The seed; with the evaluations told, it determines all proposals.
+        sampler: The name of the sampler, one of `SAMPLERS`.
+
+    Raises:
+        ValueError: If there is no sampler of that name.
     """
 
     def __init__(self, problem: Problem, *, seed: int, sampler: str = "optuna-tpe") -> None:
@@ -84,7 +90,7 @@ class OptunaSearch:
         return found + self._ledger.propose(draw_unseen(self._ledger, rng, count - len(found)))
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Hand the evaluations to the sampler, whoever proposed them."""
+        """Tell the evaluations to the sampler, also of networks that it did not suggest."""
         told = self._ledger.record(evaluations)
         for place, evaluation in enumerate(evaluations):
             genotype, known = evaluation.genotype, evaluation.genotype in self._values
@@ -102,7 +108,7 @@ class OptunaSearch:
                 )
 
     def _valued(self, one: Measurements) -> list[float]:
-        """The objectives of one network, higher by its excess where it is beyond the limits."""
+        """The objectives of one network, multiplied by 1 + excess beyond the limits."""
         (found,) = points(self._problem, one)
         beyond = float(excess(self._problem, one.rows).min())
         return [float(value) * (1 + beyond) for value in found]

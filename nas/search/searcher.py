@@ -1,4 +1,4 @@
-"""What a searcher is."""
+"""The protocol of searchers: ask for genotypes, tell their evaluations."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from search_spaces.space import Genotype
 
 
 class Searcher(Protocol):
-    """Proposes genotypes and learns from their evaluations.
+    """A method that proposes genotypes and learns from their evaluations.
 
-    A searcher is deterministic in its seed and in what it was told, so a killed search is resumed
-    by asking anew and answering from the archive.
+    Its seed and the evaluations told determine its proposals. A killed search is therefore
+    resumed by a new searcher that is asked again and answered from the archive.
     """
 
     def ask(self, count: int) -> list[Genotype]:
         """Up to `count` canonical genotypes, none evaluated or proposed before.
 
-        Those that were proposed and not told yet may be many: an asynchronous search asks for one
-        while others are under way. Fewer only where the space has no more to offer; an empty list
-        ends the search.
+        There are fewer than `count` only if the space has no others; an empty list ends the
+        search. Many proposals may still be without an evaluation: an asynchronous search asks for
+        one genotype while others are being evaluated.
         """
         ...
 
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
-        """Learn evaluations, in any order; those of others, which were never asked for, too."""
+        """Learn from evaluations, in any order, also of genotypes that were never proposed here."""
         ...

@@ -31,10 +31,12 @@ class Memory:
     Attributes:
         total_bytes: Limit on the stored model and the peak activation together.
         activation_bytes: Limit on the peak activation.
+        model_bytes: Limit on the stored model.
     """
 
     total_bytes: float | None = None
     activation_bytes: float | None = None
+    model_bytes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ class MemorySection(_Section):
     """Limit on the stored model and its peak activation together."""
     activation_bytes: Bytes | None = None
     """Limit on the peak activation."""
+    model_bytes: Bytes | None = None
+    """Limit on the stored model."""
 
 
 class EnergySection(_Section):

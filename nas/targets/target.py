@@ -122,6 +122,7 @@ class HardwareTarget:
         known = {
             "memory_bytes": memory.total_bytes,
             "peak_activation_bytes": memory.activation_bytes,
+            "model_bytes": memory.model_bytes,
         }
         return {name: limit for name, limit in known.items() if limit is not None}
 

@@ -229,7 +229,7 @@ def _rules(described: TargetFile) -> Rules:
         cast=cast and Cast(cast.overhead_us, cast.bandwidth_gb_per_s),
         same_format=frozenset(described.same_format),
         packed=described.storage == "packed",
-        memory=Memory(memory.total_bytes, memory.activation_bytes) if memory else Memory(),
+        memory=Memory(**memory.model_dump()) if memory else Memory(),
         full_precision_bits=FULL_PRECISION[described.full_precision],
     )
 

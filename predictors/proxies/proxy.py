@@ -31,6 +31,8 @@ NONLINEARITIES: tuple[Function, ...] = (
     F.silu,
     F.mish,
     F.hardswish,
+    torch.tanh,
+    Tensor.tanh,
 )
 
 

@@ -28,6 +28,8 @@ _LINEAR: Mapping[Function, Function] = dict.fromkeys(
         *ROUNDINGS,
         *_CLAMPS,
         F.batch_norm,
+        F.layer_norm,
+        F.group_norm,
         torch.fake_quantize_per_tensor_affine,
         torch.fake_quantize_per_channel_affine,
     ),

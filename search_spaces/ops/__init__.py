@@ -1,9 +1,9 @@
 """Operator specs: what a node computes, its output shape, its work and its parameters.
 
-Read in this order: `op` (what every operator tells), `sources` (what the network reads), `window`
-(what moves over images), then one file per kind of operator: `convolution`, `linear`,
-`normalization`, `activations`, `arithmetic`, `pooling`, `structure`; `widths` (placeholders
-computed from others).
+Read the modules in this order: `op` (the base of all operators), `sources` (the inputs of a
+network), `window` (windows that move over images), then one file per kind of operator:
+`convolution`, `linear`, `normalization`, `activations`, `arithmetic`, `pooling`, `structure`;
+at last `widths` (values that are computed from other placeholders).
 """
 
 from search_spaces.ops.activations import Activation, LeakyReLU, Nonlinearity

@@ -15,16 +15,17 @@ Nonlinearity = Literal[
     "relu", "relu6", "hardswish", "hardsigmoid", "gelu", "silu", "sigmoid", "tanh"
 ]
 Slope = Annotated[float, Field(ge=0, lt=1)]
+_KNOWN = get_args(Nonlinearity)
 _NEVER_NEGATIVE = ("relu", "relu6", "hardsigmoid", "sigmoid")
 
 
 @dataclass(frozen=True)
 class Activation(Op):
-    """A pointwise nonlinearity; `gelu` is the exact one, by the error function.
+    """A pointwise nonlinearity; `gelu` is the exact form with the error function.
 
-    Integer runtimes cut a sum to `relu` or `relu6` as they round it, but keep the convolution
-    before any other function in floats, unless `activation` puts what the function reads on
-    integers too.
+    An integer runtime applies `relu` and `relu6` while it rounds the sums of the operator before.
+    Before any other function, a runtime computes a convolution in floats, unless `activation`
+    quantizes the input of the function too.
     """
 
     function: Nonlinearity
@@ -32,10 +33,9 @@ class Activation(Op):
     channelwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        known = get_args(Nonlinearity)
-        if isinstance(self.function, str) and self.function not in known:
+        if isinstance(self.function, str) and self.function not in _KNOWN:
             raise ValueError(
-                f"there is no activation function {self.function!r}; known are {', '.join(known)}"
+                f"there is no activation function {self.function!r}; known are {', '.join(_KNOWN)}"
             )
 
     @property
@@ -51,7 +51,7 @@ class Activation(Op):
 
 @dataclass(frozen=True)
 class LeakyReLU(Op):
-    """The input where it is positive, else `negative_slope` times it: Maas et al. 2013."""
+    """Leaky ReLU: `x` for positive `x`, else `negative_slope * x` (Maas et al. 2013)."""
 
     negative_slope: Slope = 0.01
     activation: Quant | None = None

@@ -11,7 +11,7 @@ from search_spaces.quant import Quant
 
 @dataclass(frozen=True)
 class Add(Op):
-    """Residual addition of two equal shapes; absent, it hands on its first input."""
+    """Residual addition of two tensors of equal shape; an absent `Add` hands on its first input."""
 
     arity: ClassVar[int] = 2
     activation: Quant | None = None
@@ -28,7 +28,7 @@ class Add(Op):
 
 @dataclass(frozen=True)
 class Multiply(Op):
-    """Scale the first input `(c, h, w)` by the second, a gate `(c, 1, 1)`."""
+    """Product of the first input `(c, h, w)` and the second input, a gate `(c, 1, 1)`."""
 
     arity: ClassVar[int] = 2
     activation: Quant | None = None

@@ -15,7 +15,8 @@ from search_spaces.quant import Quant
 class Convolution(Windowed):
     """Base of the convolutions: sums of products over a window and over the channels of a group.
 
-    `search_spaces.ops.window.Windowed` says what the fields of the window may be.
+    `search_spaces.ops.window.Windowed` describes the fields `kernel`, `stride`, `padding` and
+    `dilation`.
     """
 
     absorbs: ClassVar[bool] = True
@@ -23,11 +24,11 @@ class Convolution(Windowed):
     bias: bool
 
     def out_of(self, channels: int) -> int:
-        """The number of output channels where `channels` are read."""
+        """The number of output channels for an input with so many `channels`."""
         raise NotImplementedError(f"{type(self).__name__} must define out_of")
 
     def groups_of(self, channels: int) -> int:
-        """The number of groups where `channels` are read; each reads and gives as many channels."""
+        """The number of groups, all of equal size, for an input with so many `channels`."""
         raise NotImplementedError(f"{type(self).__name__} must define groups_of")
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -60,13 +61,13 @@ class Convolution(Windowed):
 
 @dataclass(frozen=True)
 class Conv2d(Convolution, Op):
-    """Convolution in `groups`: output channels of a group see the input channels of that group.
+    """Convolution of images; an output channel reads only the input channels of its own group.
 
-    An elastic width takes the first channels. Where groups have a constant number of channels and
-    there are more or fewer of them (`groups=group_count(width, 8)`), a narrower convolution is
-    exactly the first groups of a wider one. Where the number of groups is constant, channels of a
-    narrower convolution lie in other groups than in a wider one: weights are shared between them
-    all the same, and training sees to it that they serve both.
+    An elastic width uses the first channels of the shared weight. If the number of channels per
+    group is constant (`groups=group_count(width, 8)`), a narrower convolution consists of the first
+    groups of a wider one. If the number of groups is constant instead, the channels of a narrower
+    convolution belong to other groups than the same channels of a wider one. Both convolutions
+    still share their weights, and training has to fit these to both.
     """
 
     out: Size
@@ -90,7 +91,7 @@ class Conv2d(Convolution, Op):
         return self.groups
 
     def padded(self, multiple: int, *inputs: Shape) -> tuple[Op, tuple[Shape, ...]]:
-        # Groups stay alike, so that they still divide the channels.
+        # A multiple of the groups too, so that the groups still divide the channels.
         multiple = math.lcm(multiple, self.groups)
         _, wider = super().padded(multiple, *inputs)
         return replace(self, out=filled_up(self.out, multiple)), wider
@@ -98,7 +99,7 @@ class Conv2d(Convolution, Op):
 
 @dataclass(frozen=True)
 class DepthwiseConv2d(Convolution, Op):
-    """One filter per channel; as many channels out as in."""
+    """Depthwise convolution: one filter per channel, as many output channels as input channels."""
 
     kernel: Extent
     stride: Extent = 1

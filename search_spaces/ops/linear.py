@@ -15,7 +15,7 @@ from search_spaces.quant import Quant
 class Linear(Op):
     """Fully connected layer with bias over the last axis: `(..., features)` gives `(..., out)`.
 
-    Images need a `Flatten` before it.
+    Images need a `Flatten` before this layer.
     """
 
     out: Size

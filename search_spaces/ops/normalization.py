@@ -13,15 +13,16 @@ from search_spaces.ops.op import FloatArray, Op, Parameter, Shape, Size, per_cha
 from search_spaces.ops.window import image_of
 from search_spaces.quant import Quant
 
-# What is added to a variance, so that dividing by one of zero stays finite.
+# The number that is added to a variance before division, so that the quotient stays finite.
 Epsilon = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class BatchNorm2d(Op):
-    """Batch normalization over the channels of images; folded into the convolution before it.
+    """Batch normalization per channel of images; deployment folds it into the convolution before.
 
-    Besides `scale` and `shift`, an extracted one holds the `mean` and `variance` of its inputs.
+    In an extracted subnet, the norm holds the `mean` and the `variance` of its inputs beside
+    `scale` and `shift`.
     """
 
     folds: ClassVar[bool] = True
@@ -44,9 +45,9 @@ class BatchNorm2d(Op):
 
 @dataclass(frozen=True)
 class LayerNorm(Op):
-    """Normalization over the last axis, the features of each place: Ba et al. 2016.
+    """Layer normalization over the last axis, the features of each place (Ba et al. 2016).
 
-    A narrower one normalizes over the features that it has.
+    A narrower layer norm takes mean and variance over its own, fewer features.
     """
 
     epsilon: Epsilon = 1e-5
@@ -64,9 +65,9 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True)
 class GroupNorm(Op):
-    """Normalization over the places and the channels of each of `groups`: Wu and He 2018.
+    """Group normalization: over all places and all channels of each group (Wu and He 2018).
 
-    Channels are the first axis; with one group it is a layer norm over a whole image.
+    Channels are the first axis. With one group, the operator is a layer norm over a whole image.
     """
 
     groups: Size

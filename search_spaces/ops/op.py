@@ -1,12 +1,12 @@
-"""What an operator spec is: the output shape, the work and the parameters of a node, no weights.
+"""The operator spec: output shape, amount of work and parameters of a node, without any weights.
 
 A shape leaves the batch out: `(channels, height, width)` for images, `(features,)` for vectors,
-`(tokens, features)` for sequences.
-`weight` is the precision of an operator's weight, `activation` that of every input it reads.
+`(tokens, features)` for sequences. `weight` is the precision of an operator's weight,
+`activation` the precision of every input that the operator reads.
 
-All facts about an operator stand on its spec, so that no other file asks which operator it has
-before it: what parameters it holds, whether it folds into the one before it, what its output can
-be, whether a device runs anything for it.
+All facts about an operator stand on its spec: its parameters, whether deployment folds it into
+the operator before, which values its output can have, whether a device runs anything for it. No
+other file needs to ask for the class of an operator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import Field
 from search_spaces.choice import Spec
 from search_spaces.quant import Quant
 
-# The bounds are those of files; nothing checks them where a spec is made in Python.
+# The bounds hold for specs read from files; nothing checks a spec that is made in Python.
 Size = Annotated[int, Field(ge=1)]
 Shape = tuple[int, ...]
 Role = Literal["out", "in", "window"]
@@ -34,15 +34,15 @@ FloatArray = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A tensor of numbers that an operator holds.
+    """The description of a parameter tensor of an operator: its shape, its axes, its first values.
 
     Attributes:
-        shape: Of the tensor.
-        roles: What each axis runs over: channels that the operator gives (`out`) or reads (`in`),
-            or places of a `window`. A narrower operator uses the first channels, and the centre of
-            a window.
-        start: How training begins: normal with the deviation that keeps variance over the inputs
-            (`fan_in`), ones or zeros.
+        shape: The shape of the tensor.
+        roles: The meaning of each axis: output channels (`out`), input channels (`in`), or places
+            of a window (`window`). A narrower operator uses the first channels of the tensor, and
+            the centre of its window.
+        start: The values with which training begins: ones, zeros, or normal random numbers whose
+            standard deviation keeps the variance of the inputs (`fan_in`).
     """
 
     shape: Shape
@@ -56,32 +56,34 @@ def per_channel(channels: int, start: Start = "zeros") -> Parameter:
 
 
 def filled_up(count: int, multiple: int) -> int:
-    """The least multiple of `multiple` that is not below `count`."""
+    """`count` rounded up to a multiple of `multiple`."""
     return math.ceil(count / multiple) * multiple
 
 
 @dataclass(frozen=True)
 class Op(Spec):
-    """An operator: a pure description, free of weights.
+    """The base of all operators: a pure description of a computation, free of weights.
 
-    A new operator subclasses this and adds fields; `infer` is the one method it must have.
+    A new operator is a frozen dataclass that inherits from this class and adds fields. `infer` is
+    the only method that every operator must define.
 
     Attributes:
-        arity: How many inputs it reads; a source of the network's input reads none. Operators that
-            read a number of inputs of their own redefine this as a field.
-        is_view: Whether the output holds the numbers of the input in their order, under another
-            shape only, so that a device runs nothing for it.
-        keeps_values: Whether every number of the output is one of the input, so that rounding
-            before and rounding behind the operator are the same.
-        channel_axis: The axis of the output over which its channels run: 0 for images, -1 where
+        arity: The number of inputs; 0 for a source, which stands for an input of the network. An
+            operator with a variable number of inputs redefines `arity` as a field.
+        is_view: Whether the output holds exactly the numbers of the input in the same order, so
+            that only the shape changes and a device runs nothing; True for `Flatten`.
+        keeps_values: Whether every number of the output also occurs in the input; True for max
+            pooling. Rounding before such an operator then gives the same as rounding behind it.
+        channel_axis: The axis of the output that holds the channels: 0 for images, -1 where the
             features come last.
-        mixes_channels: Whether an output is a sum of products over several channels of the input.
-        channelwise: Whether a channel of the output depends on the same channel of each input only,
-            so that a wider operator gives the same in its first channels.
-        folds: Whether deployment folds the operator into the one before it, as a batch norm; such
-            an operator tells its `affine`.
-        absorbs: Whether an operator that folds can fold into this one: a factor and a shift per
-            output channel become part of its `weight` and its `bias`.
+        mixes_channels: Whether each number of the output is a sum of products over several channels
+            of the input; True for a convolution.
+        channelwise: Whether each channel of the output depends only on the same channel of every
+            input, so that the first channels of a wider operator equal those of a narrower one.
+        folds: Whether deployment folds the operator into the operator before; True for batch norm.
+            An operator that folds must define `affine`.
+        absorbs: Whether a folding operator can be folded into this operator: its factor and shift
+            per output channel become part of `weight` and `bias` here.
     """
 
     arity: ClassVar[int] = 1
@@ -95,75 +97,86 @@ class Op(Spec):
 
     @property
     def runs(self) -> bool:
-        """Whether a device runs anything for it: nothing for a source or for a view."""
+        """Whether a device runs a kernel for the operator; False for sources and for views."""
         return self.arity > 0 and not self.is_view
 
     @property
     def passes(self) -> bool:
         """Whether the output depends on the input; False for an operator that always gives zeros.
 
-        What only such an operator reads does not matter to the network.
+        A node that is read only by operators with `passes` False has no effect on the network.
         """
         return True
 
     @property
     def clamp(self) -> Bounds | None:
-        """The bounds that the operator cuts its input to, where it does nothing else; or None."""
+        """The bounds `(low, high)` of an operator that only clamps, such as ReLU; else None."""
         return None
 
     def never_negative(self, *inputs: bool) -> bool:
-        """Whether no output is below zero, where `inputs` says the same of each input."""
+        """Whether all numbers of the output are at least zero.
+
+        Args:
+            inputs: For each input, whether all of its numbers are at least zero.
+        """
         return False
 
     @property
     def weight(self) -> Quant | None:
-        """The precision of the weight; operators that have one redefine this as a field."""
+        """The precision of the weight; operators that can quantize it redefine this as a field."""
         return None
 
     @property
     def activation(self) -> Quant | None:
-        """The precision of every input; operators that quantize theirs redefine this as a field."""
+        """The precision of every input; operators that can quantize it redefine this as a field."""
         return None
 
     def canonical(self) -> Self:
-        """The one form that stands for all operators that a device runs alike.
+        """The representative of all operators that a device runs in the same way.
 
-        Latency rows name an operator by this form. Redefine the method where a field changes only
-        what is trained, such as a `bias` that a device adds in any case, or where one operator can
-        be written in several ways, such as a kernel of 3 and of (3, 3).
+        Rows of a latency table name an operator by its canonical form. Redefine the method if a
+        field affects only training, such as a `bias` that a device adds in any case, or if the same
+        operator can be written in several ways, such as a kernel of 3 and of (3, 3).
         """
         return self
 
     def infer(self, *inputs: Shape) -> Shape:
-        """The output shape for the given input shapes."""
+        """The output shape for the given input shapes, without the batch.
+
+        Raises:
+            ValueError: If the operator cannot read inputs of these shapes.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define infer")
 
     def macs(self, *inputs: Shape) -> int:
-        """Multiply-accumulates for one sample."""
+        """The number of multiply-accumulates for one sample."""
         return 0
 
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
-        """The trained parameters by name; the one called `weight` has the precision `weight`."""
+        """The trained parameters by name; `weight` is the precision of the parameter `weight`."""
         return {}
 
     def deployed(self, *inputs: Shape) -> Mapping[str, Parameter]:
-        """The parameters that a device holds, once what folds is folded."""
+        """The parameters that a device stores, by name, after folding operators are folded."""
         return self.parameters(*inputs)
 
     def padded(self, multiple: int, *inputs: Shape) -> tuple[Op, tuple[Shape, ...]]:
-        """The operator and its inputs on a device that fills up channels to a `multiple`."""
+        """The operator and its input shapes with all channel counts rounded up to a `multiple`.
+
+        For devices whose hardware computes channels in groups of a fixed size.
+        """
         return self, tuple(_filled_up(shape, multiple, self.channel_axis) for shape in inputs)
 
     def affine(self, held: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """The factor and the shift per channel, `(channels,)`, of an operator that folds.
+        """The factor and the shift per channel, `(channels,)` each, of an operator that folds.
 
         Args:
-            held: Its parameters and its calibrated statistics, by name.
+            held: The parameters and the calibrated statistics of the operator, by name.
         """
         raise NotImplementedError(f"{type(self).__name__} folds, so it must define affine")
 
     def weight_shape(self, *inputs: Shape) -> Shape | None:
-        """The shape of the weight that a device holds, or None where there is none."""
+        """The shape of the weight that a device stores; None for an operator without a weight."""
         weight = self.deployed(*inputs).get("weight")
         return None if weight is None else weight.shape
 

@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Pooling operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_spaces.quant import Quant
 
 @dataclass(frozen=True)
 class GlobalPool(Op):
-    """Average over height and width: `(c, h, w)` becomes `(c, 1, 1)`."""
+    """Global average pooling over height and width: `(c, h, w)` becomes `(c, 1, 1)`."""
 
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
@@ -26,9 +26,9 @@ class GlobalPool(Op):
 
 
 class Pooling(Windowed):
-    """Base of the poolings over windows, channel by channel.
+    """Base of the pooling operators with a window, which reduce each channel on its own.
 
-    `search_spaces.ops.window.Windowed` says what the fields of the window may be.
+    `search_spaces.ops.window.Windowed` describes the fields `kernel`, `stride` and `padding`.
     """
 
     channelwise: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class Pooling(Windowed):
 
 @dataclass(frozen=True)
 class MaxPool2d(Pooling, Op):
-    """The largest number of each window; places of the padding never are."""
+    """Max pooling: the largest number of each window, where places of the padding do not count."""
 
     kernel: Extent
     stride: Extent
@@ -62,7 +62,7 @@ class MaxPool2d(Pooling, Op):
 
 @dataclass(frozen=True)
 class AvgPool2d(Pooling, Op):
-    """The average of each window; places of the padding count as zeros (`count_include_pad`)."""
+    """Average pooling over windows; padding counts as zeros, torch's `count_include_pad=True`."""
 
     kernel: Extent
     stride: Extent

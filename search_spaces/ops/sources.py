@@ -1,4 +1,4 @@
-"""Sources: the operators that stand for what the network reads."""
+"""Sources: the operators that stand for the inputs of a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_spaces.ops.op import Op, Shape, Size
 
 @dataclass(frozen=True)
 class Input(Op):
-    """A tensor that the network reads as it is, float32, of one `shape` per sample."""
+    """An input tensor of the network, float32, with the given `shape` per sample; never resized."""
 
     arity: ClassVar[int] = 0
     shape: tuple[Size, ...]

@@ -1,6 +1,6 @@
-"""Operators that compute nothing: tensors put together, and shapes changed.
+"""Operators that compute no new numbers: they concatenate tensors or change their shape.
 
-The batch is no axis of a shape: axes are counted from 0 behind it.
+A shape leaves the batch out, so axis 0 is the first axis behind the batch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Length = Annotated[int, Field(ge=-1)]
 
 @dataclass(frozen=True)
 class Concat(Op):
-    """Any number of inputs, one behind the other along the channels, which are the first axis.
+    """Concatenation of any number of inputs along the channels, which are the first axis.
 
-    Where an input is narrower, the channels of all that follow it move, so that a reader meets them
-    with weights that a wider network uses for others.
+    If an elastic input is narrower, the channels of all later inputs move forward. The reader then
+    applies weights to them that a wider network applies to other channels.
     """
 
     arity: Several = 2
@@ -44,11 +44,11 @@ class Concat(Op):
 
 @dataclass(frozen=True)
 class Flatten(Op):
-    """All axes from `start` on as one.
+    """A view that joins all axes from `start` on into one axis.
 
-    Channels come first, so that a narrower image of the same size is the first features of a wider
-    one. An image of another size has other features: `Linear` behind it shares weights among sizes
-    only where a pooling made them one.
+    Channels come first, so the features of a narrower image are the first features of a wider image
+    of the same height and width. Images of different sizes have different features: put a pooling
+    to one size before the `Flatten` if a `Linear` behind it must share weights between sizes.
     """
 
     start: Axis = 0
@@ -71,7 +71,7 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same numbers under another `shape`; one length may be -1, which is what is left."""
+    """A view with another `shape`; one length may be -1, then it follows from the others."""
 
     shape: tuple[Length, ...]
     is_view: ClassVar[bool] = True
@@ -94,7 +94,7 @@ class Reshape(Op):
 
 @dataclass(frozen=True)
 class Permute(Op):
-    """The axes in another `order`: axis `i` of the output is axis `order[i]` of the input."""
+    """A reordering of axes: axis `i` of the output is axis `order[i]` of the input."""
 
     order: tuple[Axis, ...]
     keeps_values: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Values that placeholders are computed into: widths from a ratio, presence from a depth."""
+"""Functions that derive values from placeholders: a width from a ratio, presence from a depth."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Ratio = Annotated[float, Field(gt=0)]
 
 @derived_as("search_spaces.ops:scaled")
 def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
-    """`width * ratio` as the nearest multiple of `multiple`, at least one and at least 90 % of it.
+    """The product `width * ratio`, rounded to a multiple of `multiple`.
 
-    The channel rounding of the MobileNet family (Howard et al. 2019).
+    The result is the nearest multiple that is at least `multiple` and at least 90 % of the product:
+    the channel rounding of the MobileNet family (Howard et al. 2019).
     """
     rounded = max(multiple, int(width * ratio + multiple / 2) // multiple * multiple)
     return rounded + multiple if rounded < 0.9 * width * ratio else rounded
@@ -24,7 +25,11 @@ def scaled(width: Size, ratio: Ratio, multiple: Size = 8) -> Size:
 
 @derived_as("search_spaces.ops:group_count")
 def group_count(width: Size, group_width: Size) -> Size:
-    """How many groups of `group_width` channels `width` channels are."""
+    """The number of groups of `group_width` channels in `width` channels.
+
+    Raises:
+        ValueError: If `group_width` does not divide `width`.
+    """
     if width % group_width:
         raise ValueError(
             f"{width} channels are no whole number of groups of {group_width}; offer widths that "
@@ -35,5 +40,5 @@ def group_count(width: Size, group_width: Size) -> Size:
 
 @derived_as("search_spaces.ops:deeper_than")
 def deeper_than(depth: int, position: int) -> bool:
-    """Whether the block at `position` (from 0) is among the first `depth` of its stage."""
+    """Whether the block at `position` (from 0) is among the first `depth` blocks of its stage."""
     return depth > position

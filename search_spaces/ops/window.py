@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,13 +20,13 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """The places of an image that one output reads, and where the windows of all outputs lie.
+    """The geometry of a convolution or pooling: the places of an image that each output reads.
 
     Attributes:
-        kernel: Places read along height and width.
-        stride: Steps from one window to the next along height and width.
-        padding: Places added around the image: top, left, bottom, right.
-        dilation: Steps from one place of a window to the next along height and width.
+        kernel: The number of places of a window, `(height, width)`.
+        stride: The distance from one window to the next, `(height, width)`.
+        padding: The number of places added around the image, `(top, left, bottom, right)`.
+        dilation: The distance from one place of a window to the next, `(height, width)`.
     """
 
     kernel: Pair
@@ -36,7 +36,7 @@ class Window:
 
     @property
     def places(self) -> int:
-        """How many places one output reads."""
+        """The number of places that one output reads."""
         return self.kernel[0] * self.kernel[1]
 
     @property
@@ -46,7 +46,7 @@ class Window:
         return (top, left) if (top, left) == (bottom, right) else None
 
     def over(self, height: int, width: int) -> Pair:
-        """How many windows there are along the height and the width of an image.
+        """The number of windows along the height and along the width of an image.
 
         Raises:
             ValueError: The padded image is smaller than one window.
@@ -71,12 +71,18 @@ class Window:
 
 
 class Windowed:
-    """Base of the operators with a window; the fields of the operator say which.
+    """Base of the operators with a window, which reads the window from the fields of the operator.
 
-    `kernel`, `stride` and `dilation` are one number, or one along height and one along width.
-    `padding` is `"same"`, which adds `dilation * (kernel - 1) // 2` on every side of the image; one
-    number for all sides; one for top and bottom and one for left and right; or four: top, left,
-    bottom, right. An even kernel has no middle, so that its padding must be given in numbers.
+    Attributes:
+        kernel: One number for both directions, or `(height, width)`.
+        stride: One number for both directions, or `(height, width)`.
+        padding: `"same"`, which adds `dilation * (kernel - 1) // 2` places on every side; or a
+            number for all sides; or `(top and bottom, left and right)`; or
+            `(top, left, bottom, right)`. An even kernel has no middle and needs numbers.
+        dilation: One number for both directions, or `(height, width)`.
+
+    Raises:
+        ValueError: If the padding of an even kernel is `"same"`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # of the operators, which are dataclasses
@@ -86,8 +92,7 @@ class Windowed:
     dilation: Extent
 
     def __post_init__(self) -> None:
-        even = [length for length in _numbers(self.kernel) if length % 2 == 0]
-        if self.padding == "same" and even:
+        if self.padding == "same" and any(length % 2 == 0 for length in _numbers(self.kernel)):
             raise ValueError(
                 f"{type(self).__name__} has the kernel {self.kernel}, which is even, so that "
                 "padding 'same' has no meaning; give the padding in numbers, such as (top, left, "
@@ -95,9 +100,10 @@ class Windowed:
             )
 
     def canonical(self) -> Self:
-        """The operator with every length in its shortest form, and padding by default if it is.
+        """The operator with its kernel, stride, padding and dilation in their shortest form.
 
-        A kernel of (3, 3) becomes 3, and a padding of 1 around such a kernel becomes `"same"`.
+        A kernel of (3, 3) becomes 3. A padding that equals the default of its field becomes the
+        default: a padding of 1 around a kernel of 3 becomes `"same"` if that is the default.
         """
         window, defaults = self.window, {field.name: field.default for field in fields(self)}
         default = defaults.get("padding", MISSING)
@@ -115,12 +121,16 @@ class Windowed:
 
     @property
     def window(self) -> Window:
-        """The window, every length written out."""
+        """The window of the operator, with all lengths written out."""
         return _window(self.kernel, self.stride, self.padding, self.dilation)
 
 
 def image_of(shape: Shape, reader: str) -> tuple[int, int, int]:
-    """Channels, height and width of a shape; `ValueError` in the name of `reader` if it is none."""
+    """The channels, the height and the width of the shape of an image.
+
+    Raises:
+        ValueError: In the name of the operator `reader`, if the shape is not that of an image.
+    """
     if len(shape) != 3:
         raise ValueError(
             f"{reader} reads images, (channels, height, width), given the shape {shape}; put a "
@@ -130,13 +140,13 @@ def image_of(shape: Shape, reader: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _numbers(kernel: object) -> Iterator[int]:
-    """The lengths that a kernel can have, as far as no derived value hides them."""
+def _numbers(kernel: object) -> Iterable[int]:
+    """All lengths that a kernel can have, over all its options; derived values are left out."""
     if isinstance(kernel, int):
-        yield kernel
-    elif isinstance(kernel, Choice | tuple):
-        for part in parts(kernel):
-            yield from _numbers(part)
+        return (kernel,)
+    if isinstance(kernel, Choice | tuple):
+        return [number for part in parts(kernel) for number in _numbers(part)]
+    return ()
 
 
 @lru_cache(maxsize=4096)
@@ -146,7 +156,7 @@ def _window(kernel: Extent, stride: Extent, padding: Padding, dilation: Extent) 
 
 
 def _shortest(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
-    """One number where all are equal, and half of them where these stand there twice."""
+    """The shortest way to write lengths: (1, 1) as 1, (1, 2, 1, 2) as (1, 2)."""
     if len(set(lengths)) == 1:
         return lengths[0]
     half = len(lengths) // 2

@@ -1,4 +1,4 @@
-"""The forms in which a chosen subnet can leave, by the names that recipes use."""
+"""The forms in which a chosen subnet can be exported, by their names in recipes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ FORMS: dict[str, Exporter] = {
 def forms_for(
     names: Sequence[str], *, eight_bit_weights: EightBitWeights = "unsigned"
 ) -> tuple[Exporter, ...]:
-    """The forms called `names`, for a target that asks for weights as `export_onnx` has it.
+    """The forms called `names`.
+
+    Args:
+        names: The names in a recipe.
+        eight_bit_weights: The form of 8-bit weights of the target, as in `export_onnx`.
 
     Raises:
-        ExportError: If there is none of that name, or a package is missing, with the remedy.
+        ExportError: If a name is unknown, or a package is missing, with the remedy.
     """
     unknown = sorted(set(names) - set(FORMS))
     if unknown:
@@ -39,7 +43,11 @@ def forms_for(
 
 
 def form_of(path: str | Path) -> Exporter:
-    """The form that the end of a file's name tells."""
+    """The form of an exported file, from the suffix of its name.
+
+    Raises:
+        ExportError: If no form has this suffix.
+    """
     suffix = Path(path).suffix
     for form in FORMS.values():
         if form.suffix == suffix:

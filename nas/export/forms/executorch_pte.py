@@ -25,7 +25,7 @@ from supernets.fold import without_norms
 
 LARGEST_BATCH = 8  # the runtime plans its memory for this many images
 METADATA = "elastic_nas"
-_WEIGHTED = {"convolution": 1, "addmm": 2}  # operators with a weight, and where they read it
+_WEIGHTED = {"convolution": 1, "addmm": 2}  # operator -> the position of its weight
 _ON_WEIGHTS = ("permute_copy", "sub", "_to_dim_order_copy")
 _CODES = {"CHAR": np.int8, "BYTE": np.uint8}
 
@@ -38,11 +38,11 @@ class ExecuTorchForm:
     shares_quantizers = False
 
     def require(self) -> None:
-        """The package executorch."""
+        """Raise `ExportError` unless the package executorch is installed."""
         Requirement("executorch", "executorch").check(self.name)
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """One `.pte` file, of portable operators: a backend would hide its part of the network."""
+        """Write a `.pte` file of portable operators, since a backend would hide its part."""
         self.require()
         require_parent(path)
         from executorch.exir import (  # pyright: ignore[reportMissingImports]
@@ -59,7 +59,7 @@ class ExecuTorchForm:
         write_atomic(path, bytes(edge.to_executorch().buffer))
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The program in ExecuTorch's runtime, on the CPU."""
+        """The program at `path` in ExecuTorch's runtime, on the CPU."""
         self.require()
         from executorch.exir._serialize._program import (  # pyright: ignore[reportMissingImports]
             deserialize_pte_binary,
@@ -92,16 +92,16 @@ class ExecuTorchForm:
         )
 
     def container(self, quant: Quant) -> str:
-        """8 bits, whatever the policy's."""
+        """The 8-bit type, in which the form stores weights of all precisions."""
         return "INT8" if quant.symmetric else "UINT8"
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The size of the same export of `stand_in`."""
+        """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
 
 
 class _Reading:
-    """What a program holds, found by walking its instructions; they bear no names."""
+    """The precisions in a program, found from its instructions, which have no names."""
 
     def __init__(self, program: Any) -> None:
         plan = next(plan for plan in program.execution_plan if plan.name == "forward")
@@ -114,9 +114,10 @@ class _Reading:
         self.nodes = Counter(kind for kind, _ in self._calls)
 
     def policy(self, graph: Graph) -> dict[str, HeldPrecision]:
-        """Weights judged by type and codes of the constants they come from, activations by clamps.
+        """The precisions by address.
 
-        Weights and quantizers are told apart by their order, which is the graph's.
+        The precision of a weight follows from type and codes of its constant, that of an activation
+        from its clamp. Addresses follow from the order, which is that of `graph`.
         """
         bare, _ = without_norms(graph)
         shapes = bare.shapes()
@@ -142,12 +143,12 @@ class _Reading:
 
     @property
     def weights(self) -> list[Held | None]:
-        """Of every operator with a weight, as they are run."""
+        """The precision of the weight of every operator with a weight, in execution order."""
         found = [args[_WEIGHTED[kind]] for kind, args in self._calls if kind in _WEIGHTED]
         return [self._weight(value) for value in found]
 
     def _weight(self, value: int) -> Held | None:
-        """Follow a weight back to the constant that it is made from."""
+        """The precision of a weight, from the constant from which it is computed."""
         value = self._below(value, "permute_copy")
         kind, args = self._made_by.get(value, ("", ()))
         if kind != "mul":
@@ -162,18 +163,18 @@ class _Reading:
         return Held(bits, symmetric, code_type.name.upper(), scales)
 
     def _below(self, value: int, *kinds: str) -> int:
-        """The value that `value` is made from, past operators of these kinds."""
+        """The value from which `value` is computed, before operators of the given kinds."""
         while value in self._made_by and self._made_by[value][0] in kinds:
             value = self._made_by[value][1][0]
         return value
 
     def _quantizers(self) -> list[Held]:
-        """Of every cut behind a rounding, as they are run."""
+        """The precision of every clamp behind a rounding, in execution order."""
         cuts = [args for kind, args in self._calls if kind == "clamp"]
         return [self._grid(*args[1:3]) for args in cuts if self._kind_of(args[0]) == "round"]
 
     def _kind_of(self, value: int) -> str:
-        """The operator that gives a value; empty for what the program reads or holds."""
+        """The kind of the operator that computes a value; empty for inputs and constants."""
         return self._made_by[value][0] if value in self._made_by else ""
 
     def _grid(self, *bounds: int) -> Held:

@@ -25,7 +25,7 @@ from supernets.deployed import Deployed
 
 @dataclass(frozen=True)
 class OnnxForm:
-    """See `nas.export.onnx_model` for what is in the file, and for `eight_bit_weights`."""
+    """The form `onnx`; `nas.export.onnx_model` describes the file and `eight_bit_weights`."""
 
     eight_bit_weights: EightBitWeights = "unsigned"
     name = "onnx"
@@ -33,14 +33,14 @@ class OnnxForm:
     shares_quantizers = True
 
     def require(self) -> None:
-        """Nothing: onnx and onnxruntime come with the engine."""
+        """Does nothing, since onnx and onnxruntime are installed with the engine."""
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """One `.onnx` file."""
+        """Write an `.onnx` file."""
         export_onnx(deployed, path, eight_bit_weights=self.eight_bit_weights)
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The file in onnxruntime, on the CPU."""
+        """The file at `path` in onnxruntime, on the CPU."""
         model = load(path)
         nodes = Counter(node.op_type for node in model.graph.node)
 
@@ -58,10 +58,10 @@ class OnnxForm:
         )
 
     def container(self, quant: Quant) -> str:
-        """The narrowest type of 2, 4 or 8 bits, packed."""
+        """The narrowest type of 2, 4 or 8 bits that holds the codes, packed."""
         return container_for(quant).name
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The sum over kernels that a search can compile for every subnet at once."""
+        """The size in bytes, the sum over kernels that a search can compile for all subnets."""
         cost = partial(onnx_bytes, eight_bit_weights=self.eight_bit_weights)
         return total(cost, stand_in.graph, ONNX_FUSION)

@@ -39,18 +39,18 @@ _CLAMPS, _LOWEST = ("Relu", "Clip"), "lowest"
 
 
 class OpenVinoForm:
-    """`model.xml` and `model.bin`, which `openvino.Core().read_model` reads."""
+    """The form `openvino`: `model.xml` and `model.bin` for `openvino.Core().read_model`."""
 
     name = "openvino"
     suffix = ".openvino"
     shares_quantizers = True
 
     def require(self) -> None:
-        """The package openvino."""
+        """Raise `ExportError` unless the package openvino is installed."""
         Requirement("openvino", "openvino").check(self.name)
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """A folder of two files."""
+        """Write a folder of two files."""
         self.require()
         require_parent(path)
         openvino = _openvino()
@@ -68,7 +68,7 @@ class OpenVinoForm:
         write_folder_atomic(path, contents)
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The folder in OpenVINO, on the CPU, in float32 where it does not run on integers."""
+        """The network at `path` in OpenVINO, on the CPU, with integer and float32 kernels."""
         self.require()
         openvino = _openvino()
         core = openvino.Core()
@@ -85,7 +85,7 @@ class OpenVinoForm:
         operators = model.get_ordered_ops()
         nodes = Counter(op.get_type_name() for op in operators)
         named = {op.get_friendly_name(): op for op in operators}
-        # Of a convolution and the addition of its bias, the second bears the name.
+        # A convolution and the addition of its bias have one address, which the addition bears.
         found = {a: named.get(f"{a}/WithoutBiases", named.get(a)) for a in graph.nodes}
         policy = {address: _precision(op) for address, op in found.items() if op is not None}
         stated = model.get_rt_info([_SECTION]).astype(dict) if model.has_rt_info([_SECTION]) else {}
@@ -100,34 +100,34 @@ class OpenVinoForm:
         )
 
     def container(self, quant: Quant) -> str:
-        """8 bits, whatever the policy's."""
+        """The 8-bit type, in which the form stores weights of all precisions."""
         return "INT8" if quant.symmetric else "UINT8"
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The size of the same export of `stand_in`."""
+        """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
 
 
 def _openvino() -> ModuleType:
-    """OpenVINO, which sends its maker usage data at import; without that package it sends none."""
+    """The package openvino, imported without openvino_telemetry, which would send usage data."""
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", cast("Any", None))  # cannot be imported
     return importlib.import_module("openvino")
 
 
 def _saturates(op: Any) -> bool:
-    """Whether OpenVINO adds up pairs of products that may not fit in 16 bits."""
+    """Whether pairs of products that OpenVINO adds up for `op` may not fit in 16 bits."""
     held = _precision(op)
     if held.weight is None or held.activations[0] is None or not held.weight.symmetric:
         return False
     groups, channels = 1, 2
-    if op.get_type_name() == "GroupConvolution":  # its weight is (groups, out, in, height, width)
+    if op.get_type_name() == "GroupConvolution":  # weight (groups, out, in, height, width)
         groups, _, channels, *_ = op.input_value(1).get_shape()
     return adds_pairs(channels, groups=groups) and not pair_fits(2 ** (held.weight.bits - 1) - 1)
 
 
 def _in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Every weight's codes in 8 bits: OpenVINO (2026.4) reads no 2, and widens some of the 4."""
+    """Store all weights of a file in 8 bits: OpenVINO (2026.4) reads no 2, widens some of 4."""
     for tensor in model.graph.initializer:
         narrow = _NARROW.get(tensor.data_type)
         if narrow is not None:
@@ -138,9 +138,10 @@ def _in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _clamps_apart(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A maximum that changes no number behind each clamp that has a precision of its own.
+    """Put a maximum that changes no number behind each clamp with a precision of its own.
 
-    OpenVINO (2026.4) makes a clamp part of the rounding behind it, and then holds it no more.
+    OpenVINO (2026.4) merges a clamp into the rounding behind the clamp, so that no operator of the
+    file has the precision of the clamp any more.
     """
     nodes, lowest = model.graph.node, np.array(np.finfo(np.float32).min, np.float32)
     for node in [node for node in nodes if node.name and node.op_type in _CLAMPS]:
@@ -154,10 +155,10 @@ def _clamps_apart(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _keep_roundings(model: Any) -> None:
-    """Put a maximum that changes no number between some operators and what they read rounded.
+    """Put a maximum that changes no number between some operators and their rounded inputs.
 
-    OpenVINO (2026.4) fuses an addition with the convolution before it, and then rounds only after.
-    It averages codes in place of numbers, where the padding of a window is no code of zero.
+    OpenVINO (2026.4) fuses an addition with the convolution before, and then rounds only after the
+    addition. An average pooling would average codes, although its padding is not the code of zero.
     """
     opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
@@ -187,7 +188,7 @@ def _norm(op: Any) -> Any:
 
 
 def _below(op: Any, *kinds: str) -> Any:
-    """The operator that `op` is made from, past those of these kinds."""
+    """The operator whose result `op` reads, before operators of the given kinds."""
     while op.get_type_name() in kinds:
         op = op.input_value(0).get_node()
     return op
@@ -205,7 +206,7 @@ def _weight(op: Any) -> Held | None:
 
 
 def _activation(op: Any) -> Held | None:
-    """What puts a tensor on a grid: one FakeQuantize, or codes that are cut and scaled back."""
+    """The quantization of a tensor by a FakeQuantize, or by codes clamped and scaled back."""
     op = _below(op, "Reshape", "Transpose", "Maximum")
     whole = Held(8, symmetric=False, container="UINT8", scales=1)
     if op.get_type_name() == "FakeQuantize":

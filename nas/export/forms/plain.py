@@ -26,24 +26,24 @@ from supernets.deployed import Deployed
 
 
 class PlainForm:
-    """`model.py`, which imports torch and safetensors only, and `weights.safetensors`."""
+    """The form `torch`: `model.py`, with torch and safetensors only, and `weights.safetensors`."""
 
     name = "torch"
     suffix = ".torch"
     shares_quantizers = False
 
     def require(self) -> None:
-        """Nothing: torch and safetensors come with the engine."""
+        """Does nothing, since torch and safetensors are installed with the engine."""
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """A folder of two files."""
+        """Write a folder of two files."""
         network = plain_network(deployed)
         header = {METADATA_PREFIX + key: text for key, text in stated(deployed).items()}
         content = _in_order(save(dict(network.tensors), header))
         write_folder_atomic(path, {MODEL: network.source.encode(), WEIGHTS: content})
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The module with its weights; runs the folder's `model.py`, also a stranger's."""
+        """The module with its weights; runs any code in the folder's `model.py`."""
         network = load_network(path)
         stored, metadata = read_weights(path / WEIGHTS)
 
@@ -64,24 +64,24 @@ class PlainForm:
         )
 
     def container(self, quant: Quant) -> str:
-        """8 bits, whatever the policy's."""
+        """The 8-bit type, in which the form stores weights of all precisions."""
         return "INT8" if quant.symmetric else "UINT8"
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The size of the same export of `stand_in`."""
+        """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header sorted, since the library's order is another each time."""
+    """The bytes of a safetensors file with a sorted header; the library's order is random."""
     start = 8 + int.from_bytes(content[:8], "little")
     sorted_ = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":"))
-    header = sorted_.encode().ljust(-(-len(sorted_) // 8) * 8)  # the numbers behind stay aligned
+    header = sorted_.encode().ljust(-(-len(sorted_) // 8) * 8)  # keeps the numbers aligned
     return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _has_matrix(layer: nn.Module) -> bool:
-    """Whether a layer has a weight; what a norm calls so is a factor per channel."""
+    """Whether a layer has a weight matrix; the `weight` of a norm is a factor per channel."""
     weight = dict(layer.named_parameters()).get("weight")
     return weight is not None and weight.dim() > 1
 
@@ -96,7 +96,7 @@ def read_weights(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
 def _held(
     graph: Graph, network: nn.Module, stored: Mapping[str, Array]
 ) -> dict[str, HeldPrecision]:
-    """Weights judged by their stored codes, activations by what their quantizer does."""
+    """The precisions by address: of weights from codes, of activations from quantizers."""
     paths = Attributes.of(graph)
     return {
         address: HeldPrecision(
@@ -125,7 +125,7 @@ def _is_weight(name: str, path: str) -> bool:
 
 
 def _held_activation(network: nn.Module, path: str | None) -> Held | None:
-    """The grid that a `Quantize` puts a ramp on; None where there is no such quantizer."""
+    """The precision of a `Quantize`, found from a ramp that it rounds; None without one."""
     quantizer = dict(network.named_modules()).get(path or " ")
     if quantizer is None:
         return None

@@ -33,17 +33,17 @@ _VIEWS = ("flatten", "contiguous", "view", "reshape", "alias", "clone")
 
 
 class ProgramForm:
-    """A `.pt2` file that `torch.export.load` reads, for any batch."""
+    """The form `torch-export`: a `.pt2` file for `torch.export.load`, with any batch size."""
 
     name = "torch-export"
     suffix = ".pt2"
     shares_quantizers = False
 
     def require(self) -> None:
-        """Nothing: torch comes with the engine."""
+        """Does nothing, since torch is installed with the engine."""
 
     def write(self, deployed: Deployed, path: Path) -> None:
-        """One `.pt2` file."""
+        """Write a `.pt2` file."""
         require_parent(path)
         content = io.BytesIO()
         told = {METADATA: json.dumps(stated(deployed), sort_keys=True)}
@@ -51,7 +51,7 @@ class ProgramForm:
         write_atomic(path, content.getvalue())
 
     def open(self, path: Path, graph: Graph, *, threads: int = 1) -> Opened:
-        """The program, loaded by torch alone, which unpickles parts of it: that can run code."""
+        """The program, loaded by torch, which unpickles parts of the file and so can run code."""
         told = {METADATA: ""}
         try:
             program = torch.export.load(path, extra_files=told)
@@ -77,18 +77,18 @@ class ProgramForm:
         )
 
     def container(self, quant: Quant) -> str:
-        """8 bits, whatever the policy's."""
+        """The 8-bit type, in which the form stores weights of all precisions."""
         return "INT8" if quant.symmetric else "UINT8"
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
-        """The size of the same export of `stand_in`."""
+        """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
 
 
 def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> ExportedProgram:
-    """The network as a program, its weights held as integers.
+    """The network as a program of `torch.export`, with its weights as integers.
 
-    Over batches of any size, or of up to `largest_batch` images.
+    The program runs batches of any size, or of up to `largest_batch` images.
     """
     _, fed = only_source(deployed)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> Expor
 
 
 class _Reading:
-    """What a program holds, found by walking its graph."""
+    """The precisions in a program, found from its graph."""
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
@@ -111,7 +111,7 @@ class _Reading:
         self.nodes = Counter(_kind(node) for node in self.calls)
 
     def policy(self, graph: Graph) -> dict[str, HeldPrecision]:
-        """Weights judged by type and codes of the buffers they come from, activations by clamps."""
+        """The precisions by address: of weights from their buffers, of activations from clamps."""
         return {
             address: HeldPrecision(
                 self._weights.get(module_name(address)),
@@ -125,13 +125,13 @@ class _Reading:
 
     @cached_property
     def _weights(self) -> dict[str, Held | None]:
-        """By the path of the layer that reads the weight."""
+        """The precisions of weights, by the path of the layer that reads the weight."""
         layers = [node for node in self.calls if _kind(node) in _WEIGHTED]
         return {_path(node): self._held(_below(node.args[1])) for node in layers}
 
     @cached_property
     def _activations(self) -> dict[str, Held]:
-        """By the name of the scale that a tensor is divided by before it is rounded and cut."""
+        """The precisions of activations, by the name of the scale that divides the tensor."""
         found: dict[str, Held] = {}
         for clamp in (node for node in self.calls if _kind(node) == "clamp"):
             rounded, low, high = cast("tuple[Any, float, float]", clamp.args)
@@ -142,7 +142,7 @@ class _Reading:
         return found
 
     def _held(self, node: Any) -> Held | None:
-        """Follow a weight back to the buffer that it is made from."""
+        """The precision of a weight, from the buffer from which it is computed."""
         if node.op == "placeholder":
             return None
         if _kind(node) != "mul":
@@ -180,13 +180,13 @@ def _kind(node: fx.Node) -> str:
 
 
 def _below(node: Any) -> Any:
-    """What a node is made from, past those that change no number."""
+    """The node that computes the numbers of `node`, before nodes that change no number."""
     while _kind(node) in _VIEWS:
         node = node.args[0]
     return node
 
 
 def _path(node: fx.Node) -> str:
-    """The path of the layer that a node was traced in."""
+    """The path of the layer in which a node was traced."""
     paths = [path for path, _ in node.meta["nn_module_stack"].values() if path]
     return paths[0].split(".")[0] if paths else ""

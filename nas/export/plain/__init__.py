@@ -1,1 +1,1 @@
-"""A network as plain torch: a module's source and a file of integers, free of this engine."""
+"""Export as plain torch, free of this engine: the source of a module and a file of integers."""

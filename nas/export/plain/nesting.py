@@ -1,4 +1,4 @@
-"""A flat graph as nested blocks, the way its addresses are dotted and a person would write it."""
+"""Nesting of a flat graph: blocks within blocks that follow the dots in addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = nn.Module()
 
 @dataclass(frozen=True)
 class Leaf:
-    """One node of the graph; `name` is its attribute in the block that holds it."""
+    """A node of the graph inside a block; `name` is the node's attribute in the block's class."""
 
     name: str
     address: str
@@ -28,7 +28,15 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Nested:
-    """Neighbouring nodes that make one module: what it reads from outside, and its one output."""
+    """A block: consecutive nodes that become a module of their own in the generated source.
+
+    Attributes:
+        name: The attribute of the block in the class of the surrounding block.
+        path: The common start of the addresses in the block, such as `stage1.block0`.
+        items: The nodes and inner blocks, in execution order.
+        reads: The addresses outside the block whose results the block reads.
+        output: The only address in the block whose result is read outside.
+    """
 
     name: str
     path: str
@@ -38,17 +46,18 @@ class Nested:
 
 
 def blocks_of(graph: Graph) -> Nested:
-    """The whole graph as a block of blocks.
+    """The whole graph as a block with inner blocks.
 
-    Nodes whose addresses share a prefix become a block where they run one behind the other and
-    give one tensor to the rest; otherwise they stay where they are, under longer names.
+    Nodes with a common start of their addresses become a block if they are consecutive and only one
+    of their results is read by other nodes. Otherwise, they stay in the surrounding block and have
+    longer names.
     """
     paths = {address: _path(address, graph.nodes) for address in graph.nodes}
     return _Grouping(graph, paths).block("", "", list(graph.nodes), 0)
 
 
 def _path(address: str, addresses: Mapping[str, object]) -> tuple[str, ...]:
-    """The parts of an address; one that hangs below a node (`stem.relu`) is a part `stem_relu`."""
+    """The parts of an address; `stem.relu` is the single part `stem_relu` if `stem` is a node."""
     parts: list[str] = []
     walked = ""
     for part in address.split("."):
@@ -87,7 +96,7 @@ class _Grouping:
         return Nested(name, path, tuple(items), tuple(dict.fromkeys(reads)), output)
 
     def _key(self, address: str, depth: int) -> tuple[str, str]:
-        """What neighbours share to be in one block; a node of this level shares it with none."""
+        """A key that is equal for nodes of the same inner block, and unique for any other node."""
         path = self.paths[address]
         return (path[depth], "" if len(path) > depth + 1 else address)
 
@@ -102,11 +111,11 @@ class _Grouping:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Where a network's parts are, as attribute paths.
+    """The attribute paths of layers and quantizers in a generated network.
 
     Attributes:
-        layers: Of every node, by address; those that need no layer have none of that name.
-        quantizers: Of every quantized input, by address and position.
+        layers: The path of every node by address; a node without a layer has no attribute there.
+        quantizers: The path of every input's quantizer, by address and position.
     """
 
     layers: Mapping[str, str]
@@ -114,7 +123,7 @@ class Attributes:
 
     @classmethod
     def of(cls, graph: Graph) -> Attributes:
-        """The paths in the network that `source_of` writes for `graph`."""
+        """The attribute paths in the network that `source_of` generates for `graph`."""
         layers: dict[str, str] = {}
         quantizers: dict[Slot, str] = {}
         _place(blocks_of(graph), graph, "", layers, quantizers)
@@ -141,13 +150,13 @@ def _place(
 
 
 class Names:
-    """Identifiers for generated source, each given once."""
+    """A source of unique identifiers for generated code."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {*_TAKEN, *taken}
 
     def fresh(self, wanted: str) -> str:
-        """`wanted` as an identifier that a module has free: ASCII letters, digits and `_` only."""
+        """An unused identifier like `wanted`, of ASCII letters, digits and `_`."""
         name = re.sub(r"[^A-Za-z0-9_]", "_", wanted) or "x"
         name = f"n{name}" if name[0].isdigit() or name.startswith("__") else name
         while name in self._taken or keyword.iskeyword(name) or hasattr(_PLAIN, name):
@@ -156,12 +165,12 @@ class Names:
         return name
 
 
-# What the module around the classes calls its own; `source` puts them there.
+# The names that the generated file uses besides the classes of blocks.
 _MODULE = ("Network", "Quantize", "Path", "Tensor", "WEIGHTS")
 
 
 def class_names(whole: Nested) -> dict[str, str]:
-    """The name of every block's class, by the block's path; that of the whole is `Network`."""
+    """The name of the class of every block, by the path of the block; the whole is `Network`."""
     names = Names(_MODULE)
     found = {whole.path: "Network"}
     waiting = [whole]

@@ -1,4 +1,4 @@
-"""The plain module itself: its source, its numbers, and the two put together."""
+"""The plain network: its source, its tensors, and the module made from both."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ MODEL, WEIGHTS = "model.py", "weights.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class PlainNetwork:
-    """A network without us.
+    """A network that needs nothing of this engine.
 
     Attributes:
-        source: Python that needs torch and safetensors.
-        tensors: Its numbers by attribute path: a quantized tensor is its codes, with `_scale` and,
-            where it is asymmetric, `_zero_point` beside it; everything else is float32.
+        source: Python code that needs torch and safetensors only.
+        tensors: The tensors by attribute path. A quantized tensor is stored as integer codes, with
+            `_scale` and, for asymmetric codes, `_zero_point` beside the codes; all others are
+            float32.
     """
 
     source: str
@@ -38,13 +39,13 @@ class PlainNetwork:
 
 
 def plain_network(deployed: Deployed) -> PlainNetwork:
-    """`deployed` as source and numbers."""
+    """The source and the tensors of `deployed`."""
     module = deployed.module()
     return PlainNetwork(source_of(deployed, module), tensors_of(deployed, module))
 
 
 def tensors_of(deployed: Deployed, module: nn.Module) -> dict[str, Array]:
-    """What the weights file holds, by attribute path."""
+    """The content of the weights file: tensors by attribute path."""
     paths = Attributes.of(deployed.graph)
     tensors: dict[str, Array] = {}
     for address, path in paths.layers.items():
@@ -77,9 +78,9 @@ def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str
 
 
 def executed(source: str, path: Path) -> ModuleType:
-    """The module that `source` makes; `path` is where it says that it lies.
+    """The Python module made by running `source`; `path` is the file that the module states.
 
-    This runs `source`, also a stranger's. Not imported from there: that would leave bytecode.
+    This runs any code in `source`. The file is not imported, since this would leave bytecode.
     """
     module = ModuleType("model")
     module.__file__ = str(path)
@@ -88,14 +89,14 @@ def executed(source: str, path: Path) -> ModuleType:
 
 
 def load_network(path: Path) -> nn.Module:
-    """The network in the folder at `path`, by the folder's own code and nothing of ours.
+    """The network in the folder at `path`, loaded by the folder's own code.
 
     Warning:
-        This runs the folder's `model.py`, which may do whatever its author wrote: load only what
-        you exported yourself, or have read.
+        This runs `model.py` of the folder, which can do anything: load only folders that you
+        exported yourself, or whose code you have read.
 
     Raises:
-        ExportError: The folder holds no network that can be loaded.
+        ExportError: If the folder holds no network that can be loaded.
     """
     try:
         code = path / MODEL

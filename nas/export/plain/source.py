@@ -1,4 +1,4 @@
-"""The Python source of a network as plain torch: one class per block, stock layers, no engine."""
+"""The generated Python source of a plain network: a class per block, with torch's stock layers."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class _Printer:
     resizes: bool
 
     def classes(self, block: Nested) -> list[str]:
-        """The classes of the blocks inside, then that of `block`."""
+        """The source of the classes of all inner blocks, then of the class of `block`."""
         inner = [
             text for item in block.items if isinstance(item, Nested) for text in self.classes(item)
         ]
         return [*inner, _Class(self, block).text()]
 
     def layer(self, address: str) -> nn.Module | None:
-        """The stock layer at an address, if it is one and does something."""
+        """The stock layer at an address; None for functions and needless resizing."""
         node = self.graph.nodes[address]
         if not node.inputs and not self.resizes:
             return None
@@ -92,7 +92,7 @@ class _Printer:
 
 
 class _Class:
-    """One class: the lines of its `__init__` and of its `forward`."""
+    """The generator of a class: the lines of its `__init__` and of its `forward`."""
 
     def __init__(self, printer: _Printer, block: Nested) -> None:
         self.printer, self.block = printer, block
@@ -167,7 +167,10 @@ class _Class:
         return f"self.{name}({value})"
 
     def _folds(self, address: str, following: tuple[Leaf | Nested, ...]) -> bool:
-        """Whether the only reader is the next line's, and does no more than call one layer."""
+        """Whether the expression of a node moves into the next line, as its only reader is there.
+
+        The reader must have a single input without a quantizer.
+        """
         if not following or isinstance(following[0], Nested):
             return False
         after = following[0].address
@@ -184,7 +187,7 @@ class _Class:
         self.values[address] = variable
 
 
-# What a representation states though it is the default; a line is easier to read without.
+# Defaults that torch's representations state; a line is easier to read without them.
 _DEFAULTS = {
     "Conv2d": ", stride=(1, 1)",
     "Linear": ", bias=True",
@@ -197,7 +200,7 @@ def _bits(quant: Quant | None) -> str:
 
 
 def constructor(layer: nn.Module, address: str) -> str:
-    """The call that makes a stock layer, read off its representation."""
+    """The constructor call of a stock layer, derived from the layer's representation."""
     kind = type(layer).__name__
     if getattr(nn, kind, None) is not type(layer):
         raise ExportError(
@@ -210,7 +213,7 @@ def constructor(layer: nn.Module, address: str) -> str:
 
 
 class _Verbatim(str):
-    """A text that stands for itself where others are quoted."""
+    """A text whose representation has no quotes."""
 
     __slots__ = ()
 
@@ -219,7 +222,7 @@ class _Verbatim(str):
 
 
 def function(op: Op, given: list[str]) -> str:
-    """What an operator without a layer computes, as an expression over what it is given."""
+    """The Python expression of an operator without a layer, over the expressions of its inputs."""
     graph = fx.Graph()
     tracer = GraphAppendingTracer(graph)
     read = [graph.placeholder(f"x{position}") for position in range(len(given))]

@@ -1,5 +1,5 @@
 """The steps of a run, each alone: profile, train, search, export, report.
 
-Every step reads what it needs from the plan and the run folder, writes what it makes there, and
-does nothing twice. `nas.run.pipeline` runs them in order.
+Every step reads its inputs from the plan and the run folder, writes its results to the folder, and
+repeats no work. `nas.run.pipeline` runs the steps in order.
 """

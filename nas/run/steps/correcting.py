@@ -1,4 +1,4 @@
-"""Whole networks measured on this machine, so that predicted latencies are what it really takes."""
+"""Calibration of predicted latencies by whole networks that are measured on this machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from search_spaces.space import SearchSpace
 
 
 def calibrated(plan: Plan, display: Display) -> Plan:
-    """The plan with this machine's latencies calibrated, where its recipe asks for that.
+    """The plan with calibrated latencies of this machine, if its recipe asks for a calibration.
 
-    Only once: a calibration that is there stays. A space of fewer networks than it takes has none.
+    An existing calibration is kept. A space with fewer than `LEAST_NETWORKS` networks gets none.
     """
     compute = plan.recipe.compute
     here = [target for target in plan.targets if target.name == THIS_CPU]
@@ -41,7 +41,16 @@ def measured(
     networks: int,
     display: Display,
 ) -> Calibration:
-    """Calibrate the table at a path and write that beside it."""
+    """Measure whole networks and write the calibration of a latency table beside the table.
+
+    Args:
+        target: The target with the latency table.
+        space: The space from which the networks are drawn.
+        table: The path of the latency table.
+        backend: Measures the latency of a network.
+        networks: The number of networks to measure.
+        display: The display for progress.
+    """
     with display.stage("calibrate") as advance:
         found = calibrate(
             target,

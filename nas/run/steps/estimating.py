@@ -1,4 +1,4 @@
-"""How long a run will take, from a moment of its own work."""
+"""An estimate of the training time of a run, and a check of its memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST_ONNX = 1 << 31  # of the protocol buffers that the file is made of
 
 
 def estimate(plan: Plan) -> str:
-    """A sentence on the training time that is left, from two steps of an untrained supernet."""
+    """A sentence on the remaining training time, from two steps of an untrained supernet."""
     if plan.files.supernet.exists():
         return "The supernet is trained already."
     settings, device = plan.recipe.training, device_of(plan)
@@ -50,13 +50,14 @@ def estimate(plan: Plan) -> str:
 
 
 def _require_room(plan: Plan, device: torch.device) -> str:
-    """A warning where training needs more than half the memory, nothing where it needs less.
+    """A warning if training needs more than half the memory; an empty text if it needs less.
 
-    Counted is what every training holds at least: weights, gradients, momenta and a checkpoint on
-    its way to the disk, and what the largest subnet's layers give for one batch.
+    The least memory of a training is counted: weights, gradients, momenta, a checkpoint being
+    written, and the outputs of the largest subnet's layers for one batch.
 
     Raises:
-        RecipeError: Training needs more memory than there is, or the file more than ONNX can hold.
+        RecipeError: Training needs more memory than the machine has, or an exported file would be
+            larger than ONNX allows.
     """
     largest = plan.space.decode(plan.space.largest)
     weights = costs.total(costs.parameters, largest)

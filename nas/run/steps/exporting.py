@@ -1,4 +1,4 @@
-"""Choosing a subnet per target, exporting it, and running the file."""
+"""Choice of a subnet per target, export of the subnet, and verification of the file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.export.stand_in import stand_in
+from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.data import CostCheck, Estimate
@@ -31,13 +32,13 @@ _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 @dataclass(frozen=True, eq=False)
 class Export:
-    """A subnet in one form.
+    """A subnet that was exported in one form.
 
     Attributes:
-        form: What recipes call the form.
-        path: Where it was put.
-        verification: The file held against the network, on the test split.
-        foretold_bytes: Its size, as it was predicted.
+        form: The name of the form in recipes.
+        path: The path of the exported file.
+        verification: The comparison of the file with the network, on the test split.
+        foretold_bytes: The predicted size of the file, in bytes.
     """
 
     form: str
@@ -48,12 +49,12 @@ class Export:
 
 @dataclass(frozen=True, eq=False)
 class Shipped:
-    """One target's subnet as it leaves.
+    """The subnet chosen for a target, with its exported files.
 
     Attributes:
-        evaluation: What the search measured of it.
-        exports: Every form that the recipe asks for, in its order.
-        latency_ms: Measured end to end, where the target is this machine.
+        evaluation: The evaluation of the subnet in the search.
+        exports: The exports in all forms of the recipe, in the recipe's order.
+        latency_ms: The latency of the whole network in milliseconds, if the target is this machine.
     """
 
     evaluation: Evaluation
@@ -64,23 +65,19 @@ class Shipped:
 def chosen(goal: Goal, measured: Measurements, *, tolerance: float = 0.0) -> Evaluation | None:
     """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
 
-    One whose evaluation was stopped early is never chosen.
+    A subnet whose evaluation was stopped early is never chosen.
     """
     whole = measured[measured.complete]
-    errors = whole.losses
-    feasible = goal.violation(whole.rows) == 0
-    if not feasible.any():
-        return None
     cost = goal.costs[goal.objectives[0]](whole.rows)
-    allowed = feasible & (errors <= errors[feasible].min() + tolerance)
-    best = min(np.flatnonzero(allowed), key=lambda row: (cost[row], errors[row]))
-    return whole.evaluations[int(best)]
+    within = goal.violation(whole.rows) == 0
+    best = cheapest(whole.losses, cost, within, tolerance=tolerance)
+    return None if best is None else whole.evaluations[best]
 
 
 def exported(
     plan: Plan, supernet: Supernet, measured: Measurements, display: Display
 ) -> dict[str, Shipped]:
-    """By target name, the subnet chosen, exported and run; without those that no subnet fits."""
+    """Target name -> the chosen subnet, exported and run; without targets that no subnet fits."""
     shipped: dict[str, Shipped] = {}
     with display.stage("export") as advance:
         for done, target in enumerate(plan.targets):
@@ -113,7 +110,7 @@ def _metadata(plan: Plan, target: str, genotype: Genotype) -> dict[str, str]:
 
 
 def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) -> Export:
-    """Put the network where the run's folder has it in this form, and run it from there."""
+    """Export the network in one form to the run folder, and verify the file by running it."""
     path = plan.files.exported(deployed.metadata["target"], form.suffix)
     made_up = stand_in(plan.space.decode(genotype))
     foretold = form.foretold_bytes(replace(made_up, fed=deployed.fed, metadata=deployed.metadata))
@@ -127,7 +124,7 @@ def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) 
 def checked_costs(
     plan: Plan, supernet: Supernet, target: str, front: Sequence[Evaluation]
 ) -> tuple[CostCheck, ...]:
-    """Whole subnets of the front run on this machine, against the sums of their kernels."""
+    """Measured latencies of whole subnets of the front, compared with the sums of their kernels."""
     if target != THIS_CPU or not front:
         return ()
     goal = next(goal for goal in plan.problem.goals if goal.name == target)
@@ -142,7 +139,7 @@ def checked_costs(
 
 
 def _whole_latency(plan: Plan, deployed: Deployed, weights: EightBitWeights) -> Estimate:
-    """Milliseconds of the whole network in onnxruntime, whatever the recipe's forms."""
+    """The latency of the whole network in onnxruntime, in milliseconds, for any recipe's forms."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "subnet.onnx"
         export_onnx(deployed, path, eight_bit_weights=weights)

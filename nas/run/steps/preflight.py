@@ -1,4 +1,4 @@
-"""What a run can only fail on after its training, tried before."""
+"""Checks before training of all that could otherwise fail only after the training."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SAMPLED = 100
 
 
 def check(plan: Plan, *, searching: bool) -> None:
-    """Try what needs no weights: device, outputs, export and, for a search, cluster and database.
+    """Check device, outputs and export and, for a search, the cluster and the database.
 
     Raises:
         RecipeError: This machine lacks the device.
-        RunFolderError: Something cannot be written.
-        ExportError: The installed packages cannot write or run what the recipe asks for.
+        RunFolderError: A file cannot be written.
+        ExportError: The installed packages cannot write or run a form that the recipe asks for.
         ClusterError: The cluster cannot be used, or is too small.
         ArchiveError, WriteError: The database cannot be used.
     """
@@ -42,7 +42,7 @@ def check(plan: Plan, *, searching: bool) -> None:
 
 
 def _fed(network: Deployed, image: Shape) -> Deployed:
-    """`network` as it will be fed images of this shape."""
+    """The network with inputs for images of the shape `image`."""
     return replace(network, fed=dict.fromkeys(network.sources, image))
 
 
@@ -58,7 +58,7 @@ def _check_search(plan: Plan) -> None:
 
 
 def _check_outputs(plan: Plan) -> None:
-    """Find a folder where a file is to go, and that temporary files have no place."""
+    """Refuse outputs whose path is a folder, and a machine without room for temporary files."""
     files = plan.files
     outputs = [files.results, files.report, files.supernet, files.training, files.history]
     outputs += [files.front(target.name) for target in plan.targets]
@@ -79,7 +79,7 @@ def _check_outputs(plan: Plan) -> None:
 
 
 def telling_networks(space: SearchSpace) -> list[Graph]:
-    """Few of many random networks that together hold every operator in every precision of all."""
+    """A few random networks that together contain every operator and precision of many."""
     rows = space.sample_array(np.random.default_rng(0), _SAMPLED)
     networks = [space.decode(row) for row in (space.largest, *as_genotypes(rows))]
     held = [

@@ -1,4 +1,4 @@
-"""Measuring a latency table that is asked for, of this machine or of another."""
+"""Measurement of a latency table, on this machine or on another."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _AROUND = 1.5  # loading models and timing empty ones, over timing kernels
 
 @dataclass(frozen=True)
 class Profiling:
-    """A table that is asked for.
+    """A request for a latency table.
 
     Attributes:
-        space: What it must price.
-        base: Name or path of the target whose operators, bits and fusion it is for.
-        path: The table's file.
-        target_file: The target that goes with it; written where there is none.
-        budget_ms: Time spent on one kernel.
-        sample: How many kernels to measure, where the others are to be predicted.
-        networks: How many whole networks calibrate it; 0 leaves that out.
+        space: The space whose kernels the table must contain.
+        base: The name or path of the target with the operators, bits and fusion of the table.
+        path: The file of the table.
+        target_file: The file of the target with this table; written if it is missing.
+        budget_ms: The time to measure one kernel, in milliseconds.
+        sample: The number of kernels to measure, if the others are to be predicted.
+        networks: The number of whole networks that calibrate the table; 0 for no calibration.
     """
 
     space: SearchSpace
@@ -51,7 +51,7 @@ class Profiling:
     networks: int = 0
 
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
-        """Measure what the table lacks; gives the target with its table."""
+        """Measure the missing kernels, and return the target with its table."""
         whole = self._whole(backend)
         if isinstance(backend, OnnxRuntime):
             warn(load_target(self.base), display)
@@ -79,7 +79,7 @@ class Profiling:
         return load_target(self.target_file)
 
     def _whole(self, backend: Backend) -> NetworkBackend | None:
-        """What measures whole networks, where that is asked for."""
+        """The backend that measures whole networks; None if no calibration is asked for."""
         if not self.networks:
             return None
         if not isinstance(backend, NetworkBackend):
@@ -90,7 +90,7 @@ class Profiling:
         return backend
 
     def read(self, folder: Path, display: Display) -> HardwareTarget:
-        """Take what was measured elsewhere; gives the target with its table."""
+        """Read measurements from another machine, and return the target with its table."""
         kernels, refused = timed_by(OnnxRuntime(), kernels_of(self.space, self.base))
         chosen = kernels if self.sample is None else sample(kernels, self.sample)
         read_folder(folder, chosen, path=self.path)
@@ -105,7 +105,7 @@ class Profiling:
         return set(LatencyTable.read(self.path, unfinished=True).rows)
 
     def _finished(self, kernels: Kernels, refused: Refused, display: Display) -> HardwareTarget:
-        """Predict what was not to be measured, write the target, and say what there is."""
+        """Predict the kernels not measured, write the target, show a summary, return the target."""
         if self.sample is None:
             notes = LatencyTable.read(self.path).notes
         else:
@@ -135,7 +135,7 @@ def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
 
 
 def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> TerminalTable:
-    """What a table will hold and how long it takes, before any work."""
+    """The number of rows to measure and the time that takes, as a table for the terminal."""
     keys = {KernelKey.of(kernel, bits): bits for kernel, bits in kernels}
     wanted = Counter((key.operator, str(bits)) for key, bits in keys.items())
     there = Counter((key.operator, str(bits)) for key, bits in keys.items() if key in rows)
@@ -149,7 +149,7 @@ def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> Ter
 
 
 def summary(target: HardwareTarget, notes: Mapping[str, str], space: SearchSpace) -> str:
-    """What a finished table says of the space."""
+    """A summary of a finished latency table for the space, as text."""
     ends = np.array([space.smallest, space.largest])
     smallest, largest = target.compile(space)["latency_ms"](ends)
     conditions = ", ".join(notes[name] for name in ("device", "runtime") if name in notes)

@@ -1,4 +1,4 @@
-"""Putting together what a run found: results.json, a Pareto table per target, report.html."""
+"""The results of a run and their files: results.json, a Pareto table per target, report.html."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reported(
 
 
 def written(results: Results, files: RunFolder) -> Results:
-    """The results, put into the run's folder as JSON, as a table per target and as a report."""
+    """The same results, after writing them to the folder as JSON, tables and a report."""
     save(results, files.results)
     for target in results.targets:
         write_front_csv(target, files.front(target.name))
@@ -103,13 +103,13 @@ def _results(
 
 
 def versions() -> dict[str, str]:
-    """Software and platform of this process."""
+    """The versions of software and platform of this process, by name."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), **found, "platform": platform.platform()}
 
 
 def _proxies(probe: Probe, measured: Measurements) -> dict[str, ProxyRank]:
-    """How the probed subnets that were evaluated too rank under each proxy."""
+    """The rank correlation of each proxy with the errors of the subnets that were evaluated."""
     places = measured.places(probe.genotypes)
     both = places >= 0
     if both.sum() < 2:
@@ -123,7 +123,7 @@ def _proxies(probe: Probe, measured: Measurements) -> dict[str, ProxyRank]:
 
 
 def latency_band(target: HardwareTarget) -> LatencyBand | None:
-    """How good the target's predicted latencies are, where it is calibrated."""
+    """The accuracy of the target's predicted latencies; None without a calibration."""
     calibration = calibration_of(target)
     return calibration and LatencyBand(**asdict(calibration.error))
 
@@ -139,10 +139,11 @@ def _target(
     shipped: Mapping[str, Shipped],
     points: Sequence[Point],
 ) -> TargetResult:
-    """What was found for a device, with what ships there."""
+    """The results for one device, with the subnet that ships there."""
     band = latency_band(target)
+    found = replace(found, latency_band=band, tolerance=plan.section(target).tolerance)
     if target.name not in shipped:
-        return replace(found, latency_band=band, notes=(NONE_WITHIN, *found.notes))
+        return replace(found, notes=(NONE_WITHIN, *found.notes))
     goal = plan.problem.goals[plan.targets.index(target)]
     chosen = described(plan, goal, shipped[target.name], points, band=band)
-    return replace(found, latency_band=band, chosen=chosen)
+    return replace(found, chosen=chosen)

@@ -1,4 +1,4 @@
-"""Searching: who proposes, who evaluates, and the archive between them."""
+"""The search step: the searcher, the evaluator, and the archive of a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
 
 
 def within_space(space: SearchSpace, budget: int, *, known: int = 0, display: Display) -> int:
-    """The budget, or how many networks a smaller space has beside those `known`, which is said."""
+    """The budget, or the number of networks of a smaller space without those `known`.
+
+    A reduced budget is shown on the display.
+    """
     left = space.size - known
     if left < budget:
         display.say(
@@ -101,10 +104,10 @@ def _search(
 
 
 def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) -> None:
-    """Show the front's members all images, those held back from the search included.
+    """Evaluate the members of the front on all images, including those held back from the search.
 
-    The best of many noisy errors are lucky ones. As theirs rise others come onto the front, so
-    this goes on until nobody there is left.
+    The best of many noisy errors are partly luck. When these errors rise, other subnets come onto
+    the front, so the step repeats until all members have been shown all images.
     """
     images = _whole(plan) + plan.recipe.search.confirm_images
     if not unsettled(plan.problem, archive.measurements(), images):
@@ -143,7 +146,7 @@ def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher
 
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
-    """What `guided` predicts errors with: picks, costs, and what a probe or another run tell."""
+    """The predictor of errors for `guided`, from picks, costs, the probe and other runs."""
     columns = default_columns(plan.problem)
     if probe is not None:
         columns = [*columns, *probe.columns(plan)]
@@ -153,7 +156,7 @@ def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
 
 
 def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
-    """What picks do to the supernet's loss, each time on other images of the validation split."""
+    """The change in the supernet's loss from other picks, on random validation images."""
     device = device_of(plan)
     here = on_device(supernet, device)
     whole = _whole(plan)
@@ -171,16 +174,16 @@ def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
 
 
 def _whole(plan: Plan) -> int:
-    """How many validation images the search shows a subnet."""
+    """The number of validation images that the search shows a subnet."""
     images = len(plan.task.validation)
     return min(plan.recipe.search.validation_images or images, images)
 
 
 @contextlib.contextmanager
 def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[StoppingEvaluator]:
-    """Evaluates on the validation split: in this process, or on as many Ray workers as asked.
+    """A context with the evaluator of a run, in this process or on the recipe's Ray workers.
 
-    `more` images that the search does not see come on top.
+    The evaluator uses the validation images of the search, and `more` images that were held back.
     """
     compute, settings, whole = plan.recipe.compute, plan.recipe.search, _whole(plan)
     # The first images stand for all, also where a task's are in the order of their classes.

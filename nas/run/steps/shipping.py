@@ -1,4 +1,4 @@
-"""The chosen subnet in words and numbers, for the report."""
+"""The description of the chosen subnet for the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def described(
     *,
     band: LatencyBand | None,
 ) -> Chosen:
-    """What the report says of a target's subnet."""
+    """The report's description of the subnet chosen for a target."""
     genotype = shipped.evaluation.genotype
     row = np.array([genotype])
     known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}

@@ -1,4 +1,4 @@
-"""A run over a table: read, searched and told; there is nothing to train or to ship."""
+"""A run over a table of known networks: read and search the table, and write the results."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from nas.terminal.display import Display, TerminalTable
 
 @dataclass(frozen=True, eq=False)
 class TablePlan:
-    """What the steps of a run over a table share.
+    """The recipe, table and goals of a run over a table, which all its steps share.
 
     Attributes:
-        recipe: What is asked for.
-        files: Where it goes.
+        recipe: The recipe.
+        files: The run folder.
         table: The table.
-        targets: What is asked for on each device.
-        problem: A goal per device.
+        targets: The recipe's section for each device.
+        problem: The problem, with one goal per device.
     """
 
     recipe: TableRecipe
@@ -58,7 +58,7 @@ class TablePlan:
 
 
 def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
-    """Read the table; every error that can be found without work is raised here.
+    """The plan of a run over a table; all errors that need no search are raised here.
 
     Raises:
         TableError: The table cannot be used, or has no such device or cost.
@@ -80,7 +80,7 @@ def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
 
 
 def table_overview(plan: TablePlan) -> list[TerminalTable]:
-    """What will be searched and for whom, as tables for the terminal."""
+    """The table and the devices of the search, as tables for the terminal."""
     table = plan.table
     title = (
         f"{table.name}: {len(table.space.choices)} choices, {table.space.size:.3g} distinct "
@@ -97,7 +97,7 @@ def table_overview(plan: TablePlan) -> list[TerminalTable]:
 
 
 def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> Results:
-    """Search the table up to the recipe's budget, and write what was found to the folder."""
+    """The results of a search of the table up to the recipe's budget, written to the folder."""
     plan = prepare_table(recipe, files)
     for shown in table_overview(plan):
         display.say(shown)
@@ -117,7 +117,10 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
 
 
 def _require_same_figures(table: Tabular, archive: Archive) -> None:
-    """A table that was changed since would be searched half by its old figures."""
+    """Refuse a table that was changed after some of its networks were archived.
+
+    The search would otherwise mix old and new figures.
+    """
     known = archive.evaluations()
     if not known:
         return
@@ -168,7 +171,7 @@ def _target(
     found: Findings,
     points: Sequence[Point],
 ) -> TargetResult:
-    made = found.on(goal, Provenance("imported", goal.name))
+    made = replace(found.on(goal, Provenance("imported", goal.name)), tolerance=target.tolerance)
     notes = _notes(plan.table, goal, found)
     best = chosen(goal, found.measured, tolerance=target.tolerance)
     if best is None:
@@ -185,7 +188,7 @@ def _target(
 
 
 def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
-    """What was predicted, and how much of the exact front was found where that is known."""
+    """Notes on the predictions, and on how much of the exact front was found, if it is known."""
     costs = table.devices[goal.name]
     used = dict.fromkeys([*goal.objectives, *goal.limits])
     notes = [f"{name}: {costs[name].note}." for name in used if costs[name].note]

@@ -16,7 +16,7 @@ from nas.terminal.display import Display
 
 
 def profiled(plan: Plan, display: Display) -> Plan:
-    """The plan with every table measured that a target needs, and its limits checked."""
+    """The plan after measuring all tables that its targets need and checking their limits."""
     for target in plan.unmeasured:
         warn(target, display)
         with display.stage("profile") as advance:
@@ -35,7 +35,7 @@ def profiled(plan: Plan, display: Display) -> Plan:
 
 
 def warn(target: HardwareTarget, display: Display) -> None:
-    """Say what does not hold of files or latencies on this processor."""
+    """Show warnings on files and latencies that are not reliable on this processor."""
     words = caution(target.name, target.eight_bit_weights)
     if words is not None:
         display.say(f"warning: {words}")

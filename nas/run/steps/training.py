@@ -1,4 +1,4 @@
-"""Training the supernet, once."""
+"""The training step: trains the supernet of a run once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEARNT = 0.98  # of the loss of a guess
 
 
 def device_of(plan: Plan) -> torch.device:
-    """Where the recipe computes: `auto` takes a GPU where there is one.
+    """The device on which a recipe computes; `auto` takes a GPU if there is one.
 
     Raises:
         RecipeError: This machine has no such device.
@@ -48,13 +48,13 @@ def device_of(plan: Plan) -> torch.device:
 
 
 def use_threads(plan: Plan) -> None:
-    """Pin torch's threads in this process, where the recipe says how many."""
+    """Set the number of torch's threads in this process, if the recipe gives a number."""
     if plan.recipe.compute.threads is not None:
         torch.set_num_threads(plan.recipe.compute.threads)
 
 
 def trained(plan: Plan, display: Display) -> Supernet:
-    """The trained supernet, from the run folder where it is there already."""
+    """The trained supernet, read from the run folder if it is there already."""
     if plan.files.supernet.exists():
         training_summary(plan)  # damage is told now, not when the report is written
         plan.files.training.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ def supernet_of(plan: Plan) -> Supernet:
 
 
 def training_summary(plan: Plan) -> TrainingSummary | None:
-    """How the supernet was trained, or None where it is not yet."""
+    """A summary of the supernet's training, or None before the training."""
     if not plan.files.history.exists():
         return None
     return read_json(
@@ -113,7 +113,7 @@ def training_summary(plan: Plan) -> TrainingSummary | None:
 
 
 def _doubt(history: History) -> str | None:
-    """A word of warning where the training ended hardly better than a guess."""
+    """A warning if the training ended hardly better than a guess, else None."""
     last = history.losses[-max(1, round(_LAST * len(history.losses))) :, 0]
     if last.mean() < _LEARNT * history.guess:
         return None
@@ -125,7 +125,7 @@ def _doubt(history: History) -> str | None:
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:
-    """Seconds of this process, epochs, and the largest subnet's loss averaged over stretches."""
+    """The seconds in this process, the epochs, and averaged losses of the largest subnet."""
     epochs = settings.float_epochs + settings.quantized_epochs
     losses = history.losses[:, 0]
     curve: list[dict[str, object]] = []

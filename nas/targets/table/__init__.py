@@ -1,6 +1,7 @@
-"""Latency tables: rows by kernel, as CSV or Parquet.
+"""Latency tables: one row per kernel, as CSV or Parquet.
 
-Read in this order: `rows` (what a row is about), `operator_text` (how it writes an operator),
-`latency_table`; then how files are read: `columns`, `row_reader`, `operator_reader`,
-`operator_syntax`, `old_columns` (tables of before), `csv_file`, `parquet`; `nearest`.
+Read the modules in this order: `rows` (the key and the figures of a row), `operator_text` (the
+text of an operator), `latency_table`; then the modules that read files: `columns`, `row_reader`,
+`operator_reader`, `operator_syntax`, `old_columns` (tables of an older format), `csv_file`,
+`parquet`; at last `nearest`.
 """

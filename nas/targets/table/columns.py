@@ -1,4 +1,4 @@
-"""The columns of a latency table, and what a cell of each may hold."""
+"""The columns of a latency table, and the values that cells of each column may have."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from search_spaces.quant import FULL_PRECISION_BITS
 
 KEY_COLUMNS = tuple(f.name for f in fields(KernelKey))
 COLUMNS = (*KEY_COLUMNS, *(f.name for f in fields(Row)))
-ENERGY = "energy_mj"  # the one column that a table may lack
+ENERGY = "energy_mj"  # the only optional column
 REQUIRED_COLUMNS = tuple(name for name in COLUMNS if name != ENERGY)
 FIELDS = "fields"
 _MINIMUM = {"kernel": 1, "stride": 1, "out": 1, "activation_bits": 1, "batch": 1}
 _LARGEST_WHOLE = 10**9
-_LARGEST_FIGURE = 1e7  # hours of one kernel, or kilojoules: such a figure is in another unit
+_LARGEST_FIGURE = 1e7  # hours or kilojoules for a kernel: a larger figure has the wrong unit
 _UNITS = {"ms": "milliseconds", "mj": "millijoules"}
 _WRITTEN = r"([A-Za-z_][\w.,:()\[\]=+@\"\\ /-]*)?"
 FORMS = {
@@ -37,12 +37,12 @@ FORMS = {
 
 
 def is_old(header: Sequence[str]) -> bool:
-    """Whether a table has `out`, `kernel` and `stride` in place of `fields`."""
+    """Whether a table has the older columns `out`, `kernel` and `stride` in place of `fields`."""
     return FIELDS not in header and any(name in OLD_COLUMNS for name in header)
 
 
 def header_problems(header: Sequence[str], number: int) -> Iterator[str]:
-    """What is wrong with the column names, which stand in line `number`."""
+    """The problems of a header, in words; `number` is its line number."""
     instead = OLD_COLUMNS if is_old(header) else (FIELDS,)
     known = [name for n in COLUMNS for name in (instead if n == FIELDS else (n,))]
     missing = [name for name in known if name != ENERGY and name not in header]
@@ -65,7 +65,11 @@ def header_problems(header: Sequence[str], number: int) -> Iterator[str]:
 
 
 def value(name: str, text: str) -> Any:
-    """The value of a cell; raises a `ValueError` that says what it must be."""
+    """The value of a cell of the column `name`.
+
+    Raises:
+        ValueError: If the column cannot hold such a text; the message says what is allowed.
+    """
     if name in FORMS:
         form, meant = FORMS[name]
         if not form.fullmatch(text):
@@ -84,7 +88,7 @@ def value(name: str, text: str) -> Any:
 
 
 def shortened(text: str) -> str:
-    """A cell as a message shows it."""
+    """The text of a cell, shortened for an error message."""
     return repr(text) if len(text) <= 60 else f"{text[:50]!r}... ({len(text)} characters)"
 
 

@@ -1,4 +1,4 @@
-"""Latency tables as text: reading that misses nothing wrong, writing row by row."""
+"""Latency tables as CSV: reading that reports every problem, and writing row by row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nas.targets.table.row_reader import read_rows
 from nas.targets.table.rows import KernelKey, Row
 
 _NOTE_NAME = re.compile(r"[A-Za-z][\w .-]*", re.ASCII)
-# Where a spreadsheet that splits a note at commas or semicolons would see a formula start.
+# A spreadsheet may split a note at commas or semicolons and take such a part as a formula.
 _FORMULA = re.compile(r"([,;] ?'*)([=+\-@])")
 _APOSTROPHE = r"\1'\2"
 _ESCAPED = re.compile(r"([,;] ?'*)'([=+\-@])")
 
 
 def heading(notes: Mapping[str, str], *, energy: bool = False) -> str:
-    """The lines before the rows: notes and column names.
+    """The lines before the rows of a file: the notes and the column names.
 
     Raises:
         TargetError: If a note's name is not plain words, or its text holds control characters.
@@ -38,7 +38,7 @@ def heading(notes: Mapping[str, str], *, energy: bool = False) -> str:
 
 
 def line(key: KernelKey, row: Row) -> str:
-    """One row as it stands in the file; with energy where the row has it.
+    """The line of a row, with its energy if the row has one.
 
     Raises:
         TargetError: If a text of the key is not what a table may hold.
@@ -58,7 +58,7 @@ def _joined(values: Sequence[object]) -> str:
 
 
 def parse(text: str) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
-    """The rows and notes of a whole CSV file, and every problem with its line number."""
+    """The rows and the notes of a whole CSV file, and all problems with their line numbers."""
     lines = text.removesuffix("\n").split("\n")
     start = next((n for n, words in enumerate(lines) if not words.startswith("#")), len(lines))
     notes = dict(_note(words) for words in lines[:start])
@@ -76,7 +76,7 @@ def parse(text: str) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
 
 
 def _cells(words: str) -> list[str]:
-    """The cells of one line; none where it is no CSV at all."""
+    """The cells of a line; none if the line is not CSV."""
     try:
         return next(csv.reader([words]), [])
     except csv.Error:

@@ -24,12 +24,12 @@ MAXIMUM_BYTES = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class LatencyTable:
-    """The rows of one device, by kernel.
+    """The latencies, and perhaps energies, of the kernels of a device.
 
     Attributes:
-        rows: What was measured of each kernel; with energy in all rows or in none.
-        notes: How it came about: device, runtime, threads, date and the like.
-        remedy: The command that measures missing rows, or what else to do about them.
+        rows: The measured figures of each kernel; with energy in all rows or in none.
+        notes: The conditions of the measurement: device, runtime, threads, date and the like.
+        remedy: Advice on missing rows, such as the command that measures them.
     """
 
     rows: Mapping[KernelKey, Row]
@@ -49,12 +49,12 @@ class LatencyTable:
         """The table in a file; in CSV, lines `# key: value` before the header are notes.
 
         Args:
-            path: The file: Parquet where its name ends so, else CSV.
-            unfinished: Whether a profiler may have been killed while it wrote the file: a last
-                line without its end is then left out, and a file without a header has no rows.
+            path: The file; Parquet if its name ends in `.parquet`, else CSV.
+            unfinished: Whether a profiler may have been killed while it wrote the file. If so, an
+                incomplete last line is left out, and a file without a header has no rows.
 
         Raises:
-            TargetError: If anything in it is not as it must be; names up to ten lines.
+            TargetError: If the file has any problem; the message lists up to ten lines.
         """
         rows, notes, problems = _parsed(path, unfinished=unfinished)
         if problems:
@@ -68,7 +68,11 @@ class LatencyTable:
             raise TargetError(f"latency table {path}: {error}") from error
 
     def write(self, path: Path) -> None:
-        """Write the table as `read` reads it; raises `TargetError` for texts it may not hold."""
+        """Write the table to a file that `read` can read.
+
+        Raises:
+            TargetError: If a text contains characters that a table may not hold.
+        """
         lines = "".join(line(key, row) for key, row in self.rows.items())
         text = heading(self.notes, energy=self.has_energy) + lines
         if path.suffix == PARQUET:
@@ -78,30 +82,41 @@ class LatencyTable:
 
     @property
     def has_energy(self) -> bool:
-        """Whether rows hold energies."""
+        """Whether the rows have energies."""
         return any(row.energy_mj is not None for row in self.rows.values())
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """Cost name -> the cost of a kernel that computes in the given bits."""
+        """Functions by the name of a cost, from a kernel and its bits to the cost of the kernel."""
         known: dict[str, Callable[[Kernel, Bits], float]] = {"latency_ms": self.latency_ms}
         if self.has_energy:
             known["energy_mj"] = self.energy_mj
         return known
 
     def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
-        """Milliseconds for one sample; raises `TargetError` where there is no row."""
+        """The latency of a kernel for one sample, in milliseconds.
+
+        Raises:
+            TargetError: If the kernel has no row.
+        """
         return self._row(kernel, bits).latency_ms
 
     def energy_mj(self, kernel: Kernel, bits: Bits) -> float:
-        """Millijoules for one sample; raises `TargetError` where they are not known."""
+        """The energy of a kernel for one sample, in millijoules.
+
+        Raises:
+            TargetError: If the kernel has no row or the table has no energies.
+        """
         energy = self._row(kernel, bits).energy_mj
         if energy is None:
             raise TargetError("this latency table holds no energies; read `costs` for what it has")
         return energy
 
     def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
-        """The kernels that have no row, what is near and the remedy, in words; None if all have."""
+        """A message about kernels without a row, with the nearest rows and the remedy.
+
+        None if all kernels have a row.
+        """
         wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
         missing = [key for key in wanted if key not in self.rows]
         if not missing:
@@ -119,7 +134,7 @@ class LatencyTable:
 
 
 def _with_nearest(rows: Iterable[KernelKey]) -> Callable[[KernelKey], str]:
-    """Words for a key without a row, with the nearest of `rows`."""
+    """A function from a key without a row to a message that names the nearest of `rows`."""
     neighbours = Neighbours(rows)
     return lambda key: "; nearest: ".join(map(str, [key, *neighbours.of(key, count=1)]))
 
@@ -127,7 +142,7 @@ def _with_nearest(rows: Iterable[KernelKey]) -> Callable[[KernelKey], str]:
 def _parsed(
     path: Path, *, unfinished: bool
 ) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
-    """Rows, notes and problems of a file of either format."""
+    """The rows, the notes and the problems of a file, which is CSV or Parquet."""
     try:
         if path.suffix == PARQUET:
             return read_parquet(path)
@@ -142,6 +157,6 @@ def _parsed(
 
 
 def _first(items: Sequence[Item], told: Callable[[Item], object] = str) -> str:
-    """The first few items, a line each, saying so where there are more."""
+    """The first few items, a line each, and a remark if there are more."""
     more = f", the first {SHOWN}" if len(items) > SHOWN else ""
     return f"{more}:\n" + "\n".join(f"  {told(item)}" for item in items[:SHOWN])

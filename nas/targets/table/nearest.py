@@ -1,4 +1,4 @@
-"""Which rows of a table are about kernels like one that is missing."""
+"""The search for rows of a table whose kernels are similar to a missing kernel."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.operator_text import written_fields
 from nas.targets.table.rows import KernelKey
 
-_UNLIKE = 4.0  # another number of dimensions or inputs, a field that is no number and differs, or
-# other operators behind: farther than sixteen times the channels, so that such rows come last
+# The distance of keys with different numbers of dimensions or inputs, different operators behind
+# the first, or a different field that is no number. Sixteen times the channels are as far, so that
+# such rows come last.
+_UNLIKE = 4.0
 Place = tuple[object, ...]
 
 
 class Neighbours:
-    """The rows of a table by how far they are from a kernel.
+    """An index of the rows of a table that finds the rows nearest to a kernel.
 
     Args:
-        rows: The rows.
+        rows: The keys of the rows.
     """
 
     def __init__(self, rows: Iterable[KernelKey]) -> None:
@@ -29,17 +31,21 @@ class Neighbours:
             self._places.setdefault(row.operator, []).append((row, self._place(row)))
 
     def of(self, key: KernelKey, *, count: int) -> list[KernelKey]:
-        """Up to `count` rows with the operator of `key`, by how far they are from it."""
+        """Up to `count` rows with the same operator as `key`, the nearest first."""
         place = self._place(key)
         alike = ((_apart(place, other), row) for row, other in self._places.get(key.operator, ()))
         return [row for _, row in heapq.nsmallest(count, alike, key=lambda found: found[0])]
 
     def distance(self, one: KernelKey, other: KernelKey) -> float:
-        """The sum over shapes, fields, bits and batch of their ratios in octaves."""
+        """The distance of two keys: ratios of shapes, fields, bits and batch, summed in octaves."""
         return _apart(self._place(one), self._place(other))
 
     def _place(self, key: KernelKey) -> Place:
-        """Shapes, bits and batch, the names behind the first operator, and its fields."""
+        """The parts of a key that are compared.
+
+        These are shapes, bits and batch, the names of the operators behind the first, and the
+        fields of the first.
+        """
         op = self._reader.operator(key.operator, key.fields)
         shapes = tuple(
             tuple(int(length) for length in part.split("x") if length)
@@ -51,7 +57,7 @@ class Neighbours:
 
 
 def _apart(one: object, other: object) -> float:
-    """How far two values are: octaves between numbers, their sum over tuples of one length."""
+    """The distance of two values: octaves between numbers, summed over tuples of equal length."""
     if one == other:
         return 0.0
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
@@ -64,6 +70,6 @@ def _apart(one: object, other: object) -> float:
 def _octaves(one: float, other: float) -> float:
     if min(one, other) < 0:
         return _UNLIKE
-    if 0 in (one, other):  # no weight at all, against some
+    if 0 in (one, other):  # the bits of an operator without a weight
         one, other = one + 1, other + 1
     return abs(math.log2(one / other))

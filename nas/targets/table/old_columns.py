@@ -1,7 +1,7 @@
 """Rows of tables that have the columns `out`, `kernel` and `stride` in place of `fields`.
 
-Such tables were written until rows held all fields of an operator. The classes and functions named
-here are those whose figures these columns held; classes that came later have no such rows.
+Tables had these columns until rows held all fields of an operator. This module names the classes
+and functions that such rows can be about; there are no such rows of later classes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _PART = re.compile(
 
 
 def current(cells: Mapping[str, Any], reader: OperatorReader) -> dict[str, Any]:
-    """The cells of a row with `operator`, `fields`, `inputs` and `fused` as they are written now.
+    """The cells of an old row with `operator`, `fields`, `inputs` and `fused` in the current form.
 
-    An activation went by its function, and a linear layer read an image, which it flattened.
+    Old rows named an activation by its function, and a linear layer flattened an image itself.
 
     Raises:
         ValueError: If the columns never held such an operator, or contradict each other.
@@ -56,7 +56,7 @@ def current(cells: Mapping[str, Any], reader: OperatorReader) -> dict[str, Any]:
 
 
 def _operator(name: str, figures: Mapping[str, str], reader: OperatorReader) -> tuple[str, str]:
-    """The class and the fields of the first operator of a kernel."""
+    """The class and the fields of the first operator of a kernel, from an old row."""
     if name in FUNCTIONS:
         return Activation.__name__, f"function={name}"
     kind = reader.kind(name)
@@ -73,7 +73,7 @@ def _operator(name: str, figures: Mapping[str, str], reader: OperatorReader) -> 
 
 
 def _behind(part: str, reader: OperatorReader) -> str:
-    """An operator behind the first: `relu`, `Conv2d:24:k1:s1` or `Add@in1` as it is written now."""
+    """The current text of an operator behind the first: `relu`, `Conv2d:24:k1:s1` or `Add@in1`."""
     matched = _PART.fullmatch(part)
     if matched is None:
         raise ValueError(
@@ -89,7 +89,7 @@ def _behind(part: str, reader: OperatorReader) -> str:
 
 
 def _require_out(op: Op, shapes: list[Shape], out: int) -> None:
-    """Refuse a row whose `out` is not what the operator gives."""
+    """Raise `ValueError` if the operator does not give `out` channels."""
     try:
         given = op.infer(*shapes[: op.arity])[0]
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:

@@ -1,4 +1,4 @@
-"""Operators out of what `operator_text` wrote, or a person by hand, held against their classes."""
+"""Reading operators from their text, written by `operator_text` or by hand, with all checks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from search_spaces.ops import Op
 
 @dataclass(frozen=True)
 class Behind:
-    """An operator behind the first of a kernel.
+    """An operator behind the first operator of a kernel.
 
     Attributes:
         op: The operator, in full precision.
-        reads: Where its inputs come from, if not from the operator before it: `in1`, `op0`.
+        reads: The sources of inputs that do not come from the operator before: `in1`, `op0`.
     """
 
     op: Op
@@ -31,7 +31,10 @@ class Behind:
 
 
 class OperatorReader:
-    """Reads the operators of many rows; knows the classes that are imported when it is made."""
+    """A reader of the operators of many rows.
+
+    The reader knows the operator classes that are imported when the reader is made.
+    """
 
     def __init__(self) -> None:
         self._operators = operator_types()
@@ -39,10 +42,10 @@ class OperatorReader:
         self._ops: dict[tuple[str, str], Op] = {}
 
     def kind(self, name: str) -> type[Op]:
-        """The class of an operator.
+        """The operator class called `name`.
 
         Raises:
-            ValueError: Saying which names are known.
+            ValueError: If there is none; the message lists the known names.
         """
         if name not in self._operators:
             raise ValueError(
@@ -52,24 +55,28 @@ class OperatorReader:
         return self._operators[name]
 
     def operator(self, name: str, fields: str) -> Op:
-        """The operator of a class with the fields that a text gives, in full precision.
+        """The operator of the class `name` with the fields in a text, in full precision.
 
         Raises:
-            ValueError: Saying what is wrong, what is allowed and what to do.
+            ValueError: If the text is wrong; the message says what is allowed and what to do.
         """
         if (name, fields) not in self._ops:
             self._ops[name, fields] = self._made(self.kind(name), parse_fields(fields))
         return self._ops[name, fields]
 
     def behind(self, text: str) -> tuple[Behind, ...]:
-        """The operators that `Activation(function=relu)+Add@in1` names; raises as `operator`."""
+        """The operators in a text such as `Activation(function=relu)+Add@in1`.
+
+        Raises:
+            ValueError: As `operator` does.
+        """
         return tuple(
             Behind(self._made(self.kind(call.name), call.fields), call.reads)
             for call in parse_operators(text)
         )
 
     def _made(self, kind: type[Any], given: Mapping[str, object]) -> Any:
-        """The spec of a class with the given values."""
+        """The spec of the class `kind` with the given field values."""
         known = written_fields(kind)
         needed = {name for name, field in known.items() if default_of(field) is MISSING}
         for what, wrong in (
@@ -90,7 +97,7 @@ class OperatorReader:
             raise ValueError(f"{kind.__name__} cannot be made: {error}") from error
 
     def _value(self, value: object) -> object:
-        """A value of a field, with the specs that stand in it."""
+        """The value of a field, with all specs inside it made."""
         if isinstance(value, tuple):
             return tuple(map(self._value, value))
         if not isinstance(value, Call):
@@ -103,7 +110,7 @@ class OperatorReader:
 
 
 def _require_fit(kind: type[Spec], values: Mapping[str, object]) -> None:
-    """Refuse a value that is none of those that its field is declared to hold."""
+    """Raise `ValueError` if a value does not have the declared type of its field."""
     kinds = declared(kind)
     for name, value in values.items():
         if (fault := misfit(value, kinds[name])) is not None:

@@ -1,4 +1,4 @@
-"""The syntax of operators in rows of a latency table, without what any class makes of it.
+"""The syntax of operators in rows of a latency table, independent of operator classes.
 
 fields    = [field "=" value {"," field "=" value}]
 operators = [operator {"+" operator}]
@@ -29,12 +29,12 @@ _END = ""
 
 @dataclass(frozen=True)
 class Call:
-    """A class with the fields that a text gives it.
+    """The name of a class with field values, as parsed from a text.
 
     Attributes:
         name: The name of the class.
-        fields: The values by field; a spec among them is a `Call` itself.
-        reads: Where an operator reads from, if not from the one before it: `in1`, `op0`.
+        fields: The values by field; a spec among the values is a `Call` itself.
+        reads: The sources of inputs that do not come from the operator before: `in1`, `op0`.
     """
 
     name: str
@@ -43,12 +43,20 @@ class Call:
 
 
 def parse_fields(text: str) -> dict[str, object]:
-    """The values of `out=16,kernel=3`; raises a `ValueError` that says what is no such text."""
+    """The values by field in a text such as `out=16,kernel=3`.
+
+    Raises:
+        ValueError: If the text does not have this syntax; the message says where.
+    """
     return _Parser(text).fields(end=_END, depth=0)
 
 
 def parse_operators(text: str) -> list[Call]:
-    """The operators of `Activation(function=relu)+Add@in1`; raises as `parse_fields` does."""
+    """The operators in a text such as `Activation(function=relu)+Add@in1`.
+
+    Raises:
+        ValueError: As `parse_fields` does.
+    """
     parser, found = _Parser(text), list[Call]()
     while text and (not found or parser.skips("+")):
         name = parser.word("an operator")
@@ -59,7 +67,7 @@ def parse_operators(text: str) -> list[Call]:
 
 
 class _Parser:
-    """Walks over the words of a text."""
+    """A recursive-descent parser over the tokens of a text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -67,7 +75,7 @@ class _Parser:
         self._at = 0
 
     def fields(self, *, end: str, depth: int) -> dict[str, object]:
-        """`name=value,name=value` and the `end` behind it."""
+        """Parse `name=value,name=value` and the token `end`; returns the values by name."""
         found: dict[str, object] = {}
         if self.skips(end):
             return found
@@ -82,7 +90,7 @@ class _Parser:
                 return found
 
     def wires(self) -> Iterator[str]:
-        """`@in1@op0`, as many as there are."""
+        """Parse any number of wires such as `@in1@op0`; yields `in1`, `op0`."""
         while self.skips("@"):
             name = self.word(_WIRE_MEANT)
             if not _WIRE.fullmatch(name):
@@ -90,20 +98,20 @@ class _Parser:
             yield name
 
     def word(self, meant: str) -> str:
-        """The next word, which must be a name; `meant` says of what."""
+        """Parse a name; `meant` says in error messages what the name stands for."""
         token = self._next()
         if not WORD.fullmatch(token):
             raise self._error(meant, token)
         return token
 
     def skips(self, token: str) -> bool:
-        """Whether the next word is `token`, which is then passed over."""
+        """Whether the next token is `token`; if so, the parser moves past it."""
         found = self._tokens[self._at] == token
         self._at += found
         return found
 
     def require(self, token: str) -> None:
-        """Pass over `token`, which must come next."""
+        """Move past `token`; raises `ValueError` if another token comes next."""
         if not self.skips(token):
             raise self._error(repr(token) if token else "nothing", self._tokens[self._at])
 

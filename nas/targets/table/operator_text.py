@@ -1,8 +1,8 @@
-"""Operators as rows of a latency table write them: `Conv2d(out=16,kernel=3)`.
+"""The text of an operator in a row of a latency table: `Conv2d(out=16,kernel=3)`.
 
-A class and the fields of its canonical form, in the order of the dataclass. Left out are the
-precisions, which have columns of their own, and fields at their defaults: a new field with a
-default changes no row.
+The text consists of the class and the fields of the operator's canonical form, in the order of
+the dataclass. Precisions are left out, since they have columns of their own. Fields with their
+default value are left out too, so that a new field with a default changes no row.
 
 A value is a number, `true`, `false`, `null`, `inf`, a word, a text such as `"two words"`, a list
 such as `[3,5]` for a tuple, or another spec such as `Window(size=3)`.
@@ -34,7 +34,7 @@ _PLAIN = re.compile(r"[\w .-]", re.ASCII)
 
 
 def fields_text(spec: Spec) -> str:
-    """The fields of a resolved spec as a row writes them, `out=16,kernel=3`.
+    """The text of the fields of a resolved spec, such as `out=16,kernel=3`.
 
     Raises:
         TargetError: If a field holds something that has no text.
@@ -43,27 +43,27 @@ def fields_text(spec: Spec) -> str:
 
 
 def operator_text(op: Op) -> str:
-    """The class of an operator with its fields; without brackets where it has none to write."""
+    """The text of an operator: its class, and its fields in brackets if there are any to write."""
     held = fields_text(op)
     return f"{type(op).__name__}({held})" if held else type(op).__name__
 
 
 @functools.cache
 def written_fields(kind: type[Spec]) -> dict[str, Field[Any]]:
-    """The fields of a class that a row may write, by name, in their order."""
+    """The fields of a class that a row may contain, by name and in the order of the class."""
     hidden = PRECISIONS if issubclass(kind, Op) else frozenset[str]()
     return {f.name: f for f in fields(kind) if f.init and f.name not in hidden}
 
 
 def default_of(field: Field[Any]) -> object:
-    """The value that a field has where nothing is given; `MISSING` where one must be."""
+    """The default value of a field; `MISSING` for a required field."""
     made = field.default_factory
     return field.default if made is MISSING else made()
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _written(spec: Spec, types: tuple[type, ...]) -> str:
-    """`fields_text`, once for equal specs; the types of their values tell True from 1."""
+    """The cached `fields_text` of a spec; `types` keeps specs apart that differ by True and 1."""
     del types
     if is_open(spec):
         raise TargetError(f"{spec} holds a choice that is still open; resolve it first")
@@ -84,7 +84,7 @@ def _written(spec: Spec, types: tuple[type, ...]) -> str:
 
 
 def _text(value: object) -> str:
-    """The one text of a value; equal numbers have the same."""
+    """The text of a value; equal numbers have the same text."""
     if isinstance(value, str):
         return value if WORD.fullmatch(value) and value not in CONSTANTS else _quoted(value)
     if value is None or isinstance(value, bool):
@@ -109,7 +109,7 @@ def _number(value: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text in quotes, without a character that CSV, a spreadsheet or a list would act on."""
+    """A text in quotes; characters with a meaning in CSV, spreadsheets or lists are escaped."""
     return f'"{"".join(c if _PLAIN.fullmatch(c) else _escaped(c) for c in text)}"'
 
 

@@ -1,4 +1,4 @@
-"""Latency tables as Parquet: the same columns, the notes as the file's metadata."""
+"""Latency tables as Parquet: the columns of CSV tables, with the notes as metadata of the file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nas.targets.table.row_reader import read_rows
 from nas.targets.table.rows import KernelKey, Row
 
 MAXIMUM_BYTES = 1 << 28
-MAXIMUM_ROWS = 5_000_000  # a small file can claim more rows than fit in memory
-MAXIMUM_COLUMNS = 100  # likewise
+MAXIMUM_ROWS = 5_000_000  # since a small file can claim more rows than fit in memory
+MAXIMUM_COLUMNS = 100  # since a small file can claim many columns too
 _OURS = b"elastic_nas."
-_ARROW = "parquet-cpp-arrow"  # the library behind pyarrow and pandas
-_DIGEST = b"elastic_nas_digest"  # of all rows and notes: Parquet's own checksums leave out its end
+_ARROW = "parquet-cpp-arrow"  # the library that pyarrow and pandas use
+_DIGEST = b"elastic_nas_digest"  # over all rows and notes; Parquet's checksums omit the file's end
 
 
 def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
-    """The rows and notes of a file, and every problem with its row number (from 1).
+    """The rows and the notes of a file, and all problems with their row numbers (from 1).
 
     Raises:
         TargetError: If pyarrow is not installed.
-        OSError: If the file cannot be read, or is larger than is sensible.
-        ValueError: If it is no Parquet file, or its digest is not that of its rows and notes.
+        OSError: If the file cannot be read, or is too large.
+        ValueError: If the file is not Parquet, or its digest does not match its rows and notes.
     """
     pyarrow = _pyarrow()
     require_size(path, at_most=MAXIMUM_BYTES)
@@ -64,7 +64,7 @@ def read_parquet(path: Path) -> tuple[dict[KernelKey, Row], dict[str, str], list
 
 
 def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str, str]) -> None:
-    """Write rows and notes as `read_parquet` reads them."""
+    """Write rows and notes to a file that `read_parquet` can read."""
     pyarrow = _pyarrow()
     columns: dict[str, list[object]] = {
         name: [getattr(key if name in KEY_COLUMNS else row, name) for key, row in rows.items()]
@@ -79,21 +79,21 @@ def write_parquet(path: Path, rows: Mapping[KernelKey, Row], notes: Mapping[str,
 
 
 def _digest(keys: Sequence[object], rows: Sequence[Row], notes: Mapping[str, str]) -> bytes:
-    """What stands for a table's content, whatever types its columns have."""
+    """The digest of a table's content, which does not depend on the types of its columns."""
     figures = [[None if f is None else float(f) for f in astuple(row)] for row in rows]
     content = [keys, figures, sorted(notes.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16].encode()
 
 
 def _keys(header: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[object]]:
-    """The keys of rows as they stand in the file, which is how its digest holds them."""
+    """The keys of rows as they stand in the file, the form that the digest is computed from."""
     names = OLD_KEY_COLUMNS if is_old(header) else KEY_COLUMNS
     columns = [(header.index(name), str if name in FORMS else int) for name in names]
     return [[kind(row[place]) for place, kind in columns] for row in texts]
 
 
 def _text(cell: object) -> str:
-    """A cell as CSV would hold it."""
+    """The text that a cell would have in CSV."""
     return "" if cell is None else str(cell)
 
 

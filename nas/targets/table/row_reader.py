@@ -1,4 +1,4 @@
-"""Rows out of texts, whichever columns a table has: read whole, or every problem named."""
+"""Reading the rows of a table, with old or current columns, from texts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from nas.targets.table.rows import KernelKey, Row
 def read_rows(
     columns: Sequence[str], cells: Iterable[tuple[int, Sequence[str]]], *, header: int
 ) -> tuple[dict[KernelKey, Row], list[str]]:
-    """The rows of a table of texts, and every problem with its line number.
+    """The rows of a table of texts, and all problems with their line numbers.
 
     Args:
         columns: The names of the columns.
-        cells: Line number and texts of every row.
+        cells: The line number and the texts of every row.
         header: The line number of the column names.
     """
     problems = list(header_problems(columns, header))
@@ -47,7 +47,7 @@ def read_rows(
 
 
 class KeyReader:
-    """Keys out of the cells of rows, with the columns of today or with those of before."""
+    """A reader of the keys of rows, with current or old columns."""
 
     def __init__(self) -> None:
         self._reader = OperatorReader()
@@ -55,7 +55,7 @@ class KeyReader:
         self._fused = functools.cache(self._canonical_fused)
 
     def read(self, texts: Mapping[str, object]) -> KernelKey:
-        """The key out of the cells of a row by column; raises a `ValueError` as a call does."""
+        """The key in the cells of a row, by column; raises `ValueError` as a call does."""
         if set(texts) not in (set(KEY_COLUMNS), set(OLD_KEY_COLUMNS)):
             raise ValueError(
                 f"a kernel has the columns {', '.join(KEY_COLUMNS)}, given {', '.join(texts)}"
@@ -63,14 +63,18 @@ class KeyReader:
         return self({name: value(name, str(text)) for name, text in texts.items()})
 
     def __call__(self, cells: Mapping[str, Any]) -> KernelKey:
-        """The key of a row; raises a `ValueError` that names the cell and what is wrong with it."""
+        """The key in the values of a row, by column.
+
+        Raises:
+            ValueError: If a cell is wrong; the message names the cell and the problem.
+        """
         given = current(cells, self._reader) if is_old([*cells]) else dict(cells)
         given[FIELDS] = self._fields(given["operator"], given[FIELDS])
         given["fused"] = self._fused(given["fused"])
         return KernelKey(**{name: given[name] for name in KEY_COLUMNS})
 
     def _canonical_fields(self, operator: str, fields: str) -> str:
-        """The fields of an operator as `fields_text` writes them."""
+        """The text of an operator's fields in the canonical form of `fields_text`."""
         self._reader.kind(operator)
         try:
             return fields_text(self._reader.operator(operator, fields))
@@ -78,7 +82,7 @@ class KeyReader:
             raise ValueError(f"{FIELDS} = {shortened(fields)}: {error}") from error
 
     def _canonical_fused(self, fused: str) -> str:
-        """The operators behind an anchor as `KernelKey.of` names them."""
+        """The text of the operators behind an anchor in the canonical form of `KernelKey.of`."""
         try:
             return "+".join(map(str, self._reader.behind(fused)))
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a row of a latency table is about: one fused kernel at given bits, and what was measured."""
+"""A row of a latency table: the key, a fused kernel at given bits, and the measured figures."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from search_spaces.ops import Op, Shape
 
 @dataclass(frozen=True, order=True)
 class KernelKey:
-    """What tells one kernel's latency from another's; granularity and symmetry do not.
+    """The key of a row: all facts about a kernel on which its latency depends.
+
+    Granularity and symmetry of the quantization are not part of the key.
 
     Attributes:
         operator: The class name of the anchor, the first operator that a device runs.
-        fields: The anchor's fields, `out=16,kernel=3`, as `operator_text` writes them.
-        inputs: Input shapes without the batch, such as `16x8x8` or `16x8x8+16x8x8`; of an input
-            that a view reads, the shape that the view gives.
-        fused: What runs behind the anchor, joined by `+`: `Activation(function=relu)`. A folded
-            norm or a view is not named. Behind `@` stands what a slot reads where that is not the
-            operator before: `in1` an input of the kernel, `op0` the anchor, `op1` the first that is
-            named behind it.
-        weight_bits: 32 in full precision, 0 where there is no weight.
-        activation_bits: 32 in full precision.
-        batch: Samples at once.
+        fields: The fields of the anchor as in `operator_text`, such as `out=16,kernel=3`.
+        inputs: The input shapes without the batch, such as `16x8x8` or `16x8x8+16x8x8`. If a view
+            reads an input, the shape is the output shape of the view.
+        fused: The operators behind the anchor, joined by `+`, such as `Activation(function=relu)`.
+            Folded norms and views are left out. `@` marks an input that does not come from the
+            operator before: `@in1` is an input of the kernel, `@op0` the result of the anchor,
+            `@op1` the result of the first operator named in `fused`.
+        weight_bits: The bits of the weight: 32 in full precision, 0 without a weight.
+        activation_bits: The bits of the inputs: 32 in full precision.
+        batch: The number of samples per run.
     """
 
     operator: str
@@ -41,11 +43,11 @@ class KernelKey:
 
     @classmethod
     def of(cls, kernel: Kernel, bits: Bits, *, batch: int = 1) -> KernelKey:
-        """The key of `kernel` where it computes in `bits`.
+        """The key of `kernel` when it computes in `bits`.
 
         Raises:
-            TargetError: If a field of one of its operators holds something that has no text, or if
-                a device runs nothing for the kernel.
+            TargetError: If a field of an operator holds a value that has no text, or if a device
+                runs nothing for the kernel.
         """
         first, *behind = _named(kernel)
         return cls(
@@ -70,13 +72,13 @@ class KernelKey:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured: milliseconds, their spread over repetitions, and how many there were.
+    """The measured figures of a kernel.
 
     Attributes:
-        latency_ms: Of one run.
-        spread_ms: Its standard deviation.
-        count: Repetitions; 0 where the latency is predicted from other rows.
-        energy_mj: Millijoules of one run, where they are known.
+        latency_ms: The latency of a run, in milliseconds.
+        spread_ms: The standard deviation of the latency over repetitions, in milliseconds.
+        count: The number of repetitions; 0 if the latency is predicted from other rows.
+        energy_mj: The energy of a run, in millijoules; None if unknown.
     """
 
     latency_ms: float
@@ -86,9 +88,10 @@ class Row:
 
 
 class _Member(NamedTuple):
-    """An operator that a row names, and what its slots read, past operators that are not named.
+    """An operator that is named in a row, and the sources of its inputs.
 
-    `reads` counts the inputs of the kernel first, then the operators that are named.
+    `reads` holds indices: first come the inputs of the kernel, then the operators that are named.
+    An operator that is not named, such as a view, is replaced by its own source.
     """
 
     op: Op
@@ -96,10 +99,10 @@ class _Member(NamedTuple):
 
 
 def _named(kernel: Kernel) -> list[_Member]:
-    """The operators of a kernel that a row names, in order: no view and no folded norm.
+    """The operators of a kernel that a row names, in order: all but views and folded norms.
 
     Raises:
-        TargetError: If none is left, as a device runs nothing for the kernel.
+        TargetError: If there is no such operator, so that a device runs nothing for the kernel.
     """
     ops, outside = kernel.ops, len(kernel.inputs)
     found: list[_Member] = []
@@ -117,7 +120,7 @@ def _named(kernel: Kernel) -> list[_Member]:
 
 
 def _fused(behind: Sequence[_Member], outside: int) -> Iterator[str]:
-    """What each operator behind the anchor is called, and what it reads besides the one before."""
+    """The texts of the operators behind the anchor, with their wires such as `@in1`."""
     for before, (op, reads) in enumerate(behind, outside):
         text = operator_text(op)
         for read in reads:
@@ -127,11 +130,11 @@ def _fused(behind: Sequence[_Member], outside: int) -> Iterator[str]:
 
 
 def _inputs(kernel: Kernel) -> tuple[Shape, ...]:
-    """The shapes of the tensors read from outside, as the first operator that runs sees each."""
+    """The shapes of the kernel's inputs, each as the first operator that runs sees the input."""
     if not any(op.is_view for op in kernel.ops):
         return kernel.inputs
     seen: dict[int, Shape] = {}
-    places = list(range(len(kernel.inputs)))  # slot -> the input that it holds, perhaps viewed
+    places = list(range(len(kernel.inputs)))  # slot -> the kernel's input there, perhaps viewed
     for (op, shapes), slots in zip(kernel.members(), kernel.slots, strict=True):
         if not op.is_view:
             for slot, shape in zip(slots, shapes, strict=True):

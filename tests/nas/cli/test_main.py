@@ -60,10 +60,21 @@ def test_spaces_shows_whose_limit_it_is(recipe, tmp_path):
     assert all(word in given.out for word in ("memory_bytes", "1e+06", "device"))
 
 
-def test_a_device_without_enough_memory_is_told_at_once(recipe, tmp_path):
-    name = limited(tmp_path, activation_bytes=10)
+@pytest.mark.parametrize(
+    ("memory", "cost"),
+    [("activation_bytes", "peak_activation_bytes"), ("model_bytes", "model_bytes")],
+)
+def test_a_device_without_enough_memory_is_told_at_once(recipe, tmp_path, memory, cost):
+    name = limited(tmp_path, **{memory: 10})
     given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
-    assert_refused(given, "peak_activation_bytes to 10", "the device has 10", "more memory")
+    assert_refused(given, f"{cost} to 10", "the device has 10", "more memory")
+
+
+def test_a_limit_that_few_subnets_meet_is_not_shown_as_none(tmp_path):
+    given = nas("spaces", ROOT / "runs" / "digits.toml", "--out", tmp_path / "run")
+    succeeded(given)
+    (line,) = (line for line in given.out.splitlines() if "tiny-mcu" in line)
+    assert "under 1%" in line
 
 
 def test_report_is_rendered_from_the_results_alone(finished, tmp_path):

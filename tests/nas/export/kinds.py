@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from nas.ort import onnxruntime
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import (
@@ -114,6 +120,15 @@ def inception(policy: Policy) -> SearchSpace:
     graph.add("head.flatten", Flatten())
     graph.add("head", Linear(CLASSES, **policy.edge()))
     return SearchSpace(graph, name="inception")
+
+
+def exact_logits(path: Path, images: Tensor) -> np.ndarray:
+    """What a file says, without the rounding of activations that onnxruntime adds by itself."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["logits"], {"image": images.numpy()})[0])
 
 
 KINDS = {"grouped": grouped, "mixer": mixer, "inception": inception}

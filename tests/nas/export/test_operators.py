@@ -13,7 +13,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from nas.export import export_onnx
-from nas.export.runtime import file_logits, kernels_run
+from nas.export.runtime import kernels_run
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -40,6 +40,7 @@ from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
+from tests.nas.export.kinds import exact_logits
 
 IMAGES = torch.randn(24, 4, 7, 7, generator=torch.Generator().manual_seed(3))
 READ = Quant(8, PerTensor(), symmetric=False)
@@ -104,7 +105,7 @@ def answers(network: Deployed, path: Path) -> tuple[np.ndarray, np.ndarray, np.n
     with torch.no_grad():
         ours = network.module()(IMAGES).numpy()
     (reference,) = ReferenceEvaluator(str(path)).run(None, {"image": IMAGES.numpy()})
-    (ran,) = file_logits(path, [IMAGES])
+    ran = exact_logits(path, IMAGES)
     onnx.checker.check_model(path, full_check=True)
     return ours, np.asarray(reference), ran
 
@@ -130,13 +131,11 @@ def test_quantized_all_give_the_same(name: str, symmetric: bool, tmp_path: Path)
         assert np.abs(found - ours).max() < 0.1 * ours.std()
 
 
+@pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("name", CHAINS)
-def test_few_bit_weights_on_floats_give_the_same(name: str, tmp_path: Path) -> None:
-    """What reads a grid and computes in floats keeps its weights as they are.
-
-    At 2 bits, since onnxruntime rounds what meets 4-bit matrices to 8 bits (its MatMulNBits).
-    """
-    weight = Quant(2, PerTensor(), symmetric=False)
+def test_few_bit_weights_on_floats_give_the_same(name: str, bits: int, tmp_path: Path) -> None:
+    """What reads a grid and computes in floats keeps its weights as they are."""
+    weight = Quant(bits, PerTensor(), symmetric=False)
     graph = chain_of(CHAINS[name](READ), weight=weight, read=None)
     ours, _, ran = answers(deployed(graph), tmp_path / "net.onnx")
     close = np.isclose(ran, ours, rtol=1e-4, atol=1e-4).all(1)
@@ -144,7 +143,6 @@ def test_few_bit_weights_on_floats_give_the_same(name: str, tmp_path: Path) -> N
 
 
 def test_branches_are_joined(tmp_path: Path) -> None:
-    graph = chain_of([], weight=WEIGHT, read=READ)
     graph = Graph(Image(4, 7))
     bits = {"weight": WEIGHT, "activation": READ}
     graph.add("left", Conv2d(3, 1, **bits), "input")

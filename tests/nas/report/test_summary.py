@@ -13,9 +13,10 @@ from nas.report.data import (
     Provenance,
     TargetResult,
 )
-from nas.report.summary import summary_table, write_front_csv
+from nas.report.summary import summary_table, told, write_front_csv
 from nas.report.targets import front_table
 from nas.terminal.display import say
+from tests.nas.report.two import FAST, SLOW, device, of
 
 COLUMNS = ["rank", "chosen", "error", "latency_ms", "bitops", "macs", "model_bytes"]
 LATENCIES = ["latency_std_ms", "measured_latency_ms", "measured_latency_std_ms"]
@@ -135,3 +136,26 @@ def test_the_console_reads_no_markup_in_names_and_tells_what_is_missing(results,
     text = shown(replace(results, targets=(target,)))
     assert "[red]cpu[/red]" in text
     assert "none chosen" in text
+
+
+def test_after_the_table_every_device_is_told_what_it_got_and_why():
+    limited = {"limits": {"latency_ms": 50.0}}
+    results = of(device("fast", 1, FAST, layers=2), device("slow", 2, SLOW, layers=2, **limited))
+    table, *rest = told(results)
+    assert table == summary_table(results)
+    assert rest == [
+        "fast: 2 layers of 8 channels, kernel 3, weights of 8 bits\n"
+        "lowest latency of 2 that share the lowest error",
+        "slow: 2 layers of 12 channels, kernel 3, weights of 8 bits\n"
+        "lowest error among 3 of 5 within its limits; latency decided",
+    ]
+
+
+def test_without_layers_only_the_reason_is_told():
+    _, line = told(of(device("fast", 1, FAST)))
+    assert line == "fast: lowest latency of 2 that share the lowest error"
+
+
+def test_devices_that_got_the_same_subnet_are_told_last():
+    *_, last = told(of(device("a", 1, FAST), device("b", 1, FAST)))
+    assert last == "a and b got the same subnet."

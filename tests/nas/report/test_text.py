@@ -52,3 +52,18 @@ def test_a_spread_shares_the_scale_of_its_figure():
 )
 def test_durations_read_as_people_say_them(seconds, said):
     assert text.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [([], ""), ([3], "3"), (["a", "b"], "a and b"), ("abc", "a, b and c")]
+)
+def test_words_are_listed_as_in_a_sentence(words, said):
+    assert text.listed(words) == said
+
+
+@pytest.mark.parametrize(
+    ("pick", "said"),
+    [(None, "float"), (5, "5"), ({"$spec": "Quant", "bits": 4}, "4"), ({"$spec": "Add"}, "Add")],
+)
+def test_a_picked_option_is_told_on_one_line(pick, said):
+    assert text.option(pick) == said

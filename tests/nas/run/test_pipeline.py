@@ -17,6 +17,7 @@ from nas.ort import onnxruntime
 from nas.problem.goals import Goal
 from nas.recipe.recipe import Recipe, load_recipe
 from nas.report.data import Results, TargetResult
+from nas.report.selection import selections
 from nas.report.store import load
 from nas.run.folder import RunFolder
 from nas.run.pipeline import run
@@ -142,6 +143,14 @@ def test_the_chosen_subnet_meets_its_limits_and_is_on_the_front_or_within_tolera
     cheaper = [p for p in target.front if p.costs["latency_ms"] < target.chosen.costs["latency_ms"]]
     assert all(point.error > allowed for point in cheaper)
     assert target.chosen.genotype in [point.genotype for point in target.front]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_was_shipped_is_what_the_report_explains(made, name):
+    files, results = made
+    why = selections(load(files.results))[name]
+    assert results.evaluated[why.row].genotype == result(results, name).chosen.genotype
+    assert why.target.tolerance == (5.0 if name == "bit-serial" else 0.0)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -68,6 +68,8 @@ def test_the_report_tells_a_table_from_a_supernet(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     for said in ("Looked up in", "nothing was trained", "of the exact front", "40 rows"):
         assert said in page, said
+    for said in ("The devices compared", "Subnet of one_image", "Of 20 evaluated subnets"):
+        assert said in page, said
     for unsaid in ("unfinished", "Supernet trained in", "recalibrated"):
         assert unsaid not in page, unsaid
 

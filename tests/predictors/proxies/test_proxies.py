@@ -127,6 +127,23 @@ def test_synflow_is_independent_of_data_norms_and_quantizers() -> None:
     assert synflow(module, (100 * images, labels), F.cross_entropy) == value
 
 
+@pytest.mark.parametrize(
+    "between",
+    [nn.LayerNorm(5), nn.GroupNorm(1, 5), nn.GELU(), nn.SiLU(), nn.LeakyReLU(), nn.Tanh()],
+)
+def test_synflow_sees_the_weights_past_norms_and_bounded_functions(between: nn.Module) -> None:
+    module, batch = mlp(), mlp_batch()
+    with_norm = nn.Sequential(*module[:2], between, *module[2:])
+    found = synflow(with_norm, batch, F.cross_entropy)
+    assert found == synflow(module, batch, F.cross_entropy)
+
+
+def test_naswot_reads_what_a_tanh_reads() -> None:
+    module, batch = mlp(), mlp_batch()
+    curved = nn.Sequential(*module[:2], nn.Tanh(), *module[3:])
+    assert naswot(curved, batch, F.cross_entropy) == naswot(module, batch, F.cross_entropy)
+
+
 def test_synflow_of_a_deep_wide_network_does_not_overflow() -> None:
     layers = [nn.Conv2d(64, 64, 3, padding=1, bias=False) for _ in range(60)]
     for layer in layers:

@@ -1,0 +1,189 @@
+"""The reasons why each device got its subnet, found out from the results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nas.problem.choosing import FloatArray, Mask, cheapest, good_enough
+from nas.report import text
+from nas.report.data import Chosen, Results, TargetResult
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The choice of one device's subnet among those that were evaluated.
+
+    Subnets are told by their position in `Results.evaluated`.
+
+    Attributes:
+        target: The device.
+        pick: The subnet chosen.
+        row: Its position.
+        errors: Error of every subnet, `(n,)`.
+        costs: Cost name -> the cost of every subnet on this device, `(n,)`.
+        runs: Whether a subnet was evaluated wholly and runs on this device, `(n,)`.
+    """
+
+    target: TargetResult
+    pick: Chosen
+    row: int
+    errors: FloatArray
+    costs: Mapping[str, FloatArray]
+    runs: Mask
+
+    @property
+    def cost(self) -> FloatArray:
+        """The cost that the choice minimises, the first objective, `(n,)`."""
+        return self.costs[self.target.objectives[0]]
+
+    @cached_property
+    def within(self) -> Mask:
+        """Whether a subnet keeps every limit, `(n,)`."""
+        return self._keeping(self.target.limits)
+
+    @cached_property
+    def good(self) -> Mask:
+        """Whether a subnet keeps every limit and is within the tolerance of the lowest error."""
+        return good_enough(self.errors, self.within, tolerance=self.target.tolerance)
+
+    @property
+    def most_accurate(self) -> int | None:
+        """The subnet that would be chosen without a tolerance."""
+        return cheapest(self.errors, self.cost, self.within)
+
+    @property
+    def runner_up(self) -> int | None:
+        """The subnet that would be chosen if the chosen one had not been evaluated."""
+        others = self.within & (np.arange(len(self.errors)) != self.row)
+        return self._chosen(others)
+
+    @cached_property
+    def deciding(self) -> tuple[str, ...]:
+        """The limits without which, each taken away alone, another subnet would be chosen."""
+        return tuple(name for name in self.target.limits if self.without([name]) != self.row)
+
+    def without(self, limits: Collection[str]) -> int | None:
+        """The subnet that would be chosen if there were not these `limits`."""
+        return self._chosen(self._keeping([n for n in self.target.limits if n not in limits]))
+
+    def exceeded(self, row: int) -> list[str]:
+        """The limits that a subnet does not keep."""
+        return [n for n, limit in self.target.limits.items() if self.costs[n][row] > limit]
+
+    def _keeping(self, limits: Collection[str]) -> Mask:
+        kept = [self.costs[name] <= self.target.limits[name] for name in limits]
+        return np.logical_and.reduce([self.runs, *kept])
+
+    def _chosen(self, allowed: Mask) -> int | None:
+        return cheapest(self.errors, self.cost, allowed, tolerance=self.target.tolerance)
+
+
+def selections(results: Results) -> dict[str, Selection]:
+    """The choice of every device that has a subnet, by the device's name.
+
+    Devices are left out whose costs or tolerance the results do not hold.
+    """
+    rows = {point.genotype: row for row, point in enumerate(results.evaluated)}
+    errors = np.array([point.metrics["error"] for point in results.evaluated])
+    whole = np.array([not point.stopped for point in results.evaluated], dtype=np.bool_)
+    found: dict[str, Selection] = {}
+    for target in results.targets:
+        pick, lengths = target.chosen, {len(values) for values in target.costs.values()}
+        if pick is None or pick.genotype not in rows or lengths != {len(errors)}:
+            continue
+        costs = {name: np.array(values) for name, values in target.costs.items()}
+        finite = np.isfinite([costs[name] for name in target.objectives]).all(axis=0)
+        made = Selection(target, pick, rows[pick.genotype], errors, costs, whole & finite)
+        if made.without([]) == made.row:  # not so where an older version kept no tolerance
+            found[target.name] = made
+    return found
+
+
+def reasons(made: Selection) -> Iterator[str]:
+    """Full sentences: among how many, which limit or tolerance decided, and the runner-up."""
+    yield _field(made)
+    if made.target.limits:
+        yield _limits(made)
+    yield _accuracy(made)
+    if made.runner_up is not None:
+        yield f"The runner-up is {_figures(made, made.runner_up)}."
+
+
+def in_short(made: Selection) -> str:
+    """The reason in a few words, for a line of the terminal."""
+    target, good = made.target, int(made.good.sum())
+    least = f"lowest {_named(target.objectives[0])} of {good}"
+    what = "lowest error"
+    if good > 1 and target.tolerance:
+        what = f"{least} within {_points(target.tolerance)} of the lowest error"
+    elif good > 1:
+        what = f"{least} that share the lowest error"
+    if not target.limits:
+        return what
+    field = f"{what} among {made.within.sum()} of {made.runs.sum()} within its limits"
+    decided = text.listed(map(_named, made.deciding))
+    return f"{field}; {decided} decided" if decided else field
+
+
+def _field(made: Selection) -> str:
+    runs = int(made.runs.sum())
+    others = len(made.errors) - runs
+    left_out = f" ({others:,} more were stopped early or do not run here)" if others else ""
+    if not made.target.limits:
+        return f"Chosen from {runs:,} evaluated subnets{left_out}, without limits."
+    within = int(made.within.sum())
+    keep = "keeps" if within == 1 else "keep"
+    return f"Of {runs:,} evaluated subnets{left_out}, {within:,} {keep} the limits."
+
+
+def _limits(made: Selection) -> str:
+    deciding = text.listed(map(_named, made.deciding))
+    limits = made.deciding or tuple(made.target.limits)
+    free = made.without(limits)
+    if free is None or free == made.row:
+        return "The limits changed nothing: without them the same subnet would be chosen."
+    if len(made.deciding) == 1:
+        subject, without = f"The limit on {deciding} decided", "that limit"
+    elif made.deciding:
+        subject, without = f"The limits on {deciding} decided, each alone", "those limits"
+    else:
+        subject, without = "The limits decided together", "limits"
+    return f"{subject}; without {without} the choice would be {_figures(made, free)}."
+
+
+def _accuracy(made: Selection) -> str:
+    tolerance, good = made.target.tolerance, int(made.good.sum())
+    best, least = made.most_accurate, f"the lowest {_named(made.target.objectives[0])}"
+    lowest = text.quantity("error", float(made.errors[made.within].min()))
+    near = f"at most {_points(tolerance)} above the lowest error, {lowest}"
+    if good == 1:
+        far = f"; no other comes within {_points(tolerance)}" if tolerance else ""
+        return f"It alone has the lowest error, {lowest}{far}."
+    if not tolerance:
+        return f"{good} subnets share the lowest error, {lowest}; of these it has {least}."
+    if best is None or best == made.row:
+        return f"{good} subnets are {near}; of these it has {least}, and the lowest error too."
+    return (
+        f"The tolerance decided: {good} subnets are {near}, and of these it has {least}; without "
+        f"tolerance the choice would be {_figures(made, best)}."
+    )
+
+
+def _figures(made: Selection, row: int) -> str:
+    """A subnet's error and what it costs where that decides."""
+    names = dict.fromkeys([*made.target.objectives, *made.deciding])
+    costs = (f"{_named(n)} {text.quantity(n, float(made.costs[n][row]))}" for n in names)
+    error = text.quantity("error", float(made.errors[row]))
+    return f"a subnet of {error} error, {', '.join(costs)}"
+
+
+def _points(tolerance: float) -> str:
+    return "1 point" if tolerance == 1 else f"{tolerance:g} points"
+
+
+def _named(cost: str) -> str:
+    return text.title(cost).lower()
