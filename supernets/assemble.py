@@ -18,6 +18,7 @@ from supernets.integers import ActivationScale
 Slot = tuple[str, int]
 
 SITE = "quantized slot"
+ADDRESS = "address"
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,15 @@ def assemble(
         else:
             root.add_module(module_name(step.address), made)
             values[step.address] = graph.call_module(module_name(step.address), tuple(read))
+        values[step.address].meta[ADDRESS] = step.address
     graph.output(values[steps[-1].address])
     return fx.GraphModule(root, graph)
+
+
+def node_names(module: fx.GraphModule) -> dict[str, str]:
+    """The name of the node of an assembled module that computes each address."""
+    nodes = module.graph.nodes
+    return {node.meta[ADDRESS]: node.name for node in nodes if ADDRESS in node.meta}
 
 
 def _quantized(

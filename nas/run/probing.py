@@ -42,7 +42,7 @@ from search_spaces.documents import Source, read_json
 from search_spaces.quant import Quant
 from search_spaces.serialize import decode, encode
 from search_spaces.space import Genotype, IntArray, InvalidGenotype, as_genotypes
-from supernets.assemble import module_name
+from supernets.assemble import module_name, node_names
 from supernets.deploy import on_device
 from supernets.extract import extract
 from supernets.supernet import Supernet
@@ -171,14 +171,17 @@ def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
     images, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
     plain = extract(supernet, plan.space.largest, [images], quantize=False)
     present = plain.graph.nodes.keys()
-    names = {address: module_name(address) for address in present}
+    layers_at = {address: module_name(address) for address in present}
     with torch.no_grad():
         reference = plain.module.eval()(images)
     measured: list[Values] = []
-    forwards = (weight_forward, input_forward)
+    forwards = (
+        weight_forward(plain.module, images, layers_at),
+        input_forward(plain.module, images, node_names(plain.module)),
+    )
     for options, forward in zip(_open_precisions(plan), forwards, strict=True):
         layers = {address: quants for address, quants in options.items() if address in present}
-        measured.append(sensitivity(forward(plain.module, images, names), layers, reference))
+        measured.append(sensitivity(forward, layers, reference))
     return SensitivityCost(*measured)
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 from predictors.proxies.proxy import ProbedModule, probe
 from predictors.proxies.rounding import rounded
@@ -121,32 +122,40 @@ def _weight_of(network: ProbedModule, name: str) -> Tensor:
     return weights[0]
 
 
-def input_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) -> Forward:
+def input_forward(module: fx.GraphModule, images: Tensor, names: Mapping[str, str]) -> Forward:
     """A `forward` for `sensitivity` that rounds the inputs of layers.
 
     Args:
         module: A network in full precision, with the statistics of its norms.
         images: `(n, channels, height, width)`.
-        names: Address -> name of the submodule whose inputs are rounded.
+        names: Address -> name of the node of the module's graph whose inputs are rounded.
     """
+    known = {node.name for node in module.graph.nodes}
+    if unknown := sorted(set(names.values()) - known):
+        raise ValueError(f"nodes {unknown} are not in the network's graph, which has {known}")
 
     def forward(precisions: Precisions) -> Tensor:
-        hooks = [
-            module.get_submodule(names[address]).register_forward_pre_hook(_rounding(quant))
-            for address, quant in precisions.items()
-        ]
-        try:
-            with probe(module, {}) as network, torch.no_grad():
-                return network(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        quants = {names[address]: quant for address, quant in precisions.items()}
+        with probe(module, {}), torch.no_grad():
+            return _RoundedInputs(module, quants).run(images)
 
     return forward
 
 
-def _rounding(quant: Quant | None) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
-    return lambda _, read: tuple(rounded(value, quant, channels=1) for value in read)
+class _RoundedInputs(fx.Interpreter):
+    """A run of a network in which the tensors that some nodes read are rounded first."""
+
+    def __init__(self, module: fx.GraphModule, quants: Mapping[str, Quant | None]) -> None:
+        super().__init__(module)
+        self._quants = quants
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        args, keywords = super().fetch_args_kwargs_from_env(n)
+        if n.name not in self._quants:
+            return args, keywords
+        quant = self._quants[n.name]
+        # A concatenation reads a list of tensors.
+        return tree_map_only(Tensor, lambda x: rounded(x, quant, channels=1), args), keywords
 
 
 def open_precisions(

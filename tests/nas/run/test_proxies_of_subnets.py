@@ -16,7 +16,7 @@ from predictors.proxies.sensitivity import (
 )
 from search_spaces.costs import SpaceKernels, macs, total
 from search_spaces.mobilenet import Stage, mobilenet
-from supernets.assemble import module_name
+from supernets.assemble import module_name, node_names
 from supernets.calibrate import initialise_steps
 from supernets.extract import extract
 from supernets.supernet import Supernet
@@ -69,7 +69,8 @@ def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) 
     values = {}
     for tensor, forward in (("weight", weight_forward), ("activation", input_forward)):
         layers = open_precisions(space.graph, tensor)
-        names = {address: module_name(address) for address in layers}
+        named = {address: module_name(address) for address in layers}
+        names = named if tensor == "weight" else node_names(module)
         values[tensor] = sensitivity(forward(module, images, names), layers, reference)
     cost = SpaceKernels(space).compile_by_address(
         SensitivityCost(values["weight"], values["activation"])

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
 from predictors.proxies.rounding import rounded
 from predictors.proxies.sensitivity import (
@@ -32,17 +32,18 @@ def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def float_network() -> nn.Sequential:
+def float_network() -> fx.GraphModule:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(
+        network = nn.Sequential(
             nn.Conv2d(1, 8, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(8, 8, 3, padding=1),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(8 * 36, 5),
-        ).eval()
+        )
+    return fx.symbolic_trace(network.eval())
 
 
 @pytest.mark.parametrize("quant", [Quant(4), Quant(4, symmetric=False), Quant(3, PerChannel())])
@@ -97,10 +98,15 @@ def test_full_precision_has_no_noise() -> None:
     assert sqnr(weight, Quant(4)) == pytest.approx(-10 * math.log10(noise(weight, Quant(4))))
 
 
-@pytest.mark.parametrize("make", [weight_forward, input_forward])
-def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make) -> None:
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (weight_forward, {"a": "0", "b": "2", "c": "5"}),
+        (input_forward, {"a": "_0", "b": "_2", "c": "_5"}),
+    ],
+)
+def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make, names) -> None:
     module, images = float_network(), uniform(16, 1, 6, 6)
-    names = {"a": "0", "b": "2", "c": "5"}
     layers = {address: (*map(Quant, BITS), None) for address in names}
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with torch.no_grad():
@@ -111,7 +117,27 @@ def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make) -> None:
         assert row[-1] == 0.0
         assert all(more > less for more, less in itertools.pairwise(row))
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
-    assert not any(part._forward_pre_hooks for part in module.modules())
+
+
+class Joined(nn.Module):
+    """Functions that are no layers: an addition, and a concatenation of a list."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x + 1, x], 1)
+
+
+def test_inputs_of_functions_are_rounded_too() -> None:
+    module, x = fx.symbolic_trace(Joined()), uniform(4, 2)
+    forward = input_forward(module, x, {"sum": "add", "join": "cat"})
+    quant = Quant(3, symmetric=False)
+    assert torch.equal(forward({"sum": quant})[:, :2], rounded(x, quant) + 1)
+    assert torch.equal(forward({"join": quant})[:, 2:], rounded(x, quant))
+    assert torch.equal(forward({}), module(x))
+
+
+def test_a_node_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\['1'\] are not in the network's graph"):
+        input_forward(float_network(), uniform(2, 1, 6, 6), {"a": "1"})
 
 
 def test_a_name_that_stands_for_several_weights_is_refused() -> None:
