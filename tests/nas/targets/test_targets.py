@@ -10,12 +10,13 @@ import pytest
 
 from nas.targets import HardwareTarget, available, load_target
 from nas.targets.capability import Bits, Capability, Support, parse_bits
+from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import mobilenet
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear, Op
 from search_spaces.policy import Policy
 from search_spaces.quant import PerTensor, Quant
 from search_spaces.residual import residual
@@ -309,3 +310,14 @@ def _at(weight: int | None, activation: int | None) -> Kernel:
         activation=None if activation is None else Quant(activation),
     )
     return Kernel(op, (), ((64, 2, 2),))
+
+
+def test_this_machine_runs_every_operator_of_the_engine() -> None:
+    ours = {name for name, kind in operator_types().items() if is_ours(kind)}
+    assert "LayerNorm" in ours
+    assert ours <= load_target("this-cpu").capability.supports.keys()
+
+
+def is_ours(kind: type[Op]) -> bool:
+    """Whether an operator is one of the engine's, and of no table of others' networks or test."""
+    return kind.__module__.startswith("search_spaces.ops.")
