@@ -174,7 +174,7 @@ def _accuracy(made: Selection) -> str:
 
 
 def _figures(made: Selection, row: int) -> str:
-    """A subnet's error and what it costs where that decides."""
+    """The error of a subnet and its costs, as far as they decide."""
     names = dict.fromkeys([*made.target.objectives, *made.deciding])
     costs = (f"{_named(n)} {text.quantity(n, float(made.costs[n][row]))}" for n in names)
     error = text.quantity("error", float(made.errors[row]))

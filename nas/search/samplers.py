@@ -34,7 +34,7 @@ Each choice is given to the sampler as an integer, since options ascend in cost.
 
 
 class OptunaSearch:
-    """A searcher that proposes what one of Optuna's samplers suggests.
+    """A searcher that proposes the suggestions of a sampler of Optuna.
 
     A sampler may suggest a network again. Its known objectives are then told to the sampler at
     once; after several repeats, a random network is proposed instead.

@@ -41,7 +41,7 @@ class CostModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class HardwareTarget:
-    """One device with one runtime: what it can run, and what networks cost on it.
+    """A device with its runtime: the operators it can run, and the costs of networks on it.
 
     Attributes:
         name: The name of the target in recipes and reports.
