@@ -1,0 +1,77 @@
+"""The dispatched functions: how an operator's parameters are sliced, computed and made a layer."""
+
+# ruff: noqa: ARG001  # all cases of a dispatched function take the same arguments
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, singledispatch
+
+from torch import Tensor, nn
+
+from search_spaces.ops import Op, Parameter, Shape
+
+Tensors = Mapping[str, Tensor]
+
+
+def corner(shared: Tensor, parameter: Parameter) -> Tensor:
+    """The part of the tensor `shared` that a subnet with this `parameter` uses, as a view.
+
+    The part has the first entries along output and input channels, and the centre along the axes
+    of a window.
+    """
+    axes = zip(shared.shape, parameter.shape, parameter.roles, strict=True)
+    for axis, (whole, length, role) in enumerate(axes):
+        if length != whole:
+            start = (whole - length) // 2 if role == "window" else 0
+            shared = shared.narrow(axis, start, length)
+    return shared
+
+
+def sliced(op: Op, shared: Tensors, *inputs: Shape) -> dict[str, Tensor]:
+    """The parameters of a resolved `op` with these `inputs`, as views of the `shared` tensors."""
+    return {name: corner(shared[name], part) for name, part in op.parameters(*inputs).items()}
+
+
+@singledispatch
+def compute(op: Op, tensors: Tensors, *x: Tensor) -> Tensor:
+    """The output of a resolved operator for inputs `x`, whose first axis is the batch.
+
+    Batch norm uses the statistics of the batch, since subnets have no statistics in common.
+    """
+    raise NotImplementedError(f"{type(op).__name__} has no case of supernets.elastic.compute")
+
+
+@singledispatch
+def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
+    """The torch layer of a resolved operator with copies of `tensors`; None if torch has none."""
+    return None
+
+
+@singledispatch
+def statistics(op: Op, layer: nn.Module) -> dict[str, Tensor]:
+    """The statistics that calibration set in a stock `layer`, by the names that `stock` reads."""
+    return {}
+
+
+def filled(layer: nn.Module, tensors: Tensors) -> nn.Module:
+    """`layer` with copies of `tensors` as its parameters.
+
+    The layer is made on torch's meta device, where no random numbers are drawn.
+    """
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    layer.load_state_dict(copies, assign=True)
+    return layer
+
+
+@lru_cache(maxsize=1024)
+def _layer(op: Op) -> nn.Module:
+    """The stock layer of an operator without parameters, cached since the layer has no state."""
+    layer = stock(op, {})
+    assert layer is not None
+    return layer
+
+
+def by_layer(op: Op, _: Tensors, *x: Tensor) -> Tensor:
+    """The case of `compute` for an operator without parameters whose `stock` has a layer."""
+    return _layer(op)(x[0])

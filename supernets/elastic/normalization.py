@@ -1,0 +1,64 @@
+"""Normalizations."""
+
+# ruff: noqa: ARG001  # all cases of a dispatched function take the same arguments
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, Shape
+from supernets.elastic.dispatch import Tensors, compute, filled, statistics, stock
+
+
+@compute.register
+def _(op: BatchNorm2d, tensors: Tensors, *x: Tensor) -> Tensor:
+    scale, shift = tensors["scale"], tensors["shift"]
+    return F.batch_norm(x[0], None, None, scale, shift, training=True, eps=op.epsilon)
+
+
+@stock.register
+def _(op: BatchNorm2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    # No momentum: statistics are the plain average over the calibration batches.
+    device = tensors["scale"].device
+    layer = nn.BatchNorm2d(inputs[0][0], eps=op.epsilon, momentum=None, device=device)
+    held = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "variance"}
+    with torch.no_grad():
+        for theirs, ours in held.items():
+            if ours in tensors:
+                getattr(layer, theirs).copy_(tensors[ours])
+    return layer
+
+
+@statistics.register
+def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
+    return {"mean": layer.get_buffer("running_mean"), "variance": layer.get_buffer("running_var")}
+
+
+def _affine(tensors: Tensors) -> dict[str, Tensor]:
+    """The scale and the shift of a norm, by the names that torch's norms use."""
+    return {"weight": tensors["scale"], "bias": tensors["shift"]}
+
+
+@compute.register
+def _(op: LayerNorm, tensors: Tensors, *x: Tensor) -> Tensor:
+    scale, shift = tensors["scale"], tensors["shift"]
+    return F.layer_norm(x[0], scale.shape, scale, shift, op.epsilon)
+
+
+@stock.register
+def _(op: LayerNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    layer = nn.LayerNorm(inputs[0][-1], op.epsilon, device="meta")
+    return filled(layer, _affine(tensors))
+
+
+@compute.register
+def _(op: GroupNorm, tensors: Tensors, *x: Tensor) -> Tensor:
+    return F.group_norm(x[0], op.groups, tensors["scale"], tensors["shift"], op.epsilon)
+
+
+@stock.register
+def _(op: GroupNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    layer = nn.GroupNorm(op.groups, inputs[0][0], op.epsilon, device="meta")
+    return filled(layer, _affine(tensors))
