@@ -18,8 +18,8 @@ MAY_IMPORT = {
 }
 # The rooms of `nas/`, from the roof down: a room imports those behind it, and the loose files.
 ROOMS = (
-    *("cli", "run", "report", "recipe", "tabular", "search", "archive", "problem", "evaluation"),
-    *("profiling", "export", "targets", "tasks", "settings", "terminal"),
+    *("testing", "cli", "run", "report", "recipe", "tabular", "search", "archive", "problem"),
+    *("evaluation", "profiling", "export", "targets", "tasks", "settings", "terminal"),
 )
 LOOSE = {"durable", "memory", "ort", "saturation", "urls"}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name

@@ -32,16 +32,16 @@ from nas.targets import TargetError, load_target
 from nas.targets.capability import Bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
-from search_spaces.kernels import Kernel
-from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
-from supernets.deployed import Deployed
-from tests.nas.export.networks import (
+from nas.testing.networks import (
     FAMILIES,
     IMAGES,
     random_networks,
     uniform,
     uniform_network,
 )
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Conv2d, DepthwiseConv2d, Linear
+from supernets.deployed import Deployed
 from tests.nas.runs import nas, settings, succeeded
 
 INT16 = np.iinfo(np.int16)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
+from nas.testing.predictor import PredictorContract, loss_of
+from nas.testing.searcher import chain, picked
 from predictors.ensemble import Ensemble
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess, Prior
 from predictors.rank import kendall_tau, tau_within_budgets
 from predictors.ridge import Ridge
 from predictors.warp import Warp
-from tests.contracts.predictor import PredictorContract, loss_of
-from tests.contracts.searcher import chain, picked
 
 
 class TestRidge(PredictorContract):

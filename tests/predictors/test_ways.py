@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.testing.searcher import chain
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess
 from predictors.ways import Ways
@@ -16,7 +17,6 @@ from search_spaces.graph import Graph
 from search_spaces.ops import Add, Image, deeper_than
 from search_spaces.space import Genotype, SearchSpace
 from search_spaces.tabular import Decision, Pick, add_cell, tabular_space
-from tests.contracts.searcher import chain
 
 OPTIONS = ("none", "skip", "pool", "conv")
 FOUR = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from nas.testing.network import SlowNetwork
 from search_spaces.choice import choice
 from search_spaces.costs import SpaceKernels
 from search_spaces.flow import (
@@ -35,7 +36,6 @@ from search_spaces.ops import (
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant, bits_of
 from search_spaces.space import SearchSpace, as_genotypes
-from tests.contracts.network import SlowNetwork
 from tests.search_spaces.test_kernels import BLOCKS, BOTTLENECK
 from tests.search_spaces.test_space import small_mobilenet, small_residual
 

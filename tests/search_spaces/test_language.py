@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nas.testing.space import count_by_enumeration
 from search_spaces.choice import Choice, choice, choices_in, derived, resolve, variants
 from search_spaces.graph import Graph
 from search_spaces.ops import (
@@ -24,7 +25,6 @@ from search_spaces.ops import (
 )
 from search_spaces.quant import PerChannel, PerTensor, Quant, precision
 from search_spaces.space import SearchSpace
-from tests.contracts.space import count_by_enumeration
 
 
 @st.composite

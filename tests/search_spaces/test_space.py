@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from nas.testing.searcher import alternatives
+from nas.testing.space import SpaceContract, count_by_enumeration
 from search_spaces.choice import choice
 from search_spaces.costs import bitops, compile_cost, macs, total
 from search_spaces.graph import Graph
@@ -10,8 +12,6 @@ from search_spaces.policy import Policy, full_precision, uniform
 from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
-from tests.contracts.searcher import alternatives
-from tests.contracts.space import SpaceContract, count_by_enumeration
 
 RICH = Policy(
     weight_bits=(2, 3, 4, 6, 8, None),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.testing.operator import Form, OperatorContract
 from search_spaces.ops import (
     Activation,
     Add,
@@ -24,7 +25,6 @@ from search_spaces.ops import (
     Parameter,
 )
 from supernets.elastic import corner
-from tests.contracts.operator import Form, OperatorContract
 
 
 class TestConv2d(OperatorContract):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.testing.quantizer import QuantizerContract
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.quantizers import Quantizer, squared_error_steps, zero_points
-from tests.contracts.quantizer import QuantizerContract
 
 QUANTS = [
     Quant(bits, granularity, symmetric)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.testing.operator import Form, OperatorContract
 from search_spaces.ops import (
     Activation,
     Concat,
@@ -24,7 +25,6 @@ from search_spaces.ops import (
     Reshape,
 )
 from supernets.elastic import compute
-from tests.contracts.operator import Form, OperatorContract
 
 TOKENS = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(4))
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nas.testing.operator import Form, OperatorContract
 from search_spaces.ops import AvgPool2d, Conv2d, DepthwiseConv2d, MaxPool2d
 from supernets.elastic import compute, stock
-from tests.contracts.operator import Form, OperatorContract
 
 IMAGES = torch.randn(2, 4, 7, 6, generator=torch.Generator().manual_seed(5))
 WEIGHT = torch.randn(6, 4, 3, 2, generator=torch.Generator().manual_seed(6))

@@ -25,10 +25,10 @@ from nas.archive.sealing import seal_journal
 from nas.durable import WriteError
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
+from nas.testing.archive import ArchiveContract, evaluated
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
-from tests.contracts.archive import ArchiveContract, evaluated
 from tests.nas import spaces
 
 NUMBERS = itertools.count()
@@ -400,7 +400,7 @@ def test_a_missing_folder_and_a_folder_in_its_place_are_named(
 WRITER = """
 import itertools, sys
 from nas.archive.archive import Archive
-from tests.contracts.archive import evaluated
+from nas.testing.archive import evaluated
 from tests.nas.spaces import small_space
 
 space = small_space()

@@ -24,8 +24,8 @@ from nas.search import loop
 from nas.search.loop import search, search_asynchronously
 from nas.search.random import RandomSearch
 from nas.search.searcher import Searcher
+from nas.testing.archive import ArchiveContract, evaluated
 from search_spaces.space import Genotype, SearchSpace
-from tests.contracts.archive import ArchiveContract, evaluated
 from tests.nas.spaces import measured, small_space, tiny_space
 
 LEASE_S = 2.0  # SQLite's clock counts seconds

@@ -18,8 +18,8 @@ from nas.archive.journal import sealed, written
 from nas.archive.sealing import seal_journal
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
+from nas.testing.archive import evaluated
 from search_spaces.space import SearchSpace
-from tests.contracts.archive import evaluated
 from tests.nas.spaces import small_space
 
 HEAD = 3  # lines before the first evaluation

@@ -18,8 +18,8 @@ import sqlalchemy as sql
 from nas.archive import database
 from nas.archive.archive import Archive, ArchiveError
 from nas.durable import WriteError
+from nas.testing.archive import ArchiveContract, evaluated
 from search_spaces.space import SearchSpace
-from tests.contracts.archive import ArchiveContract, evaluated
 from tests.nas.archive.postgres import Server, started
 from tests.nas.spaces import measured, small_space
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from nas.archive.archive import Archive, ArchiveError
 from nas.archive.sharing import export_archive, merge_archives
 from nas.run.folder import RunFolder
-from tests.contracts.searcher import chain, evaluated
+from nas.testing.searcher import chain, evaluated
 from tests.nas.runs import assert_refused, evaluations, nas, succeeded
 
 SPACE = chain(depth=3)

@@ -10,8 +10,8 @@ import pytest
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, EvaluationError
 from nas.evaluation.measurements import Measurements
+from nas.testing.searcher import chain, evaluated, picked, rugged
 from search_spaces.space import as_genotypes
-from tests.contracts.searcher import chain, evaluated, picked, rugged
 
 SPACE = chain(depth=5)
 

@@ -9,16 +9,16 @@ import torch
 from nas.export import ExportError, export_onnx, read_policy, verify
 from nas.export.stand_in import stand_in
 from nas.export.stored_bits import Held
-from search_spaces.graph import Graph
-from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
-from search_spaces.quant import Quant
-from tests.nas.export.networks import (
+from nas.testing.networks import (
     FAMILIES,
     IMAGES,
     random_networks,
     uniform,
     uniform_network,
 )
+from search_spaces.graph import Graph
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
+from search_spaces.quant import Quant
 
 LABELS = torch.arange(len(IMAGES)) % 10
 

@@ -8,8 +8,8 @@ import torch
 
 from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
 from nas.recipe.recipe import FormatName
-from tests.contracts.exporter import SHOWN, Case, ExporterContract, exported
-from tests.nas.export.networks import uniform, uniform_network
+from nas.testing.exporter import SHOWN, Case, ExporterContract, exported
+from nas.testing.networks import uniform, uniform_network
 
 TOLERANCE = 1e-4
 

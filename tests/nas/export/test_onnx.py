@@ -13,19 +13,19 @@ from nas.durable import WriteError
 from nas.export.containers import ExportError
 from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_logits, kernels_run
-from search_spaces.graph import Graph, Node
-from search_spaces.ops import Op
-from search_spaces.policy import Policy
-from search_spaces.quant import PerChannel, Quant
-from supernets.deployed import Deployed, values
-from supernets.integers import IntegerTensor
-from tests.nas.export.networks import (
+from nas.testing.networks import (
     FAMILIES,
     IMAGES,
     random_networks,
     uniform,
     uniform_network,
 )
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Op
+from search_spaces.policy import Policy
+from search_spaces.quant import PerChannel, Quant
+from supernets.deployed import Deployed, values
+from supernets.integers import IntegerTensor
 
 
 def network_logits(deployed, images=IMAGES):

@@ -11,18 +11,18 @@ from torch import nn
 from nas.export import FORMS, ExportError
 from nas.export.plain.nesting import Attributes, blocks_of, class_names
 from nas.export.plain.plain_network import MODEL, load_network
-from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Add, Conv2d, Image
-from supernets.deployed import values
-from supernets.elastic import stock
-from supernets.integers import IntegerTensor
-from tests.nas.export.networks import (
+from nas.testing.networks import (
     FAMILIES,
     IMAGES,
     random_networks,
     uniform,
     uniform_network,
 )
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Activation, Add, Conv2d, Image
+from supernets.deployed import values
+from supernets.elastic import stock
+from supernets.integers import IntegerTensor
 
 
 @pytest.fixture(params=FAMILIES)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nas.export import ONNX_FUSION, export_onnx, onnx_bytes
+from nas.testing.networks import FAMILIES, network, space, uniform, uniform_network
 from search_spaces.costs import SpaceKernels, total
-from tests.nas.export.networks import FAMILIES, network, space, uniform, uniform_network
 
 
 @pytest.mark.parametrize("family", FAMILIES)

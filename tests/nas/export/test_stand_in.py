@@ -10,8 +10,8 @@ import pytest
 from nas.export import export_onnx, verify
 from nas.export.runtime import kernels_run
 from nas.export.stand_in import stand_in
+from nas.testing.networks import FAMILIES, IMAGES, network, space
 from search_spaces.policy import Policy
-from tests.nas.export.networks import FAMILIES, IMAGES, network, space
 
 POLICY = Policy(weight_bits=(4, 8, None), activation_bits=(4, 8, None), fineness="layer")
 

@@ -14,12 +14,12 @@ from nas.export.form import Held
 from nas.export.onnx_operators import is_sound
 from nas.export.runtime import file_logits, kernels_run
 from nas.export.stand_in import stand_in
+from nas.testing.networks import IMAGES
 from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Flatten, Image, Linear, Nonlinearity
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.deployed import Deployed
-from tests.nas.export.networks import IMAGES
 
 CODES = Quant(8, symmetric=False)
 WEIGHTS = [

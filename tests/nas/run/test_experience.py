@@ -10,8 +10,8 @@ from nas.problem.front import nondominated
 from nas.problem.goals import Problem
 from nas.run.experience import Experience, kept
 from nas.run.folder import RunFolder
+from nas.testing.searcher import chain, picked, problem_of, rugged
 from search_spaces.documents import UnreadableFile
-from tests.contracts.searcher import chain, picked, problem_of, rugged
 from tests.nas.runs import assert_refused, measured, nas, settings, succeeded
 
 OTHER_SPACE = ("space.widths=[[4, 6], [6, 8, 10]]", "search.searcher=guided", "search.proxies=0")

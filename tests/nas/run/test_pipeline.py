@@ -26,9 +26,9 @@ from nas.run.probing import probed
 from nas.run.steps.exporting import chosen
 from nas.run.steps.training import trained
 from nas.terminal.display import Silent
+from nas.testing.searcher import widths
 from search_spaces.costs import SpaceKernels
 from search_spaces.space import IntArray, SearchSpace
-from tests.contracts.searcher import widths
 from tests.nas.runs import assert_refused, evaluations, measured, nas, settings, succeeded
 
 TARGETS = ("edge-npu", "bit-serial")

@@ -6,10 +6,10 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from nas.search.allocation import allocate, reallocated
+from nas.testing.searcher import widths
 from search_spaces.costs import SpaceKernels, bitops, model_bytes
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
-from tests.contracts.searcher import widths
 
 
 def made(seed, *, choices):

@@ -3,7 +3,7 @@ import pytest
 
 from nas.search.evolution import front_ranks
 from nas.search.inner import Effort, evolve, score, survivors, vary
-from tests.contracts.searcher import chain, problem_of, rugged
+from nas.testing.searcher import chain, problem_of, rugged
 
 
 @pytest.mark.parametrize("effort", [Effort(40, 6), Effort(40, 5), Effort(40, 6, 1, 2)])

@@ -10,7 +10,7 @@ from nas.search.evolution import Evolution
 from nas.search.guided import Guided
 from nas.search.learned_cost import with_learned_costs
 from nas.search.random import RandomSearch
-from tests.contracts.searcher import (
+from nas.testing.searcher import (
     SearcherContract,
     chain,
     evaluated,

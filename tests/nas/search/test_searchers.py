@@ -22,11 +22,7 @@ from nas.search.polish import polish
 from nas.search.random import RandomSearch
 from nas.search.regularized import RegularizedEvolution
 from nas.search.samplers import SAMPLERS, OptunaSearch
-from predictors.features import OneHot
-from predictors.gaussian import GaussianProcess
-from predictors.ridge import Ridge
-from search_spaces.space import as_genotypes
-from tests.contracts.searcher import (
+from nas.testing.searcher import (
     SearcherContract,
     asynchronously,
     chain,
@@ -37,6 +33,10 @@ from tests.contracts.searcher import (
     run,
     widths,
 )
+from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess
+from predictors.ridge import Ridge
+from search_spaces.space import as_genotypes
 
 QUICK = Settings(initial=10, effort=Effort(population=60, generations=8))
 

@@ -19,9 +19,9 @@ from nas.search.loop import search
 from nas.search.named import SEARCHERS
 from nas.tabular import Tabular, load_table
 from nas.tabular.benchmark import Places
+from nas.testing.searcher import SearcherContract, problem_of
+from nas.testing.space import SpaceContract, count_by_enumeration
 from search_spaces.tabular import Decision, tabular_space
-from tests.contracts.searcher import SearcherContract, problem_of
-from tests.contracts.space import SpaceContract, count_by_enumeration
 from tests.nas.tabular.made import DESCRIPTION, EXAMPLE, networks, write
 
 

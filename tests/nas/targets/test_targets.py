@@ -14,6 +14,7 @@ from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
+from nas.testing.target import TableTargetContract, TargetContract
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import mobilenet
 from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear, Op
@@ -21,7 +22,6 @@ from search_spaces.policy import Policy
 from search_spaces.quant import PerTensor, Quant
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
-from tests.contracts.target import TableTargetContract, TargetContract
 
 KERNEL = Kernel(Conv2d(16, 3, stride=2), (BatchNorm2d(), Activation("relu")), ((8, 10, 10),))
 MACS = 16 * 8 * 9 * 5 * 5

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask, TaskError, TaskSection
-from tests.contracts.task import TaskContract
+from nas.testing.task import TaskContract
 
 
 def labelled_images(rng, count, shape, classes=3):

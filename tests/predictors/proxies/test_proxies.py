@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.testing.proxy import ProxyContract, fake_quantized, network, spelt_out
 from predictors.proxies import ZERO_COST, scores
 from predictors.proxies.counts import COUNTS, counts, space_counts
 from predictors.proxies.gradients import GRADIENTS, gradients
@@ -16,7 +17,6 @@ from predictors.proxies.proxy import Proxy
 from predictors.proxies.synflow import SYNFLOW, synflow
 from search_spaces.costs import SpaceKernels, bitops, total
 from search_spaces.residual import residual
-from tests.contracts.proxy import ProxyContract, fake_quantized, network, spelt_out
 
 torch.set_num_threads(1)
 

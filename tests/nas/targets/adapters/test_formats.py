@@ -22,7 +22,7 @@ from nas.targets.adapters.ofa import Ofa, Proxyless
 from nas.targets.adapters.single_path import SinglePath
 from nas.targets.adapters.spaceevo import SpaceEvo
 from nas.targets.adapters.tfnas import TfNas
-from tests.contracts.adapter import AdapterContract
+from nas.testing.adapter import AdapterContract
 
 OFA_KEYS = (
     "Conv-input:160x160x3-output:80x80x24",

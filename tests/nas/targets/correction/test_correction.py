@@ -26,11 +26,11 @@ from nas.targets.correction.correction import (
 from nas.targets.correction.fit import Sums, fit
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
+from nas.testing.networks import space
 from search_spaces.costs import total
 from search_spaces.documents import UnreadableFile
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
-from tests.nas.export.networks import space
 
 KINDS: tuple[str, ...] = ("Conv2d 8x8", "Conv2d 32x32", "DepthwiseConv2d 8x8", "Add 8")
 CONDITIONS = {"device": "a board", "runtime": "some 1.0", "threads": "1"}

@@ -12,6 +12,7 @@ import pytest
 from nas.profiling.transfer_folder import MEASURED, NETWORKS, write_transfer
 from nas.targets import HardwareTarget, TargetError, load_target
 from nas.targets.transfer.predicted import networks_text, read_networks
+from nas.testing.target import TargetContract
 from predictors.rank import kendall_tau
 from search_spaces.costs import total
 from search_spaces.documents import UnreadableFile
@@ -19,7 +20,6 @@ from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import IntArray, SearchSpace
-from tests.contracts.target import TargetContract
 
 CHAINS = load_target("edge-npu").fusion
 CONSTANT_MS = 0.03

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nas.targets.transfer.additive import Additive
 from nas.targets.transfer.regression import LatencyTransfer
+from nas.testing.searcher import chain, widths
 from predictors.rank import kendall_tau
 from search_spaces.space import SearchSpace
-from tests.contracts.searcher import chain, widths
 
 FloatArray = NDArray[np.float64]
 NETWORKS, DEVICES, CLASSES = 200, 4, 3

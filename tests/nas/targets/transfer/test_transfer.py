@@ -10,11 +10,11 @@ import pytest
 from nas.problem.goals import Goal
 from nas.targets import TargetError, load_target
 from nas.targets.transfer.transfer import KnownTable, KnownTargets, Latency, Transfer
+from nas.testing.searcher import chain
 from predictors.rank import kendall_tau
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
-from tests.contracts.searcher import chain
 
 NAMES = ("edge-npu", "mobile-npu", "datacentre-gpu")
 

@@ -114,7 +114,7 @@ def _image(shape: Shape) -> Shape:
     """The shape of three axes whose last ones, flattened, are those of `shape`."""
     if len(shape) > 3:
         pytest.fail(f"the contract makes tensors of up to three axes, given {shape}")
-    return (shape[0], *(1,) * (3 - len(shape)), *shape[1:])
+    return (*shape[:1], *(1,) * (3 - len(shape)), *shape[1:])
 
 
 @lru_cache(maxsize=16)

@@ -78,6 +78,7 @@ class QuantizerContract:
         grid = quantizer.grid(x.detach(), quant)
         unclamped = torch.round(x.detach() / grid.step)
         inside = unclamped == grid.codes(x.detach())
+        assert x.grad is not None
         assert torch.equal(x.grad, inside.float())
         assert not inside.all()
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.testing.deployment import DeploymentContract, Form
 from search_spaces.ops import Op, Shape
 from supernets.elastic import compute, corner, sliced, stock
-from tests.contracts.deployment import DeploymentContract, Form
 
 BATCH = 3
 

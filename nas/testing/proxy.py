@@ -42,7 +42,7 @@ class Block(nn.Module):
         return x + self.function(self.norm(self.conv(read)))
 
 
-def network(function: type[nn.Module] = nn.ReLU) -> nn.Module:
+def network(function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """A small trained-looking network: statistics that are not those of a fresh one, dropout."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -128,8 +128,10 @@ def _peculiar() -> nn.Module:
     F.cross_entropy(module(torch.ones(2, 1, 6, 6)), torch.tensor([0, 1])).backward()
     module.train()
     module[1].eval()
-    module[2].norm.weight.requires_grad_(requires_grad=False)
-    module[2].conv.weight.grad = None
+    block = module[2]
+    assert isinstance(block, Block)
+    block.norm.weight.requires_grad = False
+    block.conv.weight.grad = None
     module[1].register_forward_hook(lambda *_: None)
     return module
 

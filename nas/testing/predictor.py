@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from nas.testing.searcher import chain, widths
 from predictors.predictor import Predictor
 from predictors.rank import kendall_tau
 from search_spaces.space import IntArray, SearchSpace
-from tests.contracts.searcher import chain, widths
 
 
 def loss_of(rows: IntArray) -> np.ndarray:

@@ -21,9 +21,7 @@ from nas.durable import WriteError
 from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.stand_in import stand_in
 from nas.export.statement import policy_json
-from search_spaces.graph import Graph
-from supernets.deployed import Deployed
-from tests.nas.export.networks import (
+from nas.testing.networks import (
     FAMILIES,
     IMAGES,
     network,
@@ -31,6 +29,8 @@ from tests.nas.export.networks import (
     uniform,
     uniform_network,
 )
+from search_spaces.graph import Graph
+from supernets.deployed import Deployed
 
 METADATA = {"run": "contract", "genotype": "1,2,3", "space": "0" * 16}
 SHOWN = IMAGES[:64]
@@ -68,7 +68,7 @@ def exported(form: str, family: str) -> Case:
     """One export serves all tests: some forms take seconds."""
     made = space(family)
     sampled = made.sample_array(np.random.default_rng(4), 64).tolist()
-    genotype = tuple(min(sampled, key=lambda row: len(made.decode(row).nodes)))
+    genotype = tuple(min(sampled, key=lambda row: len(made.decode(tuple(row)).nodes)))
     deployed = replace(network(family, genotype), metadata=METADATA)
     folder = TemporaryDirectory()
     path = Path(folder.name) / f"net{FORMS[form].suffix}"

@@ -13,6 +13,7 @@ import pytest
 from nas.targets.operator_names import operator_types
 from nas.targets.rules import Cast, Memory, Rules
 from nas.targets.target import HardwareTarget, Provenance
+from nas.testing.network import SlowNetwork
 from search_spaces.costs import model_bytes, total
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
@@ -21,7 +22,6 @@ from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace, as_genotypes
-from tests.contracts.network import SlowNetwork
 
 RULES: dict[str, Rules | None] = {
     "own": None,

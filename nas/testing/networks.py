@@ -50,7 +50,7 @@ def space(family: str, policy: Policy = EVERY_PRECISION) -> SearchSpace:
             policy=policy,
         )
     stages = (
-        Stage(8, 1, None, "relu"),
+        Stage(8, 1, squeeze_excite=True),
         Stage(16, 2, squeeze_excite=True, function="hardswish"),
         Stage(16, 1, function="relu6"),
     )

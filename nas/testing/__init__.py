@@ -1,0 +1,16 @@
+"""What every part of the engine must keep, as test classes to inherit, one file per kind of part.
+
+The tests are run by pytest: `pip install 'elastic-nas[testing]'`.
+"""
+
+from pkgutil import iter_modules
+
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError(
+        "nas.testing: the contracts are tests of pytest, which is not installed here;"
+        " pip install 'elastic-nas[testing]' installs it"
+    ) from error
+
+pytest.register_assert_rewrite(*(f"{__name__}.{part.name}" for part in iter_modules(__path__)))
