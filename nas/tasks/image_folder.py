@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from nas.memory import shortage
-from nas.tasks.clean import Array, DataSource, Labelled, labelled
+from nas.tasks.clean import DataSource, Labelled, labelled
+from nas.tasks.image_files import SUFFIXES, image_files, read_images
 from nas.tasks.section import SplitSection
 from nas.tasks.task import TaskError
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class FolderTask(SplitSection):
@@ -53,71 +50,12 @@ class FolderTask(SplitSection):
         return DataSource(name, **{split: self._images(self.path / split) for split in there})
 
     def _images(self, folder: Path) -> Labelled:
-        files = list(_files(folder))
+        files = image_files(folder, "*/*")
         if not files:
             raise TaskError(
                 f"{folder} holds no images; put them into one folder per class, as "
-                f"{folder}/CLASS/NAME.png ({', '.join(sorted(_SUFFIXES))})"
+                f"{folder}/CLASS/NAME.png ({', '.join(sorted(SUFFIXES))})"
             )
-        first = self._pixels(files[0])
-        side = max(first.shape[:2])
-        # In bytes as they are read, and in float32 when they are normalised.
-        if missing := shortage((1 + 4) * len(files) * side * side * self.channels):
-            raise TaskError(
-                f"to read the {len(files)} images of {folder} at {_size(first)} {missing}; give "
-                "fewer images, or a smaller image_size"
-            )
-        images = np.empty((len(files), *first.shape), dtype=np.uint8)
-        for row, file in enumerate(files):
-            pixels = self._pixels(file)
-            if pixels.shape != first.shape:
-                raise TaskError(
-                    f"{file} is {_size(pixels)} but {files[0]} is {_size(first)}; "
-                    "set image_size to scale all images to one size"
-                )
-            images[row] = pixels
+        images = read_images(files, self.channels, size=self.image_size)
         labels = np.array([file.parent.name for file in files])
         return labelled(str(folder), images, labels, layout="nhwc")
-
-    def _pixels(self, file: Path) -> Array:
-        """The pixels of an image file, `(h, w, c)` uint8."""
-        pillow = _pillow()
-        try:
-            with pillow.open(file) as opened:
-                image = opened.convert("RGB" if self.channels == 3 else "L")
-        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-            raise TaskError(
-                f"{file} cannot be read as an image ({error}); repair or remove it"
-            ) from error
-        if self.image_size is not None:
-            image = _fitted(image, self.image_size)
-        return np.asarray(image).reshape(image.height, image.width, self.channels)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in _SUFFIXES and not path.parent.name.startswith("."):
-            yield path
-
-
-def _fitted(image: Any, size: int) -> Any:
-    """The image scaled to fit into `size` x `size` pixels; the rest of the square is black."""
-    longer = max(image.size)
-    width, height = (max(1, round(side * size / longer)) for side in image.size)
-    square = _pillow().new(image.mode, (size, size))
-    square.paste(image.resize((width, height)), ((size - width) // 2, (size - height) // 2))
-    return square
-
-
-def _size(pixels: Array) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image  # an extra, needed for folders only
-    except ImportError as error:
-        raise TaskError(
-            "reading a folder of images needs Pillow; run: pip install 'elastic-nas[images]'"
-        ) from error
-    return Image
