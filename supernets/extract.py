@@ -137,11 +137,14 @@ def _integer_weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
     weight = sliced(step.op, shared.parameters_by_name(), *step.inputs)["weight"].detach()
     grid = shared.weight.grid(weight, quant)
     scale = grid.step.reshape(-1)
-    zero = shared.weight.zero_point(quant)[: len(scale)]
-    codes = grid.codes(weight) + zero.reshape(-1, *(1,) * (weight.dim() - 1))
+    zero = shared.weight.zero_points_of(weight, quant)
+    codes = grid.codes(weight) + zero
     shape = step.op.weight_shape(*step.inputs)
     return IntegerTensor(
-        codes.reshape(shape or ()).cpu().numpy(), scale.cpu().numpy(), zero.cpu().numpy(), quant
+        codes.reshape(shape or ()).cpu().numpy(),
+        scale.cpu().numpy(),
+        zero.reshape(-1).cpu().numpy(),
+        quant,
     )
 
 

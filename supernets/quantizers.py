@@ -95,7 +95,7 @@ def _sum_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     """The sums of `a * b`, in the shape of `like`, over the axes along which `like` broadcasts."""
     if like.numel() == 1:
         return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
-    return (a * b).flatten(1).sum(1).reshape(like.shape)
+    return (a * b).reshape(like.numel(), -1).sum(1).reshape(like.shape)
 
 
 class Quantizer(nn.Module):
@@ -109,17 +109,17 @@ class Quantizer(nn.Module):
     Args:
         quants: The precisions, resolved.
         channels: The largest number of output channels, which is the number of steps of a
-            per-channel precision.
+            per-channel precision; two numbers where channels are the features of several heads.
     """
 
-    def __init__(self, quants: Iterable[Quant], channels: int = 1) -> None:
+    def __init__(self, quants: Iterable[Quant], *channels: int) -> None:
         super().__init__()
         self.quants = tuple(quants)
         self.log_steps = nn.ParameterDict()
         for quant in self.quants:
-            count = channels if quant.per_channel else 1
-            self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(count))
-            self.register_buffer(f"zero_{_name(quant)}", torch.zeros(count, dtype=torch.int32))
+            shape = (channels or (1,)) if quant.per_channel else (1,)
+            self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(shape))
+            self.register_buffer(f"zero_{_name(quant)}", torch.zeros(shape, dtype=torch.int32))
         # Plain numbers, which are read from the buffers only once, since each read halts a GPU.
         self._bounds: dict[Quant, Bounds] = {}
         self.register_load_state_dict_post_hook(_forget_bounds)
@@ -139,8 +139,12 @@ class Quantizer(nn.Module):
         return float(self.log_steps[_name(quant)].detach().exp()), int(self.zero_point(quant))
 
     def zero_point(self, quant: Quant) -> Tensor:
-        """The integer zero points of `quant`, `(1,)` or `(channels,)`."""
+        """The integer zero points of `quant`, `(1,)` or in the shape of the channels."""
         return self.get_buffer(f"zero_{_name(quant)}")
+
+    def zero_points_of(self, x: Tensor, quant: Quant) -> Tensor:
+        """The integer zero points of the grid of `x`, in a shape that broadcasts over `x`."""
+        return self._shaped(self.zero_point(quant), quant, x)
 
     def initialise(self, values: Tensor) -> None:
         """Set the steps and zero points of every precision to the least squared error on `values`.
@@ -148,23 +152,24 @@ class Quantizer(nn.Module):
         `values` is `(channels, ...)`, with as many channels as the quantizer was made for.
         """
         for quant in self.quants:
-            per_channel = quant.per_channel
-            rows = values.detach().flatten(1) if per_channel else values.detach().reshape(1, -1)
+            shape = self.zero_point(quant).shape
+            rows = values.detach().reshape(shape.numel(), -1)
             zero = zero_points(rows, quant)
             step = squared_error_steps(rows, quant, zero)
             with torch.no_grad():
-                self.log_steps[_name(quant)].copy_(step.log())
-                self.zero_point(quant).copy_(zero)
+                self.log_steps[_name(quant)].copy_(step.log().reshape(shape))
+                self.zero_point(quant).copy_(zero.reshape(shape))
         self._bounds.clear()
 
     def _shaped(self, values: Tensor, quant: Quant, x: Tensor) -> Tensor:
         if not quant.per_channel:
             return values
-        return values[: len(x)].reshape(-1, *(1,) * (x.dim() - 1))
+        held = values[tuple(map(slice, x.shape[: values.dim()]))]
+        return held.reshape(*held.shape, *(1,) * (x.dim() - held.dim()))
 
     def _bounds_of(self, quant: Quant, x: Tensor) -> Bounds:
         if quant.per_channel:
-            return relative_bounds(quant, self._shaped(self.zero_point(quant), quant, x))
+            return relative_bounds(quant, self.zero_points_of(x, quant))
         if quant not in self._bounds:
             self._bounds[quant] = relative_bounds(quant, self.zero_point(quant))
         return self._bounds[quant]

@@ -20,6 +20,8 @@ from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
 from supernets.quantizers import Quantizer
 
+_SMALL = 0.02
+
 # A function of a node's address, the position of an input, and the input before quantization.
 Observer = Callable[[str, int, Tensor], None]
 
@@ -55,8 +57,8 @@ class SharedNode(nn.Module):
                 f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
                 "convolutions and linear layers; give activations PerTensor()"
             )
-        channels = parameters["weight"].shape[0] if "weight" in parameters else 1
-        self.weight = Quantizer(weights, channels) if weights else None
+        channels = parameters["weight"].along("out") if weights else ()
+        self.weight = Quantizer(weights, *channels) if weights else None
         self.inputs = nn.ModuleList(
             Quantizer(activations) for _ in range(op.arity * bool(activations))
         )
@@ -105,10 +107,10 @@ def _initial(parameter: Parameter, generator: torch.Generator) -> nn.Parameter:
     shape = parameter.shape
     match parameter.start:
         case "fan_in":
-            fan_in = math.prod(
-                n for n, role in zip(shape, parameter.roles, strict=True) if role != "out"
-            )
+            fan_in = math.prod(parameter.along("in", "window"))
             return nn.Parameter(torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_in))
+        case "small":
+            return nn.Parameter(torch.randn(shape, generator=generator) * _SMALL)
         case "ones":
             return nn.Parameter(torch.ones(shape))
         case "zeros":

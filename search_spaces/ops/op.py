@@ -27,7 +27,7 @@ from search_spaces.quant import Quant
 Size = Annotated[int, Field(ge=1)]
 Shape = tuple[int, ...]
 Role = Literal["out", "in", "window"]
-Start = Literal["fan_in", "ones", "zeros"]
+Start = Literal["fan_in", "small", "ones", "zeros"]
 Bounds = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
 
@@ -40,14 +40,23 @@ class Parameter:
         shape: The shape of the tensor.
         roles: The meaning of each axis: output channels (`out`), input channels (`in`), or places
             of a window (`window`). A narrower operator uses the first channels of the tensor, and
-            the centre of its window.
-        start: The values with which training begins: ones, zeros, or normal random numbers whose
-            standard deviation keeps the variance of the inputs (`fan_in`).
+            the centre of its window. An axis that is a product, such as heads times the features
+            of each head, is described by its factors, outer first, as axes with the same role: a
+            narrower operator uses the first features of its first heads. `Op.deployed` then has
+            the whole product as a single axis.
+        start: The values with which training begins: ones, zeros, normal random numbers whose
+            standard deviation keeps the variance of the inputs (`fan_in`), or normal random
+            numbers of a standard deviation of 0.02 (`small`, Radford et al. 2019).
     """
 
     shape: Shape
     roles: tuple[Role, ...]
     start: Start = "fan_in"
+
+    def along(self, *roles: Role) -> Shape:
+        """The lengths of the axes that have one of these `roles`."""
+        pairs = zip(self.shape, self.roles, strict=True)
+        return tuple(length for length, role in pairs if role in roles)
 
 
 def per_channel(channels: int, start: Start = "zeros") -> Parameter:

@@ -13,10 +13,19 @@ from supernets.elastic.dispatch import Tensors, compute, filled, stock
 
 @compute.register
 def _(op: Linear, tensors: Tensors, *x: Tensor) -> Tensor:
-    # Contiguous, since a strided weight takes another path through BLAS and other last bits.
-    return F.linear(x[0], tensors["weight"].contiguous(), tensors["bias"])
+    return F.linear(x[0], *_whole(tensors))
 
 
 @stock.register
 def _(op: Linear, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    return filled(nn.Linear(inputs[0][-1], op.out, device="meta"), tensors)
+    weight, bias = _whole(tensors)
+    made = nn.Linear(inputs[0][-1], len(weight), device="meta")
+    return filled(made, {"weight": weight, "bias": bias})
+
+
+def _whole(tensors: Tensors) -> tuple[Tensor, Tensor]:
+    """The weight `(out, in)` and the bias `(out,)`, with heads and their features as one axis."""
+    weight, bias = tensors["weight"], tensors["bias"]
+    whole = weight.flatten(0, bias.dim() - 1).flatten(1)
+    # Contiguous, since a strided weight takes another path through BLAS and other last bits.
+    return whole.contiguous(), bias.flatten()
