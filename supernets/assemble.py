@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +13,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Op, Shape
-from supernets.elastic import compute
+from supernets.elastic import compute, is_bare
 from supernets.integers import ActivationScale
 
 Slot = tuple[str, int]
@@ -87,7 +88,8 @@ def assemble(
 
     Args:
         steps: The nodes, from `steps_of`.
-        layer: Gives the layer of a step; None means that `compute` runs the operator.
+        layer: Gives the layer of a step. The function `compute` runs the operator if there is none,
+            or if the layer only holds parameters.
         scales: The quantization of each quantized input, by address and position.
         device: The device of the scales.
     """
@@ -102,16 +104,27 @@ def assemble(
             slot = (step.address, position)
             if slot in scales:
                 read[position] = _quantized(root, value, slot, scales[slot], device)
-        made = layer(step)
-        if made is None:
-            output = compute(step.op, {}, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
-            values[step.address] = output.node  # pyright: ignore[reportAttributeAccessIssue]
+        made, name = layer(step), module_name(step.address)
+        if made is not None:
+            root.add_module(name, made)
+        if made is None or is_bare(made):
+            parts = dict(made.named_parameters()) if made else {}
+            held = {part: graph.get_attr(f"{name}.{part}") for part in parts}
+            values[step.address] = _computed(step.op, held, read, tracer)
         else:
-            root.add_module(module_name(step.address), made)
-            values[step.address] = graph.call_module(module_name(step.address), tuple(read))
+            values[step.address] = graph.call_module(name, tuple(read))
         values[step.address].meta[ADDRESS] = step.address
     graph.output(values[steps[-1].address])
     return fx.GraphModule(root, graph)
+
+
+def _computed(
+    op: Op, held: Mapping[str, fx.Node], read: Sequence[fx.Node], tracer: GraphAppendingTracer
+) -> fx.Node:
+    """The nodes of the function `compute` for an operator with the parameters `held`."""
+    tensors = {name: fx.Proxy(node, tracer) for name, node in held.items()}
+    output: Any = compute(op, tensors, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
+    return output.node
 
 
 def node_names(module: fx.GraphModule) -> dict[str, str]:

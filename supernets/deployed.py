@@ -13,7 +13,7 @@ from torch import fx, nn
 from search_spaces.graph import Graph
 from search_spaces.ops import Shape
 from supernets.assemble import Slot, Step, assemble, steps_of
-from supernets.elastic import stock
+from supernets.elastic import layer_of
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
 Stored = IntegerTensor | IntegerBias | NDArray[np.float32]
@@ -66,10 +66,10 @@ class Deployed:
         return assemble(steps_of(self.graph), self.stock_layer, self.inputs).eval()
 
     def stock_layer(self, step: Step) -> nn.Module | None:
-        """The torch layer of a step with its parameters; None if torch has no such layer."""
+        """The layer of a step with its parameters; None where a function runs the operator."""
         held = self.parameters.get(step.address, {})
         tensors = {name: torch.from_numpy(values(stored)) for name, stored in held.items()}
-        return stock(step.op, tensors, *step.inputs)
+        return layer_of(step.op, tensors, *step.inputs)
 
 
 Rewrite = Callable[[Deployed], Deployed]

@@ -14,7 +14,7 @@ from search_spaces.graph import Graph
 from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
 from supernets.deployed import Deployed, Stored
-from supernets.elastic import sliced, statistics, stock
+from supernets.elastic import layer_of, sliced, statistics
 from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import Grid
 from supernets.supernet import Supernet
@@ -104,7 +104,7 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
 
     def layer(step: Step) -> nn.Module | None:
         tensors = supernet.node(step.address).subnet(step)
-        return stock(step.op, {n: t.detach() for n, t in tensors.items()}, *step.inputs)
+        return layer_of(step.op, {n: t.detach() for n, t in tensors.items()}, *step.inputs)
 
     device = next(supernet.parameters()).device
     module = assemble(steps, layer, inputs, device=device)

@@ -169,9 +169,12 @@ class Writer:
         """The tensor quantized with `scale`: quantize, clamp to the true codes, dequantize."""
         key = ("quantized", value, scale)
         if key not in self._readings:
-            code, grid = self.code(value, scale), self._grid_of(scale)
-            self._readings[key] = self.node("DequantizeLinear", code, *grid)
+            self._readings[key] = self.dequantized(self.code(value, scale), scale)
         return self._readings[key]
+
+    def dequantized(self, code: str, scale: ActivationScale) -> str:
+        """The floats that the tensor `code`, codes on the grid of `scale`, stands for."""
+        return self.node("DequantizeLinear", code, *self._grid_of(scale))
 
     def code(self, value: Value, scale: ActivationScale) -> str:
         """The codes of the tensor on the grid of `scale`.

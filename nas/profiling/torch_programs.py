@@ -15,7 +15,7 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
 from search_spaces.quant import FULL_PRECISION_BITS
 from supernets.assemble import Step, assemble, steps_of
-from supernets.elastic import stock
+from supernets.elastic import layer_of
 from supernets.fold import without_norms
 
 STEP, ZERO = 0.05, 128  # the scale and the zero point of quantized activations
@@ -51,7 +51,7 @@ def missing_in_int8(kernel: Kernel) -> str | None:
     def hollow(step: Step) -> nn.Module | None:
         parts = step.op.deployed(*step.inputs).items()
         tensors = {name: torch.empty(part.shape, device="meta") for name, part in parts}
-        return stock(step.op, tensors, *step.inputs)
+        return layer_of(step.op, tensors, *step.inputs)
 
     bare, _ = without_norms(kernel_graph(kernel, _FULL))
     return next(_unknown(assemble(steps_of(bare), hollow, {})), None)

@@ -2,20 +2,22 @@
 
 Read the modules in this order: `op` (the base of all operators), `sources` (the inputs of a
 network), `window` (windows that move over images), then one file per kind of operator:
-`convolution`, `linear`, `normalization`, `activations`, `arithmetic`, `pooling`, `structure`;
-at last `widths` (values that are computed from other placeholders).
+`convolution`, `linear`, `normalization`, `activations`, `arithmetic`, `pooling`, `structure`,
+`attention`, `tokens`; at last `widths` (values that are computed from other placeholders).
 """
 
 from search_spaces.ops.activations import Activation, LeakyReLU, Nonlinearity
 from search_spaces.ops.arithmetic import Add, Multiply
+from search_spaces.ops.attention import MatMul, MergeHeads, Softmax, SplitHeads
 from search_spaces.ops.convolution import Conv2d, Convolution, DepthwiseConv2d
 from search_spaces.ops.linear import Linear
-from search_spaces.ops.normalization import BatchNorm2d, GroupNorm, LayerNorm
+from search_spaces.ops.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from search_spaces.ops.op import Bounds, Op, Parameter, Role, Shape, Size, filled_up, per_channel
 from search_spaces.ops.pooling import AvgPool2d, GlobalPool, MaxPool2d, Pooling
 from search_spaces.ops.sources import Image, Input
 from search_spaces.ops.structure import Concat, Flatten, Permute, Reshape
-from search_spaces.ops.widths import deeper_than, group_count, scaled
+from search_spaces.ops.tokens import MeanTokens, PositionalEmbedding
+from search_spaces.ops.widths import deeper_than, group_count, inverse_root, scaled
 from search_spaces.ops.window import Window, Windowed
 
 __all__ = [
@@ -36,22 +38,30 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MatMul",
     "MaxPool2d",
+    "MeanTokens",
+    "MergeHeads",
     "Multiply",
     "Nonlinearity",
     "Op",
     "Parameter",
     "Permute",
     "Pooling",
+    "PositionalEmbedding",
+    "RMSNorm",
     "Reshape",
     "Role",
     "Shape",
     "Size",
+    "Softmax",
+    "SplitHeads",
     "Window",
     "Windowed",
     "deeper_than",
     "filled_up",
     "group_count",
+    "inverse_root",
     "per_channel",
     "scaled",
 ]

@@ -64,6 +64,26 @@ class LayerNorm(Op):
 
 
 @dataclass(frozen=True)
+class RMSNorm(Op):
+    """Division by the root of the mean square over the last axis (Zhang and Sennrich 2019).
+
+    There is no shift. A narrower norm takes the mean over its own, fewer features.
+    """
+
+    epsilon: Epsilon = 1e-6
+    activation: Quant | None = None
+    channel_axis: ClassVar[int] = -1
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if not inputs[0]:
+            raise ValueError("RMSNorm normalizes the last axis, given a single number per sample")
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return {"scale": per_channel(inputs[0][-1], "ones")}
+
+
+@dataclass(frozen=True)
 class GroupNorm(Op):
     """Group normalization: over all places and all channels of each group (Wu and He 2018).
 

@@ -42,3 +42,9 @@ def group_count(width: Size, group_width: Size) -> Size:
 def deeper_than(depth: int, position: int) -> bool:
     """Whether the block at `position` (from 0) is among the first `depth` blocks of its stage."""
     return depth > position
+
+
+@derived_as("search_spaces.ops:inverse_root")
+def inverse_root(length: Size) -> float:
+    """One over the square root of `length`: the scale of attention with heads of that size."""
+    return length**-0.5

@@ -8,7 +8,24 @@ each other file the cases of a group of operators.
 
 # ruff: noqa: F401  # the imported files register their cases
 
-from supernets.elastic import linear, normalization, pointwise, sources, structure, windows
-from supernets.elastic.dispatch import Tensors, compute, corner, sliced, statistics, stock
+from supernets.elastic import (
+    attention,
+    linear,
+    normalization,
+    pointwise,
+    sources,
+    structure,
+    windows,
+)
+from supernets.elastic.dispatch import (
+    Tensors,
+    compute,
+    corner,
+    is_bare,
+    layer_of,
+    sliced,
+    statistics,
+    stock,
+)
 
-__all__ = ["Tensors", "compute", "corner", "sliced", "statistics", "stock"]
+__all__ = ["Tensors", "compute", "corner", "is_bare", "layer_of", "sliced", "statistics", "stock"]

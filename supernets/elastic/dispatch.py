@@ -48,6 +48,25 @@ def stock(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
     return None
 
 
+def layer_of(op: Op, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
+    """The layer that holds copies of `tensors` for a resolved operator; None if there are none.
+
+    The layer is bare (`is_bare`) where torch has no layer for an operator with parameters.
+    """
+    layer = stock(op, tensors, *inputs)
+    if layer is not None or not tensors:
+        return layer
+    layer = nn.Module()
+    for name, tensor in tensors.items():
+        layer.register_parameter(name, nn.Parameter(tensor.detach().clone()))
+    return layer
+
+
+def is_bare(layer: nn.Module) -> bool:
+    """Whether a layer only holds parameters, with which `compute` runs the operator."""
+    return type(layer) is nn.Module
+
+
 @singledispatch
 def statistics(op: Op, layer: nn.Module) -> dict[str, Tensor]:
     """The statistics that calibration set in a stock `layer`, by the names that `stock` reads."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, Shape
+from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape
 from supernets.elastic.dispatch import Tensors, compute, filled, statistics, stock
 
 
@@ -51,6 +51,17 @@ def _(op: LayerNorm, tensors: Tensors, *x: Tensor) -> Tensor:
 def _(op: LayerNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
     layer = nn.LayerNorm(inputs[0][-1], op.epsilon, device="meta")
     return filled(layer, _affine(tensors))
+
+
+@compute.register
+def _(op: RMSNorm, tensors: Tensors, *x: Tensor) -> Tensor:
+    return F.rms_norm(x[0], tensors["scale"].shape, tensors["scale"], op.epsilon)
+
+
+@stock.register
+def _(op: RMSNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    layer = nn.RMSNorm(inputs[0][-1], op.epsilon, device="meta")
+    return filled(layer, {"weight": tensors["scale"]})
 
 
 @compute.register

@@ -6,6 +6,7 @@
 # ruff: noqa: F401  # the imported files register their cases
 
 from nas.export.onnx_operators import (
+    attention,
     normalization,
     pointwise,
     sources,

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import GroupNorm, LayerNorm
+from search_spaces.ops import GroupNorm, LayerNorm, RMSNorm
 
 
 @write.register
 def _(op: LayerNorm, site: Site) -> Value:
     operands = site.read(), site.floats("scale"), site.floats("shift")
     return site.node("LayerNormalization", *operands, axis=-1, epsilon=op.epsilon)
+
+
+@write.register
+def _(op: RMSNorm, site: Site) -> Value:
+    # Opset 23 has an operator; onnxruntime fuses these nodes, which opset 21 has, to one kernel.
+    writer, read = site.writer, site.read()
+    squares = site.node("Pow", read, writer.float32(2.0))
+    mean = writer.node("ReduceMean", squares.name, writer.int64(-1))
+    root = writer.node("Sqrt", writer.node("Add", mean, writer.float32(op.epsilon)))
+    return Value(writer.node("Mul", writer.node("Div", read, root), site.floats("scale")))
 
 
 @write.register

@@ -16,15 +16,15 @@ def _(op: Concat, site: Site) -> Value:
 
 @write.register
 def _(op: Flatten, site: Site) -> Value:
-    return _viewed(site, (*(0,) * (1 + op.start), -1))
+    return viewed(site, (*(0,) * (1 + op.start), -1))
 
 
 @write.register
 def _(op: Reshape, site: Site) -> Value:
-    return _viewed(site, (0, *op.shape))
+    return viewed(site, (0, *op.shape))
 
 
-def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
+def viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """The input of the node, with a reshape and any clamp that are left to the reader."""
     read = site.inputs[0]
     if read.shape is not None:
@@ -34,5 +34,11 @@ def _viewed(site: Site, shape: tuple[int, ...]) -> Value:
 
 @write.register
 def _(op: Permute, site: Site) -> Value:
-    made = site.node("Transpose", site.read(), perm=(0, *(axis + 1 for axis in op.order)))
-    return replace(made, on_grid=site.on_grid)
+    return transposed(site, site.inputs[0], op.order)
+
+
+def transposed(site: Site, value: Value, order: tuple[int, ...]) -> Value:
+    """Write the node at `site`, which reorders the axes of `value` as `Permute` does."""
+    perm = (0, *(axis + 1 for axis in order))
+    made = site.node("Transpose", site.writer.plain(value), perm=perm)
+    return replace(made, on_grid=value.on_grid)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -19,7 +21,7 @@ from search_spaces.ops import Op, Shape
 from search_spaces.quant import Quant
 from supernets.assemble import module_name
 from supernets.deployed import Deployed
-from supernets.elastic import compute
+from supernets.elastic import compute, is_bare
 from supernets.integers import ActivationScale
 
 _INDENT = " " * 8
@@ -144,6 +146,10 @@ class _Class:
         if layer is not None:
             made = constructor(layer, address)
             self.made.append(f"self.{leaf.name} = {made}{_bits(node.op.weight)}")
+        if layer is not None and is_bare(layer):
+            held = {name: f"self.{leaf.name}.{name}" for name, _ in layer.named_parameters()}
+            expression = function(node.op, given, held)
+        elif layer is not None:
             expression = f"self.{leaf.name}({', '.join(given)})"
         else:
             expression = function(node.op, given) if node.inputs else given[0]
@@ -207,6 +213,10 @@ def constructor(layer: nn.Module, address: str) -> str:
             f"the layer {address!r} is a {kind}, which is none of torch.nn, so no file can hold it "
             "without us; let `supernets.elastic.stock` give a layer of torch.nn"
         )
+    if is_bare(layer):
+        shapes = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters()}
+        held = (f'"{name}": nn.Parameter(torch.empty({shapes[name]}))' for name in shapes)
+        return f"nn.ParameterDict({{{', '.join(held)}}})"
     if isinstance(layer, nn.Sequential):
         return f"nn.Sequential({', '.join(constructor(inner, address) for inner in layer)})"
     return f"nn.{layer!r}".replace(_DEFAULTS.get(kind, "\0"), "")
@@ -221,17 +231,24 @@ class _Verbatim(str):
         return str(self)
 
 
-def function(op: Op, given: list[str]) -> str:
-    """The Python expression of an operator without a layer, over the expressions of its inputs."""
+def function(op: Op, given: list[str], held: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The Python expression of an operator without a layer of its own.
+
+    Args:
+        op: The operator.
+        given: The expressions of its inputs.
+        held: The expressions of its parameters, by name.
+    """
     graph = fx.Graph()
     tracer = GraphAppendingTracer(graph)
-    read = [graph.placeholder(f"x{position}") for position in range(len(given))]
-    output = compute(op, {}, *(fx.Proxy(node, tracer) for node in read))  # pyright: ignore[reportArgumentType]
-    texts: dict[fx.Node, str] = dict(zip(read, given, strict=True))
+    texts = {graph.placeholder(f"x{n}"): text for n, text in enumerate([*held.values(), *given])}
+    tensors = [fx.Proxy(node, tracer) for node in texts]
+    parameters = dict(zip(held, tensors, strict=False))
+    output: Any = compute(op, parameters, *tensors[len(held) :])  # pyright: ignore[reportArgumentType]
     for node in graph.nodes:
         if node.op != "placeholder":
             texts[node] = _call(node, texts)
-    return texts[output.node]  # pyright: ignore[reportAttributeAccessIssue]
+    return texts[output.node]
 
 
 def _call(node: fx.Node, texts: Mapping[fx.Node, str]) -> str:
