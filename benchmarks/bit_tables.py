@@ -139,7 +139,7 @@ def recipe(case: Case, folder: Path, epochs: int) -> Recipe:
             "space": {"family": "file", "path": str(space)},
             "training": {**training, "batch_size": 64, "learning_rate": 0.1},
             "targets": [{"name": "bit-serial"}],
-            "search": {"calibration_images": 256},
+            "search": {"calibration_samples": 256},
             "compute": {"threads": 1, "device": "cpu"},
         }
     )

@@ -93,7 +93,7 @@ def recipe(folder: Path) -> Recipe:
                 "random_subnets": 1,
             },
             "targets": [{"name": "this-cpu"}],
-            "search": {"proxies": 0, "validation_images": 1000, "calibration_images": 256},
+            "search": {"proxies": 0, "validation_samples": 1000, "calibration_samples": 256},
             "compute": {"threads": 1, "device": "cpu"},
         }
     )

@@ -62,7 +62,7 @@ searcher = "random"
 budget = 8
 batch = 4
 proxies = 4
-calibration_images = 64
+calibration_samples = 64
 
 [export]
 formats = ["onnx", "torch"]
@@ -121,7 +121,7 @@ class Samples:
         results = load_results(self.root / "run" / "results.json")
         picked = results.targets[0].chosen
         assert picked is not None
-        calibration = self.plan.task.calibration(self.plan.recipe.search.calibration_images, 512)
+        calibration = self.plan.task.calibration(self.plan.recipe.search.calibration_samples, 512)
         return deploy(extract(self.supernet, picked.genotype, calibration))
 
     @cached_property

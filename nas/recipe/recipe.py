@@ -244,12 +244,12 @@ class SearchSection(Section):
     """A database that several runs share; the run folder's journal where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
-    calibration_images: Annotated[int, Field(ge=1)] = 512
-    validation_images: Annotated[int, Field(ge=1)] | None = None
+    calibration_samples: Annotated[int, Field(ge=1)] = 512
+    validation_samples: Annotated[int, Field(ge=1)] | None = None
     early_stop: bool = False
     """Whether an evaluation ends when it is unlikely to reach a front."""
-    confirm_images: Annotated[int, Field(ge=0)] = 0
-    """Validation images beyond `validation_images` that front members are shown at the end."""
+    confirm_samples: Annotated[int, Field(ge=0)] = 0
+    """Validation samples beyond `validation_samples` that front members are shown at the end."""
 
     def seed_or(self, seed: int) -> int:
         """The searcher's own seed, else the one given."""

@@ -21,7 +21,7 @@ from search_spaces.space import SearchSpace
 
 # What made the supernet, and what its evaluations mean: a resumed run may change anything else.
 _MAKES_SUPERNET = ("seed", "task", "space", "training")
-MAKES_EVALUATIONS = ("calibration_images", "validation_images")
+MAKES_EVALUATIONS = ("calibration_samples", "validation_samples")
 _MAY_CHANGE = "checkpoint_seconds"  # of training: how often its state is written
 _OTHER_FOLDER = "remove the folder, or choose another with --out"
 

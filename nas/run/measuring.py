@@ -13,5 +13,5 @@ BATCH = 512
 
 def deployment_of(plan: Plan, supernet: Supernet) -> Deployment:
     """The deployment that makes networks from a run's supernet, calibrated as its recipe says."""
-    calibration = plan.task.calibration(plan.recipe.search.calibration_images, BATCH)
+    calibration = plan.task.calibration(plan.recipe.search.calibration_samples, BATCH)
     return Deployment(supernet, calibration, device=device_of(plan))

@@ -155,11 +155,11 @@ def _space(recipe: Recipe, task: Task) -> SearchSpace:
 
 def _check_held_back(recipe: Recipe, images: int) -> None:
     search = recipe.search
-    left = max(0, images - (search.validation_images or images))
-    if search.confirm_images > left:
+    left = max(0, images - (search.validation_samples or images))
+    if search.confirm_samples > left:
         raise RecipeError(
-            f"search.confirm_images = {search.confirm_images}: the search leaves {left} of the "
-            f"{images} validation images; give fewer, or a smaller search.validation_images"
+            f"search.confirm_samples = {search.confirm_samples}: the search leaves {left} of the "
+            f"{images} validation images; give fewer, or a smaller search.validation_samples"
         )
 
 

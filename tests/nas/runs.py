@@ -47,7 +47,7 @@ searcher = "random"
 budget = 8
 batch = 4
 proxies = 4
-calibration_images = 64
+calibration_samples = 64
 
 [compute]
 device = "cpu"

@@ -109,12 +109,12 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
     The best of many noisy errors are partly luck. When these errors rise, other subnets come onto
     the front, so the step repeats until all members have been shown all images.
     """
-    images = _whole(plan) + plan.recipe.search.confirm_images
+    images = _whole(plan) + plan.recipe.search.confirm_samples
     if not unsettled(plan.problem, archive.measurements(), images):
         return
     with (
         archive.reserving(),
-        evaluator_of(plan, supernet, more=plan.recipe.search.confirm_images) as evaluate,
+        evaluator_of(plan, supernet, more=plan.recipe.search.confirm_samples) as evaluate,
         display.stage("confirm") as advance,
     ):
         done, wait = 0, Wait()
@@ -176,7 +176,7 @@ def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
 def _whole(plan: Plan) -> int:
     """The number of validation images that the search shows a subnet."""
     images = len(plan.task.validation)
-    return min(plan.recipe.search.validation_images or images, images)
+    return min(plan.recipe.search.validation_samples or images, images)
 
 
 @contextlib.contextmanager

@@ -104,11 +104,11 @@ def test_runs_of_another_supernet_are_not_merged(finished, folder, tmp_path):
 def test_runs_measured_on_other_images_are_not_merged(finished, folder):
     recipe = RunFolder(folder).recipe
     content = json.loads(recipe.read_text())
-    content["search"]["validation_images"] = 20
+    content["search"]["validation_samples"] = 20
     recipe.write_text(json.dumps(content))
     before = evaluations(finished)
     outcome = nas("archive", "merge", finished, folder)
-    assert_refused(outcome, "another search.validation_images")
+    assert_refused(outcome, "another search.validation_samples")
     assert evaluations(finished) == before
 
 

@@ -263,7 +263,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, folder):
         ("training.learning_rate=0.02", "training"),
         ("space.kernels=[3, 5]", "space"),
         ("task.limit=256", "task"),
-        ("search.validation_images=50", "search.validation_images"),
+        ("search.validation_samples=50", "search.validation_samples"),
     ],
 )
 def test_a_run_is_not_resumed_as_another(recipe, finished, folder, override, key):

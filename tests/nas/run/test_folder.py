@@ -66,13 +66,13 @@ def test_a_refused_recipe_leaves_the_one_that_was_there(recipe, asked, tmp_path)
 
 def test_how_subnets_are_measured_is_free_until_one_is(recipe, asked, tmp_path):
     files = RunFolder(tmp_path)
-    other = load_recipe(recipe, ["search.calibration_images=32"])
+    other = load_recipe(recipe, ["search.calibration_samples=32"])
     with files.open(asked, resume=False):
         files.supernet.write_text("weights")
     with files.open(other, resume=True):
         files.archive.write_text("evaluations")
     with (
-        pytest.raises(RunFolderError, match=r"another search\.calibration_images"),
+        pytest.raises(RunFolderError, match=r"another search\.calibration_samples"),
         files.open(asked, resume=True),
     ):
         pass

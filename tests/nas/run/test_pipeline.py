@@ -226,7 +226,7 @@ def test_a_run_with_early_stopping_is_honest_and_goes_on_as_it_would_have(recipe
 
 
 def test_front_members_are_shown_the_images_held_back(recipe, folder):
-    options = list(settings("search.validation_images=100", "search.confirm_images=150"))
+    options = list(settings("search.validation_samples=100", "search.confirm_samples=150"))
     (folder / "archive.journal").unlink()
     succeeded(nas("run", recipe, "--out", folder, "--resume", *options))
     found = {one.genotype: one for one in evaluations(folder)}
@@ -241,8 +241,8 @@ def test_front_members_are_shown_the_images_held_back(recipe, folder):
 
 
 def test_more_images_than_are_held_back_are_refused(recipe, tmp_path):
-    refused = nas("run", recipe, "--out", tmp_path, *settings("search.confirm_images=1"))
-    assert_refused(refused, "search.confirm_images = 1", "leaves 0 of")
+    refused = nas("run", recipe, "--out", tmp_path, *settings("search.confirm_samples=1"))
+    assert_refused(refused, "search.confirm_samples = 1", "leaves 0 of")
 
 
 def test_the_steps_one_by_one_make_what_a_run_makes(recipe, finished, tmp_path):

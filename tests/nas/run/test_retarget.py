@@ -79,7 +79,7 @@ def test_what_is_no_searched_run_is_refused(tmp_path, finished, recipe):
     assert_refused(outcome, "no-such")
 
 
-@pytest.mark.parametrize("other", ["search.validation_images=20", "training.float_epochs=9"])
+@pytest.mark.parametrize("other", ["search.validation_samples=20", "training.float_epochs=9"])
 def test_evaluations_are_not_mixed_with_others(finished, tmp_path, other):
     command = ("search", "--from", finished, "--target", "edge-npu", "--out", tmp_path / "new")
     assert_refused(nas(*command, "--evaluations", "1", "--set", other), other.split(".")[0])

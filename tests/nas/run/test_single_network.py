@@ -33,7 +33,7 @@ def recipe(tmp_path: Path) -> Path:
         ("search.searcher=guided",),
         ("search.searcher=guided", "search.early_stop=true", "search.asynchronous=true"),
         ("search.searcher=differentiable", "search.proxies=0"),
-        ("search.searcher=linas", "search.validation_images=20", "search.confirm_images=10"),
+        ("search.searcher=linas", "search.validation_samples=20", "search.confirm_samples=10"),
     ],
     ids=lambda given: given[0].split("=")[1],
 )
