@@ -38,16 +38,17 @@ def macs(kernel: Kernel) -> float:
 
 
 def bitops(kernel: Kernel) -> float:
-    """The BitOPs of a kernel for one sample: MACs x weight bits x activation bits.
+    """The BitOPs of a kernel for one sample: MACs x the bits of both factors.
 
-    A tensor that is not quantized counts 32 bits.
+    The factors are a weight and an activation, or two activations (`Op.products`). A tensor that is
+    not quantized counts 32 bits.
     """
-    return float(
-        sum(
-            op.macs(*reads) * bits_of(op.weight) * bits_of(op.activation)
-            for op, reads in kernel.members()
-        )
-    )
+    return float(sum(_bitops(op, reads) for op, reads in kernel.members()))
+
+
+def _bitops(op: Op, reads: Sequence[Shape]) -> int:
+    other = op.activation if op.products else op.weight
+    return op.macs(*reads) * bits_of(other) * bits_of(op.activation)
 
 
 def parameters(kernel: Kernel) -> float:

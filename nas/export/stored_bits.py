@@ -19,7 +19,7 @@ from nas.saturation import adds_pairs, pair_fits
 from search_spaces.quant import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
-_ON_CODES = {"Cast", "Flatten", "Reshape"}
+_ON_CODES = {"Cast", "Flatten", "Reshape", "Transpose"}
 _WEIGHTED = ("Conv", "Gemm", "MatMul")  # the second input is a weight if it is stored
 
 
@@ -120,6 +120,7 @@ class _File:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._fed = {given.name for given in model.graph.input}  # and all that depends on them
         self._require_order(model.graph)
 
     def _require_order(self, graph: onnx.GraphProto) -> None:
@@ -133,6 +134,8 @@ class _File:
                     "given twice; export the network again"
                 )
             known.update(node.output)
+            if not self._fed.isdisjoint(node.input):
+                self._fed.update(node.output)
 
     def weight_of(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
         """The tensor in which the weight of a node is stored; None without a weight."""
@@ -141,7 +144,7 @@ class _File:
 
     def _stored(self, name: str) -> onnx.TensorProto | None:
         """The stored tensor from which `name` is computed; None if inputs of the model matter."""
-        while name in self._made_by:
+        while name in self._made_by and name not in self._fed:
             name = next(iter(self._made_by[name].input), "")
         return self._tensors.get(name)
 

@@ -33,6 +33,11 @@ class Bits:
     def __str__(self) -> str:
         return f"{self.activation}" if self.weight is None else f"{self.weight}x{self.activation}"
 
+    @property
+    def factors(self) -> Bits:
+        """The widths of the two factors of a product; without a weight, both are activations."""
+        return Bits(self.weight or self.activation, self.activation)
+
     def holds(self, wanted: Bits) -> bool:
         """Whether values with the widths `wanted` also fit these widths."""
         return (

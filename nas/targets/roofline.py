@@ -78,7 +78,7 @@ class Roofline:
 
     Attributes:
         gmacs_per_s: Peak rate in 10^9 multiply-accumulates per second, by native pair of weight and
-            activation bits.
+            activation bits; a product of two activations has the rate of a weight of their bits.
         bandwidth_gb_per_s: Bandwidth across the border of the chip, in 10^9 bytes per second.
         overhead_us: Microseconds that are added to every kernel.
         utilisation: Operator class name -> the share of the peak that it reaches; 1 where absent.
@@ -113,7 +113,7 @@ class Roofline:
         """The latency of a kernel for one sample, in milliseconds."""
         work = self.work(kernel, bits)
         effort = sum(macs / self.utilisation.get(name, 1.0) for name, macs in work.macs.items())
-        computing = effort / (self.gmacs_per_s[bits] * _PER_MS) if effort else 0.0
+        computing = effort / (self.gmacs_per_s[bits.factors] * _PER_MS) if effort else 0.0
         moving = self._off_chip_bytes(work) / (self.bandwidth_gb_per_s * _PER_MS)
         inside = math.inf if self.on_chip is None else self.on_chip.bandwidth_gb_per_s
         return self.overhead_us / 1e3 + max(
@@ -130,7 +130,7 @@ class Roofline:
             raise ValueError("this roofline has no energy figures; read `costs` for what it has")
         work = self.work(kernel, bits)
         macs = sum(work.macs.values())
-        computing = macs * self.energy.pj_per_mac[bits] if macs else 0.0
+        computing = macs * self.energy.pj_per_mac[bits.factors] if macs else 0.0
         moving = self._off_chip_bytes(work) * self.energy.pj_per_byte
         inside = work.total_bytes * self.energy.pj_per_on_chip_byte
         return (computing + moving + inside) * _PJ_IN_MJ

@@ -167,7 +167,8 @@ class RooflineSection(_Section):
     """The figures of an analytical target."""
 
     gmacs_per_s: PerBits
-    """Peak rate in 10^9 multiply-accumulates per second, for every native pair of bits."""
+    """Peak rate in 10^9 multiply-accumulates per second, for every native pair of bits. Products of
+    two activations at 8 bits have the rate of 8x8."""
     bandwidth_gb_per_s: Bandwidth
     """10^9 bytes per second across the border of the chip."""
     overhead_us: Microseconds
@@ -295,12 +296,18 @@ def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -
 
     A bit-serial roofline gives one figure for all pairs.
     """
+    kinds = operator_types()
     native = {bits for part in supports for bits in bits_in(part.bits)}
     if unknown := sorted(map(str, set(bits_in(roofline.channel_multiple)) - native)):
         raise ValueError(f"roofline.channel_multiple names {', '.join(unknown)}, not native bits")
     if roofline.bit_serial:
         return
-    pairs = {bits for bits in native if bits.weight}
+    pairs = {
+        bits.factors
+        for part in supports
+        for bits in bits_in(part.bits)
+        if bits.weight or any(kinds[name].products for name in part.operators)
+    }
     figures = {"gmacs_per_s": roofline.gmacs_per_s}
     if roofline.energy is not None:
         figures["energy.pj_per_mac"] = roofline.energy.pj_per_mac

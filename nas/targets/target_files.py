@@ -244,7 +244,7 @@ def _roofline(described: TargetFile) -> CostModel:
     section = described.roofline
     if section is None:  # the schema lets only targets with a table be without one
         raise TargetError(f"target {described.name!r} has neither a roofline nor a table")
-    native = {bits for part in described.supports for bits in bits_in(part.bits) if bits.weight}
+    native = {bits.factors for part in described.supports for bits in bits_in(part.bits)}
     return Roofline(
         gmacs_per_s=_rates(section.gmacs_per_s, section, native),
         bandwidth_gb_per_s=section.bandwidth_gb_per_s,

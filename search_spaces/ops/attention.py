@@ -27,6 +27,7 @@ class SplitHeads(Op):
 
     heads: Size
     keeps_values: ClassVar[bool] = True
+    channel_axis: ClassVar[int] = -1
 
     def infer(self, *inputs: Shape) -> Shape:
         tokens, features = tokens_of(inputs[0], "SplitHeads")
@@ -83,6 +84,7 @@ class MatMul(Op):
     scale: Scale = 1.0
     activation: Quant | None = None
     channel_axis: ClassVar[int] = -1
+    products: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
         first, second = inputs

@@ -87,6 +87,8 @@ class Op(Spec):
             features come last.
         mixes_channels: Whether each number of the output is a sum of products over several channels
             of the input; True for a convolution.
+        products: Whether the operator multiplies its inputs by each other and adds up the products,
+            so that both factors have the precision `activation`; True for `MatMul`.
         channelwise: Whether each channel of the output depends only on the same channel of every
             input, so that the first channels of a wider operator equal those of a narrower one.
         folds: Whether deployment folds the operator into the operator before; True for batch norm.
@@ -100,6 +102,7 @@ class Op(Spec):
     keeps_values: ClassVar[bool] = False
     channel_axis: ClassVar[int] = 0
     mixes_channels: ClassVar[bool] = False
+    products: ClassVar[bool] = False
     channelwise: ClassVar[bool] = False
     folds: ClassVar[bool] = False
     absorbs: ClassVar[bool] = False
