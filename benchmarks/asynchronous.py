@@ -31,7 +31,7 @@ from nas.evaluation.cluster import RayEvaluator
 from nas.evaluation.evaluation import Arrays, Evaluation, Evaluator, EvaluatorFactory
 from nas.problem.front import hypervolume
 from nas.search.loop import search, search_asynchronously
-from nas.search.named import SEARCHERS
+from nas.search.named import searcher_named
 from nas.search.random import RandomSearch
 from search_spaces.space import Genotype
 
@@ -77,7 +77,7 @@ def timed(seed: int, folder: Path) -> list[str]:
 
 def streamed(table: TableProblem, seed: int, budget: int) -> np.ndarray:
     """The (loss, cost) of the networks that `guided` evaluates with eight under way, in order."""
-    searcher = SEARCHERS["guided"](table.problem, seed)
+    searcher = searcher_named("guided", table.problem, seed=seed)
     rng = np.random.default_rng([seed, 1])
     now, busy, points = 0.0, {}, []
     while len(points) < budget:
@@ -102,7 +102,7 @@ def compared(name: str, seeds: int) -> Iterator[list[str]]:
     table, budget = load(name), max(CHECKPOINTS)
     ways = {f"batches of {WORKERS}": [], f"{WORKERS} under way": []}
     for seed in range(seeds):
-        guided = SEARCHERS["guided"](table.problem, seed)
+        guided = searcher_named("guided", table.problem, seed=seed)
         batches = evaluated(table, guided, budget=budget, batch=WORKERS)
         for found, points in zip(
             ways.values(), (batches, streamed(table, seed, budget)), strict=True

@@ -35,7 +35,7 @@ from nas.run.plan import prepare
 from nas.run.steps.searching import evaluator_of
 from nas.run.steps.training import trained
 from nas.search.early_stop import EarlyStopping, unsettled
-from nas.search.named import SEARCHERS
+from nas.search.named import searcher_named
 from nas.terminal.display import Silent
 from search_spaces.space import Genotype
 
@@ -96,7 +96,7 @@ def searched(
     problem: Problem, name: str, seed: int, evaluate: StoppingEvaluator, *, stop: bool
 ) -> Iterator[Evaluation]:
     """The evaluations of a search, without an end."""
-    searcher = SEARCHERS[name](problem, seed)
+    searcher = searcher_named(name, problem, seed=seed)
     stopping = EarlyStopping(problem, searcher, evaluate)
     while asked := stopping.ask(BATCH):
         told = flat(stopping(asked) if stop else evaluate(asked))

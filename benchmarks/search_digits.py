@@ -28,7 +28,8 @@ from nas.recipe.recipe import load_recipe
 from nas.run.folder import RunFolder
 from nas.run.plan import Plan, prepare
 from nas.run.probing import Probe, probed
-from nas.run.steps.searching import evaluator_of, exchange_of, predictor_of
+from nas.run.steps.offering import exchange_of, predictor_of
+from nas.run.steps.searching import evaluator_of
 from nas.run.steps.training import trained
 from nas.search.differentiable import Differentiable, Exchange
 from nas.search.evolution import Evolution

@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.tables import NAMES, TableProblem, load
 from nas.problem.front import hypervolume
-from nas.search.named import SEARCHERS
+from nas.search.named import SEARCHERS, searcher_named
 from nas.search.searcher import Searcher
 
 CHECKPOINTS = (50, 100, 250, 400)
@@ -88,7 +88,9 @@ def one_run(name: str, track: str, searcher: str, seed: int, batch: int, budget:
     table = load(name)
     problem = (table if track == "known" else table.with_unknown_cost()).problem
     start = time.process_time()
-    points = evaluated(table, SEARCHERS[searcher](problem, seed), budget=budget, batch=batch)
+    points = evaluated(
+        table, searcher_named(searcher, problem, seed=seed), budget=budget, batch=batch
+    )
     seconds = time.process_time() - start
     return {
         "tight": curve(points, table.reference, table.exact),

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.features import checked
+from predictors.features import Column, OneHot, checked
+from predictors.gaussian import GaussianProcess
 from predictors.predictor import Predictor
-from search_spaces.space import IntArray
+from predictors.ridge import Ridge
+from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 
@@ -77,3 +79,9 @@ class Ensemble:
             member.fit(rows[~out], losses[~out])
             error += float(((member.predict(rows[out])[0] - losses[out]) ** 2).sum())
         return max(error / len(rows), 1e-12)
+
+
+def ensemble(space: SearchSpace, columns: Sequence[Column] = ()) -> Ensemble:
+    """A Gaussian process and a ridge regression on the picks in a space and further columns."""
+    features = OneHot(space, extra=columns)
+    return Ensemble([GaussianProcess(features), Ridge(features.compact)])

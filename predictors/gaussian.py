@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ from scipy.linalg.blas import strmm  # pyright: ignore[reportAttributeAccessIssu
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtri  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import minimize
 
-from predictors.features import OneHot, checked, rotated
-from search_spaces.space import IntArray
+from predictors.features import Column, OneHot, checked, rotated
+from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 
@@ -145,6 +146,11 @@ class GaussianProcess:
         shared *= self._trend / 2
         kernel += shared
         return kernel
+
+
+def gaussian(space: SearchSpace, columns: Sequence[Column] = ()) -> GaussianProcess:
+    """A Gaussian process over the picks in a space and further columns."""
+    return GaussianProcess(OneHot(space, extra=columns))
 
 
 def _half_squares(points: NDArray[np.float32]) -> NDArray[np.float32]:

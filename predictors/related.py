@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.features import OneHot
-from predictors.gaussian import GaussianProcess
+from predictors.gaussian import gaussian
 from predictors.warp import Warp
 from search_spaces.choice import Spec, is_open
 from search_spaces.space import IntArray, SearchSpace
@@ -89,7 +88,7 @@ class Related:
     ) -> None:
         best = genotypes[int(np.argmin(losses))]
         self._translate = Translation(space, other, otherwise=best)
-        self._predictor = GaussianProcess(OneHot(other))
+        self._predictor = gaussian(other)
         self._predictor.fit(genotypes, Warp(losses)(losses))
 
     def __call__(self, genotypes: IntArray) -> FloatArray:

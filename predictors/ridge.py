@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictors.features import checked
-from search_spaces.space import IntArray
+from predictors.features import Column, OneHot, checked
+from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 Features = Callable[[IntArray], NDArray[np.float32]]
@@ -67,6 +67,11 @@ class Ridge:
         whitened = X.astype(np.float32) @ self._whiten
         spread = np.einsum("nc,nc->n", whitened, whitened)
         return mean, self.leave_one_out_error * np.sqrt(1.0 + spread, dtype=np.float64)
+
+
+def ridge(space: SearchSpace, columns: Sequence[Column] = ()) -> Ridge:
+    """A ridge regression on the picks in a space and further columns."""
+    return Ridge(OneHot(space, extra=columns).compact)
 
 
 def _leave_one_out(

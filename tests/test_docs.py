@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from nas.cli.main import app
 from nas.cli.targets import schema_text
 from nas.export.containers import container_for
+from nas.parts import Parts
 from nas.recipe import recipe, table_recipe
 from nas.report import data
 from nas.run.folder import RunFolder
@@ -247,6 +248,7 @@ def _name(callback: Any) -> str:
 def test_every_searcher_is_listed():
     named = re.findall(r"`([a-z0-9-]+)`", section("Searchers").split("| --- |")[1])
     assert set(SEARCHERS) <= set(named)
+    assert set(rows(section("Predictors"))) == set(Parts("predictor"))
 
 
 def test_every_published_table_is_listed():

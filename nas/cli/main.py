@@ -57,6 +57,7 @@ def expected() -> tuple[type[Exception], ...]:
     from nas.durable import WriteError
     from nas.evaluation.evaluation import EvaluationError
     from nas.export import ExportError
+    from nas.parts import PartError
     from nas.problem.feasibility import ConstraintError
     from nas.recipe.recipe import RecipeError
     from nas.run.folder import RunFolderError
@@ -72,7 +73,7 @@ def expected() -> tuple[type[Exception], ...]:
     return (
         *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
         *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-        *(InvalidName, TrainingDiverged, SpaceTooLarge),
+        *(PartError, InvalidName, TrainingDiverged, SpaceTooLarge),
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from nas.export.containers import ExportError
+from nas.saturation import EightBitWeights
 from search_spaces.documents import Source, checked, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -95,6 +96,10 @@ class Exporter(Protocol):
 
     def require(self) -> None:
         """Raise `ExportError`, with the remedy, if a package that the form needs is missing."""
+        ...
+
+    def suited(self, eight_bit_weights: EightBitWeights) -> Exporter:
+        """The form for a target whose 8-bit weights have this form; most forms have only one."""
         ...
 
     def write(self, deployed: Deployed, path: Path) -> None:

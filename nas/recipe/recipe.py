@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from nas.search.method_names import require
-from nas.search.named import SEARCHERS
+from nas.parts import Parts
+from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
 from nas.settings.outside import OUTSIDE
 from nas.settings.toml_file import RecipeError, read_recipe, validated
 from nas.targets.correction.fit import LEAST_NETWORKS
@@ -45,12 +45,6 @@ def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
     return options
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise ValueError("must name each once")
-    return names
-
-
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
         raise ValueError("must be odd, so that it has a centre")
@@ -66,7 +60,6 @@ Bits = Annotated[
     Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
 ]
 Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
-FormatName = Literal["onnx", "torch", "torch-export", "openvino", "executorch"]
 GranularityName = Literal["per-tensor", "per-channel"]
 _GRANULARITIES: dict[str, Granularity] = {
     "per-tensor": PerTensor(),
@@ -187,9 +180,7 @@ def _several(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
-Objectives = Annotated[
-    tuple[str, ...], BeforeValidator(_several), AfterValidator(_distinct), Field(min_length=1)
-]
+Objectives = Annotated[tuple[str, ...], BeforeValidator(_several), Distinct, Field(min_length=1)]
 
 
 class TargetSection(Section):
@@ -203,22 +194,6 @@ class TargetSection(Section):
     """How many points of error above the best a cheaper subnet may have to be chosen."""
 
 
-def _known(name: str) -> str:
-    if name not in SEARCHERS:
-        raise ValueError(f"no such searcher; there are {', '.join(SEARCHERS)}")
-    require(name)
-    return name
-
-
-SearcherName = Annotated[str, AfterValidator(_known)]
-
-
-def _learned_from(folder: Path | None, info: ValidationInfo) -> Path | None:
-    if folder is not None and info.data.get("searcher") != "guided":
-        raise ValueError("only the searcher 'guided' learns from another run; leave this out")
-    return folder
-
-
 def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
     if not budget and not info.data.get("known"):
         raise ValueError("must be at least 1 where no evaluation is known")
@@ -228,9 +203,11 @@ def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:
 class SearchSection(Section):
     """Who searches, and with how many true evaluations."""
 
-    searcher: SearcherName = "guided"
-    transfer: Annotated[Path | None, AfterValidator(_learned_from)] = None
-    """The folder of a run that searched a related space, for `guided` to learn from."""
+    searcher: SearcherName = Parts("searcher").default
+    predictor: PredictorName | None = None
+    """What a searcher that predicts errors predicts them by; its own default where left out."""
+    transfer: Path | None = None
+    """The folder of a run that searched a related space, for the searcher to learn from."""
     known: Annotated[int, Field(ge=0)] = 0
     """How many evaluations stood in the archive before this search: told, not in the budget."""
     budget: Annotated[int, Field(ge=0), AfterValidator(_enough_to_choose_from)] = 100
@@ -244,6 +221,10 @@ class SearchSection(Section):
     """A database that several runs share; the run folder's journal where left out."""
     proxies: Annotated[int, Field(ge=0)] = 32
     """Subnets that the zero-cost proxies score before the search; 0 leaves them out."""
+    zero_cost: Annotated[tuple[ProxyName, ...], Field(min_length=1), Distinct] = (
+        *("counts", "gradients", "synflow", "naswot", "jacob-cov"),
+    )
+    """The proxies that score them."""
     calibration_samples: Annotated[int, Field(ge=1)] = 512
     validation_samples: Annotated[int, Field(ge=1)] | None = None
     early_stop: bool = False
@@ -282,8 +263,8 @@ class ComputeSection(Section):
 class ExportSection(Section):
     """How the chosen subnets leave."""
 
-    formats: Annotated[tuple[FormatName, ...], Field(min_length=1), AfterValidator(_distinct)] = (
-        "onnx",
+    formats: Annotated[tuple[FormName, ...], Field(min_length=1), Distinct] = (
+        Parts("export-form").default,
     )
 
 

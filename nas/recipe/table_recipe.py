@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from nas.parts import Parts
+from nas.recipe.names import SearcherName
 from nas.recipe.recipe import (
     Recipe,
     RunName,
-    SearcherName,
     Section,
     TargetSection,
     validate_recipe,
@@ -37,7 +38,7 @@ class TableTargetSection(TargetSection):
 class TableSearchSection(Section):
     """Who searches, and how many networks may be looked up."""
 
-    searcher: SearcherName = "guided"
+    searcher: SearcherName = Parts("searcher").default
     budget: Annotated[int, Field(ge=1)] = 100
     batch: Annotated[int, Field(ge=1)] = 10
 

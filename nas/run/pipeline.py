@@ -100,4 +100,10 @@ def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: 
     display.say(estimate(plan))
     preflight.check(plan, searching=searching)
     write_atomic(files.space, plan.space.to_json().encode())
-    return profiled(plan, display)
+    plan = profiled(plan, display)
+    if searching:
+        from nas.run.steps.offering import RunContext
+        from nas.run.steps.searching import searcher_of
+
+        searcher_of(plan, RunContext(plan, None, None))  # so that no fault of it is found late
+    return plan

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from nas.durable import write_atomic
+from nas.parts import Parts
 from nas.problem.goals import Goal
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
@@ -27,7 +28,8 @@ from nas.terminal.display import Display, Silent
 from predictors.features import Column, OneHot
 from predictors.proxies import scores
 from predictors.proxies.estimate import ProxyEstimate
-from predictors.proxies.ranking import rank_mean
+from predictors.proxies.proxy import Proxy
+from predictors.proxies.ranking import directions, rank_mean
 from predictors.proxies.sensitivity import (
     SensitivityCost,
     Values,
@@ -89,7 +91,8 @@ class Probe:
 
         The best of all bands together would be similar, and a predictor learns little from them.
         """
-        ranks = rank_mean(self.scores)
+        larger = directions(proxies_of(plan))
+        ranks = rank_mean(self.scores, larger_is_better=larger)
         costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
         level = rankdata(costs, axis=0).mean(axis=1)
         bands = np.array_split(np.argsort(level, kind="stable"), min(count, len(level)))
@@ -149,7 +152,13 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
     images, labels = _batch(plan, supernet, BATCH)
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
     module = extract(supernet, genotype, [images], quantize=False).module
-    return scores(module, (images, labels), F.cross_entropy)
+    return scores(module, (images, labels), F.cross_entropy, proxies=proxies_of(plan))
+
+
+def proxies_of(plan: Plan) -> list[Proxy]:
+    """The zero-cost proxies that the recipe names."""
+    known = Parts("proxy")
+    return [known[name] for name in plan.recipe.search.zero_cost]
 
 
 def _batch(plan: Plan, supernet: Supernet, size: int) -> tuple[Tensor, Tensor]:
@@ -239,6 +248,8 @@ def _read(plan: Plan) -> Probe:
         rows = [plan.space.validate(row) for row in stored.genotypes]
     except InvalidGenotype as error:
         raise source.error(str(error), place="genotypes") from error
+    if rows and stored.scores.keys() != directions(proxies_of(plan)).keys():
+        raise source.error("has the scores of other proxies than search.zero_cost", place="scores")
     for name, column in stored.scores.items():
         if len(column) != len(rows):
             fault = f"must have one score for each of {len(rows)} subnets, given {len(column)}"

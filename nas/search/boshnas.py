@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.points import Scalar, excess, points
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer
@@ -125,6 +126,9 @@ class Boshnas(Proposer):
         near = mutants(best, self.space)
         near = near[rng.permutation(len(near))[:150]]
         return self._ledger.fresh(np.concatenate([near, self.space.sample_array(rng, 50)]))
+
+
+boshnas = plain(Boshnas)
 
 
 class _Surrogate:

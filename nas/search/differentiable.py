@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +10,10 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Problem
+from nas.search.context import Context, Exchange
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer
-from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
+from search_spaces.space import IntArray, SearchSpace, as_genotypes
 
 FloatArray = NDArray[np.float64]
 
@@ -26,19 +25,6 @@ _TRIES = 8
 _UNIFORM = 0.1
 _BEYOND = 10.0
 _MOST = 50.0
-
-
-class Exchange(Protocol):
-    """A function that estimates the changes in a network's loss from other picks."""
-
-    def __call__(
-        self, genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
-    ) -> FloatArray:
-        """The loss of each of `others` minus that of `genotype`, to first order, in nats, `(n,)`.
-
-        `rng` draws the images on which the difference is measured.
-        """
-        ...
 
 
 class Differentiable(Proposer):
@@ -93,6 +79,11 @@ class Differentiable(Proposer):
                 policy.step(self._exchange, rng)
             found.append(np.stack([policy.mode(), *(policy.sample(rng) for _ in range(_TRIES))]))
         return self.space.canonical_array(np.concatenate(np.stack(found, axis=1)))
+
+
+def differentiable(problem: Problem, seed: int, context: Context) -> Differentiable:
+    """The searcher for a problem; raises `ValueError` without a trained supernet."""
+    return Differentiable(problem, seed=seed, exchange=context.exchange)
 
 
 @dataclass(frozen=True)

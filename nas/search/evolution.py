@@ -29,8 +29,8 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from nas.evaluation.evaluation import Evaluation
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.ledger import Ledger
-from nas.search.method_names import require
 from nas.search.points import excess, points
 from nas.search.random import draw_unseen
 from search_spaces.space import Genotype, IntArray, SearchSpace
@@ -38,6 +38,7 @@ from search_spaces.space import Genotype, IntArray, SearchSpace
 FloatArray = NDArray[np.float64]
 
 _MATINGS = 10
+_POPULATION = 20  # of searches by name, whose budgets are small
 _ASPIRATIONS = 5
 
 
@@ -84,7 +85,6 @@ class Evolution:
             raise ValueError(f"evolution needs a population of at least 2, given {population}")
         if method not in METHODS:
             raise ValueError(f"no evolution {method!r}; there are {', '.join(METHODS)}")
-        require(method)
         self._problem = problem
         self._ledger = Ledger(problem.space, problem.metric)
         self._seed = seed
@@ -193,7 +193,12 @@ METHODS: dict[str, Method] = {
     "age-moea": Method(_adaptive_geometry, _by_rank),
     "r-nsga2": Method(_aspirations, _by_rank),
 }
-"""The evolutionary algorithms by name, as in `METHOD_NAMES`."""
+"""The algorithms: NSGA-II (Deb et al. 2002), NSGA-III (Deb and Jain 2014), SMS-EMOA (Beume et al.
+2007), AGE-MOEA (Panichella 2019), R-NSGA-II (Deb and Sundar 2006)."""
+
+nsga2, nsga3, sms_emoa, age_moea, r_nsga2 = (
+    plain(Evolution, population=_POPULATION, method=name) for name in METHODS
+)
 
 
 class _Reset(Mutation):

@@ -19,6 +19,7 @@ from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
 from nas.problem.goals import Goal, Measured, Problem
+from nas.search.context import Context
 from nas.search.evolution import front_ranks
 from nas.search.gain import Landscape, bounding_box, gains, landscape
 from nas.search.initial import spread_over_costs
@@ -27,8 +28,8 @@ from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.polish import mutants, polish
 from nas.search.random import draw_unseen
-from predictors.features import Column, OneHot
-from predictors.gaussian import GaussianProcess
+from predictors.features import Column
+from predictors.gaussian import gaussian
 from predictors.predictor import Predictor
 from predictors.warp import Warp
 from search_spaces.space import Genotype, IntArray
@@ -293,9 +294,27 @@ class View:
             self.landscape.add(cost, float(loss))
 
 
+def guided(problem: Problem, seed: int, context: Context) -> Guided:
+    """The searcher for a problem, with all that is known before the search."""
+    initial: Sequence[Genotype] | None = None
+    for knowledge in (context.probe, context.experience):
+        if knowledge is not None:
+            initial = knowledge.first(Settings().initial)
+    if context.known:  # what is known already tells more than any first batch
+        initial = ()
+    predictor = context.predictor(problem.space, columns_known(problem, context))
+    return Guided(problem, seed=seed, predictor=predictor, initial=initial)
+
+
 def default_predictor(problem: Problem) -> Predictor:
     """A Gaussian process over the picks and the logarithms of all known cost objectives."""
-    return GaussianProcess(OneHot(problem.space, extra=default_columns(problem)))
+    return gaussian(problem.space, default_columns(problem))
+
+
+def columns_known(problem: Problem, context: Context) -> list[Column]:
+    """The default columns, then those of all that is known before the search."""
+    known = [held for held in (context.probe, context.experience) if held is not None]
+    return [*default_columns(problem), *(column for held in known for column in held.columns())]
 
 
 def default_columns(problem: Problem) -> list[Column]:

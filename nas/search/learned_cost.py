@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Measured
-from predictors.features import OneHot
-from predictors.gaussian import GaussianProcess
+from predictors.gaussian import gaussian
 from predictors.predictor import Predictor
 from search_spaces.space import IntArray, SearchSpace
 
@@ -36,7 +35,7 @@ class LearnedCost:
     ) -> None:
         self._space = space
         self._metric = metric
-        self._predictor = predictor or GaussianProcess(OneHot(space))
+        self._predictor = predictor or gaussian(space)
         self._fitted = 0
         draws = np.random.default_rng(0).integers(1, 1 << 62, size=len(space.choices))
         self._key = draws | 1  # rows are told apart by a 62-bit hash

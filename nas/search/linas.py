@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Problem
+from nas.search.context import plain
 from nas.search.inner import Effort, evolve, survivors
 from nas.search.points import points
 from nas.search.proposer import Proposer
@@ -65,3 +66,6 @@ class Linas(Proposer):
         model = Ridge(lambda asked: self._features(asked)[:, self._features.parts[0]])
         model.fit(rows, values)
         return lambda asked: model.predict(asked)[0]
+
+
+linas = plain(Linas)

@@ -7,6 +7,7 @@ import numpy as np
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.points import excess, points
 from nas.search.polish import mutants
 from nas.search.proposer import Proposer
@@ -36,3 +37,6 @@ class LocalSearch(Proposer):
         front = told.rows[nondominated(points(self.problem, told))]
         near = mutants(front, self.space)
         return near[rng.permutation(len(near))]
+
+
+local = plain(LocalSearch)

@@ -1,60 +1,31 @@
-"""The table of searchers, by the names in recipes and benchmarks.
-
-The module of a searcher, and the libraries it imports, are loaded when the searcher is made.
-"""
+"""The searchers by the names that recipes and benchmarks give them."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
+from nas.parts import Parts
 from nas.problem.goals import Problem
-from nas.search.method_names import METHOD_NAMES
+from nas.search.context import Context, Make
 from nas.search.searcher import Searcher
 
-Make = Callable[[Problem, int], Searcher]
-
-_POPULATION = 20
-_SAMPLERS = ("optuna-tpe", "optuna-tpe-multivariate", "optuna-nsga2")
+SEARCHERS: Mapping[str, Make] = Parts("searcher")
+"""Name -> the function that makes such a searcher."""
 
 
-def _maker(module: str, name: str, **options: Any) -> Make:
-    """A function that makes a searcher of class `name`, and loads `nas.search.MODULE` for this."""
+def searcher_named(
+    name: str, problem: Problem, *, seed: int, context: Context | None = None
+) -> Searcher:
+    """A new searcher.
 
-    def make(problem: Problem, seed: int) -> Searcher:
-        made = getattr(importlib.import_module(f"nas.search.{module}"), name)
-        return made(problem, seed=seed, **options)
+    Args:
+        name: Its name in the table of parts.
+        problem: The space, the metric and the goals.
+        seed: The seed of all proposals.
+        context: The offers of the search; without a supernet, a probe and experience by default.
 
-    return make
-
-
-def _random(problem: Problem, seed: int) -> Searcher:
-    from nas.search.random import RandomSearch
-
-    return RandomSearch(problem.space, seed=seed, metric=problem.metric)
-
-
-def _differentiable(problem: Problem, seed: int) -> Searcher:
-    raise ValueError(
-        f"searcher 'differentiable', asked for {problem.space.name!r} and seed {seed}, follows the "
-        "gradient of a trained supernet; name it in a recipe, or take another searcher here"
-    )
-
-
-SEARCHERS: dict[str, Make] = {
-    "guided": _maker("guided", "Guided"),
-    "random": _random,
-    **{m: _maker("evolution", "Evolution", population=_POPULATION, method=m) for m in METHOD_NAMES},
-    "regularized": _maker("regularized", "RegularizedEvolution"),
-    "local": _maker("local", "LocalSearch"),
-    "linas": _maker("linas", "Linas"),
-    "boshnas": _maker("boshnas", "Boshnas"),
-    "policy-gradient": _maker("policy_gradient", "PolicyGradient"),
-    "differentiable": _differentiable,
-    **{sampler: _maker("samplers", "OptunaSearch", sampler=sampler) for sampler in _SAMPLERS},
-}
-"""Name -> a function that makes a new searcher, with default settings, for a problem and a seed.
-
-`differentiable` raises `ValueError`: only the steps of a run can give this searcher a supernet.
-"""
+    Raises:
+        PartError: There is no searcher of this name, or a package that it needs is missing.
+        ValueError: The searcher needs what the context does not offer.
+    """
+    return SEARCHERS[name](problem, seed, context or Context())

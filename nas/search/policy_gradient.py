@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.points import Scalar, excess, points
 from nas.search.proposer import Proposer
 from search_spaces.space import IntArray
@@ -75,6 +76,9 @@ class PolicyGradient(Proposer):
     def _sample(self, policy: FloatArray, rng: np.random.Generator) -> IntArray:
         picks = (rng.random((len(policy), 1)) > policy.cumsum(axis=1)).sum(axis=1)
         return np.minimum(picks, self.space.counts - 1)
+
+
+policy_gradient = plain(PolicyGradient)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

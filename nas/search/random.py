@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.evaluation.evaluation import Evaluation
+from nas.problem.goals import Problem
+from nas.search.context import Context
 from nas.search.ledger import Ledger
 from search_spaces.space import Genotype, SearchSpace
 
@@ -35,6 +37,11 @@ class RandomSearch:
     def tell(self, evaluations: Sequence[Evaluation]) -> None:
         """Record the evaluations, so that networks measured by others are not proposed again."""
         self._ledger.record(evaluations)
+
+
+def random(problem: Problem, seed: int, _context: Context) -> RandomSearch:
+    """The searcher for a problem, of which it needs the space and the name of the metric."""
+    return RandomSearch(problem.space, seed=seed, metric=problem.metric)
 
 
 def draw_unseen(ledger: Ledger, rng: np.random.Generator, count: int) -> list[Genotype]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.points import Scalar, excess, points
 from nas.search.proposer import Proposer
 from search_spaces.space import IntArray
@@ -40,6 +41,9 @@ class RegularizedEvolution(Proposer):
             worth = Scalar(found, rng)(found[entrants], beyond[entrants])
             parents[child] = rows[entrants[worth.argmin()]]
         return self.space.canonical_array(_one_changed(parents, self.space.counts, rng))
+
+
+regularized = plain(RegularizedEvolution)
 
 
 def _one_changed(rows: IntArray, counts: IntArray, rng: np.random.Generator) -> IntArray:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
+from nas.search.context import plain
 from nas.search.ledger import Ledger
 from nas.search.points import excess, points
 from nas.search.random import draw_unseen
@@ -112,3 +113,6 @@ class OptunaSearch:
         (found,) = points(self._problem, one)
         beyond = float(excess(self._problem, one.rows).min())
         return [float(value) * (1 + beyond) for value in found]
+
+
+tpe, tpe_multivariate, nsga2 = (plain(OptunaSearch, sampler=name) for name in SAMPLERS)

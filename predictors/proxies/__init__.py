@@ -11,18 +11,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from predictors.proxies.counts import COUNTS
-from predictors.proxies.gradients import GRADIENTS
-from predictors.proxies.jacobian import JACOB_COV
-from predictors.proxies.naswot import NASWOT
 from predictors.proxies.proxy import Batch, Loss, Proxy
-from predictors.proxies.synflow import SYNFLOW
-
-ZERO_COST: tuple[Proxy, ...] = (COUNTS, GRADIENTS, SYNFLOW, NASWOT, JACOB_COV)
 
 
 def scores(
-    module: nn.Module, batch: Batch, loss: Loss, *, proxies: Sequence[Proxy] = ZERO_COST
+    module: nn.Module, batch: Batch, loss: Loss, *, proxies: Sequence[Proxy]
 ) -> dict[str, float]:
     """The values of all proxies for one network, by name.
 

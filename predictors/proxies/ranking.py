@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from predictors.proxies import ZERO_COST
+from predictors.proxies.proxy import Proxy
 from predictors.rank import kendall_tau
 
 FloatArray = NDArray[np.float64]
 
-# The scores of `ZERO_COST`, then those of whole spaces (`space_counts`) and of whole policies.
-LARGER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
-    {name: larger for proxy in ZERO_COST for name, larger in proxy.larger_is_better.items()}
-    | {"bitops": True, "model_bytes": True}
-    | {"weight_noise": False, "weight_divergence": False, "activation_divergence": False}
-)
+
+def directions(proxies: Iterable[Proxy]) -> dict[str, bool]:
+    """Name of a score -> whether a larger value promises a smaller loss.
+
+    Raises:
+        ValueError: If two proxies give scores of the same name.
+    """
+    listed = [pair for proxy in proxies for pair in proxy.larger_is_better.items()]
+    found = dict(listed)
+    if len(found) < len(listed):
+        names = [name for name, _ in listed]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"two proxies give the score {', '.join(twice)}; leave one of them out")
+    return found
 
 
 def proxy_report(
     scores: Mapping[str, FloatArray],
     errors: FloatArray,
     *,
-    larger_is_better: Mapping[str, bool] = LARGER_IS_BETTER,
+    larger_is_better: Mapping[str, bool],
 ) -> dict[str, float]:
     """Kendall's tau of every proxy with the measured losses, by name.
 
@@ -47,7 +54,7 @@ def proxy_report(
 def rank_mean(
     scores: Mapping[str, FloatArray],
     *,
-    larger_is_better: Mapping[str, bool] = LARGER_IS_BETTER,
+    larger_is_better: Mapping[str, bool],
 ) -> FloatArray:
     """The mean rank of each network over all proxies, `(n,)`, from 0 (best) to 1 (worst).
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.export.containers import ExportError
 from nas.export.form import Exporter
-from nas.export.forms.executorch_pte import ExecuTorchForm
-from nas.export.forms.onnx import OnnxForm
-from nas.export.forms.openvino_ir import OpenVinoForm
-from nas.export.forms.plain import PlainForm
-from nas.export.forms.program import ProgramForm
+from nas.parts import Parts
 from nas.saturation import EightBitWeights
 
-FORMS: dict[str, Exporter] = {
-    form.name: form
-    for form in (OnnxForm(), PlainForm(), ProgramForm(), OpenVinoForm(), ExecuTorchForm())
-}
+FORMS: Mapping[str, Exporter] = Parts("export-form")
+"""Name of a form -> the form."""
 
 
 def forms_for(
@@ -30,13 +24,10 @@ def forms_for(
         eight_bit_weights: The form of 8-bit weights of the target, as in `export_onnx`.
 
     Raises:
-        ExportError: If a name is unknown, or a package is missing, with the remedy.
+        PartError: If there is no form of a name.
+        ExportError: If a package is missing, with the remedy.
     """
-    unknown = sorted(set(names) - set(FORMS))
-    if unknown:
-        raise ExportError(f"there is no export format {unknown[0]!r}; known are {', '.join(FORMS)}")
-    forms = {**FORMS, OnnxForm.name: OnnxForm(eight_bit_weights)}
-    found = tuple(forms[name] for name in names)
+    found = tuple(FORMS[name].suited(eight_bit_weights) for name in names)
     for form in found:
         form.require()
     return found

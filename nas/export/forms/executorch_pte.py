@@ -18,6 +18,7 @@ from nas.export.forms.program import program_of
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -40,6 +41,10 @@ class ExecuTorchForm:
     def require(self) -> None:
         """Raise `ExportError` unless the package executorch is installed."""
         Requirement("executorch", "executorch").check(self.name)
+
+    def suited(self, eight_bit_weights: EightBitWeights) -> ExecuTorchForm:
+        """The form itself, since the file has one form of 8-bit weights."""
+        return self
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a `.pte` file of portable operators, since a backend would hide its part."""
@@ -98,6 +103,9 @@ class ExecuTorchForm:
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
+
+
+EXECUTORCH = ExecuTorchForm()
 
 
 class _Reading:

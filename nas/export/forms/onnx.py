@@ -35,6 +35,10 @@ class OnnxForm:
     def require(self) -> None:
         """Does nothing, since onnx and onnxruntime are installed with the engine."""
 
+    def suited(self, eight_bit_weights: EightBitWeights) -> OnnxForm:
+        """The form with 8-bit weights of this form."""
+        return OnnxForm(eight_bit_weights)
+
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write an `.onnx` file."""
         export_onnx(deployed, path, eight_bit_weights=self.eight_bit_weights)
@@ -65,3 +69,6 @@ class OnnxForm:
         """The size in bytes, the sum over kernels that a search can compile for all subnets."""
         cost = partial(onnx_bytes, eight_bit_weights=self.eight_bit_weights)
         return total(cost, stand_in.graph, ONNX_FUSION)
+
+
+ONNX = OnnxForm()

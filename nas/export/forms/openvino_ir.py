@@ -22,7 +22,7 @@ from nas.export.onnx_model import BASE_OPSET, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
-from nas.saturation import adds_pairs, pair_fits
+from nas.saturation import EightBitWeights, adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -48,6 +48,10 @@ class OpenVinoForm:
     def require(self) -> None:
         """Raise `ExportError` unless the package openvino is installed."""
         Requirement("openvino", "openvino").check(self.name)
+
+    def suited(self, eight_bit_weights: EightBitWeights) -> OpenVinoForm:
+        """The form itself, since the file has one form of 8-bit weights."""
+        return self
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a folder of two files."""
@@ -106,6 +110,9 @@ class OpenVinoForm:
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
+
+
+OPENVINO = OpenVinoForm()
 
 
 def _openvino() -> ModuleType:

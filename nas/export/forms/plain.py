@@ -20,6 +20,7 @@ from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, 
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -34,6 +35,10 @@ class PlainForm:
 
     def require(self) -> None:
         """Does nothing, since torch and safetensors are installed with the engine."""
+
+    def suited(self, eight_bit_weights: EightBitWeights) -> PlainForm:
+        """The form itself, since the file has one form of 8-bit weights."""
+        return self
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a folder of two files."""
@@ -70,6 +75,9 @@ class PlainForm:
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
+
+
+PLAIN = PlainForm()
 
 
 def _in_order(content: bytes) -> bytes:

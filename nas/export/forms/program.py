@@ -21,6 +21,7 @@ from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import only_source, stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.assemble import module_name, scale_name
@@ -41,6 +42,10 @@ class ProgramForm:
 
     def require(self) -> None:
         """Does nothing, since torch is installed with the engine."""
+
+    def suited(self, eight_bit_weights: EightBitWeights) -> ProgramForm:
+        """The form itself, since the file has one form of 8-bit weights."""
+        return self
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a `.pt2` file."""
@@ -83,6 +88,9 @@ class ProgramForm:
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""
         return rehearsed_bytes(self, stand_in)
+
+
+PROGRAM = ProgramForm()
 
 
 def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> ExportedProgram:

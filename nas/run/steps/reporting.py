@@ -26,15 +26,15 @@ from nas.report.summary import write_front_csv
 from nas.run.findings import NONE_WITHIN, Findings, points_of
 from nas.run.folder import RunFolder
 from nas.run.plan import Plan, cost_ranges
-from nas.run.probing import Probe, probed
+from nas.run.probing import Probe, probed, proxies_of
 from nas.run.references import yardsticks
 from nas.run.steps.exporting import Shipped, checked_costs
-from nas.run.steps.searching import predictor_of
+from nas.run.steps.offering import predictor_of
 from nas.run.steps.shipping import described
 from nas.run.steps.training import training_summary
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
-from predictors.proxies.ranking import LARGER_IS_BETTER, proxy_report
+from predictors.proxies.ranking import directions, proxy_report
 from supernets.supernet import Supernet
 
 _PACKAGES = ("elastic-nas", "torch", "onnxruntime", "onnx", "numpy", "pymoo", "optuna")
@@ -93,7 +93,7 @@ def _results(
         training=training_summary(plan),
         evaluated=points,
         targets=tuple(targets),
-        proxies={} if probe is None else _proxies(probe, measured),
+        proxies={} if probe is None else _proxies(plan, probe, measured),
         figures=tuple(
             FigureOrigin(f"{target.name}: source of its figures", target.provenance, target.source)
             for target in plan.targets
@@ -108,16 +108,17 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found, "platform": platform.platform()}
 
 
-def _proxies(probe: Probe, measured: Measurements) -> dict[str, ProxyRank]:
+def _proxies(plan: Plan, probe: Probe, measured: Measurements) -> dict[str, ProxyRank]:
     """The rank correlation of each proxy with the errors of the subnets that were evaluated."""
     places = measured.places(probe.genotypes)
     both = places >= 0
     if both.sum() < 2:
         return {}
     scores = {name: values[both] for name, values in probe.scores.items()}
-    taus = proxy_report(scores, measured.losses[places[both]])
+    larger = directions(proxies_of(plan))
+    taus = proxy_report(scores, measured.losses[places[both]], larger_is_better=larger)
     return {
-        name: ProxyRank("higher" if LARGER_IS_BETTER[name] else "lower", tau, int(both.sum()))
+        name: ProxyRank("higher" if larger[name] else "lower", tau, int(both.sum()))
         for name, tau in taus.items()
     }
 

@@ -7,36 +7,25 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from nas.archive.archive import Archive
 from nas.evaluation.answers import STEPS
 from nas.evaluation.cluster import RayEvaluator
 from nas.evaluation.evaluation import Evaluation, StoppingEvaluator
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
+from nas.recipe.recipe import RecipeError
 from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
-from nas.run.probing import Probe, probed
+from nas.run.probing import probed
 from nas.run.run_archive import run_archive
-from nas.run.steps.training import device_of
-from nas.search.differentiable import Differentiable, Exchange
+from nas.run.steps.offering import RunContext, images_shown
 from nas.search.early_stop import EarlyStopping, unsettled
-from nas.search.guided import Guided, Settings, default_columns
 from nas.search.loop import Wait, search, search_asynchronously
-from nas.search.named import SEARCHERS
+from nas.search.named import searcher_named
 from nas.search.searcher import Searcher
 from nas.terminal.display import Display
-from predictors.features import OneHot
-from predictors.gaussian import GaussianProcess
-from predictors.predictor import Predictor
-from search_spaces.space import Genotype, SearchSpace, as_genotypes
-from supernets.deploy import on_device
-from supernets.exchange import exchanged
+from search_spaces.space import SearchSpace
 from supernets.supernet import Supernet
-
-_DRAWN = 128
 
 
 def archive_of(plan: Plan) -> Archive:
@@ -50,7 +39,7 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     probe = probed(plan, supernet, display) if settings.proxies else None
     if plan.experience is not None:
         plan.experience.keep(plan.files.transfer)
-    searcher = searcher_of(plan, supernet, probe)
+    searcher = searcher_of(plan, RunContext(plan, supernet, probe))
     if not settings.budget:
         return archive
     budget = within_space(plan.space, settings.budget, known=settings.known, display=display)
@@ -109,7 +98,7 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
     The best of many noisy errors are partly luck. When these errors rise, other subnets come onto
     the front, so the step repeats until all members have been shown all images.
     """
-    images = _whole(plan) + plan.recipe.search.confirm_samples
+    images = images_shown(plan) + plan.recipe.search.confirm_samples
     if not unsettled(plan.problem, archive.measurements(), images):
         return
     with (
@@ -128,55 +117,26 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
                 wait(archive)
 
 
-def searcher_of(plan: Plan, supernet: Supernet, probe: Probe | None) -> Searcher:
-    """The searcher that the recipe names."""
-    name, seed = plan.recipe.search.searcher, plan.recipe.search.seed_or(plan.recipe.seed)
-    if name == "differentiable":
-        return Differentiable(plan.problem, seed=seed, exchange=exchange_of(plan, supernet))
-    if name != "guided":
-        return SEARCHERS[name](plan.problem, seed)
-    initial = None if probe is None else probe.first(plan, Settings().initial)
-    if plan.experience is not None:
-        rng = np.random.default_rng([plan.recipe.seed, 2])
-        initial = as_genotypes(plan.experience.first(plan.problem, Settings().initial, rng=rng))
-    if plan.recipe.search.known:  # what is known already tells more than any first batch
-        initial = ()
-    predictor = predictor_of(plan, probe)
-    return Guided(plan.problem, seed=seed, predictor=predictor, initial=initial)
+def searcher_of(plan: Plan, context: RunContext) -> Searcher:
+    """The searcher that the recipe names.
 
-
-def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
-    """The predictor of errors for `guided`, from picks, costs, the probe and other runs."""
-    columns = default_columns(plan.problem)
-    if probe is not None:
-        columns = [*columns, *probe.columns(plan)]
-    if plan.experience is not None:
-        columns = [*columns, plan.experience.column(plan.space)]
-    return GaussianProcess(OneHot(plan.space, extra=columns))
-
-
-def exchange_of(plan: Plan, supernet: Supernet) -> Exchange:
-    """The change in the supernet's loss from other picks, on random validation images."""
-    device = device_of(plan)
-    here = on_device(supernet, device)
-    whole = _whole(plan)
-    images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
-
-    def exchange(
-        genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
-        loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
-        batch = images[drawn].to(device)
-        return exchanged(here, batch, loss, genotype=genotype, others=others)[1]
-
-    return exchange
-
-
-def _whole(plan: Plan) -> int:
-    """The number of validation images that the search shows a subnet."""
-    images = len(plan.task.validation)
-    return min(plan.recipe.search.validation_samples or images, images)
+    Raises:
+        RecipeError: The searcher makes no use of what the recipe gives it, or cannot be made.
+    """
+    settings = plan.recipe.search
+    seed = settings.seed_or(plan.recipe.seed)
+    try:
+        made = searcher_named(settings.searcher, plan.problem, seed=seed, context=context)
+    except ValueError as error:
+        raise RecipeError(f"search.searcher = {settings.searcher!r}: {error}") from error
+    for key in ("transfer", "predictor"):
+        if getattr(settings, key) is not None and key not in context.used:
+            raise RecipeError(
+                f"search.{key} = {str(getattr(settings, key))!r}: the searcher "
+                f"{settings.searcher!r} makes no use of it; leave it out, or choose another "
+                "searcher"
+            )
+    return made
 
 
 @contextlib.contextmanager
@@ -185,7 +145,7 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
 
     The evaluator uses the validation images of the search, and `more` images that were held back.
     """
-    compute, settings, whole = plan.recipe.compute, plan.recipe.search, _whole(plan)
+    compute, settings, whole = plan.recipe.compute, plan.recipe.search, images_shown(plan)
     # The first images stand for all, also where a task's are in the order of their classes.
     order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
     images, labels = plan.task.validation.images[order], plan.task.validation.labels[order]

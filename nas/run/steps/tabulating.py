@@ -14,6 +14,7 @@ from nas.evaluation.evaluation import flat
 from nas.evaluation.measurements import Measurements
 from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem
+from nas.recipe.recipe import RecipeError
 from nas.recipe.table_recipe import TableRecipe, TableTargetSection
 from nas.report.data import (
     Chosen,
@@ -33,7 +34,8 @@ from nas.run.steps.reporting import versions, written
 from nas.run.steps.searching import within_space
 from nas.search.guided import default_predictor
 from nas.search.loop import search
-from nas.search.named import SEARCHERS
+from nas.search.named import searcher_named
+from nas.search.searcher import Searcher
 from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
 from nas.terminal.display import Display, TerminalTable
 
@@ -106,7 +108,7 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
     _require_same_figures(plan.table, archive)
     with display.stage("search") as advance:
         search(
-            SEARCHERS[recipe.search.searcher](plan.problem, recipe.seed),
+            _searcher(plan),
             plan.table.evaluator(seed=recipe.seed),
             archive,
             budget=within_space(plan.table.space, recipe.search.budget, display=display),
@@ -114,6 +116,15 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
             progress=lambda done, budget, latest: advance(done, budget, ""),
         )
     return written(_results(plan, archive.measurements()), files)
+
+
+def _searcher(plan: TablePlan) -> Searcher:
+    """The searcher of the recipe; raises `RecipeError` if it needs more than a table has."""
+    name = plan.recipe.search.searcher
+    try:
+        return searcher_named(name, plan.problem, seed=plan.recipe.seed)
+    except ValueError as error:
+        raise RecipeError(f"search.searcher = {name!r}: {error}") from error
 
 
 def _require_same_figures(table: Tabular, archive: Archive) -> None:

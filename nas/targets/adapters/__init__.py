@@ -5,27 +5,14 @@ Read the modules in this order: `imported` (the result of an import), `adapter` 
 `writing`, which makes targets.
 """
 
+from collections.abc import Mapping
+
+from nas.parts import Parts
 from nas.targets.adapters.adapter import Adapter
-from nas.targets.adapters.apq import Apq
-from nas.targets.adapters.dpu_blocks import DpuBlocks
-from nas.targets.adapters.fbnet import FbNet
-from nas.targets.adapters.haq import Haq
-from nas.targets.adapters.hat import Hat
-from nas.targets.adapters.hawq import Hawq
-from nas.targets.adapters.hwnasbench import HwNasBench
 from nas.targets.adapters.imported import Imported
-from nas.targets.adapters.ofa import Ofa, Proxyless
-from nas.targets.adapters.single_path import SinglePath
-from nas.targets.adapters.spaceevo import SpaceEvo
-from nas.targets.adapters.tfnas import TfNas
 from nas.targets.adapters.writing import target, write
 
-ADAPTERS: dict[str, type[Adapter]] = {
-    adapter.format: adapter
-    for adapter in (
-        *(Ofa, Proxyless, DpuBlocks, FbNet, HwNasBench, Hat),
-        *(TfNas, SinglePath, Apq, Haq, Hawq, SpaceEvo),
-    )
-}
+ADAPTERS: Mapping[str, type[Adapter]] = Parts("table-format")
+"""Name of a format -> its adapter."""
 
 __all__ = ["ADAPTERS", "Adapter", "Imported", "target", "write"]

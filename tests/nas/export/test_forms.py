@@ -1,13 +1,12 @@
 import importlib.util
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
-from nas.recipe.recipe import FormatName
+from nas.parts import PartError
 from nas.testing.exporter import SHOWN, Case, ExporterContract, exported
 from nas.testing.networks import uniform, uniform_network
 
@@ -117,9 +116,9 @@ def test_an_absent_package_is_told_with_its_extra(form, monkeypatch):
 
 
 def test_recipes_name_the_forms():
-    assert get_args(FormatName) == tuple(FORMS)
+    assert all(form.name == name for name, form in FORMS.items())
     assert forms_for(["torch", "onnx"]) == (FORMS["torch"], FORMS["onnx"])
-    with pytest.raises(ExportError, match="no export format 'tflite'; known are onnx"):
+    with pytest.raises(PartError, match="no export-form 'tflite'; there are onnx, torch"):
         forms_for(["onnx", "tflite"])
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from nas.export import FORMS, ONNX_FUSION, export_onnx, onnx_bytes, verify
 from nas.export.stand_in import stand_in
+from nas.parts import Parts
 from nas.targets import load_target
 from predictors.proxies import scores
 from search_spaces.costs import SpaceKernels
@@ -147,7 +148,7 @@ def test_proxies_score_every_kind(kind: str) -> None:
     net = supernet(kind, "floats")
     module = extract(net, net.space.largest, [IMAGES], quantize=False).module
     batch = IMAGES[:16], torch.arange(16) % 10
-    found = scores(module, batch, F.cross_entropy)
+    found = scores(module, batch, F.cross_entropy, proxies=[*Parts("proxy").values()])
     assert found.keys() >= {"params", "macs", "snip", "synflow", "naswot", "jacob_cov"}
     assert np.isfinite([*found.values()]).all()
 

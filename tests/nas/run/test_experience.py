@@ -90,7 +90,11 @@ def test_what_cannot_be_learned_from_is_refused(finished, recipe, tmp_path):
 
     there = f"search.transfer={finished}"
     assert_refused(outcome(*OTHER_SPACE, f"search.transfer={tmp_path}"), "holds no archive")
-    assert_refused(outcome(there), "search.transfer", "only the searcher 'guided'")
+    assert_refused(
+        nas("run", recipe, "--out", tmp_path / "unused", *settings(there)),
+        *("search.transfer", "the searcher 'random' makes no use of it"),
+    )
+    assert not (tmp_path / "unused" / "supernet.safetensors").exists()
     mobile = '{family="mobilenet", stages=[{width=8, stride=1}]}'
     assert_refused(
         outcome(*OTHER_SPACE[1:], there, f"space={mobile}"), "no decision in common", "residual"

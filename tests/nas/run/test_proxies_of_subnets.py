@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from predictors.proxies import ZERO_COST, scores
+from nas.parts import Parts
+from predictors.proxies import scores
 from predictors.proxies.sensitivity import (
     SensitivityCost,
     input_forward,
@@ -20,6 +21,8 @@ from supernets.assemble import module_name, node_names
 from supernets.calibrate import initialise_steps
 from supernets.extract import extract
 from supernets.supernet import Supernet
+
+PROXIES = [*Parts("proxy").values()]
 
 torch.set_num_threads(1)
 
@@ -49,8 +52,8 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
     space, (images, labels) = supernet.space, batch()
     found = extract(supernet, space.largest, [images])
-    values = scores(found.module, (images, labels), F.cross_entropy)
-    assert set(values) == {name for proxy in ZERO_COST for name in proxy.larger_is_better}
+    values = scores(found.module, (images, labels), F.cross_entropy, proxies=PROXIES)
+    assert set(values) == {name for proxy in PROXIES for name in proxy.larger_is_better}
     assert all(math.isfinite(value) for value in values.values())
     assert values["macs"] == total(macs, found.graph)
     # Gradients that stopped at the last rounding would leave the head's alone.

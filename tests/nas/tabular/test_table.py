@@ -16,7 +16,7 @@ from nas.archive.archive import Archive
 from nas.evaluation.evaluation import EvaluationError, flat
 from nas.search.guided import Guided
 from nas.search.loop import search
-from nas.search.named import SEARCHERS
+from nas.search.named import searcher_named
 from nas.tabular import Tabular, load_table
 from nas.tabular.benchmark import Places
 from nas.testing.searcher import SearcherContract, problem_of
@@ -135,14 +135,14 @@ def test_every_kind_of_searcher_searches_it_and_goes_on_where_it_was_stopped(
     table = load_table(EXAMPLE)
     problem, evaluate = table.problem(), table.evaluator(seed=3)
     archive = Archive(tmp_path / "whole.journal", table.space, study="nets")
-    found = search(SEARCHERS[name](problem, 3), evaluate, archive, budget=16, batch=4)
+    found = search(searcher_named(name, problem, seed=3), evaluate, archive, budget=16, batch=4)
     rows = np.array([one.genotype for one in found])
     assert len({*map(tuple, rows.tolist())}) == 16
     assert [one.metrics["error"] for one in found] == table.loss(rows).tolist()
     part = Archive(tmp_path / "part.journal", table.space, study="nets")
     for evaluation in found[:6]:
         part.append(evaluation)
-    again = search(SEARCHERS[name](problem, 3), evaluate, part, budget=16, batch=4)
+    again = search(searcher_named(name, problem, seed=3), evaluate, part, budget=16, batch=4)
     assert again == found
 
 

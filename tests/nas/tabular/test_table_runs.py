@@ -121,7 +121,7 @@ def test_it_can_be_shown_exported_and_reported_again(folder: Path, tmp_path: Pat
         ("targets.1.name=one_image", ("distinct names",)),
         ("targets.1.limits={weights = 1}", ("limits weights to 1", "below 310")),
         ("table.description=nasbench101", ("no table 'nasbench101'",)),
-        ("search.searcher=best", ("no such searcher",)),
+        ("search.searcher=best", ("there is no searcher 'best'",)),
         ("search.proxies=4", ("search.proxies: unknown key",)),
         ("search.budget=0", ("search.budget = 0",)),
         ("training.float_epochs=3", ("training: unknown key",)),

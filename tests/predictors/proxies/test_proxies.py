@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.parts import Parts
 from nas.testing.proxy import ProxyContract, fake_quantized, network, spelt_out
-from predictors.proxies import ZERO_COST, scores
+from predictors.proxies import scores
 from predictors.proxies.counts import COUNTS, counts, space_counts
 from predictors.proxies.gradients import GRADIENTS, gradients
 from predictors.proxies.jacobian import JACOB_COV, jacob_cov
@@ -17,6 +18,8 @@ from predictors.proxies.proxy import Proxy
 from predictors.proxies.synflow import SYNFLOW, synflow
 from search_spaces.costs import SpaceKernels, bitops, total
 from search_spaces.residual import residual
+
+PROXIES = [*Parts("proxy").values()]
 
 torch.set_num_threads(1)
 
@@ -231,12 +234,12 @@ def test_counts_of_a_space_are_those_of_its_graphs() -> None:
 
 
 def test_all_scores_have_distinct_names_and_no_nan() -> None:
-    names = [name for proxy in ZERO_COST for name in proxy.larger_is_better]
+    names = [name for proxy in PROXIES for name in proxy.larger_is_better]
     assert len(set(names)) == len(names)
     # An image that the network does not see has no gradient, so no correlation.
     dead = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 3))
     nn.init.constant_(dead[1].bias, -1e6)
-    values = scores(dead, mlp_batch(), F.cross_entropy)
+    values = scores(dead, mlp_batch(), F.cross_entropy, proxies=PROXIES)
     assert list(values) == names
     assert values["jacob_cov"] == -math.inf
     assert not any(math.isnan(value) for value in values.values())

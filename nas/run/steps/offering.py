@@ -1,0 +1,135 @@
+"""What a run offers its searcher: its probe, another run, a predictor, the supernet's gradient."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from nas.parts import Parts
+from nas.run.experience import Experience
+from nas.run.plan import Plan
+from nas.run.probing import Probe
+from nas.run.steps.training import device_of
+from nas.search.context import Context, Exchange, Knowledge
+from nas.search.guided import columns_known
+from predictors.features import Column
+from predictors.predictor import Predictor
+from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from supernets.deploy import on_device
+from supernets.exchange import exchanged
+from supernets.supernet import Supernet
+
+_DRAWN = 128
+_PREDICTORS = Parts("predictor")
+
+
+class RunContext(Context):
+    """The offers of a run to its searcher.
+
+    Args:
+        plan: The run.
+        supernet: The trained supernet; None while it is not trained, when nothing may ask for the
+            value of its gradient.
+        probe: The scores of zero-cost proxies; None without any.
+
+    Attributes:
+        used: The keys of `[search]` whose offers were asked for.
+    """
+
+    def __init__(self, plan: Plan, supernet: Supernet | None, probe: Probe | None) -> None:
+        self._plan, self._supernet, self._probe = plan, supernet, probe
+        self.used: set[str] = set()
+
+    @property
+    def known(self) -> int:
+        """The evaluations from before this search."""
+        return self._plan.recipe.search.known
+
+    @property
+    def probe(self) -> Knowledge | None:
+        """The probe of this run."""
+        return None if self._probe is None else _Probed(self._plan, self._probe)
+
+    @property
+    def experience(self) -> Knowledge | None:
+        """The run that `search.transfer` names."""
+        self.used.add("transfer")
+        held = self._plan.experience
+        return None if held is None else _Experienced(self._plan, held)
+
+    @property
+    def exchange(self) -> Exchange:
+        """The change in the supernet's loss from other picks, on random validation images."""
+        return exchange_of(self._plan, self._supernet)
+
+    def predictor(self, space: SearchSpace, columns: Sequence[Column]) -> Predictor:
+        """A new predictor of the kind that `search.predictor` names."""
+        self.used.add("predictor")
+        name = self._plan.recipe.search.predictor or _PREDICTORS.default
+        return _PREDICTORS[name](space, columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Probed:
+    """The probe of a run, as its searcher sees it."""
+
+    plan: Plan
+    held: Probe
+
+    def columns(self) -> list[Column]:
+        return self.held.columns(self.plan)
+
+    def first(self, count: int) -> list[Genotype]:
+        return self.held.first(self.plan, count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Experienced:
+    """The evaluations of another run, as the searcher of this run sees them."""
+
+    plan: Plan
+    held: Experience
+
+    def columns(self) -> list[Column]:
+        return [self.held.column(self.plan.space)]
+
+    def first(self, count: int) -> list[Genotype]:
+        rng = np.random.default_rng([self.plan.recipe.seed, 2])
+        return as_genotypes(self.held.first(self.plan.problem, count, rng=rng))
+
+
+def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
+    """The predictor of errors from picks, costs, the probe and other runs."""
+    context = RunContext(plan, None, probe)
+    return context.predictor(plan.space, columns_known(plan.problem, context))
+
+
+def exchange_of(plan: Plan, supernet: Supernet | None) -> Exchange:
+    """The change in the supernet's loss from other picks, on random validation images."""
+    device, whole = device_of(plan), images_shown(plan)
+    here = None if supernet is None else on_device(supernet, device)
+    images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
+
+    def exchange(
+        genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        if here is None:
+            raise ValueError("the supernet is not trained, so its gradient tells nothing yet")
+        drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
+        loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
+        batch = images[drawn].to(device)
+        return exchanged(here, batch, loss, genotype=genotype, others=others)[1]
+
+    return exchange
+
+
+def images_shown(plan: Plan) -> int:
+    """The number of validation images that the search shows a subnet."""
+    images = len(plan.task.validation)
+    return min(plan.recipe.search.validation_samples or images, images)
