@@ -28,7 +28,6 @@ FloatArray = NDArray[np.float64]
 KernelCost = Callable[[Kernel], float]
 
 PARAMETER_BYTES = 4
-SCALE_BYTES = 4
 _CHUNK = 1 << 13
 
 
@@ -65,7 +64,8 @@ def parameters(kernel: Kernel) -> float:
 def model_bytes(kernel: Kernel) -> float:
     """The bytes that a kernel's parameters take in a file.
 
-    Weights are packed at their bit-width; each bias and each scale takes 32 bits.
+    Weights are packed at their bit-width, and scales have the bits of their format; each bias takes
+    32 bits.
     """
     return float(sum(stored_bytes(op, reads, bits_of(op.weight)) for op, reads in kernel.members()))
 
@@ -83,10 +83,12 @@ def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
     others = sum(math.prod(parameter.shape) for parameter in held.values()) * PARAMETER_BYTES
     if weight is None:
         return others
-    per_channel = op.weight is not None and op.weight.per_channel
-    scales = 0 if op.weight is None else weight.shape[0] if per_channel else 1
     packed = math.ceil(math.prod(weight.shape) * weight_bits / 8)
-    return packed + others + scales * SCALE_BYTES
+    if op.weight is None:
+        return packed + others
+    granularity = op.weight.granularity
+    scale_bits = math.prod(granularity.counts(weight.shape)) * granularity.scale.bits
+    return packed + others + math.ceil(scale_bits / 8)
 
 
 def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:

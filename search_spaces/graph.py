@@ -190,8 +190,15 @@ class Graph:
 
 
 def inferred(address: str, op: Op, *inputs: Shape) -> Shape:
-    """The output shape of the resolved `op` at `address`; a `ValueError` names the address."""
+    """The output shape of the resolved `op` at `address`; a `ValueError` names the address.
+
+    Raises:
+        ValueError: If the operator cannot read the inputs, or its weight does not fall into blocks.
+    """
     try:
-        return op.infer(*inputs)
+        shape = op.infer(*inputs)
+        if op.weight is not None:
+            op.weight.granularity.blocks(op.weight_shape(*inputs) or ())
+        return shape
     except ValueError as error:
         raise ValueError(f"node {address!r}: {error}") from error

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypedDict
 
+from search_spaces.formats import Format
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, bits_of, precision
 from search_spaces.space import Genotype, SearchSpace
 
 Fineness = Literal["network", "stage", "block", "layer"]
+Precisions = Sequence[int | Format | None]
 
 
 class LayerPrecision(TypedDict):
@@ -23,7 +25,10 @@ class LayerPrecision(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The precisions that the layers of a space choose from; `None` bits are full precision.
+    """The precisions that the layers of a space choose from.
+
+    An option is a bit-width of integers, a number format such as `Float(4, 3)`, or `None` for full
+    precision. The symmetries are those of bit-widths; a number format has its own.
 
     Two layers whose choices have the same name share the decision, so `fineness` only decides how
     choices are named. Edges are the first and last layers and the inputs of additions, gates and
@@ -31,26 +36,29 @@ class Policy:
     all additions, gates and poolings share another.
 
     Attributes:
-        weight_bits: Options of the bit-width of a weight.
-        activation_bits: Options of the bit-width of a layer's input.
+        weight_bits: Options of the precision of a weight.
+        activation_bits: Options of the precision of a layer's input.
         weight_granularities: Options of which elements of a weight share a scale.
         activation_granularities: The same for a layer's input.
         weight_symmetries: Options of whether a weight is quantized symmetrically.
         activation_symmetries: The same for a layer's input.
         fineness: The layers that share one decision: those of the network, of a stage, of a block,
             or each layer on its own.
-        edge_bits: Options of the bit-width of edges, or the only one. Granularities and symmetries
-            are those of all other layers.
+        edge_bits: Options of the precision of edges, or the only one. Symmetries, and the
+            granularities of inputs, are those of all other layers.
+        edge_granularities: The same as `weight_granularities` for the weights of edges, which may
+            have too few input channels for groups; those of all other layers if None.
     """
 
-    weight_bits: Sequence[int | None] = (2, 4, 8)
-    activation_bits: Sequence[int | None] = (4, 8)
+    weight_bits: Precisions = (2, 4, 8)
+    activation_bits: Precisions = (4, 8)
     weight_granularities: Sequence[Granularity] = (PerChannel(),)
     activation_granularities: Sequence[Granularity] = (PerTensor(),)
     weight_symmetries: Sequence[bool] = (True,)
     activation_symmetries: Sequence[bool] = (False,)
     fineness: Fineness = "block"
-    edge_bits: int | Sequence[int | None] | None = 8
+    edge_bits: int | Format | Precisions | None = 8
+    edge_granularities: Sequence[Granularity] | None = None
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
         """The precision of one inner layer.
@@ -63,7 +71,7 @@ class Policy:
         scope = {"network": "", "stage": f"{stage}.", "block": f"{stage}.{block}."}
         prefix = scope.get(self.fineness, f"{stage}.{block}.{layer}.")
         return LayerPrecision(
-            weight=self._weight(f"{prefix}weight", self.weight_bits),
+            weight=self._weight(f"{prefix}weight", self.weight_bits, self.weight_granularities),
             activation=self._activation(f"{prefix}activation", self.activation_bits),
         )
 
@@ -73,8 +81,10 @@ class Policy:
 
     def edge(self) -> LayerPrecision:
         """The precision of first and last layers."""
+        given = self.edge_granularities
+        granularities = self.weight_granularities if given is None else given
         return LayerPrecision(
-            weight=self._weight("edge.weight", self._edge_bits),
+            weight=self._weight("edge.weight", self._edge_bits, granularities),
             activation=self._activation("edge.activation", self._edge_bits),
         )
 
@@ -83,18 +93,20 @@ class Policy:
         return self._activation("tensor.activation", self._edge_bits)
 
     @property
-    def _edge_bits(self) -> Sequence[int | None]:
+    def _edge_bits(self) -> Precisions:
         return self.edge_bits if isinstance(self.edge_bits, Sequence) else (self.edge_bits,)
 
-    def _weight(self, name: str, bits: Sequence[int | None]) -> Quant | None:
+    def _weight(
+        self, name: str, bits: Precisions, granularities: Sequence[Granularity]
+    ) -> Quant | None:
         return precision(
             name,
             bits,
-            granularities=self.weight_granularities,
+            granularities=granularities,
             symmetries=self.weight_symmetries,
         )
 
-    def _activation(self, name: str, bits: Sequence[int | None]) -> Quant | None:
+    def _activation(self, name: str, bits: Precisions) -> Quant | None:
         return precision(
             name,
             bits,

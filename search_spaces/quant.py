@@ -1,65 +1,264 @@
-"""The precision of a tensor: bit-width, granularity and symmetry of its quantization."""
+"""The precision of a tensor: the number format, and which elements share a scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from search_spaces.choice import Spec, choice
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.choice import Spec, choice, is_open
+from search_spaces.formats import Format, Int
 
 FULL_PRECISION_BITS = 32
-MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+
+Shape = tuple[int, ...]
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ScaleFormat(Spec):
+    """Base of the formats in which scales are stored; float32 itself unless redefined."""
+
+    @property
+    def name(self) -> str:
+        """The name in recipes and files."""
+        return "float32"
+
+    @property
+    def bits(self) -> int:
+        """The bits of a stored scale."""
+        return 32
+
+    def snap(self, scales: NDArray[Any]) -> Values:
+        """The positive numbers of the format nearest to positive `scales`."""
+        return scales.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Float32(ScaleFormat):
+    """Scales in float32."""
+
+
+@dataclass(frozen=True)
+class Float16(ScaleFormat):
+    """Scales in IEEE half precision; subnormals are avoided, since they have few digits."""
+
+    @property
+    def name(self) -> str:
+        return "float16"
+
+    @property
+    def bits(self) -> int:
+        return 16
+
+    def snap(self, scales: NDArray[Any]) -> Values:
+        held = np.finfo(np.float16)
+        return scales.clip(held.tiny, held.max).astype(np.float16).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PowerOfTwo(ScaleFormat):
+    """Scales that are powers of two, the format E8M0 of "OCP Microscaling Formats" (table 7).
+
+    Nearest means the least ratio. Powers below `2**-126` are left out, since float32 has them as
+    subnormals only.
+    """
+
+    @property
+    def name(self) -> str:
+        return "e8m0"
+
+    @property
+    def bits(self) -> int:
+        return 8
+
+    def snap(self, scales: NDArray[Any]) -> Values:
+        share, exponent = np.frexp(scales.astype(np.float32))  # a share is at least a half
+        nearest = np.where(share < 0.5**0.5, exponent - 1, exponent).clip(-126, 127)
+        return np.ldexp(np.float32(1.0), nearest)
 
 
 @dataclass(frozen=True)
 class Granularity(Spec):
-    """Base of the granularities, which say which elements of a tensor share a scale."""
+    """Base of the granularities, which say which elements of a tensor share a scale.
+
+    A new granularity defines `name` and `blocks`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in recipes and files."""
+        raise NotImplementedError(f"{type(self).__name__} must define name")
+
+    @property
+    def scale(self) -> ScaleFormat:
+        """The format of the scales."""
+        return Float32()
+
+    def blocks(self, shape: Shape) -> Shape:
+        """The size, along every axis of a tensor of this `shape`, of a block that shares a scale.
+
+        Raises:
+            ValueError: If no whole number of blocks fits the shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define blocks")
+
+    def counts(self, shape: Shape) -> Shape:
+        """The shape of the scales: the number of blocks along every axis."""
+        return tuple(n // b for n, b in zip(shape, self.blocks(shape), strict=True))
 
 
 @dataclass(frozen=True)
 class PerTensor(Granularity):
-    """A single scale for a tensor: a weight `(out, in, k, k)` has a scale of shape `(1,)`."""
+    """A single scale for a tensor: a weight `(out, in, k, k)` has scales of shape `(1,)`."""
+
+    @property
+    def name(self) -> str:
+        return "per-tensor"
+
+    def blocks(self, shape: Shape) -> Shape:
+        return shape
+
+    def counts(self, shape: Shape) -> Shape:
+        return (1,)
 
 
 @dataclass(frozen=True)
 class PerChannel(Granularity):
-    """One scale per output channel: a weight `(out, in, k, k)` has a scale of shape `(out,)`."""
+    """One scale per output channel: a weight `(out, in, k, k)` has scales of shape `(out,)`."""
+
+    @property
+    def name(self) -> str:
+        return "per-channel"
+
+    def blocks(self, shape: Shape) -> Shape:
+        return (1, *shape[1:])
+
+    def counts(self, shape: Shape) -> Shape:
+        return shape[:1]
+
+
+@dataclass(frozen=True)
+class PerGroup(Granularity):
+    """One scale per output channel and group of neighbouring input channels.
+
+    A weight `(out, in, k, k)` has scales of shape `(out, in / size, 1, 1)`: a group has the whole
+    window of its input channels.
+
+    Attributes:
+        size: The number of input channels of a group.
+        scale: The format of the scales.
+
+    Raises:
+        ValueError: If `size` is below 1.
+    """
+
+    size: int
+    scale: ScaleFormat = Float32()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, int) and self.size < 1:
+            raise ValueError(f"a group has at least one input channel, given size {self.size}")
+
+    @property
+    def name(self) -> str:
+        stored = "" if self.scale == Float32() else f"-{self.scale.name}"
+        return f"per-group-{self.size}{stored}"
+
+    def blocks(self, shape: Shape) -> Shape:
+        if len(shape) < 2 or shape[1] % self.size:
+            raise ValueError(
+                f"{self.name} needs a weight whose number of input channels is a multiple of "
+                f"{self.size}, given the shape {shape}; give this weight PerChannel()"
+            )
+        return (1, self.size, *shape[2:])
+
+
+_SCALES = {one.name: one for one in (Float32(), Float16(), PowerOfTwo())}
+_GRANULARITIES: dict[str, Granularity] = {one.name: one for one in (PerTensor(), PerChannel())}
+
+
+def granularity_named(name: str) -> Granularity:
+    """The granularity that is called `name`, such as `per-channel` or `per-group-32-float16`.
+
+    Raises:
+        ValueError: If there is none; all are listed.
+    """
+    if name in _GRANULARITIES:
+        return _GRANULARITIES[name]
+    size, _, scale = name.removeprefix("per-group-").partition("-")
+    scale = scale or Float32().name
+    if not (name.startswith("per-group-") and size.isdecimal() and scale in _SCALES):
+        raise ValueError(
+            f"{name!r} is no granularity; there are {', '.join(_GRANULARITIES)} and per-group-SIZE "
+            f"such as per-group-32, with -{', -'.join(_SCALES)} behind it for the format of scales"
+        )
+    return PerGroup(int(size), _SCALES[scale])
 
 
 @dataclass(frozen=True)
 class Quant(Spec):
-    """Uniform integer quantization of a tensor; `None` in place of a `Quant` is full precision.
-
-    Symmetric quantization has signed codes from `-(2**(bits-1) - 1)` to `2**(bits-1) - 1` and the
-    zero point 0. Asymmetric quantization has unsigned codes from `0` to `2**bits - 1` and an
-    integer zero point. Both represent the number zero exactly.
+    """Quantization of a tensor; `None` in place of a `Quant` is full precision.
 
     Attributes:
-        bits: The bit-width of the codes, 2 to 8.
+        format: The numbers that codes stand for, before scaling.
         granularity: Which elements share a scale.
-        symmetric: Whether the codes are signed and the zero point is 0.
 
     Raises:
-        ValueError: If the bit-width is out of range.
+        ValueError: If `format` is no number format.
     """
 
-    bits: int
+    format: Format
     granularity: Granularity = PerTensor()
-    symmetric: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, int) and not MINIMUM_BITS <= self.bits <= MAXIMUM_BITS:
+        if not isinstance(self.format, Format) and not is_open(self.format):
             raise ValueError(
-                f"Quant bits must lie in {MINIMUM_BITS}..{MAXIMUM_BITS}, given {self.bits}; "
-                "use None in place of the Quant for full precision"
+                f"a Quant takes a number format such as Int(8) or Float(4, 3), given {self.format}"
             )
+
+    @property
+    def bits(self) -> int:
+        """The bits of a code."""
+        return self.format.bits
+
+    @property
+    def name(self) -> str:
+        """The name of the format, such as `int8`, `uint8` or `e4m3`."""
+        return self.format.name
+
+    @property
+    def integers(self) -> Int:
+        """The format of integer codes.
+
+        Raises:
+            ValueError: If the format is another one.
+        """
+        if isinstance(self.format, Int):
+            return self.format
+        raise ValueError(
+            f"format {self.name} is not known here, where codes are integers; give Int(bits)"
+        )
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether integer codes are signed and the zero point is 0."""
+        return self.integers.symmetric
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """The lowest and the highest integer code."""
+        return self.integers.range
 
     @property
     def per_channel(self) -> bool:
         """Whether every output channel has its own scale; False if the whole tensor shares a scale.
 
         Raises:
-            ValueError: If the granularity is neither of the two that the engine knows.
+            ValueError: If the granularity is neither of the two.
         """
         match self.granularity:
             case PerChannel():
@@ -68,16 +267,8 @@ class Quant(Spec):
                 return False
             case unknown:
                 raise ValueError(
-                    f"granularity {unknown!r} is not known to quantizers, costs and files; give "
-                    "PerTensor() or PerChannel()"
+                    f"granularity {unknown!r} is not known here; give PerTensor() or PerChannel()"
                 )
-
-    @property
-    def code_range(self) -> tuple[int, int]:
-        """The lowest and the highest integer code."""
-        if self.symmetric:
-            return -(2 ** (self.bits - 1)) + 1, 2 ** (self.bits - 1) - 1
-        return 0, 2**self.bits - 1
 
 
 def bits_of(quant: Quant | None) -> int:
@@ -87,24 +278,29 @@ def bits_of(quant: Quant | None) -> int:
 
 def precision(
     name: str,
-    bits: Sequence[int | None],
+    options: Sequence[int | Format | None],
     *,
     granularities: Sequence[Granularity] = (PerTensor(),),
     symmetries: Sequence[bool] = (True,),
 ) -> Quant | None:
     """A placeholder for the precision of a tensor: up to three nested choices.
 
-    The outer choice, `NAME.bits`, picks the bit-width. The inner choices, `NAME.granularity` and
-    `NAME.symmetric`, are open only if a bit-width other than `None` is picked, since they mean
-    nothing in full precision: genotypes that differ only there are the same network.
+    The outer choice, `NAME.bits`, picks the bit-width or the number format. The inner choices are
+    `NAME.granularity`, open unless `None` is picked, and `NAME.symmetric`, open where a bit-width
+    is picked. Genotypes that differ only in closed choices are the same network.
 
     Args:
         name: The first part of the names of the choices.
-        bits: The bit-widths to choose from; `None` is full precision.
+        options: The options: bit-widths of integers, number formats, and `None` for full precision.
         granularities: The granularities to choose from.
         symmetries: The values of `symmetric` to choose from.
     """
     granularity = choice(f"{name}.granularity", granularities)
     symmetric = choice(f"{name}.symmetric", symmetries)
-    options = [None if b is None else Quant(b, granularity, symmetric) for b in bits]
-    return choice(f"{name}.bits", options)
+
+    def quant(option: int | Format | None) -> Quant | None:
+        if option is None:
+            return None
+        return Quant(Int(option, symmetric) if isinstance(option, int) else option, granularity)
+
+    return choice(f"{name}.bits", [quant(option) for option in options])

@@ -12,10 +12,14 @@ from search_spaces.documents import Source, path_of
 from search_spaces.fields import misfit
 from search_spaces.flattening import flattening
 from search_spaces.graph import Graph, Node
+from search_spaces.older_precisions import with_formats
 from search_spaces.ops import Op
 
-FORMAT = 2
-"""The format of space files. In files of format 1, a `Linear` flattened its input."""
+FORMAT = 3
+"""The format of space files.
+
+In files of format 1, a `Linear` flattened its input; up to format 2, a `Quant` held its bits.
+"""
 
 
 class _Section(BaseModel):
@@ -34,7 +38,7 @@ class NodeEntry(_Section):
 class SpaceFile(_Section):
     """The content of a space file."""
 
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     name: str
     choices: dict[str, list[Any]]
     nodes: list[NodeEntry] = Field(min_length=1)
@@ -94,11 +98,13 @@ def graph_from_json(data: SpaceFile, source: Source) -> Graph:
         UnreadableFile: In the name of `source`, if a value is no spec, a field has the wrong type,
             a name is not allowed, or a node does not fit the nodes before.
     """
-    decoder = Decoder(data.choices, source)
+    read = with_formats if data.format <= 2 else lambda value: value
+    decoder = Decoder(read(data.choices), source)
     graph = Graph.from_nodes({})
     for position, node in enumerate(data.nodes):
         place: Place = ("nodes", position)
-        op, present = decoder(node.op, (*place, "op")), decoder(node.present, (*place, "present"))
+        op = decoder(read(node.op), (*place, "op"))
+        present = decoder(node.present, (*place, "present"))
         if fault := misfit(op, Op) or misfit(present, tuple[bool, ...]):
             raise source.error(fault, place=path_of(place))
         if (node.address == "input") != (not node.inputs) or bool(position) != bool(node.inputs):
@@ -108,4 +114,4 @@ def graph_from_json(data: SpaceFile, source: Source) -> Graph:
             graph.append(node.address, Node(op, tuple(node.inputs), present))
     if unused := sorted(data.choices.keys() - decoder.made):
         raise source.error("is a choice that no node uses", place=path_of(("choices", unused[0])))
-    return graph if data.format == FORMAT else flattening(graph, source)
+    return flattening(graph, source) if data.format == 1 else graph

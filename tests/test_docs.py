@@ -29,6 +29,7 @@ from nas.targets.table.csv_file import parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
 from nas.tasks.section import SplitSection
+from search_spaces.formats import Int
 from search_spaces.mobilenet import Stage
 from search_spaces.quant import Quant
 from supernets.train import TrainingSettings
@@ -178,7 +179,7 @@ def test_the_committed_schema_is_that_of_the_code() -> None:
 
 def test_containers_are_as_stated() -> None:
     text = section("ONNX file")
-    held = [container_for(Quant(bits)) for bits in range(2, 9)]
+    held = [container_for(Quant(Int(bits))) for bits in range(2, 9)]
     assert [container.name for container in held] == ["INT2", "INT4", "INT4", *["INT8"] * 4]
     assert [container.opset for container in held] == [25, *[21] * 6]
     for said in ("2 bits | INT2", "3 or 4 bits | INT4", "5 to 8 bits | INT8", "opset 25, else 21"):

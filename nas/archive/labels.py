@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from search_spaces.choice import Spec, is_open
+from search_spaces.formats import Format
 
 Label = bool | int | float | str | None
 
@@ -14,7 +15,8 @@ Label = bool | int | float | str | None
 def labels(options: Sequence[Any]) -> list[Label]:
     """The labels of options: a plain option is its own label, a spec shows its differing fields.
 
-    Specs of the same class that differ only in their bits have labels such as `bits=4`.
+    Specs of the same class that differ only in their number format have labels such as
+    `format=int4`, or `format=Int(bits=4)` while the symmetry is still open.
     """
     shown = _shortest(options)
     return shown if len(set(shown)) == len(shown) else list(map(repr, options))
@@ -40,6 +42,8 @@ def _label(option: Any) -> Label:
         return option
     if not isinstance(option, Spec):
         return repr(option)
+    if isinstance(option, Format) and not is_open(option):
+        return option.name
     shown = (f"{name}={value}" for name, value in _shown(option))
     return f"{type(option).__name__}({', '.join(shown)})"
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from nas.export.containers import Container, container_for
 from nas.export.writer import Writer
 from nas.saturation import MOVED_BY, moved
+from search_spaces.formats import Int
 from search_spaces.quant import Quant
 from supernets.integers import IntegerBias, IntegerTensor
 
 _MATRIX = 2
-_UNSIGNED = container_for(Quant(8, symmetric=False))
+_UNSIGNED = container_for(Quant(Int(8, symmetric=False)))
 
 
 def integer_weight(

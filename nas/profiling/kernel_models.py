@@ -11,13 +11,14 @@ from nas.export.writer import Value, Writer
 from nas.profiling.kernel_networks import computes_on_integers, kernel_network
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits
+from search_spaces.formats import MAXIMUM_BITS, Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
-from search_spaces.quant import MAXIMUM_BITS, Quant
+from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.integers import ActivationScale
 
-_CODES = Quant(MAXIMUM_BITS, symmetric=False)
+_CODES = Quant(Int(MAXIMUM_BITS, symmetric=False))
 
 
 def kernel_model(

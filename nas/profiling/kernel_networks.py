@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from nas.export.stand_in import stand_in
 from nas.targets.capability import Bits
 from nas.targets.target import deciding
+from search_spaces.formats import Int
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Input, Op
@@ -64,9 +65,9 @@ def _running(op: Op, kernel: Kernel, bits: Bits) -> Op:
     """`op` in the precision that really runs: weights per channel, activations unsigned."""
     precisions: dict[str, Quant | None] = {"weight": None, "activation": None}
     if bits.weight is not None and bits.weight < FULL_PRECISION_BITS:
-        precisions["weight"] = Quant(bits.weight, PerChannel())
+        precisions["weight"] = Quant(Int(bits.weight), PerChannel())
     on_grid = op.activation is not None or op in deciding(kernel)
     if on_grid and bits.activation < FULL_PRECISION_BITS:
-        precisions["activation"] = Quant(bits.activation, symmetric=False)
+        precisions["activation"] = Quant(Int(bits.activation, symmetric=False))
     held = {field.name for field in fields(op)}
     return replace(op, **{name: quant for name, quant in precisions.items() if name in held})

@@ -22,8 +22,9 @@ from nas.profiling.timing import (
 from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.capability import Bits
 from nas.targets.table.rows import Row
+from search_spaces.formats import MAXIMUM_BITS
 from search_spaces.kernels import Kernel
-from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
+from search_spaces.quant import FULL_PRECISION_BITS
 
 COPIES = 4  # copies of a kernel in a model: lessens the share of the call, yet fits the cache
 NARROW_BITS = MAXIMUM_BITS - 1  # the most bits of signed weights that all processors run alike

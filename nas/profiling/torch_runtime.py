@@ -16,8 +16,9 @@ from nas.profiling.timing import RESOLUTION_MS, Timed, device_name, take_turns
 from nas.profiling.torch_programs import float_module, int8_module, int8_tensor, missing_in_int8
 from nas.targets.capability import Bits
 from nas.targets.table.rows import Row
+from search_spaces.formats import MAXIMUM_BITS
 from search_spaces.kernels import Kernel
-from search_spaces.quant import FULL_PRECISION_BITS, MAXIMUM_BITS
+from search_spaces.quant import FULL_PRECISION_BITS
 
 COPIES = 4  # copies of a kernel in a call; the difference to one copy omits the cost of the call
 

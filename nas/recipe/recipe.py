@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from nas.parts import Parts
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
+from nas.recipe.precisions import Bits, Granularities, Precisions, precision_of
 from nas.settings.outside import OUTSIDE
 from nas.settings.toml_file import RecipeError, read_recipe, validated
 from nas.targets.correction.fit import LEAST_NETWORKS
@@ -20,7 +20,7 @@ from nas.urls import Cluster, Database
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
 from search_spaces.policy import Fineness, Policy
-from search_spaces.quant import MAXIMUM_BITS, Granularity, PerChannel, PerTensor
+from search_spaces.quant import granularity_named
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from supernets.schedule import TrainingSettings
@@ -33,14 +33,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-def _full_precision(bits: Any) -> Any:
-    return None if bits in ("float", 16, 32) else bits
-
-
 def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
     """Training relies on the last option of every choice being the largest."""
-    ranked = [math.inf if option is None else option for option in options]
-    if not ranked or any(a >= b for a, b in pairwise(ranked)):
+    if not options or any(a >= b for a, b in pairwise(options)):
         raise ValueError("must hold at least one option, ascending, each once")
     return options
 
@@ -56,38 +51,35 @@ Size = Annotated[int, Field(ge=1, le=1 << 16)]
 Sizes = Annotated[tuple[Size, ...], AfterValidator(_ascending)]
 Kernels = Annotated[tuple[Annotated[Size, AfterValidator(_odd)], ...], AfterValidator(_ascending)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Bits = Annotated[
-    Annotated[int, Field(ge=2, le=MAXIMUM_BITS)] | None, BeforeValidator(_full_precision)
-]
-Precisions = Annotated[tuple[Bits, ...], AfterValidator(_ascending)]
-GranularityName = Literal["per-tensor", "per-channel"]
-_GRANULARITIES: dict[str, Granularity] = {
-    "per-tensor": PerTensor(),
-    "per-channel": PerChannel(),
-}
 
 
 class PolicySection(Section):
-    """Precisions to choose from; 16, 32 and "float" mean full precision."""
+    """Precisions to choose from: bits of integers, names of number formats, or full precision.
+
+    16, 32 and "float" mean full precision.
+    """
 
     weight_bits: Precisions = (2, 4, 8)
     activation_bits: Precisions = (4, 8)
-    weight_granularities: tuple[GranularityName, ...] = ("per-channel",)
+    weight_granularities: Granularities = ("per-channel",)
     weight_symmetries: tuple[bool, ...] = (True,)
     activation_symmetries: tuple[bool, ...] = (False,)
     fineness: Fineness = "block"
     edge_bits: Bits | Precisions = 8
+    edge_granularities: Granularities | None = None
 
     def build(self) -> Policy:
         """The policy as the language knows it."""
+        edges, held = self.edge_bits, self.edge_granularities
         return Policy(
-            weight_bits=self.weight_bits,
-            activation_bits=self.activation_bits,
-            weight_granularities=[_GRANULARITIES[name] for name in self.weight_granularities],
+            weight_bits=[precision_of(option) for option in self.weight_bits],
+            activation_bits=[precision_of(option) for option in self.activation_bits],
+            weight_granularities=[*map(granularity_named, self.weight_granularities)],
             weight_symmetries=self.weight_symmetries,
             activation_symmetries=self.activation_symmetries,
             fineness=self.fineness,
-            edge_bits=self.edge_bits,
+            edge_bits=[*map(precision_of, edges if isinstance(edges, tuple) else (edges,))],
+            edge_granularities=None if held is None else [*map(granularity_named, held)],
         )
 
 

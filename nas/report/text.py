@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from nas.report.data import Estimate
 
@@ -109,10 +109,21 @@ def listed(words: Iterable[object]) -> str:
 
 
 def option(pick: object) -> str:
-    """An option of a choice as it was picked, on one line; of a precision only its bits."""
-    if isinstance(pick, Mapping):
-        return str(pick.get("bits", pick.get("$spec", "")))
-    return bits(None) if pick is None else str(pick)
+    """An option of a choice as it was picked, on one line.
+
+    Of a precision only the bits of its integers or the name of its floats are told.
+    """
+    match pick:
+        case None:
+            return bits(None)
+        case {"$spec": "Quant", "format": {"bits": held}}:
+            return str(held)
+        case {"$spec": "Quant", "format": {"exponent": exponent, "mantissa": mantissa}}:
+            return f"e{exponent}m{mantissa}"
+        case {"$spec": kind}:
+            return str(kind)
+        case _:
+            return str(pick)
 
 
 def bits(value: int | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from search_spaces.formats import Int
 from search_spaces.ops import Op
 from search_spaces.quant import FULL_PRECISION_BITS, PerChannel, PerTensor, Quant, bits_of
 
@@ -93,7 +94,9 @@ class Formats:
     def allow(self, quant: Quant | None) -> bool:
         """Whether `quant` is among the accepted formats."""
         return quant is None or (
-            type(quant.granularity) in self.granularities and quant.symmetric in self.symmetries
+            isinstance(quant.format, Int)
+            and type(quant.granularity) in self.granularities
+            and quant.format.symmetric in self.symmetries
         )
 
 

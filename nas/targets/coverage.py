@@ -16,6 +16,7 @@ from nas.targets.table.nearest import Neighbours
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target import HardwareTarget, space_kernels
+from search_spaces.formats import Int
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
@@ -103,7 +104,9 @@ def _refused(target: HardwareTarget, space: SearchSpace) -> dict[str, Choices]:
 def _option(option: object) -> str:
     if option is None:
         return "full precision"
-    return f"{option.bits} bits" if isinstance(option, Quant) else str(option)
+    if not isinstance(option, Quant):
+        return str(option)
+    return f"{option.bits} bits" if isinstance(option.format, Int) else option.name
 
 
 def by_operator(table: LatencyTable) -> dict[str, Counter[Bits]]:

@@ -20,6 +20,7 @@ from nas.profiling import OnnxRuntime
 from nas.profiling.torch_runtime import Torch
 from nas.targets.capability import Bits, Capability, Support, wanted
 from search_spaces.costs import SpaceKernels, bitops, macs, model_bytes, parameters
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Add, Conv2d, Flatten, Input, Linear, Op, Shape
@@ -36,7 +37,10 @@ Precisions = dict[str, Quant | None]
 
 CHANNELS, CLASSES, BATCH = 3, 5, 24
 FLOATS: Precisions = {"weight": None, "activation": None}
-CODES: Precisions = {"weight": Quant(8, PerChannel()), "activation": Quant(8, symmetric=False)}
+CODES: Precisions = {
+    "weight": Quant(Int(8), PerChannel()),
+    "activation": Quant(Int(8, symmetric=False)),
+}
 METADATA = {"genotype": "0," * 20, "space": "0" * 16, "run": "digits", "target": "this-cpu"}
 SMALLEST_BUDGET = 0.0  # milliseconds for a kernel: as few runs as there can be
 

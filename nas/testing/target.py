@@ -15,6 +15,7 @@ from nas.targets.rules import Cast, Memory, Rules
 from nas.targets.target import HardwareTarget, Provenance
 from nas.testing.network import SlowNetwork
 from search_spaces.costs import model_bytes, total
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import BatchNorm2d, Conv2d, Image
@@ -216,6 +217,6 @@ def _convolution(weight: int | None, activation: int | None) -> Conv2d:
     return Conv2d(
         8,
         3,
-        weight=None if weight is None else Quant(weight, PerChannel()),
-        activation=None if activation is None else Quant(activation, symmetric=False),
+        weight=None if weight is None else Quant(Int(weight), PerChannel()),
+        activation=None if activation is None else Quant(Int(activation, symmetric=False)),
     )

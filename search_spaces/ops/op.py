@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from search_spaces.choice import Spec
-from search_spaces.quant import Quant
+from search_spaces.quant import Quant, Shape
 
 # The bounds hold for specs read from files; nothing checks a spec that is made in Python.
 Size = Annotated[int, Field(ge=1)]
-Shape = tuple[int, ...]
 Role = Literal["out", "in", "window"]
 Start = Literal["fan_in", "small", "ones", "zeros"]
 Bounds = tuple[float, float]

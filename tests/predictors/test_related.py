@@ -3,6 +3,7 @@ import pytest
 
 from predictors.related import Related, Translation
 from search_spaces.choice import choice
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, Image, deeper_than
 from search_spaces.quant import Quant
@@ -16,7 +17,7 @@ def tower(
     graph = Graph(Image(3, 8))
     layers = choice("depth", range(1, depth + 1))
     for i in range(depth):
-        options = [None if count is None else Quant(count) for count in bits]
+        options = [None if count is None else Quant(Int(count)) for count in bits]
         spec = Conv2d(
             choice(f"{prefix}{i}.width", widths), 3, weight=choice(f"{prefix}{i}.bits", options)
         )
@@ -36,16 +37,16 @@ def open_picks(space: SearchSpace, row: np.ndarray) -> dict[str, object]:
 
 def test_equal_values_meet_and_numbers_go_to_the_nearest():
     translate = Translation(LARGE, SMALL, otherwise=np.array(SMALL.smallest))
-    asked = {"depth": 2, "layer0.width": 30, "layer0.bits": Quant(8)}
-    asked |= {"layer1.width": 12, "layer1.bits": Quant(4)}
+    asked = {"depth": 2, "layer0.width": 30, "layer0.bits": Quant(Int(8))}
+    asked |= {"layer1.width": 12, "layer1.bits": Quant(Int(4))}
     picked = [c.options.index(asked[c.name]) if c.name in asked else 0 for c in LARGE.choices]
     row = LARGE.canonical(picked)
     assert open_picks(SMALL, translate(np.array([row]))[0]) == {
         "depth": 2,
         "layer0.width": 16,
-        "layer0.bits": Quant(8),
+        "layer0.bits": Quant(Int(8)),
         "layer1.width": 8,
-        "layer1.bits": Quant(4),
+        "layer1.bits": Quant(Int(4)),
     }
 
 

@@ -19,6 +19,7 @@ from search_spaces.flow import (
     PeakActivation,
     Tensors,
 )
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED, Fusion, Kernel
 from search_spaces.ops import (
@@ -45,7 +46,7 @@ POLICY = Policy(weight_bits=(8,), activation_bits=(4, 8), fineness="layer")
 def branching() -> SearchSpace:
     """Two branches of elastic depth and kernel between a fork and an addition."""
     graph = Graph(Image(2, choice("resolution", (6, 8))))
-    fork = graph.add("fork", Conv2d(choice("width", (4, 8)), 3, activation=Quant(8)))
+    fork = graph.add("fork", Conv2d(choice("width", (4, 8)), 3, activation=Quant(Int(8))))
     ends: list[str] = []
     for side in ("left", "right"):
         end = fork
@@ -53,12 +54,12 @@ def branching() -> SearchSpace:
             op = Conv2d(
                 choice("width", (4, 8)),
                 choice(f"{side}{step}.kernel", (1, 3)),
-                activation=choice(f"{side}{step}.bits", (Quant(4), Quant(8), None)),
+                activation=choice(f"{side}{step}.bits", (Quant(Int(4)), Quant(Int(8)), None)),
             )
             deep = deeper_than(choice(f"{side}.depth", (0, 1, 2, 3)), step)
             end = graph.add(f"{side}{step}", op, end, present=deep)
         ends.append(end)
-    reads = choice("join.bits", (Quant(4), Quant(8)))
+    reads = choice("join.bits", (Quant(Int(4)), Quant(Int(8))))
     gated = choice("join", (False, True))
     graph.add("join", Add(activation=reads), *ends, present=gated)
     graph.add("late", Add(activation=reads), "join", "fork")
@@ -162,10 +163,10 @@ def test_only_the_slots_that_are_meant_count() -> None:
 
 def test_by_hand() -> None:
     graph = Graph(Image(1, 4))
-    graph.add("a", Conv2d(2, 3, activation=Quant(8)))
-    graph.add("b", Conv2d(2, 3, activation=Quant(4)))
+    graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
+    graph.add("b", Conv2d(2, 3, activation=Quant(Int(4))))
     graph.add("c", Activation("relu"), "a")
-    graph.add("add", Add(activation=Quant(8)), "b", "c")
+    graph.add("add", Add(activation=Quant(Int(8))), "b", "c")
     space = SearchSpace(graph)
     flow, tensors = flow_of(space, UNFUSED)
     none = np.zeros((3, 0), dtype=np.int64)
@@ -182,11 +183,11 @@ def test_by_hand() -> None:
 
 def test_a_tensor_is_converted_once_for_readers_alike() -> None:
     graph = Graph(Image(1, 4))
-    graph.add("a", Conv2d(2, 3, activation=Quant(8)))
-    graph.add("b", Conv2d(2, 3, activation=Quant(4)), "a")
-    graph.add("c", Conv2d(2, 3, activation=Quant(4)), "a")
-    graph.add("d", Conv2d(2, 3, activation=Quant(2)), "a")
-    graph.add("e", Conv2d(2, 3, activation=Quant(8)), "a")
+    graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
+    graph.add("b", Conv2d(2, 3, activation=Quant(Int(4))), "a")
+    graph.add("c", Conv2d(2, 3, activation=Quant(Int(4))), "a")
+    graph.add("d", Conv2d(2, 3, activation=Quant(Int(2))), "a")
+    graph.add("e", Conv2d(2, 3, activation=Quant(Int(8))), "a")
     space = SearchSpace(graph)
     flow, tensors = flow_of(space, UNFUSED)
     crossed = Crossings(flow, tensors, convert=convert)
@@ -197,12 +198,12 @@ def test_a_tensor_is_converted_once_for_readers_alike() -> None:
 def test_a_view_is_the_tensor_that_it_views() -> None:
     """The readers of a view keep alive and convert what was written before it."""
     graph = Graph(Image(1, 4))
-    graph.add("a", Conv2d(2, 3, activation=Quant(8)))
+    graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
     graph.add("rows", Reshape((2, 16)), "a")
-    graph.add("b", Linear(16, activation=Quant(4)), "rows")
-    graph.add("c", Linear(16, activation=Quant(4)), "rows")
+    graph.add("b", Linear(16, activation=Quant(Int(4))), "rows")
+    graph.add("c", Linear(16, activation=Quant(Int(4))), "rows")
     graph.add("back", Reshape((2, 4, 4)), "c")
-    graph.add("d", Add(activation=Quant(8)), "a", "back")
+    graph.add("d", Add(activation=Quant(Int(8))), "a", "back")
     space = SearchSpace(graph)
     flow, tensors = flow_of(space, UNFUSED)
     only = np.zeros((1, 0), dtype=np.int64)

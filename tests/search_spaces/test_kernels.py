@@ -8,6 +8,7 @@ import pytest
 from search_spaces import costs
 from search_spaces.choice import choice
 from search_spaces.costs import SpaceKernels, total
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED, Fusion, Kernel, groups, kernels
 from search_spaces.mobilenet import mobilenet
@@ -57,9 +58,9 @@ def chain() -> Graph:
 def bottleneck() -> Graph:
     """An inverted residual with a skip."""
     graph = Graph(Image(4, 8))
-    graph.add("depthwise", DepthwiseConv2d(3, weight=Quant(8), activation=Quant(8)))
+    graph.add("depthwise", DepthwiseConv2d(3, weight=Quant(Int(8)), activation=Quant(Int(8))))
     graph.add("depthwise.norm", BatchNorm2d())
-    graph.add("project", Conv2d(4, 1, weight=Quant(4), activation=Quant(2)))
+    graph.add("project", Conv2d(4, 1, weight=Quant(Int(4)), activation=Quant(Int(2))))
     graph.add("add", Add(), "project", "input")
     return graph
 

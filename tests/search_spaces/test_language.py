@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nas.testing.space import count_by_enumeration
 from search_spaces.choice import Choice, choice, choices_in, derived, resolve, variants
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -109,10 +110,10 @@ def test_derived_refuses_keywords():
 def test_variants_are_distinct_and_ascend():
     tensor = precision("w", (2, 4, None), granularities=(PerTensor(), PerChannel()))
     assert [*variants(tensor)] == [
-        Quant(2, PerTensor()),
-        Quant(2, PerChannel()),
-        Quant(4, PerTensor()),
-        Quant(4, PerChannel()),
+        Quant(Int(2), PerTensor()),
+        Quant(Int(2), PerChannel()),
+        Quant(Int(4), PerTensor()),
+        Quant(Int(4), PerChannel()),
         None,
     ]
 
@@ -124,13 +125,13 @@ def test_choices_are_met_outer_before_inner():
 
 @pytest.mark.parametrize(("symmetric", "expected"), [(True, (-7, 7)), (False, (0, 15))])
 def test_code_range(symmetric, expected):
-    assert Quant(4, PerTensor(), symmetric).code_range == expected
+    assert Quant(Int(4, symmetric), PerTensor()).code_range == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, 32])
 def test_bits_out_of_range_are_refused(bits):
     with pytest.raises(ValueError, match="None in place"):
-        Quant(bits)
+        Quant(Int(bits))
 
 
 def chain() -> Graph:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.policy import Policy
@@ -42,9 +43,9 @@ def test_a_policy_of_defaults_has_the_choices_that_it_always_had() -> None:
         assert not any(made.name.startswith(("edge.", "tensor.")) for made in space.choices)
         ops = {name: node.op for name, node in space.decode(space.largest).nodes.items()}
         for name in ("stem", "head"):
-            assert ops[name].weight == Quant(8, CHANNEL, symmetric=True)
-            assert ops[name].activation == Quant(8, TENSOR, symmetric=False)
-        assert ops["pool"].activation == Quant(8, TENSOR, symmetric=False)
+            assert ops[name].weight == Quant(Int(8, symmetric=True), CHANNEL)
+            assert ops[name].activation == Quant(Int(8, symmetric=False), TENSOR)
+        assert ops["pool"].activation == Quant(Int(8, symmetric=False), TENSOR)
 
 
 @pytest.mark.parametrize(

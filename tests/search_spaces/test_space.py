@@ -219,8 +219,8 @@ def test_a_million_genotypes_cost_what_their_rows_cost():
 
 
 def test_json_of_another_format_is_refused():
-    text = small_residual().to_json().replace('"format": 2', '"format": 99')
-    with pytest.raises(ValueError, match="format: must be 1 or 2, given 99"):
+    text = small_residual().to_json().replace('"format": 3', '"format": 99')
+    with pytest.raises(ValueError, match="format: must be 1, 2 or 3, given 99"):
         SearchSpace.from_json(text)
 
 

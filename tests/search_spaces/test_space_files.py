@@ -33,6 +33,12 @@ TABLE = tabular_space(
 )
 CONTENT = json.loads(SPACE.to_json())
 CONV = "nodes[1].op"
+
+
+def quant(**fields: object) -> dict[str, object]:
+    return {"$spec": "Quant", "format": {"$spec": "Int", **fields}}
+
+
 SCALED = "search_spaces.ops:scaled"
 FIELDS = [
     ({"out": "8"}, f"{CONV}.out: must be a valid integer, given '8'"),
@@ -53,9 +59,11 @@ FIELDS = [
     ({"bias": 1}, f"{CONV}.bias: must be a valid boolean"),
     ({"weight": 8}, f"{CONV}.weight: must be Quant or null, given 8"),
     ({"weight": {"$spec": "PerTensor"}}, f"{CONV}.weight: must be Quant or null"),
-    ({"weight": {"$spec": "Quant", "bits": "8"}}, f"{CONV}.weight.bits: must be a valid integer"),
-    ({"weight": {"$spec": "Quant", "bits": 99}}, f"{CONV}.weight: Quant bits must lie in"),
-    ({"weight": {"$spec": "Quant"}}, f"{CONV}.weight: Quant has the fields .* 'bits'"),
+    ({"weight": quant(bits="8")}, f"{CONV}.weight.format.bits: must be a valid integer"),
+    ({"weight": quant(bits=99)}, f"{CONV}.weight.format: Int bits must lie in"),
+    ({"weight": quant()}, f"{CONV}.weight.format: Int has the fields .* 'bits'"),
+    ({"weight": {"$spec": "Quant"}}, f"{CONV}.weight: Quant has the fields .* 'format'"),
+    ({"weight": {"$spec": "Quant", "bits": 8}}, f"{CONV}.weight: Quant has .* unknown .* 'bits'"),
     ({"slices": 2}, f"{CONV}: Conv2d has the fields .* 'slices'"),
     ({"$spec": "Popen"}, f"{CONV}: spec 'Popen' is not known"),
     ({"out": {"$choice": "nothing"}}, f"{CONV}.out: choice 'nothing' is not among"),
@@ -99,7 +107,7 @@ def test_a_field_of_the_wrong_type_is_told_with_its_place(fields, told):
         (1, {"inputs": ["later"]}, "reads .'later'., which are not in the graph"),
         (1, {"inputs": ["input", "input"]}, "reads 1 inputs, given 2"),
         (1, {"inputs": "input"}, r"nodes\[1\].inputs: must be a valid list"),
-        (1, {"op": {"$spec": "Quant", "bits": 8}}, "nodes.1.: must be Op"),
+        (1, {"op": quant(bits=8)}, "nodes.1.: must be Op"),
         (1, {"present": [3]}, "nodes.1.: part 0 must be a valid boolean"),
         (-1, {"present": [False]}, "the output node .* must always be present"),
         (1, {"more": 1}, r"nodes\[1\].more: is unknown"),
@@ -121,7 +129,7 @@ def test_a_node_that_fits_nowhere_is_refused(position, node, told):
             "choices.=1.1: is a choice that no",
         ),
         ({"nodes": []}, "nodes: must"),
-        ({"format": 3}, "format: must be 1 or 2, given 3"),
+        ({"format": 4}, "format: must be 1, 2 or 3, given 4"),
         ({"extra": 1}, "extra: is unknown"),
         ({"choices": []}, "choices: must be"),
     ],

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import BatchNorm2d, Flatten, Image, Linear
 from search_spaces.quant import PerChannel, PerTensor, Quant
@@ -227,7 +228,7 @@ def test_a_channel_switched_off_stays_off(
         codes=np.arange(-3, 3).reshape(3, 2) + (0 if symmetric else 8),
         scale=np.full(len(zero), 0.25, dtype=np.float32),
         zero_point=zero,
-        quant=Quant(4, granularity, symmetric),
+        quant=Quant(Int(4, symmetric), granularity),
     )
     factor = np.array([1.0, 0.0, -2.0])
     folded = folded_weight(weight, factor)

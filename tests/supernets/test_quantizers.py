@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from nas.testing.quantizer import QuantizerContract
+from search_spaces.formats import Int
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.quantizers import Quantizer, squared_error_steps, zero_points
 
 QUANTS = [
-    Quant(bits, granularity, symmetric)
+    Quant(Int(bits, symmetric), granularity)
     for bits, granularity, symmetric in itertools.product(
         (2, 3, 4, 6, 8), (PerTensor(), PerChannel()), (True, False)
     )
@@ -63,7 +64,7 @@ def test_forward_equals_torchs_own_but_for_ties(quant: Quant) -> None:
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_gradients_equal_torchs_learnable_operator(bits: int, symmetric: bool) -> None:
-    quant = Quant(bits, PerTensor(), symmetric)
+    quant = Quant(Int(bits, symmetric), PerTensor())
     x = torch.randn(3, 500, generator=torch.Generator().manual_seed(2)) + 0.3
     g = torch.randn(3, 500, generator=torch.Generator().manual_seed(3))
     quantizer = _made(quant, x, step=0.9 / 2**bits)
@@ -86,23 +87,23 @@ def test_gradients_equal_torchs_learnable_operator(bits: int, symmetric: bool) -
 
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_per_channel_gradients_equal_those_channel_by_channel(symmetric: bool) -> None:
-    quant = Quant(3, PerChannel(), symmetric)
+    quant = Quant(Int(3, symmetric), PerChannel())
     x = torch.randn(4, 30, generator=torch.Generator().manual_seed(4))
     whole = _made(quant, x, step=0.2)
     whole(x, quant).square().sum().backward()
     (log_steps,) = whole.parameters()
     for channel in range(len(x)):
-        one = Quantizer([Quant(3, PerTensor(), symmetric)])
+        one = Quantizer([Quant(Int(3, symmetric), PerTensor())])
         (log_step,) = one.parameters()
         log_step.data = log_steps.data[channel : channel + 1]
-        alone = Quant(3, PerTensor(), symmetric)
+        alone = Quant(Int(3, symmetric), PerTensor())
         one.zero_point(alone).copy_(whole.zero_point(quant)[channel])
         one(x[channel : channel + 1], alone).square().sum().backward()
         torch.testing.assert_close(log_step.grad[0], log_steps.grad[channel])
 
 
 def test_finite_differences_agree_where_the_codes_do_not_change() -> None:
-    quant = Quant(4)
+    quant = Quant(Int(4))
     x = torch.tensor([[0.31, -0.52, 5.0, -7.0]])
     quantizer = _made(quant, x, step=0.2)
     (log_step,) = quantizer.parameters()
@@ -117,7 +118,7 @@ def test_finite_differences_agree_where_the_codes_do_not_change() -> None:
 def test_more_bits_never_fit_worse() -> None:
     x = torch.randn(8, 200, generator=torch.Generator().manual_seed(5))
     for granularity, symmetric in itertools.product((PerTensor(), PerChannel()), (True, False)):
-        quants = [Quant(bits, granularity, symmetric) for bits in range(2, 9)]
+        quants = [Quant(Int(bits, symmetric), granularity) for bits in range(2, 9)]
         quantizer = Quantizer(quants, 8)
         quantizer.initialise(x)
         errors = [(quantizer(x, q) - x).square().sum().item() for q in quants]
@@ -128,18 +129,18 @@ def test_steps_of_a_gaussian_are_those_of_the_literature() -> None:
     """The best uniform quantizers of a normal variable (Max 1960, table 2, for 7 and 15 levels)."""
     x = torch.special.ndtri((torch.arange(50_000) + 0.5) / 50_000).unsqueeze(0)
     for bits, expected in ((3, 0.6508), (4, 0.3534)):
-        step = squared_error_steps(x, Quant(bits), torch.zeros(1, dtype=torch.int32))
+        step = squared_error_steps(x, Quant(Int(bits)), torch.zeros(1, dtype=torch.int32))
         assert step.item() == pytest.approx(expected, rel=0.02)
 
 
 def test_values_without_sign_leave_the_zero_point_at_the_end() -> None:
     rows = torch.tensor([[0.0, 1.0], [-3.0, 0.0], [-1.0, 1.0], [0.0, 0.0]])
-    zero = zero_points(rows, Quant(4, PerChannel(), symmetric=False))
+    zero = zero_points(rows, Quant(Int(4, symmetric=False), PerChannel()))
     assert zero.tolist() == [0, 15, 8, 0]
 
 
 def test_a_tensor_of_zeros_gets_a_finite_step() -> None:
-    quants = [Quant(4), Quant(4, PerTensor(), symmetric=False)]
+    quants = [Quant(Int(4)), Quant(Int(4, symmetric=False), PerTensor())]
     quantizer = Quantizer(quants)
     quantizer.initialise(torch.zeros(1, 10))
     for quant in quants:
@@ -147,7 +148,7 @@ def test_a_tensor_of_zeros_gets_a_finite_step() -> None:
 
 
 def test_zero_points_follow_a_loaded_state() -> None:
-    quant = Quant(4, PerTensor(), symmetric=False)
+    quant = Quant(Int(4, symmetric=False), PerTensor())
     source, target = Quantizer([quant]), Quantizer([quant])
     x = torch.linspace(-1, 3, 50).unsqueeze(0)
     source.initialise(x)

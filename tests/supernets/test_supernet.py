@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.choice import choice
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.quant import PerChannel, Quant
@@ -31,7 +32,7 @@ def test_the_seed_alone_decides_the_weights() -> None:
 
 def test_inputs_are_quantized_per_tensor_only() -> None:
     graph = Graph(Image(1, 8))
-    graph.add("conv", Conv2d(4, 3, activation=Quant(8, PerChannel(), symmetric=False)))
+    graph.add("conv", Conv2d(4, 3, activation=Quant(Int(8, symmetric=False), PerChannel())))
     with pytest.raises(ValueError, match="PerTensor"):
         Supernet(SearchSpace(graph), seed=0)
 

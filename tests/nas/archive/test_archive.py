@@ -280,7 +280,7 @@ def test_optuna_reads_it_with_the_options_as_a_user_wrote_them(
     picked = {c.name: c.options[i] for c, i in zip(space.choices, first.genotype, strict=True)}
     assert study.best_params["stem.width"] == picked["stem.width"]
     bits = picked["stage0.block0.weight.bits"].bits
-    assert study.best_params["stage0.block0.weight.bits"] == f"bits={bits}"
+    assert study.best_params["stage0.block0.weight.bits"] == f"format=int{bits}"
     granularity = picked["stage0.block0.weight.granularity"]
     assert study.best_params["stage0.block0.weight.granularity"] == repr(granularity)
     assert study.metric_names == ["error, %"]
@@ -312,7 +312,7 @@ def test_an_archive_with_the_labels_of_an_earlier_version_goes_on(
 ) -> None:
     evaluations = filled(path, space, 2)
     lines = path.read_text().splitlines(keepends=True)
-    older = [re.sub(r"bits=(\d)", r"Quant(bits=\1, symmetric=True)", one) for one in lines]
+    older = [re.sub(r"format=int(\d)", r"Quant(bits=\1, symmetric=True)", one) for one in lines]
     older = [re.sub(r',"place":.*', "}", one) for one in older]
     assert "Quant(bits" in older[-1]
     path.write_text("".join(older))

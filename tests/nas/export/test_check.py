@@ -16,6 +16,7 @@ from nas.testing.networks import (
     uniform,
     uniform_network,
 )
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
 from search_spaces.quant import Quant
@@ -58,13 +59,16 @@ def test_verification_compares_file_and_network(family, tmp_path):
     assert found.network_accuracy == 100.0
     assert found.file_accuracy == found.agreement >= 99.0
     assert found.nodes["Gemm"] == 1
-    scales = deployed.weight("head").scale.size  # edges follow the policy
-    assert found.policy["head"].weight == Held(8, symmetric=True, container="INT8", scales=scales)
+    head = deployed.weight("head")  # edges follow the policy
+    container = "INT8" if head.quant.symmetric else "UINT8"
+    assert found.policy["head"].weight == Held(
+        8, symmetric=head.quant.symmetric, container=container, scales=head.scale.size
+    )
 
 
 def test_a_tensor_and_its_view_share_a_quantizer(tmp_path):
-    graph, codes = Graph(Image(1, 8)), Quant(8, symmetric=False)
-    both = {"weight": Quant(8), "activation": codes}
+    graph, codes = Graph(Image(1, 8)), Quant(Int(8, symmetric=False))
+    both = {"weight": Quant(Int(8)), "activation": codes}
     graph.add("stem", Conv2d(8, 3, **both))
     pool = graph.add("pool", GlobalPool(codes))
     graph.add("one.flat", Flatten(), pool)
@@ -88,9 +92,9 @@ def test_a_policy_that_is_only_claimed_is_detected(exported):
     path, deployed = exported
     address = "stage0.block0.conv2"
     node = deployed.graph.nodes[address]
-    claimed = replace(node, op=replace(node.op, activation=Quant(6, symmetric=False)))
+    claimed = replace(node, op=replace(node.op, activation=Quant(Int(6, symmetric=False))))
     inputs = {
-        slot: replace(scale, quant=Quant(6, symmetric=False)) if slot[0] == address else scale
+        slot: replace(scale, quant=Quant(Int(6, symmetric=False))) if slot[0] == address else scale
         for slot, scale in deployed.inputs.items()
     }
     deployed.graph.nodes[address] = claimed

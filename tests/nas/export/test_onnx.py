@@ -20,6 +20,7 @@ from nas.testing.networks import (
     uniform,
     uniform_network,
 )
+from search_spaces.formats import Int
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Op
 from search_spaces.policy import Policy
@@ -225,7 +226,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_codes_beyond_their_container_are_refused(tmp_path):
     deployed = uniform_network("residual", uniform(8))
-    wide = replace(deployed.weight("head"), quant=Quant(2, PerChannel()))
+    wide = replace(deployed.weight("head"), quant=Quant(Int(2), PerChannel()))
     broken = deployed.changed("head", weight=wide)
     with pytest.raises(ExportError, match="do not fit INT2"):
         export_onnx(broken, tmp_path / "net.onnx")

@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from nas.export import export_onnx
 from nas.export.runtime import kernels_run
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -43,8 +44,8 @@ from supernets.supernet import Supernet
 from tests.nas.export.kinds import exact_logits
 
 IMAGES = torch.randn(24, 4, 7, 7, generator=torch.Generator().manual_seed(3))
-READ = Quant(8, PerTensor(), symmetric=False)
-WEIGHT = Quant(8, PerChannel())
+READ = Quant(Int(8, symmetric=False), PerTensor())
+WEIGHT = Quant(Int(8), PerChannel())
 Chain = Sequence[Op]
 
 
@@ -135,7 +136,7 @@ def test_quantized_all_give_the_same(name: str, symmetric: bool, tmp_path: Path)
 @pytest.mark.parametrize("name", CHAINS)
 def test_few_bit_weights_on_floats_give_the_same(name: str, bits: int, tmp_path: Path) -> None:
     """What reads a grid and computes in floats keeps its weights as they are."""
-    weight = Quant(bits, PerTensor(), symmetric=False)
+    weight = Quant(Int(bits, symmetric=False), PerTensor())
     graph = chain_of(CHAINS[name](READ), weight=weight, read=None)
     ours, _, ran = answers(deployed(graph), tmp_path / "net.onnx")
     close = np.isclose(ran, ours, rtol=1e-4, atol=1e-4).all(1)

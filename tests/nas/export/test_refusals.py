@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +10,20 @@ import pytest
 
 from nas.export import FORMS, ExportError, export_onnx
 from nas.export.stand_in import stand_in
+from search_spaces.formats import Int
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Add, Conv2d, Flatten, Input, Linear
-from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant
+from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 from supernets.deployed import Deployed
 from supernets.integers import ActivationScale, IntegerTensor
 
 ALWAYS = ("onnx", "torch", "torch-export")
 
 
-@dataclass(frozen=True)
-class PerGroup(Granularity):
-    """So many neighbouring inputs share a scale; no file holds that."""
-
-    size: int
-
-
 @pytest.fixture
 def network() -> Deployed:
     graph = Graph(Input((3, 4, 4)))
-    graph.add("conv", Conv2d(4, 3, weight=Quant(4, PerChannel())))
+    graph.add("conv", Conv2d(4, 3, weight=Quant(Int(4), PerChannel())))
     graph.add("flat", Flatten())
     graph.add("head", Linear(5))
     return stand_in(graph)
@@ -61,23 +55,23 @@ def test_metadata_that_are_no_texts(name: str, network: Deployed, tmp_path: Path
 @pytest.mark.parametrize("name", ALWAYS)
 def test_a_granularity_that_nothing_knows(name: str, network: Deployed, tmp_path: Path) -> None:
     node = network.graph.nodes["conv"]
-    grouped = Node(replace(node.op, weight=Quant(4, PerGroup(3))), node.inputs)
+    grouped = Node(replace(node.op, weight=Quant(Int(4), PerGroup(3))), node.inputs)
     graph = Graph.from_nodes({**network.graph.nodes, "conv": grouped})
-    with pytest.raises(ValueError, match=r"PerGroup\(size=3\).*PerTensor\(\) or PerChannel\(\)"):
+    with pytest.raises(ValueError, match=r"PerGroup\(size=3.*PerTensor\(\) or PerChannel\(\)"):
         FORMS[name].write(replace(network, graph=graph), tmp_path / f"net{FORMS[name].suffix}")
 
 
 def test_weights_and_inputs_on_grids_of_another_granularity() -> None:
     codes, ones = np.zeros((4, 6), np.int32), np.ones(4, np.float32)
     zeros = np.zeros(4, np.int32)
-    with pytest.raises(ValueError, match=r"PerGroup\(size=3\)"):
-        IntegerTensor(codes, ones, zeros, Quant(4, PerGroup(3)))
+    with pytest.raises(ValueError, match=r"PerGroup\(size=3"):
+        IntegerTensor(codes, ones, zeros, Quant(Int(4), PerGroup(3)))
     with pytest.raises(ValueError, match="has 1 scales and zero points, given 4 and 4"):
-        IntegerTensor(codes, ones, zeros, Quant(4, PerTensor()))
+        IntegerTensor(codes, ones, zeros, Quant(Int(4), PerTensor()))
     with pytest.raises(ValueError, match="has 4 scales and zero points, given 1 and 4"):
-        IntegerTensor(codes, ones[:1], zeros, Quant(4, PerChannel()))
+        IntegerTensor(codes, ones[:1], zeros, Quant(Int(4), PerChannel()))
     with pytest.raises(ValueError, match="one scale for the whole tensor"):
-        ActivationScale(0.1, 0, Quant(8, PerChannel()))
+        ActivationScale(0.1, 0, Quant(Int(8), PerChannel()))
 
 
 def test_an_arrangement_of_weights_that_there_is_not(network: Deployed, tmp_path: Path) -> None:

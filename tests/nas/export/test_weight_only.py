@@ -16,14 +16,15 @@ from nas.export.runtime import file_logits, kernels_run
 from nas.export.stand_in import stand_in
 from nas.testing.networks import IMAGES
 from search_spaces.costs import total
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Flatten, Image, Linear, Nonlinearity
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.deployed import Deployed
 
-CODES = Quant(8, symmetric=False)
+CODES = Quant(Int(8, symmetric=False))
 WEIGHTS = [
-    Quant(bits, granularity, symmetric)
+    Quant(Int(bits, symmetric), granularity)
     for bits in (2, 3, 4, 8)
     for granularity in (PerTensor(), PerChannel())
     for symmetric in (True, False)
@@ -70,7 +71,7 @@ def test_it_computes_the_network_and_holds_its_codes(weight: Quant, tmp_path: Pa
 def test_whatever_follows_nothing_is_unpacked_in_every_run(
     bits: int, function: Nonlinearity, after: Quant | None, tmp_path: Path
 ) -> None:
-    deployed = network(Quant(bits, PerChannel()), function=function, after=after)
+    deployed = network(Quant(Int(bits), PerChannel()), function=function, after=after)
     export_onnx(deployed, tmp_path / "net.onnx")
     kernels = kernels_run(tmp_path / "net.onnx")
     assert kernels["MatMulNBits"] == 1
@@ -84,7 +85,7 @@ def test_two_bits_of_outputs_that_are_no_multiple_of_four_run_as_floats(
     assert not is_sound(2, outputs=10)
     assert is_sound(2, outputs=12)
     assert is_sound(4, outputs=10)
-    deployed = network(Quant(2, PerChannel(), symmetric), out=10)
+    deployed = network(Quant(Int(2, symmetric), PerChannel()), out=10)
     export_onnx(deployed, tmp_path / "net.onnx")
     assert kernels_run(tmp_path / "net.onnx").keys() <= {"Flatten", "FusedGemm", "Gemm"}
     assert read_policy(tmp_path / "net.onnx")["wide"].weight == Held(
@@ -96,7 +97,7 @@ def test_two_bits_of_outputs_that_are_no_multiple_of_four_run_as_floats(
 
 
 def test_its_bytes_are_foretold(tmp_path: Path) -> None:
-    for weight in (Quant(4, PerChannel()), Quant(2, PerTensor(), symmetric=False)):
+    for weight in (Quant(Int(4), PerChannel()), Quant(Int(2, symmetric=False), PerTensor())):
         deployed = replace(network(weight, out=256), metadata={"run": "weight-only"})
         written = export_onnx(deployed, tmp_path / "net.onnx").file_bytes
         foretold = total(onnx_bytes, deployed.graph, ONNX_FUSION)

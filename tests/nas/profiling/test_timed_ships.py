@@ -13,6 +13,7 @@ from nas.export.stand_in import stand_in
 from nas.profiling.kernel_models import kernel_model
 from nas.profiling.kernel_networks import kernel_graph
 from nas.targets.capability import Bits
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import (
@@ -29,7 +30,7 @@ from search_spaces.ops import (
 )
 from search_spaces.quant import PerChannel, Quant
 
-CODES = Quant(8, symmetric=False)
+CODES = Quant(Int(8, symmetric=False))
 RELU, SWISH = Activation("relu"), Activation("hardswish", CODES)
 IMAGE, VECTOR = (16, 8, 8), (12,)
 # Where layouts change is not the same in a kernel by itself; its output is cut by a pooling.
@@ -72,7 +73,7 @@ def _inside(kernels: Counter[str]) -> Counter[str]:
 def _whole(kernel: Kernel, bits: Bits, times: int, folder: Path) -> Counter[str]:
     """What onnxruntime runs of a network with the kernel in it so many times, in a row."""
     activation = None if bits.activation == 32 else CODES
-    weight = Quant(8, PerChannel()) if activation and bits.weight != 32 else None
+    weight = Quant(Int(8), PerChannel()) if activation and bits.weight != 32 else None
     both = {"weight": weight, "activation": activation}
     graph = Graph(Image(3, 8))
     graph.add("stem", Conv2d(16, 3, **both))

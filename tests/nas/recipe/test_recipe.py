@@ -18,8 +18,9 @@ from nas.recipe.recipe import (
 )
 from nas.recipe.table_recipe import load_any_recipe
 from search_spaces.documents import UnreadableFile
+from search_spaces.formats import E2M1, E4M3, Int
 from search_spaces.mobilenet import Stage
-from search_spaces.quant import PerChannel, PerTensor
+from search_spaces.quant import PerChannel, PerGroup, PerTensor, PowerOfTwo
 from tests.nas.runs import TINY
 
 RUNS = sorted((Path(__file__).parents[3] / "runs").glob("*.toml"))
@@ -92,7 +93,44 @@ def test_a_policy_is_what_the_language_knows():
     policy = recipe.space.policy.build()
     assert policy.weight_granularities == [PerTensor(), PerChannel()]
     assert policy.activation_symmetries == (True, False)
-    assert policy.edge_bits is None
+    assert policy.edge_bits == [None]
+
+
+def test_a_policy_takes_formats_and_groups_by_name():
+    options = {
+        "weight_bits": [4, 8, "e4m3"],
+        "weight_granularities": ["per-channel", "per-group-32", "per-group-16-e8m0"],
+        "edge_bits": ["e2m1", "uint8"],
+        "edge_granularities": ["per-channel"],
+    }
+    space = {"family": "residual", "widths": [[32], [32]], "depths": [[1]], "policy": options}
+    recipe = made(space=space)
+    assert isinstance(recipe.space, ResidualSection)
+    policy = recipe.space.policy.build()
+    assert policy.weight_bits == [4, 8, E4M3]
+    assert policy.weight_granularities == [
+        *(PerChannel(), PerGroup(32), PerGroup(16, PowerOfTwo()))
+    ]
+    assert policy.edge_bits == [E2M1, Int(8, symmetric=False)]
+    assert policy.edge_granularities == [PerChannel()]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"weight_bits": [4, "fp8"]}, "'fp8' is no number format; there are int2, .*e2m1"),
+        ({"weight_bits": [1]}, "must be 2 to 8 bits of integers, 'float' .* int2"),
+        ({"weight_bits": ["e4m3", 4]}, "no fewer bits after more"),
+        ({"weight_bits": [8, "e4m3", 8]}, "each once"),
+        ({"edge_bits": "fp8"}, "'fp8' is no number format"),
+        ({"weight_granularities": ["per-row"]}, "'per-row' is no granularity; there are per-te"),
+        ({"weight_granularities": []}, "at least one, each once"),
+    ],
+)
+def test_what_a_policy_does_not_know_is_refused(options, told):
+    space = {"family": "residual", "widths": [[8], [8]], "depths": [[1]], "policy": options}
+    with pytest.raises(RecipeError, match=told):
+        made(space=space)
 
 
 def test_a_mobilenet_space_is_built_for_the_task():

@@ -16,6 +16,9 @@ from nas.report.data import (
 from nas.report.summary import summary_table, told, write_front_csv
 from nas.report.targets import front_table
 from nas.terminal.display import say
+from search_spaces.formats import Int
+from search_spaces.quant import Quant
+from search_spaces.serialize import encode
 from tests.nas.report.two import FAST, SLOW, device, of
 
 COLUMNS = ["rank", "chosen", "error", "latency_ms", "bitops", "macs", "model_bytes"]
@@ -83,7 +86,7 @@ def test_the_reports_table_shows_predicted_beside_measured():
 
 
 def test_a_precision_is_written_by_its_bits(tmp_path):
-    quant = {"$spec": "Quant", "bits": 4, "symmetric": True}
+    quant = encode(Quant(Int(4)))
     point = FrontPoint((0, 1), 2.0, {"macs": 7.0}, {"depth": 3, "w.bits": quant, "a.bits": None})
     target = TargetResult("t", Provenance("analytical"), ("macs",), front=(point,))
     write_front_csv(target, tmp_path / "front.csv")

@@ -4,6 +4,9 @@ import pytest
 
 from nas.report import text
 from nas.report.data import Estimate
+from search_spaces.formats import E4M3, Int
+from search_spaces.quant import PerChannel, Quant
+from search_spaces.serialize import encode
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,13 @@ def test_words_are_listed_as_in_a_sentence(words, said):
 
 @pytest.mark.parametrize(
     ("pick", "said"),
-    [(None, "float"), (5, "5"), ({"$spec": "Quant", "bits": 4}, "4"), ({"$spec": "Add"}, "Add")],
+    [
+        (None, "float"),
+        (5, "5"),
+        (encode(Quant(Int(4), PerChannel())), "4"),
+        (encode(Quant(E4M3)), "e4m3"),
+        ({"$spec": "Add"}, "Add"),
+    ],
 )
 def test_a_picked_option_is_told_on_one_line(pick, said):
     assert text.option(pick) == said

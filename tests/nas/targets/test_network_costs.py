@@ -12,6 +12,7 @@ from nas.targets import HardwareTarget, load_target
 from nas.targets.errors import TargetError
 from nas.targets.legality import legal
 from nas.targets.rules import Cast, Memory, Rules
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED
 from search_spaces.mobilenet import Stage, mobilenet
@@ -20,7 +21,7 @@ from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import SearchSpace
 
-WEIGHT, WIDE, NARROW = Quant(3, PerTensor()), Quant(8), Quant(4)
+WEIGHT, WIDE, NARROW = Quant(Int(3), PerTensor()), Quant(Int(8)), Quant(Int(4))
 
 
 def network(right: Quant = NARROW) -> Graph:
@@ -32,7 +33,7 @@ def network(right: Quant = NARROW) -> Graph:
     graph.add("add", Add(activation=WIDE), "left", "right")
     graph.add("pool", GlobalPool(activation=WIDE))
     graph.add("head.flatten", Flatten())
-    graph.add("head", Linear(10, weight=Quant(8, PerChannel()), activation=WIDE))
+    graph.add("head", Linear(10, weight=Quant(Int(8), PerChannel()), activation=WIDE))
     return graph
 
 
@@ -93,8 +94,8 @@ def test_operands_of_unlike_formats_are_refused_by_all_costs() -> None:
     assert set(shared.costs(network()).values()) == {math.inf}
     assert shared.costs(network(WIDE)) == device().costs(network(WIDE))
     # Three bits compute in the container of four, so that formats may be alike all the same.
-    graph = network(Quant(8))
-    graph.nodes["add"] = dataclasses.replace(graph.nodes["add"], op=Add(activation=Quant(3)))
+    graph = network(Quant(Int(8)))
+    graph.nodes["add"] = dataclasses.replace(graph.nodes["add"], op=Add(activation=Quant(Int(3))))
     assert math.isfinite(shared.costs(graph)["latency_ms"])
 
 

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from nas.targets import load_target
 from nas.targets.schema import TargetFile
 from search_spaces.costs import bitops
+from search_spaces.formats import Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Linear, MatMul, Softmax
 from search_spaces.quant import Quant
 
-READ = Quant(8, symmetric=False)
+READ = Quant(Int(8, symmetric=False))
 SHAPES = ((4, 64, 32), (4, 32, 64))
 PRODUCT = Kernel(MatMul(activation=READ), (), SHAPES)
 DEVICES = ["datacentre-gpu", "edge-npu"]
@@ -37,7 +38,7 @@ def test_a_product_has_the_rate_of_a_weight_of_its_bits(name: str) -> None:
     assert bits is not None
     wide = [Kernel(MatMul(), (), ((1, 512 * n, 2048), (1, 2048, 512))) for n in (4, 8)]
     few, many = (latency(kernel, bits) for kernel in wide)
-    op = Linear(512, weight=Quant(8), activation=READ)
+    op = Linear(512, weight=Quant(Int(8)), activation=READ)
     linear = [Kernel(op, (), ((512 * n, 2048),)) for n in (4, 8)]
     pair = target.bits(linear[0])
     assert pair is not None
@@ -57,5 +58,5 @@ def test_a_device_that_multiplies_activations_has_a_rate_for_them() -> None:
 
 def test_a_product_of_few_bits_runs_in_the_container_of_its_bits() -> None:
     target = load_target("edge-npu")
-    few = Kernel(replace(PRODUCT.op, activation=replace(READ, bits=4)), (), SHAPES)
+    few = Kernel(replace(PRODUCT.op, activation=Quant(Int(4, symmetric=False))), (), SHAPES)
     assert target.bits(few) == target.bits(PRODUCT)

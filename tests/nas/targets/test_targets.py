@@ -15,6 +15,7 @@ from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from nas.testing.target import TableTargetContract, TargetContract
+from search_spaces.formats import Int
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import mobilenet
 from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear, Op
@@ -68,7 +69,7 @@ class TestMicrocontroller(TargetContract):
 
     def test_the_network_its_rate_comes_from_takes_as_long(self, target: HardwareTarget) -> None:
         """CMSIS-NN (Lai et al. 2018), table 1: three convolutions and a linear layer, 99.1 ms."""
-        bits = {"weight": Quant(8), "activation": Quant(8, symmetric=False)}
+        bits = {"weight": Quant(Int(8)), "activation": Quant(Int(8, symmetric=False))}
         layers = [
             Kernel(Conv2d(32, 5, **bits), (), ((3, 32, 32),)),
             Kernel(Conv2d(32, 5, **bits), (), ((32, 16, 16),)),
@@ -90,7 +91,7 @@ class TestTinyMcu(TargetContract):
 
     def test_the_channels_its_rate_comes_from_take_as_long(self, target: HardwareTarget) -> None:
         """BitNetMCU's 64-wide CNN takes 57.01 ms, the 16-wide one 16.36 ms."""
-        bits = {"weight": Quant(8), "activation": Quant(8, symmetric=False)}
+        bits = {"weight": Quant(Int(8)), "activation": Quant(Int(8, symmetric=False))}
         layers = [
             Kernel(DepthwiseConv2d(3, **bits), (), ((48, 14, 14),)),
             Kernel(DepthwiseConv2d(3, **bits), (), ((48, 12, 12),)),
@@ -127,7 +128,7 @@ class TestMobileNpu(TargetContract):
         self, target: HardwareTarget
     ) -> None:
         """A reason for the full convolutions of networks made for it (Xiong et al. 2021)."""
-        bits = {"weight": Quant(8), "activation": Quant(8, symmetric=False)}
+        bits = {"weight": Quant(Int(8)), "activation": Quant(Int(8, symmetric=False))}
         reads = ((64, 56, 56),)
         full = Kernel(Conv2d(64, 3, **bits), (), reads)
         depthwise = Kernel(DepthwiseConv2d(3, **bits), (), reads)
@@ -262,23 +263,23 @@ def test_an_addition_only_moves_bytes() -> None:
 
 def test_unlike_formats_are_refused_and_unknown_operators_too() -> None:
     capability = load_target("edge-npu").capability
-    asymmetric = Conv2d(8, 3, weight=Quant(8, symmetric=False), activation=Quant(8))
+    asymmetric = Conv2d(8, 3, weight=Quant(Int(8, symmetric=False)), activation=Quant(Int(8)))
     assert capability.container(asymmetric) is None
     assert "symmetric=False" in capability.refusal(asymmetric)
     only_conv = Capability({"Conv2d": Support((Bits(8, 8),))}, "refuse")
     assert only_conv.container(DepthwiseConv2d(3)) is None
-    assert only_conv.container(Conv2d(8, 3, weight=Quant(4), activation=Quant(8))) is None
+    assert only_conv.container(Conv2d(8, 3, weight=Quant(Int(4)), activation=Quant(Int(8)))) is None
 
 
 def test_the_widest_operator_decides_for_a_kernel() -> None:
     edge = load_target("edge-npu")
-    wide, narrow = (Conv2d(8, 1, weight=Quant(b), activation=Quant(b)) for b in (8, 3))
-    depthwise = DepthwiseConv2d(3, weight=Quant(4), activation=Quant(4))
+    wide, narrow = (Conv2d(8, 1, weight=Quant(Int(b)), activation=Quant(Int(b))) for b in (8, 3))
+    depthwise = DepthwiseConv2d(3, weight=Quant(Int(4)), activation=Quant(Int(4)))
     shape = (8, 4, 4)
     assert edge.bits(Kernel(narrow, (depthwise,), (shape,))) == Bits(4, 4)
     assert edge.bits(Kernel(narrow, (depthwise, wide), (shape,))) == Bits(8, 8)
     assert edge.bits(Kernel(Add(), (), (shape, shape))) == Bits(None, 32)
-    refused = dataclasses.replace(wide, weight=Quant(8, symmetric=False))
+    refused = dataclasses.replace(wide, weight=Quant(Int(8, symmetric=False)))
     assert edge.bits(Kernel(narrow, (refused,), (shape,))) is None
     assert edge.kernel_cost(Kernel(narrow, (refused,), (shape,))) == math.inf
 
@@ -306,8 +307,8 @@ def _at(weight: int | None, activation: int | None) -> Kernel:
     op = Conv2d(
         64,
         3,
-        weight=None if weight is None else Quant(weight, PerTensor()),
-        activation=None if activation is None else Quant(activation),
+        weight=None if weight is None else Quant(Int(weight), PerTensor()),
+        activation=None if activation is None else Quant(Int(activation)),
     )
     return Kernel(op, (), ((64, 2, 2),))
 

@@ -18,6 +18,7 @@ from predictors.proxies.sensitivity import (
     weight_noise,
 )
 from search_spaces.costs import SpaceKernels
+from search_spaces.formats import Int
 from search_spaces.kernels import kernels
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
@@ -46,7 +47,9 @@ def float_network() -> fx.GraphModule:
     return fx.symbolic_trace(network.eval())
 
 
-@pytest.mark.parametrize("quant", [Quant(4), Quant(4, symmetric=False), Quant(3, PerChannel())])
+@pytest.mark.parametrize(
+    "quant", [Quant(Int(4)), Quant(Int(4, symmetric=False)), Quant(Int(3), PerChannel())]
+)
 def test_rounding_stays_on_a_grid_that_holds_zero(quant: Quant) -> None:
     x = uniform(6, 500) + 0.3
     y = rounded(x, quant)
@@ -63,27 +66,27 @@ def test_rounding_beats_the_step_that_clips_nothing() -> None:
     x = torch.randn(5000, generator=torch.Generator().manual_seed(0))
     step = x.abs().max() / 7
     plain = torch.round(x / step) * step
-    assert (rounded(x, Quant(4)) - x).square().sum() < 0.7 * (plain - x).square().sum()
+    assert (rounded(x, Quant(Int(4))) - x).square().sum() < 0.7 * (plain - x).square().sum()
 
 
 def test_rounding_leaves_none_and_zeros_alone() -> None:
     x = uniform(4, 4)
     assert rounded(x, None) is x
     for symmetric in (True, False):
-        zeros = rounded(torch.zeros(3, 4), Quant(2, PerChannel(), symmetric=symmetric))
+        zeros = rounded(torch.zeros(3, 4), Quant(Int(2, symmetric=symmetric), PerChannel()))
         assert torch.equal(zeros, torch.zeros(3, 4))
 
 
 def test_channels_of_activations_may_have_their_own_grids() -> None:
     x = uniform(50, 2, 5, 5)
     x[:, 1] *= 1000
-    y = rounded(x, Quant(8, PerChannel()), channels=1)
+    y = rounded(x, Quant(Int(8), PerChannel()), channels=1)
     assert y.shape == x.shape
     assert (y - x)[:, 0].abs().max() < 0.01
 
 
 def test_every_bit_of_a_uniform_tensor_is_worth_six_decibels() -> None:
-    values = [sqnr(uniform(100_000), Quant(bits, symmetric=False)) for bits in range(2, 9)]
+    values = [sqnr(uniform(100_000), Quant(Int(bits, symmetric=False))) for bits in range(2, 9)]
     # A grid that holds zero has one cell fewer than codes on a range centred at zero.
     expected = [20 * math.log10(2**bits - 1) for bits in range(2, 9)]
     np.testing.assert_allclose(values, expected, atol=0.2)
@@ -94,8 +97,10 @@ def test_full_precision_has_no_noise() -> None:
     weight = uniform(4, 4)
     assert sqnr(weight, None) == math.inf
     assert noise(weight, None) == 0.0
-    assert noise(torch.zeros(2, 2), Quant(2)) == 0.0
-    assert sqnr(weight, Quant(4)) == pytest.approx(-10 * math.log10(noise(weight, Quant(4))))
+    assert noise(torch.zeros(2, 2), Quant(Int(2))) == 0.0
+    assert sqnr(weight, Quant(Int(4))) == pytest.approx(
+        -10 * math.log10(noise(weight, Quant(Int(4))))
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_full_precision_has_no_noise() -> None:
 )
 def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make, names) -> None:
     module, images = float_network(), uniform(16, 1, 6, 6)
-    layers = {address: (*map(Quant, BITS), None) for address in names}
+    layers = {address: (*(Quant(Int(bits)) for bits in BITS), None) for address in names}
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with torch.no_grad():
         reference = module(images)
@@ -129,7 +134,7 @@ class Joined(nn.Module):
 def test_inputs_of_functions_are_rounded_too() -> None:
     module, x = fx.symbolic_trace(Joined()), uniform(4, 2)
     forward = input_forward(module, x, {"sum": "add", "join": "cat"})
-    quant = Quant(3, symmetric=False)
+    quant = Quant(Int(3, symmetric=False))
     assert torch.equal(forward({"sum": quant})[:, :2], rounded(x, quant) + 1)
     assert torch.equal(forward({"join": quant})[:, 2:], rounded(x, quant))
     assert torch.equal(forward({}), module(x))
@@ -145,15 +150,15 @@ def test_a_name_that_stands_for_several_weights_is_refused() -> None:
     forward = weight_forward(module, uniform(2, 1, 6, 6), {"a": "0", "b": "1"})
     for address in ("a", "b"):
         with pytest.raises(ValueError, match="must hold one weight"):
-            forward({address: Quant(4)})
+            forward({address: Quant(Int(4))})
 
 
 def test_divergence_of_a_known_pair_of_distributions() -> None:
     reference = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     quantized = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
-    values = sensitivity(lambda _: quantized, {"a": (Quant(2),)}, reference)
+    values = sensitivity(lambda _: quantized, {"a": (Quant(Int(2)),)}, reference)
     expected = 0.5 * (0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
-    assert values["a", Quant(2)] == pytest.approx(expected)
+    assert values["a", Quant(Int(2))] == pytest.approx(expected)
 
 
 def small_space():
@@ -199,9 +204,9 @@ def test_a_precision_that_was_not_measured_is_named() -> None:
 
 
 def test_weight_noise_covers_every_precision() -> None:
-    weights, layers = {"a": uniform(4, 9)}, {"a": (Quant(2), Quant(4), None)}
+    weights, layers = {"a": uniform(4, 9)}, {"a": (Quant(Int(2)), Quant(Int(4)), None)}
     values = weight_noise(weights, layers)
-    assert values["a", Quant(2)] > values["a", Quant(4)] > values["a", None] == 0.0
+    assert values["a", Quant(Int(2))] > values["a", Quant(Int(4))] > values["a", None] == 0.0
 
 
 def test_a_cost_by_address_and_a_plain_one_agree_where_the_address_is_ignored() -> None:

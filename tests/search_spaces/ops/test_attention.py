@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nas.testing.operator import Form, OperatorContract
 from search_spaces.choice import choice
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Input,
@@ -189,7 +190,7 @@ def test_a_channel_has_the_same_step_in_every_subnet() -> None:
     """Steps of a weight with heads are those of the first features of the first heads."""
     heads, size = choice("heads", (2, 3)), choice("size", (2, 4))
     graph = Graph(Input((5, 6)))
-    graph.add("into", Linear(size, Quant(4, PerChannel(), symmetric=False), heads=heads))
+    graph.add("into", Linear(size, Quant(Int(4, symmetric=False), PerChannel()), heads=heads))
     supernet = Supernet(SearchSpace(graph), seed=0)
     initialise_steps(supernet, [drawn(4, 5, 6)])
     steps = dict(supernet.node("into").named_parameters())[

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces.formats import Int
 from search_spaces.ops import AvgPool2d, Conv2d, DepthwiseConv2d, MaxPool2d, Op
 from search_spaces.ops.convolution import Convolution
 from search_spaces.quant import Quant
@@ -51,8 +52,8 @@ def test_same_padding_in_numbers_is_same(kind: type[Convolution]) -> None:
 
 
 def test_precisions_stay() -> None:
-    op = Conv2d(8, 3, bias=True, weight=Quant(4), activation=Quant(8))
-    assert op.canonical() == Conv2d(8, 3, weight=Quant(4), activation=Quant(8))
+    op = Conv2d(8, 3, bias=True, weight=Quant(Int(4)), activation=Quant(Int(8)))
+    assert op.canonical() == Conv2d(8, 3, weight=Quant(Int(4)), activation=Quant(Int(8)))
 
 
 def test_an_operator_is_its_own_form_by_default() -> None:

@@ -30,6 +30,7 @@ from search_spaces.ops import (
 )
 from search_spaces.space import SearchSpace
 from search_spaces.tabular import among
+from tests.search_spaces.older_files import with_bits
 from tests.search_spaces.test_space import small_mobilenet, small_residual
 
 IMAGE = (4, 6, 5)
@@ -204,7 +205,7 @@ def test_a_network_that_does_not_fit_is_told_with_its_node() -> None:
 
 def of_format_1(space: SearchSpace) -> str:
     """A space as a version before wrote it: a Linear flattened what it read."""
-    return json.dumps({**json.loads(space.to_json()), "format": 1})
+    return json.dumps({**with_bits(json.loads(space.to_json())), "format": 1})
 
 
 def test_files_of_format_1_get_the_flatten_that_a_linear_was() -> None:

@@ -19,6 +19,7 @@ from nas.targets.table.operator_reader import Behind, OperatorReader
 from nas.targets.table.operator_text import fields_text, operator_text
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.choice import Spec, choice
+from search_spaces.formats import Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Add, Conv2d, Linear, Op
 from search_spaces.quant import Quant
@@ -154,8 +155,8 @@ def test_precisions_and_what_no_device_sees_are_left_out() -> None:
     assert fields_text(Conv2d(16, (3, 3), padding=1, bias=True)) == "out=16,kernel=3"
     assert fields_text(Conv2d(16, 3, padding=(0, 0, 1, 1))) == "out=16,kernel=3,padding=[0,0,1,1]"
     exact = OutsidePool((2, 2))
-    assert fields_text(OutsidePool((2, 2), seed=7, activation=Quant(8))) == fields_text(exact)
-    assert fields_text(Conv2d(16, 3, bias=True, weight=Quant(4))) == fields_text(Conv2d(16, 3))
+    assert fields_text(OutsidePool((2, 2), seed=7, activation=Quant(Int(8)))) == fields_text(exact)
+    assert fields_text(Conv2d(16, 3, bias=True, weight=Quant(Int(4)))) == fields_text(Conv2d(16, 3))
     read = OperatorReader().operator("OutsidePool", "window=[2,2]")
     assert read == exact
 
