@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -25,8 +26,11 @@ from search_spaces.ops import (
     GlobalPool,
     Image,
     Linear,
+    MatMul,
     Multiply,
     Op,
+    RMSNorm,
+    Softmax,
 )
 from search_spaces.quant import PerChannel, Quant
 
@@ -52,6 +56,12 @@ CASES = [
     *((Kernel(GlobalPool(), (), (IMAGE,)), Bits(None, bits)) for bits in (8, 32)),
     (Kernel(SWISH, (), (IMAGE,)), Bits(None, 8)),
     (Kernel(Multiply(), (), (IMAGE, (16, 1, 1))), Bits(None, 8)),
+    *(
+        (Kernel(MatMul(transposed, scale), (), (IMAGE,) * 2), Bits(None, bits))
+        for transposed, scale, bits in itertools.product((False, True), (1.0, 0.25), (8, 32))
+    ),
+    *((Kernel(Softmax(causal), (), (IMAGE,)), Bits(None, 32)) for causal in (False, True)),
+    (Kernel(RMSNorm(), (), (IMAGE,)), Bits(None, 32)),
 ]
 
 
