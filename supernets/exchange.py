@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search_spaces.ops import Shape
+from search_spaces.ops import Op, Shape
 from search_spaces.space import Genotype
 from supernets.assemble import Step
 from supernets.supernet import Supernet, subnet_of
@@ -98,7 +98,8 @@ class _Base:
                 values[step.address] = made
                 continue
             known = values[step.address]
-            total = total + (self.gradients[step.address] * (_like(made, known) - known)).sum()
+            change = _like(made, known, step.op) - known
+            total = total + (self.gradients[step.address] * change).sum()
         return total
 
 
@@ -108,9 +109,17 @@ def _read(step: Step, values: Mapping[str, Tensor], images: Tensor) -> list[Tens
 
 def _work(step: Step) -> tuple[Any, ...]:
     """A key that is equal for nodes that differ only in output width and image size."""
-    if step.op.mixes_channels:
+    if _has_all_channels(step):
         return step.reads, replace(step.op, out=0), _channels_read(step)  # pyright: ignore[reportCallIssue]
     return step.reads, step.op
+
+
+def _has_all_channels(step: Step) -> bool:
+    """Whether a node computes its output in all channels; not if these are features of heads."""
+    if not step.op.mixes_channels:
+        return False
+    roles = step.op.parameters(*step.inputs)["weight"].roles
+    return roles.count("out") == roles.count("in") == 1
 
 
 def _channels_read(step: Step) -> int:
@@ -120,14 +129,13 @@ def _channels_read(step: Step) -> int:
 def _value(supernet: Supernet, step: Step, read: list[Tensor]) -> Tensor:
     """The output of a node in all channels of the supernet; the subnet's channels come first."""
     shared, op = supernet.node(step.address), step.op
-    if op.mixes_channels:
+    if _has_all_channels(step):
         axis = op.channel_axis % len(step.inputs[0]) + 1
         read = [_first(value, _channels_read(step), axis) for value in read]
         return shared.compute(_widest(step, len(shared.tensors["weight"])), read)
     if op.channelwise:
         # An absent node hands on its first input, which may have been computed in fewer channels.
-        most = max(value.shape[1] for value in read)
-        read = [_first(value, most, 1) for value in read]
+        read = _alike(read, step.inputs)
         shapes = tuple(tuple(value.shape[1:]) for value in read)
         return shared.compute(replace(step, inputs=shapes), read)
     exact = zip(read, step.inputs, strict=False)  # a source reads the images as they are
@@ -140,6 +148,15 @@ def _widest(step: Step, every: int) -> Step:
     if weight.shape[weight.roles.index("in")] < _channels_read(step):
         return step
     return replace(step, op=replace(step.op, out=every))  # pyright: ignore[reportCallIssue]
+
+
+def _alike(read: list[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
+    """Tensors filled up with zeros to one length along each axis along which `shapes` are equal."""
+    for axis, lengths in enumerate(zip(*shapes, strict=True), 1):
+        if len(set(lengths)) == 1:
+            most = max(value.shape[axis] for value in read)
+            read = [_first(value, most, axis) for value in read]
+    return read
 
 
 def _first(value: Tensor, length: int, axis: int) -> Tensor:
@@ -157,9 +174,10 @@ def _fitted(value: Tensor, shape: Shape) -> Tensor:
     return value
 
 
-def _like(value: Tensor, wanted: Tensor) -> Tensor:
-    """`value` with as many channels as `wanted`; images are also resized to its size."""
+def _like(value: Tensor, wanted: Tensor, op: Op) -> Tensor:
+    """The output of `op` with as many channels as `wanted`; images are also resized to its size."""
     value = _first(value, wanted.shape[1], 1)
-    if value.ndim == _IMAGES and value.shape != wanted.shape:
+    is_image = value.ndim == _IMAGES and op.channel_axis == 0
+    if is_image and value.shape != wanted.shape:
         return F.interpolate(value, wanted.shape[2:], mode="bilinear")
     return _fitted(value, wanted.shape[1:])

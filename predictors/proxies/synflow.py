@@ -30,6 +30,7 @@ _LINEAR: Mapping[Function, Function] = dict.fromkeys(
         F.batch_norm,
         F.layer_norm,
         F.group_norm,
+        F.rms_norm,
         torch.fake_quantize_per_tensor_affine,
         torch.fake_quantize_per_channel_affine,
     ),

@@ -15,8 +15,10 @@ def _(op: LayerNorm, site: Site) -> Value:
 
 @write.register
 def _(op: RMSNorm, site: Site) -> Value:
-    # Opset 23 has an operator; onnxruntime fuses these nodes, which opset 21 has, to one kernel.
+    # Opset 23 has an operator; onnxruntime fuses these nodes, which opset 21 has, to one kernel,
+    # unless two of them read a DequantizeLinear.
     writer, read = site.writer, site.read()
+    read = writer.unchanged(read) if site.on_grid else read
     squares = site.node("Pow", read, writer.float32(2.0))
     mean = writer.node("ReduceMean", squares.name, writer.int64(-1))
     root = writer.node("Sqrt", writer.node("Add", mean, writer.float32(op.epsilon)))

@@ -132,7 +132,10 @@ def test_synflow_is_independent_of_data_norms_and_quantizers() -> None:
 
 @pytest.mark.parametrize(
     "between",
-    [nn.LayerNorm(5), nn.GroupNorm(1, 5), nn.GELU(), nn.SiLU(), nn.LeakyReLU(), nn.Tanh()],
+    [
+        *(nn.LayerNorm(5), nn.GroupNorm(1, 5), nn.RMSNorm(5)),
+        *(nn.GELU(), nn.SiLU(), nn.LeakyReLU(), nn.Tanh()),
+    ],
 )
 def test_synflow_sees_the_weights_past_norms_and_bounded_functions(between: nn.Module) -> None:
     module, batch = mlp(), mlp_batch()
