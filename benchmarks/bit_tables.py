@@ -42,6 +42,7 @@ from nas.targets.adapters.apq import Apq
 from nas.targets.adapters.haq import Haq
 from nas.terminal.display import Silent
 from search_spaces.mobilenet import MOBILENET_V2, Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy, uniform
 from search_spaces.space import SearchSpace
 
@@ -72,9 +73,8 @@ class Case:
     def space(self, *, size: int, classes: int) -> SearchSpace:
         """The space of the network at a resolution: its bits are choices."""
         return mobilenet(
-            channels=3,
-            classes=classes,
-            image_sizes=(size,),
+            inputs=(Input("image", (3, size, size)),),
+            output=(classes,),
             stages=self.stages,
             depths=(1,),
             kernels=(3,),

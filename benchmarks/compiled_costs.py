@@ -19,6 +19,7 @@ from search_spaces import costs
 from search_spaces.costs import CompiledCost, KernelCost, SpaceKernels
 from search_spaces.kernels import UNFUSED, Fusion
 from search_spaces.mobilenet import mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace, as_genotypes
 
@@ -30,8 +31,8 @@ def large_space() -> SearchSpace:
     """A MobileNetV3-like space over four resolutions, with bits per block: 87 choices."""
     policy = Policy(weight_bits=(2, 3, 4, 6, 8), activation_bits=(4, 6, 8), fineness="block")
     return mobilenet(
-        channels=3,
-        classes=1000,
+        inputs=(Input("image", (3, 224, 224)),),
+        output=(1000,),
         image_sizes=(128, 160, 192, 224),
         width_multipliers=(1.0, 1.2),
         policy=policy,

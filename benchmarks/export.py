@@ -71,9 +71,8 @@ def rows() -> Iterator[Row]:
 def spaces(task: Task) -> Iterator[SearchSpace]:
     """One small space per family."""
     shared = {
-        "channels": task.channels,
-        "classes": task.classes,
-        "image_sizes": (task.image_size,),
+        "inputs": task.inputs,
+        "output": task.output,
         "kernels": (3, 5),
         "policy": OPEN,
     }

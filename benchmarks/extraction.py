@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import BatchNorm2d
+from search_spaces.ops import BatchNorm2d, Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -47,7 +47,8 @@ SIDE, BATCH, BATCHES = 16, 32, 4
 
 def families() -> dict[str, SearchSpace]:
     """A space of each family with every kind of choice."""
-    shared = {"channels": 3, "classes": 10, "image_sizes": (12, SIDE), "policy": POLICY}
+    image = Input("image", (3, SIDE, SIDE))
+    shared = {"inputs": (image,), "output": (10,), "image_sizes": (12, SIDE), "policy": POLICY}
     stages = (
         Stage(16, 1, squeeze_excite="choice"),
         Stage(24, 2, squeeze_excite=True),

@@ -18,6 +18,7 @@ from nas.durable import WriteError
 from nas.evaluation.evaluation import Evaluation, EvaluationError, Evaluator
 from nas.search.loop import search
 from nas.search.random import RandomSearch
+from search_spaces.ops import Input
 from search_spaces.residual import residual
 
 BUDGET, BATCH, SECONDS = 40, 8, 0.02
@@ -25,9 +26,8 @@ TRIAL = b'{"op_code":4,'
 
 
 SPACE = residual(
-    channels=1,
-    classes=10,
-    image_sizes=(8,),
+    inputs=(Input("image", (1, 8, 8)),),
+    output=(10,),
     widths=((4, 8), (8, 16), (16, 32)),
     depths=((1, 2), (1, 2)),
 )

@@ -42,6 +42,7 @@ from predictors.features import OneHot
 from predictors.predictor import Predictor
 from predictors.ridge import Ridge
 from search_spaces.costs import SpaceKernels, bitops, model_bytes
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 
@@ -83,8 +84,8 @@ class Clock:
 def made_problem() -> Problem:
     """A residual space of about 60 choices with BitOPs and bytes as objectives."""
     space = residual(
-        channels=3,
-        classes=10,
+        inputs=(Input("image", (3, 32, 32)),),
+        output=(10,),
         image_sizes=(24, 32),
         widths=((16, 24, 32), (16, 24, 32), (32, 48, 64), (64, 96, 128)),
         depths=((1, 2, 3),) * 3,

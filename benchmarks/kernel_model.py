@@ -22,6 +22,7 @@ from nas.targets import load_target
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
 from search_spaces.mobilenet import mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
@@ -33,9 +34,8 @@ REPEATED = 80  # kernels measured twice, for the error that no model can go belo
 def space() -> SearchSpace:
     """A MobileNetV3-like space at 32 x 32 pixels with three widths, in float32 and int8."""
     return mobilenet(
-        channels=3,
-        classes=10,
-        image_sizes=(32,),
+        inputs=(Input("image", (3, 32, 32)),),
+        output=(10,),
         stem_stride=1,
         width_multipliers=(0.5, 0.75, 1.0),
         policy=Policy(weight_bits=(8, None), activation_bits=(8, None)),

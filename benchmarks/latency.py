@@ -23,6 +23,7 @@ from nas.targets import HardwareTarget, load_target
 from nas.targets.correction.correction import PredictionError, calibration_path, uncalibrated
 from predictors.rank import kendall_tau
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
@@ -44,7 +45,7 @@ STAGES = (
 
 def spaces(policy: Policy) -> dict[str, SearchSpace]:
     """The residual and the MobileNet-like space under one policy."""
-    common = {"channels": 3, "classes": 10, "image_sizes": (32,), "policy": policy}
+    common = {"inputs": (Input("image", (3, 32, 32)),), "output": (10,), "policy": policy}
     return {
         "residual": residual(
             widths=((16, 24, 32), (16, 24, 32, 48), (32, 48, 64, 96), (64, 96, 128)),

@@ -39,6 +39,7 @@ from nas.targets.adapters.dpu_blocks import DpuBlocks
 from nas.targets.adapters.ofa import Ofa
 from search_spaces.kernels import kernels
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
@@ -51,8 +52,8 @@ def space(
 ) -> SearchSpace:
     """Once-for-All's MobileNetV3 space."""
     return mobilenet(
-        channels=3,
-        classes=1000,
+        (Input("image", (3, max(resolutions), max(resolutions))),),
+        (1000,),
         image_sizes=resolutions,
         expand_from="input",
         width_multipliers=(width,),

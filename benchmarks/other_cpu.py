@@ -30,6 +30,7 @@ from nas.profiling.timing import Session, Timed, device_name, take_turns
 from nas.saturation import EightBitWeights, processor_saturates
 from nas.tasks.digits import DigitsTask
 from search_spaces.mobilenet import mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import LayerPrecision, Policy, uniform
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace
@@ -98,8 +99,8 @@ ARRANGEMENTS = (
 
 def spaces(policy: Policy) -> Iterator[tuple[str, SearchSpace]]:
     """The spaces by name; each has one network."""
-    digits = {"channels": 1, "classes": 10, "image_sizes": (8,), "policy": policy}
-    cifar = {"channels": 3, "classes": 10, "image_sizes": (32,), "policy": policy}
+    digits = {"inputs": (Input("image", (1, 8, 8)),), "output": (10,), "policy": policy}
+    cifar = {"inputs": (Input("image", (3, 32, 32)),), "output": (10,), "policy": policy}
     deep = ((2,), (2,), (2,))
     yield "residual, 8 x 8", residual(**digits, widths=((16,), (16,), (24,)), depths=((2,), (2,)))
     wide = ((32,), (32,), (64,), (128,))
@@ -107,9 +108,8 @@ def spaces(policy: Policy) -> Iterator[tuple[str, SearchSpace]]:
     yield (
         "MobileNetV3-like, 96 x 96",
         mobilenet(
-            channels=3,
-            classes=10,
-            image_sizes=(96,),
+            inputs=(Input("image", (3, 96, 96)),),
+            output=(10,),
             depths=(2,),
             kernels=(3,),
             expansions=(4,),
@@ -193,9 +193,8 @@ def accuracies(epochs: int, folder: Path) -> Iterator[str]:
     shared = {"activation_bits": (8,), "fineness": "network"}
     policy = Policy(weight_bits=(7, 8), **shared)
     space = residual(
-        channels=1,
-        classes=task.classes,
-        image_sizes=(task.image_size,),
+        task.inputs,
+        task.output,
         widths=((8,), (8,), (16,)),
         depths=((1,), (1,)),
         policy=policy,

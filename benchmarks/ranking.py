@@ -38,6 +38,7 @@ from nas.tasks.task import Split, TrainSplit
 from predictors.rank import kendall_tau, tau_within_budgets
 from search_spaces.costs import bitops, compile_cost
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
@@ -63,7 +64,7 @@ def spaces() -> dict[str, SearchSpace]:
     """The spaces, by name; both choose architecture and bits of every stage."""
     policy = Policy(weight_bits=(2, 3, 4, 8), activation_bits=(2, 3, 4, 8), fineness="stage")
     wide = Policy(weight_bits=(3, 4, 8), activation_bits=(4, 8), fineness="stage")
-    image = {"channels": 3, "classes": 10, "image_sizes": (SIZE,)}
+    image = {"inputs": (Input("image", (3, SIZE, SIZE)),), "output": (10,)}
     return {
         "residual": residual(
             **image,

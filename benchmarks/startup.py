@@ -41,7 +41,7 @@ from supernets.calibrate import initialise_steps
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 torch.set_num_threads(1)
-shape = {"channels": 1, "classes": 10, "image_sizes": (8,)}
+shape = {"inputs": (Input("image", (1, 8, 8)),), "output": (10,)}
 space = residual(**shape, widths=[[4, 8, 12], [6, 12, 16], [8, 16, 24]], depths=[[1, 2], [1, 2]])
 images = torch.randn(256, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 supernet = Supernet(space, seed=0)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -41,9 +42,8 @@ VARIANTS = (
 def cifar_space() -> SearchSpace:
     """A residual space around ResNet-20: 16, 32 and 64 channels, up to three blocks a stage."""
     return residual(
-        channels=3,
-        classes=10,
-        image_sizes=(32,),
+        inputs=(Input("image", (3, 32, 32)),),
+        output=(10,),
         widths=[(8, 12, 16), (8, 12, 16), (16, 24, 32), (32, 48, 64)],
         depths=[(1, 2, 3)] * 3,
         kernels=(3,),

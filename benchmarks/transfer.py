@@ -23,7 +23,7 @@ from nas.targets.transfer.transfer import KnownTable, Transfer
 from predictors.rank import kendall_tau
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Image, deeper_than
+from search_spaces.ops import Input, deeper_than
 from search_spaces.space import IntArray, SearchSpace
 from search_spaces.tabular import Pick
 
@@ -65,7 +65,7 @@ def ofa() -> Measured:
     """5,000 subnets of Once-for-All's MobileNetV3 on three GPUs at three batch sizes (HELP)."""
     table = _read("ofa_mbv3/help_gpu_latency_ms")
     sizes = sorted(set(table["r"].tolist()))
-    graph = Graph(Image(3, 224))
+    graph = Graph(Input("image", (3, 224, 224)))
     columns: dict[str, IntArray] = {}
     graph.add("stem", Pick(choice("resolution", tuple(sizes))))
     columns["resolution"] = np.searchsorted(sizes, table.pop("r"))
@@ -100,7 +100,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _plain(choices: int, options: int, *, name: str) -> SearchSpace:
-    graph = Graph(Image(3, 32))
+    graph = Graph(Input("image", (3, 32, 32)))
     for position in range(choices):
         graph.add(f"node{position}", Pick(choice(f"pick{position}", tuple(range(options)))))
     return SearchSpace(graph, name=name)

@@ -29,8 +29,8 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # networks this small gain nothing from more
     task, target = DigitsTask().load(), load_target("edge-npu")
-    shape = {"channels": task.channels, "classes": task.classes, "image_sizes": (task.image_size,)}
-    space = residual(**shape, widths=[[8], [8, 12, 16], [16, 24, 32]], depths=[[1, 2], [1, 2]])
+    widths, depths = [[8], [8, 12, 16], [16, 24, 32]], [[1, 2], [1, 2]]
+    space = residual(task.inputs, task.output, widths=widths, depths=depths)
     space = legal(space, [target])  # without options that the device refuses
 
     supernet = Supernet(space, seed=0)

@@ -13,10 +13,17 @@ from functools import cached_property
 
 from search_spaces.choice import Choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Op
+from search_spaces.ops import Input, Op, Resize
 
 Pattern = tuple[type[Op], ...]
 Wiring = tuple[tuple[int, ...], ...]
+
+PREPARATION: Pattern = (Input, Resize)
+"""Resizing that alone reads an input: part of preparing the input, as normalisation is.
+
+It is one kernel with the input, for which a device runs nothing: latency tables are measured on
+networks whose inputs come in the right size.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,19 @@ def chained(inputs: int, members: int) -> Wiring:
     return (tuple(range(inputs)), *((inputs + n,) for n in range(members - 1)))
 
 
+def prepared(graph: Graph) -> frozenset[str]:
+    """The addresses of all inputs and of nodes that only prepare an input, as in `PREPARATION`."""
+    inputs, readers, (_, kind) = graph.inputs, graph.consumers(), PREPARATION
+    behind = (
+        address
+        for address, node in graph.nodes.items()
+        if isinstance(node.op, kind)
+        and node.inputs[0] in inputs
+        and readers[node.inputs[0]] == [address]
+    )
+    return frozenset({*inputs, *behind})
+
+
 class Layout:
     """The part of fusion that is the same for all networks of a graph, prepared once.
 
@@ -94,7 +114,7 @@ class Layout:
 
     def __init__(self, graph: Graph, fusion: Fusion) -> None:
         self.graph = graph
-        self.chains = fusion.chains
+        self.chains = (*fusion.chains, PREPARATION)
         self.readers = graph.consumers()
         self.order = {address: place for place, address in enumerate(graph.nodes)}
         self.regions = _regions(graph, fusion.regions)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.choice import Choice, choices_in, is_open, resolve
 from search_spaces.names import require_address
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Input, Op, Shape
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -40,14 +40,17 @@ class Graph:
     The last node is the output. `search_spaces.names` says what an address may be.
 
     Args:
-        source: The operator that yields the network's input; it gets the address `input`.
+        inputs: The inputs of the network. A single one gets the address `input`; several get their
+            names as addresses. Further ones can be added later.
 
     Attributes:
         nodes: Address -> node.
     """
 
-    def __init__(self, source: Op) -> None:
-        self.nodes: dict[str, Node] = {"input": Node(source)}
+    def __init__(self, *inputs: Input) -> None:
+        self.nodes: dict[str, Node] = {}
+        for op in inputs:
+            self.append(op.name if len(inputs) > 1 else "input", Node(op))
 
     @classmethod
     def from_nodes(cls, nodes: Mapping[str, Node]) -> Graph:
@@ -57,6 +60,12 @@ class Graph:
         for address in graph.nodes:
             require_address(address)
         return graph
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """The inputs of the network, by address."""
+        found = ((address, node.op) for address, node in self.nodes.items())
+        return {address: op for address, op in found if isinstance(op, Input)}
 
     @property
     def output(self) -> str:
@@ -75,11 +84,12 @@ class Graph:
         Raises:
             InvalidName: If the address is refused by `search_spaces.names`.
             ValueError: If an input is not in the graph, the address is taken, or the operator reads
-                another number of inputs.
+                another number of inputs or another type of numbers.
         """
         conditions = present if isinstance(present, tuple) else (present,)
         needed = tuple(condition for condition in conditions if condition is not True)
-        self.append(name, Node(op, inputs or (self.output,), needed))
+        read = inputs if inputs or not op.arity else (self.output,)
+        self.append(name, Node(op, read, needed))
         return name
 
     def append(self, address: str, node: Node) -> None:
@@ -104,7 +114,35 @@ class Graph:
                 f"{type(node.op).__name__} at {address!r} reads {node.op.arity} inputs, given "
                 f"{len(node.inputs)}"
             )
+        self._require_types(address, node)
         self.nodes[address] = node
+
+    def _require_types(self, address: str, node: Node) -> None:
+        """Raise `ValueError` where an input or the type of the numbers that are read is wrong."""
+        op, inputs = node.op, self.inputs
+        if isinstance(op, Input):
+            if node.present or op.name in {known.name for known in inputs.values()}:
+                raise ValueError(
+                    f"input {op.name!r} at {address!r} is conditional, or is already in the graph; "
+                    "an input is there once and always: let all its readers read one node"
+                )
+        elif not op.arity:
+            raise ValueError(
+                f"{type(op).__name__} at {address!r} reads nothing; only Input does, which stands "
+                "for an input of the network"
+            )
+        for read in node.inputs:
+            found = inputs[read].dtype if read in inputs else "float32"
+            if op.reads != found:
+                raise ValueError(
+                    f"{type(op).__name__} at {address!r} reads {op.reads}, but {read!r} gives "
+                    f"{found}; tokens are read by an Embedding, and by no operator that quantizes"
+                )
+            if found != "float32" and node.present:
+                raise ValueError(
+                    f"{type(op).__name__} at {address!r} is conditional, and where it is absent "
+                    f"its readers would get {found}; let it always be present"
+                )
 
     def choices(self) -> Iterator[Choice[Any]]:
         """Every choice in the order in which nodes use them; a shared choice comes repeatedly."""

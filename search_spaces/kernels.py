@@ -61,6 +61,13 @@ class Kernel:
         return self.ops[-1].infer(*self._reads[-1])
 
     @property
+    def runs(self) -> bool:
+        """Whether a device runs anything; False for inputs with their preparation and for views."""
+        return bool(self.inputs) and any(
+            op.runs and not op.is_identity(*reads) for op, reads in self.members()
+        )
+
+    @property
     def macs(self) -> int:
         """The multiply-accumulates of the kernel for one sample."""
         return sum(op.macs(*reads) for op, reads in self.members())

@@ -13,6 +13,7 @@ from typing import Literal
 
 from search_spaces.choice import choice, derived
 from search_spaces.graph import Graph
+from search_spaces.images import numbers_given, reading_image
 from search_spaces.ops import (
     Activation,
     Add,
@@ -21,10 +22,11 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     Multiply,
     Nonlinearity,
+    Shape,
     deeper_than,
     scaled,
 )
@@ -112,10 +114,9 @@ class InvertedResidual:
 
 
 def mobilenet(
+    inputs: tuple[Input, ...],
+    output: Shape,
     *,
-    channels: int,
-    classes: int,
-    image_sizes: Sequence[int],
     stages: Sequence[Stage] = MOBILENET_V3,
     depths: Sequence[int] = (2, 3, 4),
     kernels: Sequence[int] = (3, 5, 7),
@@ -128,14 +129,14 @@ def mobilenet(
     head: int = 960,
     feature_mix: int | None = None,
     function: Nonlinearity = "hardswish",
+    image_sizes: Sequence[int] | None = None,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of inverted-residual networks.
 
     Args:
-        channels: Channels of the input image.
-        classes: Number of logits.
-        image_sizes: Input resolutions to choose from, ascending.
+        inputs: The inputs of the task: one image, `(channels, height, width)`.
+        output: The shape of the task's output per sample: `(classes,)`.
         stages: The stages in order. Each has a width, a first stride, a nonlinearity, and possibly
             squeeze-and-excitation and depths of its own.
         depths: Options of the number of blocks per stage, ascending; for stages that have no
@@ -154,13 +155,15 @@ def mobilenet(
         feature_mix: Width of a 1x1 convolution behind the pooling, before the width multiplier; no
             such layer where left out.
         function: Nonlinearity of the first convolution and of the layers behind the last stage.
+        image_sizes: Resolutions to choose from, ascending; that of the image where left out.
         policy: Precisions to choose from.
 
     Raises:
-        ValueError: If `first` has squeeze-and-excitation, or an option is invalid.
+        ValueError: If `first` has squeeze-and-excitation, an option is invalid, or the space cannot
+            read the inputs or give the output.
     """
     multiplier = choice("width_multiplier", width_multipliers)
-    graph = Graph(Image(channels, choice("resolution", image_sizes)))
+    graph = reading_image(inputs, space="mobilenet", sizes=image_sizes)
     read = scaled(stem, multiplier)
     graph.add("stem", Conv2d(read, 3, stem_stride, **policy.edge()))
     x = _normed(graph, "stem", function, policy.tensor())
@@ -178,7 +181,7 @@ def mobilenet(
         graph.add("mix", Conv2d(scaled(feature_mix, multiplier), 1, **policy.edge()))
         graph.add(f"mix.{function}", _activation(function, policy.tensor()))
     graph.add("head.flatten", Flatten())
-    graph.add("head", Linear(classes, **policy.edge()))
+    graph.add("head", Linear(numbers_given(output, space="mobilenet"), **policy.edge()))
     return SearchSpace(graph, name="mobilenet")
 
 

@@ -7,6 +7,7 @@ is therefore refused when a graph, a choice or a space is made, and so also when
 
 from __future__ import annotations
 
+import keyword
 import re
 import unicodedata
 from functools import lru_cache
@@ -14,6 +15,8 @@ from functools import lru_cache
 LONGEST_ADDRESS = 200
 LONGEST_NAME = 200
 LONGEST_TEXT = 1000
+
+RESERVED = ("output", "self", "torch", "nn")
 
 _ADDRESS = re.compile(r"[\w-]+(\.[\w-]+)*")
 _FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a text that begins with these as a formula
@@ -35,6 +38,24 @@ def require_address(address: str) -> None:
         raise InvalidName(
             "a node's address must be letters, digits, '_' and '-' in parts joined by '.', such "
             f"as 'stage1.block0.conv1', in Unicode's form NFKC, given {_shown(address)}; rename it"
+        )
+
+
+@lru_cache(maxsize=1 << 16)
+def require_input_name(name: str) -> None:
+    """Raise `InvalidName` if `name` cannot be the name of an input of a network.
+
+    The name becomes the name of a tensor in files and of an argument in generated Python code. It
+    is therefore a Python identifier of ASCII letters, digits and `_` that begins with a letter and
+    is neither a keyword nor one of `RESERVED`. It has at most 200 characters.
+    """
+    _require_text("the name of an input", name, LONGEST_NAME)
+    plain = name.isascii() and name.isidentifier() and not name.startswith("_")
+    if not plain or keyword.iskeyword(name) or name in RESERVED:
+        raise InvalidName(
+            "the name of an input must be an identifier of ASCII letters, digits and '_' that "
+            "begins with a letter, no keyword of Python and none of "
+            f"{', '.join(RESERVED)}, given {_shown(name)}; rename it"
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
+from search_spaces.images import numbers_given, reading_image
 from search_spaces.ops import (
     Activation,
     Add,
@@ -17,8 +18,9 @@ from search_spaces.ops import (
     Conv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
+    Shape,
     deeper_than,
 )
 from search_spaces.policy import Policy
@@ -26,36 +28,37 @@ from search_spaces.space import SearchSpace
 
 
 def residual(
+    inputs: tuple[Input, ...],
+    output: Shape,
     *,
-    channels: int,
-    classes: int,
-    image_sizes: Sequence[int],
     widths: Sequence[Sequence[int]],
     depths: Sequence[Sequence[int]],
     kernels: Sequence[int] = (3,),
+    image_sizes: Sequence[int] | None = None,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of residual networks.
 
     Args:
-        channels: Channels of the input image.
-        classes: Number of logits.
-        image_sizes: Input resolutions to choose from, ascending.
+        inputs: The inputs of the task: one image, `(channels, height, width)`.
+        output: The shape of the task's output per sample: `(classes,)`.
         widths: One list of options for the width of the first convolution, then one for the width
             of each stage; each ascending.
         depths: One list of options per stage for its number of blocks, ascending, at least 1.
         kernels: Options of the kernel of every block's first convolution, odd and ascending.
+        image_sizes: Resolutions to choose from, ascending; that of the image where left out.
         policy: Precisions to choose from.
 
     Raises:
-        ValueError: If the number of lists in `widths` is not that in `depths` plus one.
+        ValueError: If the number of lists in `widths` is not that in `depths` plus one, or the
+            space cannot read the inputs or give the output.
     """
     if len(widths) != len(depths) + 1:
         raise ValueError(
             f"residual needs widths for the stem and each of {len(depths)} stages, "
             f"given {len(widths)} lists of widths"
         )
-    graph = Graph(Image(channels, choice("resolution", image_sizes)))
+    graph = reading_image(inputs, space="residual", sizes=image_sizes)
     graph.add("stem", Conv2d(choice("stem.width", widths[0]), 3, **policy.edge()))
     x = _normed(graph, "stem", activate=True)
     for s, (width, depth) in enumerate(zip(widths[1:], depths, strict=True)):
@@ -67,7 +70,7 @@ def residual(
             x = _block(graph, x, (stage, f"block{b}"), (out, kernel, stride), policy, present=reach)
     graph.add("pool", GlobalPool(policy.tensor()), x)
     graph.add("head.flatten", Flatten())
-    graph.add("head", Linear(classes, **policy.edge()))
+    graph.add("head", Linear(numbers_given(output, space="residual"), **policy.edge()))
     return SearchSpace(graph, name="residual")
 
 

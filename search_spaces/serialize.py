@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,15 +11,16 @@ from search_spaces.choice import Choice, Derived, Spec
 from search_spaces.decoder import Decoder, Place, located
 from search_spaces.documents import Source, path_of
 from search_spaces.fields import misfit
-from search_spaces.flattening import flattening
 from search_spaces.graph import Graph, Node
+from search_spaces.older_formats import flattening, source_ops
 from search_spaces.older_precisions import with_formats
 from search_spaces.ops import Op
 
 FORMAT = 3
 """The format of space files.
 
-In files of format 1, a `Linear` flattened its input; up to format 2, a `Quant` held its bits.
+In files of format 1, a `Linear` flattened its input. Up to format 2, a `Quant` held its bits, and
+the only source was an `Image`, which resized what it got, or an `Input` without a name.
 """
 
 
@@ -98,20 +100,32 @@ def graph_from_json(data: SpaceFile, source: Source) -> Graph:
         UnreadableFile: In the name of `source`, if a value is no spec, a field has the wrong type,
             a name is not allowed, or a node does not fit the nodes before.
     """
-    read = with_formats if data.format <= 2 else lambda value: value
+    read = with_formats if data.format < FORMAT else lambda value: value
     decoder = Decoder(read(data.choices), source)
-    graph = Graph.from_nodes({})
-    for position, node in enumerate(data.nodes):
+    graph = Graph()
+    for position, node in _entries(data):
         place: Place = ("nodes", position)
         op = decoder(read(node.op), (*place, "op"))
         present = decoder(node.present, (*place, "present"))
         if fault := misfit(op, Op) or misfit(present, tuple[bool, ...]):
-            raise source.error(fault, place=path_of(place))
-        if (node.address == "input") != (not node.inputs) or bool(position) != bool(node.inputs):
-            fault = "only the first node has no inputs, and its address is 'input'"
             raise source.error(fault, place=path_of(place))
         with located(source, place):
             graph.append(node.address, Node(op, tuple(node.inputs), present))
     if unused := sorted(data.choices.keys() - decoder.made):
         raise source.error("is a choice that no node uses", place=path_of(("choices", unused[0])))
     return flattening(graph, source) if data.format == 1 else graph
+
+
+def _entries(data: SpaceFile) -> Iterator[tuple[int, NodeEntry]]:
+    """The nodes of a file in the present format, each with the position of its entry."""
+    resized: dict[str, str] = {}
+    for position, node in enumerate(data.nodes):
+        if data.format == FORMAT:
+            yield position, node
+            continue
+        op, resize = source_ops(node.op, data.choices)
+        inputs = [resized.get(read, read) for read in node.inputs]
+        yield position, node.model_copy(update={"op": op, "inputs": inputs})
+        if resize is not None:
+            behind = resized[node.address] = f"{node.address}.resize"
+            yield position, NodeEntry(address=behind, op=resize, inputs=[node.address], present=[])

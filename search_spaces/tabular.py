@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from search_spaces.choice import Spec, choice, derived
 from search_spaces.graph import Graph
-from search_spaces.ops import Add, Image, Op, Shape
+from search_spaces.ops import Add, Input, Op, Shape
 from search_spaces.space import SearchSpace
 
 Option = bool | int | float | str
@@ -80,7 +80,7 @@ def tabular_space(decisions: Sequence[Decision], *, name: str) -> SearchSpace:
         ValueError: If a condition names no earlier choice or an option that this choice does not
             have, or if the edges form no cell.
     """
-    graph = Graph(Image(3, 32))
+    graph = Graph(Input("network", (1,)))
     placed: dict[str, tuple[Decision, tuple[bool, ...]]] = {}
     edges: list[tuple[tuple[int, int], Op]] = []
     for position, made in enumerate(decisions):

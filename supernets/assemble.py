@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
 from search_spaces.graph import Graph
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Input, Op, Shape
 from supernets.elastic import compute, is_bare
 from supernets.integers import ActivationScale
 
@@ -82,7 +82,7 @@ def assemble(
 ) -> fx.GraphModule:
     """The torch module that runs `steps`, by a layer or by the function `compute` at each step.
 
-    The module reads one tensor per source, in the order of the sources: `x`, `x1`, `x2` and so on.
+    The module has an argument for every input, of the name of the input, in the order of `steps`.
     `module_name` names the layer at an address. The node that divides a quantized input by its
     scale has the slot in `meta[SITE]`. Rounding has no gradient: the module is for inference.
 
@@ -95,11 +95,10 @@ def assemble(
     """
     root, graph = nn.Module(), fx.Graph()
     tracer = GraphAppendingTracer(graph)
-    sources = [step.address for step in steps if not step.reads]
-    fed = {a: graph.placeholder(f"x{n or ''}") for n, a in enumerate(sources)}
-    values: dict[str, fx.Node] = {}
-    for step in steps:
-        read = [values[address] for address in step.reads] or [fed[step.address]]
+    inputs = {step.address: step.op for step in steps if isinstance(step.op, Input)}
+    values = {address: graph.placeholder(op.name) for address, op in inputs.items()}
+    for step in (step for step in steps if step.reads):
+        read = [values[address] for address in step.reads]
         for position, value in enumerate(read):
             slot = (step.address, position)
             if slot in scales:
@@ -113,7 +112,8 @@ def assemble(
             values[step.address] = _computed(step.op, held, read, tracer)
         else:
             values[step.address] = graph.call_module(name, tuple(read))
-        values[step.address].meta[ADDRESS] = step.address
+    for address, node in values.items():
+        node.meta[ADDRESS] = address
     graph.output(values[steps[-1].address])
     return fx.GraphModule(root, graph)
 

@@ -1,7 +1,7 @@
 """Biases of a deployed network: correction of the error of rounded weights, then quantization.
 
 Rounding a weight shifts the mean of every output channel, and a bias can undo this shift (Banner
-et al. 2019; Nagel et al. 2019, section 4.2). Here the shift is measured on images, not derived.
+et al. 2019; Nagel et al. 2019, section 4.2). Here the shift is measured on a batch, not derived.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from supernets.assemble import module_name
 from supernets.deployed import Deployed, values
 from supernets.extract import Extracted
 from supernets.fold import rounded_anew, without_norms
+from supernets.inputs import Inputs, arguments, to_device
 from supernets.integers import IntegerBias, IntegerTensor
 
 _INT32 = np.iinfo(np.int32)
@@ -34,11 +35,11 @@ def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
     """
     _, norms = without_norms(extracted.graph)
     rounded = {a: n for a, n in norms.items() if rounded_anew(deployed.parameters[a]["weight"])}
-    if not rounded or extracted.images is None:
+    if not rounded or extracted.batch is None:
         return deployed
     after = round_biases(deployed).module()
     axes = {address: deployed.graph.nodes[address].op.channel_axis for address in rounded}
-    shifts = bias_shifts(extracted.module, after, rounded, extracted.images, axes=axes)
+    shifts = bias_shifts(extracted.module, after, rounded, extracted.batch, axes=axes)
     for address, shift in shifts.items():
         bias = values(deployed.parameters[address]["bias"]) + shift.numpy()
         deployed = deployed.changed(address, bias=bias)
@@ -71,7 +72,7 @@ def bias_shifts(
     before: nn.Module,
     after: fx.GraphModule,
     pairs: Mapping[str, str],
-    images: Tensor,
+    inputs: Inputs,
     *,
     axes: Mapping[str, int],
 ) -> dict[str, Tensor]:
@@ -84,20 +85,20 @@ def bias_shifts(
         before: The network as it should be.
         after: The network to correct; not changed.
         pairs: Address of a convolution in `after` -> address of the same output in `before`.
-        images: `(batch, channels, height, width)`.
+        inputs: A batch, on the device of `before`.
         axes: Address of a convolution in `after` -> the axis of its channels, without the batch.
 
     Returns:
         The numbers, `(channels,)`, by address in `after`.
     """
     with torch.no_grad():
-        means = _means(before, {there: axes[here] for here, there in pairs.items()}, images)
+        means = _means(before, {there: axes[here] for here, there in pairs.items()}, inputs)
         wanted = {
             module_name(here): _Mean(axes[here], means[there].cpu())
             for here, there in pairs.items()
         }
         correction = _Correction(after, wanted)
-        correction.run(images.cpu())
+        correction.run(*arguments(after, to_device(inputs, "cpu")))
     return {address: correction.shifts[module_name(address)] for address in pairs}
 
 
@@ -115,7 +116,7 @@ def _channel_means(output: Tensor, axis: int) -> Tensor:
     return output.mean(tuple(other for other in range(output.dim()) if other != channels))
 
 
-def _means(module: nn.Module, axes: Mapping[str, int], images: Tensor) -> dict[str, Tensor]:
+def _means(module: nn.Module, axes: Mapping[str, int], inputs: Inputs) -> dict[str, Tensor]:
     """The mean of every channel of the layers at the addresses of `axes`."""
     found: dict[str, Tensor] = {}
 
@@ -128,7 +129,7 @@ def _means(module: nn.Module, axes: Mapping[str, int], images: Tensor) -> dict[s
         )
         for address in axes
     ]
-    module(images)
+    module(**inputs)
     for handle in handles:
         handle.remove()
     return found

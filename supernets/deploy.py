@@ -14,6 +14,7 @@ from supernets.biases import corrected, round_biases
 from supernets.deployed import Deployed, Rewrite
 from supernets.extract import Extracted, extract
 from supernets.fold import fold_norms
+from supernets.inputs import Inputs, inputs_of, to_device
 from supernets.supernet import Supernet
 
 
@@ -23,7 +24,7 @@ def deploy(extracted: Extracted) -> Deployed:
     Raises:
         ValueError: If the subnet is not calibrated, or one of its norms cannot be folded.
     """
-    if extracted.images is None:
+    if extracted.batch is None:
         raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
     rewrites: tuple[Rewrite, ...] = (fold_norms, partial(corrected, extracted), round_biases)
     return reduce(lambda deployed, rewrite: rewrite(deployed), rewrites, extracted.deployed())
@@ -38,12 +39,12 @@ class Deployment:
 
     Attributes:
         supernet: The trained weights on `device`; a copy if they were on another device.
-        calibration: Batches of images, on `device`.
+        calibration: Batches of inputs, on `device`.
         device: The device on which subnets are extracted.
 
     Args:
         supernet: The trained weights; neither moved nor changed.
-        calibration: Batches of images, `(batch, channels, height, width)`; at least one.
+        calibration: Batches of inputs as `Supernet.forward` takes them; at least one.
         device: The device on which to extract subnets.
 
     Raises:
@@ -53,15 +54,16 @@ class Deployment:
     def __init__(
         self,
         supernet: Supernet,
-        calibration: Sequence[Tensor],
+        calibration: Sequence[Inputs | Tensor],
         *,
         device: torch.device | str = "cpu",
     ) -> None:
         if not calibration:
-            raise ValueError("a deployment needs calibration images, given no batch of them")
+            raise ValueError("a deployment needs inputs for calibration, given no batch of them")
         self.device = torch.device(device)
         self.supernet = on_device(supernet, self.device)
-        self.calibration = [images.to(self.device) for images in calibration]
+        named = (inputs_of(supernet.space.graph, batch) for batch in calibration)
+        self.calibration = [to_device(batch, self.device) for batch in named]
 
     def __call__(self, genotype: Genotype) -> Deployed:
         """The deployed network of `genotype`."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from search_spaces.graph import Graph
-from search_spaces.ops import Shape
 from supernets.assemble import Slot, Step, assemble, steps_of
 from supernets.elastic import layer_of
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
@@ -33,22 +32,13 @@ class Deployed:
         parameters: All parameters by address and name, in the shapes of `Op.deployed`. A norm that
             is not folded also has its statistics `mean` and `variance` here.
         inputs: The quantization of every quantized input, by address and position.
-        fed: The shape of a sample that a source will receive, without the batch, by the address of
-            the source. A source without an entry receives samples in its output shape.
         metadata: Texts that every exported file carries, by names such as `genotype` and `run`.
     """
 
     graph: Graph
     parameters: Mapping[str, Mapping[str, Stored]]
     inputs: Mapping[Slot, ActivationScale]
-    fed: Mapping[str, Shape] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def sources(self) -> dict[str, Shape]:
-        """The shape of a sample that each source will receive, without the batch, by address."""
-        shapes, nodes = self.graph.shapes(), self.graph.nodes
-        return {a: self.fed.get(a, shapes[a]) for a, node in nodes.items() if not node.inputs}
 
     def weight(self, address: str) -> IntegerTensor | NDArray[np.float32] | None:
         """The weight at an address, output channels first; None without a weight there."""

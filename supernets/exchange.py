@@ -23,6 +23,7 @@ from torch import Tensor
 from search_spaces.ops import Op, Shape
 from search_spaces.space import Genotype
 from supernets.assemble import Step
+from supernets.inputs import Inputs
 from supernets.supernet import Supernet, subnet_of
 
 Loss = Callable[[Tensor], Tensor]
@@ -31,7 +32,7 @@ _IMAGES = 4  # the number of axes of a batch of images
 
 def exchanged(
     supernet: Supernet,
-    images: Tensor,
+    inputs: Inputs | Tensor,
     loss: Loss,
     *,
     genotype: Genotype,
@@ -45,31 +46,36 @@ def exchanged(
 
     Args:
         supernet: The supernet; its weights and their gradients are not changed.
-        images: `(batch, channels, height, width)`.
-        loss: A function from logits `(batch, classes)` to a scalar.
+        inputs: A batch as `Supernet.forward` takes it.
+        loss: A function from the output `(batch, ...)` to a scalar.
         genotype: The subnet that runs.
         others: The genotypes to compare with, canonical.
 
     Returns:
         The loss, and the estimated loss of each other genotype less this loss, `(others,)`.
     """
-    images = images.detach().requires_grad_()
-    steps = subnet_of(supernet.space, genotype).steps
-    values: dict[str, Tensor] = {}
+    subnet = subnet_of(supernet.space, genotype)
+    steps, given = subnet.steps, subnet.fed(inputs)
+    values = {address: _followed(tensor) for address, tensor in given.items()}
     for step in steps:
-        values[step.address] = _value(supernet, step, _read(step, values, images))
+        values[step.address] = _value(supernet, step, [values[read] for read in step.reads])
     value = loss(values[steps[-1].address])
-    gradients = torch.autograd.grad(value, list(values.values()))
+    made = {address: made for address, made in values.items() if address not in given}
+    gradients = torch.autograd.grad(value, list(made.values()))
     base = _Base(
         supernet,
         {step.address: step for step in steps},
         {address: made.detach() for address, made in values.items()},
-        dict(zip(values, gradients, strict=True)),
-        images.detach(),
+        dict(zip(made, gradients, strict=True)),
     )
     with torch.no_grad():
         changes = [base.change(other) for other in others]
     return float(value.detach()), torch.stack(changes).double().numpy(force=True)
+
+
+def _followed(tensor: Tensor) -> Tensor:
+    """The tensor, with a gradient if it is not of tokens: a resize right behind needs one."""
+    return tensor.detach().requires_grad_(tensor.is_floating_point())
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,20 +86,19 @@ class _Base:
     steps: Mapping[str, Step]
     values: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
-    images: Tensor
 
     def change(self, other: Genotype) -> Tensor:
         """The estimated change of the loss, a sum over the nodes that both subnets have.
 
         Nodes that only `other` has are computed too, since later nodes read them.
         """
-        total = self.images.new_zeros(())
+        total = next(iter(self.gradients.values())).new_zeros(())
         values = dict(self.values)
         for step in subnet_of(self.supernet.space, other).steps:
             own = self.steps.get(step.address)
             if own is not None and _work(own) == _work(step):
                 continue
-            made = _value(self.supernet, step, _read(step, values, self.images))
+            made = _value(self.supernet, step, [values[read] for read in step.reads])
             if own is None:
                 values[step.address] = made
                 continue
@@ -101,10 +106,6 @@ class _Base:
             change = _like(made, known, step.op) - known
             total = total + (self.gradients[step.address] * change).sum()
         return total
-
-
-def _read(step: Step, values: Mapping[str, Tensor], images: Tensor) -> list[Tensor]:
-    return [values[address] for address in step.reads] or [images]
 
 
 def _work(step: Step) -> tuple[Any, ...]:
@@ -138,8 +139,8 @@ def _value(supernet: Supernet, step: Step, read: list[Tensor]) -> Tensor:
         read = _alike(read, step.inputs)
         shapes = tuple(tuple(value.shape[1:]) for value in read)
         return shared.compute(replace(step, inputs=shapes), read)
-    exact = zip(read, step.inputs, strict=False)  # a source reads the images as they are
-    return shared.compute(step, [_fitted(*pair) for pair in exact] or read)
+    exact = zip(read, step.inputs, strict=True)
+    return shared.compute(step, [_fitted(*pair) for pair in exact])
 
 
 def _widest(step: Step, every: int) -> Step:

@@ -15,6 +15,7 @@ from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
 from supernets.deployed import Deployed, Stored
 from supernets.elastic import layer_of, sliced, statistics
+from supernets.inputs import Inputs, arguments, inputs_of
 from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import Grid
 from supernets.supernet import Supernet
@@ -33,20 +34,19 @@ class Extracted:
     """A subnet that shares no tensor with the supernet.
 
     Attributes:
-        module: The network as stock layers, from images `(batch, channels, height, width)` to
-            logits.
+        module: The network as stock layers; its arguments bear the names of the inputs.
         graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
         parameters: The parameters by address and name, in the shapes that a device stores; a
             quantized weight as integers.
         inputs: The quantization of every quantized input, by address and position.
-        images: The first calibration batch; None before calibration.
+        batch: The first calibration batch; None before calibration.
     """
 
     module: fx.GraphModule
     graph: Graph
     parameters: Mapping[str, Mapping[str, Stored]]
     inputs: Mapping[Slot, ActivationScale]
-    images: Tensor | None = None
+    batch: Inputs | None = None
 
     def deployed(self) -> Deployed:
         """The subnet as a `Deployed` before any rewrite; norms have their statistics."""
@@ -58,15 +58,13 @@ class Extracted:
             held = {name: _numpy(tensor) for name, tensor in found.items()}
             if held or address in self.parameters:
                 parameters[address] = {**self.parameters.get(address, {}), **held}
-        sources = [address for address, node in self.graph.nodes.items() if not node.inputs]
-        fed = {} if self.images is None else dict.fromkeys(sources, tuple(self.images.shape[1:]))
-        return Deployed(self.graph, parameters, self.inputs, fed)
+        return Deployed(self.graph, parameters, self.inputs)
 
 
 def extract(
     supernet: Supernet,
     genotype: Sequence[int],
-    calibration: Iterable[Tensor],
+    calibration: Iterable[Inputs | Tensor],
     *,
     quantize: bool = True,
 ) -> Extracted:
@@ -80,7 +78,7 @@ def extract(
     Args:
         supernet: The trained weights; not modified.
         genotype: The subnet.
-        calibration: Batches of images, `(batch, channels, height, width)`; at least one.
+        calibration: Batches of inputs as `Supernet.forward` takes them; at least one.
         quantize: Whether to quantize as the genotype says; False is full precision everywhere.
     """
     return calibrated(detached(supernet, genotype, quantize=quantize), calibration)
@@ -155,22 +153,23 @@ def _activation_scale(supernet: Supernet, step: Step, position: int) -> Activati
     return ActivationScale(scale, zero_point, quant)
 
 
-def calibrated(extracted: Extracted, calibration: Iterable[Tensor]) -> Extracted:
-    """`extracted` with statistics and scales set from batches of images; changes its module."""
-    module, batches = extracted.module.train(), iter(calibration)
+def calibrated(extracted: Extracted, calibration: Iterable[Inputs | Tensor]) -> Extracted:
+    """`extracted` with statistics and scales set from batches of inputs; changes its module."""
+    module = extracted.module.train()
+    batches = (inputs_of(extracted.graph, batch) for batch in calibration)
     first = next(batches, None)
     if first is None:
-        raise ValueError("calibration holds no batch of images; give at least one")
+        raise ValueError("calibration holds no batch of inputs; give at least one")
     with torch.no_grad():
-        _Rescale(module, extracted.inputs).run(first)
-        for images in batches:
-            module(images)
+        _Rescale(module, extracted.inputs).run(*arguments(module, first))
+        for batch in batches:
+            module(**batch)
     module.eval()
     inputs = {
         slot: replace(scale, scale=read_scale(module, slot))
         for slot, scale in extracted.inputs.items()
     }
-    return replace(extracted, inputs=inputs, images=first)
+    return replace(extracted, inputs=inputs, batch=first)
 
 
 class _Rescale(fx.Interpreter):

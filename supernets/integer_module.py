@@ -21,14 +21,11 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
     Operators with quantized parameters are layers of the class `OfCodes`. All other layers, and all
     names, are those of `deployed.module()`. The module is for inference.
     """
-    fed, shapes = deployed.sources, deployed.graph.shapes()
 
     def layer(step: Step) -> nn.Module | None:
         held = deployed.parameters.get(step.address, {})
         if any(isinstance(stored, IntegerTensor) for stored in held.values()):
             return OfCodes(step.op, held)
-        if fed.get(step.address) == shapes[step.address]:
-            return nn.Identity()  # images have the right size already
         return deployed.stock_layer(step)
 
     return assemble(steps_of(deployed.graph), layer, deployed.inputs).eval()

@@ -18,6 +18,7 @@ from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
+from supernets.inputs import Inputs, inputs_of
 from supernets.quantizers import Quantizer
 
 _SMALL = 0.02
@@ -28,17 +29,22 @@ Observer = Callable[[str, int, Tensor], None]
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet: its resolved graph and its nodes in execution order."""
+    """A subnet: its resolved graph and its nodes in execution order, without the inputs."""
 
     graph: Graph
     steps: tuple[Step, ...]
+
+    def fed(self, inputs: Inputs | Tensor) -> dict[str, Tensor]:
+        """The tensor of every input by address, for a checked batch of inputs."""
+        named = inputs_of(self.graph, inputs)
+        return {address: named[op.name] for address, op in self.graph.inputs.items()}
 
 
 @lru_cache(maxsize=1024)
 def subnet_of(space: SearchSpace, genotype: Genotype) -> Subnet:
     """The subnet of `genotype`, cached."""
     graph = space.decode(genotype)
-    return Subnet(graph, steps_of(graph))
+    return Subnet(graph, tuple(step for step in steps_of(graph) if step.reads))
 
 
 class SharedNode(nn.Module):
@@ -145,22 +151,24 @@ class Supernet(nn.Module):
         assert isinstance(shared, SharedNode)
         return shared
 
-    def forward(self, x: Tensor, genotype: Sequence[int], *, quantize: bool = True) -> Tensor:
-        """The logits `(batch, classes)` of a subnet for images `(batch, channels, height, width)`.
+    def forward(
+        self, inputs: Inputs | Tensor, genotype: Sequence[int], *, quantize: bool = True
+    ) -> Tensor:
+        """The output `(batch, ...)` of a subnet for a batch of inputs.
 
         Batch norm uses the statistics of the batch, in training mode and in evaluation mode alike.
         Use `extract` to evaluate a subnet.
 
         Args:
-            x: The images.
+            inputs: The tensors by the names of the inputs; one tensor for a space with one input.
             genotype: The subnet to run.
             quantize: Whether to quantize as the genotype says; False is full precision everywhere.
         """
-        return self.run(x, genotype, quantize=quantize)
+        return self.run(inputs, genotype, quantize=quantize)
 
     def run(
         self,
-        x: Tensor,
+        inputs: Inputs | Tensor,
         genotype: Sequence[int],
         *,
         quantize: bool = True,
@@ -168,10 +176,10 @@ class Supernet(nn.Module):
     ) -> Tensor:
         """`forward` with a call of `observe` for every input that has a quantizer."""
         current = subnet_of(self.space, tuple(genotype))
-        values: dict[str, Tensor] = {}
+        values = current.fed(inputs)
         for step in current.steps:
             shared = self.node(step.address)
-            read = [values[address] for address in step.reads] or [x]
+            read = [values[address] for address in step.reads]
             if observe is not None:
                 for slot in range(len(shared.inputs)):
                     observe(step.address, slot, read[slot])
@@ -197,9 +205,9 @@ class Supernet(nn.Module):
 def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
     """The parameters of every node in their largest shapes over the space, by address and name."""
     kernels = SpaceKernels(_without_precision(space))
-    found: dict[str, dict[str, Parameter]] = {}
+    found: dict[str, dict[str, Parameter]] = {address: {} for address in space.graph.nodes}
     for address, table in kernels.tables.items():
-        largest = found[address] = {}
+        largest = found[address]
         for number in set(table.values.flat):
             kernel = kernels.kernels[number]
             if kernel is None:

@@ -15,7 +15,7 @@ from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Flatten, GlobalPool, Image, Linear
+from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Flatten, GlobalPool, Input, Linear
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
@@ -87,7 +87,10 @@ def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> N
 
 
 def _space_with_the_pool() -> SearchSpace:
-    graph, policy = Graph(Image(1, 8)), Policy(weight_bits=(4, 8), activation_bits=(8,))
+    graph, policy = (
+        Graph(Input("image", (1, 8, 8))),
+        Policy(weight_bits=(4, 8), activation_bits=(8,)),
+    )
     pool = DEFINED["L2Pool2d"]
     assert callable(pool)
     for i in range(2):

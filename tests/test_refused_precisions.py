@@ -15,7 +15,7 @@ from predictors.proxies.rounding import rounded
 from search_spaces.formats import E4M3, Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
-from search_spaces.ops import Conv2d, Image
+from search_spaces.ops import Conv2d, Input
 from search_spaces.quant import PerGroup, PerTensor, Quant
 from search_spaces.space import SearchSpace
 from supernets.quantizers import Quantizer
@@ -23,7 +23,7 @@ from supernets.supernet import Supernet
 
 
 def network(weight: Quant | None, activation: Quant | None = None) -> Graph:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("conv", Conv2d(8, 3, weight=weight, activation=activation))
     return graph
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from search_spaces.documents import Source, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs, batches, count, inputs_of
 from supernets.integers import IntegerTensor
 
 
@@ -47,7 +48,7 @@ class Verification:
 def verify(
     path: str | Path,
     deployed: Deployed,
-    images: Tensor,
+    inputs: Inputs | Tensor,
     labels: Tensor,
     *,
     batch_size: int = 256,
@@ -63,7 +64,7 @@ def verify(
     Args:
         path: The exported file, whose suffix tells the form.
         deployed: The network from which the file was made.
-        images: `(n, channels, height, width)` float32, normalised, in the size that the file reads.
+        inputs: The inputs by name; one tensor for a network with one input.
         labels: `(n,)` classes.
         batch_size: The number of images per run.
         threads: The number of threads of the runtime, pinned if the runtime has its own.
@@ -81,12 +82,13 @@ def verify(
     check_policy(opened.policy, deployed, form)
     _check_statement(path, opened, deployed)
     _check_counts(opened, deployed, form)
-    batches = torch.split(images, batch_size)
-    ours = np.concatenate([*_network_logits(deployed, batches)])
-    theirs = np.concatenate([opened.logits(batch) for batch in batches])
+    named = inputs_of(deployed.graph, inputs)
+    parts = [*batches(named, batch_size)]
+    ours = np.concatenate([*_network_logits(deployed, parts)])
+    theirs = np.concatenate([opened.run(part) for part in parts])
     answers, right = theirs.argmax(1), labels.numpy()
     return Verification(
-        len(images),
+        count(named),
         _percent(ours.argmax(1) == right),
         _percent(answers == right),
         float(np.abs(ours - theirs).max()),
@@ -108,11 +110,11 @@ def _percent(hits: NDArray[np.bool_]) -> float:
     return 100.0 * float(hits.mean())
 
 
-def _network_logits(deployed: Deployed, batches: tuple[Tensor, ...]) -> Iterator[NDArray]:
+def _network_logits(deployed: Deployed, parts: Iterable[Inputs]) -> Iterator[NDArray]:
     module = deployed.module().eval()
     with torch.no_grad():
-        for batch in batches:
-            yield module(batch).numpy()
+        for part in parts:
+            yield module(**part).numpy()
 
 
 def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Exporter) -> None:

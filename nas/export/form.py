@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from nas.export.containers import ExportError
 from nas.saturation import EightBitWeights
@@ -19,8 +18,9 @@ from search_spaces.documents import Source, checked, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs
 
-Logits = NDArray[np.float32]
+Output = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Opened:
     """An exported file that was read back; all facts come from its content, not from its labels.
 
     Attributes:
-        logits: A function that runs the file, from `(n, channels, height, width)` float32 to
-            `(n, classes)`.
+        run: A function that runs the file: from a batch of inputs by name to the output
+            `(batch, ...)`.
         policy: Address -> the precision that the file holds there.
         metadata: The metadata of the file, by keys without the engine's prefix.
         nodes: Operator type -> the number of such operators.
@@ -71,7 +71,7 @@ class Opened:
             VNNI (`nas.saturation`).
     """
 
-    logits: Callable[[Tensor], Logits]
+    run: Callable[[Inputs], Output]
     policy: Mapping[str, HeldPrecision]
     metadata: Mapping[str, str]
     nodes: Mapping[str, int]

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from nas.durable import write_atomic
 from nas.export.onnx_network import write_network
-from nas.export.statement import METADATA_PREFIX, only_source, stated
+from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
-from search_spaces.ops import Shape
+from search_spaces.ops import Input, Shape
 from supernets.deployed import Deployed
 
-INPUT, OUTPUT = "image", "logits"
+OUTPUT = "output"
 BASE_OPSET = 21
 
 
@@ -43,9 +44,9 @@ def export_onnx(
 ) -> OnnxReport:
     """Write `deployed` to an ONNX file and return a report; equal networks give equal bytes.
 
-    The file reads `image` `(batch, channels, height, width)`, float32 and normalised, and gives
-    `logits` `(batch, classes)`; where the network is fed images of another size than it computes
-    on, the file resizes them itself. Operators with a precision bear their address as node name.
+    The inputs of the file have the names, shapes and types of the network's `Input` operators, with
+    a batch of any length; the output is called `output`. Operators with a precision bear their
+    address as node name.
 
     Args:
         deployed: The network, norms folded, weights as integer codes. Its metadata are stored under
@@ -59,12 +60,12 @@ def export_onnx(
         ExportError: For an operator or a tensor that has no form in ONNX.
         WriteError: If the file cannot be written; what stood there before still stands.
     """
-    writer = Writer(eight_bit_weights)
-    source, fed = only_source(deployed)
-    output = deployed.graph.output
-    written = writer.plain(write_network(deployed, writer, {source: Value(INPUT)})[output])
+    inputs, output = deployed.graph.inputs, deployed.graph.output
+    writer = Writer(eight_bit_weights, reserved=frozenset(op.name for op in inputs.values()))
+    given = {address: Value(op.name) for address, op in inputs.items()}
+    written = writer.plain(write_network(deployed, writer, given)[output])
     writer.rename(written, OUTPUT)
-    reads = [tensor(INPUT, fed)]
+    reads = [declared(op) for op in inputs.values()]
     gives = [tensor(OUTPUT, deployed.graph.shapes()[output])]
     model = model_of(writer, reads, gives, texts=stated(deployed))
     content = model.SerializeToString(deterministic=True)
@@ -77,6 +78,12 @@ def export_onnx(
         dict(Counter(node.op_type for node in writer.nodes)),
         {address: container.name for address, container in writer.containers.items()},
     )
+
+
+def declared(op: Input, kind: int | None = None) -> onnx.ValueInfoProto:
+    """The declaration of an input of the network; `kind` is another type than that of the input."""
+    own = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(op.dtype))
+    return tensor(op.name, op.shape, own if kind is None else kind)
 
 
 def tensor(name: str, shape: Shape, kind: int = onnx.TensorProto.FLOAT) -> onnx.ValueInfoProto:

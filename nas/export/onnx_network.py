@@ -20,18 +20,20 @@ def write_network(
     Args:
         deployed: The network, norms folded.
         writer: The writer that gets the nodes.
-        given: The input tensor of each source, by the address of the source.
+        given: The tensor of each input of the network, by the address of the input.
         ends: The quantization of results that leave the file as codes, by address.
     """
-    graph, shapes, sources = deployed.graph, deployed.graph.shapes(), deployed.sources
+    graph, shapes = deployed.graph, deployed.graph.shapes()
     on_one_grid = _on_one_grid(deployed, ends or {})
-    values: dict[str, Value] = {}
+    values = dict(given)
     for address, node in graph.nodes.items():
+        if address in values:
+            continue
         site = Site(
             writer,
             address,
-            tuple(values[read] for read in node.inputs) or (given[address],),
-            tuple(shapes[read] for read in node.inputs) or (sources[address],),
+            tuple(values[read] for read in node.inputs),
+            tuple(shapes[read] for read in node.inputs),
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
             deployed.parameters.get(address, {}),
             one_grid=address in on_one_grid,

@@ -8,12 +8,10 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from nas.export.containers import ExportError
 from nas.export.form import Exporter, bytes_of
-from nas.export.statement import only_source
 from supernets.deployed import Deployed
+from supernets.inputs import zeros
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "executorch")
 
@@ -34,7 +32,7 @@ def rehearse(form: Exporter, stand_ins: Iterable[Deployed]) -> None:
 
     Args:
         form: The form that a recipe requests.
-        stand_ins: Networks of the space, with the shapes of their inputs.
+        stand_ins: Networks of the space.
 
     Raises:
         ExportError: The installed packages cannot write or run one of them.
@@ -43,9 +41,8 @@ def rehearse(form: Exporter, stand_ins: Iterable[Deployed]) -> None:
         for number, network in enumerate(stand_ins):
             path = Path(folder) / f"{number}{form.suffix}"
             try:
-                _, fed = only_source(network)
                 form.write(network, path)
-                form.open(path, network.graph).logits(torch.zeros(2, *fed))
+                form.open(path, network.graph).run(zeros(network.graph, 2))
             except Exception as error:  # every runtime has exceptions of its own
                 raise ExportError(
                     f"the packages installed here cannot write and run networks of this space as "

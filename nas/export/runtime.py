@@ -10,22 +10,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nas.export.containers import ExportError
-from nas.export.onnx_model import INPUT, OUTPUT
+from nas.export.onnx_model import OUTPUT
 from nas.ort import RUNTIME_ERRORS, onnxruntime
+from supernets.inputs import Inputs
 
 
-def file_logits(
-    path: str | Path, batches: Iterable[Tensor], *, threads: int = 1
+def file_outputs(
+    path: str | Path, batches: Iterable[Inputs], *, threads: int = 1
 ) -> Iterator[NDArray[np.float32]]:
-    """The logits `(batch, classes)` of an ONNX file on the CPU, batch by batch."""
+    """The outputs `(batch, ...)` of an ONNX file on the CPU, batch by batch."""
     options = session_options(threads=threads)
     try:
         session = _session(path, options)
         for batch in batches:
-            yield np.asarray(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
+            fed = {name: tensor.numpy() for name, tensor in batch.items()}
+            yield np.asarray(session.run([OUTPUT], fed)[0])
     except RUNTIME_ERRORS as error:
         raise ExportError(f"onnxruntime cannot run {path}: {error}") from error
 

@@ -12,14 +12,23 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray
-from nas.export.onnx_model import INPUT, OUTPUT, model_of, tensor
+from nas.export.onnx_model import OUTPUT, declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import policy_json
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Fusion, Kernel
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Op, Shape
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    Input,
+    Op,
+    Shape,
+)
 from supernets.deployed import Stored
 from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
 
@@ -46,14 +55,16 @@ _COMMON_SCALARS = (0, 1, 3, 15, 64, 100, 127, 128, 255)
 def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
     """The number of bytes that `kernel` adds to an exported file, for kernels of `ONNX_FUSION`.
 
-    The bytes are counted by writing the kernel without the numbers of its tensors. The kernel of
-    the image also counts the bytes that every file has once.
+    The bytes are counted by writing the kernel without the numbers of its tensors. The kernel of an
+    input also counts the bytes that every file has once.
     """
-    if not kernel.inputs:
-        return float(_frame_bytes(kernel.op))
     counter = _Counter(eight_bit_weights, named=_NAMES_TAKEN)
     value: Value | None = None
+    frame = 0
     for place, (op, shapes) in enumerate(kernel.members()):
+        if isinstance(op, Input):
+            value, frame = counter.placeholder(), _frame_bytes(op)
+            continue
         if op.folds and value is not None:
             continue
         inputs = (value,) if value is not None else tuple(counter.placeholder() for _ in shapes)
@@ -61,7 +72,7 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
         value = write(op, Site(counter, _ADDRESS, inputs, shapes, scales, _zeros(op, shapes)))
     if value is not None:
         counter.plain(value)  # the reader of a view writes the view
-    return float(counter.size + sum(map(_stated_bytes, kernel.ops)))
+    return float(frame + counter.size + sum(map(_stated_bytes, kernel.ops)))
 
 
 @dataclass
@@ -134,12 +145,11 @@ def _scales(op: Op, *, first: float) -> tuple[ActivationScale | None, ...]:
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
-def _frame_bytes(image: Op) -> int:
-    """The bytes of a file's header, inputs, outputs, metadata and shared scalars."""
+def _frame_bytes(given: Input) -> int:
+    """The bytes of a file's header, input, output, metadata and shared scalars."""
     writer = Writer()
     for value in _COMMON_SCALARS:
         writer.uint8(value)
-    shape = image.infer()
-    reads, gives = [tensor(INPUT, shape)], [tensor(OUTPUT, shape)]
+    reads, gives = [declared(given)], [tensor(OUTPUT, given.shape)]
     texts = {**_METADATA, "policy": policy_json(Graph.from_nodes({}))}
     return model_of(writer, reads, gives, texts=texts).ByteSize()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from nas.export.containers import ExportError
 from search_spaces.graph import Graph
-from search_spaces.ops import Shape
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
@@ -47,18 +46,3 @@ def policy_json(graph: Graph) -> str:
 
 def _stated(quant: Quant) -> list[object]:
     return [quant.bits, "channel" if quant.per_channel else "tensor", quant.symmetric]
-
-
-def only_source(deployed: Deployed) -> tuple[str, Shape]:
-    """The address of the only source of a network, and the shape of a sample that it receives.
-
-    Raises:
-        ExportError: If the network reads several tensors.
-    """
-    sources = deployed.sources
-    if len(sources) != 1:
-        raise ExportError(
-            f"the network reads {len(sources)} tensors ({', '.join(sources)}), and files are "
-            "written of networks that read one; join the sources into one"
-        )
-    return next(iter(sources.items()))

@@ -45,7 +45,8 @@ class Writer:
     """Nodes and initializers in the order in which they are written, under short names.
 
     `shared` holds scalars that several nodes use; a reading that was written once is used again.
-    `eight_bit_weights` is how weights reach kernels that `nas.saturation` is about.
+    `reserved` are names that no tensor gets. `eight_bit_weights` is how weights reach kernels that
+    `nas.saturation` is about.
     """
 
     eight_bit_weights: EightBitWeights = "unsigned"
@@ -54,6 +55,7 @@ class Writer:
     shared: dict[str, onnx.TensorProto] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     named: int = 0
+    reserved: frozenset[str] = frozenset()
     _readings: dict[Any, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,11 @@ class Writer:
     def fresh(self, prefix: str) -> str:
         """A name that no other tensor has."""
         self.named += 1
-        return f"{prefix}{self.named}"
+        return self._free(f"{prefix}{self.named}")
+
+    def _free(self, name: str) -> str:
+        """`name`, changed if it is reserved."""
+        return self._free(f"{name}_") if name in self.reserved else name
 
     def node(self, op_type: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Append a node and return the name of its output."""
@@ -114,6 +120,7 @@ class Writer:
         return self._scalar(name, np.array(values, np.int64), onnx.TensorProto.INT64)
 
     def _scalar(self, name: str, value: Any, kind: int) -> str:
+        name = self._free(name)
         if name not in self.shared:
             content = value.tobytes()
             self.shared[name] = onnx.helper.make_tensor(name, kind, value.shape, content, raw=True)

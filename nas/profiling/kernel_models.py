@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from nas.export.onnx_model import model_of, tensor
+from nas.export.onnx_model import declared, model_of, tensor
 from nas.export.onnx_network import write_network
 from nas.export.stand_in import never_negative, scale_of
 from nas.export.writer import Value, Writer
@@ -45,8 +45,8 @@ def kernel_model(
     gives = [_written(network, writer, kernel, quantized=quantized) for network in networks]
     grids = _grids(networks[0]) if quantized else {}
     reads = [
-        tensor(address, shape, _kind(quantized=address in grids))
-        for address, shape in networks[0].sources.items()
+        declared(op, onnx.TensorProto.UINT8 if address in grids else None)
+        for address, op in networks[0].graph.inputs.items()
     ]
     return model_of(writer, reads, gives, texts={}).SerializeToString()
 
@@ -59,7 +59,7 @@ def _written(
     graph, grids = network.graph, _grids(network) if quantized else {}
     given = {
         address: writer.given(address, grids[address]) if address in grids else Value(address)
-        for address in network.sources
+        for address in graph.inputs
     }
     end = scale_of(_CODES, positive=never_negative(graph)[graph.output])
     ends = {graph.output: end} if quantized else {}
@@ -71,13 +71,15 @@ def _written(
 
 
 def _grids(network: Deployed) -> dict[str, ActivationScale]:
-    """The scale of each source whose readers all quantize it with the same scale."""
+    """The scale of each input whose readers all quantize it with the same scale."""
     found: dict[str, set[ActivationScale | None]] = {}
     for address, node in network.graph.nodes.items():
         for slot, read in enumerate(node.inputs):
             found.setdefault(read, set()).add(network.inputs.get((address, slot)))
     alone = {
-        address: found[address].pop() for address in network.sources if len(found[address]) == 1
+        address: found[address].pop()
+        for address in network.graph.inputs
+        if len(found[address]) == 1
     }
     return {address: scale for address, scale in alone.items() if scale is not None}
 

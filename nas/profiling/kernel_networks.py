@@ -10,7 +10,7 @@ from nas.targets.target import deciding
 from search_spaces.formats import Int
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Input, Op
+from search_spaces.ops import DType, Input, Op
 from search_spaces.quant import FULL_PRECISION_BITS, PerChannel, Quant
 from supernets.deployed import Deployed
 from supernets.fold import without_norms
@@ -19,7 +19,7 @@ from supernets.fold import without_norms
 def kernel_network(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Deployed:
     """The deployed network that consists of `kernel`, with random weights and folded norms.
 
-    The network has a source for every tensor that the kernel reads.
+    The network has an input for every tensor that the kernel reads.
 
     Args:
         kernel: The kernel to run.
@@ -34,9 +34,15 @@ def kernel_network(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Deployed:
 
 def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
     """The graph that consists of `kernel`, norms included, in the precisions that really run."""
-    graph = Graph.from_nodes({})
+    types: dict[int, DType] = {
+        slot: op.reads
+        for op, slots in reversed([*zip(kernel.ops, kernel.slots, strict=True)])
+        for slot in slots
+    }
+    graph = Graph()
     for place, shape in enumerate(kernel.inputs):
-        graph.append(f"input{place}", Node(Input(shape)))
+        name = f"input{place}"
+        graph.append(name, Node(Input(name, shape, types[place])))
     values = list(graph.nodes)
     for place, (op, slots) in enumerate(zip(kernel.ops, kernel.slots, strict=True)):
         values.append(f"copy{copy}.op{place}")

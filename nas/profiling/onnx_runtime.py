@@ -82,6 +82,8 @@ class OnnxRuntime:
 
 def refusal(kernel: Kernel, bits: Bits) -> str | None:
     """The reason why `kernel` at `bits` has no ONNX model to time; None if there is one."""
+    if not kernel.inputs:
+        return unshipped(kernel)
     unknown = [type(op).__name__ for op in kernel.ops if not (op.folds or is_writable(op))]
     if unknown:
         return (

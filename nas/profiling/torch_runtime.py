@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.profiling.kernel_networks import unshipped
+from nas.profiling.kernel_networks import kernel_graph, unshipped
 from nas.profiling.timing import RESOLUTION_MS, Timed, device_name, take_turns
 from nas.profiling.torch_programs import float_module, int8_module, int8_tensor, missing_in_int8
 from nas.targets.capability import Bits
@@ -19,6 +19,7 @@ from nas.targets.table.rows import Row
 from search_spaces.formats import MAXIMUM_BITS
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS
+from supernets.inputs import zeros
 
 COPIES = 4  # copies of a kernel in a call; the difference to one copy omits the cost of the call
 
@@ -101,9 +102,15 @@ class Torch:
         """A kernel as a function, and its arguments."""
         if bits.activation < FULL_PRECISION_BITS:
             return int8_module(kernel).forward, [int8_tensor(shape) for shape in kernel.inputs]
-        where = {"dtype": self.dtype, "device": torch.device(self.device)}
-        inputs = [torch.randn(1, *shape, **where) for shape in kernel.inputs]
-        return float_module(kernel).to(**where).forward, inputs
+        module, place = float_module(kernel), torch.device(self.device)
+        given = zeros(kernel_graph(kernel, bits), 1).values()
+        inputs = [
+            torch.randn(held.shape, dtype=self.dtype, device=place)
+            if held.is_floating_point()
+            else held.to(place)
+            for held in given
+        ]
+        return module.to(dtype=self.dtype, device=place).forward, inputs
 
     def _timer(self, call: Callable[[], object]) -> Callable[[], float]:
         return _on_cuda(call) if self.device != "cpu" else _on_cpu(call)

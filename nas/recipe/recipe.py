@@ -96,9 +96,9 @@ class ResidualSection(Section):
     def build(self, task: Task) -> SearchSpace:
         """The space for a task's images and classes."""
         return residual(
-            channels=task.channels,
-            classes=task.classes,
-            image_sizes=self.image_sizes or (task.image_size,),
+            task.inputs,
+            task.output,
+            image_sizes=self.image_sizes,
             widths=self.widths,
             depths=self.depths,
             kernels=self.kernels,
@@ -129,9 +129,9 @@ class MobileNetSection(Section):
         """The space for a task's images and classes."""
         options = {name: getattr(self, name) for name in _MOBILENET_OPTIONS}
         return mobilenet(
-            channels=task.channels,
-            classes=task.classes,
-            image_sizes=self.image_sizes or (task.image_size,),
+            task.inputs,
+            task.output,
+            image_sizes=self.image_sizes,
             policy=self.policy.build(),
             **options,
         )
@@ -152,13 +152,12 @@ class SpaceFileSection(Section):
     def build(self, task: Task) -> SearchSpace:
         """The space in the file; its input and output must fit the task."""
         space = SearchSpace.read(self.path)
-        made = space.decode(space.largest).shapes()
-        channels, outputs = made["input"][0], [*made.values()][-1]
-        classes = outputs[0] if len(outputs) == 1 else outputs
-        if (channels, classes) != (task.channels, task.classes):
+        graph = space.decode(space.largest)
+        inputs, output = (*graph.inputs.values(),), graph.shapes()[graph.output]
+        if ({*inputs}, output) != ({*task.inputs}, task.output):
             raise RecipeError(
-                f"space.path = {self.path} is for {channels} channels and {classes} classes; "
-                f"task {task.name!r} has {task.channels} and {task.classes}"
+                f"space.path = {self.path} reads {', '.join(map(str, inputs))} and gives {output}; "
+                f"task {task.name!r} has {', '.join(map(str, task.inputs))} and wants {task.output}"
             )
         return space
 

@@ -21,7 +21,7 @@ from nas.tabular.benchmark import Tabular, load_table
 from nas.tabular.description import TableError
 from search_spaces.choice import Spec, choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Image, deeper_than
+from search_spaces.ops import Input, deeper_than
 from search_spaces.space import IntArray, SearchSpace
 from search_spaces.tabular import Pick, add_cell
 
@@ -125,7 +125,7 @@ def _mp_nasbench201(data: Path) -> Tabular:
 
     Accuracies are predicted by a surrogate; sizes are exact.
     """
-    graph, edges = Graph(Image(3, 32)), []
+    graph, edges = Graph(Input("network", (1,))), []
     for edge, ends in enumerate(_CELL):
         bits = choice(f"edge{edge}.bits", _BITS)
         options = (
@@ -234,7 +234,7 @@ def ofa_predictor(space: SearchSpace, data: Path, *, expansion: str = "expand") 
 
 def _ofa_note10(data: Path) -> Tabular:
     """The table of Once-for-All's MobileNetV3 space at 224 pixels on a Samsung Note10."""
-    graph = Graph(Image(3, 224))
+    graph = Graph(Input("network", (1,)))
     for stage in range(5):
         depth = choice(f"stage{stage}.depth", _DEPTHS)
         for b in range(4):

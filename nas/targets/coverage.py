@@ -74,7 +74,7 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
         wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
         neighbours = Neighbours(rows)
         missing = {key: neighbours.of(key, count=near) for key in keys if key not in rows}
-    ops = {op for kernel in kernels for op in kernel.ops if op.runs}
+    ops = {op for kernel in kernels if kernel.runs for op in kernel.ops if op.runs}
     return SpaceCoverage(
         wanted=len(wanted),
         missing=missing,

@@ -10,6 +10,7 @@ from typing import Any
 from nas.targets.errors import TargetError
 from nas.targets.target import HardwareTarget
 from search_spaces.choice import Choice, choices_in, parts, resolve
+from search_spaces.fusion import prepared
 from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
@@ -49,7 +50,8 @@ def legal(space: SearchSpace, targets: Sequence[HardwareTarget]) -> SearchSpace:
 def refused_options(space: SearchSpace, target: HardwareTarget) -> set[Option]:
     """The options with which `target` refuses some operator, under all other picks."""
     refused: set[Option] = set()
-    for node in space.graph.nodes.values():
+    free = prepared(space.graph)
+    for node in (n for address, n in space.graph.nodes.items() if address not in free):
         runs: dict[Option, bool] = defaultdict(bool)
         for picks, op in _forms(node.op):
             runnable = target.capability.container(op) is not None
@@ -61,7 +63,10 @@ def refused_options(space: SearchSpace, target: HardwareTarget) -> set[Option]:
 
 def _always_refused(space: SearchSpace, target: HardwareTarget) -> str | None:
     """The reason why every network of the space is refused, or None where some may run."""
+    free = prepared(space.graph)
     for address, node in space.graph.nodes.items():
+        if address in free:
+            continue
         ops = [op for _, op in _forms(node.op)]
         if ops and not node.present and not any(map(target.capability.container, ops)):
             return f"{target.name} refuses node {address!r}: {target.capability.refusal(ops[0])}"

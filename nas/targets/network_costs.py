@@ -76,7 +76,7 @@ class NetworkCosts:
     def __init__(self, kernels: SpaceKernels, computes_in: ComputesIn, rules: Rules) -> None:
         self._kernels = kernels
         self._rules = rules
-        self._runs = [(k, computes_in(k) if executes(k) else None) for k in kernels.distinct()]
+        self._runs = [(k, computes_in(k) if k.runs else None) for k in kernels.distinct()]
         self._flow = Flow(kernels)
         self._tensors = Tensors(
             self._each(lambda kernel, _: float(math.prod(kernel.output))), self._each(self._format)
@@ -158,7 +158,7 @@ class NetworkCosts:
 
         0 means that each reader may have the tensor in the format that it needs.
         """
-        if not executes(kernel):
+        if not kernel.runs:
             return 0.0
         return float(
             self._width(bits_of(kernel.op.activation) if bits is None else bits.activation)
@@ -172,16 +172,11 @@ class NetworkCosts:
         return np.array([0.0, *(value(kernel, bits) for kernel, bits in self._runs)])
 
 
-def executes(kernel: Kernel) -> bool:
-    """Whether a kernel is work for a device; False for sources of the input and for views."""
-    return any(op.runs for op in kernel.ops)
-
-
 def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:
-    """The cost `figure` extended to all kernels: 0 for the image, infinite for a refused kernel."""
+    """The cost `figure` extended to all kernels: 0 for an input, infinite for a refused kernel."""
 
     def price(kernel: Kernel, bits: Bits | None) -> float:
-        if not executes(kernel):
+        if not kernel.runs:
             return 0.0
         return math.inf if bits is None else figure(kernel, bits)
 

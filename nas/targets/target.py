@@ -12,7 +12,7 @@ import numpy as np
 from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Capability
 from nas.targets.errors import TargetError
-from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, executes, priced
+from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, priced
 from nas.targets.rules import Rules
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
@@ -77,7 +77,7 @@ class HardwareTarget:
         return {name: self._of_kernel(figure) for name, figure in self.model.costs.items()}
 
     def kernel_cost(self, kernel: Kernel) -> float:
-        """The latency of one kernel in ms: 0 for the input image, infinite for a refused kernel."""
+        """The latency of one kernel in ms: 0 for an input, infinite for a refused kernel."""
         return self.kernel_costs["latency_ms"](kernel)
 
     def compile(self, space: SearchSpace) -> dict[str, PopulationCost]:
@@ -128,7 +128,7 @@ class HardwareTarget:
 
     def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
         """The kernels among `kernels` that the target runs, each with the bits it computes in."""
-        contained = ((k, self.bits(k)) for k in kernels if executes(k))
+        contained = ((k, self.bits(k)) for k in kernels if k.runs)
         return [(kernel, bits) for kernel, bits in contained if bits is not None]
 
     def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.tasks.augment import Augment
+from search_spaces.ops import Input, Shape
 
 Batch = tuple[Tensor, Tensor]
 SearchSplit = Literal["train", "validation"]
@@ -132,6 +133,16 @@ class Task:
     def image_size(self) -> int:
         """Height and width of every image in pixels."""
         return self.train.images.shape[2]
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs of a network for the task."""
+        return (Input("image", (self.channels, self.image_size, self.image_size)),)
+
+    @property
+    def output(self) -> Shape:
+        """The shape of a network's output, per sample."""
+        return (self.classes,)
 
     def batches(
         self, split: SearchSplit, size: int, *, rng: np.random.Generator | None = None

@@ -21,7 +21,7 @@ from nas.profiling.torch_runtime import Torch
 from nas.targets.capability import Bits, Capability, Support, wanted
 from search_spaces.costs import SpaceKernels, bitops, macs, model_bytes, parameters
 from search_spaces.formats import Int
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Add, Conv2d, Flatten, Input, Linear, Op, Shape
 from search_spaces.quant import PerChannel, Quant
@@ -30,6 +30,7 @@ from supernets.calibrate import initialise_steps
 from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import detached, extract
+from supernets.inputs import Inputs
 from supernets.supernet import Supernet
 
 Form = tuple[Op, tuple[Shape, ...]]
@@ -61,11 +62,11 @@ class Grown:
     graph: Graph
     addresses: tuple[str, ...]
     supernet: Supernet
-    images: Tensor
+    inputs: Inputs
 
     @property
     def deployed(self) -> Deployed:
-        return deploy(extract(self.supernet, (), [self.images]))
+        return deploy(extract(self.supernet, (), [self.inputs]))
 
 
 class _Grower:
@@ -78,8 +79,7 @@ class _Grower:
     def __init__(self, forms: Sequence[Form]) -> None:
         sides = [side for _, inputs in forms for shape in inputs for side in _image(shape)[1:]]
         self.side = max(sides, default=1)
-        first, _ = forms[0]
-        self.graph = Graph(Input((CHANNELS, self.side, self.side)) if first.arity else first)
+        self.graph = Graph()
         self.addresses: list[str] = []
         self.ends: list[str] = []
         for number, form in enumerate(forms):
@@ -91,13 +91,13 @@ class _Grower:
 
     def _branch(self, here: str, form: Form, precisions: Precisions) -> None:
         op, inputs = form
-        value = "input"
-        if op.arity:
-            reads = [
-                self._made(f"{here}.read{slot}", shape, precisions)
-                for slot, shape in enumerate(inputs)
-            ]
-            value = self.graph.add(f"{here}.op", precise(op, precisions), *reads)
+        reads = [
+            self._made(f"{here}.read{slot}", shape, precisions)
+            if op.reads == "float32"
+            else self._input(Input("tokens" + "x".join(map(str, shape)), shape, op.reads))
+            for slot, shape in enumerate(inputs)
+        ]
+        value = self.graph.add(f"{here}.op", precise(op, precisions), *reads)
         self.addresses.append(value)
         if len(op.infer(*inputs)) > 1:
             value = self.graph.add(f"{here}.flat", Flatten(), value)
@@ -108,10 +108,17 @@ class _Grower:
         out, *sides = _image(shape)
         height, width = (self.side - side + 1 for side in sides)
         window = Conv2d(out, (height, width), padding=0, bias=True)
-        value = self.graph.add(here, precise(window, precisions), "input")
+        image = self._input(Input("image", (CHANNELS, self.side, self.side)))
+        value = self.graph.add(here, precise(window, precisions), image)
         if len(shape) == 3:
             return value
         return self.graph.add(f"{here}.flat", Flatten(len(shape) - 1), value)
+
+    def _input(self, op: Input) -> str:
+        """The address of an input, which is added where it is not there yet."""
+        if op.name not in self.graph.nodes:
+            self.graph.append(op.name, Node(op))
+        return op.name
 
 
 def _image(shape: Shape) -> Shape:
@@ -122,18 +129,24 @@ def _image(shape: Shape) -> Shape:
 
 
 @lru_cache(maxsize=16)
-def grown(forms: tuple[Form, ...], images: Tensor | None = None) -> Grown:
+def grown(forms: tuple[Form, ...]) -> Grown:
     """The network of these forms after a step of training; one serves all tests."""
     made = _Grower(forms)
-    if images is None:
-        generator = torch.Generator().manual_seed(2)
-        images = torch.randn(BATCH, CHANNELS, made.side, made.side, generator=generator)
+    given = {op.name: drawn(op.dtype, (BATCH, *op.shape)) for op in made.graph.inputs.values()}
     supernet = Supernet(SearchSpace(made.graph), seed=0)
-    initialise_steps(supernet, [images])
+    initialise_steps(supernet, [given])
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.01)
-    F.cross_entropy(supernet(images, ()), torch.arange(len(images)) % CLASSES).backward()
+    F.cross_entropy(supernet(given, ()), torch.arange(BATCH) % CLASSES).backward()
     optimizer.step()
-    return Grown(made.graph, tuple(made.addresses), supernet, images)
+    return Grown(made.graph, tuple(made.addresses), supernet, given)
+
+
+def drawn(dtype: str, shape: Shape) -> Tensor:
+    """Random numbers; tokens are 0 and 1, which every vocabulary has."""
+    generator = torch.Generator().manual_seed(2)
+    if dtype == "int64":
+        return torch.randint(0, 2, shape, generator=generator)
+    return torch.randn(shape, generator=generator)
 
 
 def installed() -> Iterator[Exporter]:
@@ -149,15 +162,10 @@ def installed() -> Iterator[Exporter]:
 class DeploymentContract:
     """A part of `OperatorContract`, whose fixture `forms` it reads."""
 
-    def images(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
-        raise NotImplementedError("OperatorContract gives the images")
-
     @pytest.fixture
     def network(self, forms: Sequence[Form]) -> Grown:
         """Of the largest and of the smallest form."""
-        op, inputs = forms[0]
-        fed = () if op.arity else self.images(op, inputs)
-        return grown(tuple(dict.fromkeys((forms[0], forms[-1]))), *fed)
+        return grown(tuple(dict.fromkeys((forms[0], forms[-1]))))
 
     def test_a_step_of_training_reaches_its_parameters(self, network: Grown) -> None:
         shapes = network.graph.shapes()
@@ -171,24 +179,24 @@ class DeploymentContract:
 
     def test_extracted_it_gives_equal_bits(self, network: Grown) -> None:
         with torch.no_grad():
-            ours = network.supernet(network.images, ())
-            assert torch.equal(detached(network.supernet, ()).module(network.images), ours)
+            ours = network.supernet(network.inputs, ())
+            assert torch.equal(detached(network.supernet, ()).module(**network.inputs), ours)
 
     def test_every_file_answers_as_the_network_does(self, network: Grown, tmp_path: Path) -> None:
-        deployed, images = network.deployed, network.images
+        deployed, inputs = network.deployed, network.inputs
         with torch.no_grad():
-            logits = deployed.module()(images)
+            logits = deployed.module()(**inputs)
         for form in installed():
             path = tmp_path / f"net{form.suffix}"
             form.write(deployed, path)
-            found = verify(path, deployed, images, logits.argmax(1))
+            found = verify(path, deployed, inputs, logits.argmax(1))
             # One tie on a way to an addition moves a logit by a step of a grid or two.
             assert found.largest_difference < 0.1 * logits.std(), form.name
             assert found.agreement > 90, form.name
 
     def test_its_bytes_are_foretold(self, network: Grown, tmp_path: Path) -> None:
         deployed = replace(network.deployed, metadata=METADATA)
-        made_up = replace(stand_in(network.graph), fed=deployed.fed, metadata=METADATA)
+        made_up = replace(stand_in(network.graph), metadata=METADATA)
         for form in (FORMS["onnx"], FORMS["torch"]):  # the rehearsal of others takes as long again
             path = tmp_path / f"net{form.suffix}"
             form.write(deployed, path)

@@ -111,14 +111,18 @@ class ExporterContract:
 
     def test_logits_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
         ours = case.ours()
-        difference = np.abs(exporter.open(case.path, case.graph).logits(SHOWN) - ours).max(1)
+        difference = np.abs(exporter.open(case.path, case.graph).run({"image": SHOWN}) - ours).max(
+            1
+        )
         assert np.median(difference) <= self.tolerance * ours.std()
         assert np.mean(difference <= self.tolerance * ours.std()) >= 0.9
 
     def test_any_batch_is_read(self, exporter: Exporter, case: Case) -> None:
-        run = exporter.open(case.path, case.graph).logits
-        whole = run(SHOWN)
-        parts = np.concatenate([run(SHOWN[:1]), run(SHOWN[1:4]), run(SHOWN[4:])])
+        run = exporter.open(case.path, case.graph).run
+        whole = run({"image": SHOWN})
+        parts = np.concatenate(
+            [run({"image": SHOWN[:1]}), run({"image": SHOWN[1:4]}), run({"image": SHOWN[4:]})]
+        )
         assert np.mean(np.abs(parts - whole).max(1) <= 1e-4 * whole.std()) >= 0.9
 
     def test_the_file_holds_its_policy(self, exporter: Exporter, case: Case) -> None:
@@ -185,7 +189,7 @@ class ExporterContract:
             for length in (0, len(content) // 2):
                 part.write_bytes(content[:length])
                 with pytest.raises(ExportError, match=copied.path.name):
-                    exporter.open(copied.path, copied.graph).logits(SHOWN[:1])
+                    exporter.open(copied.path, copied.graph).run({"image": SHOWN[:1]})
             part.write_bytes(content)
 
     def test_it_runs_where_the_engine_is_not(self, exporter: Exporter, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -41,9 +42,8 @@ def uniform(bits: int | None, *, activation_symmetric: bool = False, edge_bits: 
 def space(family: str, policy: Policy = EVERY_PRECISION) -> SearchSpace:
     if family == "residual":
         return residual(
-            channels=1,
-            classes=10,
-            image_sizes=(8,),
+            inputs=(Input("image", (1, 8, 8)),),
+            output=(10,),
             widths=((8, 16), (8, 16), (16, 24)),
             depths=((1, 2), (1, 2)),
             kernels=(3, 5),
@@ -55,9 +55,8 @@ def space(family: str, policy: Policy = EVERY_PRECISION) -> SearchSpace:
         Stage(16, 1, function="relu6"),
     )
     return mobilenet(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         stages=stages,
         depths=(1, 2),
         kernels=(3, 5),

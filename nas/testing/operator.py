@@ -38,7 +38,10 @@ class OperatorContract(DeploymentContract):
     def images(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
         """Inputs with a batch axis."""
         generator = torch.Generator().manual_seed(1)
-        return [torch.randn(BATCH, *shape, generator=generator) for shape in inputs]
+        shapes = [(BATCH, *shape) for shape in inputs]
+        if op.reads == "int64":
+            return [torch.randint(0, 2, shape, generator=generator) for shape in shapes]
+        return [torch.randn(shape, generator=generator) for shape in shapes]
 
     def test_the_described_shape_is_the_real_one(
         self, forms: Sequence[Form], shared: dict[str, Tensor]

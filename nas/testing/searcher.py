@@ -12,7 +12,7 @@ from nas.search.loop import search
 from nas.search.searcher import Searcher
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Conv2d, Flatten, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import Conv2d, Flatten, GlobalPool, Input, Linear, deeper_than
 from search_spaces.space import Genotype, IntArray, SearchSpace
 from search_spaces.tabular import Decision, tabular_space
 
@@ -21,7 +21,7 @@ MakeSearcher = Callable[[Problem, int], Searcher]
 
 def chain(*, depth: int, widths: Sequence[int] = (4, 8, 12)) -> SearchSpace:
     """Convolutions in a row: an elastic depth, and per layer a kernel and a width."""
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     layers = choice("depth", range(1, depth + 1))
     for i in range(depth):
         spec = Conv2d(choice(f"layer{i}.width", widths), choice(f"layer{i}.kernel", (1, 3, 5)))
@@ -34,7 +34,7 @@ def chain(*, depth: int, widths: Sequence[int] = (4, 8, 12)) -> SearchSpace:
 
 def widths(count: int) -> SearchSpace:
     """A space of `count` networks: one convolution, whose width alone may be open."""
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("layer", Conv2d(choice("width", range(4, 4 + count)), 3))
     graph.add("pool", GlobalPool())
     graph.add("flat", Flatten())

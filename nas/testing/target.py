@@ -18,7 +18,7 @@ from search_spaces.costs import model_bytes, total
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
-from search_spaces.ops import BatchNorm2d, Conv2d, Image
+from search_spaces.ops import BatchNorm2d, Conv2d, Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.residual import residual
@@ -41,9 +41,8 @@ class TargetContract:
     @pytest.fixture
     def space(self) -> SearchSpace:
         return residual(
-            channels=1,
-            classes=10,
-            image_sizes=(8,),
+            inputs=(Input("image", (1, 8, 8)),),
+            output=(10,),
             widths=((8, 16), (8, 16)),
             depths=((1, 2),),
             policy=Policy(weight_bits=(3, 8), activation_bits=(4, 8)),
@@ -104,7 +103,7 @@ class TargetContract:
         assert dataclasses.replace(target, rules=Rules()).limits == {}
 
     def test_the_image_costs_nothing(self, target: HardwareTarget) -> None:
-        assert target.kernel_cost(Kernel(Image(3, 32), (), ())) == 0
+        assert target.kernel_cost(Kernel(Input("image", (3, 32, 32)), (), ())) == 0
 
     def test_bits_run_in_a_container_that_holds_them_or_not_at_all(
         self, target: HardwareTarget

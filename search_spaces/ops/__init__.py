@@ -12,9 +12,19 @@ from search_spaces.ops.attention import MatMul, MergeHeads, Softmax, SplitHeads
 from search_spaces.ops.convolution import Conv2d, Convolution, DepthwiseConv2d
 from search_spaces.ops.linear import Linear
 from search_spaces.ops.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
-from search_spaces.ops.op import Bounds, Op, Parameter, Role, Shape, Size, filled_up, per_channel
+from search_spaces.ops.op import (
+    Bounds,
+    DType,
+    Op,
+    Parameter,
+    Role,
+    Shape,
+    Size,
+    filled_up,
+    per_channel,
+)
 from search_spaces.ops.pooling import AvgPool2d, GlobalPool, MaxPool2d, Pooling
-from search_spaces.ops.sources import Image, Input
+from search_spaces.ops.sources import Input, Resize
 from search_spaces.ops.structure import Concat, Flatten, Permute, Reshape
 from search_spaces.ops.tokens import MeanTokens, PositionalEmbedding
 from search_spaces.ops.widths import deeper_than, group_count, inverse_root, scaled
@@ -29,11 +39,11 @@ __all__ = [
     "Concat",
     "Conv2d",
     "Convolution",
+    "DType",
     "DepthwiseConv2d",
     "Flatten",
     "GlobalPool",
     "GroupNorm",
-    "Image",
     "Input",
     "LayerNorm",
     "LeakyReLU",
@@ -51,6 +61,7 @@ __all__ = [
     "PositionalEmbedding",
     "RMSNorm",
     "Reshape",
+    "Resize",
     "Role",
     "Shape",
     "Size",

@@ -26,6 +26,7 @@ from search_spaces.quant import Quant, Shape
 # The bounds hold for specs read from files; nothing checks a spec that is made in Python.
 Size = Annotated[int, Field(ge=1)]
 Role = Literal["out", "in", "window"]
+DType = Literal["float32", "int64"]
 Start = Literal["fan_in", "small", "ones", "zeros"]
 Bounds = tuple[float, float]
 FloatArray = NDArray[np.floating[Any]]
@@ -76,12 +77,13 @@ class Op(Spec):
     the only method that every operator must define.
 
     Attributes:
-        arity: The number of inputs; 0 for a source, which stands for an input of the network. An
-            operator with a variable number of inputs redefines `arity` as a field.
+        arity: The number of inputs; 0 for `Input` only, which stands for an input of the network.
+            An operator with a variable number of inputs redefines `arity` as a field.
         is_view: Whether the output holds exactly the numbers of the input in the same order, so
             that only the shape changes and a device runs nothing; True for `Flatten`.
         keeps_values: Whether every number of the output also occurs in the input; True for max
             pooling. Rounding before such an operator then gives the same as rounding behind it.
+        reads: The type of the numbers that the operator reads; `int64` for an operator on tokens.
         channel_axis: The axis of the output that holds the channels: 0 for images, -1 where the
             features come last.
         mixes_channels: Whether each number of the output is a sum of products over several channels
@@ -97,6 +99,7 @@ class Op(Spec):
     """
 
     arity: ClassVar[int] = 1
+    reads: ClassVar[DType] = "float32"
     is_view: ClassVar[bool] = False
     keeps_values: ClassVar[bool] = False
     channel_axis: ClassVar[int] = 0
@@ -108,8 +111,12 @@ class Op(Spec):
 
     @property
     def runs(self) -> bool:
-        """Whether a device runs a kernel for the operator; False for sources and for views."""
+        """Whether a device runs a kernel for the operator; False for inputs and for views."""
         return self.arity > 0 and not self.is_view
+
+    def is_identity(self, *inputs: Shape) -> bool:
+        """Whether the output equals the input for these shapes, so that a device runs nothing."""
+        return False
 
     @property
     def passes(self) -> bool:

@@ -107,17 +107,17 @@ class Windowed:
         """
         window, defaults = self.window, {field.name: field.default for field in fields(self)}
         default = defaults.get("padding", MISSING)
-        shortest: dict[str, Any] = {
-            "kernel": _shortest(window.kernel),
-            "stride": _shortest(window.stride),
-            "dilation": _shortest(window.dilation),
-            "padding": _shortest(window.padding),
+        lengths: dict[str, Any] = {
+            "kernel": shortest(window.kernel),
+            "stride": shortest(window.stride),
+            "dilation": shortest(window.dilation),
+            "padding": shortest(window.padding),
         }
         is_even = any(length % 2 == 0 for length in window.kernel)
         if default is not MISSING and not (default == "same" and is_even):
             usual = _sides(default, window.kernel, window.dilation)
-            shortest["padding"] = default if window.padding == usual else shortest["padding"]
-        return replace(self, **{name: v for name, v in shortest.items() if name in defaults})
+            lengths["padding"] = default if window.padding == usual else lengths["padding"]
+        return replace(self, **{name: v for name, v in lengths.items() if name in defaults})
 
     @property
     def window(self) -> Window:
@@ -151,11 +151,11 @@ def _numbers(kernel: object) -> Iterable[int]:
 
 @lru_cache(maxsize=4096)
 def _window(kernel: Extent, stride: Extent, padding: Padding, dilation: Extent) -> Window:
-    pairs = _pair(kernel), _pair(stride), _pair(dilation)
+    pairs = pair(kernel), pair(stride), pair(dilation)
     return Window(pairs[0], pairs[1], _sides(padding, pairs[0], pairs[2]), pairs[2])
 
 
-def _shortest(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
+def shortest(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
     """The shortest way to write lengths: (1, 1) as 1, (1, 2, 1, 2) as (1, 2)."""
     if len(set(lengths)) == 1:
         return lengths[0]
@@ -163,7 +163,8 @@ def _shortest(lengths: tuple[int, ...]) -> int | tuple[int, ...]:
     return lengths[:half] if lengths[:half] == lengths[half:] else lengths
 
 
-def _pair(extent: Extent) -> Pair:
+def pair(extent: Extent) -> Pair:
+    """The two lengths of an extent, `(height, width)`."""
     return (extent, extent) if isinstance(extent, int) else extent
 
 

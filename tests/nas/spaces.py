@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nas.evaluation.evaluation import Evaluation
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -17,9 +18,8 @@ from search_spaces.space import Genotype, SearchSpace
 def small_space(*, channels: int = 1) -> SearchSpace:
     """A few hundred residual networks of two stages' widths, one elastic depth and precisions."""
     return residual(
-        channels=channels,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (channels, 8, 8)),),
+        output=(10,),
         widths=((4, 8), (8, 16)),
         depths=((1, 2),),
         policy=Policy(weight_granularities=(PerTensor(), PerChannel())),
@@ -29,9 +29,8 @@ def small_space(*, channels: int = 1) -> SearchSpace:
 def tiny_space() -> SearchSpace:
     """Four residual networks: two widths at two places."""
     return residual(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         widths=((4, 8), (8, 16)),
         depths=((1,),),
         policy=Policy(weight_bits=(8,), activation_bits=(8,)),

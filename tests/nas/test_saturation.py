@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from nas import saturation
 from nas.export import SaturationWarning, bytes_of, export_onnx, forms_for, verify
-from nas.export.runtime import file_logits, session_options
+from nas.export.runtime import file_outputs, session_options
 from nas.profiling import OnnxRuntime
 from nas.profiling.elsewhere import read_manifest, write_folder
 from nas.profiling.kernel_models import kernel_model
@@ -265,7 +265,7 @@ def test_numbers_hold_on_an_emulated_haswell(family: str, tmp_path: Path) -> Non
             capture_output=True,
             env={"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
         )
-        [here] = file_logits(path, [IMAGES[:64]])
+        [here] = file_outputs(path, [{"image": IMAGES[:64]}])
         differences[weights] = np.abs(here - np.load(tmp_path / "there.npy")).max()
     assert differences["unsigned"] == 0
     if not processor_saturates():

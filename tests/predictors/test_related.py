@@ -5,7 +5,7 @@ from predictors.related import Related, Translation
 from search_spaces.choice import choice
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Conv2d, Image, deeper_than
+from search_spaces.ops import Conv2d, Input, deeper_than
 from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
 
@@ -14,7 +14,7 @@ def tower(
     *, depth: int, widths: tuple[int, ...], bits: tuple[int | None, ...], prefix: str = "layer"
 ) -> SearchSpace:
     """Convolutions in a row with a width and a weight precision each."""
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     layers = choice("depth", range(1, depth + 1))
     for i in range(depth):
         options = [None if count is None else Quant(Int(count)) for count in bits]

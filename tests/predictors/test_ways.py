@@ -14,7 +14,7 @@ from predictors.gaussian import GaussianProcess
 from predictors.ways import Ways
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.ops import Add, Image, deeper_than
+from search_spaces.ops import Add, Input, deeper_than
 from search_spaces.space import Genotype, SearchSpace
 from search_spaces.tabular import Decision, Pick, add_cell, tabular_space
 
@@ -87,7 +87,7 @@ def test_what_leads_nowhere_does_not_count() -> None:
 
 def test_an_absent_node_hands_on_its_first_input() -> None:
     depth = choice("depth", (1, 2))
-    graph = Graph(Image(3, 32))
+    graph = Graph(Input("image", (3, 32, 32)))
     first = graph.add("first", Pick(choice("a", OPTIONS), cut=("none",)))
     graph.add("second", Pick(choice("b", OPTIONS), cut=("none",)), present=deeper_than(depth, 1))
     graph.add("sum", Add(), "second", first, present=deeper_than(depth, 1))
@@ -134,4 +134,4 @@ def test_a_process_learns_from_them_what_picks_do_not_tell() -> None:
 )
 def test_edges_that_make_no_cell_are_told(ends: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match="make no cell"):
-        add_cell(Graph(Image(3, 32)), [(edge, Pick(0)) for edge in ends])
+        add_cell(Graph(Input("image", (3, 32, 32))), [(edge, Pick(0)) for edge in ends])

@@ -29,9 +29,10 @@ from search_spaces.ops import (
     Conv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     Reshape,
+    Resize,
     deeper_than,
 )
 from search_spaces.policy import Policy
@@ -45,7 +46,8 @@ POLICY = Policy(weight_bits=(8,), activation_bits=(4, 8), fineness="layer")
 
 def branching() -> SearchSpace:
     """Two branches of elastic depth and kernel between a fork and an addition."""
-    graph = Graph(Image(2, choice("resolution", (6, 8))))
+    graph = Graph(Input("image", (2, 8, 8)))
+    graph.add("resize", Resize(choice("resolution", (6, 8))))
     fork = graph.add("fork", Conv2d(choice("width", (4, 8)), 3, activation=Quant(Int(8))))
     ends: list[str] = []
     for side in ("left", "right"):
@@ -162,7 +164,7 @@ def test_only_the_slots_that_are_meant_count() -> None:
 
 
 def test_by_hand() -> None:
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
     graph.add("b", Conv2d(2, 3, activation=Quant(Int(4))))
     graph.add("c", Activation("relu"), "a")
@@ -182,7 +184,7 @@ def test_by_hand() -> None:
 
 
 def test_a_tensor_is_converted_once_for_readers_alike() -> None:
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
     graph.add("b", Conv2d(2, 3, activation=Quant(Int(4))), "a")
     graph.add("c", Conv2d(2, 3, activation=Quant(Int(4))), "a")
@@ -197,7 +199,7 @@ def test_a_tensor_is_converted_once_for_readers_alike() -> None:
 
 def test_a_view_is_the_tensor_that_it_views() -> None:
     """The readers of a view keep alive and convert what was written before it."""
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.add("a", Conv2d(2, 3, activation=Quant(Int(8))))
     graph.add("rows", Reshape((2, 16)), "a")
     graph.add("b", Linear(16, activation=Quant(Int(4))), "rows")

@@ -149,7 +149,7 @@ def test_a_shape_that_groups_do_not_divide_is_refused() -> None:
     for shape in ((8, 10), (8, 1, 3, 3), (8,)):
         with pytest.raises(ValueError, match=r"per-group-4 needs .* multiple of 4, given .*; give"):
             PerGroup(4).blocks(shape)
-    graph = Graph(Input((6, 4, 4)))
+    graph = Graph(Input("image", (6, 4, 4)))
     graph.add("conv", Conv2d(8, 3, weight=Quant(Int(4), PerGroup(4))))
     with pytest.raises(ValueError, match="node 'conv': per-group-4 needs"):
         graph.shapes()
@@ -180,7 +180,7 @@ def test_scales_are_rounded_to_their_format() -> None:
 
 def test_formats_and_bits_are_options_of_one_precision() -> None:
     made = precision("w", (4, E4M3, None), symmetries=(True, False))
-    graph = Graph(Input((6, 4, 4)))
+    graph = Graph(Input("image", (6, 4, 4)))
     graph.add("conv", Conv2d(8, 3, weight=made))
     space = SearchSpace(graph)
     assert [c.name for c in space.choices] == ["w.bits", "w.symmetric"]
@@ -191,7 +191,7 @@ def test_formats_and_bits_are_options_of_one_precision() -> None:
 
 
 def test_a_space_file_of_before_has_its_precisions_as_integers() -> None:
-    graph = Graph(Input((8, 4, 4)))
+    graph = Graph(Input("image", (8, 4, 4)))
     granularities = (PerTensor(), PerChannel())
     weight = precision("w", (4, 8, None), granularities=granularities, symmetries=(True, False))
     graph.add("conv", Conv2d(8, 3, weight=weight, activation=Quant(Int(8, symmetric=False))))
@@ -207,7 +207,7 @@ def test_a_space_file_of_before_has_its_precisions_as_integers() -> None:
 
 
 def test_bits_may_be_a_choice_of_their_own() -> None:
-    graph = Graph(Input((8, 4, 4)))
+    graph = Graph(Input("image", (8, 4, 4)))
     graph.add("conv", Conv2d(8, 3, weight=Quant(Int(choice("bits", (4, 8))))))
     space = SearchSpace(graph)
     older = with_bits(json.loads(space.to_json())) | {"format": 2}

@@ -20,7 +20,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     Reshape,
     deeper_than,
@@ -47,7 +47,7 @@ COSTS = (costs.macs, costs.bitops, costs.model_bytes, costs.parameters)
 
 
 def chain() -> Graph:
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("conv", Conv2d(4, 3, 2))
     graph.add("norm", BatchNorm2d())
     graph.add("relu", Activation("relu"))
@@ -57,7 +57,7 @@ def chain() -> Graph:
 
 def bottleneck() -> Graph:
     """An inverted residual with a skip."""
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("depthwise", DepthwiseConv2d(3, weight=Quant(Int(8)), activation=Quant(Int(8))))
     graph.add("depthwise.norm", BatchNorm2d())
     graph.add("project", Conv2d(4, 1, weight=Quant(Int(4)), activation=Quant(Int(2))))
@@ -85,7 +85,7 @@ def test_a_chain_stops_where_a_value_has_two_readers() -> None:
 
 
 def test_the_other_operand_of_an_addition_is_one_more_input() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("skip", Conv2d(4, 1), "input")
     graph.add("main", Conv2d(4, 3), "input")
     graph.add("norm", BatchNorm2d())
@@ -124,7 +124,7 @@ def test_a_region_is_one_kernel() -> None:
 
 
 def test_two_equal_blocks_are_one_kernel_of_the_space() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     for block in ("block0", "block1"):
         entry = graph.output
         graph.add(f"{block}.a", Conv2d(4, 3))
@@ -155,7 +155,7 @@ def test_a_region_has_one_way_in(glob: str, message: str | None) -> None:
 
 
 def test_a_region_has_one_way_out() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("block.a", Conv2d(4, 3))
     graph.add("block.b", Conv2d(4, 3))
     graph.add("add", Add(), "block.a", "block.b")
@@ -164,7 +164,7 @@ def test_a_region_has_one_way_out() -> None:
 
 
 def test_what_is_absent_does_not_part_a_chain() -> None:
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("conv", Conv2d(4, 3))
     graph.add("gate", Conv2d(4, 3), present=deeper_than(choice("depth", (1, 2)), 1))
     graph.add("relu", Activation("relu"))
@@ -180,7 +180,7 @@ VIEWED = Fusion(((GlobalPool, Linear), (Conv2d, BatchNorm2d), (Linear, Activatio
 
 
 def test_a_chain_goes_on_across_a_view() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("conv", Conv2d(8, 3))
     graph.add("pool", GlobalPool())
     graph.add("flat", Flatten())
@@ -197,7 +197,7 @@ def test_a_chain_goes_on_across_a_view() -> None:
 
 
 def test_a_view_that_others_read_too_parts_a_chain() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("pool", GlobalPool())
     graph.add("flat", Flatten())
     graph.add("left", Linear(5), "flat")
@@ -218,7 +218,7 @@ def test_a_view_that_others_read_too_parts_a_chain() -> None:
 
 
 def test_a_view_of_what_others_read_too_parts_a_chain() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("pool", GlobalPool())
     graph.add("flat", Flatten())
     graph.add("head", Linear(4))
@@ -229,7 +229,7 @@ def test_a_view_of_what_others_read_too_parts_a_chain() -> None:
 
 
 def test_a_view_that_is_absent_is_none() -> None:
-    graph = Graph(Image(4, 8))
+    graph = Graph(Input("image", (4, 8, 8)))
     graph.add("pool", GlobalPool())
     graph.add("flat", Flatten())
     graph.add("twice", Reshape((2, -1)), present=choice("twice", (False, True)))
@@ -279,7 +279,12 @@ def _assert_compiled_as_walked(space: SearchSpace, fusion: Fusion) -> None:
 
 def test_blocks_of_once_for_all_stay_few() -> None:
     plain = Policy(weight_bits=(8,), activation_bits=(8,))
-    space = mobilenet(channels=3, classes=10, image_sizes=(128, 160, 192, 224), policy=plain)
+    space = mobilenet(
+        inputs=(Input("image", (3, 224, 224)),),
+        output=(10,),
+        image_sizes=(128, 160, 192, 224),
+        policy=plain,
+    )
     made = SpaceKernels(space, Fusion(regions=BLOCKS))
     blocks = [kernel for kernel in made.distinct() if len(kernel.fused) > 3]
     # Per stage and resolution the first block and the one form of all later ones, 9 forms each;

@@ -19,8 +19,9 @@ from search_spaces.ops import (
     Conv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
+    Resize,
     deeper_than,
     scaled,
 )
@@ -31,7 +32,8 @@ from search_spaces.space import SearchSpace
 @st.composite
 def spaces(draw) -> SearchSpace:
     """Chains of convolutions with shared widths, depths, nested precisions and conditions."""
-    graph = Graph(Image(2, choice("resolution", draw(st.sampled_from([(8,), (6, 8)])))))
+    graph = Graph(Input("image", (2, 8, 8)))
+    graph.add("resize", Resize(choice("resolution", draw(st.sampled_from([(8,), (6, 8)])))))
     layers = draw(st.integers(1, 3))
     symmetries = draw(st.sampled_from([(True,), (True, False)]))
     depth = choice("depth", tuple(range(1, layers + 1)))
@@ -135,7 +137,7 @@ def test_bits_out_of_range_are_refused(bits):
 
 
 def chain() -> Graph:
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("conv", Conv2d(4, 3, 2))
     graph.add("norm", BatchNorm2d())
     graph.add("relu", Activation("relu"))

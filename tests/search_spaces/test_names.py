@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from search_spaces.choice import choice
 from search_spaces.graph import Graph, Node
 from search_spaces.names import InvalidName, require_address, require_name, require_text
-from search_spaces.ops import Activation, Image
+from search_spaces.ops import Activation, Input
 from search_spaces.space import SearchSpace
 from search_spaces.tabular import Decision, tabular_space
 
@@ -52,11 +52,13 @@ NO_TEXTS = ["\x1b[31m", "a\0", "\u202e", "\ud800", "\t", "a" * 1001]
 
 
 def with_address(address: str) -> object:
-    return Graph(Image(1, 4)).add(address, Activation("relu"))
+    return Graph(Input("image", (1, 4, 4))).add(address, Activation("relu"))
 
 
 def with_node(address: str) -> object:
-    return Graph.from_nodes({"input": Node(Image(1, 4)), address: Node(Activation("relu"))})
+    return Graph.from_nodes(
+        {"input": Node(Input("image", (1, 4, 4))), address: Node(Activation("relu"))}
+    )
 
 
 def with_choice(name: str) -> object:
@@ -64,7 +66,7 @@ def with_choice(name: str) -> object:
 
 
 def with_space(name: str) -> object:
-    return SearchSpace(Graph(Image(1, 4)), name=name)
+    return SearchSpace(Graph(Input("image", (1, 4, 4))), name=name)
 
 
 def with_option(text: str) -> object:

@@ -10,6 +10,7 @@ import pytest
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
@@ -20,7 +21,7 @@ STAGES = (Stage(8, 1), Stage(16, 2, squeeze_excite=True, function="hardswish"))
 
 
 def spaces(policy: Policy) -> list[SearchSpace]:
-    shared = {"channels": 1, "classes": 10, "image_sizes": (8,), "policy": policy}
+    shared = {"inputs": (Input("image", (1, 8, 8)),), "output": (10,), "policy": policy}
     return [
         residual(**shared, widths=((8,), (8, 16)), depths=((1, 2),)),
         mobilenet(**shared, stages=STAGES, first=Stage(16, 1, function="relu6"), depths=(1, 2)),

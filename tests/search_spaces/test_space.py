@@ -7,7 +7,7 @@ from search_spaces.choice import choice
 from search_spaces.costs import bitops, compile_cost, macs, total
 from search_spaces.graph import Graph
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Image, Linear, deeper_than
+from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Input, Linear, deeper_than
 from search_spaces.policy import Policy, full_precision, uniform
 from search_spaces.quant import PerChannel, PerTensor, Quant, bits_of
 from search_spaces.residual import residual
@@ -24,8 +24,8 @@ RICH = Policy(
 
 def small_residual(policy: Policy = RICH) -> SearchSpace:
     return residual(
-        channels=3,
-        classes=5,
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(5,),
         image_sizes=(12, 16),
         widths=((8, 16), (8, 16), (16, 24)),
         depths=((1, 2), (1, 3)),
@@ -36,8 +36,8 @@ def small_residual(policy: Policy = RICH) -> SearchSpace:
 
 def small_mobilenet(policy: Policy = RICH) -> SearchSpace:
     return mobilenet(
-        channels=3,
-        classes=5,
+        inputs=(Input("image", (3, 24, 24)),),
+        output=(5,),
         image_sizes=(16, 24),
         stages=(Stage(8, 1), Stage(16, 2, squeeze_excite="choice", function="hardswish")),
         depths=(1, 2),
@@ -77,9 +77,8 @@ class TestRestricted(SpaceContract):
 
 def tiny(policy: Policy) -> SearchSpace:
     return residual(
-        channels=1,
-        classes=2,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(2,),
         widths=((8,), (8, 16)),
         depths=((1, 2),),
         kernels=(3, 5),
@@ -114,13 +113,13 @@ def test_closed_choices_do_not_multiply_what_is_enumerated():
     assert space.size == 60
     assert space.counts.prod() == 12 * 5**12
     assert len(space.every_row()) == 60
-    assert SearchSpace(Graph(Image(1, 4))).every_row().shape == (1, 0)
+    assert SearchSpace(Graph(Input("image", (1, 4, 4)))).every_row().shape == (1, 0)
 
 
 def test_size_of_once_for_all_mobilenet_v3_is_the_published_one():
     # Cai et al. 2020: ((3 x 3)^2 + (3 x 3)^3 + (3 x 3)^4)^5 architectures at one resolution.
     plain = Policy(weight_bits=(8,), activation_bits=(8,))
-    space = mobilenet(channels=3, classes=1000, image_sizes=(224,), policy=plain)
+    space = mobilenet(inputs=(Input("image", (3, 224, 224)),), output=(1000,), policy=plain)
     assert space.size == 7371**5
 
 
@@ -156,7 +155,7 @@ def test_first_and_last_layers_stand_at_eight_bits():
 
 
 def test_one_name_with_two_sets_of_options_is_refused():
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     graph.add("a", Conv2d(choice("width", (4, 8)), 3))
     graph.add("b", Conv2d(choice("width", (4, 16)), 3))
     with pytest.raises(ValueError, match="same name is the same decision"):
@@ -199,7 +198,7 @@ def test_an_unresolved_graph_has_no_shapes():
 
 
 def test_an_absent_node_hands_on_its_first_input():
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     graph.add("stem", Conv2d(4, 3))
     graph.add("extra", Activation("relu"), present=deeper_than(choice("depth", (1, 2)), 1))
     graph.add("pool", GlobalPool())

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.documents import UnreadableFile
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from search_spaces.tabular import Decision, tabular_space
 
 SPACE = residual(
-    channels=1,
-    classes=2,
-    image_sizes=(8,),
+    inputs=(Input("image", (1, 8, 8)),),
+    output=(2,),
     widths=((4, 8), (8,)),
     depths=((1, 2),),
     kernels=(3, 5),
@@ -100,10 +100,13 @@ def test_a_field_of_the_wrong_type_is_told_with_its_place(fields, told):
     ("position", "node", "told"),
     [
         (1, {"address": 'a" if print("x") else "a'}, "address must be letters"),
-        (1, {"address": "input"}, "nodes.1.: only the first node"),
+        (1, {"address": "input"}, "already has a node"),
         (2, {"address": CONTENT["nodes"][1]["address"]}, "already has a node"),
-        (1, {"inputs": []}, "nodes.1.: only the first node"),
-        (0, {"address": "image"}, "nodes.0.: only the first node"),
+        (1, {"inputs": []}, "nodes.1.: Conv2d at .* reads 1 inputs, given 0"),
+        (0, {"inputs": ["input"]}, "nodes.0.: node .input. reads .*not in the graph"),
+        (0, {"address": "image"}, "nodes.1.: .*.input.*, which are not in the graph"),
+        (0, {"present": [True]}, "nodes.0.: input .image. at .input. is conditional"),
+        (1, {"op": CONTENT["nodes"][0]["op"], "inputs": []}, "nodes.1.: .*already in the graph"),
         (1, {"inputs": ["later"]}, "reads .'later'., which are not in the graph"),
         (1, {"inputs": ["input", "input"]}, "reads 1 inputs, given 2"),
         (1, {"inputs": "input"}, r"nodes\[1\].inputs: must be a valid list"),

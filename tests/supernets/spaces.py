@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -19,8 +20,8 @@ EVERY_PRECISION = Policy(
 )
 
 RESIDUAL = residual(
-    channels=3,
-    classes=5,
+    inputs=(Input("image", (3, SIDE, SIDE)),),
+    output=(5,),
     image_sizes=(8, SIDE),
     widths=((4, 8), (4, 8), (8, 12)),
     depths=((1, 2), (1, 2)),
@@ -28,8 +29,8 @@ RESIDUAL = residual(
     policy=EVERY_PRECISION,
 )
 MOBILENET = mobilenet(
-    channels=3,
-    classes=5,
+    inputs=(Input("image", (3, SIDE, SIDE)),),
+    output=(5,),
     image_sizes=(8, SIDE),
     stages=(
         Stage(8, 1, squeeze_excite="choice"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nas.export.plain.source import source_of
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Add, Flatten, Image, Input, Linear
+from search_spaces.ops import Activation, Add, Flatten, Input, Linear
 from search_spaces.space import SearchSpace
 from supernets.assemble import module_name, scale_name
 from supernets.deployed import Deployed
@@ -30,7 +30,7 @@ HOSTILE = [
 
 def named(address: str) -> Graph:
     """A network with a node at any address, past the rule that refuses it."""
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.nodes[address] = Node(Activation("relu"), ("input",))
     graph.nodes["flat"] = Node(Flatten(), (address,))
     graph.nodes["head"] = Node(Linear(2), ("flat",))
@@ -73,7 +73,7 @@ def test_distinct_addresses_have_distinct_names(addresses):
 
 @pytest.mark.parametrize("address", ["keys", "training", "pop", "type", "forward", "_modules"])
 def test_an_address_may_be_called_like_a_part_of_torch(address):
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.add(address, Activation("relu"))
     graph.add("flat", Flatten())
     graph.add("head", Linear(2))
@@ -84,8 +84,8 @@ def test_an_address_may_be_called_like_a_part_of_torch(address):
 
 def test_a_network_reads_one_tensor_per_source():
     nodes = {
-        "left": Node(Input((2, 3))),
-        "right": Node(Input((2, 3))),
+        "left": Node(Input("left", (2, 3))),
+        "right": Node(Input("right", (2, 3))),
         "sum": Node(Add(), ("right", "left")),
     }
     graph = Graph.from_nodes(nodes)

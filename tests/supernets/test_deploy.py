@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from search_spaces.choice import Choice
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import BatchNorm2d, Flatten, Image, Linear
+from search_spaces.ops import BatchNorm2d, Flatten, Input, Linear
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.assemble import module_name
@@ -241,7 +241,7 @@ def test_a_channel_switched_off_stays_off(
 
 
 def test_a_norm_without_a_convolution_before_it_is_refused(images: Tensor) -> None:
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, *images.shape[2:])))
     graph.add("norm", BatchNorm2d())
     graph.add("flat", Flatten())
     graph.add("head", Linear(2))

@@ -16,13 +16,12 @@ from search_spaces.ops import (
     Conv2d,
     DepthwiseConv2d,
     GlobalPool,
-    Image,
-    Input,
     Linear,
     Multiply,
     Nonlinearity,
     Op,
     Parameter,
+    Resize,
 )
 from supernets.elastic import corner
 
@@ -96,26 +95,12 @@ class TestGlobalPool(OperatorContract):
         return [(GlobalPool(), ((channels, size, size),)) for channels, size in [(5, 7), (2, 1)]]
 
 
-class TestImage(OperatorContract):
-    """It reads no node: images of another size are resized, those of the right one pass."""
+class TestResize(OperatorContract):
+    """An image of the right size passes, others are resized."""
 
-    @pytest.fixture(params=[6, 8, 12])
+    @pytest.fixture(params=[6, 8, (5, 12)])
     def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
-        return [(Image(3, request.param), ())]
-
-    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-        return [torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))]
-
-
-class TestInput(OperatorContract):
-    """It reads no node and hands on what the network is given."""
-
-    @pytest.fixture(params=[(4, 6), (3, 8, 5), (7,)], ids=str)
-    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
-        return [(Input(request.param), ())]
-
-    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-        return [torch.randn(3, *op.infer(), generator=torch.Generator().manual_seed(0))]
+        return [(Resize(request.param), ((3, 6, 6),)), (Resize(request.param), ((2, 4, 6),))]
 
 
 def test_a_corner_is_the_first_channels_and_the_centre_of_the_kernel() -> None:

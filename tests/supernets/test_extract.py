@@ -75,7 +75,7 @@ def test_statistics_are_the_average_over_the_batches(supernet: Supernet, images:
     low, high = 0.0, 255.0
     means = []
     for batch in batches:
-        images_in = layers[module_name("input")](batch)
+        images_in = layers[module_name("resize")](batch)
         codes = torch.round(images_in / scale)
         zero = extract(supernet, supernet.space.largest, batches).inputs["stem", 0].zero_point
         means.append(

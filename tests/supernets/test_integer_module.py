@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from search_spaces.space import as_genotypes
 from supernets.assemble import module_name
@@ -17,7 +15,6 @@ from supernets.extract import extract
 from supernets.integer_module import OfCodes, integer_module
 from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
-from tests.supernets.spaces import SIDE
 
 
 @pytest.fixture
@@ -44,17 +41,6 @@ def test_it_holds_the_codes_in_8_bits(networks: list[Deployed]) -> None:
             assert codes.dtype == (torch.int8 if held.quant.symmetric else torch.uint8)
             assert np.array_equal(codes.numpy(), held.codes)
             assert not list(layer.parameters())
-
-
-def test_it_resizes_what_is_fed_in_another_size(networks: list[Deployed]) -> None:
-    deployed = networks[0]
-    fed = replace(deployed, fed={"input": (3, SIDE + 3, SIDE + 3)})
-    images = torch.randn(4, 3, SIDE + 3, SIDE + 3, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(integer_module(fed)(images), deployed.module()(images))
-    size = deployed.graph.shapes()["input"]
-    same = integer_module(replace(deployed, fed={"input": size}))
-    assert isinstance(same.get_submodule(module_name("input")), nn.Identity)
 
 
 def test_norms_that_are_not_folded_keep_their_statistics(

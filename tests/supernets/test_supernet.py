@@ -13,7 +13,7 @@ from torch import Tensor
 from search_spaces.choice import choice
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Image, Linear
+from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Input, Linear, Resize
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
@@ -31,7 +31,7 @@ def test_the_seed_alone_decides_the_weights() -> None:
 
 
 def test_inputs_are_quantized_per_tensor_only() -> None:
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     graph.add("conv", Conv2d(4, 3, activation=Quant(Int(8, symmetric=False), PerChannel())))
     with pytest.raises(ValueError, match="PerTensor"):
         Supernet(SearchSpace(graph), seed=0)
@@ -87,7 +87,8 @@ def test_parameter_groups_part_the_parameters(supernet: Supernet) -> None:
 
 
 def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
-    graph = Graph(Image(3, choice("resolution", (8, 4))))
+    graph = Graph(Input("image", (3, 8, 8)))
+    graph.add("resize", Resize(choice("resolution", (8, 4))))
     graph.add("conv", Conv2d(choice("width", (6, 2)), choice("kernel", (5, 1))))
     graph.add("relu", Activation("relu"))
     graph.add("pool", GlobalPool())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from supernets.supernet import Supernet
@@ -44,9 +45,8 @@ class Stripes:
 
 def stripes_space():
     return residual(
-        channels=1,
-        classes=3,
-        image_sizes=(6,),
+        inputs=(Input("image", (1, 6, 6)),),
+        output=(3,),
         widths=[(4, 6), (4, 8)],
         depths=[(1, 2)],
         kernels=(3, 5),

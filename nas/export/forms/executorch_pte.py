@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement, read_metadata
+from nas.export.form import Held, HeldPrecision, Opened, Output, Requirement, read_metadata
 from nas.export.forms.program import program_of
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
@@ -23,8 +22,9 @@ from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.fold import without_norms
+from supernets.inputs import Inputs, batches
 
-LARGEST_BATCH = 8  # the runtime plans its memory for this many images
+LARGEST_BATCH = 8  # the runtime plans its memory for this many samples
 METADATA = "elastic_nas"
 _WEIGHTED = {"convolution": 1, "addmm": 2}  # operator -> the position of its weight
 _ON_WEIGHTS = ("permute_copy", "sub", "_to_dim_order_copy")
@@ -82,13 +82,18 @@ class ExecuTorchForm:
             ) from error
         read = _Reading(deserialize_pte_binary(content).program)
 
-        def logits(images: Tensor) -> Logits:
+        names = [op.name for op in graph.inputs.values()]
+
+        def run(inputs: Inputs) -> Output:
             method = program.load_method("forward")  # by itself it would not outlive its program
-            batches = images.split(LARGEST_BATCH)
-            return np.concatenate([method.execute([b.contiguous()])[0].numpy() for b in batches])
+            found = [
+                method.execute([part[name].contiguous() for name in names])[0].numpy()
+                for part in batches(inputs, LARGEST_BATCH)
+            ]
+            return np.concatenate(found)
 
         return Opened(
-            logits,
+            run,
             read.policy(graph),
             read_metadata(told, path),
             dict(read.nodes),

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from nas.export.containers import container_for
-from nas.export.form import Logits, Opened
+from nas.export.form import Opened, Output
 from nas.export.onnx_model import export_onnx
-from nas.export.runtime import file_logits
+from nas.export.runtime import file_outputs
 from nas.export.size import ONNX_FUSION, onnx_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
@@ -21,6 +19,7 @@ from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class OnnxForm:
         model = load(path)
         nodes = Counter(node.op_type for node in model.graph.node)
 
-        def logits(images: Tensor) -> Logits:
-            return next(file_logits(path, [images], threads=threads))
+        def run(inputs: Inputs) -> Output:
+            return next(file_outputs(path, [inputs], threads=threads))
 
         return Opened(
-            logits,
+            run,
             policy_of(model),
             {e.key.removeprefix(METADATA_PREFIX): e.value for e in model.metadata_props},
             dict(nodes),

@@ -13,11 +13,10 @@ from typing import Any, cast
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from torch import Tensor
 
 from nas.durable import require_parent, write_folder_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Logits, Opened, Requirement
+from nas.export.form import Held, HeldPrecision, Opened, Output, Requirement
 from nas.export.onnx_model import BASE_OPSET, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
@@ -26,6 +25,7 @@ from nas.saturation import EightBitWeights, adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
@@ -83,8 +83,8 @@ class OpenVinoForm:
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot read {path}: {error}; export it again") from error
 
-        def logits(images: Tensor) -> Logits:
-            return np.array(compiled(images.numpy())[0])
+        def run(inputs: Inputs) -> Output:
+            return np.array(compiled({name: held.numpy() for name, held in inputs.items()})[0])
 
         operators = model.get_ordered_ops()
         nodes = Counter(op.get_type_name() for op in operators)
@@ -94,7 +94,7 @@ class OpenVinoForm:
         policy = {address: _precision(op) for address, op in found.items() if op is not None}
         stated = model.get_rt_info([_SECTION]).astype(dict) if model.has_rt_info([_SECTION]) else {}
         return Opened(
-            logits,
+            run,
             policy,
             {key: value.astype(str) for key, value in stated.items()},
             dict(nodes),

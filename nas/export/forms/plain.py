@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from nas.durable import write_folder_atomic
-from nas.export.form import Held, HeldPrecision, Logits, Opened
+from nas.export.form import Held, HeldPrecision, Opened, Output
 from nas.export.plain.nesting import Attributes
 from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, plain_network
 from nas.export.rehearsal import rehearsed_bytes
@@ -24,6 +24,7 @@ from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs
 
 
 class PlainForm:
@@ -52,15 +53,15 @@ class PlainForm:
         network = load_network(path)
         stored, metadata = read_weights(path / WEIGHTS)
 
-        def logits(images: Tensor) -> Logits:
+        def run(inputs: Inputs) -> Output:
             with torch.no_grad():
-                return network(images).numpy()
+                return network(**inputs).numpy()
 
         layers = [layer for layer in network.modules() if not list(layer.children())]
         nodes = Counter(type(layer).__name__ for layer in layers)
         held = _held(graph, network, stored)
         return Opened(
-            logits,
+            run,
             held,
             metadata,
             dict(nodes),
@@ -108,13 +109,13 @@ def _held(
     paths = Attributes.of(graph)
     return {
         address: HeldPrecision(
-            _held_weight(paths.layers[address], stored),
+            _held_weight(path, stored),
             tuple(
                 _held_activation(network, paths.quantizers.get((address, slot)))
-                for slot in range(node.op.arity)
+                for slot in range(graph.nodes[address].op.arity)
             ),
         )
-        for address, node in graph.nodes.items()
+        for address, path in paths.layers.items()
     }
 
 

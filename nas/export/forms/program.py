@@ -17,15 +17,16 @@ from torch.export import Dim, ExportedProgram
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Logits, Opened, read_metadata
+from nas.export.form import Held, HeldPrecision, Opened, Output, read_metadata
 from nas.export.rehearsal import rehearsed_bytes
-from nas.export.statement import only_source, stated
+from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
 from nas.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.assemble import module_name, scale_name
 from supernets.deployed import Deployed
+from supernets.inputs import Inputs, arguments, zeros
 from supernets.integer_module import integer_module
 
 METADATA = "elastic_nas.json"
@@ -68,12 +69,14 @@ class ProgramForm:
         read = _Reading(program)
         module = program.module()
 
-        def logits(images: Tensor) -> Logits:
+        names = program.graph_signature.user_inputs
+
+        def run(inputs: Inputs) -> Output:
             with torch.no_grad():
-                return module(images).numpy()
+                return module(*(inputs[str(name)] for name in names)).numpy()
 
         return Opened(
-            logits,
+            run,
             read.policy(graph),
             read_metadata(told[METADATA] or "{}", path),
             dict(read.nodes),
@@ -96,14 +99,13 @@ PROGRAM = ProgramForm()
 def program_of(deployed: Deployed, *, largest_batch: int | None = None) -> ExportedProgram:
     """The network as a program of `torch.export`, with its weights as integers.
 
-    The program runs batches of any size, or of up to `largest_batch` images.
+    The program runs batches of any size, or of up to `largest_batch` samples.
     """
-    _, fed = only_source(deployed)
+    module, batch = integer_module(deployed), Dim("batch", min=1, max=largest_batch)
+    given = arguments(module, zeros(deployed.graph, 2))
     with torch.no_grad():
         program = torch.export.export(
-            integer_module(deployed),
-            (torch.zeros(2, *fed),),
-            dynamic_shapes=({0: Dim("batch", min=1, max=largest_batch)},),
+            module, tuple(given), dynamic_shapes=tuple({0: batch} for _ in given)
         )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines of this machine's files, most of the bytes

@@ -21,7 +21,7 @@ class Site:
     Attributes:
         writer: The writer of the file.
         address: The address of the node.
-        inputs: The tensors that the node reads. A source reads the tensor that it is fed.
+        inputs: The tensors that the node reads.
         shapes: The shapes of the inputs, without the batch.
         scales: The quantization of each input; None for an input in floats.
         parameters: The parameters of the node by name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from torch import nn
@@ -46,14 +46,15 @@ class Nested:
 
 
 def blocks_of(graph: Graph) -> Nested:
-    """The whole graph as a block with inner blocks.
+    """The whole graph as a block with inner blocks, which reads the inputs of the network.
 
     Nodes with a common start of their addresses become a block if they are consecutive and only one
     of their results is read by other nodes. Otherwise, they stay in the surrounding block and have
     longer names.
     """
-    paths = {address: _path(address, graph.nodes) for address in graph.nodes}
-    return _Grouping(graph, paths).block("", "", list(graph.nodes), 0)
+    paths = {a: _path(a, graph.nodes) for a in graph.nodes if a not in graph.inputs}
+    whole = _Grouping(graph, paths).block("", "", [*paths], 0)
+    return replace(whole, reads=tuple(graph.inputs))
 
 
 def _path(address: str, addresses: Mapping[str, object]) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ class Attributes:
     """The attribute paths of layers and quantizers in a generated network.
 
     Attributes:
-        layers: The path of every node by address; a node without a layer has no attribute there.
+        layers: The path of every node but the inputs, by address; a node without a layer has no
+            attribute there.
         quantizers: The path of every input's quantizer, by address and position.
     """
 

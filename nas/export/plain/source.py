@@ -15,7 +15,6 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from nas.export.containers import ExportError
 from nas.export.plain.nesting import Attributes, Leaf, Names, Nested, Slot, blocks_of, class_names
-from nas.export.statement import only_source
 from search_spaces.graph import Graph
 from search_spaces.ops import Op, Shape
 from search_spaces.quant import Quant
@@ -33,7 +32,9 @@ safetensors.
     from model import load
 
     network = load()
-    logits = network(images)  # {reads} -> {gives}
+    output = network({names})  # {gives}
+
+{reads}
 
 Norms are folded into the layers before them. Each layer's inputs pass a `Quantize`, which rounds
 them as integer hardware does; weights and biases are integers in the file and floats in the
@@ -51,15 +52,14 @@ _PLACE = '''class Network(nn.Module):
 def source_of(deployed: Deployed, module: nn.Module) -> str:
     """The source of a deployed network without its numbers; `module` is the network in torch."""
     graph = deployed.graph
-    shapes = graph.shapes()
-    source, fed = only_source(deployed)
+    inputs, shapes = graph.inputs.values(), graph.shapes()
     blocks, attributes = blocks_of(graph), Attributes.of(graph)
-    named = class_names(blocks)
-    resizes = fed != shapes[source]
-    printer = _Printer(graph, module, deployed.inputs, attributes, named, resizes=resizes)
+    printer = _Printer(graph, module, deployed.inputs, attributes, class_names(blocks))
     classes = printer.classes(blocks)
     usage = _USAGE.format(
-        reads=f"{_batch_of(fed)} float32, normalised", gives=_batch_of(shapes[graph.output])
+        names=", ".join(op.name for op in inputs),
+        reads="\n".join(f"`{op.name}` is {op.dtype} {_batch_of(op.shape)}." for op in inputs),
+        gives=_batch_of(shapes[graph.output]),
     )
     before, after = _frame().split(_PLACE)
     return usage + before[before.index("\n") :] + "\n\n".join(classes) + after
@@ -76,7 +76,6 @@ class _Printer:
     scales: Mapping[Slot, ActivationScale]
     attributes: Attributes
     class_names: Mapping[str, str]
-    resizes: bool
 
     def classes(self, block: Nested) -> list[str]:
         """The source of the classes of all inner blocks, then of the class of `block`."""
@@ -86,10 +85,7 @@ class _Printer:
         return [*inner, _Class(self, block).text()]
 
     def layer(self, address: str) -> nn.Module | None:
-        """The stock layer at an address; None for functions and needless resizing."""
-        node = self.graph.nodes[address]
-        if not node.inputs and not self.resizes:
-            return None
+        """The stock layer at an address; None for functions."""
         return dict(self.module.named_children()).get(module_name(address))
 
 
@@ -98,15 +94,14 @@ class _Class:
 
     def __init__(self, printer: _Printer, block: Nested) -> None:
         self.printer, self.block = printer, block
-        self.variables = Names()
         self.made: list[str] = []
         self.lines: list[str] = []
-        self.values: dict[str, str] = {}
         self.folded: dict[str, str] = {}
-        reads = block.reads or ("input",)
-        wanted = ["image"] if not block.reads else ["x"] * len(reads)
-        self.parameters = [self.variables.fresh(name) for name in wanted]
-        self.values.update(zip(reads, self.parameters, strict=True))
+        inputs = printer.graph.inputs
+        given = [inputs[read].name for read in block.reads] if not block.path else []
+        self.variables = Names(given)
+        self.parameters = given or [self.variables.fresh("x") for _ in block.reads]
+        self.values = dict(zip(block.reads, self.parameters, strict=True))
 
     def text(self) -> str:
         for position, item in enumerate(self.block.items):
@@ -139,20 +134,22 @@ class _Class:
         printer, address = self.printer, leaf.address
         node = printer.graph.nodes[address]
         given = [
-            self._reading(leaf, slot, self.values[read])
-            for slot, read in enumerate(node.inputs or ("input",))
+            self._reading(leaf, slot, self.values[read]) for slot, read in enumerate(node.inputs)
         ]
         layer = printer.layer(address)
-        if layer is not None:
+        runs = type(layer) is not nn.Identity
+        if layer is not None and runs:
             made = constructor(layer, address)
             self.made.append(f"self.{leaf.name} = {made}{_bits(node.op.weight)}")
-        if layer is not None and is_bare(layer):
+        if not runs:
+            (expression,) = given
+        elif layer is not None and is_bare(layer):
             held = {name: f"self.{leaf.name}.{name}" for name, _ in layer.named_parameters()}
             expression = function(node.op, given, held)
         elif layer is not None:
             expression = f"self.{leaf.name}({', '.join(given)})"
         else:
-            expression = function(node.op, given) if node.inputs else given[0]
+            expression = function(node.op, given)
         name = self.folded.pop(given[0], leaf.name)
         if self._folds(address, following):
             self.values[address] = expression

@@ -113,7 +113,7 @@ def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) 
     """Export the network in one form to the run folder, and verify the file by running it."""
     path = plan.files.exported(deployed.metadata["target"], form.suffix)
     made_up = stand_in(plan.space.decode(genotype))
-    foretold = form.foretold_bytes(replace(made_up, fed=deployed.fed, metadata=deployed.metadata))
+    foretold = form.foretold_bytes(replace(made_up, metadata=deployed.metadata))
     form.write(deployed, path)
     images, labels = (
         torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from nas.run.folder import RunFolderError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from search_spaces.graph import Graph
-from search_spaces.ops import Shape
 from search_spaces.space import SearchSpace, as_genotypes
-from supernets.deployed import Deployed
 
 _SAMPLED = 100
 
@@ -35,15 +32,9 @@ def check(plan: Plan, *, searching: bool) -> None:
     _check_outputs(plan)
     if searching:
         _check_search(plan)
-    image = (plan.task.channels, plan.task.image_size, plan.task.image_size)
-    networks = [_fed(stand_in(graph), image) for graph in telling_networks(plan.space)]
+    networks = [stand_in(graph) for graph in telling_networks(plan.space)]
     for form in forms_for(plan.recipe.export.formats):
         rehearse(form, networks)
-
-
-def _fed(network: Deployed, image: Shape) -> Deployed:
-    """The network with inputs for images of the shape `image`."""
-    return replace(network, fed=dict.fromkeys(network.sources, image))
 
 
 def _check_search(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from nas.targets.adapters.reading import whole
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel, kernels
 from search_spaces.mobilenet import InvertedResidual, inverted_residual
-from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Image, Nonlinearity
+from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Input, Nonlinearity
 from search_spaces.policy import Policy
 
 REGIONS = ("first", "stage*.block*")
@@ -38,7 +38,7 @@ def block_kernel(channels: int, size: int, block: InvertedResidual) -> Kernel:
         raise Unmappable(f"kernel = {block.kernel} is even; our convolutions have a middle")
     if block.residual and (block.stride != 1 or channels != block.width):
         raise Unmappable("a shortcut between unlike shapes")
-    graph = Graph(Image(channels, size))
+    graph = Graph(Input("image", (channels, size, size)))
     inverted_residual(graph, "input", block, FLOAT)
     *_, (_, found) = kernels(graph, Fusion(regions=(block.address,)))
     return found

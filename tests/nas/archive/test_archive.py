@@ -26,6 +26,7 @@ from nas.durable import WriteError
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
 from nas.testing.archive import ArchiveContract, evaluated
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -446,9 +447,8 @@ def test_what_append_returned_from_survives_kill_9_of_two_writers(
 @pytest.mark.usefixtures("no_fsync")
 def test_many_evaluations_of_sixty_choices_are_read_at_once(path: Path) -> None:
     space = residual(
-        channels=3,
-        classes=10,
-        image_sizes=(32,),
+        inputs=(Input("image", (3, 32, 32)),),
+        output=(10,),
         widths=((16, 32), (16, 32), (32, 64), (64, 128)),
         depths=((1, 2, 3), (1, 2, 3), (1, 2, 3, 4)),
         kernels=(3, 5, 7),

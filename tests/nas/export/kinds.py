@@ -21,7 +21,7 @@ from search_spaces.ops import (
     Flatten,
     GlobalPool,
     GroupNorm,
-    Image,
+    Input,
     LayerNorm,
     LeakyReLU,
     Linear,
@@ -39,7 +39,7 @@ CLASSES = 10
 
 def grouped(policy: Policy) -> SearchSpace:
     """Groups of four channels, dilation, rectangles, every padding; a width decides the groups."""
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     width = choice("width", (8, 16))
     graph.add("stem", Conv2d(width, (3, 2), padding=(1, 0, 1, 1), **policy.edge()))
     graph.add("stem.norm", BatchNorm2d())
@@ -65,7 +65,7 @@ def grouped(policy: Policy) -> SearchSpace:
 
 def mixer(policy: Policy) -> SearchSpace:
     """Patches as tokens, mixed over places and over features (Tolstikhin et al. 2021)."""
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     width, depth = choice("width", (8, 12)), choice("depth", (1, 2))
     graph.add("patches", Conv2d(width, 2, 2, padding=0, **policy.edge()))
     graph.add("patches.rows", Reshape((width, -1)))
@@ -99,7 +99,7 @@ def mixer(policy: Policy) -> SearchSpace:
 
 def inception(policy: Policy) -> SearchSpace:
     """Branches of convolutions and poolings, joined by their channels (Szegedy et al. 2015)."""
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     graph.add("stem", Conv2d(choice("stem.width", (8, 12)), 3, **policy.edge()))
     graph.add("stem.norm", BatchNorm2d())
     x = graph.add("stem.relu", Activation("relu"))
@@ -128,7 +128,7 @@ def exact_logits(path: Path, images: Tensor) -> np.ndarray:
     options.log_severity_level = 3
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["logits"], {"image": images.numpy()})[0])
+    return np.asarray(session.run(["output"], {"image": images.numpy()})[0])
 
 
 KINDS = {"grouped": grouped, "mixer": mixer, "inception": inception}

@@ -18,7 +18,7 @@ from nas.testing.networks import (
 )
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, Linear
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Input, Linear
 from search_spaces.quant import Quant
 
 LABELS = torch.arange(len(IMAGES)) % 10
@@ -67,7 +67,7 @@ def test_verification_compares_file_and_network(family, tmp_path):
 
 
 def test_a_tensor_and_its_view_share_a_quantizer(tmp_path):
-    graph, codes = Graph(Image(1, 8)), Quant(Int(8, symmetric=False))
+    graph, codes = Graph(Input("image", (1, 8, 8))), Quant(Int(8, symmetric=False))
     both = {"weight": Quant(Int(8)), "activation": codes}
     graph.add("stem", Conv2d(8, 3, **both))
     pool = graph.add("pool", GlobalPool(codes))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from nas.export import export_onnx
-from nas.export.runtime import file_logits, kernels_run
+from nas.export.runtime import file_outputs, kernels_run
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -15,7 +15,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
 )
 from search_spaces.policy import Policy
@@ -32,7 +32,7 @@ INT32 = np.iinfo(np.int32)
 
 def chain(policy):
     """Convolutions of both kinds in a row, with both clamps between them."""
-    graph = Graph(Image(3, 12))
+    graph = Graph(Input("image", (3, 12, 12)))
     layers = [Conv2d(16, 3, 2), DepthwiseConv2d(5), Conv2d(24, 1), Conv2d(24, 3, 2)]
     for position, op in enumerate(layers):
         bits = policy.layer("all", f"layer{position}", "conv")
@@ -67,7 +67,7 @@ class Integers:
         codes, scale = None, None
         for address, node in self.nodes.items():
             op = node.op
-            if isinstance(op, Image | Activation | Flatten):
+            if isinstance(op, Input | Activation | Flatten):
                 continue
             read = self.deployed.inputs[address, 0]
             if codes is None:
@@ -135,5 +135,5 @@ def test_integer_files_equal_sums_of_integers(bits, variant, tmp_path):
     kernels = kernels_run(path)
     assert (kernels["QLinearConv"], kernels["QGemm"]) == (4, 1)
     assert not {"Conv", "FusedConv", "Gemm"} & set(kernels)
-    (found,) = file_logits(path, [IMAGES])
+    (found,) = file_outputs(path, [{"image": IMAGES}])
     np.testing.assert_array_equal(found, Integers(deployed).logits(IMAGES))

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from nas.durable import WriteError
 from nas.export.containers import ExportError
 from nas.export.onnx_model import export_onnx
-from nas.export.runtime import file_logits, kernels_run
+from nas.export.runtime import file_outputs, kernels_run
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,
@@ -36,7 +36,7 @@ def network_logits(deployed, images=IMAGES):
 
 def exported_logits(deployed, path, images=IMAGES, **options):
     export_onnx(deployed, path, **options)
-    return next(iter(file_logits(path, [images])))
+    return next(iter(file_outputs(path, [{"image": images}])))
 
 
 def share_equal(ours, theirs):
@@ -121,7 +121,10 @@ def test_a_tensor_read_on_two_grids_keeps_both(tmp_path):
     )
     reports = [export_onnx(d, tmp_path / "net.onnx") for d in (deployed, apart)]
     assert reports[1].nodes["QuantizeLinear"] == reports[0].nodes["QuantizeLinear"] + 1
-    ours, theirs = network_logits(apart), next(iter(file_logits(tmp_path / "net.onnx", [IMAGES])))
+    ours, theirs = (
+        network_logits(apart),
+        next(iter(file_outputs(tmp_path / "net.onnx", [{"image": IMAGES}]))),
+    )
     assert share_equal(ours, theirs) >= 0.95
     np.testing.assert_allclose(ours, theirs, atol=0.05 * ours.std())
 
@@ -175,15 +178,6 @@ def test_only_2_bit_weights_need_a_new_opset(tmp_path):
         for bits in (2, 4, 8)
     }
     assert opsets == {2: 25, 4: 21, 8: 21}
-
-
-@pytest.mark.parametrize("size", [5, 13])
-def test_the_file_resizes_what_it_is_fed(size, tmp_path):
-    deployed = replace(uniform_network("residual", uniform(None)), fed={"input": (1, size, size)})
-    images = torch.randn(16, 1, size, size)
-    theirs = exported_logits(deployed, tmp_path / "net.onnx", images)
-    resized = torch.nn.functional.interpolate(images, (8, 8), mode="bilinear")
-    np.testing.assert_allclose(network_logits(deployed, resized), theirs, atol=1e-4)
 
 
 def test_float_weights_between_quantized_tensors_stay_float(tmp_path):

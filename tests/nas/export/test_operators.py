@@ -25,7 +25,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GroupNorm,
-    Image,
+    Input,
     LayerNorm,
     LeakyReLU,
     Linear,
@@ -84,7 +84,7 @@ CHAINS: dict[str, Callable[[Quant | None], Chain]] = {
 
 def chain_of(ops: Chain, *, weight: Quant | None, read: Quant | None) -> Graph:
     """A stem, the operators in a row, and a last layer; all weights at one precision."""
-    graph, bits = Graph(Image(4, 7)), {"weight": weight, "activation": read}
+    graph, bits = Graph(Input("image", (4, 7, 7))), {"weight": weight, "activation": read}
     graph.add("stem", Conv2d(4, 1, bias=True, **bits))
     for number, op in enumerate(ops):
         weighted = "weight" in op.__dataclass_fields__
@@ -144,7 +144,7 @@ def test_few_bit_weights_on_floats_give_the_same(name: str, bits: int, tmp_path:
 
 
 def test_branches_are_joined(tmp_path: Path) -> None:
-    graph = Graph(Image(4, 7))
+    graph = Graph(Input("image", (4, 7, 7)))
     bits = {"weight": WEIGHT, "activation": READ}
     graph.add("left", Conv2d(3, 1, **bits), "input")
     graph.add("right", Conv2d(2, 3, **bits), "input")
@@ -158,7 +158,7 @@ def test_branches_are_joined(tmp_path: Path) -> None:
 
 
 def test_a_view_of_what_others_read_too(tmp_path: Path) -> None:
-    graph = Graph(Image(4, 7))
+    graph = Graph(Input("image", (4, 7, 7)))
     bits = {"weight": WEIGHT, "activation": READ}
     x = graph.add("stem", Conv2d(4, 1, **bits))
     rows = graph.add("rows", Reshape((4, 49)), x)

@@ -19,7 +19,7 @@ from nas.testing.networks import (
     uniform_network,
 )
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Activation, Add, Conv2d, Image
+from search_spaces.ops import Activation, Add, Conv2d, Input
 from supernets.deployed import values
 from supernets.elastic import stock
 from supernets.integers import IntegerTensor
@@ -82,19 +82,9 @@ def test_it_trains_and_its_activations_stay_on_their_grids(tmp_path):
     assert len(torch.unique(quantizer(torch.linspace(-100, 100, 9999)))) == 16
 
 
-@pytest.mark.parametrize("size", [5, 13])
-def test_it_resizes_what_it_is_fed(size, tmp_path):
-    deployed = replace(random_networks("mobilenet", 1)[0], fed={"input": (1, size, size)})
-    path = tmp_path / "net.torch"
-    FORMS["torch"].write(deployed, path)
-    images = torch.randn(8, 1, size, size)
-    with torch.no_grad():
-        assert torch.equal(load_network(path)(images), deployed.module()(images))
-
-
 def graph_of(addresses):
     """A chain of activations at these addresses."""
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     for address in addresses:
         graph.add(address, Activation("relu"))
     return graph
@@ -110,10 +100,10 @@ def test_blocks_follow_addresses():
 
 def test_nodes_that_are_no_block_keep_long_names():
     graph = graph_of(["a.x", "b.x", "a.y"])  # a comes back after b
-    assert [*Attributes.of(graph).layers.values()] == ["input", "a_x", "b_x", "a_y"]
+    assert [*Attributes.of(graph).layers.values()] == ["a_x", "b_x", "a_y"]
     two = graph_of(["a.x", "a.y"])
     two.add("sum", Add(), "a.x", "a.y")  # a has two outputs
-    assert [*Attributes.of(two).layers.values()] == ["input", "a_x", "a_y", "sum"]
+    assert [*Attributes.of(two).layers.values()] == ["a_x", "a_y", "sum"]
 
 
 @pytest.mark.parametrize("name", ["forward", "class", "2nd", "self", "type", "träge", "a-b"])

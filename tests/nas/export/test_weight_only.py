@@ -12,13 +12,13 @@ import torch
 from nas.export import ONNX_FUSION, export_onnx, onnx_bytes, read_policy, verify
 from nas.export.form import Held
 from nas.export.onnx_operators import is_sound
-from nas.export.runtime import file_logits, kernels_run
+from nas.export.runtime import file_outputs, kernels_run
 from nas.export.stand_in import stand_in
 from nas.testing.networks import IMAGES
 from search_spaces.costs import total
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Activation, Flatten, Image, Linear, Nonlinearity
+from search_spaces.ops import Activation, Flatten, Input, Linear, Nonlinearity
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.deployed import Deployed
 
@@ -39,7 +39,7 @@ def network(
     after: Quant | None = None,
     head: int = 10,
 ) -> Deployed:
-    graph = Graph(Image(1, 8))
+    graph = Graph(Input("image", (1, 8, 8)))
     graph.add("flat", Flatten())
     graph.add("wide", Linear(out, weight=weight))
     graph.add("wide.act", Activation(function))
@@ -92,7 +92,7 @@ def test_two_bits_of_outputs_that_are_no_multiple_of_four_run_as_floats(
         2, symmetric, "INT2" if symmetric else "UINT2", 10
     )
     ours = logits(deployed)
-    (found,) = file_logits(tmp_path / "net.onnx", [IMAGES])
+    (found,) = file_outputs(tmp_path / "net.onnx", [{"image": IMAGES}])
     np.testing.assert_allclose(found, ours, atol=1e-5 * np.abs(ours).max())
 
 

@@ -10,6 +10,7 @@ import pytest
 from nas.problem.feasibility import ConstraintError, feasibility, least, share_feasible
 from nas.problem.goals import Goal
 from search_spaces.costs import compile_cost, macs, model_bytes
+from search_spaces.ops import Input
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 
@@ -17,7 +18,10 @@ from search_spaces.space import SearchSpace
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
     return residual(
-        channels=1, classes=10, image_sizes=(8,), widths=((8, 16), (8, 16)), depths=((1, 2),)
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
+        widths=((8, 16), (8, 16)),
+        depths=((1, 2),),
     )
 
 

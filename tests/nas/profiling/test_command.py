@@ -10,6 +10,7 @@ import pytest
 from nas.targets import load_target
 from nas.targets.correction.correction import calibration_of
 from nas.targets.table.latency_table import LatencyTable
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -156,9 +157,8 @@ def test_a_sample_is_measured_and_the_others_are_predicted(tmp_path: Path) -> No
 def varied_space() -> SearchSpace:
     """A space with more kernels than a test has time for."""
     return residual(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         widths=((4, 8, 12, 16), (8, 16, 24, 32)),
         depths=((1, 2),),
         kernels=(1, 3, 5),

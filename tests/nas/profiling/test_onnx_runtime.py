@@ -25,7 +25,7 @@ from search_spaces.ops import (
     Conv2d,
     DepthwiseConv2d,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     Multiply,
     Op,
@@ -124,7 +124,7 @@ class Unheard(Op):
     ("kernel", "told"),
     [
         (Kernel(Unheard(), (), ((3, 8, 8),)), "Unheard has no ONNX form"),
-        (Kernel(Image(3, 8), (), ()), "Image is what a network reads"),
+        (Kernel(Input("image", (3, 8, 8)), (), ()), "Input is what a network reads"),
         (Kernel(BatchNorm2d(), (RELU,), ((16, 8, 8),)), "a norm runs in no network that leaves"),
         (Kernel(RELU, (BatchNorm2d(),), ((16, 8, 8),)), "put it right behind a convolution"),
     ],

@@ -24,7 +24,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     MatMul,
     Multiply,
@@ -85,7 +85,7 @@ def _whole(kernel: Kernel, bits: Bits, times: int, folder: Path) -> Counter[str]
     activation = None if bits.activation == 32 else CODES
     weight = Quant(Int(8), PerChannel()) if activation and bits.weight != 32 else None
     both = {"weight": weight, "activation": activation}
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("stem", Conv2d(16, 3, **both))
     gate = graph.add("gate", GlobalPool(activation))
     value = graph.add("trunk", Conv2d(16, 3, **both), "stem")

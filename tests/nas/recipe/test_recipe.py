@@ -150,7 +150,7 @@ def test_a_mobilenet_space_is_built_for_the_task():
     task = recipe.task.load()
     space = recipe.space.build(task)
     graph = space.decode(space.largest)
-    assert graph.shapes()["input"] == (task.channels, task.image_size, task.image_size)
+    assert (*graph.inputs.values(),) == task.inputs
     assert graph.shapes()[graph.output] == (task.classes,)
 
 
@@ -161,10 +161,12 @@ def test_a_saved_space_is_read_again(finished):
 
 
 def test_a_saved_space_must_fit_the_task(finished, tmp_path):
-    text = (finished / "space.json").read_text().replace('"channels": 1', '"channels": 3')
+    text = (finished / "space.json").read_text().replace('"name": "image"', '"name": "picture"')
     (tmp_path / "space.json").write_text(text)
     recipe = made(space={"family": "file", "path": str(tmp_path / "space.json")})
-    with pytest.raises(RecipeError, match="3 channels and 10 classes; task 'digits' has 1 and 10"):
+    with pytest.raises(
+        RecipeError, match=r"reads Input\(name='picture'.*task 'digits' has Input\(name='image'"
+    ):
         recipe.space.build(recipe.task.load())
 
 

@@ -35,6 +35,7 @@ from nas.report.html import render
 from nas.report.layers import layer_policies
 from search_spaces import costs
 from search_spaces.mobilenet import MOBILENET_V3, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace, as_genotypes
 
@@ -44,9 +45,8 @@ COSTS = ("latency_ms", "macs", "bitops", "model_bytes")
 @cache
 def space(stages: int = 5) -> SearchSpace:
     return mobilenet(
-        channels=3,
-        classes=10,
-        image_sizes=(32,),
+        inputs=(Input("image", (3, 32, 32)),),
+        output=(10,),
         stages=MOBILENET_V3[:stages],
         stem_stride=1,
         head=320,

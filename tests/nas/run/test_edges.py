@@ -10,6 +10,7 @@ import pytest
 from nas import targets
 from nas.export import read_policy
 from nas.targets import legal, load_target
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -39,9 +40,8 @@ def of_weights(folder: Path, granularity: str) -> Path:
 
 def space(**policy) -> SearchSpace:
     return residual(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         widths=((4, 6), (6, 8)),
         depths=((1, 2),),
         policy=Policy(fineness="network", **policy),

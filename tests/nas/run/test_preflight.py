@@ -149,6 +149,6 @@ def precisions(networks: list[Graph]) -> set[Quant | None]:
 def test_a_rehearsal_runs_what_it_wrote(name: str) -> None:
     networks = [stand_in(graph) for graph in telling_networks(small_space())]
     rehearse(FORMS[name], networks)
-    fed_colours = [replace(network, fed={"input": (3, 8, 8)}) for network in networks]
+    hollow = [replace(network, parameters={}) for network in networks]
     with pytest.raises(ExportError, match=f"as '{name}'.*torch"):
-        rehearse(FORMS[name], fed_colours)
+        rehearse(FORMS[name], hollow)

@@ -17,6 +17,7 @@ from predictors.proxies.sensitivity import (
 )
 from search_spaces.costs import SpaceKernels, macs, total
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from supernets.assemble import module_name, node_names
 from supernets.calibrate import initialise_steps
 from supernets.extract import extract
@@ -31,9 +32,8 @@ torch.set_num_threads(1)
 def supernet() -> Supernet:
     stages = (Stage(8, 1), Stage(8, 2, squeeze_excite=True, function="hardswish"))
     space = mobilenet(
-        channels=1,
-        classes=4,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(4,),
         stages=stages,
         depths=(1, 2),
         stem_stride=1,

@@ -8,6 +8,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from nas.search.allocation import allocate, reallocated
 from nas.testing.searcher import widths
 from search_spaces.costs import SpaceKernels, bitops, model_bytes
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 
@@ -94,7 +95,11 @@ def space():
     policy = Policy(weight_bits=(2, 4, 8), activation_bits=(4, 8), fineness="block")
     widths = ((4, 8), (4, 8), (8, 12))
     return residual(
-        channels=1, classes=4, image_sizes=(8,), widths=widths, depths=((1, 2),) * 2, policy=policy
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(4,),
+        widths=widths,
+        depths=((1, 2),) * 2,
+        policy=policy,
     )
 
 

@@ -23,6 +23,7 @@ from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target_files import DEVICES, read_target_file
 from search_spaces.documents import UnreadableFile
+from search_spaces.ops import Input
 from search_spaces.residual import residual
 
 GPU = (DEVICES / "datacentre-gpu.toml").read_text()
@@ -34,7 +35,7 @@ VALUES = [
     *('"=1+1"', '"\\u202e"', '"\\u0000"', '"../t.csv"', '["Conv3d"]', '"é"', '{ "8x8" = nan }'),
     *('{ "1..32x1..32" = 1 }', '{ "8x8" = 1, "2..8x8" = 2 }', "0x7fffffffffffffff", '"\\t"'),
 ]
-SPACE = residual(channels=1, classes=2, image_sizes=(8,), widths=((8,), (8,)), depths=((1,),))
+SPACE = residual((Input("image", (1, 8, 8)),), (2,), widths=((8,), (8,)), depths=((1,),))
 RELU = "Activation(function=relu)"
 KEYS = [KernelKey("Conv2d", "out=16,kernel=3", f"{n}x4x4", RELU, 8, 8) for n in range(1, 5)]
 ROWS = {key: Row(0.5, 0.01, 20, 0.25) for key in KEYS}

@@ -15,6 +15,7 @@ from nas.targets.coverage import by_operator, findings, of_space, spread
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.nearest import Neighbours
 from nas.targets.table.rows import KernelKey, Row
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -28,9 +29,8 @@ CONDITIONS = {"device": "d", "runtime": "r", "threads": "1", "date": "today"}
 @pytest.fixture
 def space() -> SearchSpace:
     return residual(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         widths=((8, 16), (8, 16)),
         depths=((1, 2),),
         policy=Policy(weight_bits=(3, 8, None), activation_bits=(8,)),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, TargetError, legal, load_target
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -16,9 +17,8 @@ from search_spaces.space import SearchSpace
 
 def _space(**policy) -> SearchSpace:
     return residual(
-        channels=1,
-        classes=10,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
         widths=((8, 16), (8, 16)),
         depths=((1, 2),),
         policy=Policy(**policy),

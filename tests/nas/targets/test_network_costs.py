@@ -16,7 +16,7 @@ from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Image, LayerNorm, Linear, Reshape
+from search_spaces.ops import Add, Conv2d, Flatten, GlobalPool, Input, LayerNorm, Linear, Reshape
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import SearchSpace
@@ -26,7 +26,7 @@ WEIGHT, WIDE, NARROW = Quant(Int(3), PerTensor()), Quant(Int(8)), Quant(Int(4))
 
 def network(right: Quant = NARROW) -> Graph:
     """A fork of two convolutions, the right one at the given bits, joined by an addition."""
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("fork", Conv2d(16, 3, weight=WEIGHT, activation=WIDE))
     graph.add("left", Conv2d(16, 3, weight=WEIGHT, activation=WIDE), "fork")
     graph.add("right", Conv2d(16, 3, weight=WEIGHT, activation=right), "fork")
@@ -84,7 +84,7 @@ def _alone(graph: Graph, address: str, shapes: dict[str, tuple[int, ...]]) -> Gr
     """One node of a network, reading an image of the shape that it reads there."""
     node = graph.nodes[address]
     channels, size, _ = shapes[node.inputs[0]]
-    alone = Graph(Image(channels, size))
+    alone = Graph(Input("image", (channels, size, size)))
     alone.add(address, node.op)
     return alone
 
@@ -109,7 +109,7 @@ def test_weights_are_stored_at_their_own_bits_or_the_containers() -> None:
 
 
 def test_full_precision_may_be_half_floats() -> None:
-    graph = Graph(Image(1, 4))
+    graph = Graph(Input("image", (1, 4, 4)))
     graph.add("a", Conv2d(2, 3))
     graph.add("b", Conv2d(2, 3))
     half = device(full_precision_bits=16).costs(graph)
@@ -130,9 +130,8 @@ def test_peak_activation_by_hand() -> None:
 def test_a_table_of_whole_blocks() -> None:
     """A target that runs every block as one kernel moves nothing within blocks."""
     space = mobilenet(
-        channels=3,
-        classes=4,
-        image_sizes=(16,),
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(4,),
         stages=(Stage(8, 1), Stage(16, 2, squeeze_excite="choice")),
         depths=(1, 2),
         kernels=(3, 5),

@@ -18,7 +18,16 @@ from nas.testing.target import TableTargetContract, TargetContract
 from search_spaces.formats import Int
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import mobilenet
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, DepthwiseConv2d, Linear, Op
+from search_spaces.ops import (
+    Activation,
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    DepthwiseConv2d,
+    Input,
+    Linear,
+    Op,
+)
 from search_spaces.policy import Policy
 from search_spaces.quant import PerTensor, Quant
 from search_spaces.residual import residual
@@ -103,9 +112,8 @@ class TestTinyMcu(TargetContract):
 
     def test_narrow_weights_take_less_room_and_more_time(self, target: HardwareTarget) -> None:
         space = residual(
-            channels=1,
-            classes=10,
-            image_sizes=(8,),
+            inputs=(Input("image", (1, 8, 8)),),
+            output=(10,),
             widths=((8,), (16,)),
             depths=((1,),),
             policy=Policy(weight_bits=(2, 3, 4, 7, 8), activation_bits=(8,)),
@@ -153,7 +161,7 @@ class TestDatacentreGpu(TargetContract):
 
 @pytest.mark.parametrize("name", [name for name in available() if name != "this-cpu"])
 def test_analytical_targets_run_mobilenets_too(name: str) -> None:
-    space = mobilenet(channels=3, classes=10, image_sizes=(32,))
+    space = mobilenet(inputs=(Input("image", (3, 32, 32)),), output=(10,))
     rows = space.sample_array(np.random.default_rng(0), 20)
     latency = load_target(name).compile(space)["latency_ms"](rows)
     assert np.isfinite(latency).all()
@@ -181,7 +189,7 @@ class TestThisCpu(TableTargetContract):
 
     def test_a_space_with_the_same_kernels_needs_no_more_rows(self, target: HardwareTarget) -> None:
         narrower = residual(
-            channels=1, classes=10, image_sizes=(8,), widths=((8,), (16,)), depths=((1,),)
+            inputs=(Input("image", (1, 8, 8)),), output=(10,), widths=((8,), (16,)), depths=((1,),)
         )
         assert target.compile(narrower)["latency_ms"]
 

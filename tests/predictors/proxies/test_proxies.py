@@ -17,6 +17,7 @@ from predictors.proxies.naswot import NASWOT, naswot
 from predictors.proxies.proxy import Proxy
 from predictors.proxies.synflow import SYNFLOW, synflow
 from search_spaces.costs import SpaceKernels, bitops, total
+from search_spaces.ops import Input
 from search_spaces.residual import residual
 
 PROXIES = [*Parts("proxy").values()]
@@ -227,7 +228,7 @@ def test_macs_equal_those_of_torch_for_matrix_products_too() -> None:
 
 def test_counts_of_a_space_are_those_of_its_graphs() -> None:
     space = residual(
-        channels=1, classes=10, image_sizes=(8,), widths=((4,), (4, 8)), depths=((1, 2),)
+        inputs=(Input("image", (1, 8, 8)),), output=(10,), widths=((4,), (4, 8)), depths=((1, 2),)
     )
     genotypes = space.sample_array(np.random.default_rng(0), 5)
     values = space_counts(SpaceKernels(space))

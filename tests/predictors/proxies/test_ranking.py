@@ -8,6 +8,7 @@ from predictors.features import OneHot
 from predictors.proxies.estimate import ProxyEstimate
 from predictors.proxies.ranking import directions, proxy_report, rank_mean
 from search_spaces.costs import SpaceKernels, parameters
+from search_spaces.ops import Input
 from search_spaces.residual import residual
 
 LARGER = {"params": True, "synflow": True, "naswot": True, "macs": True, "weight_noise": False}
@@ -69,7 +70,10 @@ def test_every_zero_cost_score_has_a_direction_and_a_name_of_its_own() -> None:
 
 def test_estimates_follow_scores_and_enter_the_features() -> None:
     space = residual(
-        channels=1, classes=10, image_sizes=(8,), widths=((4, 8), (8, 16)), depths=((1, 2, 3),)
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(10,),
+        widths=((4, 8), (8, 16)),
+        depths=((1, 2, 3),),
     )
     rng = np.random.default_rng(0)
     train, test = space.sample_array(rng, 60), space.sample_array(rng, 40)

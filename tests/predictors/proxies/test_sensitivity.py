@@ -20,6 +20,7 @@ from predictors.proxies.sensitivity import (
 from search_spaces.costs import SpaceKernels
 from search_spaces.formats import Int
 from search_spaces.kernels import kernels
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.residual import residual
@@ -163,9 +164,8 @@ def test_divergence_of_a_known_pair_of_distributions() -> None:
 
 def small_space():
     return residual(
-        channels=1,
-        classes=4,
-        image_sizes=(8,),
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(4,),
         widths=((4,), (4, 8)),
         depths=((1, 2),),
         policy=Policy(weight_bits=(2, 4, None), fineness="layer"),

@@ -189,7 +189,7 @@ def test_the_scale_of_attention_is_one_over_the_root_of_the_size() -> None:
 def test_a_channel_has_the_same_step_in_every_subnet() -> None:
     """Steps of a weight with heads are those of the first features of the first heads."""
     heads, size = choice("heads", (2, 3)), choice("size", (2, 4))
-    graph = Graph(Input((5, 6)))
+    graph = Graph(Input("rows", (5, 6)))
     graph.add("into", Linear(size, Quant(Int(4, symmetric=False), PerChannel()), heads=heads))
     supernet = Supernet(SearchSpace(graph), seed=0)
     initialise_steps(supernet, [drawn(4, 5, 6)])

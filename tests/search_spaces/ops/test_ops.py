@@ -18,7 +18,6 @@ from search_spaces.ops import (
     Flatten,
     GlobalPool,
     GroupNorm,
-    Image,
     Input,
     LayerNorm,
     LeakyReLU,
@@ -26,6 +25,7 @@ from search_spaces.ops import (
     MaxPool2d,
     Permute,
     Reshape,
+    Resize,
     group_count,
 )
 from search_spaces.space import SearchSpace
@@ -157,18 +157,19 @@ def test_fields_that_came_later_are_written_where_they_say_something() -> None:
 
 
 def test_digests_of_spaces_stay_what_they_were() -> None:
-    """These are of a version before convolutions had groups and files had format 2."""
-    graph = Graph(Image(3, choice("resolution", (8, 16))))
+    """These are of the version in which inputs got names."""
+    graph = Graph(Input("image", (3, 16, 16)))
+    graph.add("resize", Resize(choice("resolution", (8, 16))))
     graph.add("conv", Conv2d(choice("width", (4, 8)), choice("kernel", (3, 5)), 2))
     graph.add("depthwise", DepthwiseConv2d(3))
     graph.add("norm", BatchNorm2d())
     graph.add("relu", Activation("relu"))
-    assert SearchSpace(graph, name="digest").fingerprint == "7dd11a13cb7c7a01"
+    assert SearchSpace(graph, name="digest").fingerprint == "6312772c455a039c"
 
 
 def space_of_everything() -> SearchSpace:
     width = choice("width", (8, 16))
-    graph = Graph(Image(2, 8))
+    graph = Graph(Input("image", (2, 8, 8)))
     graph.add("conv", Conv2d(width, choice("kernel", (3, (3, 5))), groups=2, dilation=(1, 2)))
     graph.add("even", Conv2d(width, 2, padding=(1, 0, 0, 1), groups=group_count(width, 4)))
     graph.add("deep", DepthwiseConv2d((1, 3), (2, 1), (0, 1)))
@@ -194,7 +195,7 @@ def test_every_operator_comes_back_from_a_file() -> None:
 
 
 def test_a_network_that_does_not_fit_is_told_with_its_node() -> None:
-    graph = Graph(Image(3, 8))
+    graph = Graph(Input("image", (3, 8, 8)))
     graph.add("conv", Conv2d(choice("width", (8, 12)), 3))
     graph.add("split", Conv2d(8, 3, groups=8))
     with pytest.raises(ValueError, match=r"node 'split': Conv2d has 8 groups, .* the 12 "):
@@ -203,13 +204,60 @@ def test_a_network_that_does_not_fit_is_told_with_its_node() -> None:
         graph.resolve({"width": 1}).shapes()
 
 
+def of_format(number: int, space: SearchSpace) -> str:
+    """A space as a version before wrote it: an Image resized what it got."""
+    content = with_bits(json.loads(space.to_json()))
+    first, *others = content["nodes"]
+    size, resize = first["op"]["shape"][1], {"address": "input"}
+    if others[0]["op"]["$spec"] == "Resize":
+        resize, *others = others
+        size = resize["op"]["size"]
+    for node in others:
+        node["inputs"] = ["input" if n == resize["address"] else n for n in node["inputs"]]
+    image = {"$spec": "Image", "channels": first["op"]["shape"][0], "size": size}
+    nodes = [{**first, "op": image}, *others]
+    return json.dumps({**content, "nodes": nodes, "format": number})
+
+
 def of_format_1(space: SearchSpace) -> str:
-    """A space as a version before wrote it: a Linear flattened what it read."""
-    return json.dumps({**with_bits(json.loads(space.to_json())), "format": 1})
+    """A space as the first version wrote it: besides, a Linear flattened what it read."""
+    return of_format(1, space)
+
+
+@pytest.mark.parametrize("family", [small_residual, small_mobilenet])
+def test_an_image_of_format_2_is_an_input_with_a_resize(family) -> None:
+    """The input is of the largest size, and so are the first options of all other choices."""
+    space, read = family(), SearchSpace.from_json(of_format(2, family()))
+    (image,), (found,) = space.graph.inputs.values(), read.graph.inputs.values()
+    assert found == image
+    assert read.choices == space.choices
+    assert [*read.graph.nodes] == [
+        "input.resize" if address == "resize" else address for address in space.graph.nodes
+    ]
+    shapes = read.decode(read.smallest).shapes(), space.decode(space.smallest).shapes()
+    assert [*shapes[0].values()] == [*shapes[1].values()]
+
+
+def test_an_input_of_format_2_gets_a_name() -> None:
+    graph = Graph(Input("rows", (4, 6)))
+    graph.add("relu", Activation("relu"))
+    content = json.loads(SearchSpace(graph).to_json())
+    content["nodes"][0]["op"] = {"$spec": "Input", "shape": [4, 6]}
+    read = SearchSpace.from_json(json.dumps({**content, "format": 2}))
+    assert read.graph.inputs == {"input": Input("input", (4, 6))}
+
+
+@pytest.mark.parametrize("size", ["8", None, {"$choice": "nothing"}, 0])
+def test_an_image_of_format_2_without_a_size_is_refused(size) -> None:
+    content = json.loads(of_format(2, small_residual()))
+    content["nodes"][0]["op"]["size"] = size
+    with pytest.raises(ValueError, match=r"nodes\[0\].*(is not known|must be|has the shape)"):
+        SearchSpace.from_json(json.dumps(content))
 
 
 def test_files_of_format_1_get_the_flatten_that_a_linear_was() -> None:
-    graph = Graph(Image(3, choice("resolution", (4, 8))))
+    graph = Graph(Input("image", (3, 8, 8)))
+    graph.add("resize", Resize(choice("resolution", (4, 8))))
     graph.add("conv", Conv2d(choice("width", (4, 8)), 3))
     graph.add("pool", GlobalPool())
     graph.add("hidden", Linear(6))
@@ -217,7 +265,7 @@ def test_files_of_format_1_get_the_flatten_that_a_linear_was() -> None:
     graph.add("end", Activation("relu"))
     space = SearchSpace.from_json(of_format_1(SearchSpace(graph)))
     assert [*space.graph.nodes] == [
-        *("input", "conv", "pool", "hidden.flatten", "hidden", "head", "end")
+        *("input", "input.resize", "conv", "pool", "hidden.flatten", "hidden", "head", "end")
     ]
     assert space.graph.nodes["hidden.flatten"].op == Flatten()
     assert space.graph.nodes["hidden"].inputs == ("hidden.flatten",)
@@ -226,7 +274,7 @@ def test_files_of_format_1_get_the_flatten_that_a_linear_was() -> None:
 
 
 def test_a_flatten_of_format_1_is_there_where_its_linear_is() -> None:
-    graph = Graph(Image(3, 4))
+    graph = Graph(Input("image", (3, 4, 4)))
     there = choice("deep", (False, True))
     graph.add("pool", GlobalPool())
     graph.add("more", Linear(3), present=there)
@@ -237,7 +285,7 @@ def test_a_flatten_of_format_1_is_there_where_its_linear_is() -> None:
 
 
 def test_a_linear_of_format_1_that_no_end_of_the_space_has_is_refused() -> None:
-    graph = Graph(Image(3, 4))
+    graph = Graph(Input("image", (3, 4, 4)))
     graph.add("pool", GlobalPool())
     graph.add("more", Linear(3), present=among(choice("which", ("a", "b", "c")), ("b",)))
     graph.add("end", Activation("relu"))
@@ -253,11 +301,12 @@ def test_a_family_of_format_1_is_the_family_of_today(family) -> None:
     (read,) = nodes.pop("head.flatten").inputs
     nodes["head"] = Node(nodes["head"].op, (read,))
     before = SearchSpace(Graph.from_nodes(nodes), name=space.name)
-    assert SearchSpace.from_json(of_format_1(before)) == space
+    read = SearchSpace.from_json(of_format_1(before))
+    assert read == SearchSpace.from_json(of_format(2, space))
 
 
 def test_sources_hand_on_what_the_network_reads() -> None:
-    assert Input((4, 6)).infer() == (4, 6)
-    assert not Input((4, 6)).runs
+    assert Input("rows", (4, 6)).infer() == (4, 6)
+    assert not Input("rows", (4, 6)).runs
     assert not Flatten().runs
     assert Permute((0,)).runs

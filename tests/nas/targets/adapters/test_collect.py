@@ -15,7 +15,7 @@ from nas.targets.adapters.imported import Entry, Sample, Unmapped
 from nas.targets.capability import Bits
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, kernels
-from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, Image
+from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, Input
 
 EIGHT = Bits(8, 8)
 
@@ -97,7 +97,7 @@ def test_a_sample_without_a_figure_is_not_a_sample() -> None:
 
 
 def test_an_addition_behind_a_projection_is_the_kernel_that_a_graph_has() -> None:
-    graph = Graph(Image(24, 8))
+    graph = Graph(Input("image", (24, 8, 8)))
     graph.add("wide", Conv2d(96, 1))
     graph.add("project", Conv2d(24, 1))
     graph.add("norm", BatchNorm2d())

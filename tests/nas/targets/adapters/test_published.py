@@ -18,7 +18,7 @@ from nas.targets.capability import Bits
 from nas.targets.table.rows import KernelKey
 from search_spaces.costs import macs, parameters, total
 from search_spaces.mobilenet import MOBILENET_V2, Stage, mobilenet
-from search_spaces.ops import DepthwiseConv2d
+from search_spaces.ops import DepthwiseConv2d, Input
 from search_spaces.policy import Policy, uniform
 from search_spaces.space import SearchSpace
 
@@ -33,9 +33,8 @@ APQ_STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2), (320, 1))
 
 def v2(stages: tuple[Stage, ...], *, classes: int, policy: Policy = BITS, **axes) -> SearchSpace:
     return mobilenet(
-        channels=3,
-        classes=classes,
-        image_sizes=(224,),
+        inputs=(Input("image", (3, 224, 224)),),
+        output=(classes,),
         stages=stages,
         expand_from="input",
         stem=32,
@@ -154,9 +153,8 @@ def _smallest(found, space: SearchSpace):
 def test_the_fpga_table_spans_the_space_but_for_the_pool() -> None:
     path = ROOT / "fpga_int8_ofa_blocks/ultra96_int8_blocks.csv.gz"
     space = mobilenet(
-        channels=3,
-        classes=1000,
-        image_sizes=(224,),
+        inputs=(Input("image", (3, 224, 224)),),
+        output=(1000,),
         expand_from="input",
         width_multipliers=(1.2,),
         first=Stage(16, 1),

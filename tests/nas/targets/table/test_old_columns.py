@@ -27,7 +27,7 @@ from search_spaces.ops import (
     Conv2d,
     DepthwiseConv2d,
     GlobalPool,
-    Image,
+    Input,
     Linear,
     Multiply,
     Op,
@@ -42,7 +42,7 @@ RELU, IMAGE, INT8 = Activation("relu"), (8, 4, 4), Bits(8, 8)
 
 def block() -> Kernel:
     """An inverted residual with a gate, as one kernel."""
-    graph = Graph(Image(8, 4))
+    graph = Graph(Input("image", (8, 4, 4)))
     graph.add("b.expand", Conv2d(24, 1))
     graph.add("b.expand.norm", BatchNorm2d())
     graph.add("b.expand.relu", RELU)

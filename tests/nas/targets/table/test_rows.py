@@ -24,7 +24,7 @@ from search_spaces.ops import (
     DepthwiseConv2d,
     Flatten,
     GlobalPool,
-    Image,
+    Input,
     LayerNorm,
     LeakyReLU,
     Linear,
@@ -51,7 +51,7 @@ def test_a_folded_norm_is_not_part_of_the_key() -> None:
 
 
 def test_a_key_names_every_operator_of_a_kernel() -> None:
-    graph = Graph(Image(8, 4))
+    graph = Graph(Input("image", (8, 4, 4)))
     graph.add("b.expand", Conv2d(24, 1))
     graph.add("b.expand.norm", BatchNorm2d())
     graph.add("b.expand.relu", Activation("relu"))
@@ -140,7 +140,7 @@ def test_an_operator_from_outside_is_told_apart_by_its_fields() -> None:
 
 
 def test_an_operator_from_outside_is_priced_by_a_table_as_any_other(tmp_path: Path) -> None:
-    graph = Graph(Image(8, 4))
+    graph = Graph(Input("image", (8, 4, 4)))
     graph.add("shuffle", Shuffled(choice("groups", (2, 4)), (1, 2)))
     graph.add("conv", Conv2d(8, 3))
     space = SearchSpace(graph)

@@ -17,6 +17,7 @@ from predictors.rank import kendall_tau
 from search_spaces.costs import total
 from search_spaces.documents import UnreadableFile
 from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import IntArray, SearchSpace
@@ -28,9 +29,8 @@ CONSTANT_MS = 0.03
 @pytest.fixture(scope="module")
 def family() -> SearchSpace:
     return residual(
-        channels=3,
-        classes=10,
-        image_sizes=(16,),
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(10,),
         widths=((8, 16), (16, 32), (32, 64)),
         depths=((1, 2, 3), (1, 2, 3)),
         kernels=(3, 5),
@@ -129,7 +129,11 @@ def test_it_serves_a_narrower_space(measured, family) -> None:
 
 def test_operators_that_were_not_fitted_are_named(measured) -> None:
     other = mobilenet(
-        channels=3, classes=10, image_sizes=(16,), stages=[Stage(16, 2)], depths=(1,), kernels=(3,)
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(10,),
+        stages=[Stage(16, 2)],
+        depths=(1,),
+        kernels=(3,),
     )
     with pytest.raises(TargetError, match="no measured network runs DepthwiseConv2d"):
         load_target(measured).compile(other)

@@ -12,6 +12,7 @@ from nas.targets import TargetError, load_target
 from nas.targets.transfer.transfer import KnownTable, KnownTargets, Latency, Transfer
 from nas.testing.searcher import chain
 from predictors.rank import kendall_tau
+from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -22,9 +23,8 @@ NAMES = ("edge-npu", "mobile-npu", "datacentre-gpu")
 @pytest.fixture(scope="module")
 def space() -> SearchSpace:
     return residual(
-        channels=3,
-        classes=10,
-        image_sizes=(16,),
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(10,),
         widths=((8, 16), (16, 32), (32, 64)),
         depths=((1, 2, 3), (1, 2, 3)),
         kernels=(3, 5),
@@ -91,9 +91,8 @@ def test_many_rows_are_the_same_as_few(space, known) -> None:
 
 def test_a_target_that_refuses_networks_cannot_be_known(space) -> None:
     float_too = residual(
-        channels=3,
-        classes=10,
-        image_sizes=(16,),
+        inputs=(Input("image", (3, 16, 16)),),
+        output=(10,),
         widths=((8, 16), (16, 32)),
         depths=((1, 2),),
         policy=Policy(weight_bits=(8, None), activation_bits=(8, None)),

@@ -1,14 +1,46 @@
-"""Space files of format 1, in which a `Linear` flattened whatever it read."""
+"""Space files of older formats, read as files of the present one.
+
+In format 1, a `Linear` flattened whatever it read. In formats 1 and 2, the only source was an
+`Image`, which resized what it got, or an `Input` without a name.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from search_spaces.choice import resolve
 from search_spaces.documents import Source
 from search_spaces.graph import Graph, Node, inferred
 from search_spaces.ops import Flatten, Linear, Shape
+
+Json = dict[str, Any]
+
+
+def source_ops(op: Json, choices: Mapping[str, Sequence[Any]]) -> tuple[Json, Json | None]:
+    """The operators that stand for an operator of format 1 or 2: itself, or an input with a resize.
+
+    An `Image` becomes an input of the largest size that it had, and a `Resize` behind the input if
+    it had a choice of sizes.
+
+    Args:
+        op: The operator as the file holds it.
+        choices: Choice name -> the options of the choice, as JSON.
+    """
+    match op:
+        case {"$spec": "Input", "shape": shape, **others} if not others:
+            return {"$spec": "Input", "name": "input", "shape": shape}, None
+        case {"$spec": "Image", "channels": int() as channels, "size": size, **others}:
+            name = size.get("$choice") if isinstance(size, dict) else None
+            sizes = [size] if name is None else choices.get(str(name), [])
+            if others or not sizes or not all(isinstance(side, int) for side in sizes):
+                return op, None
+            shape = [channels, max(sizes), max(sizes)]
+            image = {"$spec": "Input", "name": "image", "shape": shape}
+            return image, None if name is None else {"$spec": "Resize", "size": size}
+        case _:
+            return op, None
 
 
 def flattening(graph: Graph, source: Source) -> Graph:
