@@ -21,16 +21,20 @@ class Input(Op):
         shape: The shape per sample, which is the same for all networks of a space.
         dtype: The type of the numbers; `int64` for tokens, which only operators such as `Embedding`
             read.
+        values: The number of different tokens, which are 0 to `values - 1`; None if they are not
+            counted, or the numbers are floats.
 
     Raises:
         InvalidName: If `search_spaces.names` refuses the name.
-        ValueError: If a length of the shape holds a choice or is below 1.
+        ValueError: If a length of the shape holds a choice or is below 1, or floats are counted.
     """
 
     arity: ClassVar[int] = 0
+    younger: ClassVar[frozenset[str]] = frozenset({"values"})
     name: str
     shape: tuple[Size, ...]
     dtype: DType = "float32"
+    values: Size | None = None
 
     def __post_init__(self) -> None:
         require_input_name(self.name)
@@ -44,6 +48,11 @@ class Input(Op):
             raise ValueError(
                 f"input {self.name!r} has the dtype {self.dtype!r}; give 'float32', or 'int64' for "
                 "tokens"
+            )
+        if self.values is not None and (self.dtype != "int64" or self.values < 1):
+            raise ValueError(
+                f"input {self.name!r} has {self.values} different values of the dtype "
+                f"{self.dtype!r}; give a number of at least 1, and only for tokens, 'int64'"
             )
 
     def infer(self, *inputs: Shape) -> Shape:

@@ -310,3 +310,10 @@ def test_sources_hand_on_what_the_network_reads() -> None:
     assert not Input("rows", (4, 6)).runs
     assert not Flatten().runs
     assert Permute((0,)).runs
+
+
+def test_an_input_may_count_its_tokens() -> None:
+    assert Input("tokens", (4,), "int64", values=256).values == 256
+    for dtype, values in (("float32", 2), ("int64", 0)):
+        with pytest.raises(ValueError, match=f"{values} different values of the dtype '{dtype}'"):
+            Input("tokens", (4,), dtype, values)
