@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from nas.evaluation.evaluation import (
 )
 from search_spaces.space import Genotype, SearchSpace
 from supernets.deploy import Deployment
+from supernets.inputs import Inputs
 from supernets.supernet import Supernet
 
 
@@ -108,8 +109,8 @@ class SupernetEvaluator:
         """The factory that builds this evaluator in another process."""
         supernet = self._deployment.supernet
         tensors = {f"state.{name}": t for name, t in supernet.state_dict().items()}
-        for index, images in enumerate(self._deployment.calibration):
-            tensors[f"calibration.{index}"] = images
+        for index, inputs in enumerate(self._deployment.calibration):
+            tensors |= {f"calibration.{index}.{name}": t for name, t in inputs.items()}
         for index, (images, labels) in enumerate(self._validation):
             tensors[f"validation.{index}"], tensors[f"labels.{index}"] = images, labels
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
@@ -153,8 +154,18 @@ def _rebuilt(
     state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
     supernet.load_state_dict(state, assign=True)
     validation = list(zip(part("validation."), part("labels."), strict=True))
-    deployment = Deployment(supernet, part("calibration."), device=device)
+    calibration = _batches(tensors, "calibration.")
+    deployment = Deployment(supernet, calibration, device=device)
     return SupernetEvaluator(deployment, validation, seed=seed, **options)
+
+
+def _batches(tensors: Mapping[str, Tensor], kind: str) -> list[Inputs]:
+    """The batches of inputs in `tensors` whose names are `kind`, an index, a dot and an input."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key in (key for key in tensors if key.startswith(kind)):
+        index, _, name = key.removeprefix(kind).partition(".")
+        found.setdefault(int(index), {})[name] = tensors[key]
+    return [found[index] for index in sorted(found)]
 
 
 def _shared(array: NDArray[Any]) -> Tensor:

@@ -166,7 +166,7 @@ def test_threads_are_pinned_only_while_it_measures(
 
 
 def test_data_is_needed(supernet: Supernet) -> None:
-    with pytest.raises(ValueError, match="needs calibration images"):
+    with pytest.raises(ValueError, match="needs inputs for calibration"):
         Deployment(supernet, [])
     with pytest.raises(ValueError, match="needs validation images"):
         SupernetEvaluator(deployment(supernet), [], seed=0)
