@@ -86,7 +86,8 @@ def trained(space: SearchSpace, task: Task, epochs: int, folder: Path) -> Supern
     """A supernet of `space` trained on `task`, half the epochs in full precision."""
     supernet = Supernet(space, seed=0)
     settings = TrainingSettings(float_epochs=epochs // 2, quantized_epochs=epochs - epochs // 2)
-    train(supernet, task.train, settings, state_path=folder / f"{space.name}.safetensors")
+    state = folder / f"{space.name}.safetensors"
+    train(supernet, task.train, settings, criterion=task.criterion, state_path=state)
     return supernet
 
 
@@ -119,8 +120,7 @@ def measure(
     path = folder / f"subnet{form.suffix}"
     deployed = replace(deployed, metadata={"genotype": str(genotype), "run": "benchmark"})
     form.write(deployed, path)
-    images, labels = (torch.cat(part) for part in zip(*task.test_batches(256), strict=True))
-    verification = verify(path, deployed, images, labels)
+    verification = verify(path, deployed, *task.test_samples(), criterion=task.criterion)
     foretold = form.foretold_bytes(replace(stand_in(graph), metadata=deployed.metadata))
     error = 100 * (foretold / bytes_of(path) - 1)
     return Measured(verification, error, integer_share(path) if form.name == "onnx" else 0.0)
@@ -163,12 +163,12 @@ def line(family: str, row: Row, found: dict[str, list[Measured]]) -> str:
     def mean(values: Iterable[float]) -> str:
         return f"{float(np.mean([*values])):.2f}"
 
-    gap = max(abs(c.network_accuracy - c.file_accuracy) for c in checks)
+    gap = max(abs(c.network_error - c.file_error) for c in checks)
     cells = [
         family,
         row.name,
         str(len(onnx)),
-        mean(check.file_accuracy for check in checks),
+        mean(100 - check.file_error for check in checks),
         f"{gap:.2f}",
         mean(check.agreement for check in checks),
         *(f"{max(f.verification.largest_difference for f in fs):.2g}" for fs in found.values()),

@@ -208,7 +208,12 @@ def tested(
 ) -> dict[Genotype, Evaluation]:
     """The same networks on the test images, which no search has seen."""
     batches = [*plan.task.test_batches(512)]
-    evaluate = SupernetEvaluator(deployment_of(plan, supernet), batches, seed=plan.recipe.seed)
+    evaluate = SupernetEvaluator(
+        deployment_of(plan, supernet),
+        batches,
+        criterion=plan.task.criterion,
+        seed=plan.recipe.seed,
+    )
     return {one.genotype: one for one in flat(evaluate(picked))}
 
 

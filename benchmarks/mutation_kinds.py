@@ -173,13 +173,12 @@ def _state(samples: Samples, folder: Path) -> object:
 def _task_of(section: ArraysTask | FolderTask) -> str:
     task = section.load()
     splits = {"train": task.train, "validation": task.validation}
-    held = {
-        f"{n} {a}": getattr(s, a).numpy() for n, s in splits.items() for a in ("images", "labels")
-    }
+    held = {f"{n} {name}": x.numpy() for n, s in splits.items() for name, x in s.inputs.items()}
+    held |= {f"{n} targets": split.targets.numpy() for n, split in splits.items()}
     _require_finite(*held.values())
-    for number, (images, labels) in enumerate(task.test_batches(512)):
-        held |= {f"test {number}": images.numpy(), f"labels {number}": labels.numpy()}
-    return _digest(held)
+    inputs, targets = task.test_samples()
+    held |= {f"test {name}": x.numpy() for name, x in inputs.items()}
+    return _digest({**held, "test targets": targets.numpy()})
 
 
 def _networks(_samples: Samples, folder: Path) -> None:
@@ -191,7 +190,8 @@ def _networks(_samples: Samples, folder: Path) -> None:
 
 def _verified(suffix: str) -> Callable[[Samples, Path], object]:
     def read(samples: Samples, folder: Path) -> object:
-        return verify(folder / f"edge-npu.{suffix}", samples.deployed, *samples.images)
+        file, criterion = folder / f"edge-npu.{suffix}", samples.plan.task.criterion
+        return verify(file, samples.deployed, *samples.shown, criterion=criterion)
 
     return read
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from nas.recipe.recipe import load_recipe
@@ -26,6 +25,7 @@ from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target_files import DEVICES
 from nas.targets.transfer.predicted import networks_text
 from nas.targets.transfer.transfer import KnownTargets, Transfer
+from nas.tasks.task import Batch
 from search_spaces.space import SearchSpace
 from supernets.deploy import deploy
 from supernets.deployed import Deployed
@@ -125,15 +125,14 @@ class Samples:
         return deploy(extract(self.supernet, picked.genotype, calibration))
 
     @cached_property
-    def images(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A few images and labels to verify exported files with."""
-        images, labels = next(iter(self.plan.task.test_batches(32)))
-        return images, labels
+    def shown(self) -> Batch:
+        """A few samples with their targets to verify exported files with."""
+        return next(iter(self.plan.task.test_batches(32)))
 
     def training_state(self) -> TrainingState:
         """The state of a training after two steps without gradients."""
         state = TrainingState(
-            Supernet(self.space, seed=0), self.plan.recipe.training, images=128, steps=8
+            Supernet(self.space, seed=0), self.plan.recipe.training, samples=128, steps=8
         )
         for loss in (2.0, 1.0):
             state.record([loss, loss, loss])

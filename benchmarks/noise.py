@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from benchmarks.tables import TableProblem, load
-from nas.evaluation.answers import STEPS, Answers, Wrong, estimated_error, hopeless
+from nas.evaluation.answers import STEPS, WRONG, Answers, estimated_error, hopeless
 from nas.evaluation.evaluation import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front
@@ -40,6 +40,7 @@ from nas.terminal.display import Silent
 from search_spaces.space import Genotype
 
 FloatArray = NDArray[np.float64]
+Wrong = NDArray[np.bool_]
 
 TABLES = ("nb201_1080ti_1", "nbmacro")
 WHOLE = 1000
@@ -67,17 +68,18 @@ class Shown:
         """One evaluation per genotype, in their order."""
         for genotype in genotypes:
             wrong = self._answers(genotype)[: self._shown]
-            rival = rival_of(genotype)
+            answers, rival = Answers.of(WRONG * wrong, self._whole), rival_of(genotype)
             if rival is not None:
-                wrong = next(filter(lambda part: hopeless(part, rival), self._parts(wrong)), wrong)
-            self.images += len(wrong)
-            answers = Answers.of(wrong, self._whole)
+                stops = (part for part in self._parts(wrong) if hopeless(part, rival))
+                answers = next(stops, answers)
+            self.images += answers.seen
             error = {"error": estimated_error(answers, rival)}
             yield [Evaluation(genotype, error, 0, 0.0, "", answers)]
 
-    def _parts(self, wrong: Wrong) -> Iterator[Wrong]:
+    def _parts(self, wrong: Wrong) -> Iterator[Answers]:
         size = -(-self._whole // STEPS)
-        return (wrong[:end] for end in range(size, self._whole, size))
+        ends = range(size, self._whole, size)
+        return (Answers.of(WRONG * wrong[:end], self._whole) for end in ends)
 
 
 def drawn(table: TableProblem, seed: int) -> Callable[[Genotype], Wrong]:
@@ -181,7 +183,7 @@ def on_digits(seeds: int, names: Sequence[str], folder: Path) -> None:
             def answers(genotype: Genotype) -> Wrong:
                 ((evaluation,),) = measured([genotype])
                 assert evaluation.answers is not None
-                return evaluation.answers.wrong
+                return evaluation.answers.losses > 0
 
             print(f"\nSupernet of runs/digits.toml, {EVALUATIONS} evaluations, {seeds} seeds:\n")
             print("| searcher | images shown | stopped | hypervolume, of that with all images |")

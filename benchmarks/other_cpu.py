@@ -199,17 +199,19 @@ def accuracies(epochs: int, folder: Path) -> Iterator[str]:
         depths=((1,), (1,)),
         policy=policy,
     )
-    images, labels = (torch.cat(part) for part in zip(*task.test_batches(256), strict=True))
+    images, labels = task.test_samples()
     for seed in range(3):
         supernet = Supernet(space, seed=seed)
         settings = TrainingSettings(float_epochs=epochs // 2, quantized_epochs=epochs // 2)
-        train(supernet, task.train, settings, state_path=folder / f"{seed}.safetensors")
+        state = folder / f"{seed}.safetensors"
+        train(supernet, task.train, settings, criterion=task.criterion, state_path=state)
         found = []
         for bits in (8, 7):
             genotype = at_bits(space, bits)
             deployed = deploy(extract(supernet, genotype, task.calibration(256, 64)))
             export_onnx(deployed, path := folder / "n.onnx")
-            found.append(verify(path, deployed, images, labels).file_accuracy)
+            checked = verify(path, deployed, images, labels, criterion=task.criterion)
+            found.append(100 - checked.file_error)
         yield f"| {seed} | {found[0]:.2f} | {found[1]:.2f} | {found[1] - found[0]:+.2f} |"
 
 

@@ -34,6 +34,8 @@ from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.tables import ROOT
 from nas.durable import write_atomic
 from nas.tasks.augment import Augment
+from nas.tasks.criteria import Classification
+from nas.tasks.images import ImageAugmentation
 from nas.tasks.task import Split, TrainSplit
 from predictors.rank import kendall_tau, tau_within_budgets
 from search_spaces.costs import bitops, compile_cost
@@ -100,9 +102,9 @@ def images() -> tuple[TrainSplit, Split]:
     x, y = (part[:TRAINING_IMAGES] for part in split(["train_00", "train_01"]))
     test_x, test_y = split([f"test_{n:02}" for n in range(5)])
     mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
-    black = (-mean / std).reshape(-1)
-    learned = TrainSplit((x - mean) / std, y, Augment(shift=2, flip=True), black)
-    return learned, Split((test_x - mean) / std, test_y)
+    augment = ImageAugmentation(Augment(shift=2, flip=True), (-mean / std).reshape(-1))
+    learned = TrainSplit({"image": (x - mean) / std}, y, augment)
+    return learned, Split({"image": (test_x - mean) / std}, test_y)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Training:
             return load(space, path)
         supernet = Supernet(space, seed=self.seed)
         state = folder / f"{self.name}.state"
-        train(supernet, images()[0], self.settings(), state_path=state)
+        train(supernet, images()[0], self.settings(), criterion=Classification(), state_path=state)
         save(supernet, path)
         state.unlink()
         return supernet
@@ -163,10 +165,10 @@ def only(space: SearchSpace, genotype: Genotype) -> SearchSpace:
 def accuracy(supernet: Supernet, genotype: Genotype) -> float:
     """The test accuracy of a deployed subnet in percent."""
     learned, test = images()
-    batches = learned.images[:CALIBRATION_IMAGES].split(128)
+    batches = learned.inputs["image"][:CALIBRATION_IMAGES].split(128)
     module = deploy(extract(supernet, genotype, batches)).module()
     with torch.no_grad():
-        right = sum(int((module(x).argmax(1) == y).sum()) for x, y in test.batches(BATCH))
+        right = sum(int((module(**x).argmax(1) == y).sum()) for x, y in test.batches(BATCH))
     return 100 * right / len(test)
 
 

@@ -36,6 +36,7 @@ EVALUATION = """
 import numpy as np
 import torch
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
+from nas.tasks.criteria import Classification
 from search_spaces.residual import residual
 from supernets.calibrate import initialise_steps
 from supernets.deploy import Deployment
@@ -47,7 +48,9 @@ images = torch.randn(256, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 supernet = Supernet(space, seed=0)
 initialise_steps(supernet, [images])
 labels = torch.zeros(256, dtype=torch.long)
-evaluate = SupernetEvaluator(Deployment(supernet, [images]), [(images, labels)], seed=0)
+shown = [({"image": images}, labels)]
+criterion = Classification()
+evaluate = SupernetEvaluator(Deployment(supernet, [images]), shown, criterion=criterion, seed=0)
 asked = [space.sample(np.random.default_rng(seed)) for seed in range(30)]
 list(evaluate(asked[:5]))
 start = time.process_time()

@@ -35,23 +35,26 @@ def main(folder: Path) -> None:
 
     supernet = Supernet(space, seed=0)
     settings = TrainingSettings(float_epochs=3, quantized_epochs=3)
-    train(supernet, task.train, settings, state_path=folder / "training.safetensors")
+    state, criterion = folder / "training.safetensors", task.criterion
+    train(supernet, task.train, settings, criterion=criterion, state_path=state)
 
     goal = Goal(target.name, target.compile(space), objectives=("latency_ms",))
     searcher = Guided(Problem(space, (goal,)), seed=0)
     deployment = Deployment(supernet, task.calibration(256, 256))
-    evaluate = SupernetEvaluator(deployment, [*task.batches("validation", 256)], seed=0)
+    shown = [*task.batches("validation", 256)]
+    evaluate = SupernetEvaluator(deployment, shown, criterion=criterion, seed=0)
     archive = Archive(folder / "archive.journal", space, study="quickstart")
     search(searcher, evaluate, archive, budget=40, batch=10)
     front = measured_front(goal, archive.measurements())
     for found in front:
         latency = goal.costs["latency_ms"](np.array([found.genotype]))[0]
-        print(f"{latency:.3f} ms  {found.error:5.2f} % error  {found.genotype}")
+        print(f"{latency:.3f} ms  {criterion.error.text(found.error)} error  {found.genotype}")
 
     deployed = deployment(front[-1].genotype)
     written = export_onnx(deployed, folder / "subnet.onnx")
-    checked = verify(written.path, deployed, *next(task.test_batches(1000)))
-    print(f"{written.path}: {written.file_bytes:,} bytes, {checked.file_accuracy:.1f} % on test")
+    checked = verify(written.path, deployed, *task.test_samples(), criterion=criterion)
+    told = criterion.shown.text(checked.file_error)
+    print(f"{written.path}: {written.file_bytes:,} bytes, {told} on test")
 
 
 if __name__ == "__main__":

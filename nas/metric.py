@@ -41,3 +41,7 @@ class MetricWords:
     def text(self, loss: float) -> str:
         """The figure of a network with this loss, with its unit, such as `97.25 %`."""
         return f"{self.figure(loss):.{self.digits}f} {self.unit}".rstrip()
+
+
+ERROR = MetricWords("error", "%")
+ACCURACY = MetricWords("accuracy", "%", best=100.0)

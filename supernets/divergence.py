@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from supernets.schedule import TrainingSettings
@@ -30,17 +29,6 @@ class TrainingDiverged(RuntimeError):
     """The loss of a training is not finite or no better than a guess; names the likely setting."""
 
 
-def guess_loss(labels: Tensor, *, smoothing: float) -> float:
-    """The cross entropy, in nats, of a constant answer: the frequency of each class in `labels`.
-
-    Labels are smoothed over the classes that occur, as in training.
-    """
-    counts = torch.bincount(labels.flatten().cpu()).double()
-    shares = counts[counts > 0] / counts.sum()
-    smoothed = (1 - smoothing) * shares + smoothing / len(shares)
-    return float(-(smoothed * smoothed.log()).sum())
-
-
 def is_useless(
     losses: Sequence[float], *, guess: float, untrained: float, growth: float, ends: bool
 ) -> bool:
@@ -49,7 +37,7 @@ def is_useless(
     Args:
         losses: For every step, the larger of two losses: that of the largest subnet and the mean of
             the others.
-        guess: The loss of a constant answer, from `guess_loss`.
+        guess: The loss of the best constant answer.
         untrained: The loss of the first step.
         growth: The norm of the weights divided by their norm before training.
         ends: Whether a phase of training ends with this epoch.

@@ -13,14 +13,13 @@ class TrainingSettings:
     Attributes:
         float_epochs: The number of epochs in full precision, over architectures only.
         quantized_epochs: The number of epochs that follow, over architectures and precisions.
-        batch_size: The number of images per step.
+        batch_size: The number of samples per step.
         learning_rate: The highest learning rate of the weights.
         step_rate: The learning rate of quantizer steps divided by that of the weights.
         momentum: The momentum of Nesterov's method.
         weight_decay: The weight decay of weights; norms, biases and quantizer steps have none.
-        label_smoothing: The share of each target that is spread evenly over all classes.
         distillation: The weight of the distillation from the largest subnet in the loss of all
-            other subnets, 0 to 1; the cross entropy with the labels has the rest.
+            other subnets, 0 to 1; the loss for the targets has the rest.
         random_subnets: The number of random subnets of a step, besides the largest and smallest.
         gradient_clip: The largest norm of the summed gradient; a longer one is scaled down.
         warmup: The share of all steps over which the learning rate rises.
@@ -38,7 +37,6 @@ class TrainingSettings:
     step_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
     distillation: float = 0.5
     random_subnets: int = 2
     gradient_clip: float = 1.0
@@ -67,7 +65,7 @@ class TrainingSettings:
 _LEAST = {
     "float_epochs": 0,
     "quantized_epochs": 0,
-    "batch_size": 2,  # the statistics of a batch norm need at least two images
+    "batch_size": 2,  # the statistics of a batch norm need at least two samples
     "random_subnets": 0,
     "weight_decay": 0,
     "checkpoint_seconds": 0,
@@ -76,7 +74,6 @@ _LEAST = {
 _BELOW_ONE = math.nextafter(1, 0)
 _SHARES = {
     "momentum": _BELOW_ONE,
-    "label_smoothing": _BELOW_ONE,
     "warmup": _BELOW_ONE,
     "distillation": 1.0,
 }
@@ -120,13 +117,13 @@ class Schedule:
         return self.highest * (1 + math.cos(math.pi * share)) / 2
 
 
-def schedule(settings: TrainingSettings, images: int) -> Schedule:
-    """The schedule of `settings` for a number of training images, without incomplete batches."""
-    if images < settings.batch_size:
+def schedule(settings: TrainingSettings, samples: int) -> Schedule:
+    """The schedule of `settings` for a number of training samples, without incomplete batches."""
+    if samples < settings.batch_size:
         raise ValueError(
-            f"batch_size = {settings.batch_size} is more than the {images} training images"
+            f"batch_size = {settings.batch_size} is more than the {samples} training samples"
         )
-    epoch = images // settings.batch_size
+    epoch = samples // settings.batch_size
     total = epoch * (settings.float_epochs + settings.quantized_epochs)
     return Schedule(
         float_steps=epoch * settings.float_epochs,

@@ -23,7 +23,7 @@ class TrainingState:
     """A supernet in training, its optimizer, the number of steps done, and their losses."""
 
     def __init__(
-        self, supernet: Supernet, settings: TrainingSettings, *, images: int, steps: int
+        self, supernet: Supernet, settings: TrainingSettings, *, samples: int, steps: int
     ) -> None:
         self.supernet = supernet
         self.settings = settings
@@ -31,7 +31,7 @@ class TrainingState:
         self.losses = torch.full((steps, len(LOSSES)), math.nan)
         self.optimizer = _optimizer(supernet, settings)
         self._size = self._weights_size()
-        made_by = {**asdict(settings), "images": images}
+        made_by = {**asdict(settings), "samples": samples}
         del made_by["checkpoint_seconds"]  # a setting that may change between two starts
         self._made_by = json.dumps(made_by, sort_keys=True)
 

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernets.calibrate import initialise_steps
-from supernets.distill import label_loss, student_loss
-from supernets.divergence import TrainingDiverged, guess_loss, is_useless, remedy
+from supernets.criterion import TrainingCriterion
+from supernets.distill import student_loss
+from supernets.divergence import TrainingDiverged, is_useless, remedy
+from supernets.inputs import Inputs, to_device
 from supernets.sampling import Sandwich, sandwich
 from supernets.schedule import Schedule, TrainingSettings, schedule
 from supernets.state import LOSSES, TrainingState
@@ -29,6 +31,7 @@ from supernets.supernet import Supernet
 
 __all__ = ["History", "TrainingData", "TrainingDiverged", "TrainingSettings", "train"]
 
+Batch = tuple[Inputs, Tensor]
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 _CALIBRATION_BATCHES = 4
@@ -38,12 +41,12 @@ _ORDER, _BATCH, _SUBNETS = range(3)
 
 
 class TrainingData(Protocol):
-    """Labelled images for training, such as the train split of a task."""
+    """Samples with targets for training, such as the train split of a task."""
 
     def __len__(self) -> int: ...
 
-    def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Images `(n, c, h, w)` and labels `(n,)` at `rows`, augmented with `rng` only."""
+    def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> Batch:
+        """Inputs and targets `(n, ...)` at `rows`, augmented with `rng` only."""
         ...
 
 
@@ -56,7 +59,7 @@ class History:
             subnets, and the loss of the smallest subnet. All three are equal in a space of a single
             network.
         float_steps: The number of steps in full precision.
-        guess: The cross entropy of a constant answer, the frequency of each class in the labels.
+        guess: The loss of the best constant answer.
     """
 
     losses: NDArray[np.float32]
@@ -69,6 +72,7 @@ def train(
     data: TrainingData,
     settings: TrainingSettings,
     *,
+    criterion: TrainingCriterion,
     state_path: Path,
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
@@ -79,6 +83,7 @@ def train(
         supernet: The supernet, which is moved to `device` and stays there.
         data: The training data; batches may be on any device.
         settings: The settings; a checkpoint made with other settings is refused.
+        criterion: The loss and the distance of the task.
         state_path: The file for checkpoints, each written whole or not at all.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
@@ -91,17 +96,17 @@ def train(
     """
     plan = schedule(settings, len(data))
     supernet.to(device)
-    state = TrainingState(supernet, settings, images=len(data), steps=plan.total)
+    state = TrainingState(supernet, settings, samples=len(data), steps=plan.total)
     if state_path.exists():
         state.load(state_path)
     else:
         state.save(state_path)  # finds a folder that cannot be written before any work
-    guess = _guess(state, data, plan)
+    guess = _guess(state, data, plan, criterion)
     saved = time.monotonic()
     while state.step < plan.total:
         if state.step == plan.float_steps:
             _initialise(state, data)
-        losses = _train_step(state, data, plan)
+        losses = _train_step(state, data, plan, criterion)
         state.record(losses)
         _require_learning(state, plan, guess)
         if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
@@ -116,30 +121,31 @@ def train(
 
 def sandwich_step(
     supernet: Supernet,
-    batch: tuple[Tensor, Tensor],
+    batch: Batch,
     subnets: Sandwich,
-    settings: TrainingSettings,
     *,
+    criterion: TrainingCriterion,
+    distillation: float,
     quantize: bool,
 ) -> list[float]:
     """Add the gradients of a step to the parameters' gradients; returns the losses (see `LOSSES`).
 
     The sandwich rule with in-place distillation (Yu & Huang 2019, algorithm 1): the largest subnet
-    learns from the labels; all other subnets learn from the labels and from the logits of the
-    largest subnet for the same images.
+    learns from the targets; all other subnets learn from the targets and from the output of the
+    largest subnet for the same samples. The latter has the weight `distillation`.
     """
-    images, labels = batch
-    logits = supernet(images, subnets.largest, quantize=quantize)
-    loss = label_loss(logits, labels, smoothing=settings.label_smoothing)
+    inputs, targets = batch
+    output = supernet(inputs, subnets.largest, quantize=quantize)
+    loss = criterion.loss(output, targets)
     loss.backward()
     others: list[Tensor] = []
     for subnet in subnets.students:
         student = student_loss(
-            supernet(images, subnet, quantize=quantize),
-            logits,
-            labels,
-            distillation=settings.distillation,
-            smoothing=settings.label_smoothing,
+            supernet(inputs, subnet, quantize=quantize),
+            output,
+            targets,
+            criterion=criterion,
+            distillation=distillation,
         )
         student.backward()
         others.append(student.detach())
@@ -147,15 +153,23 @@ def sandwich_step(
     return torch.stack([loss.detach(), torch.stack(others).mean(), others[-1]]).tolist()
 
 
-def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> list[float]:
+def _train_step(
+    state: TrainingState, data: TrainingData, plan: Schedule, criterion: TrainingCriterion
+) -> list[float]:
     """Take a step if its losses and gradients are finite; returns its losses."""
     settings, step, rate = state.settings, state.step, plan.learning_rate(state.step)
     rng = np.random.default_rng([settings.seed, _SUBNETS, step])
     subnets = sandwich(state.supernet.space, rng, random=settings.random_subnets)
     batch = _batch(state, data, step)
     state.optimizer.zero_grad()
-    quantize = step >= plan.float_steps
-    losses = sandwich_step(state.supernet, batch, subnets, settings, quantize=quantize)
+    losses = sandwich_step(
+        state.supernet,
+        batch,
+        subnets,
+        criterion=criterion,
+        distillation=settings.distillation,
+        quantize=step >= plan.float_steps,
+    )
     norm = state.update(rate) if all(map(math.isfinite, losses)) else math.nan
     if not math.isfinite(norm):
         raise TrainingDiverged(
@@ -165,11 +179,12 @@ def _train_step(state: TrainingState, data: TrainingData, plan: Schedule) -> lis
     return losses
 
 
-def _guess(state: TrainingState, data: TrainingData, plan: Schedule) -> float:
-    """The loss of a constant answer, the frequency of each class in the first batches."""
+def _guess(
+    state: TrainingState, data: TrainingData, plan: Schedule, criterion: TrainingCriterion
+) -> float:
+    """The loss of the best constant answer to the targets of the first batches."""
     batches = range(min(_GUESSED_BATCHES, plan.total))
-    labels = torch.cat([_batch(state, data, step)[1] for step in batches])
-    return guess_loss(labels, smoothing=state.settings.label_smoothing)
+    return criterion.guess(torch.cat([_batch(state, data, step)[1] for step in batches]))
 
 
 def _require_learning(state: TrainingState, plan: Schedule, guess: float) -> None:
@@ -193,18 +208,18 @@ def _remedy(state: TrainingState) -> str:
     return remedy(state.settings, growth=state.growth, steps=steps)
 
 
-def _batch(state: TrainingState, data: TrainingData, step: int) -> tuple[Tensor, Tensor]:
+def _batch(state: TrainingState, data: TrainingData, step: int) -> Batch:
     """The batch of `step`, on the device of the supernet; every epoch has an order of its own."""
     size, seed = state.settings.batch_size, state.settings.seed
     epoch, place = divmod(step, len(data) // size)
     order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(data))
     rows = order[place * size : (place + 1) * size]
-    images, labels = data.batch(rows, np.random.default_rng([seed, _BATCH, step]))
+    inputs, targets = data.batch(rows, np.random.default_rng([seed, _BATCH, step]))
     device = next(state.supernet.parameters()).device
-    return images.to(device), labels.to(device)
+    return to_device(inputs, device), targets.to(device)
 
 
 def _initialise(state: TrainingState, data: TrainingData) -> None:
     """Initialise the quantizers from the present weights and the first batches."""
-    images = [_batch(state, data, step)[0] for step in range(_CALIBRATION_BATCHES)]
-    initialise_steps(state.supernet, images)
+    batches = [_batch(state, data, step)[0] for step in range(_CALIBRATION_BATCHES)]
+    initialise_steps(state.supernet, batches)

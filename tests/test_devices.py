@@ -14,6 +14,7 @@ from nas.recipe.recipe import validate_recipe
 from nas.run import probing
 from nas.run.folder import RunFolder
 from nas.run.plan import prepare
+from nas.tasks.criteria import Classification
 from supernets.deploy import Deployment, on_device
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
@@ -54,12 +55,16 @@ def run(path, where):
     """Train, deploy, measure, follow gradients and export on `where`; the caller's stays his."""
     data = Stripes.drawn()
     supernet = Supernet(stripes_space(), seed=1)
-    history = train(supernet, data, SETTINGS, state_path=path / "state", device=where)
+    criterion = Classification()
+    history = train(
+        supernet, data, SETTINGS, criterion=criterion, state_path=path / "state", device=where
+    )
     supernet.cpu()
     before = copy.deepcopy(supernet.state_dict())
     genotype = supernet.space.largest
     deployment = Deployment(supernet, [data.images[:32]], device=where)
-    evaluator = SupernetEvaluator(deployment, [(data.images, data.labels)], seed=0)
+    batches = [({"image": data.images}, data.labels)]
+    evaluator = SupernetEvaluator(deployment, batches, criterion=criterion, seed=0)
     (evaluation,) = flat(evaluator([genotype]))
     loss = torch.nn.CrossEntropyLoss()
     there = on_device(supernet, torch.device(where))
@@ -69,7 +74,7 @@ def run(path, where):
     )
     deployed = deployment(genotype)
     export_onnx(deployed, path / "subnet.onnx")
-    checked = verify(path / "subnet.onnx", deployed, data.images, data.labels)
+    checked = verify(path / "subnet.onnx", deployed, data.images, data.labels, criterion=criterion)
     deployment.full_precision(genotype)(data.images[:4].to(where))
     assert checked.agreement > 90
     after = supernet.state_dict()
@@ -92,7 +97,7 @@ def probe(folder, where):
     folder.mkdir()
     plan = prepare(validate_recipe(content), RunFolder(folder))
     supernet = Supernet(plan.space, seed=1)
-    owned = {**supernet.state_dict(), "images": plan.task.train.images}
+    owned = {**supernet.state_dict(), "images": plan.task.train.inputs["image"]}
     before = copy.deepcopy(owned)
     found = probing.probed(plan, supernet)
     assert all(torch.equal(owned[name], before[name]) for name in before)

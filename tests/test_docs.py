@@ -28,6 +28,7 @@ from nas.targets.table.columns import COLUMNS
 from nas.targets.table.csv_file import parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
+from nas.tasks.images import ImageSection
 from nas.tasks.section import SplitSection
 from search_spaces.formats import Int
 from search_spaces.mobilenet import Stage
@@ -44,10 +45,11 @@ REQUIRED = object()
 TABLES: dict[str, tuple[type, type | None]] = {
     "Top level": (recipe.Recipe, None),
     "task: every kind": (SplitSection, None),
+    "task: kinds of image classification": (ImageSection, SplitSection),
     "task.augment": (Augment, None),
-    'task: kind = "arrays"': (ArraysTask, SplitSection),
-    'task: kind = "folder"': (FolderTask, SplitSection),
-    'task: kind = "openml"': (OpenMLTask, SplitSection),
+    'task: kind = "arrays"': (ArraysTask, ImageSection),
+    'task: kind = "folder"': (FolderTask, ImageSection),
+    'task: kind = "openml"': (OpenMLTask, ImageSection),
     'space: family = "residual"': (recipe.ResidualSection, None),
     'space: family = "mobilenet"': (recipe.MobileNetSection, None),
     "space.stages": (Stage, None),
@@ -132,7 +134,7 @@ def test_every_key_is_listed_with_its_default(heading: str) -> None:
 def test_digits_differ_from_other_tasks_as_stated() -> None:
     held = DigitsTask().validation_fraction
     assert f"`{held}` for digits" in section("task: every kind")
-    changed = {k: v for k, v in defaults(DigitsTask).items() if defaults(SplitSection).get(k) != v}
+    changed = {k: v for k, v in defaults(DigitsTask).items() if defaults(ImageSection).get(k) != v}
     assert set(changed) == {"kind", "validation_fraction"}
 
 
@@ -165,7 +167,9 @@ def test_every_column_of_a_latency_table_is_listed() -> None:
 def test_every_field_of_the_results_is_listed() -> None:
     listed = rows(section("Results"))
     records = {cell.split("`")[0]: rest[0] for cell, rest in listed.items()}
-    kinds = {n: k for n, k in vars(data).items() if dataclasses.is_dataclass(k)}
+    kinds = {
+        n: k for n, k in vars(data).items() if isinstance(k, type) and dataclasses.is_dataclass(k)
+    }
     assert set(records) == set(kinds)
     for name, kind in kinds.items():
         fields = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)| of .*$", "", records[name]))

@@ -13,6 +13,7 @@ import torch
 from nas.export import export_onnx, verify
 from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
+from nas.tasks.criteria import Classification
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Flatten, GlobalPool, Input, Linear
@@ -79,9 +80,11 @@ def test_the_added_operator_is_searched_priced_and_exported(tmp_path: Path) -> N
         deployed = deploy(extracted)
         export_onnx(deployed, tmp_path / "net.onnx")
         labels = extracted.module(images).argmax(1)
-        checked = verify(tmp_path / "net.onnx", deployed, images, labels)
+        checked = verify(
+            tmp_path / "net.onnx", deployed, images, labels, criterion=Classification()
+        )
         assert checked.agreement > 98
-        assert checked.network_accuracy > 98
+        assert checked.network_error < 2
     cheap, dear = latency(torch.tensor([space.smallest, space.largest]).numpy())
     assert 0 < cheap < dear < float("inf")
 

@@ -21,8 +21,8 @@ from search_spaces.space import Genotype, SearchSpace
 class Archive:
     """The evaluations of one search space, each on the disk before it counts.
 
-    A genotype is evaluated once. A second evaluation may follow only if it saw more images: a
-    search is told the first evaluation, reports show the evaluation that saw most images. Several
+    A genotype is evaluated once. A second evaluation may follow only if it saw more samples: a
+    search is told the first evaluation, reports show the evaluation that saw most samples. Several
     processes may append to the same archive; each sees the evaluations of the others at its next
     append or refresh.
 
@@ -68,7 +68,7 @@ class Archive:
     def append(self, *evaluations: Evaluation) -> list[Evaluation]:
         """Write `evaluations` to the disk, except those that tell no more than the archive does.
 
-        An evaluation tells more if its genotype is new or it saw more images. A journal flushes
+        An evaluation tells more if its genotype is new or it saw more samples. A journal flushes
         to the disk once for all of them. After a kill or on a full disk, only some of them may be
         on the disk; none counts before all are there.
 
@@ -109,7 +109,7 @@ class Archive:
         self._take_in(new)
 
     def reserve(
-        self, genotypes: Sequence[Genotype], *, images: int | None = None
+        self, genotypes: Sequence[Genotype], *, samples: int | None = None
     ) -> list[Genotype]:
         """Reserve those of `genotypes` that are neither archived nor reserved by another driver.
 
@@ -119,7 +119,7 @@ class Archive:
 
         Args:
             genotypes: The genotypes to measure.
-            images: The number of images that an archived evaluation must have seen to be enough;
+            samples: The number of samples that an archived evaluation must have seen to be enough;
                 by default, any evaluation is.
 
         Returns:
@@ -129,7 +129,7 @@ class Archive:
         with usable(self.location):
             mine = self._trials.reserve(genotypes)
         self.refresh()
-        known = [genotype for genotype in mine if self._settled(genotype, images)]
+        known = [genotype for genotype in mine if self._settled(genotype, samples)]
         if known:
             with usable(self.location):
                 self._trials.free(known)
@@ -149,7 +149,7 @@ class Archive:
             self._trials.free()
 
     def evaluations(self) -> list[Evaluation]:
-        """The evaluations that saw most images, one per genotype, in order of their first."""
+        """The evaluations that saw most samples, one per genotype, in order of their first."""
         return [self._best[genotype] for genotype in self._first]
 
     def measurements(self) -> Measurements:
@@ -181,11 +181,11 @@ class Archive:
             if _tells_more(evaluation, self._best.get(evaluation.genotype)):
                 self._best[evaluation.genotype] = evaluation
 
-    def _settled(self, genotype: Genotype, images: int | None) -> bool:
+    def _settled(self, genotype: Genotype, samples: int | None) -> bool:
         known = self._best.get(genotype)
-        if known is None or images is None:
+        if known is None or samples is None:
             return known is not None
-        return known.answers is None or known.answers.seen >= images
+        return known.answers is None or known.answers.seen >= samples
 
 
 @contextmanager
@@ -210,6 +210,6 @@ def usable(location: str, *, read_only: bool = False) -> Iterator[None]:
 
 
 def _tells_more(evaluation: Evaluation, known: Evaluation | None) -> bool:
-    """Whether `evaluation` saw more images than the known evaluation of its genotype."""
+    """Whether `evaluation` saw more samples than the known evaluation of its genotype."""
     seen, before = (one and one.answers and one.answers.seen for one in (evaluation, known))
     return known is None or (seen or 0) > (before or 0)

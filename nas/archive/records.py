@@ -94,12 +94,22 @@ class _TrialMade(_Record):
 
 
 class HeldAnswers(BaseModel):
-    """The form in which a trial's attribute holds the answers of an evaluation."""
+    """The form in which a trial's attribute holds the answers of an evaluation, in base 64.
+
+    `wrong` is one bit per sample where answers are right or wrong, `losses` a float32 otherwise.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    wrong: str
+    wrong: str | None = None
+    losses: str | None = None
     seen: int
     whole: int
+
+    @model_validator(mode="after")
+    def _holds_one_kind(self) -> Self:
+        if (self.wrong is None) == (self.losses is None):
+            raise ValueError("answers hold either `wrong` or `losses`")
+        return self
 
 
 class TrialAttributes(BaseModel):

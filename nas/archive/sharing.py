@@ -18,7 +18,7 @@ def export_archive(archive: Archive, path: Path) -> int:
     """Write every evaluation as a row of a CSV or Parquet file, by suffix.
 
     The columns are: one per choice, with the option as text; `genotype`, the option indices joined
-    by spaces; every metric; `images`, the number seen of the validation split; `stopped`, whether
+    by spaces; every metric; `samples`, the number seen of the validation split; `stopped`, whether
     the evaluation was stopped early; `seed`, `seconds` and `where`. A cell without value is empty.
 
     Returns:
@@ -69,7 +69,7 @@ def _columns(space: SearchSpace, evaluations: Sequence[Evaluation]) -> dict[str,
     columns["genotype"] = [" ".join(map(str, e.genotype)) for e in evaluations]
     for metric in sorted({name for e in evaluations for name in e.metrics}):
         columns[metric] = [e.metrics.get(metric) for e in evaluations]
-    columns["images"] = [e.answers and e.answers.seen for e in evaluations]
+    columns["samples"] = [e.answers and e.answers.seen for e in evaluations]
     columns["stopped"] = ["no" if e.complete else "yes" for e in evaluations]
     columns["seed"] = [e.seed for e in evaluations]
     columns["seconds"] = [e.seconds for e in evaluations]

@@ -241,11 +241,14 @@ def restored(genotype: Genotype, attrs: Mapping[str, Any]) -> Evaluation:
 def _written_answers(answers: Answers | None) -> dict[str, Any]:
     if answers is None:
         return {}
-    text = base64.b64encode(answers.bits).decode()
-    return {"answers": {"wrong": text, "seen": answers.seen, "whole": answers.whole}}
+    kind, text = "wrong" if answers.packed else "losses", base64.b64encode(answers.held).decode()
+    return {"answers": {kind: text, "seen": answers.seen, "whole": answers.whole}}
 
 
 def _read_answers(held: HeldAnswers | None) -> Answers | None:
     if held is None:
         return None
-    return Answers(base64.b64decode(held.wrong, validate=True), held.seen, held.whole)
+    packed = held.wrong is not None
+    text = held.wrong if packed else held.losses
+    content = base64.b64decode(text or "", validate=True)
+    return Answers(content, held.seen, held.whole, packed)

@@ -41,10 +41,10 @@ def sweep_command(
     with Terminal() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
-    shown = TerminalTable(("run", "seed", "target", "state", "error %", "cost", "test %"))
+    shown = TerminalTable(("run", "seed", "target", "state", "error", "cost", "test error"))
     for job, outcome in found.items():
         for row in summary(job, outcome):
-            cells = ("run", "seed", "target", "state", "error", "cost", "test_accuracy")
+            cells = ("run", "seed", "target", "state", "error", "cost", "test_error")
             shown.add_row(*(_cell(row.get(name, "")) for name in cells))
     say(shown)
     say(f"all figures: {out / 'sweep.csv'}")

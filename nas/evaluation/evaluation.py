@@ -31,11 +31,11 @@ class Evaluation:
 
     Attributes:
         genotype: The subnet, in canonical form.
-        metrics: At least `error`: wrong answers on the validation split, in percent.
+        metrics: At least `error`, the loss of the task's criterion on the validation split.
         seed: The seed of the run that measured the subnet, at least 0.
         seconds: The wall time of the evaluation, in seconds.
         where: The host, process and device that measured the subnet.
-        answers: The subnet's answers to the validation images, if the evaluator reports them.
+        answers: The subnet's loss for each validation sample, if the evaluator reports them.
 
     Raises:
         EvaluationError: A metric or the time is not finite, or `error` is missing.
@@ -77,12 +77,12 @@ class Evaluation:
 
     @property
     def error(self) -> float:
-        """The metric `error`, which every evaluation has: wrong answers in percent."""
+        """The metric `error`, which every evaluation has."""
         return self.metrics[ERROR]
 
     @property
     def complete(self) -> bool:
-        """Whether the subnet was shown all images, so that its `error` is no estimate."""
+        """Whether the subnet was shown all samples, so that its `error` is no estimate."""
         return self.answers is None or self.answers.complete
 
 

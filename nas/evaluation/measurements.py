@@ -24,7 +24,8 @@ class Measurements:
         evaluations: The evaluations, `n` of them.
         rows: The genotypes of the subnets, `(n, choices)`.
         losses: The metric that is minimised, `(n,)`.
-        complete: Whether each subnet was shown all images, so that its loss is no estimate, `(n,)`.
+        complete: Whether each subnet was shown all samples, so that its loss is no estimate,
+            `(n,)`.
     """
 
     evaluations: tuple[Evaluation, ...]

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas.evaluation.answers import Answers, estimated_error, hopeless
 from nas.evaluation.evaluation import (
@@ -26,54 +26,67 @@ from nas.evaluation.evaluation import (
     RivalOf,
     no_rival,
 )
+from nas.tasks.criterion import Criterion, figures
 from search_spaces.space import Genotype, SearchSpace
 from supernets.deploy import Deployment
-from supernets.inputs import Inputs
+from supernets.inputs import Inputs, to_device
 from supernets.supernet import Supernet
 
 
 class SupernetEvaluator:
     """An evaluator of subnets as they ship: extracted, recalibrated and with folded batch norms.
 
-    On the validation split, the evaluator measures `error`, wrong answers in percent, and `loss`,
-    the mean cross entropy. Every genotype is measured alone and from the same random state, so its
-    result does not depend on other genotypes.
+    On the validation split, the evaluator measures the criterion's `error`; `loss`, the mean loss
+    without regularisation; and further metrics of the criterion. Every genotype is measured alone
+    and from the same random state, so its result does not depend on other genotypes.
 
     Args:
         deployment: Makes the networks to measure, on its device.
-        validation: Batches of images and labels; a search sees no other data. A subnet may be
+        validation: Batches of inputs and targets; a search sees no other data. A subnet may be
             stopped between two batches.
+        criterion: The criterion of the task.
+        further: The names of the criterion's further metrics to measure.
         seed: The seed of the run, stored in every evaluation.
         threads: The number of torch's threads while measuring; `None` changes nothing.
-        whole: The number of images that the search shows; the others are held back.
+        whole: The number of samples that the search shows; the others are held back.
     """
 
     def __init__(
         self,
         deployment: Deployment,
-        validation: Sequence[tuple[Tensor, Tensor]],
+        validation: Sequence[tuple[Inputs, Tensor]],
         *,
+        criterion: Criterion,
+        further: Sequence[str] = (),
         seed: int,
         threads: int | None = None,
         whole: int | None = None,
     ) -> None:
-        if not sum(len(labels) for _, labels in validation):
+        if not sum(len(targets) for _, targets in validation):
             raise ValueError(
-                f"a supernet evaluator needs validation images, given {len(validation)} batches"
+                f"a supernet evaluator needs validation samples, given {len(validation)} batches"
+            )
+        known = figures(criterion)
+        if unknown := sorted({*further} - {*criterion.further}):
+            raise ValueError(
+                f"the criterion has no further metrics {', '.join(unknown)}; name some of "
+                f"{', '.join(criterion.further) or 'none'}"
             )
         self._deployment, device = deployment, deployment.device
-        self._validation = [(x.to(device), y.to(device)) for x, y in validation]
+        self._validation = [(to_device(x, device), y.to(device)) for x, y in validation]
+        self._criterion, self._named = criterion, tuple(further)
+        self._further = {known[name].metric: criterion.further[name] for name in further}
         self._seed = seed
         self._threads = threads
-        self._whole = whole or sum(len(labels) for _, labels in validation)
+        self._whole = whole or sum(len(targets) for _, targets in validation)
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
     ) -> Iterator[list[Evaluation]]:
         """Evaluations, one per genotype, in the order of `genotypes`, each made when asked for.
 
-        For an evaluation that is stopped, `error` is `estimated_error`, and `loss` is the mean over
-        the images seen.
+        For an evaluation that is stopped, `error` is `estimated_error`, and all other
+        metrics are those of the samples seen.
         """
         for genotype in genotypes:
             start = time.perf_counter()
@@ -92,33 +105,49 @@ class SupernetEvaluator:
         self, genotype: Genotype, rival: Answers | None
     ) -> tuple[dict[str, float], Answers]:
         module = self._deployment(genotype).module().to(self._deployment.device)
-        wrong, loss = np.zeros(0, dtype=np.bool_), 0.0
+        losses, total, outputs = np.zeros(0, dtype=np.float32), 0.0, list[Tensor]()
         with torch.inference_mode():
-            for images, labels in self._validation:
-                logits = module(images)
-                missed = (logits.argmax(dim=1) != labels).cpu().numpy()
-                wrong = np.concatenate([wrong, missed])
-                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-                if rival is not None and rival.whole == self._whole and hopeless(wrong, rival):
+            for inputs, targets in self._validation:
+                output = module(**inputs)
+                found = self._criterion.losses(output, targets).cpu().numpy()
+                losses = np.concatenate([losses, found])
+                total += float(self._criterion.total(output, targets))
+                outputs += [output] if self._further else []
+                if self._hopeless(Answers.of(losses, self._whole), rival):
                     break
-        answers = Answers.of(wrong, self._whole)
-        metrics = {"error": estimated_error(answers, rival), "loss": loss / len(wrong)}
-        return metrics, answers
+            further = self._further_metrics(outputs)
+        answers = Answers.of(losses, self._whole)
+        metrics = {"error": estimated_error(answers, rival), "loss": total / len(losses)}
+        return {**metrics, **further}, answers
+
+    def _hopeless(self, answers: Answers, rival: Answers | None) -> bool:
+        return rival is not None and rival.whole == self._whole and hopeless(answers, rival)
+
+    def _further_metrics(self, outputs: Sequence[Tensor]) -> dict[str, float]:
+        """The losses of further metrics by name, from the outputs for the first batches."""
+        if not self._further:
+            return {}
+        out = torch.cat([*outputs])
+        target = torch.cat([targets for _, targets in self._validation[: len(outputs)]])
+        return {name: metric.compute(out, target) for name, metric in self._further.items()}
 
     def factory(self) -> EvaluatorFactory:
         """The factory that builds this evaluator in another process."""
         supernet = self._deployment.supernet
         tensors = {f"state.{name}": t for name, t in supernet.state_dict().items()}
-        for index, inputs in enumerate(self._deployment.calibration):
-            tensors |= {f"calibration.{index}.{name}": t for name, t in inputs.items()}
-        for index, (images, labels) in enumerate(self._validation):
-            tensors[f"validation.{index}"], tensors[f"labels.{index}"] = images, labels
+        for index, batch in enumerate(self._deployment.calibration):
+            tensors |= {f"calibration.{index}.{name}": x for name, x in batch.items()}
+        for index, (inputs, targets) in enumerate(self._validation):
+            tensors |= {f"validation.{index}.{name}": x for name, x in inputs.items()}
+            tensors[f"targets.{index}"] = targets
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
         build = partial(
             _rebuilt,
             space=supernet.space,
             seed=self._seed,
             device=str(self._deployment.device),
+            criterion=self._criterion,
+            further=self._named,
             threads=self._threads,
             whole=self._whole,
         )
@@ -145,26 +174,23 @@ def _rebuilt(
     arrays: Arrays, *, space: SearchSpace, seed: int, device: str, **options: Any
 ) -> SupernetEvaluator:
     tensors = {name: _shared(array) for name, array in arrays.items()}
-
-    def part(kind: str) -> list[Tensor]:
-        indices = sorted(int(n.removeprefix(kind)) for n in tensors if n.startswith(kind))
-        return [tensors[f"{kind}{index}"] for index in indices]
-
     supernet = Supernet(space, seed=seed)
     state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
     supernet.load_state_dict(state, assign=True)
-    validation = list(zip(part("validation."), part("labels."), strict=True))
-    calibration = _batches(tensors, "calibration.")
-    deployment = Deployment(supernet, calibration, device=device)
+    inputs = _batches(tensors, "validation")
+    validation = [(x, tensors[f"targets.{index}"]) for index, x in enumerate(inputs)]
+    deployment = Deployment(supernet, _batches(tensors, "calibration"), device=device)
     return SupernetEvaluator(deployment, validation, seed=seed, **options)
 
 
 def _batches(tensors: Mapping[str, Tensor], kind: str) -> list[Inputs]:
-    """The batches of inputs in `tensors` whose names are `kind`, an index, a dot and an input."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for key in (key for key in tensors if key.startswith(kind)):
-        index, _, name = key.removeprefix(kind).partition(".")
-        found.setdefault(int(index), {})[name] = tensors[key]
+    """The batches of one kind, in their order, from tensors called `kind.index.input`."""
+    found = defaultdict[int, dict[str, Tensor]](dict)
+    for name, tensor in tensors.items():
+        head, _, rest = name.partition(".")
+        if head == kind:
+            index, _, which = rest.partition(".")
+            found[int(index)][which] = tensor
     return [found[index] for index in sorted(found)]
 
 

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.export.containers import ExportError
@@ -19,6 +17,7 @@ from nas.export.forms import form_of
 from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
+from nas.tasks.criterion import Criterion
 from search_spaces.documents import Source, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -29,18 +28,20 @@ from supernets.integers import IntegerTensor
 
 @dataclass(frozen=True)
 class Verification:
-    """The comparison of an exported file with its network on a set of images.
+    """The comparison of an exported file with its network on a set of samples.
 
-    Accuracies are percentages of right answers. `largest_difference` is the largest difference of
-    logits, `agreement` the percentage of images with the same answer, `nodes` the number of nodes
+    Errors are mean losses of the criterion; `metrics` are the losses of its further metrics for the
+    file. `largest_difference` is the largest difference of outputs, `agreement` the percentage of
+    equal answers (None where the criterion has no answers to compare), `nodes` the number of nodes
     of the file by type.
     """
 
-    images: int
-    network_accuracy: float
-    file_accuracy: float
+    samples: int
+    network_error: float
+    file_error: float
+    metrics: Mapping[str, float]
     largest_difference: float
-    agreement: float
+    agreement: float | None
     nodes: Mapping[str, int]
     policy: Mapping[str, HeldPrecision]
 
@@ -49,8 +50,9 @@ def verify(
     path: str | Path,
     deployed: Deployed,
     inputs: Inputs | Tensor,
-    labels: Tensor,
+    targets: Tensor,
     *,
+    criterion: Criterion,
     batch_size: int = 256,
     threads: int = 1,
 ) -> Verification:
@@ -65,8 +67,9 @@ def verify(
         path: The exported file, whose suffix tells the form.
         deployed: The network from which the file was made.
         inputs: The inputs by name; one tensor for a network with one input.
-        labels: `(n,)` classes.
-        batch_size: The number of images per run.
+        targets: The targets of these samples, `(n, ...)`.
+        criterion: The criterion by which the outputs are judged.
+        batch_size: The number of samples per run.
         threads: The number of threads of the runtime, pinned if the runtime has its own.
 
     Warns:
@@ -84,15 +87,15 @@ def verify(
     _check_counts(opened, deployed, form)
     named = inputs_of(deployed.graph, inputs)
     parts = [*batches(named, batch_size)]
-    ours = np.concatenate([*_network_logits(deployed, parts)])
-    theirs = np.concatenate([opened.run(part) for part in parts])
-    answers, right = theirs.argmax(1), labels.numpy()
+    ours = torch.cat([*_network_outputs(deployed, parts)])
+    theirs = torch.cat([torch.from_numpy(opened.run(part)) for part in parts])
     return Verification(
         count(named),
-        _percent(ours.argmax(1) == right),
-        _percent(answers == right),
-        float(np.abs(ours - theirs).max()),
-        _percent(answers == ours.argmax(1)),
+        _error(criterion, ours, targets),
+        _error(criterion, theirs, targets),
+        {n: metric.compute(theirs, targets) for n, metric in criterion.further.items()},
+        float((ours - theirs).abs().max()),
+        criterion.agreement(theirs, ours),
         opened.nodes,
         opened.policy,
     )
@@ -106,15 +109,15 @@ def _cut_off(path: str | Path, opened: Opened) -> str:
     )
 
 
-def _percent(hits: NDArray[np.bool_]) -> float:
-    return 100.0 * float(hits.mean())
+def _error(criterion: Criterion, out: Tensor, targets: Tensor) -> float:
+    return float(criterion.losses(out, targets).double().mean())
 
 
-def _network_logits(deployed: Deployed, parts: Iterable[Inputs]) -> Iterator[NDArray]:
+def _network_outputs(deployed: Deployed, parts: Iterable[Inputs]) -> Iterator[Tensor]:
     module = deployed.module().eval()
     with torch.no_grad():
         for part in parts:
-            yield module(**part).numpy()
+            yield module(**part)
 
 
 def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Exporter) -> None:

@@ -19,7 +19,8 @@ ArrayCost = Callable[[IntArray], FloatArray]
 class Measured:
     """A cost that cannot be computed but is measured by the evaluator, beside the loss.
 
-    A `Measured` takes the place of a cost function in a `Goal`. Some searchers learn such a cost
+    A `Measured` takes the place of a cost function in a `Goal`, such as a further metric of a
+    task's criterion. Some searchers learn such a cost
     from their evaluations; for the other searchers it is an error.
 
     Attributes:
@@ -69,6 +70,18 @@ class Goal:
                 f"goal {self.name!r} has the limits {senseless}; costs are positive and every one "
                 "is minimised, so give upper limits above 0"
             )
+
+    @property
+    def computed(self) -> Goal:
+        """The goal without `Measured` costs, which is known of every network before evaluations.
+
+        Raises:
+            ValueError: All objectives are measured.
+        """
+        known = {n: cost for n, cost in self.costs.items() if not isinstance(cost, Measured)}
+        objectives = tuple(name for name in self.objectives if name in known)
+        limits = {name: limit for name, limit in self.limits.items() if name in known}
+        return replace(self, costs=known, objectives=objectives, limits=limits)
 
     def answered(self, found: Measurements) -> Goal:
         """The goal with every `Measured` cost looked up in `found`; it fits only those networks."""
@@ -124,3 +137,8 @@ class Problem:
         names = [goal.name for goal in self.goals]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a problem needs goals of distinct names, given {names}")
+
+    @property
+    def computed(self) -> Problem:
+        """The problem without `Measured` costs, see `Goal.computed`."""
+        return replace(self, goals=tuple(goal.computed for goal in self.goals))

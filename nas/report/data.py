@@ -2,7 +2,8 @@
 
 Fields that are filled in late have a default, so an unfinished run has results as well. The name
 of a cost has its unit (`latency_ms`, `model_bytes`). A cost is infinite if a target cannot run the
-network. Errors and accuracies are in percent.
+network. Errors are losses of the task's criterion, whose words `Results` holds; so are costs and
+limits of a name that is in `Results.metrics`.
 """
 
 from __future__ import annotations
@@ -13,28 +14,13 @@ from typing import Literal
 
 from pydantic import FiniteFloat, JsonValue
 
+from nas.metric import ACCURACY, ERROR, MetricWords
+from nas.report.estimates import Comparison, Estimate, LatencyBand
 from search_spaces.space import Genotype
 
 Costs = Mapping[str, float]
 Description = Mapping[str, JsonValue]
-NORMAL_90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 Origin = Literal["measured", "imported", "simulated", "analytical", "predicted", "counted"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its standard deviation, if that is known."""
-
-    mean: float
-    std: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One figure as predicted and as measured; `None` where it was not predicted or measured."""
-
-    predicted: Estimate | None = None
-    measured: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -153,29 +139,6 @@ class CostCheck:
 
 
 @dataclass(frozen=True)
-class LatencyBand:
-    """The relative error of predicted latencies, from whole networks measured on the device.
-
-    Attributes:
-        median: The median error.
-        tail: The error below which 90 % of the networks lie.
-        within_5: The share of networks with an error of at most 5 %.
-        within_10: The share of networks with an error of at most 10 %.
-        networks: The number of measured networks; each was predicted from all others.
-    """
-
-    median: float
-    tail: float
-    within_5: float
-    within_10: float
-    networks: int
-
-    def estimate(self, latency_ms: float) -> Estimate:
-        """A predicted latency with the standard deviation for which 90 % lie within the tail."""
-        return Estimate(latency_ms, latency_ms * self.tail / NORMAL_90)
-
-
-@dataclass(frozen=True)
 class LayerPolicy:
     """One layer of the chosen subnet; bits are `None` at full precision.
 
@@ -199,18 +162,21 @@ class ExportedFile:
     Attributes:
         form: The name of the export form in recipes.
         path: The path relative to the run folder; a folder in some forms.
-        test_accuracy: Accuracy on the test split in percent, computed with this file.
+        test_error: The error on the test split, computed with this file.
+        test_metrics: The losses of the criterion's further metrics there, by name.
         bytes: The predicted and the real size.
-        logit_difference: Largest absolute difference to the logits of the extracted module.
-        agreement: Percent of the test split with the same answer as the extracted module.
+        output_difference: Largest absolute difference to the outputs of the extracted module.
+        agreement: Percent of the answers that are those of the extracted module; None for tasks
+            whose answers are no choices.
         nodes: Operator type -> number of such operators in the file.
     """
 
     form: str
     path: str
-    test_accuracy: float | None = None
-    bytes: Comparison = Comparison()
-    logit_difference: float | None = None
+    test_error: float | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    bytes: Comparison = field(default_factory=Comparison)
+    output_difference: float | None = None
     agreement: float | None = None
     nodes: Mapping[str, int] = field(default_factory=dict)
 
@@ -246,7 +212,7 @@ class TargetResult:
         provenance: The origin of its costs.
         objectives: The costs that are minimised together with the error.
         limits: Hard upper limits on costs.
-        tolerance: Points of error that a cheaper subnet may be worse than the best to be chosen.
+        tolerance: The error that a cheaper subnet may be worse than the best to be chosen.
         costs: Every cost of every evaluated subnet, in the order of `Results.evaluated`.
         front: The measured Pareto front, cheapest first.
         predicted_front: The Pareto front that is predicted for the whole space, cheapest first.
@@ -331,6 +297,9 @@ class Results:
         evaluated: All evaluated subnets, in order.
         targets: One result per device.
         proxies: Name of a proxy -> quality of its ranking.
+        error: The words of the searched loss `error`.
+        shown: The words in which a reader is told the error of a finished file.
+        metrics: The words of the criterion's figures, by the name that costs and limits have.
         figures: The origins of further figures, which the fields above do not tell.
     """
 
@@ -347,4 +316,7 @@ class Results:
     evaluated: tuple[Point, ...] = ()
     targets: tuple[TargetResult, ...] = ()
     proxies: Mapping[str, ProxyRank] = field(default_factory=dict)
+    error: MetricWords = ERROR
+    shown: MetricWords = ACCURACY
+    metrics: Mapping[str, MetricWords] = field(default_factory=dict)
     figures: tuple[FigureOrigin, ...] = ()

@@ -72,25 +72,32 @@ def _tile(name: str, value: str, note: str) -> Markup:
 def _targets_table(results: Results) -> Markup:
     if not results.targets:
         return Markup()
-    header = ["Target", "Costs are", "Objective", "Validation error", "Test accuracy", "File"]
-    rows = [_target_row(target) for target in results.targets]
+    header = [
+        "Target",
+        "Costs are",
+        "Objective",
+        "Validation error",
+        f"Test {results.shown.name}",
+        "File",
+    ]
+    rows = [_target_row(results, target) for target in results.targets]
     return table(header, rows, numeric=(2, 3, 4, 5))
 
 
-def _target_row(target: TargetResult) -> list[str]:
+def _target_row(results: Results, target: TargetResult) -> list[str]:
     name = tag("a", target.name, href=f"#{anchor(target)}")
     row: list[str] = [name, tag("span", target.provenance.origin, class_="badge")]
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
         return [*row, text.title(objective), "none chosen", "—", "—"]
     file = chosen.file
-    accuracy = None if file is None else file.test_accuracy
+    error = None if file is None else file.test_error
     size = None if file is None else file.bytes.measured
     return [
         *row,
         f"{text.title(objective)} {_cost(chosen.costs, objective)}",
         text.estimate("error", chosen.error.measured),
-        "—" if accuracy is None else f"{accuracy:.2f} %",
+        "—" if error is None else results.shown.text(error),
         text.estimate("model_bytes", size),
     ]
 
@@ -188,7 +195,7 @@ def _figures(results: Results) -> list[FigureOrigin]:
         known.append(FigureOrigin("Predicted error and front", "predicted", how))
     if any(target.chosen and target.chosen.file for target in results.targets):
         how = "The exported file on the test split, which the search never saw."
-        known.append(FigureOrigin("Test accuracy", "measured", how))
+        known.append(FigureOrigin(f"Test {results.shown.name}", "measured", how))
     for target in results.targets:
         priced = [name for name in target.objectives if origin_of(target, name) != "counted"]
         names = ", ".join(text.title(name).lower() for name in priced)

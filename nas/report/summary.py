@@ -85,28 +85,36 @@ def told(results: Results) -> Iterator[str | TerminalTable]:
 def summary_table(results: Results) -> TerminalTable:
     """A table for the terminal with one row per target: the chosen subnet, its cost and error."""
     shown = TerminalTable(
-        ("target", "costs", "front", "cost", "validation error", "test accuracy", "file"),
+        (
+            "target",
+            "costs",
+            "front",
+            "cost",
+            "validation error",
+            f"test {results.shown.name}",
+            "file",
+        ),
         title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
         numeric=range(2, 7),
         whole=(0,),
     )
     for target in results.targets:
-        shown.add_row(*_cells(target))
+        shown.add_row(*_cells(results, target))
     return shown
 
 
-def _cells(target: TargetResult) -> list[str]:
+def _cells(results: Results, target: TargetResult) -> list[str]:
     start = [target.name, target.provenance.origin, str(len(target.front))]
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
         return [*start, text.title(objective), "none chosen", "—", "—"]
-    accuracy = chosen.file.test_accuracy if chosen.file else None
+    error = chosen.file.test_error if chosen.file else None
     size = chosen.file.bytes.measured if chosen.file else None
     value = chosen.costs.get(objective)
     return [
         *start,
         "—" if value is None else text.quantity(objective, value),
         text.estimate("error", chosen.error.measured),
-        "—" if accuracy is None else f"{accuracy:.2f} %",
+        "—" if error is None else results.shown.text(error),
         text.estimate("model_bytes", size),
     ]

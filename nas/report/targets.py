@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from nas.metric import MetricWords
 from nas.report import plots, text
 from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetResult
 from nas.report.layers import kernel_text
@@ -29,7 +30,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         _comparison(target),
         *_fronts(results, target, page),
         _growth(target, page),
-        *_chosen(target, page),
+        *_chosen(results, target, page),
         front_table(target),
     ]
     return tag("section", parts)
@@ -139,17 +140,17 @@ def _growth(target: TargetResult, page: Page) -> Markup:
     return tag("div", blocks, class_="columns") if blocks else Markup()
 
 
-def _chosen(target: TargetResult, page: Page) -> Iterator[Markup]:
+def _chosen(results: Results, target: TargetResult, page: Page) -> Iterator[Markup]:
     chosen = target.chosen
     if chosen is None:
         return
-    rows = [*_facts(chosen)]
+    rows = [*_facts(chosen, results.shown)]
     yield tag("h3", "The chosen subnet, predicted and measured")
     yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
     for file in chosen.files:
         yield tag("p", _file_line(file), class_="muted")
     if len(chosen.files) > 1:
-        yield details("Every exported form", _forms_table(chosen))
+        yield details("Every exported form", _forms_table(chosen, results.shown))
     if not chosen.layers:
         return
     caption = (
@@ -160,7 +161,7 @@ def _chosen(target: TargetResult, page: Page) -> Iterator[Markup]:
     yield details("Layers as a table", _layer_table(chosen))
 
 
-def _facts(chosen: Chosen) -> Iterator[list[str]]:
+def _facts(chosen: Chosen, words: MetricWords) -> Iterator[list[str]]:
     yield _compared("error", "Validation error", chosen.error)
     if chosen.latency_ms is not None:
         yield _compared("latency_ms", "Latency", chosen.latency_ms)
@@ -168,11 +169,11 @@ def _facts(chosen: Chosen) -> Iterator[list[str]]:
     if file is None:
         return
     yield _compared("model_bytes", "File size", file.bytes)
-    if file.test_accuracy is not None:
-        yield ["Test accuracy of the exported file", "—", f"{file.test_accuracy:.2f} %"]
-    if file.logit_difference is not None:
-        shown = text.significant(file.logit_difference)
-        yield ["Largest logit difference to the extracted subnet", "—", shown]
+    if file.test_error is not None:
+        yield [f"Test {words.name} of the exported file", "—", words.text(file.test_error)]
+    if file.output_difference is not None:
+        shown = text.significant(file.output_difference)
+        yield ["Largest difference of outputs to the extracted subnet", "—", shown]
 
 
 def _compared(name: str, heading: str, pair: Comparison) -> list[str]:
@@ -184,16 +185,16 @@ def _file_line(file: ExportedFile) -> list[str]:
     return ["Exported to ", tag("code", file.path), f" ({counts})." if counts else "."]
 
 
-def _forms_table(chosen: Chosen) -> Markup:
-    header = ["Form", "File", "Size, predicted", "Size", "Test accuracy", "Largest difference"]
+def _forms_table(chosen: Chosen, words: MetricWords) -> Markup:
+    header = ["Form", "File", "Size, predicted", "Size", f"Test {words.name}", "Largest difference"]
     rows = [
         [
             file.form,
             tag("code", file.path),
             text.estimate("model_bytes", file.bytes.predicted),
             text.estimate("model_bytes", file.bytes.measured),
-            "—" if file.test_accuracy is None else f"{file.test_accuracy:.2f} %",
-            "—" if file.logit_difference is None else text.significant(file.logit_difference),
+            "—" if file.test_error is None else words.text(file.test_error),
+            "—" if file.output_difference is None else text.significant(file.output_difference),
         ]
         for file in chosen.files
     ]

@@ -20,6 +20,7 @@ from nas.report.data import (
     TargetResult,
 )
 from nas.search.inner import Effort, evolve
+from nas.search.learned_cost import with_learned_costs
 from predictors.predictor import Predictor
 from search_spaces.space import SearchSpace
 
@@ -70,6 +71,8 @@ class Findings:
 
     def on(self, goal: Goal, provenance: Provenance) -> TargetResult:
         """The fronts and the hypervolume on one device, without a chosen subnet yet."""
+        predicted = self._predicted_front(goal)
+        goal = goal.answered(self.measured)
         known = {name: cost(self.measured.rows) for name, cost in goal.costs.items()}
         reference, growth = self._hypervolume(goal)
         return TargetResult(
@@ -79,7 +82,7 @@ class Findings:
             limits=goal.limits,
             costs={name: tuple(values.tolist()) for name, values in known.items()},
             front=self._front(goal),
-            predicted_front=self._predicted_front(goal),
+            predicted_front=predicted,
             reference_point=reference,
             hypervolume=growth,
             notes=self._stopped(),
@@ -108,6 +111,9 @@ class Findings:
 
     def _predicted_front(self, goal: Goal) -> tuple[PredictedPoint, ...]:
         """The front over the whole space, by predicted error, cheapest first."""
+        (goal,), learned = with_learned_costs([goal], self._space)
+        for cost in learned.values():
+            cost.fit(self.measured)
         rng = np.random.default_rng(self._seed)
         known = self.measured.rows
         seeds = known[goal.violation(known) == 0]

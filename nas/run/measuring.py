@@ -8,7 +8,7 @@ from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 
 BATCH = 512
-"""The number of images per batch for calibrating and testing subnets."""
+"""The number of samples per batch for calibrating and testing subnets."""
 
 
 def deployment_of(plan: Plan, supernet: Supernet) -> Deployment:

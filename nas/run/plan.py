@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.evaluation.connection import require_ray
+from nas.evaluation.evaluation import ERROR
 from nas.export import forms_for
 from nas.problem.feasibility import ConstraintError, feasibility
-from nas.problem.goals import Goal, Problem
+from nas.problem.goals import Goal, Measured, Problem
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
+from nas.tasks.criterion import Figure, figures
 from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
 from supernets.schedule import schedule
@@ -53,15 +55,25 @@ class Plan:
     def goal(self, target: HardwareTarget) -> Goal:
         """The goal for `target`; raises `TargetError` if rows are missing in its table."""
         section = self.section(target)
-        known = self.costs.on(target)
-        unknown = sorted({*section.objective, *section.limits} - set(known))
-        if unknown:
-            raise RecipeError(
-                f"target {target.name!r} has no cost {', '.join(unknown)}; "
-                f"objective and limits may name {', '.join(known)}"
-            )
+        named = {*section.objective, *section.limits}
+        told = {name: figure for name, figure in self.figures.items() if name in named}
+        measured = {name: Measured(figure.metric) for name, figure in told.items()}
+        known = {**self.costs.on(target), **measured}
+        _check_named(section, known, measured, self.figures)
         limits, origins = _limits(section.limits, target)
+        limits |= {n: told[n].words.loss(limit) for n, limit in limits.items() if n in told}
         return Goal(target.name, known, section.objective, limits, origins)
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the task's criterion, by the name that objectives and limits give them."""
+        return figures(self.task.criterion)
+
+    @property
+    def named_figures(self) -> tuple[str, ...]:
+        """The figures of the criterion that some target's objectives or limits name."""
+        named = {name for each in self.recipe.targets for name in (*each.objective, *each.limits)}
+        return tuple(name for name in self.figures if name in named)
 
     def section(self, target: HardwareTarget) -> TargetSection:
         """The section of the recipe for `target`."""
@@ -102,6 +114,39 @@ class Plan:
         return Problem(self.space, tuple(self.goal(target) for target in self.targets))
 
 
+def _check_named(
+    section: TargetSection,
+    known: Mapping[str, object],
+    measured: Mapping[str, Measured],
+    figures: Mapping[str, Figure],
+) -> None:
+    """Raise `RecipeError` if an objective or limit of a target is unknown or makes no sense."""
+    where = f"target {section.name!r}"
+    if unknown := sorted({*section.objective, *section.limits} - {*known}):
+        raise RecipeError(
+            f"{where} has no cost {', '.join(unknown)}; objective and limits may name "
+            f"{', '.join(known)}, and figures of the task: {', '.join(figures)}"
+        )
+    if section.objective[0] in measured:
+        raise RecipeError(
+            f"{where} has the first objective {section.objective[0]!r}, which only an evaluation "
+            "tells; begin with a cost of the device, by which networks are ordered, such as "
+            f"{next(iter(known))}"
+        )
+    for name in section.objective:
+        if name in measured and measured[name].metric == ERROR:
+            raise RecipeError(
+                f"{where} has the objective {name!r}, which every search minimises already; leave "
+                "it out, or give it as a limit"
+            )
+    for name, limit in section.limits.items():
+        if name in measured and not figures[name].words.loss(limit) > 0:
+            raise RecipeError(
+                f"{where} has the limit {name} = {limit:g}, which no network can pass: its best is "
+                f"{figures[name].words.figure(0):g}; give a limit that is less strict"
+            )
+
+
 def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]:
     """The recipe's targets; the target of this machine has its table from the run folder."""
     targets = tuple(_loaded(section.name, files) for section in recipe.targets)
@@ -131,8 +176,15 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     try:
         schedule(recipe.training, len(task.train))
     except ValueError as error:
-        raise RecipeError(f"training: {error}; give a smaller batch_size or more images") from error
+        raise RecipeError(
+            f"training: {error}; give a smaller batch_size or more samples"
+        ) from error
     plan = Plan(recipe, files, task, space, targets, TargetCosts(space))
+    if recipe.search.early_stop and plan.named_figures:
+        raise RecipeError(
+            f"search.early_stop needs costs that are known before an evaluation, but targets name "
+            f"{', '.join(plan.named_figures)}; leave early_stop out, or these"
+        )
     if plan.experience is not None:
         try:
             plan.experience.column(space)
@@ -140,7 +192,9 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
             raise RecipeError(f"search.transfer = {recipe.search.transfer}: {error}") from error
     for target in targets:
         if target not in plan.unmeasured:
-            feasibility(plan.goal(target), plan.space, rng=np.random.default_rng(recipe.seed))
+            feasibility(
+                plan.goal(target).computed, plan.space, rng=np.random.default_rng(recipe.seed)
+            )
     return plan
 
 
@@ -153,13 +207,13 @@ def _space(recipe: Recipe, task: Task) -> SearchSpace:
         ) from error
 
 
-def _check_held_back(recipe: Recipe, images: int) -> None:
+def _check_held_back(recipe: Recipe, samples: int) -> None:
     search = recipe.search
-    left = max(0, images - (search.validation_samples or images))
+    left = max(0, samples - (search.validation_samples or samples))
     if search.confirm_samples > left:
         raise RecipeError(
             f"search.confirm_samples = {search.confirm_samples}: the search leaves {left} of the "
-            f"{images} validation images; give fewer, or a smaller search.validation_samples"
+            f"{samples} validation samples; give fewer, or a smaller search.validation_samples"
         )
 
 
@@ -187,7 +241,8 @@ def overview(plan: Plan) -> list[TerminalTable]:
         section = plan.section(target)
         limits, origins = _limits(section.limits, target)
         told = ", ".join(
-            f"{name} ≤ {limit:g}" + (f" ({origins[name]})" if name in origins else "")
+            f"{name} {_relation(plan, name)} {limit:g}"
+            + (f" ({origins[name]})" if name in origins else "")
             for name, limit in limits.items()
         )
         share = "after profiling" if target in plan.unmeasured else _share(plan, target)
@@ -195,6 +250,11 @@ def overview(plan: Plan) -> list[TerminalTable]:
             target.name, target.provenance, ", ".join(section.objective), told or "none", share
         )
     return [space, targets]
+
+
+def _relation(plan: Plan, name: str) -> str:
+    figure = plan.figures.get(name)
+    return "≥" if figure is not None and figure.words.larger_is_better else "≤"
 
 
 def _limits(
@@ -211,7 +271,7 @@ def _limits(
 
 def _share(plan: Plan, target: HardwareTarget) -> str:
     rng = np.random.default_rng(plan.recipe.seed)
-    share = feasibility(plan.goal(target), plan.space, rng=rng).share
+    share = feasibility(plan.goal(target).computed, plan.space, rng=rng).share
     return "under 1%" if share < 0.005 else f"{share:.0%}"
 
 

@@ -11,11 +11,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from scipy.stats import rankdata
-from torch import Tensor
 
 from nas.durable import write_atomic
 from nas.parts import Parts
@@ -24,6 +22,7 @@ from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from nas.search.allocation import reallocated
 from nas.search.initial import spread_over_costs
+from nas.tasks.task import Batch
 from nas.terminal.display import Display, Silent
 from predictors.features import Column, OneHot
 from predictors.proxies import scores
@@ -47,6 +46,7 @@ from search_spaces.space import Genotype, IntArray, InvalidGenotype, as_genotype
 from supernets.assemble import module_name, node_names
 from supernets.deploy import on_device
 from supernets.extract import extract
+from supernets.inputs import to_device
 from supernets.supernet import Supernet
 
 BATCH = 64
@@ -61,7 +61,8 @@ class Probe:
     Attributes:
         genotypes: The probed subnets, `(n, choices)`.
         scores: Proxy name -> the score of each probed subnet, `(n,)`.
-        sensitivity: The increase in loss, in nats, from each precision of each weight and input.
+        sensitivity: How far each precision of each weight and input moves the output, by the
+            criterion's distance.
     """
 
     genotypes: IntArray
@@ -80,7 +81,7 @@ class Probe:
         The cost of each stays within what it was, on one target after the other.
         """
         rows = np.array(self.ranked(plan, count))
-        for row, goal in zip(rows, itertools.cycle(plan.problem.goals), strict=False):
+        for row, goal in zip(rows, itertools.cycle(plan.problem.computed.goals), strict=False):
             spent = goal.values(row[None])[:, 0]
             if np.isfinite(spent).all():
                 row[:] = self.precisions(plan, tuple(row.tolist()), goal, budgets=spent)[0]
@@ -93,7 +94,8 @@ class Probe:
         """
         larger = directions(proxies_of(plan))
         ranks = rank_mean(self.scores, larger_is_better=larger)
-        costs = np.column_stack([goal.values(self.genotypes) for goal in plan.problem.goals])
+        goals = plan.problem.computed.goals
+        costs = np.column_stack([goal.values(self.genotypes) for goal in goals])
         level = rankdata(costs, axis=0).mean(axis=1)
         bands = np.array_split(np.argsort(level, kind="stable"), min(count, len(level)))
         best = [int(band[ranks[band].argmin()]) for band in bands]
@@ -149,10 +151,11 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
 
     The scores are computed on one training batch, on the device of the supernet.
     """
-    images, labels = _batch(plan, supernet, BATCH)
+    inputs, targets = _batch(plan, supernet, BATCH)
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
-    module = extract(supernet, genotype, [images], quantize=False).module
-    return scores(module, (images, labels), F.cross_entropy, proxies=proxies_of(plan))
+    module = extract(supernet, genotype, [inputs], quantize=False).module
+    proxies = proxies_of(plan)
+    return scores(module, (inputs, targets), plan.task.criterion.plain, proxies=proxies)
 
 
 def proxies_of(plan: Plan) -> list[Proxy]:
@@ -161,11 +164,11 @@ def proxies_of(plan: Plan) -> list[Proxy]:
     return [known[name] for name in plan.recipe.search.zero_cost]
 
 
-def _batch(plan: Plan, supernet: Supernet, size: int) -> tuple[Tensor, Tensor]:
-    """The first `size` training images and their labels, on the device of the supernet."""
+def _batch(plan: Plan, supernet: Supernet, size: int) -> Batch:
+    """The first `size` training samples and their targets, on the device of the supernet."""
     device = next(supernet.parameters()).device
-    images, labels = next(plan.task.batches("train", size))
-    return images.to(device), labels.to(device)
+    inputs, targets = next(plan.task.batches("train", size))
+    return to_device(inputs, device), targets.to(device)
 
 
 def _is_precision(made: Choice[Any]) -> bool:
@@ -177,20 +180,21 @@ def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
 
     Layers that are not in this subnet have no sensitivity.
     """
-    images, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
-    plain = extract(supernet, plan.space.largest, [images], quantize=False)
+    inputs, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
+    plain = extract(supernet, plan.space.largest, [inputs], quantize=False)
     present = plain.graph.nodes.keys()
     layers_at = {address: module_name(address) for address in present}
     with torch.no_grad():
-        reference = plain.module.eval()(images)
+        reference = plain.module.eval()(**inputs)
     measured: list[Values] = []
     forwards = (
-        weight_forward(plain.module, images, layers_at),
-        input_forward(plain.module, images, node_names(plain.module)),
+        weight_forward(plain.module, inputs, layers_at),
+        input_forward(plain.module, inputs, node_names(plain.module)),
     )
     for options, forward in zip(_open_precisions(plan), forwards, strict=True):
         layers = {address: quants for address, quants in options.items() if address in present}
-        measured.append(sensitivity(forward, layers, reference))
+        distance = plan.task.criterion.distance
+        measured.append(sensitivity(forward, layers, reference, distance=distance))
     return SensitivityCost(*measured)
 
 
@@ -221,9 +225,8 @@ def _number(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_number)]
-# A divergence, which rounding takes below zero at most a little.
-Nats = Annotated[float, Field(allow_inf_nan=False, ge=-1e-3, le=1e9)]
-Entry = tuple[str, dict[str, Any] | None, Nats]
+Distance = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+Entry = tuple[str, dict[str, Any] | None, Distance]
 
 
 class _Stored(BaseModel):

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from nas.evaluation.answers import Answers
 from nas.report.data import Reference
 from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
@@ -25,7 +26,7 @@ _BITS = 8
 
 @dataclass(frozen=True)
 class Yardstick:
-    """A network of the space's largest shape and its validation error in percent."""
+    """A network of the space's largest shape and its error on the validation split."""
 
     name: str
     graph: Graph
@@ -56,11 +57,11 @@ def yardsticks(plan: Plan, supernet: Supernet) -> list[Yardstick]:
 def _full_precision(plan: Plan, supernet: Supernet) -> Yardstick:
     largest, deployment = plan.space.largest, deployment_of(plan, supernet)
     module = deployment.full_precision(largest)
-    images, labels = plan.task.validation.images, plan.task.validation.labels
-    parts = (part.to(deployment.device) for part in images.split(BATCH))
+    losses: list[Tensor] = []
     with torch.no_grad():
-        answers = torch.cat([module(part).argmax(1).cpu() for part in parts])
-    error = 100.0 * float(np.mean((answers != labels).numpy()))
+        for inputs, targets in plan.task.to(deployment.device).batches("validation", BATCH):
+            losses.append(plan.task.criterion.losses(module(**inputs), targets).cpu())
+    error = Answers.of(torch.cat(losses).numpy(), len(plan.task.validation)).error
     graph = full_precision(plan.space.decode(largest))
     return Yardstick("full precision, largest", graph, error)
 

@@ -24,7 +24,7 @@ from search_spaces.documents import UnreadableFile
 
 COLUMNS = (
     *("run", "seed", "target", "state", "evaluations", "front", "hypervolume"),
-    *("error", "objective", "cost", "test_accuracy", "folder"),
+    *("error", "objective", "cost", "test_error", "folder"),
 )
 _RETRIES = 3
 
@@ -194,7 +194,7 @@ def summary(job: Job, outcome: Results | str) -> list[dict[str, object]]:
             row |= {
                 "error": measured.mean if measured else "",
                 "cost": target.chosen.costs[target.objectives[0]],
-                "test_accuracy": file.test_accuracy if file else "",
+                "test_error": file.test_error if file else "",
             }
         rows.append(row)
     return rows

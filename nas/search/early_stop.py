@@ -20,7 +20,7 @@ class EarlyStopping:
     """A searcher and an evaluator in one, which knows the evaluations told and gives rivals.
 
     It takes the place of both in a search. A rival depends only on the evaluations told before, so
-    a resumed search by batches stops the same evaluations at the same images.
+    a resumed search by batches stops the same evaluations at the same samples.
 
     Args:
         problem: The space, the metric and the goals whose fronts an evaluation may enter.
@@ -52,8 +52,8 @@ class EarlyStopping:
 def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers | None:
     """The answers of the subnet that a genotype must beat to enter at least one front.
 
-    On one front, the rival is the most accurate subnet within the limits that costs no more than
-    the genotype in any objective. Of several fronts, the rival that is easiest to beat counts.
+    On one front, the rival is the subnet of the least error within the limits that costs no more
+    than the genotype in any objective. Of several fronts, the rival that is easiest to beat counts.
     None if a front has no such subnet, or if the genotype is beyond the limits of all goals.
     """
     answers = np.array([one.answers is not None for one in told.evaluations], dtype=np.bool_)
@@ -74,12 +74,12 @@ def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers |
     return whole.evaluations[max(hurdles, key=lambda place: whole.losses[place])].answers
 
 
-def unsettled(problem: Problem, measured: Measurements, images: int) -> list[Genotype]:
-    """The genotypes that are on a front, with estimates counted, and saw fewer than `images`.
+def unsettled(problem: Problem, measured: Measurements, samples: int) -> list[Genotype]:
+    """The genotypes that are on a front, with estimates counted, and saw fewer than `samples`.
 
-    Empty after a search that shows all images at once, since a stopped subnet is on no front,
+    Empty after a search that shows all samples at once, since a stopped subnet is on no front,
     unless costs or limits have changed.
     """
     fronts = [measured_front(goal, measured, stopped=True) for goal in problem.goals]
     found = {one.genotype: one.answers for front in fronts for one in front}
-    return sorted(g for g, answers in found.items() if answers and answers.seen < images)
+    return sorted(g for g, answers in found.items() if answers and answers.seen < samples)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from nas.tasks.array_files import SPLITS, Array, read_arrays
-from nas.tasks.clean import DataSource, Labelled, Layout, labelled
-from nas.tasks.section import SplitSection
+from nas.tasks.clean import Layout, labelled
+from nas.tasks.images import ImageSection
+from nas.tasks.source import DataSource, Samples
 
 
-class ArraysTask(SplitSection):
+class ArraysTask(ImageSection):
     """A task section for numpy arrays.
 
     The arrays `x_train`, `x_validation` and `x_test` hold images; `y_train`, `y_validation` and
@@ -35,6 +36,6 @@ class ArraysTask(SplitSection):
         parts = {s: self._labelled(arrays, s) for s in SPLITS if f"x_{s}" in arrays}
         return DataSource(self.path.stem, **parts)
 
-    def _labelled(self, arrays: dict[str, Array], split: str) -> Labelled:
+    def _labelled(self, arrays: dict[str, Array], split: str) -> Samples:
         where = f"{self.path} (x_{split}, y_{split})"
         return labelled(where, arrays[f"x_{split}"], arrays[f"y_{split}"], layout=self.layout)

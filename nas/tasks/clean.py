@@ -1,53 +1,24 @@
-"""Cleaning of images and labels from files: axis order, square shape, finite values, labels."""
+"""Cleaning of images and labels from files: axis order, square shape, finite values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.tasks.classes import class_labels
+from nas.tasks.source import Array, Samples
 from nas.tasks.task import TaskError
 
-Array = NDArray[Any]
+IMAGE = "image"
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 _IMAGE_CHANNELS = (1, 3)
 _CHUNK = 1024
 _LARGEST_PIXEL = float(np.finfo(np.float32).max) / 4  # so that differences from a mean fit too
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Images with labels.
-
-    Attributes:
-        images: Images `(n, c, h, w)` in the pixel units of their file.
-        labels: The class of each image, `(n,)`: a number or a name.
-    """
-
-    images: Array
-    labels: Array
-
-    def at(self, rows: NDArray[np.integer] | slice) -> Labelled:
-        """The images and labels at `rows`, in that order."""
-        return Labelled(self.images[rows], self.labels[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class DataSource:
-    """The images of a data source by split.
-
-    A split that the source lacks is later drawn from its training images.
-    """
-
-    name: str
-    train: Labelled
-    validation: Labelled | None = None
-    test: Labelled | None = None
-
-
-def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Labelled:
+def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Samples:
     """The clean images and labels of a source.
 
     Images that are not square are padded with zeros around their centre.
@@ -72,7 +43,7 @@ def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto
             f"{where} has {len(images)} images but labels of shape {labels.shape}; "
             f"give one class per image, shape ({len(images)},)"
         )
-    return Labelled(images, _class_labels(where, labels))
+    return Samples({IMAGE: images}, class_labels(where, labels))
 
 
 def channels_first(where: str, images: Array, layout: Layout) -> Array:
@@ -142,65 +113,6 @@ def _check_finite(where: str, images: Array) -> None:
             if not sound.all():
                 bad = start + int(np.argmin(sound))
                 raise TaskError(f"{where} has {fault}, first in image {bad}; repair or drop it")
-
-
-def _class_labels(where: str, labels: Array) -> Array:
-    if labels.dtype.kind in "fu":
-        with np.errstate(invalid="ignore"):
-            whole = labels.astype(np.int64)
-        if (whole != labels).any() or (whole < 0).any() != (labels < 0).any():
-            raise TaskError(
-                f"{where} has labels that are no whole numbers of 64 bits; give the index of a "
-                "class per image"
-            )
-        return whole
-    if labels.dtype.kind not in "ibUS":
-        raise TaskError(
-            f"{where} has labels of type {labels.dtype}; give whole numbers or class names"
-        )
-    return labels
-
-
-def class_codes(where: str, labels: Array, known: Array) -> NDArray[np.int64]:
-    """The position of each label among the known ones, `(n,)`.
-
-    Args:
-        where: The source, for errors.
-        labels: Labels, `(n,)`.
-        known: The distinct labels of the training images, sorted.
-
-    Raises:
-        TaskError: If a label is not among them.
-    """
-    if (labels.dtype.kind in "US") != (known.dtype.kind in "US"):
-        raise TaskError(
-            f"{where} has labels of type {labels.dtype} and the training images of type "
-            f"{known.dtype}; give names to all classes, or numbers"
-        )
-    foreign = np.setdiff1d(labels, known)
-    if len(foreign):
-        raise TaskError(
-            f"{where} has the class {foreign[0]!s}, of which there is no training image; "
-            f"the training images have {_some(known)}"
-        )
-    return np.searchsorted(known, labels).astype(np.int64)
-
-
-def _some(values: Array, count: int = 12) -> str:
-    shown = ", ".join(str(value) for value in values[:count])
-    return shown if len(values) <= count else f"{shown}, ... ({len(values)})"
-
-
-def balanced_order(labels: Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """A random order of all positions, `(n,)`, that is balanced between the classes.
-
-    Every beginning of the order has the classes in about the proportion of all labels.
-    """
-    place = np.empty(len(labels))
-    for value in np.unique(labels):
-        (members,) = np.nonzero(labels == value)
-        place[members] = (rng.permutation(len(members)) + 0.5) / len(members)
-    return np.argsort(place, kind="stable")
 
 
 def pixel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

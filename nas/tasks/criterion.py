@@ -22,7 +22,7 @@ class Metric:
 
     Attributes:
         words: The words of the figure.
-        compute: The figure's loss, from outputs and targets of all samples.
+        compute: The figure's loss, at least 0, from outputs and targets of all samples.
     """
 
     words: MetricWords
@@ -65,6 +65,10 @@ class Criterion(Protocol):
         """The sum over the samples of the loss without regularisation, a scalar."""
         return self.loss(out, target) * len(out)
 
+    def plain(self, out: Tensor, target: Tensor) -> Tensor:
+        """The mean over the samples of the loss without regularisation, a scalar."""
+        return self.total(out, target) / len(out)
+
     def distance(self, out: Tensor, teacher: Tensor) -> Tensor:
         """The distance of outputs from those of a teacher, the mean over the samples, a scalar.
 
@@ -99,3 +103,28 @@ def require_samples(out: Tensor, other: Tensor, shape: tuple[int, ...]) -> None:
             f"outputs of shape {tuple(out.shape)} cannot be compared with a tensor of shape "
             f"{tuple(other.shape)}; give one of shape {tuple(shape)}"
         )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that a recipe may name as objective or limit.
+
+    Attributes:
+        metric: The name of the figure's loss in `Evaluation.metrics`.
+        words: The words of the figure.
+    """
+
+    metric: str
+    words: MetricWords
+
+
+def figures(criterion: Criterion) -> dict[str, Figure]:
+    """The figures of a criterion, by the name that a recipe gives them."""
+    shown = criterion.shown
+    return {
+        shown.name.lower().replace(" ", "_"): Figure("error", shown),
+        **{
+            name: Figure(f"{name}_loss" if metric.words.larger_is_better else name, metric.words)
+            for name, metric in criterion.further.items()
+        },
+    }

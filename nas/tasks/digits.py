@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 
 from nas.tasks.bundled import read_bundled
-from nas.tasks.clean import DataSource, labelled
-from nas.tasks.section import Fraction, SplitSection
+from nas.tasks.clean import labelled
+from nas.tasks.images import ImageSection
+from nas.tasks.section import Fraction
+from nas.tasks.source import DataSource
 
 
-class DigitsTask(SplitSection):
+class DigitsTask(ImageSection):
     """A task section for scikit-learn's digits, which need no download."""
 
     kind: Literal["digits"] = "digits"

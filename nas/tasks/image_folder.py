@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from nas.tasks.clean import DataSource, Labelled, labelled
+from nas.tasks.clean import labelled
 from nas.tasks.image_files import SUFFIXES, image_files, read_images
-from nas.tasks.section import SplitSection
+from nas.tasks.images import ImageSection
+from nas.tasks.source import DataSource, Samples
 from nas.tasks.task import TaskError
 
 
-class FolderTask(SplitSection):
+class FolderTask(ImageSection):
     """A task section for image files in folders.
 
     Images lie at `path/CLASS/*.png`, or at `path/train/CLASS/*.png` with `validation/` and `test/`
@@ -49,7 +50,7 @@ class FolderTask(SplitSection):
         there = [split for split in splits if (self.path / split).is_dir()]
         return DataSource(name, **{split: self._images(self.path / split) for split in there})
 
-    def _images(self, folder: Path) -> Labelled:
+    def _images(self, folder: Path) -> Samples:
         files = image_files(folder, "*/*")
         if not files:
             raise TaskError(

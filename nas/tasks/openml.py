@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import numpy as np
 
 from nas.settings.outside import OUTSIDE
-from nas.tasks.clean import DataSource, labelled
-from nas.tasks.section import SplitSection
+from nas.tasks.clean import labelled
+from nas.tasks.images import ImageSection
+from nas.tasks.source import DataSource
 from nas.tasks.task import TaskError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _SETS: dict[Name, tuple[str, tuple[int, int, int]]] = {
 }
 
 
-class OpenMLTask(SplitSection):
+class OpenMLTask(ImageSection):
     """A task section for an image set that scikit-learn downloads once and keeps.
 
     OpenML does not say which rows are the published test split. The test split is therefore drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.tasks.augment import Augment
+from nas.tasks.criterion import Criterion, CriterionError
 from search_spaces.ops import Input, Shape
+from supernets.inputs import Inputs, rows, to_device
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Inputs, Tensor]
 SearchSplit = Literal["train", "validation"]
+Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
 
 class TaskError(ValueError):
@@ -27,122 +29,120 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with labels, ready for training or evaluation.
+    """Samples with targets, ready for training or evaluation.
 
     Attributes:
-        images: Normalised images, `(n, c, h, w)` float32.
-        labels: Class of each image, `(n,)` int64 from 0.
+        inputs: Input name -> the values of all samples, `(n, *shape)`.
+        targets: The target of each sample, `(n, ...)`.
     """
 
-    images: Tensor = field(repr=False)
-    labels: Tensor = field(repr=False)
+    inputs: Inputs = field(repr=False)
+    targets: Tensor = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    def at(self, index: Tensor | slice) -> Batch:
+        """The inputs and targets at `index`, in that order."""
+        return rows(self.inputs, index), self.targets[index]
 
     def batches(self, size: int, *, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """Batches of `size` images; each image comes once, and the last batch may be smaller.
+        """Batches of `size` samples; each comes once, and the last batch may be smaller.
 
         Args:
-            size: Images per batch.
-            rng: Shuffles the images; without a generator they come in their order.
+            size: Samples per batch.
+            rng: Shuffles the samples; without a generator they come in their order.
 
         Raises:
             ValueError: If `size` is below 1.
         """
         if size < 1:
-            raise ValueError(f"a batch holds at least one image, given a size of {size}")
+            raise ValueError(f"a batch holds at least one sample, given a size of {size}")
         order = None if rng is None else torch.from_numpy(rng.permutation(len(self)))
         for start in range(0, len(self), size):
-            rows = slice(start, start + size) if order is None else order[start : start + size]
-            yield self.images[rows], self.labels[rows]
+            part = slice(start, start + size)
+            yield self.at(part if order is None else order[part])
 
     def to(self, device: torch.device | str) -> Split:
         """The same split held on `device`."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        inputs = to_device(self.inputs, device)
+        return replace(self, inputs=inputs, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True, eq=False)
 class TrainSplit(Split):
-    """The training images with their augmentation, as `supernets.train` reads them.
+    """The training samples with their augmentation, as `supernets.train` reads them.
 
     Attributes:
-        augment: The augmentation.
-        black: The normalised value of a zero pixel, `(c,)`.
+        augment: A function that changes a batch at random; None changes nothing.
     """
 
-    augment: Augment
-    black: Tensor
+    augment: Augmentation | None = None
 
     def batch(self, rows: NDArray[np.integer], rng: np.random.Generator) -> Batch:
-        """The augmented images and the labels at `rows`; all randomness comes from `rng`."""
-        index = torch.from_numpy(rows).to(self.images.device)
-        return self.augment(self.images[index], self.black, rng), self.labels[index]
+        """The augmented samples at `rows`; all randomness comes from `rng`."""
+        batch = self.at(torch.from_numpy(rows).to(self.targets.device))
+        return batch if self.augment is None else self.augment(batch, rng)
 
     def to(self, device: torch.device | str) -> TrainSplit:
         """The same split held on `device`."""
-        return replace(
-            self,
-            images=self.images.to(device),
-            labels=self.labels.to(device),
-            black=self.black.to(device),
-        )
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """The normalisation of images, `(pixel - mean) / std` per channel; pixels as in the file."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+        return replace(self, **vars(super().to(device)))
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A classification task on square images.
+    """What a network is to do: inputs, output, criterion, and data in three splits.
 
     Training, search and tuning use `train` and `validation`. Only the method `test_batches` gives
     access to the test split; it is for the figures of the final report.
 
     Attributes:
         name: The name of the task.
-        class_names: The names of the classes, by label.
-        normalization: The normalisation of images.
-        train: The training images.
-        validation: The images by which a search compares networks.
+        inputs: The inputs of a network, each with name, shape per sample and type.
+        output: The shape of a network's output per sample: `(10,)` for ten classes.
+        criterion: The criterion of the task: loss, distance, and what a good answer is.
+        train: The training samples.
+        validation: The samples by which a search compares networks.
+        metadata: What exported files tell about inputs and outputs, as texts by key.
+
+    Raises:
+        TaskError: If a split does not fit the inputs, the output or the criterion.
     """
 
     name: str
-    class_names: tuple[str, ...]
-    normalization: Normalization
+    inputs: tuple[Input, ...]
+    output: Shape
+    criterion: Criterion
     train: TrainSplit
     validation: Split
     _test: Split = field(repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
+    def __post_init__(self) -> None:
+        for name, split in self._splits().items():
+            self._check(f"the {name} split of {self.name}", split)
 
-    @property
-    def channels(self) -> int:
-        """The number of image channels."""
-        return self.train.images.shape[1]
+    def _splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self._test}
 
-    @property
-    def image_size(self) -> int:
-        """Height and width of every image in pixels."""
-        return self.train.images.shape[2]
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """The inputs of a network for the task."""
-        return (Input("image", (self.channels, self.image_size, self.image_size)),)
-
-    @property
-    def output(self) -> Shape:
-        """The shape of a network's output, per sample."""
-        return (self.classes,)
+    def _check(self, where: str, split: Split) -> None:
+        wanted = {each.name: (each.dtype, tuple(each.shape)) for each in self.inputs}
+        given = {
+            name: (str(x.dtype).removeprefix("torch."), tuple(x.shape[1:]))
+            for name, x in split.inputs.items()
+        }
+        if given != wanted:
+            raise TaskError(f"{where} has inputs {given}, but the task says {wanted}; give those")
+        if len(split) == 0 or {len(x) for x in split.inputs.values()} != {len(split)}:
+            counts = {name: len(x) for name, x in split.inputs.items()}
+            raise TaskError(
+                f"{where} has {len(split)} targets for {counts} samples; give one target per "
+                "sample, at least one"
+            )
+        try:
+            self.criterion.check(self.output, split.targets)
+        except CriterionError as error:
+            raise TaskError(f"{where}: {error}") from error
 
     def batches(
         self, split: SearchSplit, size: int, *, rng: np.random.Generator | None = None
@@ -160,27 +160,27 @@ class Task:
             )
         return splits[split].batches(size, rng=rng)
 
-    def calibration(self, images: int, size: int) -> list[Tensor]:
-        """The first training images in batches; these are balanced by class and always the same.
+    def calibration(self, samples: int, size: int) -> list[Inputs]:
+        """The inputs of the first training samples in batches, which are always the same.
 
         Args:
-            images: How many images.
-            size: Images per batch.
+            samples: How many samples.
+            size: Samples per batch.
         """
-        kept = self.train.images[:images]
-        return list(kept.split(size))
+        first = Split(*self.train.at(slice(samples)))
+        return [inputs for inputs, _ in first.batches(size)]
 
     def test_batches(self, size: int) -> Iterator[Batch]:
         """Batches of the test split, for the final report and never for a decision."""
         return self._test.batches(size)
 
+    def test_samples(self) -> Batch:
+        """The whole test split, for the final report and never for a decision."""
+        return self._test.inputs, self._test.targets
+
     def sizes(self) -> dict[str, int]:
-        """The number of images per split."""
-        return {
-            "train": len(self.train),
-            "validation": len(self.validation),
-            "test": len(self._test),
-        }
+        """The number of samples per split."""
+        return {name: len(split) for name, split in self._splits().items()}
 
     def to(self, device: torch.device | str) -> Task:
         """The same task with every split held on `device`."""

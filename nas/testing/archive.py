@@ -101,12 +101,14 @@ class ArchiveContract:
         archive.refresh()
         assert len(archive) == 0
 
+    @pytest.mark.parametrize("bits", [True, False])
     def test_answers_come_back_and_the_evaluation_that_saw_more_is_reported(
-        self, location: str, archive: Archive, evaluations: list[Evaluation]
+        self, location: str, archive: Archive, evaluations: list[Evaluation], *, bits: bool
     ) -> None:
-        wrong = np.random.default_rng(0).random(100) < 0.3
+        drawn = np.random.default_rng(0).random(100)
+        losses = 100.0 * (drawn < 0.3) if bits else drawn.astype(np.float32)
         stopped, whole, more = (
-            replace(evaluations[0], metrics={"error": seen}, answers=Answers.of(wrong[:seen], 80))
+            replace(evaluations[0], metrics={"error": seen}, answers=Answers.of(losses[:seen], 80))
             for seen in (10, 80, 100)
         )
         for one in (stopped, evaluations[1], whole, stopped, more, whole):

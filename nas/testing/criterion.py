@@ -121,7 +121,7 @@ class CriterionContract:
         assert not {*criterion.further} & _TAKEN
         for name, metric in criterion.further.items():
             loss = metric.compute(outputs, targets)
-            assert math.isfinite(loss), name
+            assert 0.0 <= loss < math.inf, name
             assert metric.words.name
             assert f"{metric.words.figure(loss):.{metric.words.digits}f}" in metric.words.text(loss)
 

@@ -21,6 +21,7 @@ from nas.durable import WriteError
 from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.stand_in import stand_in
 from nas.export.statement import policy_json
+from nas.tasks.criteria import Classification
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,
@@ -105,9 +106,11 @@ class ExporterContract:
 
     def test_the_file_answers_as_the_network_does(self, case: Case) -> None:
         answers = torch.from_numpy(case.ours().argmax(1))
-        found = verify(case.path, case.deployed, SHOWN, answers)
-        assert (found.images, found.network_accuracy) == (len(SHOWN), 100.0)
-        assert found.file_accuracy == found.agreement >= self.agreement
+        found = verify(case.path, case.deployed, SHOWN, answers, criterion=Classification())
+        assert (found.samples, found.network_error) == (len(SHOWN), 0.0)
+        assert found.agreement is not None
+        assert 100 - found.file_error == pytest.approx(found.agreement)
+        assert found.agreement >= self.agreement
 
     def test_logits_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
         ours = case.ours()
@@ -138,7 +141,7 @@ class ExporterContract:
     def test_another_policy_is_detected(self, case: Case) -> None:
         other = uniform_network("residual", uniform(3))
         with pytest.raises(ExportError):
-            verify(case.path, other, SHOWN, torch.zeros(len(SHOWN)))
+            verify(case.path, other, SHOWN, torch.zeros(len(SHOWN)), criterion=Classification())
 
     def test_bytes_are_foretold(self, exporter: Exporter, case: Case) -> None:
         foretold = exporter.foretold_bytes(replace(stand_in(case.graph), metadata=METADATA))

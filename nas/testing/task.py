@@ -1,92 +1,139 @@
 """What every kind of task section promises; a new kind inherits this with its own `section`."""
 
+from __future__ import annotations
+
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from nas.tasks.images import ImageSection
 from nas.tasks.section import SplitSection
-from nas.tasks.task import TaskError
+from nas.tasks.task import Task, TaskError
+from supernets.inputs import Inputs
 
 
-def rows_of(images):
-    return {tuple(image.flatten().tolist()) for image in images}
+def rows_of(*batches: Inputs) -> set[tuple[float, ...]]:
+    """The distinct samples of some batches."""
+    flat = (torch.cat([x.flatten(1) for x in batch.values()], dim=1) for batch in batches)
+    return {tuple(row) for rows in flat for row in rows.tolist()}
 
 
 class TaskContract:
-    """Give a `section` whose images are all different, with at least 30 of each of its classes."""
+    """Give a `section` with at least 60 training samples, all of them different."""
 
     @pytest.fixture
     def section(self) -> SplitSection:
-        raise NotImplementedError
+        raise NotImplementedError("a subclass gives the section under test")
 
     @pytest.fixture
-    def task(self, section):
+    def task(self, section: SplitSection) -> Task:
         return section.load()
 
-    def test_images_are_square_floats_of_one_shape(self, task):
-        shape = (task.channels, task.image_size, task.image_size)
-        for images, labels in (*task.batches("train", 7), *task.test_batches(7)):
-            assert images.shape[1:] == shape
-            assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
-            assert torch.isfinite(images).all()
+    def test_batches_are_those_of_the_inputs_and_the_criterion(self, task: Task) -> None:
+        for inputs, targets in (*task.batches("train", 7), *task.test_batches(7)):
+            assert [*inputs] == [wanted.name for wanted in task.inputs]
+            for wanted in task.inputs:
+                read = inputs[wanted.name]
+                assert (tuple(read.shape[1:]), str(read.dtype)) == (
+                    tuple(wanted.shape),
+                    f"torch.{wanted.dtype}",
+                )
+                assert torch.isfinite(read).all()
+            task.criterion.check(task.output, targets)
 
-    def test_train_is_normalised_per_channel(self, task):
-        images = task.train.images
-        torch.testing.assert_close(
-            images.mean((0, 2, 3)), torch.zeros(task.channels), atol=1e-4, rtol=0
-        )
-        torch.testing.assert_close(
-            images.std((0, 2, 3)), torch.ones(task.channels), atol=1e-2, rtol=0
-        )
+    def test_a_guess_at_the_targets_is_finite(self, task: Task) -> None:
+        assert 0.0 < task.criterion.guess(task.train.targets) < math.inf
 
-    def test_labels_number_the_classes(self, task):
-        assert len(task.class_names) == task.classes
-        assert task.train.labels.unique().tolist() == list(range(task.classes))
-
-    def test_no_image_is_in_two_splits(self, task):
-        train, validation = rows_of(task.train.images), rows_of(task.validation.images)
-        test = rows_of(torch.cat([images for images, _ in task.test_batches(50)]))
+    def test_no_sample_is_in_two_splits(self, task: Task) -> None:
+        train, validation = rows_of(task.train.inputs), rows_of(task.validation.inputs)
+        test = rows_of(*(inputs for inputs, _ in task.test_batches(50)))
         assert not train & validation
         assert not test & (train | validation)
         assert task.sizes() == {
             "train": len(task.train),
             "validation": len(task.validation),
-            "test": sum(len(labels) for _, labels in task.test_batches(50)),
+            "test": sum(len(targets) for _, targets in task.test_batches(50)),
         }
 
-    def test_loading_again_gives_the_same(self, section, task):
+    def test_loading_again_gives_the_same(self, section: SplitSection, task: Task) -> None:
         again = section.load()
-        assert torch.equal(task.train.images, again.train.images)
-        assert torch.equal(task.validation.labels, again.validation.labels)
+        for name, values in task.train.inputs.items():
+            assert torch.equal(values, again.train.inputs[name])
+        assert torch.equal(task.validation.targets, again.validation.targets)
 
-    def test_batches_hold_every_image_once(self, task):
-        plain = torch.cat([images for images, _ in task.batches("validation", 4)])
-        assert torch.equal(plain, task.validation.images)
+    def test_batches_hold_every_sample_once(self, task: Task) -> None:
+        plain = [inputs for inputs, _ in task.batches("validation", 4)]
+        for name, values in task.validation.inputs.items():
+            assert torch.equal(torch.cat([inputs[name] for inputs in plain]), values)
         mixed = task.batches("validation", 4, rng=np.random.default_rng(0))
-        assert rows_of(torch.cat([images for images, _ in mixed])) == rows_of(plain)
+        assert rows_of(*(inputs for inputs, _ in mixed)) == rows_of(*plain)
 
-    def test_a_search_is_not_given_test(self, task):
+    def test_a_search_is_not_given_test(self, task: Task) -> None:
         with pytest.raises(TaskError, match="test_batches"):
-            task.batches("test", 8)
+            task.batches("test", 8)  # pyright: ignore[reportArgumentType]
 
-    def test_limit_keeps_classes_in_proportion(self, section):
-        limit = 10 * section.load().classes
-        counts = section.model_copy(update={"limit": limit}).load().train.labels.bincount()
+    def test_limit_is_the_number_of_training_samples(self, section: SplitSection) -> None:
+        limited = section.model_copy(update={"limit": 40}).load()
+        assert len(limited.train) == 40
+
+    def test_training_batches_follow_their_generator(self, task: Task) -> None:
+        rows = np.arange(16)
+        first, targets = task.train.batch(rows, np.random.default_rng(3))
+        again, same = task.train.batch(rows, np.random.default_rng(3))
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        assert torch.equal(targets, same)
+
+    def test_calibration_samples_are_the_first_of_train(self, task: Task) -> None:
+        batches = task.calibration(20, 8)
+        for name, values in task.train.inputs.items():
+            assert [len(batch[name]) for batch in batches] == [8, 8, 4]
+            assert torch.equal(torch.cat([batch[name] for batch in batches]), values[:20])
+
+
+class ImageTaskContract(TaskContract):
+    """Give a `section` of image classification, with at least 30 samples of each class."""
+
+    @pytest.fixture
+    def section(self) -> ImageSection:
+        raise NotImplementedError("a subclass gives the section under test")
+
+    @staticmethod
+    def images_of(task: Task) -> Tensor:
+        (images,) = task.train.inputs.values()
+        return images
+
+    def test_images_are_square_floats(self, task: Task) -> None:
+        (read,) = task.inputs
+        assert (read.name, read.dtype, len(read.shape)) == ("image", "float32", 3)
+        assert read.shape[1] == read.shape[2]
+
+    def test_train_is_normalised_per_channel(self, task: Task) -> None:
+        images = self.images_of(task)
+        channels = torch.zeros(images.shape[1])
+        torch.testing.assert_close(images.mean((0, 2, 3)), channels, atol=1e-4, rtol=0)
+        torch.testing.assert_close(images.std((0, 2, 3)), channels + 1, atol=1e-2, rtol=0)
+
+    def test_targets_number_the_classes(self, task: Task) -> None:
+        (classes,) = task.output
+        assert len(json.loads(task.metadata["classes"])) == classes
+        assert task.train.targets.unique().tolist() == list(range(classes))
+
+    def test_limit_keeps_classes_in_proportion(self, section: ImageSection, task: Task) -> None:
+        limit = 10 * task.output[0]
+        counts = section.model_copy(update={"limit": limit}).load().train.targets.bincount()
         assert counts.sum() == limit
         assert counts.min() >= 5
 
-    def test_training_batches_follow_their_generator(self, section):
+    def test_augmentation_follows_its_generator(self, section: ImageSection) -> None:
         augment = section.augment.model_copy(update={"shift": 1, "flip": True})
         train = section.model_copy(update={"augment": augment}).load().train
         rows = np.arange(16)
-        first, labels = train.batch(rows, np.random.default_rng(3))
-        again, _ = train.batch(rows, np.random.default_rng(3))
-        other, _ = train.batch(rows, np.random.default_rng(4))
+        batches = [train.batch(rows, np.random.default_rng(seed)) for seed in (3, 3, 4)]
+        first, again, other = (inputs["image"] for inputs, _ in batches)
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
-        assert torch.equal(labels, train.labels[:16])
-
-    def test_calibration_images_are_the_first_of_train(self, task):
-        batches = task.calibration(20, 8)
-        assert [len(images) for images in batches] == [8, 8, 4]
-        assert torch.equal(torch.cat(batches), task.train.images[:20])
+        assert torch.equal(batches[0][1], train.targets[:16])

@@ -23,8 +23,8 @@ def scores(
 
     Args:
         module: The network.
-        batch: Images `(n, channels, height, width)` and labels `(n,)`.
-        loss: Maps logits and labels to a scalar.
+        batch: Inputs, one tensor `(n, ...)` or tensors by argument of the module, and targets.
+        loss: Maps outputs and targets to a scalar.
         proxies: The proxies to compute.
     """
     result: dict[str, float] = {}

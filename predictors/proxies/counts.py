@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.proxy import Batch, Function, Loss, Proxy, probe
+from predictors.proxies.proxy import Batch, Function, Loss, Proxy, each, probe
 from search_spaces import costs
 from search_spaces.costs import CompiledCost, SpaceKernels
 
@@ -26,7 +26,7 @@ _REDUCTION: dict[Function, Callable[[Tensor, Tensor], int]] = {
 
 
 def counts(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
-    """The proxies `params`, the elements of all parameters, and `macs` for one image.
+    """The proxies `params`, the elements of all parameters, and `macs` for one sample.
 
     MACs are the multiply-accumulates of convolutions, linear maps and matrix products.
     """
@@ -42,7 +42,7 @@ def counts(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
 
     routes = {function: counting(function) for function in _REDUCTION}
     with probe(module, routes) as network, torch.no_grad():
-        network(batch[0][:1])
+        network(each(batch[0], lambda x: x[:1]))
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return {"params": float(parameters), "macs": float(sum(macs))}
 

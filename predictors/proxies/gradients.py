@@ -19,10 +19,10 @@ def gradients(module: nn.Module, batch: Batch, loss: Loss) -> Mapping[str, float
     Raises:
         ValueError: If the module has no weight of two or more dimensions.
     """
-    images, labels = batch
+    inputs, targets = batch
     with probe(module, AS_TRAINED) as network:
         weights = network.weights
-        value = loss(network(images), labels.clone())
+        value = loss(network(inputs), targets.clone())
         slopes = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
         pairs = list(zip(weights, slopes, strict=True))
         norm = sum(slope.norm() for slope in slopes)

@@ -1,4 +1,4 @@
-"""NASWOT: how different the activation patterns of the images of a batch are."""
+"""NASWOT: how different the activation patterns of the samples of a batch are."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from predictors.proxies.proxy import (
 def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
     """The proxy `naswot`: log |det K| (Mellor et al. 2021).
 
-    K[i, j] counts the units that are both active or both inactive for images i and j. A unit is one
-    element of the input of a nonlinearity, and is active where it is positive. For ReLU this is the
-    published definition; here it holds for all nonlinearities. The value is minus infinity if two
-    images have the same pattern or the network has no nonlinearity.
+    K[i, j] counts the units that are both active or both inactive for samples i and j. A unit is
+    one element of the input of a nonlinearity, and is active where it is positive. For ReLU this is
+    the published definition; here it holds for all nonlinearities. The value is minus infinity if
+    two samples have the same pattern or the network has no nonlinearity.
     """
-    images = batch[0]
     alike: list[Tensor] = []
 
     def recording(function: Function) -> Function:
@@ -40,14 +39,14 @@ def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
 
     routes = {function: recording(function) for function in NONLINEARITIES}
     with probe(module, {**AS_TRAINED, **routes}) as network, torch.no_grad():
-        network(images)
+        network(batch[0])
     if not alike:
         return {"naswot": -math.inf}
     return {"naswot": float(torch.linalg.slogdet(torch.stack(alike).sum(0)).logabsdet)}
 
 
 def _agreement(x: Tensor) -> Tensor:
-    """The number of units of `x` `(n, ...)` with equal sign, for each pair of images: `(n, n)`."""
+    """The number of units of `x` `(n, ...)` with equal sign, for each pair of samples: `(n, n)`."""
     signs = (x.flatten(1) > 0).to(torch.float32) * 2 - 1
     # The product is the number of equal units minus that of different units; the number of all
     # units is their sum. So one matrix product is enough. Float32 is exact here up to 2**24 units.

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-Batch = tuple[Tensor, Tensor]
+Inputs = Tensor | Mapping[str, Tensor]
+Batch = tuple[Inputs, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Function = Callable[..., Any]
 
@@ -41,10 +42,11 @@ class Proxy:
     """A function that scores an untrained or shared-weight module without training it.
 
     Attributes:
-        score: Called with a module, a batch and a loss, returns values by name. The batch is images
-            `(n, channels, height, width)` and labels `(n,)`; the loss maps logits and labels to a
-            scalar. The function leaves the module unchanged, also after an error. It draws no
-            random number, and the same arguments give the same values.
+        score: Called with a module, a batch and a loss, returns values by name. The batch is inputs
+            and targets; inputs are one tensor `(n, ...)` or tensors by argument of the module. The
+            loss maps outputs and targets to a scalar. The function leaves the module unchanged,
+            also after an error. It draws no random number, and the same arguments give the same
+            values.
         larger_is_better: For every name that `score` returns, whether a larger value promises a
             smaller loss.
     """
@@ -83,11 +85,26 @@ class ProbedModule:
             )
         return found
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """The logits `(n, classes)` of `images` `(n, channels, height, width)`."""
-        if images.is_inference():  # autograd refuses tensors made in inference mode
-            images = images.clone()
-        return functional_call(self.module, {**self.parameters, **self.buffers}, (images,))
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """The output `(n, ...)` of the module."""
+        # Autograd refuses tensors made in inference mode.
+        inputs = each(inputs, lambda x: x.clone() if x.is_inference() else x)
+        tensors = {**self.parameters, **self.buffers}
+        if isinstance(inputs, Tensor):
+            return functional_call(self.module, tensors, (inputs,))
+        return functional_call(self.module, tensors, kwargs=dict(inputs))
+
+
+def each(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """The inputs with `function` applied to every tensor."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def tensors_of(inputs: Inputs) -> list[Tensor]:
+    """The tensors of the inputs."""
+    return [inputs] if isinstance(inputs, Tensor) else [*inputs.values()]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The sensitivity of each layer to each precision: divergence of the output, noise of the weight.
+"""The sensitivity of each layer to each precision: distance of the output, noise of the weight.
 
 Sensitivities are measured once on a float network, one layer at a time. Their sum is a feature of a
 whole policy and needs no further forward pass. ZeroQ ranks policies in this way (Cai et al. 2020).
@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map_only
 
-from predictors.proxies.proxy import ProbedModule, probe
+from predictors.proxies.proxy import Inputs, ProbedModule, probe, tensors_of
 from predictors.proxies.rounding import rounded
 from search_spaces.choice import variants
 from search_spaces.graph import Graph
@@ -25,32 +24,37 @@ from search_spaces.quant import Quant
 
 Precisions = Mapping[str, Quant | None]
 Forward = Callable[[Precisions], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
 Values = Mapping[tuple[str, Quant | None], float]
 
 
 def sensitivity(
-    forward: Forward, layers: Mapping[str, Sequence[Quant | None]], reference: Tensor
+    forward: Forward,
+    layers: Mapping[str, Sequence[Quant | None]],
+    reference: Tensor,
+    *,
+    distance: Distance,
 ) -> dict[tuple[str, Quant | None], float]:
-    """The divergence of the output, KL(full precision || quantized), for each layer and precision.
+    """The distance of the quantized output from that in full precision, per layer and precision.
 
     Args:
-        forward: Returns the logits `(n, classes)` with only the given layers quantized.
-        layers: Address -> precisions to try. For `None` the divergence is 0 and nothing is run.
-        reference: The logits `(n, classes)` in full precision.
+        forward: Returns the output `(n, ...)` with only the given layers quantized.
+        layers: Address -> precisions to try. For `None` the distance is 0 and nothing is run.
+        reference: The output `(n, ...)` in full precision.
+        distance: The distance of outputs from a reference, a scalar; the mean over the samples.
 
     Returns:
-        The mean divergence in nats per image, by address and precision.
+        The distance by address and precision, at least 0.
     """
-    wanted = F.log_softmax(reference.detach().double(), dim=1)
+    wanted = reference.detach().double()
     result: dict[tuple[str, Quant | None], float] = {}
     for address, quants in layers.items():
         for quant in quants:
             if quant is None:
                 result[address, quant] = 0.0
                 continue
-            given = F.log_softmax(forward({address: quant}).detach().double(), dim=1)
-            divergence = F.kl_div(given, wanted, log_target=True, reduction="batchmean")
-            result[address, quant] = max(float(divergence), 0.0)
+            given = forward({address: quant}).detach().double()
+            result[address, quant] = max(float(distance(given, wanted)), 0.0)
     return result
 
 
@@ -87,12 +91,12 @@ def weight_noise(
     }
 
 
-def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) -> Forward:
+def weight_forward(module: nn.Module, inputs: Inputs, names: Mapping[str, str]) -> Forward:
     """A `forward` for `sensitivity` that rounds weights; `module` itself is not changed.
 
     Args:
         module: A network in full precision, with the statistics of its norms.
-        images: `(n, channels, height, width)`.
+        inputs: A batch: one tensor, or tensors by argument of the module.
         names: Address -> name of the submodule that holds the one weight of that layer.
     """
 
@@ -101,7 +105,7 @@ def weight_forward(module: nn.Module, images: Tensor, names: Mapping[str, str]) 
             for address, quant in precisions.items():
                 weight = _weight_of(network, names[address])
                 weight.copy_(rounded(weight, quant))
-            return network(images)
+            return network(inputs)
 
     return forward
 
@@ -122,22 +126,26 @@ def _weight_of(network: ProbedModule, name: str) -> Tensor:
     return weights[0]
 
 
-def input_forward(module: fx.GraphModule, images: Tensor, names: Mapping[str, str]) -> Forward:
+def input_forward(module: fx.GraphModule, inputs: Inputs, names: Mapping[str, str]) -> Forward:
     """A `forward` for `sensitivity` that rounds the inputs of layers.
 
     Args:
         module: A network in full precision, with the statistics of its norms.
-        images: `(n, channels, height, width)`.
+        inputs: A batch: one tensor, or tensors by argument of the module.
         names: Address -> name of the node of the module's graph whose inputs are rounded.
     """
     known = {node.name for node in module.graph.nodes}
     if unknown := sorted(set(names.values()) - known):
         raise ValueError(f"nodes {unknown} are not in the network's graph, which has {known}")
 
+    named = {} if isinstance(inputs, Tensor) else inputs
+    places = [str(node.target) for node in module.graph.nodes if node.op == "placeholder"]
+    ordered = [named[place] for place in places] if named else tensors_of(inputs)
+
     def forward(precisions: Precisions) -> Tensor:
         quants = {names[address]: quant for address, quant in precisions.items()}
         with probe(module, {}), torch.no_grad():
-            return _RoundedInputs(module, quants).run(images)
+            return _RoundedInputs(module, quants).run(*ordered)
 
     return forward
 

@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.proxy import NONLINEARITIES, ROUNDINGS, Batch, Function, Loss, Proxy, probe
+from predictors.proxies.proxy import (
+    NONLINEARITIES,
+    ROUNDINGS,
+    Batch,
+    Function,
+    Loss,
+    Proxy,
+    each,
+    probe,
+)
 
 
 def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
@@ -41,7 +50,7 @@ _LINEAR: Mapping[Function, Function] = dict.fromkeys(
 def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
     """The proxy `synflow`: the logarithm of the sum over all weights of |w dR/dw|.
 
-    R is the sum of the logits for one input of ones, with absolute weights (Tanaka et al. 2020).
+    R is the sum of the output for one input of ones, with absolute weights (Tanaka et al. 2020).
     Norms are bypassed (Abdelfattah et al. 2021), and so are nonlinearities and fake quantizers. The
     computation is in float64. The logarithm keeps the order and tames values above 1e30.
 
@@ -49,7 +58,7 @@ def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]
         ValueError: If the module has no weight of two or more dimensions.
     """
     with probe(module, _LINEAR, dtype=torch.float64) as network:
-        ones = torch.ones_like(batch[0][:1], dtype=torch.float64)
+        ones = each(batch[0], _ones)
         absolute = replace(
             network,
             parameters={
@@ -63,6 +72,11 @@ def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]
         pairs = zip(weights, slopes, strict=True)
         flow = float(sum((weight.detach() * slope).abs().sum() for weight, slope in pairs))
     return {"synflow": math.log(flow) if flow > 0 else -math.inf}
+
+
+def _ones(x: Tensor) -> Tensor:
+    """One sample of ones like those of `x`."""
+    return torch.ones_like(x[:1], dtype=torch.float64 if x.is_floating_point() else None)
 
 
 SYNFLOW = Proxy(synflow, {"synflow": True})

@@ -32,6 +32,7 @@ from nas.targets import TargetError, load_target
 from nas.targets.capability import Bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
+from nas.tasks.criteria import Classification
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,
@@ -162,12 +163,12 @@ def test_verify_warns_of_a_file_that_this_processor_runs_wrong(tmp_path: Path) -
     deployed = uniform_network("mobilenet", uniform(8))
     export_onnx(deployed, path := tmp_path / "n.onnx", eight_bit_weights="signed")
     with pytest.warns(SaturationWarning, match=r"(?s)at stem, .*no VNNI.*'unsigned'") as told:
-        verify(path, deployed, IMAGES, LABELS)
+        verify(path, deployed, IMAGES, LABELS, criterion=Classification())
     assert "depthwise" not in str(told[0].message)
     export_onnx(deployed, path)
-    verify(path, deployed, IMAGES, LABELS)  # warnings are errors here
+    verify(path, deployed, IMAGES, LABELS, criterion=Classification())  # warnings are errors here
     export_onnx(seven := seven_bits(), path, eight_bit_weights="signed")
-    verify(path, seven, IMAGES, LABELS)
+    verify(path, seven, IMAGES, LABELS, criterion=Classification())
 
 
 def test_verify_says_nothing_where_sums_are_exact(
@@ -176,7 +177,7 @@ def test_verify_says_nothing_where_sums_are_exact(
     _machine(monkeypatch, tmp_path, "x86_64", "flags : avx512_vnni")
     deployed = uniform_network("residual", uniform(8))
     export_onnx(deployed, path := tmp_path / "n.onnx", eight_bit_weights="signed")
-    verify(path, deployed, IMAGES, LABELS)
+    verify(path, deployed, IMAGES, LABELS, criterion=Classification())
 
 
 @pytest.mark.usefixtures("without_vnni")

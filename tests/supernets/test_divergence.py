@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
-from supernets.divergence import TrainingDiverged, guess_loss, is_useless, remedy
+from supernets.divergence import TrainingDiverged, is_useless, remedy
 from supernets.schedule import TrainingSettings
 from tests.supernets.training import SETTINGS, train_stripes
 
@@ -41,17 +40,6 @@ def test_the_setting_that_caused_it_is_named(
 def test_a_decay_of_more_than_all_is_refused(rate: float, decay: float) -> None:
     with pytest.raises(ValueError, match=r"weight_decay must be below 1 / learning_rate = \d+"):
         TrainingSettings(learning_rate=rate, weight_decay=decay)
-
-
-def test_a_guess_has_the_entropy_of_the_labels() -> None:
-    labels = torch.tensor([0, 0, 0, 2])
-    assert guess_loss(labels, smoothing=0.0) == pytest.approx(
-        -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
-    )
-    even = torch.tensor([0, 1, 2])
-    logits = torch.zeros(3, 3)
-    expected = cross_entropy(logits, even, label_smoothing=0.1).item()
-    assert guess_loss(even, smoothing=0.1) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

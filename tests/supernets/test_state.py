@@ -22,7 +22,7 @@ Header = dict[str, Any]
 
 
 def fresh() -> TrainingState:
-    return TrainingState(Supernet(SPACE, seed=1), SETTINGS, images=64, steps=24)
+    return TrainingState(Supernet(SPACE, seed=1), SETTINGS, samples=64, steps=24)
 
 
 @pytest.fixture(scope="module")

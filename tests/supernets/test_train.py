@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
+from nas.tasks.criteria import Classification
 from supernets.checkpoint import CheckpointError, load_state
 from supernets.distill import student_loss
 from supernets.sampling import Sandwich, sandwich
@@ -166,11 +167,15 @@ def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
         train_stripes(tmp_path / "none" / "state", progress=lambda *_: pytest.fail("worked"))
 
 
-def test_more_images_per_step_than_there_are_is_refused(tmp_path):
+def test_more_samples_per_step_than_there_are_is_refused(tmp_path):
     supernet = Supernet(stripes_space(), seed=0)
     with pytest.raises(ValueError, match="batch_size = 100 is more than the 64"):
         train(
-            supernet, Stripes.drawn(), replace(SETTINGS, batch_size=100), state_path=tmp_path / "s"
+            supernet,
+            Stripes.drawn(),
+            replace(SETTINGS, batch_size=100),
+            criterion=Classification(),
+            state_path=tmp_path / "s",
         )
 
 
@@ -179,8 +184,14 @@ def test_the_sandwich_step_is_the_sum_of_its_losses():
     subnets = sandwich(supernet.space, np.random.default_rng(1), random=2)
     assert len({subnets.largest, *subnets.students}) == 4
     images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
-    settings = TrainingSettings(label_smoothing=0.1, distillation=0.7)
-    losses = sandwich_step(supernet, (images, labels), subnets, settings, quantize=False)
+    losses = sandwich_step(
+        supernet,
+        (images, labels),
+        subnets,
+        criterion=Classification(0.1),
+        distillation=0.7,
+        quantize=False,
+    )
     gradients = [p.grad for p in supernet.parameters() if p.grad is not None]
 
     supernet.zero_grad()
@@ -206,7 +217,9 @@ def test_every_subnet_learns_from_labels_by_default():
     """A student that agrees with a wrong teacher still has a gradient."""
     student, labels = torch.zeros(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
     share = TrainingSettings().distillation
-    student_loss(student, torch.zeros(4, 3), labels, distillation=share, smoothing=0.0).backward()
+    criterion = Classification(0.0)
+    teacher = torch.zeros(4, 3)
+    student_loss(student, teacher, labels, criterion=criterion, distillation=share).backward()
     assert student.grad is not None
     assert (student.grad.gather(1, labels[:, None]) < -0.01).all(), "towards the label"
 
@@ -225,7 +238,14 @@ def test_a_space_of_one_network_trains_it_alone():
     supernet = Supernet(space, seed=0)
     images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
     subnets = sandwich(space, np.random.default_rng(0), random=2)
-    losses = sandwich_step(supernet, (images, labels), subnets, SETTINGS, quantize=False)
+    losses = sandwich_step(
+        supernet,
+        (images, labels),
+        subnets,
+        criterion=Classification(0.1),
+        distillation=0.5,
+        quantize=False,
+    )
     gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     label = cross_entropy(supernet(images, (), quantize=False), labels, label_smoothing=0.1)
@@ -249,7 +269,7 @@ def test_only_weights_decay():
     before = {name: p.detach().clone() + 0.0 for name, p in supernet.named_parameters()}
     for parameter in supernet.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    state = TrainingState(supernet, replace(SETTINGS, weight_decay=0.5), images=64, steps=1)
+    state = TrainingState(supernet, replace(SETTINGS, weight_decay=0.5), samples=64, steps=1)
     state.update(0.1)
     for name, parameter in supernet.named_parameters():
         shrunk = not torch.equal(parameter, before[name])
@@ -296,7 +316,7 @@ def test_settings_without_an_epoch_are_refused():
 def test_checkpoints_name_their_settings(finished):
     _, metadata = load_state(finished[2], fingerprint=stripes_space().fingerprint)
     settings = json.loads(metadata["settings"])
-    assert settings["images"] == 64
+    assert settings["samples"] == 64
     assert settings["batch_size"] == SETTINGS.batch_size
     assert "checkpoint_seconds" not in settings
 
@@ -305,6 +325,11 @@ def test_checkpoints_name_their_settings(finished):
 def test_training_runs_on_a_gpu(tmp_path):
     supernet = Supernet(stripes_space(), seed=1)
     history = train(
-        supernet, Stripes.drawn(), SETTINGS, state_path=tmp_path / "state", device="cuda"
+        supernet,
+        Stripes.drawn(),
+        SETTINGS,
+        criterion=Classification(),
+        state_path=tmp_path / "state",
+        device="cuda",
     )
     assert history.losses[-4:, 0].mean() < history.losses[:4, 0].mean()

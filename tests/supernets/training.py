@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.tasks.criteria import Classification
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
@@ -40,7 +41,7 @@ class Stripes:
         return len(self.labels)
 
     def batch(self, rows, rng):
-        return self.images[rows].roll(int(rng.integers(2)), 3), self.labels[rows]
+        return {"image": self.images[rows].roll(int(rng.integers(2)), 3)}, self.labels[rows]
 
 
 def stripes_space():
@@ -57,7 +58,14 @@ def stripes_space():
 def train_stripes(path: Path, *, settings=SETTINGS, progress=None):
     """The trained supernet and its history."""
     supernet = Supernet(stripes_space(), seed=1)
-    history = train(supernet, Stripes.drawn(), settings, state_path=path, progress=progress)
+    history = train(
+        supernet,
+        Stripes.drawn(),
+        settings,
+        criterion=Classification(),
+        state_path=path,
+        progress=progress,
+    )
     return supernet, history
 
 

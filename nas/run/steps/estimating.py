@@ -13,6 +13,7 @@ from nas.recipe.recipe import RecipeError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from search_spaces import costs
+from supernets.inputs import to_device
 from supernets.sampling import sandwich
 from supernets.schedule import schedule
 from supernets.supernet import Supernet
@@ -37,11 +38,18 @@ def estimate(plan: Plan) -> str:
     rows = np.arange(settings.batch_size)
     seconds: list[float] = []
     for _ in range(_TIMED_STEPS):
-        images, labels = plan.task.train.batch(rows, rng)
+        inputs, targets = plan.task.train.batch(rows, rng)
         subnets = sandwich(plan.space, rng, random=settings.random_subnets)
         start = time.perf_counter()
-        batch = images.to(device), labels.to(device)
-        sandwich_step(supernet, batch, subnets, settings, quantize=True)
+        batch = to_device(inputs, device), targets.to(device)
+        sandwich_step(
+            supernet,
+            batch,
+            subnets,
+            criterion=plan.task.criterion,
+            distillation=settings.distillation,
+            quantize=True,
+        )
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
@@ -68,11 +76,11 @@ def _require_room(plan: Plan, device: torch.device) -> str:
     else:
         copies, limit = _COPIES + _WRITTEN, memory_limit()
     needed = _FLOAT_BYTES * (copies * weights + batch * values)
-    content = f"{weights:,.0f} weights, {values:,} values per image in batches of {batch}"
+    content = f"{weights:,.0f} weights, {values:,} values per sample in batches of {batch}"
     if missing := shortage(needed, limit=limit):
         raise RecipeError(
             f"training the largest network of space {plan.space.name!r} ({content}) {missing} on "
-            f"{device}; give smaller widths or image sizes, or a smaller training.batch_size"
+            f"{device}; give smaller widths or inputs, or a smaller training.batch_size"
         )
     size = costs.total(costs.model_bytes, largest)
     if "onnx" in plan.recipe.export.formats and size > _LARGEST_ONNX:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
@@ -18,7 +17,7 @@ from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.data import CostCheck, Estimate
-from nas.run.measuring import BATCH, deployment_of
+from nas.run.measuring import deployment_of
 from nas.run.plan import THIS_CPU, Plan
 from nas.saturation import EightBitWeights
 from nas.targets import HardwareTarget
@@ -63,11 +62,12 @@ class Shipped:
 
 
 def chosen(goal: Goal, measured: Measurements, *, tolerance: float = 0.0) -> Evaluation | None:
-    """The cheapest subnet within the limits, at most `tolerance` points worse than the best.
+    """The cheapest subnet within the limits, at most `tolerance` worse than the best.
 
     A subnet whose evaluation was stopped early is never chosen.
     """
     whole = measured[measured.complete]
+    goal = goal.answered(whole)
     cost = goal.costs[goal.objectives[0]](whole.rows)
     within = goal.violation(whole.rows) == 0
     best = cheapest(whole.losses, cost, within, tolerance=tolerance)
@@ -102,6 +102,7 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
 
 def _metadata(plan: Plan, target: str, genotype: Genotype) -> dict[str, str]:
     return {
+        **plan.task.metadata,
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
         "genotype": ",".join(map(str, genotype)),
@@ -115,10 +116,8 @@ def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) 
     made_up = stand_in(plan.space.decode(genotype))
     foretold = form.foretold_bytes(replace(made_up, metadata=deployed.metadata))
     form.write(deployed, path)
-    images, labels = (
-        torch.cat(parts) for parts in zip(*plan.task.test_batches(BATCH), strict=True)
-    )
-    return Export(form.name, path, verify(path, deployed, images, labels), foretold)
+    checked = verify(path, deployed, *plan.task.test_samples(), criterion=plan.task.criterion)
+    return Export(form.name, path, checked, foretold)
 
 
 def checked_costs(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from nas.parts import Parts
@@ -23,6 +22,7 @@ from predictors.predictor import Predictor
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.deploy import on_device
 from supernets.exchange import exchanged
+from supernets.inputs import to_device
 from supernets.supernet import Supernet
 
 _DRAWN = 128
@@ -65,7 +65,7 @@ class RunContext(Context):
 
     @property
     def exchange(self) -> Exchange:
-        """The change in the supernet's loss from other picks, on random validation images."""
+        """The change in the supernet's loss from other picks, on random validation samples."""
         return exchange_of(self._plan, self._supernet)
 
     def predictor(self, space: SearchSpace, columns: Sequence[Column]) -> Predictor:
@@ -101,7 +101,7 @@ class _Experienced:
 
     def first(self, count: int) -> list[Genotype]:
         rng = np.random.default_rng([self.plan.recipe.seed, 2])
-        return as_genotypes(self.held.first(self.plan.problem, count, rng=rng))
+        return as_genotypes(self.held.first(self.plan.problem.computed, count, rng=rng))
 
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
@@ -111,10 +111,9 @@ def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
 
 
 def exchange_of(plan: Plan, supernet: Supernet | None) -> Exchange:
-    """The change in the supernet's loss from other picks, on random validation images."""
-    device, whole = device_of(plan), images_shown(plan)
+    """The change in the supernet's loss from other picks, on random validation samples."""
+    device, whole, criterion = device_of(plan), samples_shown(plan), plan.task.criterion
     here = None if supernet is None else on_device(supernet, device)
-    images, labels = plan.task.validation.images[:whole], plan.task.validation.labels[:whole]
 
     def exchange(
         genotype: Genotype, others: Sequence[Genotype], rng: np.random.Generator
@@ -122,14 +121,15 @@ def exchange_of(plan: Plan, supernet: Supernet | None) -> Exchange:
         if here is None:
             raise ValueError("the supernet is not trained, so its gradient tells nothing yet")
         drawn = torch.from_numpy(rng.permutation(whole)[:_DRAWN])
-        loss = functools.partial(F.cross_entropy, target=labels[drawn].to(device))
-        batch = images[drawn].to(device)
+        inputs, targets = plan.task.validation.at(drawn)
+        loss = functools.partial(criterion.plain, target=targets.to(device))
+        batch = to_device(inputs, device)
         return exchanged(here, batch, loss, genotype=genotype, others=others)[1]
 
     return exchange
 
 
-def images_shown(plan: Plan) -> int:
-    """The number of validation images that the search shows a subnet."""
-    images = len(plan.task.validation)
-    return min(plan.recipe.search.validation_samples or images, images)
+def samples_shown(plan: Plan) -> int:
+    """The number of validation samples that the search shows a subnet."""
+    samples = len(plan.task.validation)
+    return min(plan.recipe.search.validation_samples or samples, samples)

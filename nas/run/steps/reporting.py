@@ -85,7 +85,10 @@ def _results(
         space=SpaceSummary(
             plan.space.name, len(plan.space.choices), str(plan.space.size), cost_ranges(plan)
         ),
-        task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} images",
+        task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} samples",
+        error=plan.task.criterion.error,
+        shown=plan.task.criterion.shown,
+        metrics={name: figure.words for name, figure in plan.figures.items()},
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,7 +127,7 @@ def _proxies(plan: Plan, probe: Probe, measured: Measurements) -> dict[str, Prox
 
 
 def latency_band(target: HardwareTarget) -> LatencyBand | None:
-    """The accuracy of the target's predicted latencies; None without a calibration."""
+    """The error of the target's predicted latencies; None without a calibration."""
     calibration = calibration_of(target)
     return calibration and LatencyBand(**asdict(calibration.error))
 

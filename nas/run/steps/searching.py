@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
 from nas.archive.archive import Archive
 from nas.evaluation.answers import STEPS
@@ -18,11 +19,12 @@ from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
 from nas.run.probing import probed
 from nas.run.run_archive import run_archive
-from nas.run.steps.offering import RunContext, images_shown
+from nas.run.steps.offering import RunContext, samples_shown
 from nas.search.early_stop import EarlyStopping, unsettled
 from nas.search.loop import Wait, search, search_asynchronously
 from nas.search.named import searcher_named
 from nas.search.searcher import Searcher
+from nas.tasks import Split
 from nas.terminal.display import Display
 from search_spaces.space import SearchSpace
 from supernets.supernet import Supernet
@@ -72,14 +74,14 @@ def _search(
     budget: int,
     display: Display,
 ) -> None:
-    settings = plan.recipe.search
+    settings, words = plan.recipe.search, plan.task.criterion.error
     with evaluator_of(plan, supernet) as evaluate, display.stage("search") as advance:
         best = float(archive.measurements().losses.min(initial=np.inf))
 
         def progress(done: int, budget: int, latest: Sequence[Evaluation]) -> None:
             nonlocal best
             best = min([best, *(evaluation.error for evaluation in latest)])
-            advance(done, budget, f"lowest validation error {best:.2f} %")
+            advance(done, budget, f"best validation {words.name} {words.text(best)}")
 
         proposing, measuring = searcher, evaluate
         if settings.early_stop:
@@ -93,13 +95,13 @@ def _search(
 
 
 def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) -> None:
-    """Evaluate the members of the front on all images, including those held back from the search.
+    """Evaluate the members of the front on all samples, also those held back from the search.
 
     The best of many noisy errors are partly luck. When these errors rise, other subnets come onto
-    the front, so the step repeats until all members have been shown all images.
+    the front, so the step repeats until all members have been shown all samples.
     """
-    images = images_shown(plan) + plan.recipe.search.confirm_samples
-    if not unsettled(plan.problem, archive.measurements(), images):
+    samples = samples_shown(plan) + plan.recipe.search.confirm_samples
+    if not unsettled(plan.problem, archive.measurements(), samples):
         return
     with (
         archive.reserving(),
@@ -107,12 +109,12 @@ def _settle(plan: Plan, supernet: Supernet, archive: Archive, display: Display) 
         display.stage("confirm") as advance,
     ):
         done, wait = 0, Wait()
-        while left := unsettled(plan.problem, archive.measurements(), images):
-            mine, total = archive.reserve(left, images=images), done + len(left)
+        while left := unsettled(plan.problem, archive.measurements(), samples):
+            mine, total = archive.reserve(left, samples=samples), done + len(left)
             for arrived in evaluate(mine):
                 archive.append(*arrived)
                 done += len(arrived)
-                advance(done, total, f"front members on {images} images")
+                advance(done, total, f"front members on {samples} samples")
             if not mine:
                 wait(archive)
 
@@ -143,17 +145,18 @@ def searcher_of(plan: Plan, context: RunContext) -> Searcher:
 def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[StoppingEvaluator]:
     """A context with the evaluator of a run, in this process or on the recipe's Ray workers.
 
-    The evaluator uses the validation images of the search, and `more` images that were held back.
+    The evaluator uses the validation samples of the search, and `more` that were held back.
     """
-    compute, settings, whole = plan.recipe.compute, plan.recipe.search, images_shown(plan)
-    # The first images stand for all, also where a task's are in the order of their classes.
+    compute, settings, whole = plan.recipe.compute, plan.recipe.search, samples_shown(plan)
+    # The first samples stand for all, also where a task's are in the order of their classes.
     order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
-    images, labels = plan.task.validation.images[order], plan.task.validation.labels[order]
+    shown = Split(*plan.task.validation.at(torch.from_numpy(order)))
     size = min(BATCH, -(-whole // STEPS)) if settings.early_stop else BATCH
-    batches = list(zip(images.split(size), labels.split(size), strict=True))
     local = SupernetEvaluator(
         deployment_of(plan, supernet),
-        batches,
+        list(shown.batches(size)),
+        criterion=plan.task.criterion,
+        further=[name for name in plan.named_figures if name in plan.task.criterion.further],
         seed=plan.recipe.seed,
         threads=compute.threads,
         whole=whole,

@@ -48,9 +48,10 @@ def _described(export: Export) -> ExportedFile:
     return ExportedFile(
         form=export.form,
         path=export.path.name,
-        test_accuracy=found.file_accuracy,
+        test_error=found.file_error,
+        test_metrics=found.metrics,
         bytes=Comparison(Estimate(export.foretold_bytes), Estimate(bytes_of(export.path))),
-        logit_difference=found.largest_difference,
+        output_difference=found.largest_difference,
         agreement=found.agreement,
         nodes=found.nodes,
     )

@@ -73,6 +73,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 supernet,
                 plan.task.train.to(device),
                 settings,
+                criterion=plan.task.criterion,
                 state_path=plan.files.training,
                 progress=progress,
                 device=device,
@@ -118,8 +119,8 @@ def _doubt(history: History) -> str | None:
     if last.mean() < _LEARNT * history.guess:
         return None
     return (
-        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and always answering "
-        f"how often each class occurs has {history.guess:.4g}; it has learnt next to nothing: "
+        f"look at this: the largest subnet's loss ends at {last.mean():.4g}, and the best constant "
+        f"answer has {history.guess:.4g}; it has learnt next to nothing: "
         "train for longer, or change learning_rate"
     )
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.metric import MetricWords
+from nas.metric import ACCURACY, ERROR, MetricWords
 from nas.tasks.criteria.distribution import (
     divergence,
     frequency_loss,
@@ -44,12 +44,12 @@ class Classification(Criterion):
     @property
     def error(self) -> MetricWords:
         """Wrong answers in percent."""
-        return MetricWords("error", "%")
+        return ERROR
 
     @property
     def shown(self) -> MetricWords:
         """Right answers in percent."""
-        return MetricWords("accuracy", "%", best=100.0)
+        return ACCURACY
 
     @property
     def further(self) -> Mapping[str, Metric]:

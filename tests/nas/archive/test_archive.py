@@ -121,7 +121,7 @@ def test_however_it_is_split_into_groups_the_archive_is_the_same(
     tmp_path: Path, tiny_space: SearchSpace, lengths: list[int], data: st.DataObject
 ) -> None:
     known = data.draw(st.lists(st.sampled_from(evaluated(tiny_space, 4)), max_size=12))
-    seen = [Answers.of(np.zeros(data.draw(st.integers(1, 3)), bool), 3) for _ in known]
+    seen = [Answers.of(np.zeros(data.draw(st.integers(1, 3))), 3) for _ in known]
     appended = [replace(one, answers=shown) for one, shown in zip(known, seen, strict=True)]
     paths = [tmp_path / f"{next(NUMBERS)}.journal" for _ in range(2)]
     singly, grouped = (Archive(path, tiny_space, study="net") for path in paths)

@@ -173,14 +173,16 @@ def test_what_was_not_measured_is_left_at_the_end(location: str, space: SearchSp
     assert other.reserve([space.smallest, space.largest]) == [space.smallest]
 
 
-def test_more_images_of_a_network_are_reserved_too(location: str, space: SearchSpace) -> None:
+def test_more_samples_of_a_network_are_reserved_too(location: str, space: SearchSpace) -> None:
     one, other = opened(location, space), opened(location, space)
-    stopped = Evaluation(space.smallest, {"error": 1.0}, 0, 0.0, "a", Answers(b"\x00", 8, 16))
+    stopped = Evaluation(
+        space.smallest, {"error": 1.0}, 0, 0.0, "a", Answers(b"\x00", 8, 16, packed=True)
+    )
     one.append(stopped)
     assert one.reserve([space.smallest]) == []
-    assert one.reserve([space.smallest], images=16) == [space.smallest]
-    assert other.reserve([space.smallest], images=16) == []
-    assert other.reserve([space.smallest], images=8) == []
+    assert one.reserve([space.smallest], samples=16) == [space.smallest]
+    assert other.reserve([space.smallest], samples=16) == []
+    assert other.reserve([space.smallest], samples=8) == []
 
 
 def test_what_is_known_is_copied_once_by_two_drivers_at_once(

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 def evaluations(path: Path, space: SearchSpace) -> list[Evaluation]:
     """Six of them, in a journal by three writes."""
     archive, found = Archive(path, space, study="net"), evaluated(space, 6)
-    seen = Answers.of(np.arange(10) < 3, 10)
+    seen = Answers.of(100.0 * (np.arange(10) < 3), 10)
     found[0] = Evaluation(*[getattr(found[0], n) for n in FIELDS], answers=seen)
     archive.append(found[0])
     archive.append(*found[1:3])
@@ -175,6 +175,8 @@ CHANGES: dict[str, Change] = {
     "a number of images that is true": answers(whole=True),
     "bits that are none": answers(wrong="%%%="),
     "bits in two ways": answers(wrong="4AA=\n"),
+    "bits and numbers": answers(losses="AACAPw=="),
+    "neither bits nor numbers": answers(wrong=None),
 }
 
 

@@ -23,6 +23,7 @@ from nas.evaluation.evaluation import Evaluation, EvaluationError, EvaluatorFact
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.search.loop import search
 from nas.tabular import load_table
+from nas.tasks.criteria import Classification
 from search_spaces.space import Genotype
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
@@ -169,13 +170,16 @@ class TestOwnWorkers:
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(40, 1, 8, 8, generator=generator)
         labels = torch.randint(10, (40,), generator=generator)
-        batches = list(zip(images.split(10), labels.split(10), strict=True))
+        parts = zip(images.split(10), labels.split(10), strict=True)
+        batches = [({"image": x}, y) for x, y in parts]
         supernet = Supernet(space, seed=0)
         deployment = Deployment(supernet, [images[:16]])
-        local = SupernetEvaluator(deployment, batches, seed=3, threads=1)
+        local = SupernetEvaluator(
+            deployment, batches, criterion=Classification(), seed=3, threads=1
+        )
         rng = np.random.default_rng(0)
         genotypes = sorted({space.sample(rng) for _ in range(6)})
-        flawless = Answers.of(np.zeros(40, dtype=bool), 40)
+        flawless = Answers.of(np.zeros(40), 40)
         rivals = dict.fromkeys(genotypes[::2], flawless)
         with RayEvaluator(local.factory(), workers=1, chunk=4) as remote:
             found, stopped = flat(remote(genotypes)), flat(remote(genotypes, rivals.get))

@@ -52,7 +52,7 @@ def test_a_seed_or_a_time_below_nothing_is_refused(seed, seconds):
 def measured():
     rows = np.unique(SPACE.sample_array(np.random.default_rng(0), 12), axis=0)
     made = evaluated(as_genotypes(rows))
-    made[2] = replace(made[2], answers=Answers.of(np.ones(3, dtype=np.bool_), 4))
+    made[2] = replace(made[2], answers=Answers.of(np.full(3, 100.0), 4))
     return Measurements.of(made, SPACE)
 
 

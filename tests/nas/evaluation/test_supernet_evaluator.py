@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from torch.nn import functional as F
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, EvaluationError, flat
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
+from nas.tasks.criteria import Classification, Regression
 from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
 from supernets.deploy import Deployment, deploy
 from supernets.extract import extract
+from supernets.inputs import Inputs
 from supernets.supernet import Supernet
 from tests.nas.spaces import small_space
 
@@ -34,16 +37,21 @@ def deployment(supernet: Supernet) -> Deployment:
     return Deployment(supernet, calibration())
 
 
-def validation() -> list[tuple[torch.Tensor, torch.Tensor]]:
+def validation() -> list[tuple[Inputs, torch.Tensor]]:
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(50, 1, 8, 8, generator=generator)
     labels = torch.randint(10, (50,), generator=generator)
-    return list(zip(images.split(20), labels.split(20), strict=True))
+    return [({"image": x}, y) for x, y in zip(images.split(20), labels.split(20), strict=True)]
 
 
 @pytest.fixture
 def evaluator(supernet: Supernet) -> SupernetEvaluator:
-    return SupernetEvaluator(deployment(supernet), validation(), seed=7, threads=1)
+    return evaluator_of(supernet)
+
+
+def evaluator_of(supernet: Supernet, **options: Any) -> SupernetEvaluator:
+    shown = {"criterion": Classification(), "seed": 7, "threads": 1, **options}
+    return SupernetEvaluator(deployment(supernet), validation(), **shown)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +72,8 @@ def test_it_measures_the_deployed_subnet_on_all_of_the_validation_split(
     genotype = supernet.space.largest
     ((evaluation,),) = evaluator([genotype])
     module = deploy(extract(supernet, genotype, calibration())).module()
-    images, labels = map(torch.cat, zip(*validation(), strict=True))
+    images = torch.cat([inputs["image"] for inputs, _ in validation()])
+    labels = torch.cat([targets for _, targets in validation()])
     with torch.inference_mode():
         logits = module(images)
     assert evaluation.metrics["error"] == 100 * float((logits.argmax(1) != labels).double().mean())
@@ -81,19 +90,19 @@ def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) 
     assert whole.complete
     assert whole.answers is not None
     assert whole.answers.error == whole.metrics["error"]
-    flawless = Answers.of(np.zeros(50, dtype=bool), 50)
+    flawless = Answers.of(np.zeros(50), 50)
     ((stopped,),) = evaluator([genotype], {genotype: flawless}.get)
     assert not stopped.complete
-    assert stopped.answers == Answers.of(whole.answers.wrong[:20], 50)
+    assert stopped.answers == Answers.of(whole.answers.losses[:20], 50)
     assert stopped.metrics["error"] == pytest.approx(stopped.answers.error)  # behind none by all
-    for harmless in (whole.answers, Answers.of(np.zeros(40, dtype=bool), 40)):
+    for harmless in (whole.answers, Answers.of(np.zeros(40), 40)):
         assert timeless(flat(evaluator([genotype], {genotype: harmless}.get))) == timeless([whole])
 
 
-def test_images_held_back_from_the_search_are_told_apart(
+def test_samples_held_back_from_the_search_are_told_apart(
     supernet: Supernet, evaluator: SupernetEvaluator
 ) -> None:
-    more = SupernetEvaluator(deployment(supernet), validation(), seed=7, threads=1, whole=40)
+    more = evaluator_of(supernet, whole=40)
     ((again,),), ((one,),) = more([supernet.space.largest]), evaluator([supernet.space.largest])
     assert again.metrics == one.metrics
     assert again.answers == replace(one.answers, whole=40)
@@ -157,8 +166,7 @@ def test_threads_are_pinned_only_while_it_measures(
         during.append(torch.get_num_threads())
 
     monkeypatch.setattr("supernets.deploy.extract", spy)
-    made = deployment(supernet)
-    evaluator = SupernetEvaluator(made, validation(), seed=0, threads=before + 1)
+    evaluator = evaluator_of(supernet, threads=before + 1)
     with pytest.raises(EvaluationError):
         flat(evaluator([supernet.space.smallest]))
     assert during == [before + 1]
@@ -168,5 +176,36 @@ def test_threads_are_pinned_only_while_it_measures(
 def test_data_is_needed(supernet: Supernet) -> None:
     with pytest.raises(ValueError, match="needs inputs for calibration"):
         Deployment(supernet, [])
-    with pytest.raises(ValueError, match="needs validation images"):
-        SupernetEvaluator(deployment(supernet), [], seed=0)
+    with pytest.raises(ValueError, match="needs validation samples"):
+        SupernetEvaluator(deployment(supernet), [], criterion=Classification(), seed=0)
+
+
+def test_further_metrics_are_those_of_all_outputs(supernet: Supernet) -> None:
+    named = ("ece", "macro_f1")
+    evaluator = evaluator_of(supernet, further=named)
+    ((evaluation,),) = evaluator([supernet.space.largest])
+    module = evaluator._deployment(supernet.space.largest).module()
+    with torch.inference_mode():
+        out = torch.cat([module(**inputs) for inputs, _ in validation()])
+    target = torch.cat([targets for _, targets in validation()])
+    wanted = {name: Classification().further[name].compute(out, target) for name in named}
+    assert evaluation.metrics["ece"] == wanted["ece"]
+    assert evaluation.metrics["macro_f1_loss"] == wanted["macro_f1"]
+    assert timeless(flat(evaluator.factory()()([supernet.space.largest]))) == timeless([evaluation])
+    with pytest.raises(ValueError, match=r"no further metrics psnr; name some of top5, ece"):
+        evaluator_of(supernet, further=["psnr"])
+
+
+def test_a_measured_loss_is_held_per_sample(supernet: Supernet) -> None:
+    generator = torch.Generator().manual_seed(3)
+    batches = [(inputs, torch.randn(len(y), 10, generator=generator)) for inputs, y in validation()]
+    evaluator = SupernetEvaluator(deployment(supernet), batches, criterion=Regression(), seed=0)
+    ((evaluation,),) = evaluator([supernet.space.smallest])
+    module = evaluator._deployment(supernet.space.smallest).module()
+    with torch.inference_mode():
+        apart = torch.cat([(module(**inputs) - targets) for inputs, targets in batches])
+    assert evaluation.answers is not None
+    losses = torch.from_numpy(evaluation.answers.losses).float()
+    torch.testing.assert_close(losses, apart.abs().mean(1))
+    assert evaluation.error == evaluation.answers.error
+    assert evaluation.metrics["loss"] == pytest.approx(float(apart.square().mean()), rel=1e-5)

@@ -9,6 +9,7 @@ import torch
 from nas.export import ExportError, export_onnx, read_policy, verify
 from nas.export.stand_in import stand_in
 from nas.export.stored_bits import Held
+from nas.tasks.criteria import Classification
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,
@@ -54,10 +55,13 @@ def test_verification_compares_file_and_network(family, tmp_path):
     export_onnx(deployed, tmp_path / "net.onnx")
     with torch.no_grad():
         answers = deployed.module()(IMAGES).argmax(1)
-    found = verify(tmp_path / "net.onnx", deployed, IMAGES, answers, batch_size=100)
-    assert found.images == len(IMAGES)
-    assert found.network_accuracy == 100.0
-    assert found.file_accuracy == found.agreement >= 99.0
+    found = verify(
+        tmp_path / "net.onnx", deployed, IMAGES, answers, criterion=Classification(), batch_size=100
+    )
+    assert found.samples == len(IMAGES)
+    assert found.network_error == 0.0
+    assert 100 - found.file_error == pytest.approx(found.agreement)
+    assert found.agreement >= 99.0
     assert found.nodes["Gemm"] == 1
     head = deployed.weight("head")  # edges follow the policy
     container = "INT8" if head.quant.symmetric else "UINT8"
@@ -79,13 +83,24 @@ def test_a_tensor_and_its_view_share_a_quantizer(tmp_path):
     deployed = stand_in(graph)
     report = export_onnx(deployed, tmp_path / "net.onnx")
     assert report.nodes["QuantizeLinear"] == 5
-    assert verify(tmp_path / "net.onnx", deployed, IMAGES, LABELS).agreement > 95
+    assert (
+        verify(
+            tmp_path / "net.onnx", deployed, IMAGES, LABELS, criterion=Classification()
+        ).agreement
+        > 95
+    )
 
 
 def test_another_policy_is_detected(exported):
     path, _ = exported
     with pytest.raises(ExportError, match="policy says Quant"):
-        verify(path, uniform_network("residual", uniform(3)), IMAGES, LABELS)
+        verify(
+            path,
+            uniform_network("residual", uniform(3)),
+            IMAGES,
+            LABELS,
+            criterion=Classification(),
+        )
 
 
 def test_a_policy_that_is_only_claimed_is_detected(exported):
@@ -100,7 +115,9 @@ def test_a_policy_that_is_only_claimed_is_detected(exported):
     deployed.graph.nodes[address] = claimed
     try:
         with pytest.raises(ExportError, match=f"activation at {address}, input 0 is Held"):
-            verify(path, replace(deployed, inputs=inputs), IMAGES, LABELS)
+            verify(
+                path, replace(deployed, inputs=inputs), IMAGES, LABELS, criterion=Classification()
+            )
     finally:
         deployed.graph.nodes[address] = node
 
@@ -121,7 +138,7 @@ def test_a_wider_clip_is_detected(exported):
 
     tampered(path, widen)
     with pytest.raises(ExportError, match="activation at"):
-        verify(path, deployed, IMAGES, LABELS)
+        verify(path, deployed, IMAGES, LABELS, criterion=Classification())
 
 
 def test_a_clip_of_no_width_is_detected(exported):
@@ -148,7 +165,7 @@ def test_a_missing_quantizer_is_detected(exported):
 
     tampered(path, drop)
     with pytest.raises(ExportError, match="20 quantizers, its policy needs 19"):
-        verify(path, deployed, IMAGES, LABELS)
+        verify(path, deployed, IMAGES, LABELS, criterion=Classification())
 
 
 def test_a_false_label_is_detected(exported):
@@ -162,7 +179,7 @@ def test_a_false_label_is_detected(exported):
 
     tampered(path, relabel)
     with pytest.raises(ExportError, match="states another policy"):
-        verify(path, deployed, IMAGES, LABELS)
+        verify(path, deployed, IMAGES, LABELS, criterion=Classification())
 
 
 def test_damaged_files_are_named(exported, tmp_path):
@@ -173,7 +190,7 @@ def test_damaged_files_are_named(exported, tmp_path):
     for length in (0, 10, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(ExportError, match=r"net\.onnx"):
-            verify(path, deployed, IMAGES, LABELS)
+            verify(path, deployed, IMAGES, LABELS, criterion=Classification())
 
 
 def edited(path, change):
@@ -234,4 +251,4 @@ def test_a_file_that_is_built_otherwise_is_refused_in_a_sentence(exported, chang
     path.with_name("secret").write_bytes(bytes(4))
     edited(path, change)
     with pytest.raises(ExportError, match=words):
-        verify(path, deployed, IMAGES, LABELS)
+        verify(path, deployed, IMAGES, LABELS, criterion=Classification())

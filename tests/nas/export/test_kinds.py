@@ -14,6 +14,7 @@ from nas.export import FORMS, ONNX_FUSION, export_onnx, onnx_bytes, verify
 from nas.export.stand_in import stand_in
 from nas.parts import Parts
 from nas.targets import load_target
+from nas.tasks.criteria import Classification
 from predictors.proxies import scores
 from search_spaces.costs import SpaceKernels
 from search_spaces.policy import Policy
@@ -57,7 +58,7 @@ class Blobs:
         return len(self.labels)
 
     def batch(self, rows, rng):
-        return self.images[rows], self.labels[rows]
+        return {"image": self.images[rows]}, self.labels[rows]
 
 
 @cache
@@ -106,7 +107,7 @@ def test_every_form_gives_the_answers_of_the_network(
         # A tie in a rounding may fall the other way; torch is the network itself.
         close = np.isclose(found, answers.numpy(), rtol=1e-4, atol=1e-4).all(1)
         assert close.mean() >= (0.9 if form == "onnx" else 1.0)
-        checked = verify(path, deployed, IMAGES, answers.argmax(1))
+        checked = verify(path, deployed, IMAGES, answers.argmax(1), criterion=Classification())
         assert checked.agreement >= 98
 
 
@@ -117,7 +118,8 @@ def test_every_kind_learns(kind: str, tmp_path: Path) -> None:
         float_epochs=12, quantized_epochs=4, batch_size=16, random_subnets=1, checkpoint_seconds=60
     )
     net = Supernet(KINDS[kind](POLICIES["8 bits"]), seed=1)
-    train(net, data, settings, state_path=tmp_path / "state.safetensors")
+    state = tmp_path / "state.safetensors"
+    train(net, data, settings, criterion=Classification(), state_path=state)
     for genotype in ends(net.space):
         module = deploy(extract(net, genotype, [data.images])).module()
         with torch.no_grad():

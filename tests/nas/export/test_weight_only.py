@@ -14,6 +14,7 @@ from nas.export.form import Held
 from nas.export.onnx_operators import is_sound
 from nas.export.runtime import file_outputs, kernels_run
 from nas.export.stand_in import stand_in
+from nas.tasks.criteria import Classification
 from nas.testing.networks import IMAGES
 from search_spaces.costs import total
 from search_spaces.formats import Int
@@ -57,7 +58,9 @@ def test_it_computes_the_network_and_holds_its_codes(weight: Quant, tmp_path: Pa
     deployed, path = network(weight), tmp_path / "net.onnx"
     export_onnx(deployed, path)
     ours = logits(deployed)
-    checked = verify(path, deployed, IMAGES, torch.from_numpy(ours.argmax(1)))
+    checked = verify(
+        path, deployed, IMAGES, torch.from_numpy(ours.argmax(1)), criterion=Classification()
+    )
     assert checked.largest_difference <= 1e-5 * np.abs(ours).max()
     held = checked.policy["wide"]
     assert held.weight is not None

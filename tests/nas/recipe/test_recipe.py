@@ -151,7 +151,7 @@ def test_a_mobilenet_space_is_built_for_the_task():
     space = recipe.space.build(task)
     graph = space.decode(space.largest)
     assert (*graph.inputs.values(),) == task.inputs
-    assert graph.shapes()[graph.output] == (task.classes,)
+    assert graph.shapes()[graph.output] == task.output
 
 
 def test_a_saved_space_is_read_again(finished):

@@ -131,7 +131,7 @@ def test_the_console_gets_one_line_per_target(results, shown):
     for target in results.targets:
         (line,) = [line for line in lines if target.name in line]
         assert target.provenance.origin in line
-        assert f"{target.chosen.file.test_accuracy:.2f} %" in line
+        assert f"{100 - target.chosen.file.test_error:.2f} %" in line
 
 
 def test_the_console_reads_no_markup_in_names_and_tells_what_is_missing(results, shown):

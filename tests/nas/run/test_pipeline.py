@@ -62,7 +62,7 @@ def test_the_results_on_the_disk_are_those_given(made):
     assert results.run == "tiny"
     assert len(results.evaluated) == 26
     assert len({point.genotype for point in results.evaluated}) == 26
-    assert results.task.count("images") == 1
+    assert results.task.count("samples") == 1
     assert {"elastic-nas", "torch", "onnxruntime"} <= results.versions.keys()
     assert files.report.read_text().count("<html") == 1
 
@@ -161,11 +161,11 @@ def test_the_exported_file_has_the_accuracy_that_the_report_states(made, guided,
     assert picked.file is not None
     session = onnxruntime.InferenceSession(files.path / picked.file.path)
     right = total = 0
-    for images, labels in guided.task.load().test_batches(64):
-        (logits,) = session.run(None, {"image": images.numpy()})
+    for inputs, labels in guided.task.load().test_batches(64):
+        (logits,) = session.run(None, {name: x.numpy() for name, x in inputs.items()})
         right += int((np.asarray(logits).argmax(1) == labels.numpy()).sum())
         total += len(labels)
-    assert picked.file.test_accuracy == pytest.approx(100 * right / total)
+    assert results.shown.figure(picked.file.test_error) == pytest.approx(100 * right / total)
     assert picked.file.bytes.measured is not None
     assert picked.file.bytes.measured.mean == (files.path / picked.file.path).stat().st_size
 

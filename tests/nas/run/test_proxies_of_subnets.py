@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from nas.parts import Parts
+from nas.tasks.criteria import Classification
 from predictors.proxies import scores
 from predictors.proxies.sensitivity import (
     SensitivityCost,
@@ -74,7 +75,9 @@ def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) 
         layers = open_precisions(space.graph, tensor)
         named = {address: module_name(address) for address in layers}
         names = named if tensor == "weight" else node_names(module)
-        values[tensor] = sensitivity(forward(module, images, names), layers, reference)
+        values[tensor] = sensitivity(
+            forward(module, images, names), layers, reference, distance=Classification().distance
+        )
     cost = SpaceKernels(space).compile_by_address(
         SensitivityCost(values["weight"], values["activation"])
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ def arrays(evaluations: Sequence[Evaluation]) -> Measurements:
 
 
 class Drawn:
-    """Answers images with a chance of its own per genotype, and stops as told."""
+    """Answers samples with a chance of its own per genotype, and stops as told."""
 
     def __init__(self) -> None:
         self.rivals: dict[Genotype, Answers] = {}
@@ -57,13 +58,13 @@ class Drawn:
     ) -> Iterator[list[Evaluation]]:
         for genotype in genotypes:
             rng = np.random.default_rng([7, *genotype])
-            wrong = rng.random(WHOLE) < rng.uniform(0.05, 0.6)
+            losses = 100.0 * (rng.random(WHOLE) < rng.uniform(0.05, 0.6))
             faced = rival_of(genotype)
+            answers = Answers.of(losses, WHOLE)
             if faced is not None:
                 self.rivals[genotype] = faced
-                ends = (end for end in range(50, WHOLE, 50) if hopeless(wrong[:end], faced))
-                wrong = wrong[: next(ends, WHOLE)]
-            answers = Answers.of(wrong, WHOLE)
+                parts = (Answers.of(losses[:end], WHOLE) for end in range(50, WHOLE, 50))
+                answers = next((part for part in parts if hopeless(part, faced)), answers)
             error = {"error": estimated_error(answers, faced)}
             yield [Evaluation(genotype, error, 0, 0.0, "", answers)]
 
@@ -76,31 +77,94 @@ def searched(path: Path, budget: int) -> tuple[list[Evaluation], Drawn]:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 9))
-def test_answers_come_back_from_their_bits(wrong: list[bool], more: int) -> None:
-    answers = Answers.of(np.array(wrong), len(wrong) + more)
-    assert answers.wrong.tolist() == wrong
+def test_right_and_wrong_answers_are_one_bit_each(wrong: list[bool], more: int) -> None:
+    answers = Answers.of(100.0 * np.array(wrong), len(wrong) + more)
+    assert answers.packed
+    assert len(answers.held) == -(-len(wrong) // 8)
+    assert answers.losses.tolist() == [100.0 * one for one in wrong]
     assert answers.complete == (more == 0)
-    assert answers.error == pytest.approx(100 * sum(wrong) / len(wrong))
+    assert answers.error == 100.0 * float(np.mean(wrong))
 
 
-@pytest.mark.parametrize(("size", "seen"), [(1, 9), (2, 8), (0, 0)])
-def test_answers_of_another_length_are_refused(size: int, seen: int) -> None:
-    with pytest.raises(ValueError, match="one bit per image"):
-        Answers(bytes(size), seen, 10)
+@given(st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=40))
+def test_losses_of_any_size_come_back(losses: list[float]) -> None:
+    answers = Answers.of(np.array(losses, dtype=np.float32), len(losses))
+    assert answers.losses.tolist() == losses
+    assert answers.error == pytest.approx(float(np.mean(losses)))
+
+
+@pytest.mark.parametrize(
+    ("size", "seen", "packed"), [(1, 9, True), (2, 8, True), (0, 0, True), (9, 2, False)]
+)
+def test_answers_of_another_length_are_refused(size: int, seen: int, packed: bool) -> None:
+    with pytest.raises(ValueError, match="per sample shown"):
+        Answers(bytes(size), seen, 10, packed)
+
+
+def test_losses_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Answers.of(np.array([1.0, np.nan]), 2)
+
+
+def old_chance(lost: int, won: int, seen: int, whole: int) -> float:
+    """The chance for right and wrong answers, as it was before losses of any size."""
+    mean = (lost - won) / seen
+    variance = (lost + won + 1) / seen - mean**2
+    left = 1.0 / seen - 1.0 / whole
+    if left <= 0.0:
+        return float(mean < 0.0)
+    return 0.5 * math.erfc((mean + 0.5 / whole) / math.sqrt(2.0 * variance * left))
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60),
+    st.integers(0, 200),
+)
+def test_of_bits_every_decision_is_what_it_was(pairs: list[tuple[bool, bool]], more: int) -> None:
+    wrong = np.array(pairs)
+    whole = len(pairs) + more
+    first, second = (Answers.of(100.0 * wrong[:, column], whole) for column in range(2))
+    lost, won = int((wrong[:, 0] & ~wrong[:, 1]).sum()), int((wrong[:, 1] & ~wrong[:, 0]).sum())
+    made = Duel.between(first, second)
+    assert made.chance(whole) == old_chance(lost, won, len(pairs), whole)
+    assert made.behind == 100.0 * (lost - won) / len(pairs)
+
+
+def test_of_measured_losses_the_chance_is_how_often_it_comes_true() -> None:
+    rng = np.random.default_rng(0)
+    chances, outcomes = [], []
+    for _ in range(1500):
+        hard = rng.exponential(1.0, WHOLE)
+        shift = rng.uniform(-0.03, 0.03)
+        both = [hard * rng.lognormal(0, 0.3, WHOLE) + s for s in (1 + shift, 1.0)]
+        half = [Answers.of(losses[: WHOLE // 2], WHOLE) for losses in both]
+        chances.append(Duel.between(*half).chance(WHOLE))
+        outcomes.append(both[0].mean() < both[1].mean())
+    groups = np.digitize(chances, [0.05, 0.25, 0.5, 0.75, 0.95])
+    for group in range(6):
+        inside = groups == group
+        assert inside.sum() > 50
+        assert np.mean(np.array(outcomes)[inside]) == pytest.approx(
+            np.mean(np.array(chances)[inside]), abs=0.1
+        )
+
+
+def duel(lost: int, won: int, seen: int) -> Duel:
+    return Duel(lost - won, lost + won, seen, unit=100.0, step=1.0)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(60, 30), (120, 90), (25, 10)])
-def test_of_endless_images_the_chance_is_mcnemars(lost: int, won: int) -> None:
+def test_of_endless_samples_the_chance_is_mcnemars(lost: int, won: int) -> None:
     either = binom(lost + won, 0.5)
     exact = either.sf(lost) + either.pmf(lost) / 2  # mid-P, since a sum of steps has no half
-    assert Duel(lost, won, 2000).chance(10**9) == pytest.approx(exact, rel=0.25)
-    assert Duel(won, lost, 2000).chance(10**9) == pytest.approx(1 - exact, abs=0.01)
+    assert duel(lost, won, 2000).chance(10**9) == pytest.approx(exact, rel=0.25)
+    assert duel(won, lost, 2000).chance(10**9) == pytest.approx(1 - exact, abs=0.01)
 
 
-def test_when_all_images_are_seen_nothing_is_left_to_chance() -> None:
-    assert Duel(5, 4, 100).chance(100) == 0.0
-    assert Duel(4, 4, 100).chance(100) == 0.0
-    assert Duel(4, 5, 100).chance(100) == 1.0
+def test_when_all_samples_are_seen_nothing_is_left_to_chance() -> None:
+    assert duel(5, 4, 100).chance(100) == 0.0
+    assert duel(4, 4, 100).chance(100) == 0.0
+    assert duel(4, 5, 100).chance(100) == 1.0
 
 
 def test_the_chance_is_how_often_it_comes_true() -> None:
@@ -110,7 +174,7 @@ def test_the_chance_is_how_often_it_comes_true() -> None:
         level = rng.uniform(-0.06, 0.06)
         difference = rng.choice([1, 0, -1], size=WHOLE, p=[0.1 + level / 2, 0.8, 0.1 - level / 2])
         duels = [
-            Duel(int((part > 0).sum()), int((part < 0).sum()), len(part))
+            duel(int((part > 0).sum()), int((part < 0).sum()), len(part))
             for part in (difference[:end] for end in range(50, WHOLE, 50))
         ]
         chances.append(duels[3].chance(WHOLE))
@@ -130,7 +194,7 @@ def test_the_rival_is_the_one_to_beat_on_the_easiest_front() -> None:
     rng = np.random.default_rng(1)
     rows = [tuple(row) for row in SPACE.sample_array(rng, 40).tolist()]
     told = flat(Drawn()(list(dict.fromkeys(rows))[:12]))
-    told[3] = replace(told[3], answers=Answers.of(told[3].answers.wrong[:50], WHOLE))
+    told[3] = replace(told[3], answers=Answers.of(told[3].answers.losses[:50], WHOLE))
     asked = sorted({tuple(row) for row in SPACE.sample_array(rng, 60).tolist()})
     found = {one: faced for one in asked if (faced := rival(PROBLEM, arrays(told), one))}
     for genotype in asked:
@@ -171,7 +235,7 @@ def test_what_is_stopped_is_behind_its_rival_and_on_no_front(tmp_path: Path) -> 
 
 def test_a_stopped_evaluation_is_never_reported_or_exported() -> None:
     ((whole,),) = Drawn()([SPACE.largest])
-    part = Answers.of(np.zeros(50, dtype=bool), WHOLE)
+    part = Answers.of(np.zeros(50), WHOLE)
     lucky = replace(whole, genotype=SPACE.smallest, metrics={"error": 0.0}, answers=part)
     goal = PROBLEM.goals[1]
     both = arrays([whole, lucky])

@@ -243,7 +243,7 @@ def test_a_searcher_is_told_what_the_archive_holds_and_nothing_else(
         for genotype in genotypes:
             if not len(other):
                 other.append(measured(genotype, where="there"))
-            answers = Answers.of(np.array([True, False]), 2)
+            answers = Answers.of(np.array([100.0, 0.0]), 2)
             metrics = {"error": np.float32(0.1), "loss": np.float64(1 / 3)}
             yield [Evaluation(genotype, metrics, 0, np.float32(0.1), "here", answers)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -42,14 +43,14 @@ def test_pixels_that_float32_cannot_hold_are_named(tmp_path, value, kind):
 @pytest.mark.parametrize("value", [1e37, -5e37, 1e-300])
 def test_what_passes_is_finite_once_it_is_normalised(tmp_path, value):
     task = loaded(saved(tmp_path, x_train=with_pixel(value), y_train=LABELS))
-    assert task.train.images.isfinite().all()
-    assert task.validation.images.isfinite().all()
+    assert task.train.inputs["image"].isfinite().all()
+    assert task.validation.inputs["image"].isfinite().all()
 
 
 def test_what_float32_cannot_tell_apart_has_no_spread(tmp_path):
     task = loaded(saved(tmp_path, x_train=IMAGES * 1e-300, y_train=LABELS))
-    assert task.normalization.std == (1.0,)
-    assert task.train.images.isfinite().all()
+    assert json.loads(task.metadata["normalization"])["std"] == [1.0]
+    assert task.train.inputs["image"].isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_labels_that_64_bits_cannot_hold_are_refused(tmp_path, labels):
 @pytest.mark.parametrize("kind", [np.uint64, np.int8, np.float16, np.float64, "U8"])
 def test_labels_of_any_type_become_class_numbers(tmp_path, kind):
     task = loaded(saved(tmp_path, x_train=IMAGES, y_train=LABELS.astype(kind)))
-    assert set(task.train.labels.tolist()) == {0, 1, 2}
+    assert set(task.train.targets.tolist()) == {0, 1, 2}
 
 
 def test_names_in_one_split_and_numbers_in_another_are_refused(tmp_path):
@@ -134,4 +135,4 @@ def test_a_small_file_of_large_arrays_is_refused_before_it_is_read(tmp_path, mon
 
 def test_arrays_beside_those_of_the_task_are_not_looked_at(tmp_path):
     path = saved(tmp_path, x_train=IMAGES, y_train=LABELS, other=np.array([None, {}]))
-    assert loaded(path).classes == 3
+    assert loaded(path).output == (3,)

@@ -1,12 +1,15 @@
 """What is wrong with data is said in one sentence, and what is only unusual is put right."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from nas.tasks import ArraysTask, FolderTask, OpenMLTask, TaskError
 from nas.tasks.augment import Augment, shifted
-from nas.tasks.clean import balanced_order, labelled, pixel_statistics, squared
+from nas.tasks.classes import balanced_order
+from nas.tasks.clean import labelled, pixel_statistics, squared
 
 LABELS = np.arange(12) % 3
 
@@ -31,7 +34,7 @@ def write(tmp_path):
 )
 def test_layouts_become_channels_first(shape, layout):
     raw = images(*shape)
-    made = labelled("data", raw, LABELS, layout=layout).images
+    made = labelled("data", raw, LABELS, layout=layout).inputs["image"]
     channels = 1 if len(shape) == 2 else (shape[0] if shape[1] == shape[2] else shape[2])
     assert made.shape == (12, channels, 5, 5)
     if len(shape) == 3 and shape[2] == 3:
@@ -67,12 +70,12 @@ def test_images_are_padded_to_a_square_around_their_centre():
                 "y_test": LABELS + 1,
             },
             "auto",
-            "the class 3, of which there is no training image",
+            "the class 3, of which there is no training sample",
         ),
         (
             {"x_train": images(5, 5), "y_train": LABELS, "x_test": images(6, 6), "y_test": LABELS},
             "auto",
-            r"test images of shape \(1, 6, 6\)",
+            r"test inputs of shape image \(1, 6, 6\)",
         ),
     ],
 )
@@ -95,15 +98,15 @@ def test_labels_need_not_begin_at_zero(write):
         test_fraction=0.3,
     )
     task = section.load()
-    assert task.class_names == ("5", "15", "25")
-    assert set(task.train.labels.tolist()) == {0, 1, 2}
+    assert json.loads(task.metadata["classes"]) == ["5", "15", "25"]
+    assert set(task.train.targets.tolist()) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"test_fraction": 0.01}, "test_fraction = 0.01 of 12 images leaves a split empty"),
-        ({"limit": 2, "validation_fraction": 0.3}, "1 of 3 classes without an image"),
+        ({"test_fraction": 0.01}, "test_fraction = 0.01 of 12 samples leaves a split empty"),
+        ({"limit": 2, "validation_fraction": 0.3}, "1 of 3 classes without a sample"),
     ],
 )
 def test_splits_that_cannot_be_are_named(write, options, message):

@@ -1,5 +1,7 @@
 """The shipped criteria keep the contract, and compute what scikit-learn and torch compute."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,14 @@ class TestClassification(CriterionContract):
             found = Classification(smoothing).loss(outputs, targets)
             wanted = F.cross_entropy(outputs, targets, label_smoothing=smoothing)
             assert torch.equal(found, wanted)
+
+    def test_a_guess_has_the_entropy_of_the_classes(self):
+        entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+        guess = Classification(0.0).guess(torch.tensor([0, 0, 0, 2]))
+        assert guess == pytest.approx(entropy)
+        even = torch.tensor([0, 1, 2])
+        expected = F.cross_entropy(torch.zeros(3, 3), even, label_smoothing=0.1).item()
+        assert Classification(0.1).guess(even) == pytest.approx(expected)
 
     def test_error_and_agreement_count_answers(self, criterion, outputs, targets, other):
         right = reference.accuracy_score(targets, outputs.argmax(1))

@@ -1,5 +1,7 @@
 """Every kind of task keeps the contract, and gives what its source holds."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask, TaskError, TaskSection
-from nas.testing.task import TaskContract
+from nas.testing.task import ImageTaskContract
 
 
 def labelled_images(rng, count, shape, classes=3):
@@ -16,17 +18,17 @@ def labelled_images(rng, count, shape, classes=3):
     return images, np.arange(count) % classes
 
 
-class TestDigits(TaskContract):
+class TestDigits(ImageTaskContract):
     @pytest.fixture
     def section(self):
         return DigitsTask()
 
     def test_it_holds_what_scikit_learn_ships(self, task):
         assert sum(task.sizes().values()) == 1797
-        assert (task.classes, task.channels, task.image_size) == (10, 1, 8)
+        assert (task.output, task.inputs[0].shape) == ((10,), (1, 8, 8))
 
 
-class TestArraysFile(TaskContract):
+class TestArraysFile(ImageTaskContract):
     @pytest.fixture
     def section(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -40,7 +42,7 @@ class TestArraysFile(TaskContract):
         assert task.sizes() == {"train": 108, "validation": 12, "test": 30}
 
 
-class TestArraysFolder(TaskContract):
+class TestArraysFolder(ImageTaskContract):
     @pytest.fixture
     def section(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -51,7 +53,7 @@ class TestArraysFolder(TaskContract):
         return ArraysTask(path=tmp_path)
 
     def test_class_names_are_kept_and_test_is_drawn(self, task):
-        assert task.class_names == ("cat", "dog", "owl")
+        assert json.loads(task.metadata["classes"]) == ["cat", "dog", "owl"]
         assert task.sizes() == {"train": 96, "validation": 30, "test": 24}
 
 
@@ -63,7 +65,7 @@ def write_images(folder, rng, per_class, size=(6, 6)):
             Image.fromarray(pixels).save(folder / name / f"{index:03}.png")
 
 
-class TestFolder(TaskContract):
+class TestFolder(ImageTaskContract):
     @pytest.fixture
     def section(self, tmp_path):
         write_images(tmp_path / "pets", np.random.default_rng(0), 40)
@@ -71,11 +73,11 @@ class TestFolder(TaskContract):
         return FolderTask(path=tmp_path / "pets")
 
     def test_folders_are_classes(self, task):
-        assert (task.name, task.class_names) == ("pets", ("cat", "dog"))
+        assert (task.name, json.loads(task.metadata["classes"])) == ("pets", ["cat", "dog"])
         assert task.sizes() == {"train": 58, "validation": 6, "test": 16}
 
 
-class TestSplitFolder(TaskContract):
+class TestSplitFolder(ImageTaskContract):
     @pytest.fixture
     def section(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -84,11 +86,11 @@ class TestSplitFolder(TaskContract):
         return FolderTask(path=tmp_path, image_size=5, channels=1)
 
     def test_images_are_scaled_to_the_square_and_grey(self, task):
-        assert (task.channels, task.image_size) == (1, 5)
+        assert task.inputs[0].shape == (1, 5, 5)
         assert task.sizes()["test"] == 10
 
 
-class TestOpenML(TaskContract):
+class TestOpenML(ImageTaskContract):
     @pytest.fixture
     def section(self, monkeypatch):
         images, labels = labelled_images(np.random.default_rng(0), 150, (3 * 32 * 32,))
@@ -101,13 +103,13 @@ class TestOpenML(TaskContract):
         return OpenMLTask(name="cifar-10")
 
     def test_rows_become_images(self, task):
-        assert (task.channels, task.image_size) == (3, 32)
+        assert task.inputs[0].shape == (3, 32, 32)
 
 
 def test_the_digits_are_those_of_scikit_learn(monkeypatch):
     held, read = load_digits(), DigitsTask().read()
-    assert read.train.images[:, 0].tolist() == held.images.tolist()
-    assert read.train.labels.tolist() == held.target.tolist()
+    assert read.train.inputs["image"][:, 0].tolist() == held.images.tolist()
+    assert read.train.targets.tolist() == held.target.tolist()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TaskError, match="install scikit-learn"):
         DigitsTask().read()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from nas.tasks.criteria import Classification
 from predictors.proxies.rounding import rounded
 from predictors.proxies.sensitivity import (
     SensitivityCost,
@@ -104,6 +105,9 @@ def test_full_precision_has_no_noise() -> None:
     )
 
 
+DISTANCE = Classification().distance
+
+
 @pytest.mark.parametrize(
     ("make", "names"),
     [
@@ -111,13 +115,14 @@ def test_full_precision_has_no_noise() -> None:
         (input_forward, {"a": "_0", "b": "_2", "c": "_5"}),
     ],
 )
-def test_divergence_is_zero_in_full_precision_and_falls_with_bits(make, names) -> None:
+def test_the_distance_is_zero_in_full_precision_and_falls_with_bits(make, names) -> None:
     module, images = float_network(), uniform(16, 1, 6, 6)
     layers = {address: (*(Quant(Int(bits)) for bits in BITS), None) for address in names}
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with torch.no_grad():
         reference = module(images)
-    values = sensitivity(make(module, images, names), layers, reference)
+    forward = make(module, images, names)
+    values = sensitivity(forward, layers, reference, distance=DISTANCE)
     for address in names:
         row = [values[address, quant] for quant in layers[address]]
         assert row[-1] == 0.0
@@ -157,7 +162,8 @@ def test_a_name_that_stands_for_several_weights_is_refused() -> None:
 def test_divergence_of_a_known_pair_of_distributions() -> None:
     reference = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     quantized = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
-    values = sensitivity(lambda _: quantized, {"a": (Quant(Int(2)),)}, reference)
+    layers = {"a": (Quant(Int(2)),)}
+    values = sensitivity(lambda _: quantized, layers, reference, distance=DISTANCE)
     expected = 0.5 * (0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
     assert values["a", Quant(Int(2))] == pytest.approx(expected)
 
@@ -224,3 +230,25 @@ def test_norms_of_the_reference_use_the_statistics_they_keep() -> None:
     with torch.no_grad():
         expected = module(images)
     assert torch.equal(weight_forward(module, images, {})({}), expected)
+
+
+class Summed(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.layer(left) + right
+
+
+def test_several_inputs_are_given_by_name() -> None:
+    module = fx.symbolic_trace(Summed())
+    inputs = {"right": uniform(4, 2), "left": uniform(4, 3)}
+    quant = Quant(Int(3, symmetric=False))
+    by_weight = weight_forward(module, inputs, {"a": "layer"})
+    by_input = input_forward(module, inputs, {"a": "layer"})
+    assert torch.equal(by_weight({}), module(**inputs))
+    rounded_left = {**inputs, "left": rounded(inputs["left"], quant)}
+    assert torch.equal(by_input({"a": quant}), module(**rounded_left))
