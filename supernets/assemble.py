@@ -14,7 +14,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from search_spaces.graph import Graph
 from search_spaces.ops import Input, Op, Shape
 from supernets.elastic import compute, is_bare
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 Slot = tuple[str, int]
 

@@ -16,10 +16,10 @@ from torch import Tensor, fx, nn
 
 from supernets.assemble import module_name
 from supernets.deployed import Deployed, values
+from supernets.encoded import EncodedTensor, IntegerBias
 from supernets.extract import Extracted
 from supernets.fold import rounded_anew, without_norms
 from supernets.inputs import Inputs, arguments, to_device
-from supernets.integers import IntegerBias, IntegerTensor
 
 _INT32 = np.iinfo(np.int32)
 
@@ -61,7 +61,7 @@ def round_biases(deployed: Deployed) -> Deployed:
 def _integer_bias(deployed: Deployed, address: str) -> IntegerBias | None:
     held, read = deployed.parameters[address], deployed.inputs.get((address, 0))
     weight, bias = held.get("weight"), held.get("bias")
-    if read is None or not isinstance(weight, IntegerTensor) or not isinstance(bias, np.ndarray):
+    if read is None or not isinstance(weight, EncodedTensor) or not isinstance(bias, np.ndarray):
         return None
     scale = np.broadcast_to(np.float32(read.scale) * weight.scale, bias.shape)
     codes = np.rint(bias.astype(np.float64) / scale).clip(_INT32.min, _INT32.max)

@@ -13,9 +13,9 @@ from torch import fx, nn
 from search_spaces.graph import Graph
 from supernets.assemble import Slot, Step, assemble, steps_of
 from supernets.elastic import layer_of
-from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
+from supernets.encoded import ActivationScale, EncodedTensor, IntegerBias
 
-Stored = IntegerTensor | IntegerBias | NDArray[np.float32]
+Stored = EncodedTensor | IntegerBias | NDArray[np.float32]
 
 
 def values(stored: Stored) -> NDArray[np.float32]:
@@ -40,7 +40,7 @@ class Deployed:
     inputs: Mapping[Slot, ActivationScale]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
-    def weight(self, address: str) -> IntegerTensor | NDArray[np.float32] | None:
+    def weight(self, address: str) -> EncodedTensor | NDArray[np.float32] | None:
         """The weight at an address, output channels first; None without a weight there."""
         found = self.parameters.get(address, {}).get("weight")
         assert not isinstance(found, IntegerBias)

@@ -15,8 +15,8 @@ from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
 from supernets.deployed import Deployed, Stored
 from supernets.elastic import layer_of, sliced, statistics
+from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.inputs import Inputs, arguments, inputs_of
-from supernets.integers import ActivationScale, IntegerTensor
 from supernets.quantizers import Grid
 from supernets.supernet import Supernet
 
@@ -128,7 +128,7 @@ def _numpy(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _integer_weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
+def _integer_weight(supernet: Supernet, step: Step) -> EncodedTensor | None:
     shared, quant = supernet.node(step.address), step.op.weight
     if quant is None or shared.weight is None:
         return None
@@ -138,7 +138,7 @@ def _integer_weight(supernet: Supernet, step: Step) -> IntegerTensor | None:
     zero = shared.weight.zero_points_of(weight, quant)
     codes = grid.codes(weight) + zero
     shape = step.op.weight_shape(*step.inputs)
-    return IntegerTensor(
+    return EncodedTensor(
         codes.reshape(shape or ()).cpu().numpy(),
         scale.cpu().numpy(),
         zero.reshape(-1).cpu().numpy(),

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from search_spaces.graph import Graph, Node
 from supernets.deployed import Deployed, Stored, values
-from supernets.integers import IntegerBias, IntegerTensor
+from supernets.encoded import EncodedTensor, IntegerBias
 from supernets.quantizers import relative_bounds, squared_error_steps, zero_points
 
-Weight = IntegerTensor | NDArray[np.float32]
+Weight = EncodedTensor | NDArray[np.float32]
 
 
 def fold_norms(deployed: Deployed) -> Deployed:
@@ -79,12 +79,12 @@ def _folded(
 
 def rounded_anew(weight: Stored) -> bool:
     """Whether folding a norm into `weight` quantizes the weight again; True with a single scale."""
-    return isinstance(weight, IntegerTensor) and not weight.quant.per_channel
+    return isinstance(weight, EncodedTensor) and not weight.quant.per_channel
 
 
 def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
     """The weight times `factor` `(out,)`; a quantized weight stays quantized."""
-    if not isinstance(weight, IntegerTensor):
+    if not isinstance(weight, EncodedTensor):
         return (weight * _column(factor, weight)).astype(np.float32)
     if weight.quant.per_channel:
         return _absorbed(weight, factor)
@@ -95,7 +95,7 @@ def _column(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _absorbed(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
+def _absorbed(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTensor:
     """The weight with the factors in its scales; a negated code is `lowest + highest - code`."""
     turn = sum(weight.quant.code_range)
     negative = factor < 0
@@ -113,7 +113,7 @@ def _absorbed(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTens
     )
 
 
-def _requantized(weight: IntegerTensor, factor: NDArray[np.float64]) -> IntegerTensor:
+def _requantized(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTensor:
     """The folded weight on the grid with the least squared error, with a single scale."""
     values = (weight.values() * _column(factor, weight.codes)).astype(np.float32)
     row = torch.from_numpy(values.reshape(1, -1))

@@ -12,7 +12,7 @@ from search_spaces.ops import Op
 from supernets.assemble import Step, assemble, steps_of
 from supernets.deployed import Deployed, Stored
 from supernets.elastic import compute
-from supernets.integers import IntegerBias, IntegerTensor
+from supernets.encoded import EncodedTensor, IntegerBias
 
 
 def integer_module(deployed: Deployed) -> fx.GraphModule:
@@ -24,7 +24,7 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
 
     def layer(step: Step) -> nn.Module | None:
         held = deployed.parameters.get(step.address, {})
-        if any(isinstance(stored, IntegerTensor) for stored in held.values()):
+        if any(isinstance(stored, EncodedTensor) for stored in held.values()):
             return OfCodes(step.op, held)
         return deployed.stock_layer(step)
 
@@ -53,7 +53,7 @@ class OfCodes(nn.Module):
 
     def _hold(self, name: str, stored: Stored) -> None:
         match stored:
-            case IntegerTensor():
+            case EncodedTensor():
                 column = (-1, *(1,) * (stored.codes.ndim - 1))
                 self._buffer(name, stored.stored)
                 self._buffer(f"{name}_scale", stored.scale.reshape(column))

@@ -22,8 +22,8 @@ from search_spaces.documents import Source, parse_json
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
+from supernets.encoded import EncodedTensor
 from supernets.inputs import Inputs, batches, count, inputs_of
-from supernets.integers import IntegerTensor
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Ex
             continue
         if address not in held:
             raise ExportError(f"the file has no node {address!r}; export the network again")
-        integer = weight if isinstance(weight, IntegerTensor) else None
+        integer = weight if isinstance(weight, EncodedTensor) else None
         _check_weight(address, held[address].weight, integer, form)
         for slot, found in enumerate(held[address].activations):
             scale = deployed.inputs.get((address, slot))
@@ -136,7 +136,7 @@ def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Ex
 
 
 def _check_weight(
-    where: str, found: Held | None, tensor: IntegerTensor | None, form: Exporter
+    where: str, found: Held | None, tensor: EncodedTensor | None, form: Exporter
 ) -> None:
     if tensor is None or found is None:
         if (tensor is None) != (found is None):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from nas.export.onnx_operators import Site, is_clamp, write
 from nas.export.writer import Value, Writer
 from supernets.deployed import Deployed
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 Ends = Mapping[str, ActivationScale]
 

@@ -30,7 +30,7 @@ from search_spaces.ops import (
     Shape,
 )
 from supernets.deployed import Stored
-from supernets.integers import ActivationScale, IntegerBias, IntegerTensor
+from supernets.encoded import ActivationScale, EncodedTensor, IntegerBias
 
 # The kernels of `onnx_bytes`, in which norms are folded into the convolution before.
 ONNX_FUSION = Fusion(
@@ -120,7 +120,7 @@ def _zeros(op: Op, shapes: tuple[Shape, ...]) -> Mapping[str, Stored]:
         return held
     count = parts["weight"][0] if op.weight.per_channel else 1
     one, zero = np.ones(count, np.float32), np.zeros(count, np.int32)
-    held["weight"] = IntegerTensor(_broadcast(np.int32(0), parts["weight"]), one, zero, op.weight)
+    held["weight"] = EncodedTensor(_broadcast(np.int32(0), parts["weight"]), one, zero, op.weight)
     if "bias" in parts and op.activation is not None:
         bias = _broadcast(np.int32(0), parts["bias"])
         held["bias"] = IntegerBias(bias, _broadcast(np.float32(1), parts["bias"]))

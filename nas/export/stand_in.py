@@ -12,8 +12,8 @@ from search_spaces.ops import Parameter
 from search_spaces.quant import Quant
 from supernets.biases import round_biases
 from supernets.deployed import Deployed, Stored
+from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.fold import without_norms
-from supernets.integers import ActivationScale, IntegerTensor
 
 _ACTIVATION_RANGE = 6.0
 _DEVIATION = 0.1
@@ -72,7 +72,7 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
     between = (0, 0) if quant.symmetric else (low, high)  # a runtime may need equal zero points
     zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)
-    return IntegerTensor(codes, scale, zero, quant)
+    return EncodedTensor(codes, scale, zero, quant)
 
 
 def scale_of(quant: Quant, *, positive: bool) -> ActivationScale:

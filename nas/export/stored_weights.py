@@ -13,14 +13,14 @@ from nas.export.writer import Writer
 from nas.saturation import MOVED_BY, moved
 from search_spaces.formats import Int
 from search_spaces.quant import Quant
-from supernets.integers import IntegerBias, IntegerTensor
+from supernets.encoded import EncodedTensor, IntegerBias
 
 _MATRIX = 2
 _UNSIGNED = container_for(Quant(Int(8, symmetric=False)))
 
 
 def integer_weight(
-    writer: Writer, tensor: IntegerTensor, address: str, *, in_pairs: bool = False, axis: int = 0
+    writer: Writer, tensor: EncodedTensor, address: str, *, in_pairs: bool = False, axis: int = 0
 ) -> str:
     """The weight of a kernel that computes on integers: stored codes behind a DequantizeLinear.
 
@@ -52,7 +52,7 @@ def integer_weight(
     return _dequantize(writer, code, scale, zero, axis=axis)
 
 
-def unpacked_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
+def unpacked_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis: int = 0) -> str:
     """The weight of a kernel on floats that unpacks the codes in every run.
 
     The arguments are those of `integer_weight`.
@@ -65,7 +65,7 @@ def unpacked_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis
     return _dequantize(writer, code, scale, zero, axis=axis)
 
 
-def folded_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: int = 0) -> str:
+def folded_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis: int = 0) -> str:
     """The weight of a kernel on floats, as `(codes - zero) * scale` in separate nodes.
 
     onnxruntime folds them at load, while it dequantizes anew in every run and keeps a convolution
@@ -82,19 +82,19 @@ def folded_weight(writer: Writer, tensor: IntegerTensor, address: str, *, axis: 
     return writer.node("Mul", value, writer.floats(tensor.scale.reshape(column)))
 
 
-def integer_bias(writer: Writer, bias: IntegerBias, weight: IntegerTensor) -> str:
+def integer_bias(writer: Writer, bias: IntegerBias, weight: EncodedTensor) -> str:
     """The int32 bias behind a DequantizeLinear, with as many scales as the weight."""
     step = bias.scale if scales(weight).ndim else bias.scale[0]
     return _dequantize(writer, writer.int32(bias.codes), np.asarray(step))
 
 
-def scales(tensor: IntegerTensor) -> NDArray[np.float32]:
+def scales(tensor: EncodedTensor) -> NDArray[np.float32]:
     """The scales of a weight, `(channels,)`, or `()` for a single scale."""
     return tensor.scale.astype(np.float32).reshape(-1 if tensor.quant.per_channel else ())
 
 
 def _stored(
-    writer: Writer, tensor: IntegerTensor, address: str, axis: int
+    writer: Writer, tensor: EncodedTensor, address: str, axis: int
 ) -> tuple[str, Container]:
     """An initializer with the codes of a weight in the narrowest type, and this type."""
     container = container_for(tensor.quant)
@@ -102,7 +102,7 @@ def _stored(
     return writer.codes(np.moveaxis(tensor.codes, 0, axis), container), container
 
 
-def _zero_point(tensor: IntegerTensor, scale: NDArray[np.float32]) -> NDArray[np.int32]:
+def _zero_point(tensor: EncodedTensor, scale: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.broadcast_to(tensor.zero_point, (scale.size,)).reshape(scale.shape)
 
 

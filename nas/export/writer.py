@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.export.containers import Container, ExportError, IntegerArray, integers
 from nas.saturation import ARRANGEMENTS, EightBitWeights
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 Clamp = tuple[float, float]
 _SIGNED_ZERO = 128

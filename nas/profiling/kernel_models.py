@@ -16,7 +16,7 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 _CODES = Quant(Int(MAXIMUM_BITS, symmetric=False))
 

@@ -22,9 +22,9 @@ from supernets.biases import round_biases
 from supernets.calibrate import initialise_steps
 from supernets.deploy import deploy
 from supernets.deployed import Deployed, values
+from supernets.encoded import EncodedTensor, IntegerBias
 from supernets.extract import Extracted, detached, extract
 from supernets.fold import fold_norms, folded_weight
-from supernets.integers import IntegerBias, IntegerTensor
 from supernets.supernet import Supernet
 
 
@@ -72,13 +72,13 @@ def test_codes_keep_to_their_range(supernet: Supernet, images: Tensor) -> None:
         deployed = deploy(extract(supernet, genotype, [images]))
         for address, held in deployed.parameters.items():
             quant = deployed.graph.nodes[address].op.weight
-            assert (quant is not None) == isinstance(held["weight"], IntegerTensor)
+            assert (quant is not None) == isinstance(held["weight"], EncodedTensor)
             assert values(held["bias"]).dtype == np.float32
-            if isinstance(held["weight"], IntegerTensor):
+            if isinstance(held["weight"], EncodedTensor):
                 _check(held["weight"], quant)
 
 
-def _check(weight: IntegerTensor, quant: Quant | None) -> None:
+def _check(weight: EncodedTensor, quant: Quant | None) -> None:
     assert weight.quant == quant
     low, high = weight.quant.code_range
     count = len(weight.codes) if isinstance(weight.quant.granularity, PerChannel) else 1
@@ -115,7 +115,7 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
         deployed = deploy(extracted)
         for conv, norm in _convolutions(extracted):
             weight = deployed.weight(conv)
-            if not isinstance(weight, IntegerTensor) or isinstance(
+            if not isinstance(weight, EncodedTensor) or isinstance(
                 weight.quant.granularity, PerChannel
             ):
                 continue
@@ -175,7 +175,7 @@ def test_the_module_computes_what_integers_compute(supernet: Supernet, images: T
     deployed = deploy(extracted)
     module, read = deployed.module(), deployed.inputs["stem", 0]
     weight, bias = (deployed.parameters["stem"][name] for name in ("weight", "bias"))
-    assert isinstance(weight, IntegerTensor)
+    assert isinstance(weight, EncodedTensor)
     assert isinstance(bias, IntegerBias)
     low, high = read.bounds
     x = torch.round(images.double() / read.scale).clamp(low, high)
@@ -193,7 +193,7 @@ def test_an_integer_bias_is_within_half_a_unit(supernet: Supernet, images: Tenso
     for address in ("stem", "head"):
         weight, bias = (rounded.parameters[address][name] for name in ("weight", "bias"))
         assert isinstance(bias, IntegerBias)
-        assert isinstance(weight, IntegerTensor)
+        assert isinstance(weight, EncodedTensor)
         units = np.float32(rounded.inputs[address, 0].scale) * weight.scale
         np.testing.assert_allclose(bias.scale, np.broadcast_to(units, bias.scale.shape))
         exact = values(folded.parameters[address]["bias"])
@@ -224,7 +224,7 @@ def test_a_channel_switched_off_stays_off(
     granularity: PerTensor | PerChannel, symmetric: bool
 ) -> None:
     zero = np.array([0 if symmetric else 5] * (3 if isinstance(granularity, PerChannel) else 1))
-    weight = IntegerTensor(
+    weight = EncodedTensor(
         codes=np.arange(-3, 3).reshape(3, 2) + (0 if symmetric else 8),
         scale=np.full(len(zero), 0.25, dtype=np.float32),
         zero_point=zero,
@@ -232,7 +232,7 @@ def test_a_channel_switched_off_stays_off(
     )
     factor = np.array([1.0, 0.0, -2.0])
     folded = folded_weight(weight, factor)
-    assert isinstance(folded, IntegerTensor)
+    assert isinstance(folded, EncodedTensor)
     assert (folded.scale > 0).all()
     assert not folded.values()[1].any()
     _check(folded, weight.quant)
@@ -264,7 +264,7 @@ def test_biases_take_back_what_rounding_shifts(supernet: Supernet, images: Tenso
     rounded = [
         pair
         for pair in _convolutions(extracted)
-        if isinstance(deployed.weight(pair[0]), IntegerTensor) and pair[0] not in ("stem", "last")
+        if isinstance(deployed.weight(pair[0]), EncodedTensor) and pair[0] not in ("stem", "last")
     ]
     assert len(rounded) > 3
     for conv, norm in rounded:

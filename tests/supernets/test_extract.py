@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from search_spaces.space import as_genotypes
 from supernets.assemble import module_name, scale_name
+from supernets.encoded import EncodedTensor
 from supernets.extract import detached, extract, rescaled
-from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
 
 SUBNETS = 100  # per family
@@ -95,7 +95,7 @@ def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tens
         weights = {
             address: held["weight"]
             for address, held in extracted.parameters.items()
-            if isinstance(held.get("weight"), IntegerTensor)
+            if isinstance(held.get("weight"), EncodedTensor)
         }
         assert weights.keys() == quantized
         for address, weight in weights.items():
@@ -105,7 +105,7 @@ def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tens
             np.testing.assert_array_equal(weight.values(), held)
 
 
-def _check_codes(weight: IntegerTensor) -> None:
+def _check_codes(weight: EncodedTensor) -> None:
     low, high = weight.quant.code_range
     assert low <= weight.codes.min() <= weight.codes.max() <= high
     assert (weight.scale > 0).all()

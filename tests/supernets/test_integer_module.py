@@ -11,9 +11,9 @@ from search_spaces.space import as_genotypes
 from supernets.assemble import module_name
 from supernets.deploy import deploy
 from supernets.deployed import Deployed
+from supernets.encoded import EncodedTensor
 from supernets.extract import extract
 from supernets.integer_module import OfCodes, integer_module
-from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
 
 
@@ -34,7 +34,7 @@ def test_it_holds_the_codes_in_8_bits(networks: list[Deployed]) -> None:
         module = integer_module(deployed)
         for address in deployed.parameters:
             held, layer = deployed.weight(address), module.get_submodule(module_name(address))
-            if not isinstance(held, IntegerTensor):
+            if not isinstance(held, EncodedTensor):
                 assert not isinstance(layer, OfCodes)
                 continue
             codes = layer.get_buffer("weight")

@@ -11,7 +11,7 @@ from nas.export.containers import ExportError
 from nas.export.writer import Value, Writer
 from search_spaces.ops import Op, Shape
 from supernets.deployed import Stored, values
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from nas.export.writer import Value
 from nas.saturation import adds_pairs
 from search_spaces.ops import Convolution, Linear
 from supernets.deployed import Stored, values
-from supernets.integers import IntegerBias, IntegerTensor
+from supernets.encoded import EncodedTensor, IntegerBias
 
 
 @write.register
@@ -50,7 +50,7 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
     The node is an integer kernel if input and weight are quantized and the result is `rounded`.
     """
     writer, scale, (held, bias) = site.writer, site.scales[0], _weight_and_bias(site)
-    if not isinstance(held, IntegerTensor):
+    if not isinstance(held, EncodedTensor):
         x = _kept_apart(site, x)
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
@@ -72,7 +72,7 @@ def multiplied(site: Site, x: str) -> Value:
     Clip or a QuantizeLinear follows.
     """
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
-    if isinstance(held, IntegerTensor) and site.scales[0] is not None:
+    if isinstance(held, EncodedTensor) and site.scales[0] is not None:
         weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)
     else:
         x = _kept_apart(site, x)
@@ -82,9 +82,9 @@ def multiplied(site: Site, x: str) -> Value:
     return Value(sums, kept=kept)
 
 
-def _matrix_for_floats(site: Site, held: IntegerTensor | NDArray[np.float32]) -> tuple[str, bool]:
+def _matrix_for_floats(site: Site, held: EncodedTensor | NDArray[np.float32]) -> tuple[str, bool]:
     """The matrix `(in, out)` of a product in floats, and whether the kernel unpacks its codes."""
-    if not isinstance(held, IntegerTensor):
+    if not isinstance(held, EncodedTensor):
         return site.writer.floats(held.T), False
     if is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
         return unpacked_weight(site.writer, held, site.address, axis=1), True
@@ -101,10 +101,10 @@ def is_sound(bits: int, *, outputs: int) -> bool:
 
 def _meets_floats(site: Site) -> bool:
     """Whether the weight is quantized and the input is in floats."""
-    return isinstance(site.parameters.get("weight"), IntegerTensor) and site.scales[0] is None
+    return isinstance(site.parameters.get("weight"), EncodedTensor) and site.scales[0] is None
 
 
-def _weight_and_bias(site: Site) -> tuple[IntegerTensor | NDArray[np.float32], Stored]:
+def _weight_and_bias(site: Site) -> tuple[EncodedTensor | NDArray[np.float32], Stored]:
     held, bias = (site.parameters.get(name) for name in ("weight", "bias"))
     if held is None or bias is None or isinstance(held, IntegerBias):
         raise ExportError(f"node {site.address!r} has no weight and bias; deploy the network again")

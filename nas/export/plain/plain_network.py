@@ -17,7 +17,7 @@ from nas.export.plain.nesting import Attributes
 from nas.export.plain.source import source_of
 from supernets.assemble import module_name
 from supernets.deployed import Deployed
-from supernets.integers import IntegerBias, IntegerTensor
+from supernets.encoded import EncodedTensor, IntegerBias
 
 Array = NDArray[np.generic]
 MODEL, WEIGHTS = "model.py", "weights.safetensors"
@@ -61,7 +61,7 @@ def tensors_of(deployed: Deployed, module: nn.Module) -> dict[str, Array]:
 def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[str, Array]:
     held = deployed.parameters.get(address, {}).get(name.rpartition(".")[2])
     match held:
-        case IntegerTensor():
+        case EncodedTensor():
             return _codes(name, held, values.shape)
         case IntegerBias():
             return {name: held.codes, f"{name}_scale": held.scale}
@@ -69,7 +69,7 @@ def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[
             return {name: values}
 
 
-def _codes(name: str, tensor: IntegerTensor, shape: tuple[int, ...]) -> dict[str, Array]:
+def _codes(name: str, tensor: EncodedTensor, shape: tuple[int, ...]) -> dict[str, Array]:
     codes = tensor.stored
     found: dict[str, Array] = {name: codes.reshape(shape), f"{name}_scale": tensor.scale}
     if not tensor.quant.symmetric:

@@ -21,7 +21,7 @@ from search_spaces.quant import Quant
 from supernets.assemble import module_name
 from supernets.deployed import Deployed
 from supernets.elastic import compute, is_bare
-from supernets.integers import ActivationScale
+from supernets.encoded import ActivationScale
 
 _INDENT = " " * 8
 _USAGE = '''"""A network exported by elastic-nas; the metadata of its weights say which.

@@ -26,7 +26,7 @@ from search_spaces.ops import Op
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, Quant
 from supernets.deployed import Deployed, values
-from supernets.integers import IntegerTensor
+from supernets.encoded import EncodedTensor
 
 
 def network_logits(deployed, images=IMAGES):
@@ -142,7 +142,7 @@ def test_weights_are_stored_as_their_codes(family, tmp_path):
         }
         for address in deployed.parameters:
             weight = deployed.weight(address)
-            if isinstance(weight, IntegerTensor):
+            if isinstance(weight, EncodedTensor):
                 found = (np.array_equal(weight.codes, held) for held in stored.values())
                 assert any(found), address
                 bits = weight.quant.bits

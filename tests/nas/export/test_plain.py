@@ -22,7 +22,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Activation, Add, Conv2d, Input
 from supernets.deployed import values
 from supernets.elastic import stock
-from supernets.integers import IntegerTensor
+from supernets.encoded import EncodedTensor
 
 
 @pytest.fixture(params=FAMILIES)
@@ -48,7 +48,7 @@ def test_parts_are_named_like_addresses(folder):
         weight = (module[-1] if isinstance(module, nn.Sequential) else module).weight
         expected = values(held["weight"]).reshape(weight.shape)
         np.testing.assert_array_equal(weight.detach().numpy(), expected)
-        if isinstance(held["weight"], IntegerTensor):
+        if isinstance(held["weight"], EncodedTensor):
             assert len(np.unique(weight.detach().numpy()[0])) <= 2 ** held["weight"].quant.bits
 
 

@@ -15,7 +15,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.ops import Conv2d, Flatten, Input, Linear
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 from supernets.deployed import Deployed
-from supernets.integers import ActivationScale, IntegerTensor
+from supernets.encoded import ActivationScale, EncodedTensor
 
 ALWAYS = ("onnx", "torch", "torch-export")
 
@@ -49,11 +49,11 @@ def test_weights_and_inputs_on_grids_of_another_granularity() -> None:
     codes, ones = np.zeros((4, 6), np.int32), np.ones(4, np.float32)
     zeros = np.zeros(4, np.int32)
     with pytest.raises(ValueError, match=r"PerGroup\(size=3"):
-        IntegerTensor(codes, ones, zeros, Quant(Int(4), PerGroup(3)))
+        EncodedTensor(codes, ones, zeros, Quant(Int(4), PerGroup(3)))
     with pytest.raises(ValueError, match="has 1 scales and zero points, given 4 and 4"):
-        IntegerTensor(codes, ones, zeros, Quant(Int(4), PerTensor()))
+        EncodedTensor(codes, ones, zeros, Quant(Int(4), PerTensor()))
     with pytest.raises(ValueError, match="has 4 scales and zero points, given 1 and 4"):
-        IntegerTensor(codes, ones[:1], zeros, Quant(Int(4), PerChannel()))
+        EncodedTensor(codes, ones[:1], zeros, Quant(Int(4), PerChannel()))
     with pytest.raises(ValueError, match="one scale for the whole tensor"):
         ActivationScale(0.1, 0, Quant(Int(8), PerChannel()))
 

@@ -33,8 +33,8 @@ from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
 from supernets.elastic import compute, sliced
+from supernets.encoded import EncodedTensor
 from supernets.extract import detached
-from supernets.integers import IntegerTensor
 from supernets.supernet import Supernet
 
 
@@ -199,7 +199,7 @@ def test_a_channel_has_the_same_step_in_every_subnet() -> None:
     for genotype in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         made = detached(supernet, genotype)
         held = made.parameters["into"]["weight"]
-        assert isinstance(held, IntegerTensor)
+        assert isinstance(held, EncodedTensor)
         op = made.graph.nodes["into"].op
         assert isinstance(op, Linear)
         first = steps[: op.heads, : op.out]

@@ -1,4 +1,4 @@
-"""Integer tensors as a runtime holds them: codes, scales and zero points, in numpy."""
+"""Quantized tensors as a runtime holds them: codes, scales and zero points, in numpy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search_spaces.quant import Quant
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerTensor:
+class EncodedTensor:
     """A quantized weight with the values `scale * (codes - zero_point)`.
 
     Attributes:
