@@ -63,7 +63,7 @@ class SharedNode(nn.Module):
                 f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
                 "convolutions and linear layers; give activations PerTensor()"
             )
-        channels = parameters["weight"].along("out") if weights else ()
+        channels = parameters["weight"].channels if weights else ()
         self.weight = Quantizer(weights, *channels) if weights else None
         self.inputs = nn.ModuleList(
             Quantizer(activations) for _ in range(op.arity * bool(activations))

@@ -59,11 +59,12 @@ def never_negative(graph: Graph) -> dict[str, bool]:
 
 def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> Stored:
     """Random numbers for a parameter, of a size that keeps the operator's output near one."""
-    if part.start != "fan_in":
+    if part.start in ("zeros", "ones"):
         # Neither all zeros nor all ones, since a runtime would leave out the computation.
         start = float(part.start == "ones")
         return rng.normal(start, _DEVIATION, part.shape).astype(np.float32)
-    step = float(np.sqrt(2.0 / np.prod(part.shape[1:])))
+    fan_in = np.prod(part.along("in", "window"), initial=1)
+    step = float(np.sqrt(2.0 / fan_in)) if part.start == "fan_in" else _DEVIATION
     if quant is None:
         return rng.normal(0.0, step, part.shape).astype(np.float32)
     low, high = quant.code_range

@@ -20,7 +20,7 @@ from search_spaces.formats import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
 _ON_CODES = {"Cast", "Flatten", "Reshape", "Transpose"}
-_WEIGHTED = ("Conv", "Gemm", "MatMul")  # the second input is a weight if it is stored
+_WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}  # which input may be a weight
 
 
 def load(path: str | Path) -> onnx.ModelProto:
@@ -119,6 +119,10 @@ class _File:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._made_by = {output: node for node in model.graph.node for output in node.output}
+        self._read_by: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self._read_by.setdefault(name, []).append(node)
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._fed = {given.name for given in model.graph.input}  # and all that depends on them
         self._require_order(model.graph)
@@ -139,8 +143,9 @@ class _File:
 
     def weight_of(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
         """The tensor in which the weight of a node is stored; None without a weight."""
-        second = node.input[1] if len(node.input) > 1 else ""
-        return self._stored(second) if node.op_type in _WEIGHTED else None
+        place = _WEIGHTED.get(node.op_type, len(node.input))
+        # Scales of entries are looked up too, by nodes without a name.
+        return self._stored(node.input[place]) if node.input[place:] and node.name else None
 
     def _stored(self, name: str) -> onnx.TensorProto | None:
         """The stored tensor from which `name` is computed; None if inputs of the model matter."""
@@ -149,7 +154,9 @@ class _File:
         return self._tensors.get(name)
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
-        if self.weight_of(node) is not None:
+        if (table := self.weight_of(node)) is not None and node.op_type == "Gather":
+            return HeldPrecision(self._held(table, self._steps_of(node)), (None,))
+        if table is not None:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
 
@@ -178,11 +185,34 @@ class _File:
         tensor = self._stored(name)
         if dequantize is None or tensor is None:
             return None
+        return self._held(tensor, self._array(dequantize.input[1]))
+
+    def _held(self, tensor: onnx.TensorProto, scales: NDArray[np.generic] | None) -> Held | None:
+        if scales is None:
+            return None
         container = onnx.TensorProto.DataType.Name(tensor.data_type)
         codes = numpy_helper.to_array(tensor).astype(np.int64)
         symmetric = not container.startswith("U")
-        scales = self._array(dequantize.input[1]).size
-        return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scales)
+        return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scales.size)
+
+    def _steps_of(self, lookup: onnx.NodeProto) -> NDArray[np.generic] | None:
+        """The scales of the codes that `lookup` gathers; None for a table of floats."""
+        (reader, *_) = self._read_by.get(lookup.output[0], [None])
+        if reader is not None and reader.op_type == "DequantizeLinear":
+            return self._array(reader.input[1])
+        while reader is not None and reader.op_type in ("Cast", "Sub"):
+            (reader, *_) = self._read_by.get(reader.output[0], [None])
+        if reader is None or reader.op_type != "Mul":
+            return None
+        stored = self._stored_table(reader.input[1])
+        return None if stored is None else numpy_helper.to_array(stored)
+
+    def _stored_table(self, name: str) -> onnx.TensorProto | None:
+        """The stored table from which a Gather without a name looks `name` up; else None."""
+        made = self._made_by.get(name)
+        if made is None or made.op_type != "Gather" or made.name:
+            return None
+        return self._stored(made.input[0])
 
     def _activation(self, name: str) -> Held | None:
         node = self._made_by.get(name)

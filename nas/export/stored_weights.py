@@ -82,6 +82,35 @@ def folded_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis: 
     return writer.node("Mul", value, writer.floats(tensor.scale.reshape(column)))
 
 
+def stored_codes(writer: Writer, tensor: EncodedTensor, address: str) -> str:
+    """The codes of a weight in 8 bits; narrower ones are stored as such and pass a Cast."""
+    code, container = _stored(writer, tensor, address, 0)
+    if container.bits == container.computed.bits:
+        return code
+    return writer.node("Cast", code, to=container.computed.onnx_type)
+
+
+def looked_up(writer: Writer, tensor: EncodedTensor, found: str, entries: str) -> str:
+    """The values of codes that were looked up in a table with a scale per entry, or with one scale.
+
+    Args:
+        writer: The writer that gets the nodes.
+        tensor: The table, `(entries, numbers)`.
+        found: The codes, `(..., numbers)`.
+        entries: The indices of the entries, `(...)`.
+    """
+    scale, zero = scales(tensor), _zero_point(tensor, scales(tensor))
+    if not scale.ndim:
+        container = container_for(tensor.quant).computed
+        return _dequantize(writer, found, scale, writer.codes(zero, container))
+    value = writer.node("Cast", found, to=onnx.TensorProto.FLOAT)
+    if not tensor.quant.symmetric:
+        zeros = writer.floats(zero.reshape(-1, 1).astype(np.float32))
+        value = writer.node("Sub", value, writer.node("Gather", zeros, entries))
+    steps = writer.floats(scale.reshape(-1, 1))
+    return writer.node("Mul", value, writer.node("Gather", steps, entries))
+
+
 def integer_bias(writer: Writer, bias: IntegerBias, weight: EncodedTensor) -> str:
     """The int32 bias behind a DequantizeLinear, with as many scales as the weight."""
     step = bias.scale if scales(weight).ndim else bias.scale[0]

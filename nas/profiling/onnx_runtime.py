@@ -102,7 +102,7 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
 
 
 def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
-    """Whether a kernel is a fully connected layer with a weight of few bits and inputs in floats.
+    """Whether a kernel is a matrix product or a lookup with a weight of few bits and float inputs.
 
     False where onnxruntime would compute wrong numbers (`nas.export.onnx_operators.is_sound`).
     """
@@ -112,7 +112,7 @@ def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
         and len(shape) == 2
         and bits.weight in _FEW_BITS
         and bits.activation == FULL_PRECISION_BITS
-        and is_sound(bits.weight, outputs=shape[0])
+        and (kernel.op.looks_up or is_sound(bits.weight, outputs=shape[0]))
     )
 
 

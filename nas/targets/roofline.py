@@ -144,7 +144,7 @@ class Roofline:
             wide, inputs = op.padded(multiple, *reads)
             name = type(op).__name__
             macs[name] = macs.get(name, 0) + wide.macs(*inputs)
-            weights += math.prod(wide.weight_shape(*inputs) or (0,))
+            weights += wide.weights_read(*inputs)
         tensors = (*kernel.inputs, kernel.output)
         elements = sum(math.prod(_padded(shape, multiple)) for shape in tensors)
         return Work(

@@ -22,6 +22,7 @@ from nas.saturation import EightBitWeights
 from nas.targets.capability import Bits, Otherwise, parse_bits
 from nas.targets.operator_names import operator_types
 from nas.targets.target import Provenance
+from search_spaces.ops import Op
 
 Given = TypeVar("Given")
 TABLE_SUFFIXES = (".csv", ".parquet")
@@ -291,6 +292,12 @@ def _check_weights(section: SupportsSection) -> None:
             raise ValueError(f"{name} takes bits as {form}, given {section.bits}")
 
 
+def _multiplies(kind: type[Op]) -> bool:
+    """Whether a device needs a rate for operators of this class."""
+    weighted = "weight" in kind.__dataclass_fields__
+    return (weighted and not kind.looks_up) or kind.products
+
+
 def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -> None:
     """Raise `ValueError` if a native pair of bits has no figures, or figures have no native pair.
 
@@ -306,7 +313,7 @@ def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -
         bits.factors
         for part in supports
         for bits in bits_in(part.bits)
-        if bits.weight or any(kinds[name].products for name in part.operators)
+        if any(_multiplies(kinds[name]) for name in part.operators)
     }
     figures = {"gmacs_per_s": roofline.gmacs_per_s}
     if roofline.energy is not None:

@@ -25,8 +25,8 @@ from search_spaces.ops.op import (
 )
 from search_spaces.ops.pooling import AvgPool2d, GlobalPool, MaxPool2d, Pooling
 from search_spaces.ops.sources import Input, Resize
-from search_spaces.ops.structure import Concat, Flatten, Permute, Reshape
-from search_spaces.ops.tokens import MeanTokens, PositionalEmbedding
+from search_spaces.ops.structure import Concat, DepthToSpace, Flatten, Permute, Reshape
+from search_spaces.ops.tokens import Embedding, MeanTokens, PositionalEmbedding
 from search_spaces.ops.widths import deeper_than, group_count, inverse_root, scaled
 from search_spaces.ops.window import Window, Windowed
 
@@ -40,7 +40,9 @@ __all__ = [
     "Conv2d",
     "Convolution",
     "DType",
+    "DepthToSpace",
     "DepthwiseConv2d",
+    "Embedding",
     "Flatten",
     "GlobalPool",
     "GroupNorm",

@@ -25,7 +25,7 @@ from search_spaces.quant import Quant, Shape
 
 # The bounds hold for specs read from files; nothing checks a spec that is made in Python.
 Size = Annotated[int, Field(ge=1)]
-Role = Literal["out", "in", "window"]
+Role = Literal["entry", "out", "in", "window"]
 DType = Literal["float32", "int64"]
 Start = Literal["fan_in", "small", "ones", "zeros"]
 Bounds = tuple[float, float]
@@ -38,12 +38,12 @@ class Parameter:
 
     Attributes:
         shape: The shape of the tensor.
-        roles: The meaning of each axis: output channels (`out`), input channels (`in`), or places
-            of a window (`window`). A narrower operator uses the first channels of the tensor, and
-            the centre of its window. An axis that is a product, such as heads times the features
-            of each head, is described by its factors, outer first, as axes with the same role: a
-            narrower operator uses the first features of its first heads. `Op.deployed` then has
-            the whole product as a single axis.
+        roles: The meaning of each axis: entries of a table (`entry`), output channels (`out`),
+            input channels (`in`), or places of a window (`window`). A narrower operator uses the
+            first channels of the tensor, and the centre of its window. An axis that is a product,
+            such as heads times the features of each head, is described by its factors, outer first,
+            as axes with the same role: a narrower operator uses the first features of its first
+            heads. `Op.deployed` then has the whole product as a single axis.
         start: The values with which training begins: ones, zeros, normal random numbers whose
             standard deviation keeps the variance of the inputs (`fan_in`), or normal random
             numbers of a standard deviation of 0.02 (`small`, Radford et al. 2019).
@@ -57,6 +57,14 @@ class Parameter:
         """The lengths of the axes that have one of these `roles`."""
         pairs = zip(self.shape, self.roles, strict=True)
         return tuple(length for length, role in pairs if role in roles)
+
+    @property
+    def channels(self) -> Shape:
+        """The lengths of the leading axes that a precision per channel gives scales of their own.
+
+        They are the entries of a table, else the output channels.
+        """
+        return self.along("entry") or self.along("out")
 
 
 def per_channel(channels: int, start: Start = "zeros") -> Parameter:
@@ -88,6 +96,7 @@ class Op(Spec):
             features come last.
         mixes_channels: Whether each number of the output is a sum of products over several channels
             of the input; True for a convolution.
+        looks_up: Whether the weight is a table, of which entries are read and nothing multiplied.
         products: Whether the operator multiplies its inputs by each other and adds up the products,
             so that both factors have the precision `activation`; True for `MatMul`.
         channelwise: Whether each channel of the output depends only on the same channel of every
@@ -105,6 +114,7 @@ class Op(Spec):
     channel_axis: ClassVar[int] = 0
     mixes_channels: ClassVar[bool] = False
     products: ClassVar[bool] = False
+    looks_up: ClassVar[bool] = False
     channelwise: ClassVar[bool] = False
     folds: ClassVar[bool] = False
     absorbs: ClassVar[bool] = False
@@ -192,6 +202,10 @@ class Op(Spec):
             held: The parameters and the calibrated statistics of the operator, by name.
         """
         raise NotImplementedError(f"{type(self).__name__} folds, so it must define affine")
+
+    def weights_read(self, *inputs: Shape) -> int:
+        """The number of elements of the weight that a device reads for one sample."""
+        return math.prod(self.weight_shape(*inputs) or (0,))
 
     def weight_shape(self, *inputs: Shape) -> Shape | None:
         """The shape of the weight that a device stores; None for an operator without a weight."""

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from search_spaces.ops.op import Op, Shape
+from search_spaces.ops.window import image_of
 from search_spaces.quant import Quant
 
 Several = Annotated[int, Field(ge=2)]
@@ -87,6 +88,34 @@ class Reshape(Op):
                 "give lengths whose product is that number, one of which may be -1"
             )
         return found
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class DepthToSpace(Op):
+    """Channels moved into places: `(c, h, w)` gives `(c / b^2, h * b, w * b)` with `b = block`.
+
+    Each `b^2` neighbouring channels become one channel, as in torch's `pixel_shuffle` (Shi et al.
+    2016, equation 4). A narrower operator therefore gives the first channels of a wider one. All
+    widths in front must be multiples of `b^2`.
+    """
+
+    block: Several
+    keeps_values: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = image_of(inputs[0], "DepthToSpace")
+        if channels % self.block**2:
+            raise ValueError(
+                f"DepthToSpace with blocks of {self.block} reads a multiple of {self.block**2} "
+                f"channels, given {channels}; offer such widths only in front"
+            )
+        return (channels // self.block**2, height * self.block, width * self.block)
+
+    def padded(self, multiple: int, *inputs: Shape) -> tuple[Op, tuple[Shape, ...]]:
+        return super().padded(math.lcm(multiple, self.block**2), *inputs)
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0]

@@ -1,14 +1,44 @@
-"""Operators on sequences of tokens: their positions, and their mean."""
+"""Operators on sequences of tokens: their embedding, their positions, and their mean."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from search_spaces.ops.attention import tokens_of
-from search_spaces.ops.op import Op, Parameter, Shape
+from search_spaces.ops.op import DType, Op, Parameter, Shape, Size, filled_up
 from search_spaces.quant import Quant
+
+
+@dataclass(frozen=True)
+class Embedding(Op):
+    """A table of `count` entries with `out` learned numbers each, looked up by integer tokens.
+
+    `(...)` gives `(..., out)`. A narrower embedding uses the first numbers of each entry. With a
+    precision per channel, every entry has a scale of its own. There is no `activation`, since
+    tokens are not rounded. Tokens are `0` to `count - 1`.
+    """
+
+    count: Size
+    out: Size
+    weight: Quant | None = None
+    reads: ClassVar[DType] = "int64"
+    looks_up: ClassVar[bool] = True
+    channel_axis: ClassVar[int] = -1
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return (*inputs[0], self.out)
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return {"weight": Parameter((self.count, self.out), ("entry", "out"), "small")}
+
+    def padded(self, multiple: int, *inputs: Shape) -> tuple[Op, tuple[Shape, ...]]:
+        return replace(self, out=filled_up(self.out, multiple)), inputs
+
+    def weights_read(self, *inputs: Shape) -> int:
+        return min(self.count, math.prod(inputs[0])) * self.out
 
 
 @dataclass(frozen=True)

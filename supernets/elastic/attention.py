@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.ops import (
+    Embedding,
     MatMul,
     MeanTokens,
     MergeHeads,
@@ -16,7 +18,7 @@ from search_spaces.ops import (
     Softmax,
     SplitHeads,
 )
-from supernets.elastic.dispatch import Tensors, compute, stock
+from supernets.elastic.dispatch import Tensors, compute, filled, stock
 
 # The exponential of the lowest number is zero, as that of minus infinity, which has no Python text.
 _LOWEST = torch.finfo(torch.float32).min
@@ -49,6 +51,16 @@ def _(op: Softmax, tensors: Tensors, *x: Tensor) -> Tensor:
 @stock.register
 def _(op: Softmax, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
     return None if op.causal else nn.Softmax(-1)
+
+
+@compute.register
+def _(op: Embedding, tensors: Tensors, *x: Tensor) -> Tensor:
+    return F.embedding(x[0], tensors["weight"])
+
+
+@stock.register
+def _(op: Embedding, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return filled(nn.Embedding(op.count, op.out, device="meta"), tensors)
 
 
 @compute.register

@@ -7,9 +7,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces.ops import Concat, Flatten, Permute, Reshape, Shape
+from search_spaces.ops import Concat, DepthToSpace, Flatten, Permute, Reshape, Shape
 from supernets.elastic.dispatch import Tensors, by_layer, compute, stock
 
+compute.register(DepthToSpace, by_layer)
 compute.register(Flatten, by_layer)
 compute.register(Reshape, by_layer)
 
@@ -22,6 +23,11 @@ def _(op: Flatten, tensors: Tensors, *inputs: Shape) -> nn.Module:
 @stock.register
 def _(op: Reshape, tensors: Tensors, *inputs: Shape) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Unflatten(1, op.shape))
+
+
+@stock.register
+def _(op: DepthToSpace, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.PixelShuffle(op.block)
 
 
 @compute.register

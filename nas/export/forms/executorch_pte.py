@@ -26,7 +26,7 @@ from supernets.inputs import Inputs, batches
 
 LARGEST_BATCH = 8  # the runtime plans its memory for this many samples
 METADATA = "elastic_nas"
-_WEIGHTED = {"convolution": 1, "addmm": 2}  # operator -> the position of its weight
+_WEIGHTED = {"convolution": 1, "addmm": 2, "embedding": 0}  # operator -> the position of its weight
 _ON_WEIGHTS = ("permute_copy", "sub", "_to_dim_order_copy")
 _CODES = {"CHAR": np.int8, "BYTE": np.uint8}
 

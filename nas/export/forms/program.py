@@ -30,7 +30,7 @@ from supernets.inputs import Inputs, arguments, zeros
 from supernets.integer_module import integer_module
 
 METADATA = "elastic_nas.json"
-_WEIGHTED = ("conv2d", "linear")
+_WEIGHTED = {"conv2d": 1, "linear": 1, "embedding": 0}  # operator -> the position of its weight
 _VIEWS = ("flatten", "contiguous", "view", "reshape", "alias", "clone")
 
 
@@ -137,7 +137,9 @@ class _Reading:
     def _weights(self) -> dict[str, Held | None]:
         """The precisions of weights, by the path of the layer that reads the weight."""
         layers = [node for node in self.calls if _kind(node) in _WEIGHTED]
-        return {_path(node): self._held(_below(node.args[1])) for node in layers}
+        return {
+            _path(node): self._held(_below(node.args[_WEIGHTED[_kind(node)]])) for node in layers
+        }
 
     @cached_property
     def _activations(self) -> dict[str, Held]:

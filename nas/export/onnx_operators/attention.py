@@ -10,8 +10,10 @@ import numpy as np
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.onnx_operators.structure import transposed, viewed
+from nas.export.stored_weights import looked_up, stored_codes
 from nas.export.writer import Value
 from search_spaces.ops import (
+    Embedding,
     MatMul,
     MeanTokens,
     MergeHeads,
@@ -19,6 +21,7 @@ from search_spaces.ops import (
     Softmax,
     SplitHeads,
 )
+from supernets.encoded import EncodedTensor
 
 _EXCHANGED = (1, 0, 2)  # heads and tokens
 
@@ -63,6 +66,16 @@ def _(op: Softmax, site: Site) -> Value:
     lowest = np.full(site.shapes[0][-2:], np.finfo(np.float32).min, np.float32)
     masked = site.node("Add", site.read(), site.writer.floats(np.triu(lowest, 1)))
     return Value(site.writer.node("Softmax", masked.name, axis=-1))
+
+
+@write.register
+def _(op: Embedding, site: Site) -> Value:
+    held, tokens = site.parameters.get("weight"), site.writer.plain(site.inputs[0])
+    if not isinstance(held, EncodedTensor):
+        return site.node("Gather", site.floats("weight"), tokens)
+    # Codes are looked up before they are dequantized, so that no run dequantizes the whole table.
+    found = site.node("Gather", stored_codes(site.writer, held, site.address), tokens).name
+    return Value(looked_up(site.writer, held, found, tokens), on_grid=not held.quant.per_channel)
 
 
 @write.register

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import Concat, Flatten, Permute, Reshape
+from search_spaces.ops import Concat, DepthToSpace, Flatten, Permute, Reshape
 
 
 @write.register
@@ -30,6 +30,12 @@ def viewed(site: Site, shape: tuple[int, ...]) -> Value:
     if read.shape is not None:
         read = Value(site.writer.plain(read), on_grid=read.on_grid)
     return replace(read, shape=shape)
+
+
+@write.register
+def _(op: DepthToSpace, site: Site) -> Value:
+    made = site.node("DepthToSpace", site.read(), blocksize=op.block, mode="CRD")
+    return replace(made, on_grid=site.on_grid)
 
 
 @write.register
