@@ -110,10 +110,11 @@ def test_probing_keeps_to_one_device(device, tmp_path, monkeypatch):
     """Proxies and sensitivities are those of the CPU, since what is pretended computes there."""
     scored, of_module = [], probing.scores
 
-    def scores(module, batch, loss):
-        lie = (*module.parameters(), *module.buffers(), *batch)
+    def scores(module, batch, loss, **options):
+        inputs, targets = batch
+        lie = (*module.parameters(), *module.buffers(), *inputs.values(), targets)
         scored.append({tensor.device.type for tensor in lie})
-        return of_module(module, batch, loss)
+        return of_module(module, batch, loss, **options)
 
     monkeypatch.setattr(probing, "scores", scores)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)

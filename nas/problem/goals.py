@@ -20,8 +20,8 @@ class Measured:
     """A cost that cannot be computed but is measured by the evaluator, beside the loss.
 
     A `Measured` takes the place of a cost function in a `Goal`, such as a further metric of a
-    task's criterion. Some searchers learn such a cost
-    from their evaluations; for the other searchers it is an error.
+    task's criterion. Searchers look such a cost up in their evaluations, or learn it; a searcher
+    that needs the costs of networks before their evaluation refuses it.
 
     Attributes:
         metric: The name of the cost in `Evaluation.metrics`.
@@ -30,11 +30,11 @@ class Measured:
     metric: str
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
-        """Raise `TypeError`, since only an evaluation can measure this cost."""
-        raise TypeError(
+        """Raise `ValueError`, since only an evaluation can measure this cost."""
+        raise ValueError(
             f"cost {self.metric!r} is measured, so it is not known of {len(genotypes)} networks "
-            "before their evaluation; search with 'guided', which learns it, or give the goal a "
-            "cost that can be computed"
+            "before their evaluation; choose a searcher that asks for no cost before, or give the "
+            "goal a cost that can be computed"
         )
 
 

@@ -134,7 +134,7 @@ def probed(plan: Plan, supernet: Supernet, display: Display | None = None) -> Pr
         with (display or Silent()).stage("probe") as advance:
             count = plan.recipe.search.proxies
             rng = np.random.default_rng([plan.recipe.seed, count])
-            rows = spread_over_costs(plan.problem, rng, count)
+            rows = spread_over_costs(plan.problem.computed, rng, count)
             found: list[dict[str, float]] = []
             here = on_device(supernet, device_of(plan))
             for row in as_genotypes(rows):

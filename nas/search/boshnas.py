@@ -103,7 +103,7 @@ class Boshnas(Proposer):
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """The networks of the pool that are nearest to the optimized embeddings."""
         rows, found = told.rows, points(self.problem, told)
-        worth = Scalar(found, rng)(found, excess(self.problem, rows))
+        worth = Scalar(found, rng)(found, excess(self.problem, told))
         known = self._embed(as_genotypes(rows))
         surrogate = _Surrogate(known.shape[1], seed=int(rng.integers(1 << 31)))
         surrogate.learn(known, worth)

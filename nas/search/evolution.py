@@ -121,7 +121,7 @@ class Evolution:
         if not evaluations:
             return
         latest = self._ledger.record(evaluations)
-        F, G = points(self._problem, latest), excess(self._problem, latest.rows)
+        F, G = points(self._problem, latest), excess(self._problem, latest)
         told = Population.new(X=latest.rows, F=F, G=G)
         merged: Any = Population.merge(self._population, told)
         if self._survival is None or self._ledger.answered <= self._size:

@@ -32,7 +32,7 @@ class LocalSearch(Proposer):
 
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """The neighbours of all members of the front, in random order, `(n, choices)`."""
-        within = (excess(self.problem, told.rows) == 0).any(axis=1)
+        within = (excess(self.problem, told) == 0).any(axis=1)
         told = told[within] if within.any() else told
         front = told.rows[nondominated(points(self.problem, told))]
         near = mutants(front, self.space)

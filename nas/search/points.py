@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Problem
-from search_spaces.space import IntArray
 
 FloatArray = NDArray[np.float64]
 
@@ -19,13 +18,15 @@ def points(problem: Problem, measured: Measurements) -> FloatArray:
 
     A network that a device cannot run costs `UNREACHABLE` there.
     """
-    costs = [goal.values(measured.rows) for goal in problem.goals]
+    goals = [goal.answered(measured) for goal in problem.goals]
+    costs = [goal.values(measured.rows) for goal in goals]
     return np.minimum(np.column_stack([measured.losses, *costs]), UNREACHABLE)
 
 
-def excess(problem: Problem, rows: IntArray) -> FloatArray:
+def excess(problem: Problem, measured: Measurements) -> FloatArray:
     """The relative excess of each network over the limits of each goal, `(n, goals)`; 0 within."""
-    beyond = np.stack([goal.violation(rows) for goal in problem.goals], axis=1)
+    goals = [goal.answered(measured) for goal in problem.goals]
+    beyond = np.stack([goal.violation(measured.rows) for goal in goals], axis=1)
     return np.minimum(beyond, UNREACHABLE)
 
 

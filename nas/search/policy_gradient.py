@@ -58,7 +58,7 @@ class PolicyGradient(Proposer):
     def _trained(self, number: int, told: Measurements) -> FloatArray:
         """The probabilities `(choices, options)` of a policy, trained on its own evaluations."""
         rows, found = told.rows, points(self.problem, told)
-        beyond = excess(self.problem, rows)
+        beyond = excess(self.problem, told)
         weights = np.random.default_rng([self._seed, number])
         reward = -Scalar(found, weights)(found, beyond)
         baseline = float(np.mean(reward[: self._initial]))

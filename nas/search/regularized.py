@@ -34,7 +34,7 @@ class RegularizedEvolution(Proposer):
     def ideas(self, rng: np.random.Generator, told: Measurements, *, count: int) -> IntArray:
         """The children of tournament winners among the most recent networks, `(n, choices)`."""
         told = told[-self._population :]
-        rows, found, beyond = told.rows, points(self.problem, told), excess(self.problem, told.rows)
+        rows, found, beyond = told.rows, points(self.problem, told), excess(self.problem, told)
         parents = np.empty((_TRIES * count, rows.shape[1]), dtype=np.int64)
         for child in range(len(parents)):
             entrants = rng.choice(len(rows), size=min(self._sample, len(rows)), replace=False)

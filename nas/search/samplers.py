@@ -111,7 +111,7 @@ class OptunaSearch:
     def _valued(self, one: Measurements) -> list[float]:
         """The objectives of one network, multiplied by 1 + excess beyond the limits."""
         (found,) = points(self._problem, one)
-        beyond = float(excess(self._problem, one.rows).min())
+        beyond = float(excess(self._problem, one).min())
         return [float(value) * (1 + beyond) for value in found]
 
 

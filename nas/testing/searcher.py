@@ -7,7 +7,7 @@ import pytest
 
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation
-from nas.problem.goals import Goal, Problem
+from nas.problem.goals import Goal, Measured, Problem
 from nas.search.loop import search
 from nas.search.searcher import Searcher
 from search_spaces.choice import choice
@@ -117,6 +117,17 @@ class SearcherContract:
     @pytest.fixture
     def problem(self) -> Problem:
         return problem_of(chain(depth=5))
+
+    def test_a_cost_that_only_evaluations_tell_is_used_or_refused_at_once(
+        self, make: MakeSearcher
+    ) -> None:
+        measured = Goal("device", {"picks": Measured("picks")}, ("picks",), {"picks": 12.0})
+        try:
+            searcher = make(Problem(chain(depth=5), (measured,)), 0)
+        except ValueError as error:
+            assert "measured" in str(error)  # noqa: PT017  # some searchers are no case of this
+        else:
+            assert len(run(searcher, 4, 4, 4)) == 12
 
     def test_proposals_are_canonical_and_never_repeat(self, make, problem):
         found = run(make(problem, 0), 7, 1, 20, 3, 9)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas.evaluation.measurements import Measurements
 from nas.export import bytes_of
 from nas.problem.goals import Goal
 from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, LatencyBand, Point
@@ -24,6 +25,7 @@ def described(
 ) -> Chosen:
     """The report's description of the subnet chosen for a target."""
     genotype = shipped.evaluation.genotype
+    goal = goal.answered(Measurements.of([shipped.evaluation], plan.space))
     row = np.array([genotype])
     known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}
     predicted = next((p.predicted for p in points if p.genotype == genotype), None)

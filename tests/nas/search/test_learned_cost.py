@@ -61,12 +61,11 @@ def test_a_learned_cost_that_was_not_measured_is_refused():
         searcher.ask(1)
 
 
-def test_who_cannot_learn_a_cost_says_so_and_the_front_is_of_measured_ones():
+def test_a_front_over_a_measured_cost_is_that_over_the_same_cost_computed():
     problem = with_unknown_cost(problem_of(chain(depth=5)))
-    searcher = Evolution(problem, seed=0)
-    told = evaluated(searcher.ask(12))
-    with pytest.raises(TypeError, match="guided"):
-        searcher.tell(told)
+    searchers = Evolution(problem, seed=0), Evolution(problem_of(problem.space), seed=0)
+    assert run(searchers[0], 50, 20, 20) == run(searchers[1], 50, 20, 20)
+    told = evaluated(RandomSearch(problem.space, seed=0).ask(12))
     known, measured = problem_of(problem.space).goals[0], Measurements.of(told, problem.space)
     assert measured_front(problem.goals[0], measured) == measured_front(known, measured)
 
