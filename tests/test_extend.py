@@ -65,6 +65,7 @@ def test_every_kind_has_a_block_with_a_contract() -> None:
         "TestNeighbours",
         "TestBayesianLinear",
         "TestLogitSpread",
+        "TestQuantile",
     ]
 
 
