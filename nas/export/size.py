@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from nas.export.containers import Container, IntegerArray
 from nas.export.onnx_model import OUTPUT, declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
-from nas.export.statement import policy_json
+from nas.export.statement import inputs_json, policy_json
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
+from search_spaces.costs import total
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import (
@@ -56,14 +57,14 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
     """The number of bytes that `kernel` adds to an exported file, for kernels of `ONNX_FUSION`.
 
     The bytes are counted by writing the kernel without the numbers of its tensors. The kernel of an
-    input also counts the bytes that every file has once.
+    input also counts the bytes that every file has once (`file_bytes`).
     """
     counter = _Counter(eight_bit_weights, named=_NAMES_TAKEN)
     value: Value | None = None
     frame = 0
     for place, (op, shapes) in enumerate(kernel.members()):
         if isinstance(op, Input):
-            value, frame = counter.placeholder(), _frame_bytes(op)
+            value, frame = counter.placeholder(), _frame_bytes((op,))
             continue
         if op.folds and value is not None:
             continue
@@ -73,6 +74,12 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
     if value is not None:
         counter.plain(value)  # the reader of a view writes the view
     return float(frame + counter.size + sum(map(_stated_bytes, kernel.ops)))
+
+
+def file_bytes(graph: Graph, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
+    """The number of bytes of the file of a resolved graph: a sum over kernels, and one frame."""
+    cost = partial(onnx_bytes, eight_bit_weights=eight_bit_weights)
+    return total(cost, graph, ONNX_FUSION) - (len(graph.inputs) - 1) * _frame_bytes(())
 
 
 @dataclass
@@ -145,11 +152,11 @@ def _scales(op: Op, *, first: float) -> tuple[ActivationScale | None, ...]:
     return tuple(ActivationScale(first + slot, 0, op.activation) for slot in range(op.arity))
 
 
-def _frame_bytes(given: Input) -> int:
-    """The bytes of a file's header, input, output, metadata and shared scalars."""
+def _frame_bytes(inputs: tuple[Input, ...]) -> int:
+    """The bytes of a file's header, inputs, output, metadata and shared scalars."""
     writer = Writer()
     for value in _COMMON_SCALARS:
         writer.uint8(value)
-    reads, gives = [declared(given)], [tensor(OUTPUT, given.shape)]
-    texts = {**_METADATA, "policy": policy_json(Graph.from_nodes({}))}
+    reads, gives = [declared(op) for op in inputs], [tensor(OUTPUT, (1,))]
+    texts = {**_METADATA, "inputs": inputs_json(inputs), "policy": policy_json(Graph())}
     return model_of(writer, reads, gives, texts=texts).ByteSize()

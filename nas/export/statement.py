@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from nas.export.containers import ExportError
 from search_spaces.graph import Graph
+from search_spaces.ops import Input
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 
@@ -14,12 +15,14 @@ METADATA_PREFIX = "elastic_nas."
 
 
 def stated(deployed: Deployed) -> dict[str, str]:
-    """The metadata of `deployed` and its policy as texts, sorted by key.
+    """The metadata of `deployed`, its inputs and its policy as texts, sorted by key.
 
     Raises:
         ExportError: If a value is no text.
     """
-    entries: Mapping[str, object] = {**deployed.metadata, "policy": policy_json(deployed.graph)}
+    graph = deployed.graph
+    made = {"inputs": inputs_json(graph.inputs.values()), "policy": policy_json(graph)}
+    entries: Mapping[str, object] = {**deployed.metadata, **made}
     return {key: _text(key, entries[key]) for key in sorted(entries)}
 
 
@@ -27,6 +30,12 @@ def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise ExportError(f"metadata {key!r} must be a string, given {value!r}; write it as text")
     return value
+
+
+def inputs_json(inputs: Iterable[Input]) -> str:
+    """The inputs of a network as JSON: name -> shape per sample and type, in their order."""
+    entries = {op.name: {"shape": list(op.shape), "dtype": op.dtype} for op in inputs}
+    return json.dumps(entries, separators=(",", ":"))
 
 
 def policy_json(graph: Graph) -> str:

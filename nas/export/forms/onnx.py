@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from nas.export.containers import container_for
 from nas.export.form import Opened, Output
 from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_outputs
-from nas.export.size import ONNX_FUSION, onnx_bytes
+from nas.export.size import file_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
 from nas.saturation import EightBitWeights
-from search_spaces.costs import total
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -66,8 +64,7 @@ class OnnxForm:
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes, the sum over kernels that a search can compile for all subnets."""
-        cost = partial(onnx_bytes, eight_bit_weights=self.eight_bit_weights)
-        return total(cost, stand_in.graph, ONNX_FUSION)
+        return file_bytes(stand_in.graph, eight_bit_weights=self.eight_bit_weights)
 
 
 ONNX = OnnxForm()
