@@ -147,22 +147,30 @@ class Parts(Mapping[str, Any]):
         Raises:
             PartError: There is no such part, or a package that it needs is not installed.
         """
-        known = self._entries()
-        if name not in known:
-            raise PartError(f"there is no {self.kind} {name!r}; there are {', '.join(known)}")
+        entry = self._known(name)
         package, extra = _NEEDS.get((self.kind, name), ("", ""))
         if package and importlib.util.find_spec(package) is None:
             raise PartError(
                 f"{name} needs {package}, which is not installed; run: pip install "
                 f"'elastic-nas[{extra}]', or choose another {self.kind}: "
-                f"{', '.join(other for other in known if other != name)}"
+                f"{', '.join(other for other in self if other != name)}"
             )
-        return known[name]
+        return entry
+
+    def where(self, name: str) -> str:
+        """Where the part called `name` stands, `module:name`; raises `PartError`."""
+        return self._known(name).where
 
     @property
     def default(self) -> str:
         """The name of the part that is used where none is named."""
         return next(iter(SHIPPED[self.kind]))
+
+    def _known(self, name: str) -> Entry:
+        known = self._entries()
+        if name not in known:
+            raise PartError(f"there is no {self.kind} {name!r}; there are {', '.join(known)}")
+        return known[name]
 
     def _entries(self) -> Mapping[str, Entry]:
         return {**_shipped(self.kind), **_installed(self.kind), **_registered[self.kind]}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.trust import Trust
 from nas.terminal.display import complain, say
 from nas.terminal.interrupts import loading
 
@@ -24,6 +25,7 @@ def export(
     folder: Folder,
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     databases: Databases = None,
+    _trust: Trust = False,
 ) -> None:
     """Write every evaluation of a run as a row of a CSV or Parquet file."""
     with loading():
@@ -39,6 +41,7 @@ def merge(
     folder: Folder,
     others: Annotated[list[Path], typer.Argument(help="Run folders of the same supernet.")],
     databases: Databases = None,
+    _trust: Trust = False,
 ) -> None:
     """Append the evaluations of other runs with the same supernet to a run's archive."""
     with loading():
@@ -54,7 +57,7 @@ def merge(
 
 
 @archive_app.command()
-def seal(folder: Folder, databases: Databases = None) -> None:
+def seal(folder: Folder, databases: Databases = None, _trust: Trust = False) -> None:
     """Check an archive of an earlier version, or a damaged one, and chain its intact records."""
     with loading():
         from nas.run.run_archive import sealed_in

@@ -14,11 +14,13 @@ import typer
 
 from nas.cli.archive import archive_app
 from nas.cli.import_table import import_table
+from nas.cli.parts import parts_command
 from nas.cli.profile import profile_command
 from nas.cli.search import search_command
 from nas.cli.sweep import sweep_command
 from nas.cli.targets import targets_app
 from nas.cli.transfer import transfer
+from nas.cli.trust import Trust
 from nas.terminal.display import Terminal, complain, lines, say
 from nas.terminal.interrupts import Interruptible, loading
 
@@ -87,6 +89,7 @@ def run_command(
     set_: Overrides = None,
     out: Out = None,
     resume: Resume = False,
+    _trust: Trust = False,
 ) -> None:
     """Do everything: profile, train, search, export, report; for a table, search and report."""
     with loading():
@@ -107,16 +110,21 @@ def run_command(
 app.command("profile")(profile_command)
 app.command("search")(search_command)
 app.command("sweep")(sweep_command)
+app.command("parts")(parts_command)
 
 
 @app.command()
-def train(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+def train(
+    recipe: RecipePath, set_: Overrides = None, out: Out = None, _trust: Trust = False
+) -> None:
     """Train a recipe's supernet, or continue its training."""
     _do("train", recipe, overrides=set_ or (), out=out)
 
 
 @app.command()
-def export(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+def export(
+    recipe: RecipePath, set_: Overrides = None, out: Out = None, _trust: Trust = False
+) -> None:
     """Choose, export and check one subnet per target; write the report."""
     _do("export", recipe, overrides=set_ or (), out=out)
 
@@ -157,7 +165,9 @@ def report(
 
 
 @app.command()
-def spaces(recipe: RecipePath, set_: Overrides = None, out: Out = None) -> None:
+def spaces(
+    recipe: RecipePath, set_: Overrides = None, out: Out = None, _trust: Trust = False
+) -> None:
     """Show the space that a recipe would search, before any work."""
     with loading():
         from nas.recipe.table_recipe import TableRecipe, load_any_recipe

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.trust import Trust
 from nas.terminal.display import Terminal, say
 from nas.terminal.interrupts import loading
 
@@ -41,6 +42,7 @@ def search_command(
     targets: Targets = None,
     evaluations: Evaluations = 0,
     databases: Databases = None,
+    _trust: Trust = False,
 ) -> None:
     """Search with a trained supernet; with --from, search a finished run for other devices."""
     with loading():

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from nas.evaluation.evaluation import (
     StoppingEvaluator,
     no_rival,
 )
+from nas.own_modules import import_modules, imported_modules
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
@@ -35,6 +37,8 @@ _RETRIES = 3
 
 class RayEvaluator:
     """An evaluator whose workers are actors of a Ray cluster; its results equal local ones.
+
+    A worker first imports the user's own modules that a recipe made this process import.
 
     Use the evaluator as a context manager: its exit stops the workers, and the cluster if the
     evaluator started it. If a worker dies or its machine is lost, another worker evaluates its
@@ -150,7 +154,7 @@ class RayEvaluator:
             max_restarts=-1,
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
         )
-        return made.remote(int(threads))
+        return made.remote(int(threads), imported_modules())
 
     def _await_workers(self) -> None:
         crew = self._crew
@@ -186,8 +190,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 class _Actor:
     """The class of the Ray actors: holds the evaluator, built at its first use after a start."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, python: Sequence[str]) -> None:
+        self._threads, self._python = threads, python
         self._evaluator: Evaluator | None = None
 
     def evaluate(
@@ -216,6 +220,7 @@ class _Actor:
 
     def _built(self, reference: Any) -> Evaluator:
         if self._evaluator is None:
+            import_modules(self._python, beside=Path())
             factory: EvaluatorFactory = require_ray().get(reference)
             self._evaluator = factory()
             torch = sys.modules.get("torch")

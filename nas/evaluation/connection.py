@@ -8,11 +8,13 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from nas.evaluation.crew import ClusterError
+from nas.own_modules import import_modules, imported_modules
 from nas.urls import cluster_address
 
 _CONNECT_S = 10.0
@@ -162,7 +164,7 @@ def check_cluster(workers: int, each: Mapping[str, float], *, address: str | Non
 
     Raises:
         ClusterError: The cluster cannot be reached or has no room, or a machine of the cluster
-            lacks this package.
+            lacks this package or one of the user's own modules.
     """
     with connected(address) as ray:
         check_room(workers, each)
@@ -180,15 +182,17 @@ def _check_engine(ray: ModuleType, each: Mapping[str, float]) -> None:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(_engine).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         try:
-            ray.get(task.remote(), timeout=_ENGINE_S)
+            ray.get(task.remote(imported_modules()), timeout=_ENGINE_S)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             raise ClusterError(
                 f"the machine {node['NodeManagerAddress']} of the cluster cannot run the engine: "
-                f"{cause}; install elastic-nas there, in the same version as here"
+                f"{cause}; install elastic-nas there, in the same version as here, and put the "
+                "modules that a recipe names under python where they are here"
             ) from error
 
 
-def _engine() -> None:
+def _engine(python: Sequence[str]) -> None:
     """Import the modules that a worker imports; runs on the machines of the cluster."""
+    import_modules(python, beside=Path())
     importlib.import_module("nas.evaluation.supernet_evaluator")

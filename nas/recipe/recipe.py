@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from nas.own_modules import import_modules, require_imported
 from nas.parts import Parts
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
 from nas.recipe.precisions import Bits, Granularities, Precisions, precision_of
@@ -269,6 +270,8 @@ class Recipe(Section):
     """Everything that one run needs."""
 
     name: RunName
+    python: tuple[str, ...] = ()
+    """The user's own modules, imported before anything else of the recipe is read."""
     seed: Annotated[int, Field(ge=0)] = 0
     task: TaskSection
     space: SpaceSection
@@ -292,15 +295,40 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UnreadableFile: The file cannot be read, or is no TOML.
         RecipeError: It says something that is not allowed; every problem is listed.
+        PartError: One of its own modules cannot be imported.
     """
-    return validate_recipe(read_recipe(path, overrides), source=str(path))
+    return validate_recipe(read_recipe(path, overrides), source=str(path), beside=path.parent)
 
 
-def validate_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> Recipe:
-    """The recipe that `content` holds; `source` names it in errors."""
+def validate_recipe(
+    content: Mapping[str, Any], *, source: str = "recipe", beside: Path | None = None
+) -> Recipe:
+    """The recipe that `content` holds.
+
+    Args:
+        content: The content.
+        source: The recipe, for errors.
+        beside: The folder of a recipe that the user named, to which its own modules are relative;
+            they are imported. Without a folder, modules must have been imported already.
+
+    Raises:
+        RecipeError: As `load_recipe` does.
+        PartError: A module cannot be imported, or may not be.
+    """
     if "table" in content:
         raise RecipeError(
             f"{source} searches a table, so there is nothing to train, profile or export; use "
             "`nas run`, `nas sweep` or `nas spaces`"
         )
-    return validated(Recipe, content, source=source)
+    return validated(Recipe, with_modules(content, source, beside), source=source)
+
+
+def with_modules(content: Mapping[str, Any], source: str, beside: Path | None) -> Mapping[str, Any]:
+    """The content with its own modules imported, and with absolute paths of their files."""
+    python = content.get("python")
+    if not isinstance(python, list | tuple) or not all(isinstance(text, str) for text in python):
+        return content  # absent, or of a type that validation refuses
+    if beside is None:
+        require_imported(python, source=source)
+        return content
+    return {**content, "python": import_modules(python, beside=beside)}

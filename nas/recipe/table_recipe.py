@@ -16,6 +16,7 @@ from nas.recipe.recipe import (
     Section,
     TargetSection,
     validate_recipe,
+    with_modules,
 )
 from nas.settings.toml_file import read_recipe, validated
 
@@ -47,6 +48,8 @@ class TableRecipe(Section):
     """Everything that a search of a table needs."""
 
     name: RunName
+    python: tuple[str, ...] = ()
+    """The user's own modules, imported before anything else of the recipe is read."""
     seed: Annotated[int, Field(ge=0)] = 0
     table: TableSection
     targets: tuple[TableTargetSection, ...] = ()
@@ -62,11 +65,13 @@ def load_any_recipe(path: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
     Raises:
         RecipeError: As `load_recipe` does.
     """
-    return validate_any_recipe(read_recipe(path, overrides), source=str(path))
+    return validate_any_recipe(read_recipe(path, overrides), source=str(path), beside=path.parent)
 
 
-def validate_any_recipe(content: Mapping[str, Any], *, source: str = "recipe") -> AnyRecipe:
-    """The recipe that `content` holds; `source` names it in errors."""
+def validate_any_recipe(
+    content: Mapping[str, Any], *, source: str = "recipe", beside: Path | None = None
+) -> AnyRecipe:
+    """The recipe that `content` holds; the arguments and errors are those of `validate_recipe`."""
     if "table" in content:
-        return validated(TableRecipe, content, source=source)
-    return validate_recipe(content, source=source)
+        return validated(TableRecipe, with_modules(content, source, beside), source=source)
+    return validate_recipe(content, source=source, beside=beside)

@@ -119,16 +119,23 @@ class RunFolder:
         return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
 
     def stored_recipe(self) -> dict[str, Any]:
-        """The content of `recipe.json`, checked like any recipe; raises `UnreadableFile`."""
+        """The content of `recipe.json`, checked like any recipe.
+
+        Raises:
+            UnreadableFile: The file cannot be read, or holds no recipe.
+            PartError: The recipe names modules that are not imported, and the folder is not
+                trusted.
+        """
         # Names of files are of use without all that recipes know: weights, searchers, tasks.
         from nas.recipe.table_recipe import validate_any_recipe
 
         source = Source(f"the run's recipe {self.recipe}", _OTHER_FOLDER)
         content = parse_json(read_text(self.recipe, source, at_most=MOST_TOML_BYTES), source)
         try:
-            return validate_any_recipe(content).model_dump(mode="json")
+            recipe = validate_any_recipe(content, source=str(self.recipe))
         except RecipeError as error:
             raise source.error(f"holds no recipe: {' '.join(str(error).split())}") from error
+        return recipe.model_dump(mode="json")
 
     def front(self, target: str) -> Path:
         """The Pareto table of a target, CSV."""

@@ -136,7 +136,9 @@ def _outcomes(
         check_room(1, {"CPU": cpus, "GPU": gpus})
         task = ray.remote(_run).options(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)
         lifelines = Lifelines(ray)
-        waiting: dict[Any, Job] = {task.remote(job): job for job in left}
+        waiting: dict[Any, Job] = {
+            task.remote(job.recipe.model_dump(mode="json"), job.folder): job for job in left
+        }
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_S)
             lifelines.check()
@@ -149,15 +151,15 @@ def _outcomes(
                 yield job, problem or load(RunFolder(job.folder).results)
 
 
-def _run(job: Job) -> str | None:
-    """Run the job on a worker of Ray; returns an error as text, or None.
+def _run(content: Mapping[str, Any], folder: Path) -> str | None:
+    """Run a job on a worker of Ray; returns an error as text, or None.
 
-    Text is returned since not every exception can be sent between processes.
+    Content and text are sent, since not every recipe and exception can be sent between processes.
     """
     try:
-        run(job.recipe, folder=job.folder, resume=True)
+        run(validate_any_recipe(content, beside=Path()), folder=folder, resume=True)
     except Exception as error:  # noqa: BLE001  # told by the caller, beside the other runs
-        write_atomic(job.folder / "error.txt", traceback.format_exc().encode())
+        write_atomic(folder / "error.txt", traceback.format_exc().encode())
         return f"{type(error).__name__}: {error}"
     return None
 

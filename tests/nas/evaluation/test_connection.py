@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,11 +94,11 @@ def test_a_head_that_is_away_is_waited_for(
 
 
 def test_a_sweep_whose_cluster_was_killed_from_outside_ends(
-    servers: Servers, tmp_path: Any
+    servers: Servers, recipe: Path, tmp_path: Path
 ) -> None:
-    job = sweep.Job(recipe=None, folder=tmp_path / "run")  # type: ignore[arg-type]
+    todo = sweep.jobs([recipe], out=tmp_path)
     with pytest.raises(ClusterError, match="has ended"):
-        sweep.sweep([job], cpus=1, display=Silent())
+        sweep.sweep(todo, cpus=1, display=Silent())
 
 
 def test_a_machine_without_the_engine_is_told(servers: Servers) -> None:

@@ -1,0 +1,37 @@
+"""The command `nas parts`: lists the parts that a recipe or the command line can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.parts import SHIPPED, Parts
+from nas.terminal.display import TerminalTable, say
+from nas.terminal.interrupts import loading
+
+KINDS = ", ".join(SHIPPED)
+
+
+def parts_command(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help=f"One of {KINDS}; else all.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="List the parts of this recipe's own modules too.")
+    ] = None,
+) -> None:
+    """List the parts that have names: those shipped, installed, and your own."""
+    if recipe is not None:
+        with loading():
+            from nas.recipe.recipe import with_modules
+            from nas.settings.toml_file import read_recipe
+
+        with_modules(read_recipe(recipe), str(recipe), recipe.parent)
+    table = TerminalTable(("kind", "name", "where"))
+    for shown in SHIPPED if kind is None else (kind,):
+        known = Parts(shown)
+        for name in known:
+            table.add_row(shown, name, known.where(name))
+    say(table)
