@@ -28,8 +28,12 @@ from nas.targets.table.columns import COLUMNS
 from nas.targets.table.csv_file import parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
+from nas.tasks.image_pairs import ImagePairsTask
 from nas.tasks.images import ImageSection
+from nas.tasks.next_token import NextTokenTask
 from nas.tasks.section import SplitSection
+from nas.tasks.text_classification import TextClassificationTask
+from nas.tasks.tokens import ByteSection, WordSection
 from search_spaces.formats import Int
 from search_spaces.mobilenet import Stage
 from search_spaces.quant import Quant
@@ -50,8 +54,13 @@ TABLES: dict[str, tuple[type, type | None]] = {
     'task: kind = "arrays"': (ArraysTask, ImageSection),
     'task: kind = "folder"': (FolderTask, ImageSection),
     'task: kind = "openml"': (OpenMLTask, ImageSection),
+    'task: kind = "text-classification"': (TextClassificationTask, SplitSection),
+    'task: kind = "next-token"': (NextTokenTask, SplitSection),
+    'task: kind = "image-pairs"': (ImagePairsTask, SplitSection),
+    'task.tokenizer: kind = "word"': (WordSection, ByteSection),
     'space: family = "residual"': (recipe.ResidualSection, None),
     'space: family = "mobilenet"': (recipe.MobileNetSection, None),
+    'space: family = "mlp"': (recipe.MlpSection, None),
     "space.stages": (Stage, None),
     'space: family = "file"': (recipe.SpaceFileSection, None),
     "space.policy": (recipe.PolicySection, None),

@@ -22,12 +22,13 @@ Array = NDArray[Any]
 SPLITS = ("train", "validation", "test")
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, *, targets: bool = True) -> dict[str, Array]:
     """The arrays `x_train`, `y_train`, `x_validation` and so on, as far as there are such.
 
     Args:
         path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on. Everything
             else in it is ignored.
+        targets: Whether every `x` needs a `y`.
 
     Raises:
         TaskError: If a file cannot be read, does not fit into memory, or there is no `x_train` or
@@ -39,7 +40,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
             f"{path} holds {sorted(arrays) or 'no array'}; give at least x_train, y_train"
         )
     for split in SPLITS:
-        if f"x_{split}" in arrays and f"y_{split}" not in arrays:
+        if targets and f"x_{split}" in arrays and f"y_{split}" not in arrays:
             raise TaskError(
                 f"{path} has x_{split} but no y_{split}; give what each sample of it should give"
             )

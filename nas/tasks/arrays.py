@@ -1,41 +1,96 @@
-"""The task of images in an `.npz` file, or in `.npy` files of one folder."""
+"""The task of numpy arrays: images or features, with a class or with values each."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
+from nas.tasks.aims import classified, regressed
 from nas.tasks.array_files import SPLITS, Array, read_arrays
-from nas.tasks.clean import Layout, labelled
-from nas.tasks.images import ImageSection
+from nas.tasks.classes import class_labels
+from nas.tasks.clean import IMAGE, Layout, clean_images
+from nas.tasks.features import FEATURES, clean_features, prepared_features
+from nas.tasks.images import ImageSection, prepared_images
 from nas.tasks.source import DataSource, Samples
+from nas.tasks.targets import Meaning, meaning, require_targets, values
+from nas.tasks.task import Task, TaskError
 
 
 class ArraysTask(ImageSection):
     """A task section for numpy arrays.
 
-    The arrays `x_train`, `x_validation` and `x_test` hold images; `y_train`, `y_validation` and
-    `y_test` hold their classes. Only the training arrays are required.
+    The arrays `x_train`, `x_validation` and `x_test` hold images or features; `y_train`,
+    `y_validation` and `y_test` hold their targets. Only the training arrays are required.
 
     Attributes:
         path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on.
-        layout: The order of the axes; `auto` takes the axis of length 1 or 3 for the channels.
+        layout: The order of the axes: images, or `features` for measured values along the last
+            axis. `auto` takes three axes for grey images, and of four axes the one of length 1 or 3
+            for the channels; all else are features.
+        target: Whether targets are classes or the values of a regression; what they look like where
+            left out, and an error where they could be both.
+        unit: The unit of the values, for reports.
     """
 
     kind: Literal["arrays"] = "arrays"
     path: Path
-    layout: Layout = "auto"
+    layout: Layout | Literal["features"] = "auto"
+    target: Meaning | None = None
+    unit: str = ""
 
-    def read(self) -> DataSource:
-        """The images and labels of the file or folder.
+    def load(self) -> Task:
+        """The task with all of its splits.
 
         Raises:
-            TaskError: If the file cannot be read or does not hold such arrays.
+            TaskError: If the file cannot be read or does not hold such arrays, or a key is given
+                that means nothing for such a task.
         """
         arrays = read_arrays(self.path)
-        parts = {s: self._labelled(arrays, s) for s in SPLITS if f"x_{s}" in arrays}
-        return DataSource(self.path.stem, **parts)
+        images = self._holds_images(arrays["x_train"])
+        for split in SPLITS:
+            if f"x_{split}" in arrays:
+                where = f"{self.path} (x_{split}, y_{split})"
+                require_targets(where, len(arrays[f"x_{split}"]), arrays[f"y_{split}"])
+        kind = self.target or meaning(f"{self.path} (y_train)", arrays["y_train"])
+        self._require_use(images=images, kind=kind)
+        parts = {
+            split: Samples(
+                self._inputs(f"{self.path} (x_{split})", arrays[f"x_{split}"], images=images),
+                self._targets(f"{self.path} (y_{split})", arrays[f"y_{split}"], kind),
+            )
+            for split in SPLITS
+            if f"x_{split}" in arrays
+        }
+        source = DataSource(self.path.stem, **parts)
+        if kind == "classes":
+            divided, aim = classified(self, source, self.label_smoothing)
+        else:
+            divided, aim = regressed(self, source, self.unit)
+        inputs = (
+            prepared_images(divided.train, self.augment)
+            if images
+            else prepared_features(divided.train)
+        )
+        return aim.task(source.name, divided, inputs)
 
-    def _labelled(self, arrays: dict[str, Array], split: str) -> Samples:
-        where = f"{self.path} (x_{split}, y_{split})"
-        return labelled(where, arrays[f"x_{split}"], arrays[f"y_{split}"], layout=self.layout)
+    def _holds_images(self, inputs: Array) -> bool:
+        return inputs.ndim in (3, 4) if self.layout == "auto" else self.layout != "features"
+
+    def _require_use(self, *, images: bool, kind: Meaning) -> None:
+        """Refuse keys that would have no effect."""
+        idle = {
+            "augment": (not images, "images, but the inputs are features"),
+            "label_smoothing": (kind != "classes", "classes, but the targets are values"),
+            "unit": (kind == "classes", "values, but the targets are classes"),
+        }
+        for key, (unused, use) in idle.items():
+            if unused and key in self.model_fields_set:
+                raise TaskError(f"{self.path}: {key} is for {use}; leave it out")
+
+    def _inputs(self, where: str, inputs: Array, *, images: bool) -> dict[str, Array]:
+        if images and self.layout != "features":
+            return {IMAGE: clean_images(where, inputs, self.layout)}
+        return {FEATURES: clean_features(where, inputs)}
+
+    def _targets(self, where: str, targets: Array, kind: Meaning) -> Array:
+        return class_labels(where, targets) if kind == "classes" else values(where, targets)

@@ -16,11 +16,18 @@ def class_labels(where: str, labels: Array) -> Array:
 
     Args:
         where: The source, for errors.
-        labels: Labels of any type, `(n,)`.
+        labels: Labels of any type, `(n,)` or `(n, 1)`.
 
     Raises:
-        TaskError: If the labels are neither whole numbers of 64 bits nor names.
+        TaskError: If a sample has several labels, or the labels are neither whole numbers of 64
+            bits nor names.
     """
+    if labels.size != len(labels):
+        raise TaskError(
+            f"{where} has labels of shape {labels.shape}; give one class per sample, shape "
+            f"({len(labels)},)"
+        )
+    labels = labels.reshape(-1)
     if labels.dtype.kind in "fu":
         with np.errstate(invalid="ignore"):
             whole = labels.astype(np.int64)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nas.tasks.classes import class_labels
 from nas.tasks.source import Array, Samples
+from nas.tasks.targets import require_targets
 from nas.tasks.task import TaskError
 
 IMAGE = "image"
@@ -21,8 +22,6 @@ _LARGEST_PIXEL = float(np.finfo(np.float32).max) / 4  # so that differences from
 def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Samples:
     """The clean images and labels of a source.
 
-    Images that are not square are padded with zeros around their centre.
-
     Args:
         where: The source, for errors.
         images: Images in any layout.
@@ -32,18 +31,28 @@ def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto
     Raises:
         TaskError: If there is no image, a pixel is not finite, or labels do not fit.
     """
+    images = clean_images(where, images, layout)
+    require_targets(where, len(images), labels)
+    return Samples({IMAGE: images}, class_labels(where, labels))
+
+
+def clean_images(where: str, images: Array, layout: Layout) -> Array:
+    """The images of a source, `(n, c, h, w)`, padded with zeros around their centre to squares.
+
+    Args:
+        where: The source, for errors.
+        images: Images in any layout.
+        layout: The order of their axes.
+
+    Raises:
+        TaskError: If there is no image, or a pixel is not finite.
+    """
     if images.size == 0:
         raise TaskError(f"{where} holds no images; every split needs at least one")
     images = squared(channels_first(where, images, layout))
     if images.dtype.kind == "f":
         _check_finite(where, images)
-    labels = labels.reshape(-1) if labels.shape == (len(images), 1) else labels
-    if labels.shape != (len(images),):
-        raise TaskError(
-            f"{where} has {len(images)} images but labels of shape {labels.shape}; "
-            f"give one class per image, shape ({len(images)},)"
-        )
-    return Samples({IMAGE: images}, class_labels(where, labels))
+    return images
 
 
 def channels_first(where: str, images: Array, layout: Layout) -> Array:

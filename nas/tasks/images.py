@@ -8,17 +8,15 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from nas.tasks.aims import Prepared, classified
 from nas.tasks.augment import Augment
-from nas.tasks.classes import numbered
 from nas.tasks.clean import IMAGE, pixel_statistics
-from nas.tasks.criteria import Classification
 from nas.tasks.section import SplitSection
 from nas.tasks.source import DataSource, Samples
-from nas.tasks.task import Batch, Split, Task, TrainSplit
+from nas.tasks.task import Batch, Task
 from search_spaces.ops import Input
 
 
@@ -45,23 +43,9 @@ class ImageSection(SplitSection):
         Raises:
             TaskError: If the source cannot be read, or a split or class has no images.
         """
-        source, names = numbered(self.read())
-        parts = self.divided(source, stratified=True)
-        mean, std = pixel_statistics(parts.train.inputs[IMAGE])
-        augmentation = ImageAugmentation(self.augment, torch.from_numpy(-mean / std).float())
-        return Task(
-            name=source.name,
-            inputs=(Input(IMAGE, parts.train.shapes[IMAGE]),),
-            output=(len(names),),
-            criterion=Classification(self.label_smoothing),
-            train=TrainSplit(*_tensors(parts.train, mean, std), augmentation),
-            validation=Split(*_tensors(parts.validation, mean, std)),
-            _test=Split(*_tensors(parts.test, mean, std)),
-            metadata={
-                "classes": json.dumps(names),
-                "normalization": json.dumps({"mean": mean.tolist(), "std": std.tolist()}),
-            },
-        )
+        source = self.read()
+        parts, aim = classified(self, source, self.label_smoothing)
+        return aim.task(source.name, parts, prepared_images(parts.train, self.augment))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +67,25 @@ class ImageAugmentation:
         return {IMAGE: self.augment(images, self.black.to(images.device), rng)}, targets
 
 
-def _tensors(
-    part: Samples, mean: NDArray[np.float64], std: NDArray[np.float64]
-) -> tuple[dict[str, Tensor], Tensor]:
-    images = np.array(part.inputs[IMAGE], dtype=np.float32, order="C")
-    images -= mean.astype(np.float32).reshape(1, -1, 1, 1)
-    images /= std.astype(np.float32).reshape(1, -1, 1, 1)
-    return {IMAGE: torch.from_numpy(images)}, torch.from_numpy(part.targets)
+def prepared_images(train: Samples, augment: Augment) -> Prepared:
+    """The images less their mean in deviations, which are those of the training split's channels.
+
+    Args:
+        train: The training split.
+        augment: The augmentation of training images.
+    """
+    mean, std = pixel_statistics(train.inputs[IMAGE])
+    center, spread = (each.astype(np.float32).reshape(1, -1, 1, 1) for each in (mean, std))
+
+    def tensors(samples: Samples) -> dict[str, Tensor]:
+        images = np.array(samples.inputs[IMAGE], dtype=np.float32, order="C")
+        images -= center
+        images /= spread
+        return {IMAGE: torch.from_numpy(images)}
+
+    return Prepared(
+        specs=(Input(IMAGE, train.shapes[IMAGE]),),
+        tensors=tensors,
+        metadata={"normalization": json.dumps({"mean": mean.tolist(), "std": std.tolist()})},
+        augment=ImageAugmentation(augment, torch.from_numpy(-mean / std).float()),
+    )

@@ -17,6 +17,11 @@ _COPIES = 12  # bytes of memory per byte of text: as text, and as a token of 64 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 
 
+def short_name(path: Path) -> str:
+    """The name of a file with that of its folder, such as `sst2/train.tsv.gz`."""
+    return "/".join(path.resolve().parts[-2:])
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file; a name that ends in `.gz` is decompressed.
 

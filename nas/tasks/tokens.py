@@ -16,6 +16,7 @@ from nas.tasks.task import TaskError
 if TYPE_CHECKING:
     import tokenizers
 
+TOKENS = "tokens"
 PADDING = 0
 Codes = NDArray[np.int64]
 
@@ -51,8 +52,8 @@ class Bytes:
         return (np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) for text in texts)
 
     def to_json(self) -> str:
-        """The rule in one word."""
-        return json.dumps({"tokens": "bytes of UTF-8", "padding": PADDING})
+        """The rule in words."""
+        return json.dumps({"tokens": "the bytes of the text in UTF-8", "padding": PADDING})
 
 
 @dataclass(frozen=True)

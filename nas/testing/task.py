@@ -48,6 +48,14 @@ class TaskContract:
     def test_a_guess_at_the_targets_is_finite(self, task: Task) -> None:
         assert 0.0 < task.criterion.guess(task.train.targets) < math.inf
 
+    def test_every_answer_is_judged(self, task: Task) -> None:
+        _, targets = next(task.batches("validation", 5))
+        out = torch.randn(len(targets), *task.output, generator=torch.Generator().manual_seed(0))
+        losses = task.criterion.losses(out, targets)
+        assert losses.shape == (len(targets),)
+        assert (torch.isfinite(losses) & (losses >= 0)).all()
+        assert torch.isfinite(task.criterion.loss(out, targets))
+
     def test_no_sample_is_in_two_splits(self, task: Task) -> None:
         train, validation = rows_of(task.train.inputs), rows_of(task.validation.inputs)
         test = rows_of(*(inputs for inputs, _ in task.test_batches(50)))
@@ -64,6 +72,17 @@ class TaskContract:
         for name, values in task.train.inputs.items():
             assert torch.equal(values, again.train.inputs[name])
         assert torch.equal(task.validation.targets, again.validation.targets)
+
+    def test_another_seed_gives_another_order(self, section: SplitSection, task: Task) -> None:
+        other = section.model_copy(update={"seed": section.seed + 1}).load()
+        assert other.sizes() == task.sizes()
+        for name, values in task.train.inputs.items():
+            assert not torch.equal(values, other.train.inputs[name])
+
+    def test_what_files_tell_is_json(self, task: Task) -> None:
+        assert task.metadata
+        for text in task.metadata.values():
+            json.loads(text)
 
     def test_batches_hold_every_sample_once(self, task: Task) -> None:
         plain = [inputs for inputs, _ in task.batches("validation", 4)]
@@ -94,7 +113,22 @@ class TaskContract:
             assert torch.equal(torch.cat([batch[name] for batch in batches]), values[:20])
 
 
-class ImageTaskContract(TaskContract):
+class ClassesTaskContract(TaskContract):
+    """Give a `section` whose targets are classes, with at least 30 samples of each class."""
+
+    def test_targets_number_the_classes(self, task: Task) -> None:
+        (classes,) = task.output
+        assert len(json.loads(task.metadata["classes"])) == classes
+        assert task.train.targets.unique().tolist() == list(range(classes))
+
+    def test_limit_keeps_classes_in_proportion(self, section: SplitSection, task: Task) -> None:
+        limit = 10 * task.output[0]
+        counts = section.model_copy(update={"limit": limit}).load().train.targets.bincount()
+        assert counts.sum() == limit
+        assert counts.min() >= 5
+
+
+class ImageTaskContract(ClassesTaskContract):
     """Give a `section` of image classification, with at least 30 samples of each class."""
 
     @pytest.fixture
@@ -116,17 +150,6 @@ class ImageTaskContract(TaskContract):
         channels = torch.zeros(images.shape[1])
         torch.testing.assert_close(images.mean((0, 2, 3)), channels, atol=1e-4, rtol=0)
         torch.testing.assert_close(images.std((0, 2, 3)), channels + 1, atol=1e-2, rtol=0)
-
-    def test_targets_number_the_classes(self, task: Task) -> None:
-        (classes,) = task.output
-        assert len(json.loads(task.metadata["classes"])) == classes
-        assert task.train.targets.unique().tolist() == list(range(classes))
-
-    def test_limit_keeps_classes_in_proportion(self, section: ImageSection, task: Task) -> None:
-        limit = 10 * task.output[0]
-        counts = section.model_copy(update={"limit": limit}).load().train.targets.bincount()
-        assert counts.sum() == limit
-        assert counts.min() >= 5
 
     def test_augmentation_follows_its_generator(self, section: ImageSection) -> None:
         augment = section.augment.model_copy(update={"shift": 1, "flip": True})

@@ -17,7 +17,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, size=(12, 5, 5)).astype(np.fl
 
 
 def loaded(path: Path):
-    return ArraysTask(path=path, validation_fraction=0.3, test_fraction=0.3).load()
+    return ArraysTask(
+        path=path, target="classes", validation_fraction=0.3, test_fraction=0.3
+    ).load()
 
 
 def saved(folder: Path, **arrays) -> Path:

@@ -52,16 +52,16 @@ def test_images_are_padded_to_a_square_around_their_centre():
     [
         ({"y_train": LABELS}, "auto", "at least x_train"),
         ({"x_train": images(5, 5)}, "auto", "no y_train"),
-        ({"x_train": images(5, 5), "y_train": LABELS[:7]}, "auto", "12 images but labels of shape"),
-        ({"x_train": images(25), "y_train": LABELS}, "auto", "give an array"),
+        ({"x_train": images(5, 5), "y_train": LABELS[:7]}, "auto", "12 samples but targets"),
+        ({"x_train": images(25), "y_train": LABELS}, "nhw", "layout 'nhw' cannot be"),
         ({"x_train": images(3, 5, 3), "y_train": LABELS}, "auto", "set layout to"),
         ({"x_train": images(5, 5), "y_train": LABELS}, "nchw", "layout 'nchw' cannot be"),
         ({"x_train": images(5, 5), "y_train": LABELS + 0.5}, "auto", "no whole numbers"),
         ({"x_train": images(5, 5), "y_train": np.full(12, np.nan)}, "auto", "no whole numbers"),
-        ({"x_train": images(5, 5), "y_train": np.eye(3)[LABELS]}, "auto", "one class per image"),
+        ({"x_train": images(5, 5), "y_train": np.eye(3)[LABELS]}, "auto", "one class per sample"),
         ({"x_train": images(5, 5), "y_train": np.zeros(12)}, "auto", "one class only"),
         ({"x_train": images(5, 5, dtype=np.complex64), "y_train": LABELS}, "auto", "complex64"),
-        ({"x_train": images(5, 5, count=0), "y_train": LABELS[:0]}, "auto", "no images"),
+        ({"x_train": images(5, 5, count=0), "y_train": LABELS[:0]}, "auto", "no targets"),
         (
             {
                 "x_train": images(5, 5),
@@ -81,7 +81,9 @@ def test_images_are_padded_to_a_square_around_their_centre():
 )
 def test_bad_arrays_are_named(write, arrays, layout, message):
     with pytest.raises(TaskError, match=message):
-        ArraysTask(path=write(**arrays), layout=layout, validation_fraction=0.25).load()
+        ArraysTask(
+            path=write(**arrays), layout=layout, target="classes", validation_fraction=0.25
+        ).load()
 
 
 def test_images_with_nan_are_named(write):
@@ -94,6 +96,7 @@ def test_images_with_nan_are_named(write):
 def test_labels_need_not_begin_at_zero(write):
     section = ArraysTask(
         path=write(x_train=images(5, 5), y_train=LABELS.astype(float) * 10 + 5),
+        target="classes",
         validation_fraction=0.3,
         test_fraction=0.3,
     )

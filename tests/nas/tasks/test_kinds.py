@@ -121,7 +121,7 @@ def test_a_recipe_section_picks_its_kind():
     assert read({"kind": "openml", "name": "mnist"}) == OpenMLTask(name="mnist")
     with pytest.raises(ValidationError, match="Extra inputs"):
         read({"kind": "digits", "folds": 3})
-    with pytest.raises(ValidationError, match="'digits', 'arrays', 'folder', 'openml'"):
+    with pytest.raises(ValidationError, match="'digits', 'diabetes', 'arrays', 'folder', 'openml'"):
         read({"kind": "imagenet"})
     with pytest.raises(ValidationError, match="less than 1"):
         read({"kind": "digits", "test_fraction": 1.0})
