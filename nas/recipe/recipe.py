@@ -18,6 +18,7 @@ from nas.settings.toml_file import RecipeError, read_recipe, validated
 from nas.targets.correction.fit import LEAST_NETWORKS
 from nas.tasks import Task, TaskSection
 from nas.urls import Cluster, Database
+from search_spaces.mlp import mlp
 from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
 from search_spaces.ops import Nonlinearity
 from search_spaces.policy import Fineness, Policy
@@ -144,6 +145,27 @@ _MOBILENET_OPTIONS = (
 )
 
 
+class MlpSection(Section):
+    """A space of fully connected networks."""
+
+    family: Literal["mlp"]
+    widths: Sizes = (16, 32, 64)
+    depths: Sizes = (1, 2, 3)
+    functions: Annotated[tuple[Nonlinearity, ...], Distinct] = ("relu",)
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's inputs and output."""
+        return mlp(
+            task.inputs,
+            task.output,
+            widths=self.widths,
+            depths=self.depths,
+            functions=self.functions,
+            policy=self.policy.build(),
+        )
+
+
 class SpaceFileSection(Section):
     """A space saved as JSON by `SearchSpace.to_json`."""
 
@@ -164,7 +186,8 @@ class SpaceFileSection(Section):
 
 
 SpaceSection = Annotated[
-    ResidualSection | MobileNetSection | SpaceFileSection, Field(discriminator="family")
+    ResidualSection | MobileNetSection | MlpSection | SpaceFileSection,
+    Field(discriminator="family"),
 ]
 
 

@@ -1,0 +1,188 @@
+"""Every kind of task from its recipe to the front, the exported file and the report.
+
+The shipped recipes run with smaller settings. What the report says about an exported file is
+computed again here, from the file and the samples alone, by other libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
+
+from nas.ort import onnxruntime
+from nas.recipe.recipe import load_recipe
+from nas.report.data import Results
+from nas.run.folder import RunFolder
+from nas.run.pipeline import run
+from nas.tasks import Task
+from tests.shared_data import shared_data
+
+RUNS = Path(__file__).parents[3] / "runs"
+SMALL = (
+    "training.float_epochs=3",
+    "training.quantized_epochs=2",
+    'targets=[{name="edge-npu"}]',
+    'search.searcher="random"',
+    "search.budget=6",
+    "search.batch=6",
+    "search.proxies=0",
+    "search.calibration_samples=64",
+    "compute.device='cpu'",
+    "compute.threads=1",
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A shipped recipe, what is made smaller of it, and its figures computed independently."""
+
+    recipe: str
+    overrides: Callable[[], tuple[str, ...]]
+    figures: Callable[[Task, np.ndarray, np.ndarray], Mapping[str, float]]
+    words: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished run."""
+
+    kind: Kind
+    task: Task
+    results: Results
+    files: RunFolder
+
+
+def told(task: Task, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and deviation that files tell."""
+    found = json.loads(task.metadata[key])
+    return np.array(found["mean"]), np.array(found["std"])
+
+
+def regression(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    mean, std = told(task, "target_normalization")
+    out, targets = out * std + mean, targets * std + mean
+    return {
+        "error": mean_absolute_error(targets, out),
+        "rmse": root_mean_squared_error(targets, out),
+        "r2": 1 - r2_score(targets, out),
+    }
+
+
+def pixels(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    _, std = told(task, "target_normalization")
+    apart = (out - targets) * std
+    ratios = 10 * np.log10(255**2 / np.square(apart).mean(axis=(1, 2, 3)))
+    return {"error": 100 - ratios.mean(), "mae": 100 / 255 * np.abs(apart).mean()}
+
+
+def classes(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    names = range(*task.output)
+    return {
+        "error": 100 - 100 * accuracy_score(targets, out.argmax(1)),
+        "nll": log_loss(targets, softmax(out, axis=1), labels=names),
+        "macro_f1": 100 - 100 * f1_score(targets, out.argmax(1), average="macro"),
+    }
+
+
+def tokens(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    logs = log_softmax(out.astype(np.float64), axis=2)
+    error = -np.take_along_axis(logs, targets[..., None], axis=2).mean()
+    wrong = 100 - 100 * accuracy_score(targets.ravel(), out.argmax(2).ravel())
+    return {"error": error, "perplexity": np.exp(error), "token_accuracy": wrong}
+
+
+KINDS = {
+    "regression": Kind(
+        "diabetes", lambda: ("space.depths=[1, 2]",), regression, ("absolute error",), ("accuracy",)
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    kind = KINDS[request.param]
+    recipe = load_recipe(RUNS / f"{kind.recipe}.toml", (*SMALL, *kind.overrides()))
+    files = RunFolder(tmp_path_factory.mktemp(request.param) / "run")
+    return Made(kind, recipe.task.load(), run(recipe, folder=files.path), files)
+
+
+@pytest.fixture(scope="module")
+def answers(made: Made) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of the exported file and the targets, of all test samples."""
+    session = onnxruntime.InferenceSession(
+        str(made.files.path / "edge-npu.onnx"), providers=["CPUExecutionProvider"]
+    )
+    outputs, targets = [], []
+    for inputs, wanted in made.task.test_batches(64):
+        outputs += session.run(None, {name: x.numpy() for name, x in inputs.items()})
+        targets.append(wanted.numpy())
+    return np.concatenate(outputs), np.concatenate(targets)
+
+
+def test_the_file_has_the_inputs_and_outputs_of_the_task(made):
+    graph = onnx.load(made.files.path / "edge-npu.onnx").graph
+    (output,) = graph.output
+    shapes = {
+        each.name: tuple(axis.dim_value for axis in each.type.tensor_type.shape.dim[1:])
+        for each in (*graph.input, output)
+    }
+    expected = {spec.name: spec.shape for spec in made.task.inputs}
+    assert shapes == {**expected, "output": made.task.output}
+
+
+def test_the_file_says_how_it_is_fed(made):
+    held = onnx.load(made.files.path / "edge-npu.onnx").metadata_props
+    found = {each.key.removeprefix("elastic_nas."): each.value for each in held}
+    assert made.task.metadata
+    assert found.items() >= made.task.metadata.items()
+
+
+def test_the_figures_are_those_of_the_file(made, answers):
+    (target,) = made.results.targets
+    (file,) = target.chosen.files
+    expected = dict(made.kind.figures(made.task, *answers))
+    told = {**file.test_metrics, "error": file.test_error}
+    # A file tells the losses of its metrics: 100 less an accuracy, for instance.
+    assert {name: told[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert file.output_difference < 1e-3
+
+
+def test_the_search_learned_something(made, answers):
+    targets = made.task.train.targets
+    guess = made.task.criterion.guess(targets)
+    out, wanted = (torch.from_numpy(each) for each in answers)
+    assert float(made.task.criterion.total(out, wanted)) / len(out) < guess
+
+
+def test_the_front_is_of_what_was_measured(made):
+    (target,) = made.results.targets
+    measured = {tuple(point.genotype): point.metrics["error"] for point in made.results.evaluated}
+    assert len(measured) == 6
+    assert target.front
+    for point in target.front:
+        assert point.error == measured[tuple(point.genotype)]
+
+
+def test_the_report_has_the_words_of_the_task(made):
+    text = re.sub(r"<(script|style).*?</\1>", "", made.files.report.read_text(), flags=re.S)
+    shown = re.sub(r"<[^>]+>", " ", text.split("Recipe")[0])
+    assert [word for word in made.kind.words if word not in shown] == []
+    assert [word for word in made.kind.foreign if word in shown] == []
