@@ -33,6 +33,7 @@ _NARROW: dict[int, type[np.integer]] = {
     **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.INT4), np.int8),
     **dict.fromkeys((onnx.TensorProto.UINT2, onnx.TensorProto.UINT4), np.uint8),
 }
+_BEHIND_CODES = ("Reshape", "Multiply", "Subtract", "Convert")
 _CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
 _SECTION = "elastic_nas"
 _CLAMPS, _LOWEST = ("Relu", "Clip"), "lowest"
@@ -98,7 +99,7 @@ class OpenVinoForm:
             policy,
             {key: value.astype(str) for key, value in stated.items()},
             dict(nodes),
-            sum(nodes[kind] for kind in _WEIGHTED),
+            sum(map(_has_weight, operators)),
             nodes["FakeQuantize"],
             tuple(address for address, op in found.items() if op is not None and _saturates(op)),
         )
@@ -180,9 +181,17 @@ def _keep_roundings(model: Any) -> None:
 def _precision(op: Any) -> HeldPrecision:
     op = _norm(op) or op
     sources = [value.get_node() for value in op.input_values()]
-    if op.get_type_name() in _WEIGHTED:
+    if _has_weight(op):
         return HeldPrecision(_weight(sources[1]), (_activation(sources[0]),))
     return HeldPrecision(None, tuple(_activation(source) for source in sources))
+
+
+def _has_weight(op: Any) -> bool:
+    """Whether an operator reads a weight, not two activations."""
+    if op.get_type_name() not in _WEIGHTED:
+        return False
+    stored = _below(op.input_value(1).get_node(), *_BEHIND_CODES)
+    return stored.get_type_name() == "Constant"
 
 
 def _norm(op: Any) -> Any:
@@ -202,7 +211,7 @@ def _below(op: Any, *kinds: str) -> Any:
 
 
 def _weight(op: Any) -> Held | None:
-    constant = _below(op, "Reshape", "Multiply", "Subtract", "Convert")
+    constant = _below(op, *_BEHIND_CODES)
     container = _CONTAINERS.get(constant.get_element_type().to_string())
     if container is None:
         return None
@@ -212,19 +221,28 @@ def _weight(op: Any) -> Held | None:
     return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scale.data.size)
 
 
+def _by_constant(op: Any, kind: str) -> bool:
+    """Whether `op` is of a kind, such as an addition, and its second input is constant."""
+    others = [value.get_node().get_type_name() for value in op.input_values()[1:]]
+    return (op.get_type_name(), others) == (kind, ["Constant"])
+
+
 def _activation(op: Any) -> Held | None:
     """The quantization of a tensor by a FakeQuantize, or by codes clamped and scaled back."""
     op = _below(op, "Reshape", "Transpose", "Maximum")
     whole = Held(8, symmetric=False, container="UINT8", scales=1)
     if op.get_type_name() == "FakeQuantize":
         return whole
-    by_constant = [value.get_node().get_type_name() for value in op.input_values()[1:]]
-    if (op.get_type_name(), by_constant) != ("Multiply", ["Constant"]):
+    scaled = op.input_value(0).get_node() if _by_constant(op, "Add") else op
+    if not _by_constant(scaled, "Multiply"):
         return None
-    steps, zero = op.input_value(0).get_node(), 0
+    steps, scale = (value.get_node() for value in scaled.input_values())
+    zero = 0
     if steps.get_type_name() == "Subtract":
         zero = int(_below(steps.input_value(1).get_node(), "Convert").data)
-    cut = _below(steps, "Subtract", "Convert", "Reshape")
+    elif scaled is not op:  # of codes that are moved, the zero point comes off at the end
+        zero = -round((op.input_value(1).get_node().data / scale.data).item())
+    cut = _below(steps, "Subtract", "Convert", "Reshape", "Transpose")
     if cut.get_type_name() != "Clamp":
         return whole if cut.get_type_name() == "FakeQuantize" else None
     bounds = cut.get_attributes()
