@@ -19,6 +19,7 @@ from search_spaces import costs
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision, uniform
 from search_spaces.space import SearchSpace
+from supernets.inputs import to_device
 from supernets.supernet import Supernet
 
 _BITS = 8
@@ -59,8 +60,9 @@ def _full_precision(plan: Plan, supernet: Supernet) -> Yardstick:
     module = deployment.full_precision(largest)
     losses: list[Tensor] = []
     with torch.no_grad():
-        for inputs, targets in plan.task.to(deployment.device).batches("validation", BATCH):
-            losses.append(plan.task.criterion.losses(module(**inputs), targets).cpu())
+        for inputs, targets in plan.task.batches("validation", BATCH):
+            output = module(**to_device(inputs, deployment.device)).cpu()
+            losses.append(plan.task.criterion.losses(output, targets))
     error = Answers.of(torch.cat(losses).numpy(), len(plan.task.validation)).error
     graph = full_precision(plan.space.decode(largest))
     return Yardstick("full precision, largest", graph, error)
