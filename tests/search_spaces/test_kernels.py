@@ -9,6 +9,7 @@ from search_spaces import costs
 from search_spaces.choice import choice
 from search_spaces.costs import SpaceKernels, total
 from search_spaces.formats import Int
+from search_spaces.fusion import prepared
 from search_spaces.graph import Graph
 from search_spaces.kernels import UNFUSED, Fusion, Kernel, groups, kernels
 from search_spaces.mobilenet import mobilenet
@@ -23,6 +24,7 @@ from search_spaces.ops import (
     Input,
     Linear,
     Reshape,
+    Resize,
     deeper_than,
 )
 from search_spaces.policy import Policy
@@ -67,6 +69,28 @@ def bottleneck() -> Graph:
 
 def members(graph: Graph, fusion: Fusion) -> list[tuple[str, ...]]:
     return [group.members for group in groups(graph, fusion)]
+
+
+def test_a_resize_that_alone_reads_an_input_is_preparation() -> None:
+    """It is one kernel with the input, for which nothing runs, whatever is fused otherwise."""
+    graph = Graph(Input("image", (3, 8, 8)))
+    graph.add("resize", Resize((4, 6)))
+    graph.add("conv", Conv2d(4, 3))
+    assert members(graph, UNFUSED) == [("input", "resize"), ("conv",)]
+    assert prepared(graph) == {"input", "resize"}
+    made = dict(kernels(graph))["resize"]
+    assert (made.inputs, made.output, made.runs) == ((), (3, 4, 6), False)
+
+
+def test_a_resize_runs_where_others_read_what_it_reads() -> None:
+    graph = Graph(Input("image", (3, 8, 8)))
+    graph.add("small", Resize(4))
+    graph.add("large", Resize(8), "small")
+    graph.add("sum", Add(), "large", "input")
+    graph.add("same", Resize((8, 8)))
+    assert prepared(graph) == {"input"}
+    runs = {address: kernel.runs for address, kernel in kernels(graph)}
+    assert runs == {"input": False, "small": True, "large": True, "sum": True, "same": False}
 
 
 def test_the_longest_chain_is_taken() -> None:

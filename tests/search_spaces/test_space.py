@@ -51,6 +51,32 @@ def small_mobilenet(policy: Policy = RICH) -> SearchSpace:
     )
 
 
+@pytest.mark.parametrize("family", [residual, mobilenet])
+@pytest.mark.parametrize(
+    ("inputs", "output", "told"),
+    [
+        ((Input("rows", (7,)),), (3,), "reads one image, .*, given rows float32 .7,.; choose"),
+        ((Input("tokens", (3, 4, 4), "int64"),), (3,), "given tokens int64"),
+        ((Input("a", (1, 8, 8)), Input("b", (1, 8, 8))), (3,), "given a float32 .*, b float32"),
+        ((), (3,), "given no input; choose another space for this task"),
+        ((Input("image", (1, 8, 8)),), (3, 8, 8), r"a vector per sample.*shape \(3, 8, 8\)"),
+    ],
+)
+def test_tasks_that_image_classifiers_cannot_do_are_refused(family, inputs, output, told):
+    options = {"widths": ((8,), (8,)), "depths": ((1,),)} if family is residual else {}
+    with pytest.raises(ValueError, match=f"the space '{family.__name__}'.*{told}"):
+        family(inputs, output, **options)
+
+
+def test_an_image_of_the_only_size_is_not_resized():
+    options = {"widths": ((8,), (8,)), "depths": ((1,),)}
+    for image_sizes, nodes in (((8,), False), (None, False), ((6,), True), ((6, 8), True)):
+        space = residual((Input("image", (1, 8, 8)),), (3,), image_sizes=image_sizes, **options)
+        assert ("resize" in space.graph.nodes) == nodes
+    wide = residual((Input("image", (1, 8, 12)),), (3,), **options)
+    assert wide.decode(wide.largest).shapes()["stem"] == (8, 8, 12)
+
+
 class TestResidual(SpaceContract):
     @pytest.fixture
     def space(self):

@@ -29,6 +29,7 @@ from supernets.inputs import Inputs
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
+_LOOKUP = "Gather"  # one without an address looks up the scales of entries
 _NARROW: dict[int, type[np.integer]] = {
     **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.INT4), np.int8),
     **dict.fromkeys((onnx.TensorProto.UINT2, onnx.TensorProto.UINT4), np.uint8),
@@ -99,7 +100,8 @@ class OpenVinoForm:
             policy,
             {key: value.astype(str) for key, value in stated.items()},
             dict(nodes),
-            sum(map(_has_weight, operators)),
+            sum(map(_has_weight, operators))
+            + sum(op is not None and op.get_type_name() == _LOOKUP for op in found.values()),
             nodes["FakeQuantize"],
             tuple(address for address, op in found.items() if op is not None and _saturates(op)),
         )
@@ -183,7 +185,19 @@ def _precision(op: Any) -> HeldPrecision:
     sources = [value.get_node() for value in op.input_values()]
     if _has_weight(op):
         return HeldPrecision(_weight(sources[1]), (_activation(sources[0]),))
+    if op.get_type_name() == _LOOKUP:
+        return HeldPrecision(_table(op, sources[0]), (None,))
     return HeldPrecision(None, tuple(_activation(source) for source in sources))
+
+
+def _table(lookup: Any, constant: Any) -> Held | None:
+    """The precision of a table of codes, whose scales multiply what was looked up."""
+    if constant.get_element_type().to_string() not in _CONTAINERS:
+        return None
+    op = lookup
+    while op.get_type_name() in (_LOOKUP, "Convert", "Subtract"):
+        (op, *_) = (reader.get_node() for reader in op.output(0).get_target_inputs())
+    return _held(constant, _below(op.input_value(1).get_node(), _LOOKUP))
 
 
 def _has_weight(op: Any) -> bool:
@@ -212,10 +226,13 @@ def _below(op: Any, *kinds: str) -> Any:
 
 def _weight(op: Any) -> Held | None:
     constant = _below(op, *_BEHIND_CODES)
-    container = _CONTAINERS.get(constant.get_element_type().to_string())
-    if container is None:
+    if constant.get_element_type().to_string() not in _CONTAINERS:
         return None
-    scale = _below(op, "Reshape").input_value(1).get_node()
+    return _held(constant, _below(op, "Reshape").input_value(1).get_node())
+
+
+def _held(constant: Any, scale: Any) -> Held:
+    container = _CONTAINERS[constant.get_element_type().to_string()]
     symmetric = not container.startswith("U")
     codes = constant.data.astype(np.int64)
     return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scale.data.size)

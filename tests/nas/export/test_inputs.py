@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +11,17 @@ import onnx
 import pytest
 import torch
 
-from nas.export import FORMS, Exporter, ExportError, bytes_of, export_onnx, verify
+from nas.export import FORMS, Exporter, bytes_of, export_onnx, verify
 from nas.export.plain.plain_network import load_network
 from nas.export.stand_in import stand_in
 from nas.tasks.criteria import Classification
+from nas.testing.deployment import installed
 from search_spaces.graph import Graph
 from search_spaces.ops import Add, Conv2d, Embedding, Flatten, GlobalPool, Input, Linear, Resize
 from supernets.deployed import Deployed
 from supernets.inputs import Inputs
 
 IMAGE, TOKENS = Input("w1", (3, 5, 5)), Input("t1", (4,), "int64")
-
-
-def forms() -> Iterator[Exporter]:
-    for form in FORMS.values():
-        try:
-            form.require()
-        except ExportError:
-            continue
-        yield form
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +51,7 @@ def given() -> Inputs:
     }
 
 
-@pytest.mark.parametrize("form", [*forms()], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [*installed()], ids=lambda form: form.name)
 def test_every_form_reads_its_inputs_by_name(
     form: Exporter, network: Deployed, given: Inputs, tmp_path: Path
 ) -> None:

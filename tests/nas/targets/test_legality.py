@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, TargetError, legal, load_target
-from search_spaces.ops import Input
+from search_spaces.graph import Graph
+from search_spaces.ops import Input, Resize
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -28,6 +29,26 @@ def _space(**policy) -> SearchSpace:
 def test_a_space_that_runs_is_left_as_it_is() -> None:
     space = _space(weight_bits=(2, 3, 8), activation_bits=(4, 8))
     assert legal(space, [load_target("edge-npu"), load_target("bit-serial")]) is space
+
+
+def test_resizing_an_input_needs_no_device_and_resizing_a_tensor_does() -> None:
+    target = load_target("tiny-mcu")
+    assert "Resize" not in target.capability.supports
+    widths = {"widths": ((8, 16), (8, 16)), "depths": ((1, 2),)}
+    policy = Policy(weight_bits=(8,), activation_bits=(8,))
+    one = residual((Input("image", (1, 8, 8)),), (10,), policy=policy, **widths)
+    space = residual(
+        (Input("image", (1, 8, 8)),), (10,), image_sizes=(6, 8), policy=policy, **widths
+    )
+    assert legal(space, [target]) is space
+    native = space.largest
+    assert target.costs(space.decode(native)) == target.costs(one.decode(one.largest))
+    smaller = target.costs(space.decode((0, *native[1:])))
+    assert smaller["latency_ms"] < target.costs(space.decode(native))["latency_ms"]
+    behind = Graph.from_nodes(dict(space.graph.nodes))
+    behind.add("more.resize", Resize(4), "stem.relu")
+    with pytest.raises(TargetError, match=r"refuses node 'more.resize': Resize is not among"):
+        legal(SearchSpace(behind), [target])
 
 
 def test_full_precision_goes_where_only_bit_serial_runs() -> None:

@@ -13,10 +13,11 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.export import FORMS, export_onnx, read_policy, verify
+from nas.export import export_onnx, read_policy, verify
 from nas.targets.capability import Bits
 from nas.targets.roofline import Roofline
 from nas.tasks.criteria import Classification
+from nas.testing.deployment import installed
 from nas.testing.operator import Form, OperatorContract
 from search_spaces.choice import choice
 from search_spaces.formats import Int
@@ -131,13 +132,15 @@ def classifier(weight: Quant | None) -> SearchSpace:
 def test_a_table_leaves_with_its_codes(weight: Quant | None, tmp_path: Path) -> None:
     """In every form, and in the same numbers in onnx's own evaluator."""
     supernet = Supernet(classifier(weight), seed=0)
+    with torch.no_grad():
+        supernet.node("head").tensors["bias"].copy_(torch.arange(4.0))
     tokens = torch.randint(0, 9, (64, 6), generator=torch.Generator().manual_seed(0))
     deployed = deploy(extract(supernet, (1,), [tokens]))
     with torch.no_grad():
         ours = deployed.module()(tokens)
-    for name in ("onnx", "torch", "torch-export"):
-        path = tmp_path / f"net{FORMS[name].suffix}"
-        FORMS[name].write(deployed, path)
+    for form in installed():
+        name, path = form.name, tmp_path / f"net{form.suffix}"
+        form.write(deployed, path)
         found = verify(
             path, deployed, {"tokens": tokens}, ours.argmax(1), criterion=Classification()
         )
