@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MOST_DIGITS = 15
+
 
 @dataclass(frozen=True)
 class MetricWords:
@@ -25,10 +27,22 @@ class MetricWords:
     digits: int = 2
     best: float | None = None
 
+    def __post_init__(self) -> None:
+        if not self.name or not 0 <= self.digits <= _MOST_DIGITS:
+            raise ValueError(
+                f"a figure has a name and 0 to {_MOST_DIGITS} digits behind the point, given "
+                f"{self.name!r} and {self.digits}"
+            )
+
     @property
     def larger_is_better(self) -> bool:
         """Whether a larger figure is better."""
         return self.best is not None
+
+    @property
+    def heading(self) -> str:
+        """The name with the unit, such as `accuracy (%)`."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
     def figure(self, loss: float) -> float:
         """The figure of a network with this loss."""
@@ -42,6 +56,7 @@ class MetricWords:
         """The figure of a network with this loss, with its unit, such as `97.25 %`."""
         return f"{self.figure(loss):.{self.digits}f} {self.unit}".rstrip()
 
-
-ERROR = MetricWords("error", "%")
-ACCURACY = MetricWords("accuracy", "%", best=100.0)
+    def difference(self, value: float) -> str:
+        """A difference of two figures with its unit; that of percentages is told in points."""
+        points = "point" if value == 1 else "points"
+        return f"{value:g} {self.unit.replace('%', points)}".rstrip()

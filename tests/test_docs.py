@@ -18,7 +18,8 @@ from nas.cli.targets import schema_text
 from nas.export.containers import container_for
 from nas.parts import Parts
 from nas.recipe import recipe, table_recipe
-from nas.report import data
+from nas.report import data, estimates, subnets
+from nas.report import words as words_of_figures
 from nas.run.folder import RunFolder
 from nas.search.named import SEARCHERS
 from nas.tabular import published
@@ -176,9 +177,9 @@ def test_every_column_of_a_latency_table_is_listed() -> None:
 def test_every_field_of_the_results_is_listed() -> None:
     listed = rows(section("Results"))
     records = {cell.split("`")[0]: rest[0] for cell, rest in listed.items()}
-    kinds = {
-        n: k for n, k in vars(data).items() if isinstance(k, type) and dataclasses.is_dataclass(k)
-    }
+    modules = (data, estimates, subnets, words_of_figures)
+    known = [item for module in modules for item in vars(module).items()]
+    kinds = {name: kind for name, kind in known if dataclasses.is_dataclass(kind)}
     assert set(records) == set(kinds)
     for name, kind in kinds.items():
         fields = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)| of .*$", "", records[name]))

@@ -41,11 +41,11 @@ def sweep_command(
     with Terminal() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
-    shown = TerminalTable(("run", "seed", "target", "state", "error", "cost", "test error"))
+    names = ("run", "seed", "target", "state", "validated", "error", "cost", "tested", "test")
+    shown = TerminalTable(names)
     for job, outcome in found.items():
         for row in summary(job, outcome):
-            cells = ("run", "seed", "target", "state", "error", "cost", "test_error")
-            shown.add_row(*(_cell(row.get(name, "")) for name in cells))
+            shown.add_row(*(_cell(row.get(name, "")) for name in names))
     say(shown)
     say(f"all figures: {out / 'sweep.csv'}")
     failed = [job.folder.name for job, outcome in found.items() if isinstance(outcome, str)]

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from nas.report import text
-from nas.report.data import Chosen, Results
+from nas.report.data import Results
 from nas.report.layers import in_words, kernel_text
 from nas.report.markup import Markup, details, table, tag
 from nas.report.selection import Selection, selections
+from nas.report.subnets import Chosen
 
 _SIZE = "model_bytes"
 
@@ -79,10 +80,11 @@ def _on(device: Selection, row: int, *, own: bool) -> str:
         return "cannot run"
     size = [_SIZE] if _SIZE in device.costs else []
     names = dict.fromkeys((*device.target.objectives, *size))
-    figures = ", ".join(text.quantity(n, float(device.costs[n][row])) for n in names)
+    words = device.words
+    figures = ", ".join(words.quantity(n, float(device.costs[n][row])) for n in names)
     if own:
         return tag("b", figures)
-    over = text.listed(text.title(name).lower() for name in device.exceeded(row))
+    over = text.listed(map(words.named, device.exceeded(row)))
     return tag("span", [figures, tag("small", f"; over the limit on {over}" if over else "")])
 
 

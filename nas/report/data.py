@@ -14,12 +14,19 @@ from typing import Literal
 
 from pydantic import FiniteFloat, JsonValue
 
-from nas.metric import ACCURACY, ERROR, MetricWords
-from nas.report.estimates import Comparison, Estimate, LatencyBand
+from nas.report.estimates import Estimate, LatencyBand
+from nas.report.subnets import (
+    Chosen,
+    CostCheck,
+    Costs,
+    FrontPoint,
+    Point,
+    PredictedPoint,
+    Reference,
+)
+from nas.report.words import Words
 from search_spaces.space import Genotype
 
-Costs = Mapping[str, float]
-Description = Mapping[str, JsonValue]
 Origin = Literal["measured", "imported", "simulated", "analytical", "predicted", "counted"]
 
 
@@ -80,127 +87,11 @@ class TrainingSummary:
 
 
 @dataclass(frozen=True)
-class Point:
-    """One evaluated subnet; `predicted` is the error that was predicted before the evaluation.
-
-    If the evaluation was `stopped` early, the error in `metrics` is an estimate.
-    """
-
-    genotype: Genotype
-    order: int
-    metrics: Mapping[str, float]
-    predicted: Estimate | None = None
-    stopped: bool = False
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """A measured subnet that no other measured subnet dominates on this target."""
-
-    genotype: Genotype
-    error: float
-    costs: Costs
-    description: Description = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PredictedPoint:
-    """A point of the Pareto front that is predicted for the whole space."""
-
-    costs: Costs
-    error: float
-    std: float = 0.0
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A network for comparison, such as the largest one with 8 bits everywhere."""
-
-    name: str
-    error: float
-    costs: Costs
-
-
-@dataclass(frozen=True)
 class HypervolumePoint:
     """The share of the box up to the reference point that is dominated after some evaluations."""
 
     evaluations: int
     share: float
-
-
-@dataclass(frozen=True)
-class CostCheck:
-    """The latency in ms of a network as the sum of its kernels, and measured as a whole."""
-
-    genotype: Genotype
-    predicted: float
-    measured: Estimate
-
-
-@dataclass(frozen=True)
-class LayerPolicy:
-    """One layer of the chosen subnet; bits are `None` at full precision.
-
-    `width` is the number of output channels. `kernel` is `None` for an operator without a kernel,
-    and its height and width where these differ.
-    """
-
-    address: str
-    operator: str
-    width: int
-    kernel: int | tuple[int, int] | None = None
-    weight_bits: int | None = None
-    activation_bits: int | None = None
-    macs: float = 0.0
-
-
-@dataclass(frozen=True)
-class ExportedFile:
-    """An exported file of the chosen subnet, with the results of running this file.
-
-    Attributes:
-        form: The name of the export form in recipes.
-        path: The path relative to the run folder; a folder in some forms.
-        test_error: The error on the test split, computed with this file.
-        test_metrics: The losses of the criterion's further metrics there, by name.
-        bytes: The predicted and the real size.
-        output_difference: Largest absolute difference to the outputs of the extracted module.
-        agreement: Percent of the answers that are those of the extracted module; None for tasks
-            whose answers are no choices.
-        nodes: Operator type -> number of such operators in the file.
-    """
-
-    form: str
-    path: str
-    test_error: float | None = None
-    test_metrics: Mapping[str, float] = field(default_factory=dict)
-    bytes: Comparison = field(default_factory=Comparison)
-    output_difference: float | None = None
-    agreement: float | None = None
-    nodes: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The subnet that is chosen for a target: the best measured one within its limits.
-
-    `error` is that on the validation split, predicted before and measured by the search.
-    `latency_ms` is predicted from the target's table and measured for the whole network.
-    """
-
-    genotype: Genotype
-    error: Comparison
-    costs: Costs
-    layers: tuple[LayerPolicy, ...] = ()
-    description: Description = field(default_factory=dict)
-    latency_ms: Comparison | None = None
-    files: tuple[ExportedFile, ...] = ()
-
-    @property
-    def file(self) -> ExportedFile | None:
-        """The file in the first export form of the recipe; None without a file."""
-        return self.files[0] if self.files else None
 
 
 @dataclass(frozen=True)
@@ -287,6 +178,7 @@ class Results:
         run: The name of the run.
         seed: The seed from which all randomness of the run derives.
         space: The searched space.
+        words: The words of errors, further metrics and costs.
         task: One sentence on the data and its splits.
         recipe: The resolved recipe.
         versions: Name of a software or the platform -> its version.
@@ -297,15 +189,13 @@ class Results:
         evaluated: All evaluated subnets, in order.
         targets: One result per device.
         proxies: Name of a proxy -> quality of its ranking.
-        error: The words of the searched loss `error`.
-        shown: The words in which a reader is told the error of a finished file.
-        metrics: The words of the criterion's figures, by the name that costs and limits have.
         figures: The origins of further figures, which the fields above do not tell.
     """
 
     run: str
     seed: int
     space: SpaceSummary
+    words: Words
     task: str = ""
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -316,7 +206,13 @@ class Results:
     evaluated: tuple[Point, ...] = ()
     targets: tuple[TargetResult, ...] = ()
     proxies: Mapping[str, ProxyRank] = field(default_factory=dict)
-    error: MetricWords = ERROR
-    shown: MetricWords = ACCURACY
-    metrics: Mapping[str, MetricWords] = field(default_factory=dict)
     figures: tuple[FigureOrigin, ...] = ()
+
+    def __post_init__(self) -> None:
+        files = [file for one in self.targets if one.chosen for file in one.chosen.files]
+        named = {name for file in files for name in file.test_metrics}
+        if unknown := sorted(named - {*self.words.metrics}):
+            raise ValueError(
+                f"files have figures without words, {', '.join(unknown)}; the words are of "
+                f"{', '.join(self.words.metrics) or 'no further metric'}"
+            )

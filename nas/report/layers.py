@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from nas.report import text
-from nas.report.data import LayerPolicy
+from nas.report.subnets import LayerPolicy
 from search_spaces.graph import Graph
 from search_spaces.quant import FULL_PRECISION_BITS, Quant
 

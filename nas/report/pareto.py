@@ -10,8 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nas.problem.front import nondominated
-from nas.report import style, text
-from nas.report.data import LatencyBand, PredictedPoint, Results, TargetResult
+from nas.report import style
+from nas.report.data import Results, TargetResult
+from nas.report.estimates import Estimate, LatencyBand
+from nas.report.subnets import PredictedPoint
+from nas.report.words import Words
 
 _HOVER = "%{customdata}<extra></extra>"
 _HEADROOM = 1.15
@@ -23,12 +26,14 @@ class _Mark:
 
     Attributes:
         cost: The cost.
-        error: The validation error in percent.
+        error: The validation error.
+        x: The number that stands for the cost on the axis.
         facts: The HTML that is shown when the pointer is on the mark.
     """
 
     cost: float
     error: float
+    x: float
     facts: str
 
 
@@ -39,39 +44,39 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
     standard deviation, the measured front, the networks for comparison, the chosen subnet and the
     limit on the cost.
     """
+    words = results.words
     evaluated = _evaluated(results, target, objective)
-    front = staircase(_front(target, objective))
-    references = _references(target, objective)
-    chosen = _chosen(target, objective)
+    front = staircase(_front(words, target, objective))
+    references = _references(words, target, objective)
+    chosen = _chosen(words, target, objective)
     predicted = [p for p in target.predicted_front if math.isfinite(p.costs.get(objective, np.inf))]
     shown = [*evaluated, *front, *references, *chosen]
-    marks = [*shown, *(_Mark(p.costs[objective], p.error, "") for p in predicted)]
-    errors = style.axis_type(mark.error for mark in marks)
+    errors = [*(mark.error for mark in shown), *(point.error for point in predicted)]
+    places = [*(mark.x for mark in shown), *_places(words, objective, predicted)]
+    vertical, horizontal = style.axis_type(errors), style.axis_type(places)
 
     figure = style.figure(height=480)
     figure.add_trace(_points("evaluated subnets", evaluated, style.FAINT, size=6))
-    for trace in _prediction(predicted, objective, floor=_floor(marks, errors)):
+    for trace in _prediction(words, predicted, objective, floor=_floor(errors, vertical)):
         figure.add_trace(trace)
     band = target.latency_band if objective == "latency_ms" else None
     figure.add_trace(_line("measured front", front, band))
     figure.add_trace(_named("references", references))
     figure.add_trace(_points("chosen subnet", chosen, style.CHOSEN, size=17, symbol="star"))
-    costs = style.axis_type(mark.cost for mark in marks)
-    figure.update_xaxes(
-        title=style.label(text.axis_title(objective)), **style.scale(costs, objective)
-    )
-    figure.update_yaxes(title=text.axis_title("error"), **style.scale(errors, "error"))
-    if errors == "linear" and (near := [*front, *references, *chosen]):
+    figure.update_xaxes(**style.axis(words, objective, kind=horizontal))
+    figure.update_yaxes(**style.axis(words, "error", kind=vertical))
+    if vertical == "linear" and (near := [*front, *references, *chosen]):
         _zoom(figure, evaluated, top=max(mark.error for mark in near) * _HEADROOM or 1.0)
-    _limit(figure, target, objective, kind=costs)
+    _limit(figure, words, target, objective, kind=horizontal)
     return figure
 
 
-def plane(target: TargetResult, first: str, second: str) -> go.Figure:
+def plane(words: Words, target: TargetResult, first: str, second: str) -> go.Figure:
     """The figure of a measured front of three objectives: costs as axes, the error as colour."""
     points = [p for p in target.front if math.isfinite(p.costs[first] + p.costs[second])]
-    marks = [_mark("on the measured front", first, point.error, point.costs) for point in points]
-    axes = [[point.costs[name] for point in points] for name in (first, second)]
+    heading = "on the measured front"
+    marks = [_mark(words, heading, first, point.error, point.costs) for point in points]
+    axes = [[words.value(name, p.costs[name]) for p in points] for name in (first, second)]
     kinds = [style.axis_type(values) for values in axes]
     figure = style.figure(height=480, showlegend=False)
     figure.add_trace(
@@ -83,7 +88,7 @@ def plane(target: TargetResult, first: str, second: str) -> go.Figure:
             marker={
                 "color": [mark.error for mark in marks],
                 "colorscale": style.ERRORS,
-                "colorbar": {"title": text.axis_title("error"), "thickness": 14},
+                "colorbar": {"title": style.label(words.axis("error")), "thickness": 14},
                 "size": 11,
                 "line": {"color": style.NEUTRAL, "width": 1},
             },
@@ -91,8 +96,8 @@ def plane(target: TargetResult, first: str, second: str) -> go.Figure:
             hovertemplate=_HOVER,
         )
     )
-    figure.update_xaxes(title=style.label(text.axis_title(first)), **style.scale(kinds[0], first))
-    figure.update_yaxes(title=style.label(text.axis_title(second)), **style.scale(kinds[1], second))
+    figure.update_xaxes(**style.axis(words, first, kind=kinds[0]))
+    figure.update_yaxes(**style.axis(words, second, kind=kinds[1]))
     return figure
 
 
@@ -112,42 +117,49 @@ def _evaluated(results: Results, target: TargetResult, objective: str) -> list[_
     for row, point in enumerate(results.evaluated[: len(costs)]):
         known = {name: values[row] for name, values in target.costs.items() if row < len(values)}
         error = point.metrics.get("error", math.nan)
-        marks.append(_mark(f"evaluation {point.order}", objective, error, known))
+        heading = f"evaluation {point.order}"
+        marks.append(_mark(results.words, heading, objective, error, known))
     return _finite(marks)
 
 
-def _front(target: TargetResult, objective: str) -> list[_Mark]:
-    return _finite(
-        [_mark("on the measured front", objective, p.error, p.costs) for p in target.front]
-    )
+def _front(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
+    heading = "on the measured front"
+    return _finite([_mark(words, heading, objective, p.error, p.costs) for p in target.front])
 
 
-def _references(target: TargetResult, objective: str) -> list[_Mark]:
-    return _finite([_mark(p.name, objective, p.error, p.costs) for p in target.references])
+def _references(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
+    return _finite([_mark(words, p.name, objective, p.error, p.costs) for p in target.references])
 
 
-def _chosen(target: TargetResult, objective: str) -> list[_Mark]:
+def _chosen(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
     chosen = target.chosen
     if chosen is None or chosen.error.measured is None:
         return []
-    return _finite([_mark("chosen subnet", objective, chosen.error.measured.mean, chosen.costs)])
+    error = chosen.error.measured.mean
+    return _finite([_mark(words, "chosen subnet", objective, error, chosen.costs)])
 
 
-def _mark(heading: str, objective: str, error: float, costs: Mapping[str, float]) -> _Mark:
-    lines = [f"<b>{style.label(heading)}</b>", f"error {text.quantity('error', error)}"]
-    lines += [
-        style.label(f"{text.title(n)} {text.quantity(n, value)}") for n, value in costs.items()
-    ]
-    return _Mark(costs.get(objective, math.inf), error, "<br>".join(lines))
+def _mark(
+    words: Words, heading: str, objective: str, error: float, costs: Mapping[str, float]
+) -> _Mark:
+    figures = {"error": error, **costs}
+    told = [style.label(f"{words.title(n)} {words.quantity(n, v)}") for n, v in figures.items()]
+    cost = costs.get(objective, math.inf)
+    facts = "<br>".join([f"<b>{style.label(heading)}</b>", *told])
+    return _Mark(cost, error, words.value(objective, cost), facts)
 
 
 def _finite(marks: Sequence[_Mark]) -> list[_Mark]:
     return [m for m in marks if math.isfinite(m.cost) and math.isfinite(m.error)]
 
 
-def _floor(marks: Sequence[_Mark], kind: str) -> float:
+def _floor(errors: Sequence[float], kind: str) -> float:
     """The lowest error that the axis can show."""
-    return 0.0 if kind == "linear" else min(mark.error for mark in marks) / 2
+    return 0.0 if kind == "linear" else min(errors) / 2
+
+
+def _places(words: Words, objective: str, front: Sequence[PredictedPoint]) -> list[float]:
+    return [words.value(objective, point.costs[objective]) for point in front]
 
 
 def _points(
@@ -186,7 +198,7 @@ def _named(name: str, marks: Sequence[_Mark]) -> go.Scatter:
 def _data(name: str, marks: Sequence[_Mark]) -> dict[str, object]:
     return {
         "name": name,
-        "x": [mark.cost for mark in marks],
+        "x": [mark.x for mark in marks],
         "y": [mark.error for mark in marks],
         "customdata": [mark.facts for mark in marks],
         "hovertemplate": _HOVER,
@@ -195,11 +207,11 @@ def _data(name: str, marks: Sequence[_Mark]) -> dict[str, object]:
 
 
 def _prediction(
-    front: Sequence[PredictedPoint], objective: str, *, floor: float
+    words: Words, front: Sequence[PredictedPoint], objective: str, *, floor: float
 ) -> list[go.Scatter]:
     """The traces of the predicted front: a band of one standard deviation, and the front."""
     front = sorted(front, key=lambda point: point.costs[objective])
-    costs = [point.costs[objective] for point in front]
+    costs = _places(words, objective, front)
     upper = [point.error + point.std for point in front]
     lower = [max(floor, point.error - point.std) for point in front]
     band = go.Scatter(
@@ -217,8 +229,8 @@ def _prediction(
         name="predicted front (± one standard deviation)",
         x=costs,
         y=[point.error for point in front],
-        customdata=[point.std for point in front],
-        hovertemplate="predicted error %{y:.2f} ± %{customdata:.2f} %<extra></extra>",
+        customdata=[style.label(words.estimate("error", Estimate(p.error, p.std))) for p in front],
+        hovertemplate="predicted: %{customdata}<extra></extra>",
         mode="lines",
         line={"color": style.PREDICTED, "width": 1.5, "dash": "dot"},
         legendgroup="predicted",
@@ -244,10 +256,13 @@ def _zoom(figure: go.Figure, evaluated: Sequence[_Mark], *, top: float) -> None:
         )
 
 
-def _limit(figure: go.Figure, target: TargetResult, objective: str, *, kind: str) -> None:
-    limit = target.limits.get(objective)
-    if limit is None:
+def _limit(
+    figure: go.Figure, words: Words, target: TargetResult, objective: str, *, kind: str
+) -> None:
+    if objective not in target.limits:
         return
+    loss = target.limits[objective]
+    limit = words.value(objective, loss)
     figure.add_vline(x=limit, line={"color": style.CHOSEN, "width": 1, "dash": "dash"})
     figure.add_annotation(
         # On a logarithmic axis, plotly places shapes by value but annotations by exponent.
@@ -256,7 +271,7 @@ def _limit(figure: go.Figure, target: TargetResult, objective: str, *, kind: str
         yref="paper",
         xanchor="left",
         yanchor="bottom",
-        text=style.label(f"limit {text.quantity(objective, limit)}"),
+        text=style.label(f"limit {words.quantity(objective, loss)}"),
         showarrow=False,
         font={"size": 11, "color": style.CHOSEN},
     )

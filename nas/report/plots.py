@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from nas.report import style, text
-from nas.report.data import Estimate, ProxyRank, Results, TargetResult, TrainingSummary
+from nas.report import style
+from nas.report.data import ProxyRank, Results, TargetResult, TrainingSummary
+from nas.report.estimates import Estimate
+from nas.report.words import Words
 
 Pair = tuple[Estimate, Estimate]
 
@@ -49,11 +51,12 @@ def predicted_costs(target: TargetResult) -> list[Pair]:
     ]
 
 
-def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:
+def agreement(words: Words, name: str, pairs: Sequence[Pair]) -> go.Figure:
     """The figure of measured against predicted values, with the diagonal of equal values.
 
     Args:
-        name: The name of the cost or error, with unit.
+        words: The words of errors and costs.
+        name: The name of the cost or error.
         pairs: The predicted and the measured value of each subnet.
     """
     predicted, measured = [p.mean for p, _ in pairs], [m.mean for _, m in pairs]
@@ -84,7 +87,7 @@ def agreement(name: str, pairs: Sequence[Pair]) -> go.Figure:
         )
     )
     reach = [math.log10(end) for end in ends] if kind == "log" else ends
-    title = style.label(text.axis_title(name))
+    title = style.label(words.axis(name))
     figure.update_xaxes(title=f"Predicted: {title}", range=reach, **style.scale(kind, name))
     figure.update_yaxes(title=f"Measured: {title}", range=reach, **style.scale(kind, name))
     return figure

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from nas.report import style, text
-from nas.report.data import LayerPolicy
 from nas.report.layers import kernel_text
+from nas.report.subnets import LayerPolicy
 
 _WIDTH, _BITS, _MACS = "y", "y2", "y3"
 _CROWDED, _PACKED = 24, 48

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 from nas.report import plots, text
-from nas.report.data import Costs, FigureOrigin, Origin, Results, TargetResult
+from nas.report.data import FigureOrigin, Origin, Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
+from nas.report.subnets import Costs
+from nas.report.words import Words
 from nas.urls import without_secrets
 
 _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
@@ -72,14 +74,9 @@ def _tile(name: str, value: str, note: str) -> Markup:
 def _targets_table(results: Results) -> Markup:
     if not results.targets:
         return Markup()
-    header = [
-        "Target",
-        "Costs are",
-        "Objective",
-        "Validation error",
-        f"Test {results.shown.name}",
-        "File",
-    ]
+    words = results.words
+    figures = [words.title("error"), f"Test {words.shown.name}"]
+    header = ["Target", "Costs are", "Objective", *figures, "File"]
     rows = [_target_row(results, target) for target in results.targets]
     return table(header, rows, numeric=(2, 3, 4, 5))
 
@@ -87,17 +84,17 @@ def _targets_table(results: Results) -> Markup:
 def _target_row(results: Results, target: TargetResult) -> list[str]:
     name = tag("a", target.name, href=f"#{anchor(target)}")
     row: list[str] = [name, tag("span", target.provenance.origin, class_="badge")]
-    chosen, objective = target.chosen, target.objectives[0]
+    chosen, objective, words = target.chosen, target.objectives[0], results.words
     if chosen is None:
-        return [*row, text.title(objective), "none chosen", "—", "—"]
+        return [*row, words.title(objective), "none chosen", "—", "—"]
     file = chosen.file
     error = None if file is None else file.test_error
     size = None if file is None else file.bytes.measured
     return [
         *row,
-        f"{text.title(objective)} {_cost(chosen.costs, objective)}",
-        text.estimate("error", chosen.error.measured),
-        "—" if error is None else results.shown.text(error),
+        f"{words.title(objective)} {_cost(words, chosen.costs, objective)}",
+        words.estimate("error", chosen.error.measured),
+        "—" if error is None else words.shown.text(error),
         text.estimate("model_bytes", size),
     ]
 
@@ -107,8 +104,8 @@ def anchor(target: TargetResult) -> str:
     return "target-" + "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in target.name)
 
 
-def _cost(costs: Costs, name: str) -> str:
-    return text.quantity(name, costs[name]) if name in costs else "—"
+def _cost(words: Words, costs: Costs, name: str) -> str:
+    return words.quantity(name, costs[name]) if name in costs else "—"
 
 
 def predictions(results: Results, page: Page) -> Markup:
@@ -123,9 +120,9 @@ def predictions(results: Results, page: Page) -> Markup:
             f"{len(pairs):,} subnets, each predicted before it was measured; "
             "a perfect prediction lies on the dashed line."
         )
-        blocks.append(
-            page.figure("Predicted and measured error", plots.agreement("error", pairs), caption)
-        )
+        shown = plots.agreement(results.words, "error", pairs)
+        heading = f"Predicted and measured {results.words.error.name}"
+        blocks.append(page.figure(heading, shown, caption))
     if results.proxies:
         caption = "Zero-cost proxies against the measured ranking; 1 agrees wholly, 0 says nothing."
         blocks.append(
@@ -176,29 +173,31 @@ def origins(results: Results) -> Markup:
 
 
 def _figures(results: Results) -> list[FigureOrigin]:
+    words = results.words
+    error = words.title("error")
     known = [
         FigureOrigin("Number of networks", "counted", "Exact: equal networks are counted once.")
     ]
     if results.table is not None:
         how = " ".join([f"Looked up: {results.table.source or 'a table'}.", *results.table.notes])
-        known.append(FigureOrigin("Validation error", "imported", how))
+        known.append(FigureOrigin(error, "imported", how))
     else:
         how = "Sums over the subnet's operators."
         known.append(FigureOrigin("MACs, BitOPs, model bytes", "counted", how))
     if results.evaluated and results.table is None:
         how = f"The extracted, recalibrated subnet on the validation split; seed {results.seed}."
-        known.append(FigureOrigin("Validation error", "measured", how))
+        known.append(FigureOrigin(error, "measured", how))
     if any(target.predicted_front for target in results.targets):
         how = (
             "Fitted on the subnets measured so far; the spread is the predictor's own uncertainty."
         )
-        known.append(FigureOrigin("Predicted error and front", "predicted", how))
+        known.append(FigureOrigin(f"Predicted {words.error.name} and front", "predicted", how))
     if any(target.chosen and target.chosen.file for target in results.targets):
         how = "The exported file on the test split, which the search never saw."
-        known.append(FigureOrigin(f"Test {results.shown.name}", "measured", how))
+        known.append(FigureOrigin(f"Test {words.shown.name}", "measured", how))
     for target in results.targets:
-        priced = [name for name in target.objectives if origin_of(target, name) != "counted"]
-        names = ", ".join(text.title(name).lower() for name in priced)
+        priced = [n for n in target.objectives if n not in words.metrics and n not in _COUNTED]
+        names = ", ".join(map(words.named, priced))
         if priced:
             known.append(
                 FigureOrigin(f"{target.name}: {names}", target.provenance.origin, where(target))
@@ -206,8 +205,10 @@ def _figures(results: Results) -> list[FigureOrigin]:
     return [*known, *results.figures]
 
 
-def origin_of(target: TargetResult, cost: str) -> Origin:
-    """The origin of a cost: `counted` for MACs, bytes and the like, else that of the target."""
+def origin_of(words: Words, target: TargetResult, cost: str) -> Origin:
+    """The origin of a cost: that of the target for all but further metrics and counted costs."""
+    if cost in words.metrics:
+        return "measured"
     return "counted" if cost in _COUNTED else target.provenance.origin
 
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from nas.problem.choosing import FloatArray, Mask, cheapest, good_enough
 from nas.report import text
-from nas.report.data import Chosen, Results, TargetResult
+from nas.report.data import Results, TargetResult
+from nas.report.subnets import Chosen
+from nas.report.words import Words
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +22,7 @@ class Selection:
     Subnets are told by their position in `Results.evaluated`.
 
     Attributes:
+        words: The words of errors and costs.
         target: The device.
         pick: The subnet chosen.
         row: Its position.
@@ -28,6 +31,7 @@ class Selection:
         runs: Whether a subnet was evaluated wholly and runs on this device, `(n,)`.
     """
 
+    words: Words
     target: TargetResult
     pick: Chosen
     row: int
@@ -51,7 +55,7 @@ class Selection:
         return good_enough(self.errors, self.within, tolerance=self.target.tolerance)
 
     @property
-    def most_accurate(self) -> int | None:
+    def best(self) -> int | None:
         """The subnet that would be chosen without a tolerance."""
         return cheapest(self.errors, self.cost, self.within)
 
@@ -97,7 +101,8 @@ def selections(results: Results) -> dict[str, Selection]:
             continue
         costs = {name: np.array(values) for name, values in target.costs.items()}
         finite = np.isfinite([costs[name] for name in target.objectives]).all(axis=0)
-        made = Selection(target, pick, rows[pick.genotype], errors, costs, whole & finite)
+        row, runs = rows[pick.genotype], whole & finite
+        made = Selection(results.words, target, pick, row, errors, costs, runs)
         if made.without([]) == made.row:  # not so where an older version kept no tolerance
             found[target.name] = made
     return found
@@ -108,24 +113,24 @@ def reasons(made: Selection) -> Iterator[str]:
     yield _field(made)
     if made.target.limits:
         yield _limits(made)
-    yield _accuracy(made)
+    yield _error(made)
     if made.runner_up is not None:
         yield f"The runner-up is {_figures(made, made.runner_up)}."
 
 
 def in_short(made: Selection) -> str:
     """The reason in a few words, for a line of the terminal."""
-    target, good = made.target, int(made.good.sum())
-    least = f"lowest {_named(target.objectives[0])} of {good}"
-    what = "lowest error"
+    target, good, named = made.target, int(made.good.sum()), made.words.named
+    least = f"{made.words.best(target.objectives[0])} of {good}"
+    what = f"lowest {made.words.error.name}"
     if good > 1 and target.tolerance:
-        what = f"{least} within {_points(target.tolerance)} of the lowest error"
+        what = f"{least} within {_tolerance(made)} of the {what}"
     elif good > 1:
-        what = f"{least} that share the lowest error"
+        what = f"{least} that share the {what}"
     if not target.limits:
         return what
     field = f"{what} among {made.within.sum()} of {made.runs.sum()} within its limits"
-    decided = text.listed(map(_named, made.deciding))
+    decided = text.listed(map(named, made.deciding))
     return f"{field}; {decided} decided" if decided else field
 
 
@@ -141,7 +146,7 @@ def _field(made: Selection) -> str:
 
 
 def _limits(made: Selection) -> str:
-    deciding = text.listed(map(_named, made.deciding))
+    deciding = text.listed(map(made.words.named, made.deciding))
     limits = made.deciding or tuple(made.target.limits)
     free = made.without(limits)
     if free is None or free == made.row:
@@ -155,35 +160,33 @@ def _limits(made: Selection) -> str:
     return f"{subject}; without {without} the choice would be {_figures(made, free)}."
 
 
-def _accuracy(made: Selection) -> str:
-    tolerance, good = made.target.tolerance, int(made.good.sum())
-    best, least = made.most_accurate, f"the lowest {_named(made.target.objectives[0])}"
-    lowest = text.quantity("error", float(made.errors[made.within].min()))
-    near = f"at most {_points(tolerance)} above the lowest error, {lowest}"
+def _error(made: Selection) -> str:
+    words, good = made.words, int(made.good.sum())
+    least = f"the {words.best(made.target.objectives[0])}"
+    lowest = f"the lowest {words.error.name}"
+    value = words.error.text(float(made.errors[made.within].min()))
+    near = f"at most {_tolerance(made)} above {lowest}, {value}"
     if good == 1:
-        far = f"; no other comes within {_points(tolerance)}" if tolerance else ""
-        return f"It alone has the lowest error, {lowest}{far}."
-    if not tolerance:
-        return f"{good} subnets share the lowest error, {lowest}; of these it has {least}."
-    if best is None or best == made.row:
-        return f"{good} subnets are {near}; of these it has {least}, and the lowest error too."
+        far = f"; no other comes within {_tolerance(made)}" if made.target.tolerance else ""
+        return f"It alone has {lowest}, {value}{far}."
+    if not made.target.tolerance:
+        return f"{good} subnets share {lowest}, {value}; of these it has {least}."
+    if made.best is None or made.best == made.row:
+        return f"{good} subnets are {near}; of these it has {least}, and {lowest} too."
     return (
         f"The tolerance decided: {good} subnets are {near}, and of these it has {least}; without "
-        f"tolerance the choice would be {_figures(made, best)}."
+        f"tolerance the choice would be {_figures(made, made.best)}."
     )
 
 
 def _figures(made: Selection, row: int) -> str:
     """The error of a subnet and its costs, as far as they decide."""
+    words = made.words
     names = dict.fromkeys([*made.target.objectives, *made.deciding])
-    costs = (f"{_named(n)} {text.quantity(n, float(made.costs[n][row]))}" for n in names)
-    error = text.quantity("error", float(made.errors[row]))
-    return f"a subnet of {error} error, {', '.join(costs)}"
+    costs = (f"{words.named(n)} {words.quantity(n, float(made.costs[n][row]))}" for n in names)
+    error = words.error.text(float(made.errors[row]))
+    return f"a subnet of {error} {words.error.name}, {', '.join(costs)}"
 
 
-def _points(tolerance: float) -> str:
-    return "1 point" if tolerance == 1 else f"{tolerance:g} points"
-
-
-def _named(cost: str) -> str:
-    return text.title(cost).lower()
+def _tolerance(made: Selection) -> str:
+    return made.words.error.difference(made.target.tolerance)

@@ -16,7 +16,7 @@ from search_spaces.documents import Source, checked, parse_json, read_json
 @dataclass(frozen=True)
 class _File:
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
-    format: Literal[1]
+    format: Literal[2]
     results: Results
 
 
@@ -26,7 +26,7 @@ _REMEDY = "write them anew with `nas run ... --resume`"
 
 def to_json(results: Results) -> str:
     """The results as JSON text; infinite numbers are written as strings."""
-    return _ADAPTER.dump_json(_File(1, results), indent=1).decode()
+    return _ADAPTER.dump_json(_File(2, results), indent=1).decode()
 
 
 def from_json(text: str) -> Results:

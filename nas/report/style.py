@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nas.report import text
+from nas.report.words import Words
 from nas.terminal.untrusted import visible
 
 MEASURED = "#3b82d6"
@@ -78,6 +79,11 @@ def scale(kind: str, name: str) -> dict[str, Any]:
     """
     ticks: dict[str, Any] = {"dtick": "D2"} if kind == "log" else {}
     return {"type": kind, "tickformat": "~s" if text.is_scaled(name) else "~g", **ticks}
+
+
+def axis(words: Words, name: str, *, kind: str) -> dict[str, Any]:
+    """The plotly settings of the axis of a cost or error: its title and its scale."""
+    return {"title": label(words.axis(name)), **scale(kind, name)}
 
 
 def label(content: str) -> str:

@@ -10,23 +10,26 @@ from pathlib import Path
 from nas.durable import write_atomic
 from nas.report import text
 from nas.report.across import alike
-from nas.report.data import FrontPoint, Results, TargetResult
+from nas.report.data import Results, TargetResult
 from nas.report.layers import in_words
 from nas.report.selection import in_short, selections
+from nas.report.subnets import FrontPoint
+from nas.report.words import Words
 from nas.terminal.display import TerminalTable
 from nas.terminal.untrusted import spreadsheet_cell
 
 _LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
 
 
-def write_front_csv(target: TargetResult, path: Path) -> None:
+def write_front_csv(target: TargetResult, path: Path, *, words: Words) -> None:
     """Write the measured front of one target to a CSV file, in one step.
 
     There is one row per subnet of the front. The columns are:
 
     - `rank`, cheapest first, and `chosen`, yes or no,
-    - `error`, on the validation split in percent,
-    - the objectives, then the other costs by name,
+    - `error`, on the validation split, in the unit of the task's error,
+    - the objectives, then the other costs by name; a further metric as a reader is shown it, such
+      as a recall in percent,
     - `latency_std_ms`, the standard deviation of the predicted latency, if that is known,
     - `measured_latency_ms` and `measured_latency_std_ms`, if some subnet was run as a whole; empty
       for all other subnets,
@@ -46,7 +49,7 @@ def write_front_csv(target: TargetResult, path: Path) -> None:
     header = ["rank", "chosen", "error", *costs, *seen, "genotype", "description"]
     writer.writerow([spreadsheet_cell(name) for name in header])
     for rank, (point, found) in enumerate(zip(target.front, latencies, strict=True), start=1):
-        figures = {**point.costs, **found}
+        figures = {**{n: words.value(n, cost) for n, cost in point.costs.items()}, **found}
         writer.writerow([rank, *_row(target, point, [figures.get(n, "") for n in costs + seen])])
     write_atomic(path, text_out.getvalue().encode())
 
@@ -84,37 +87,31 @@ def told(results: Results) -> Iterator[str | TerminalTable]:
 
 def summary_table(results: Results) -> TerminalTable:
     """A table for the terminal with one row per target: the chosen subnet, its cost and error."""
+    words = results.words
+    tested = f"test {words.shown.name}"
     shown = TerminalTable(
-        (
-            "target",
-            "costs",
-            "front",
-            "cost",
-            "validation error",
-            f"test {results.shown.name}",
-            "file",
-        ),
+        ("target", "costs", "front", "cost", words.named("error"), tested, "file"),
         title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
         numeric=range(2, 7),
         whole=(0,),
     )
     for target in results.targets:
-        shown.add_row(*_cells(results, target))
+        shown.add_row(*_cells(words, target))
     return shown
 
 
-def _cells(results: Results, target: TargetResult) -> list[str]:
+def _cells(words: Words, target: TargetResult) -> list[str]:
     start = [target.name, target.provenance.origin, str(len(target.front))]
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
-        return [*start, text.title(objective), "none chosen", "—", "—"]
+        return [*start, words.title(objective), "none chosen", "—", "—"]
     error = chosen.file.test_error if chosen.file else None
     size = chosen.file.bytes.measured if chosen.file else None
     value = chosen.costs.get(objective)
     return [
         *start,
-        "—" if value is None else text.quantity(objective, value),
-        text.estimate("error", chosen.error.measured),
-        "—" if error is None else results.shown.text(error),
+        "—" if value is None else words.quantity(objective, value),
+        words.estimate("error", chosen.error.measured),
+        "—" if error is None else words.shown.text(error),
         text.estimate("model_bytes", size),
     ]

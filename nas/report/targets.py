@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from nas.metric import MetricWords
 from nas.report import plots, text
-from nas.report.data import Chosen, Comparison, ExportedFile, Results, TargetResult
-from nas.report.layers import kernel_text
+from nas.report.chosen_subnet import chosen_subnet
+from nas.report.data import Results, TargetResult
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.pareto import pareto, plane
-from nas.report.policy_figure import policy
 from nas.report.sections import anchor, origin_of, where
 from nas.report.selection import reasons, selections
+from nas.report.words import Words
 
 
 def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
@@ -23,15 +22,15 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
     parts = [
         tag("h2", heading, id=anchor(target)),
         tag("p", where(target), class_="muted"),
-        tag("p", statement(target), class_="lead"),
+        tag("p", statement(results.words, target), class_="lead"),
         *_why(results, target),
         *_band(target),
         *(tag("p", note, class_="notice") for note in target.notes),
-        _comparison(target),
+        _comparison(results.words, target),
         *_fronts(results, target, page),
-        _growth(target, page),
-        *_chosen(results, target, page),
-        front_table(target),
+        _growth(results.words, target, page),
+        *chosen_subnet(results.words, target, page),
+        front_table(results.words, target),
     ]
     return tag("section", parts)
 
@@ -57,39 +56,40 @@ def _band(target: TargetResult) -> Iterator[Markup]:
         )
 
 
-def statement(target: TargetResult) -> str:
+def statement(words: Words, target: TargetResult) -> str:
     """One sentence about the chosen subnet, or the reason why none is chosen."""
     if target.chosen is None:
         if not target.front:
             return "No subnet is evaluated for this target yet, so there is no front and no choice."
-        return f"No subnet is chosen{_within(target)}; the front has {len(target.front)} subnets."
+        count, within = len(target.front), _within(words, target)
+        return f"No subnet is chosen{within}; the front has {count} subnets."
     chosen, objective = target.chosen, target.objectives[0]
-    error = text.estimate("error", chosen.error.measured)
-    at = text.quantity(objective, chosen.costs[objective]) if objective in chosen.costs else "—"
+    error = words.estimate("error", chosen.error.measured)
+    at = words.quantity(objective, chosen.costs[objective]) if objective in chosen.costs else "—"
     return (
-        f"The subnet chosen{_within(target)}: {text.title(objective).lower()} {at} "
-        f"at {error} validation error."
+        f"The subnet chosen{_within(words, target)}: {words.named(objective)} {at} "
+        f"at {error} {words.named('error')}."
     )
 
 
-def _within(target: TargetResult) -> str:
-    limits = [f"{text.title(n).lower()} ≤ {text.quantity(n, v)}" for n, v in target.limits.items()]
+def _within(words: Words, target: TargetResult) -> str:
+    limits = [words.limit(name, value) for name, value in target.limits.items()]
     return f" within {' and '.join(limits)}" if limits else ""
 
 
-def _comparison(target: TargetResult) -> Markup:
+def _comparison(words: Words, target: TargetResult) -> Markup:
     """A table of the chosen subnet and the networks for comparison."""
     chosen = target.chosen
     if chosen is None or not target.references:
         return Markup()
     names = [*chosen.costs]
-    error = text.estimate("error", chosen.error.measured)
-    own = [tag("b", "chosen subnet"), error, *(text.quantity(n, chosen.costs[n]) for n in names)]
+    error = words.estimate("error", chosen.error.measured)
+    own = [tag("b", "chosen subnet"), error, *(words.quantity(n, chosen.costs[n]) for n in names)]
     rows: list[list[str]] = [own]
     for reference in target.references:
         cells = [_times(name, reference.costs.get(name), chosen.costs[name]) for name in names]
-        rows.append([reference.name, text.quantity("error", reference.error), *cells])
-    header = ["Network", "Validation error", *map(text.title, names)]
+        rows.append([reference.name, words.quantity("error", reference.error), *cells])
+    header = ["Network", *map(words.title, ["error", *names])]
     return table(header, rows, numeric=range(1, len(header)))
 
 
@@ -109,116 +109,41 @@ def _times(name: str, value: float | None, chosen: float) -> str:
 def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Markup]:
     if not (target.front or target.predicted_front or target.costs):
         return
+    words = results.words
+    error = text.capital(words.error.name)
     for objective in target.objectives:
-        heading = f"Error against {text.title(objective).lower()}"
+        heading = f"{error} against {words.named(objective)}"
         dots = (
             "was extracted, recalibrated and measured" if results.table is None else "was looked up"
         )
         caption = (
-            f"Every dot is a subnet that {dots}. "
-            f"{text.title(objective)} is {origin_of(target, objective)}; errors are on validation."
+            f"Every dot is a subnet that {dots}. {words.title(objective)} is "
+            f"{origin_of(words, target, objective)}; errors are on validation."
         )
         if objective == "latency_ms" and target.latency_band is not None:
             caption += " Bars on the measured front: one standard deviation of a prediction."
         yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
     for pair in combinations(target.objectives, 2):
-        first, second = (text.title(objective).lower() for objective in pair)
-        caption = "The measured front; the darker, the lower the validation error."
-        yield page.figure(f"Error over {first} and {second}", plane(target, *pair), caption)
+        first, second = map(words.named, pair)
+        caption = f"The measured front; the darker, the lower the {words.named('error')}."
+        shown = plane(words, target, *pair)
+        yield page.figure(f"{error} over {first} and {second}", shown, caption)
 
 
-def _growth(target: TargetResult, page: Page) -> Markup:
+def _growth(words: Words, target: TargetResult, page: Page) -> Markup:
     blocks = []
     if target.hypervolume:
-        corner = ", ".join(text.quantity(n, v) for n, v in target.reference_point.items())
+        corner = ", ".join(words.quantity(n, v) for n, v in target.reference_point.items())
         caption = f"Share of the box that the front dominates; reference point: {corner or 'n/a'}."
         blocks.append(page.figure("Growth of the front", plots.hypervolume(target), caption))
     if target.cost_checks:
-        shown = plots.agreement("latency_ms", plots.predicted_costs(target))
+        shown = plots.agreement(words, "latency_ms", plots.predicted_costs(target))
         caption = f"{len(target.cost_checks)} subnets run as a whole against their prediction."
         blocks.append(page.figure("Predicted and measured latency", shown, caption))
     return tag("div", blocks, class_="columns") if blocks else Markup()
 
 
-def _chosen(results: Results, target: TargetResult, page: Page) -> Iterator[Markup]:
-    chosen = target.chosen
-    if chosen is None:
-        return
-    rows = [*_facts(chosen, results.shown)]
-    yield tag("h3", "The chosen subnet, predicted and measured")
-    yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
-    for file in chosen.files:
-        yield tag("p", _file_line(file), class_="muted")
-    if len(chosen.files) > 1:
-        yield details("Every exported form", _forms_table(chosen, results.shown))
-    if not chosen.layers:
-        return
-    caption = (
-        "Bar height: output channels; number above: kernel; colour: bits. "
-        "Below: bits of weights and activations, and each layer's share of MACs."
-    )
-    yield page.figure("The policy, layer by layer", policy(chosen.layers), caption, wide=True)
-    yield details("Layers as a table", _layer_table(chosen))
-
-
-def _facts(chosen: Chosen, words: MetricWords) -> Iterator[list[str]]:
-    yield _compared("error", "Validation error", chosen.error)
-    if chosen.latency_ms is not None:
-        yield _compared("latency_ms", "Latency", chosen.latency_ms)
-    file = chosen.file
-    if file is None:
-        return
-    yield _compared("model_bytes", "File size", file.bytes)
-    if file.test_error is not None:
-        yield [f"Test {words.name} of the exported file", "—", words.text(file.test_error)]
-    if file.output_difference is not None:
-        shown = text.significant(file.output_difference)
-        yield ["Largest difference of outputs to the extracted subnet", "—", shown]
-
-
-def _compared(name: str, heading: str, pair: Comparison) -> list[str]:
-    return [heading, text.estimate(name, pair.predicted), text.estimate(name, pair.measured)]
-
-
-def _file_line(file: ExportedFile) -> list[str]:
-    counts = ", ".join(f"{count} {kind}" for kind, count in file.nodes.items())
-    return ["Exported to ", tag("code", file.path), f" ({counts})." if counts else "."]
-
-
-def _forms_table(chosen: Chosen, words: MetricWords) -> Markup:
-    header = ["Form", "File", "Size, predicted", "Size", f"Test {words.name}", "Largest difference"]
-    rows = [
-        [
-            file.form,
-            tag("code", file.path),
-            text.estimate("model_bytes", file.bytes.predicted),
-            text.estimate("model_bytes", file.bytes.measured),
-            "—" if file.test_error is None else words.text(file.test_error),
-            "—" if file.output_difference is None else text.significant(file.output_difference),
-        ]
-        for file in chosen.files
-    ]
-    return table(header, rows, numeric=(2, 3, 4, 5))
-
-
-def _layer_table(chosen: Chosen) -> Markup:
-    header = ["Layer", "Operator", "Channels", "Kernel", "Weight bits", "Activation bits", "MACs"]
-    rows = [
-        [
-            layer.address,
-            layer.operator,
-            str(layer.width),
-            kernel_text(layer) or "—",
-            text.bits(layer.weight_bits),
-            text.bits(layer.activation_bits),
-            text.quantity("macs", layer.macs),
-        ]
-        for layer in chosen.layers
-    ]
-    return table(header, rows, numeric=range(2, 7))
-
-
-def front_table(target: TargetResult) -> Markup:
+def front_table(words: Words, target: TargetResult) -> Markup:
     """A table of the measured front: errors, costs, and latencies of subnets run as a whole."""
     if not target.front:
         return Markup()
@@ -227,22 +152,22 @@ def front_table(target: TargetResult) -> Markup:
     measured = target.measured_latency_ms
     rows = [
         [
-            text.quantity("error", point.error),
+            words.quantity("error", point.error),
             *([text.estimate("latency_ms", measured.get(point.genotype))] if measured else []),
-            *(_cost(target, name, point.costs.get(name)) for name in names),
+            *(_cost(words, target, name, point.costs.get(name)) for name in names),
         ]
         for point in target.front
     ]
     column = ["Latency, measured"] if measured else []
-    header = ["Validation error", *column, *map(text.title, names)]
+    header = [words.title("error"), *column, *map(words.title, names)]
     shown = table(header, rows, numeric=range(len(header)))
     return details(f"The measured front as a table ({len(rows)} subnets)", shown)
 
 
-def _cost(target: TargetResult, name: str, value: float | None) -> str:
+def _cost(words: Words, target: TargetResult, name: str, value: float | None) -> str:
     """A cost as text; a predicted latency with its standard deviation, if that is known."""
     if value is None:
         return "—"
     if name == "latency_ms" and target.latency_band is not None:
         return text.estimate(name, target.latency_band.estimate(value))
-    return text.quantity(name, value)
+    return words.quantity(name, value)

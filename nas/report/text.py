@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from nas.report.data import Estimate
+from nas.report.estimates import Estimate
 
 _UNITS = {
     "latency_ms": ("Latency", "ms"),
@@ -16,7 +16,6 @@ _UNITS = {
     "macs": ("MACs", ""),
     "bitops": ("BitOPs", ""),
     "parameters": ("Parameters", ""),
-    "error": ("Validation error", "%"),
 }
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _EXACT = 10_000
@@ -35,12 +34,10 @@ def axis_title(name: str) -> str:
 
 
 def quantity(name: str, value: float) -> str:
-    """A cost or an error with its unit: `latency_ms` and 0.4213 become "0.421 ms"."""
+    """A cost with its unit: `latency_ms` and 0.4213 become "0.421 ms"."""
     unit = _UNITS.get(name, ("", ""))[1]
     if not math.isfinite(value):
         return "cannot run" if value > 0 else "not known"
-    if unit == "%":
-        return f"{value:.2f} %"
     scale, prefix = _scale(value) if is_scaled(name) else (1.0, "")
     digits = significant(value / scale)
     return f"{digits} {prefix}{unit}".rstrip()
@@ -102,6 +99,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def capital(words: str) -> str:
+    """Words with a capital first letter; all other letters stay as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def listed(words: Iterable[object]) -> str:
     """Words as a list in a sentence: "a", "a and b", "a, b and c"; nothing where there are none."""
     *others, last = [*map(str, words)] or [""]
@@ -132,7 +134,7 @@ def bits(value: int | None) -> str:
 
 
 def estimate(name: str, value: Estimate | None) -> str:
-    """A figure with its standard deviation as text: "2.31 ± 0.20 %"; a dash for None."""
+    """A cost with its standard deviation as text: "2.31 ± 0.20 ms"; a dash for None."""
     if value is None:
         return "—"
     shown = quantity(name, value.mean)

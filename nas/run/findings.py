@@ -10,15 +10,9 @@ from numpy.typing import NDArray
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front, nondominated
 from nas.problem.goals import Goal
-from nas.report.data import (
-    Estimate,
-    FrontPoint,
-    HypervolumePoint,
-    Point,
-    PredictedPoint,
-    Provenance,
-    TargetResult,
-)
+from nas.report.data import HypervolumePoint, Provenance, TargetResult
+from nas.report.estimates import Estimate
+from nas.report.subnets import FrontPoint, Point, PredictedPoint
 from nas.search.inner import Effort, evolve
 from nas.search.learned_cost import with_learned_costs
 from predictors.predictor import Predictor

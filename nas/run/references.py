@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.evaluation.answers import Answers
-from nas.report.data import Reference
+from nas.report.subnets import Reference
 from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
 from nas.run.steps.searching import evaluator_of

@@ -17,6 +17,8 @@ from nas.evaluation.dispatch import LOOK_S
 from nas.recipe.table_recipe import AnyRecipe, load_any_recipe, validate_any_recipe
 from nas.report.data import Results
 from nas.report.store import load
+from nas.report.subnets import Chosen
+from nas.report.words import Words
 from nas.run.folder import RunFolder, RunFolderError
 from nas.run.pipeline import run
 from nas.terminal.display import Display
@@ -24,7 +26,7 @@ from search_spaces.documents import UnreadableFile
 
 COLUMNS = (
     *("run", "seed", "target", "state", "evaluations", "front", "hypervolume"),
-    *("error", "objective", "cost", "test_error", "folder"),
+    *("validated", "error", "objective", "cost", "tested", "test", "folder"),
 )
 _RETRIES = 3
 
@@ -175,12 +177,16 @@ def write_summary(found: Mapping[Job, Results | str], path: Path) -> None:
 
 
 def summary(job: Job, outcome: Results | str) -> list[dict[str, object]]:
-    """The rows of one run, with the keys `COLUMNS`; values that a failed run lacks are left out."""
+    """The rows of one run, with the keys `COLUMNS`; values that a failed run lacks are left out.
+
+    `error` is on the validation split, in the words of `validated`; `test` is that of the exported
+    file on the test split, in the words of `tested`.
+    """
     common = {"run": job.recipe.name, "seed": job.recipe.seed, "folder": str(job.folder)}
     if isinstance(outcome, str):
         first = outcome.splitlines()[0]
         return [{**common, "state": f"failed: {first}"}]
-    rows: list[dict[str, object]] = []
+    words, rows = outcome.words, list[dict[str, object]]()
     for target in outcome.targets:
         row: dict[str, object] = {
             **common,
@@ -190,13 +196,21 @@ def summary(job: Job, outcome: Results | str) -> list[dict[str, object]]:
             "front": len(target.front),
             "hypervolume": target.hypervolume[-1].share if target.hypervolume else "",
             "objective": target.objectives[0],
+            "validated": words.error.heading,
+            "tested": words.shown.heading,
         }
         if target.chosen is not None:
-            measured, file = target.chosen.error.measured, target.chosen.file
-            row |= {
-                "error": measured.mean if measured else "",
-                "cost": target.chosen.costs[target.objectives[0]],
-                "test_error": file.test_error if file else "",
-            }
+            row |= _figures(words, target.chosen, target.objectives[0])
         rows.append(row)
     return rows
+
+
+def _figures(words: Words, chosen: Chosen, objective: str) -> dict[str, object]:
+    """The error, the cost and the figure on the test split of a chosen subnet, as far as known."""
+    measured, file = chosen.error.measured, chosen.file
+    tested = None if file is None else file.test_error
+    return {
+        "error": measured.mean if measured else "",
+        "cost": words.value(objective, chosen.costs[objective]),
+        "test": "" if tested is None else words.shown.figure(tested),
+    }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Arrays, Evaluation, EvaluatorFactory
+from nas.metric import MetricWords
 from nas.problem.goals import Goal, Problem
 from nas.tabular.columns import read_files
 from nas.tabular.description import ERROR, Description, TableError, read_description
@@ -118,6 +119,7 @@ class Tabular:
         name: The name of the table.
         space: The space of the networks.
         loss: The loss of any network of the space.
+        words: The words of the loss.
         devices: Device -> name of a cost -> that cost of any network of the space.
         rows: The number of networks that have a row; 0 where a formula gives every figure.
         exhaustive: Whether every network of the space has a row with all figures.
@@ -128,6 +130,7 @@ class Tabular:
     name: str
     space: SearchSpace
     loss: TableFigure
+    words: MetricWords
     devices: Mapping[str, Mapping[str, TableFigure]]
     rows: int
     exhaustive: bool
@@ -247,6 +250,7 @@ def _tabular(description: Description, found: Networks) -> Tabular:
         description.name,
         found.space,
         loss,
+        description.loss.words,
         devices,
         len(found.rows),
         all(made.surrogate is None for made in columns),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from nas.metric import MetricWords
 from nas.settings.problems import explained
 from nas.settings.toml_file import named_toml
 from search_spaces.tabular import Option
@@ -42,6 +43,14 @@ class Metric(_Section):
     column: str
     reading: Literal["as-is", "accuracy", "rate"] = "as-is"
     unit: Unit = 1.0
+
+    @property
+    def words(self) -> MetricWords:
+        """The words of the loss that the column gives; without a unit, which no table tells."""
+        if self.reading == "accuracy":
+            return MetricWords("error", "%")
+        name = {"as-is": self.column, "rate": f"1 / {self.column}"}[self.reading]
+        return MetricWords(name, digits=4)
 
 
 def _column(given: Any) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.metric import MetricWords
 from nas.tabular.benchmark import Tabular, load_table
 from nas.tabular.description import TableError
 from search_spaces.choice import Spec, choice
@@ -30,6 +31,7 @@ FloatArray = NDArray[np.float64]
 VARIABLE = "ELASTIC_NAS_TABLES"
 _SHIPPED = Path(__file__).parent / "shipped"
 _BITS = (2, 4, 8)
+_ERROR = MetricWords("error", "%")
 _CELL = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 _STAGES = ((24, 32, 112, 2), (32, 48, 56, 2), (48, 96, 28, 2), (96, 136, 14, 1), (136, 192, 14, 2))
 _KERNELS, _EXPANSIONS, _DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
@@ -152,6 +154,7 @@ def _mp_nasbench201(data: Path) -> Tabular:
         "mp-nasbench201",
         space,
         figures,
+        _ERROR,
         {"any": {"weight_mb": cost}},
         rows=space.size,
         exhaustive=True,
@@ -247,6 +250,7 @@ def _ofa_note10(data: Path) -> Tabular:
         "ofa-note10",
         space,
         ofa_predictor(space, data),
+        _ERROR,
         {"note10": {"latency_ms": BlockSum(space, *_note10(data))}},
         rows=0,
         exhaustive=False,

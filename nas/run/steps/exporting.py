@@ -16,7 +16,8 @@ from nas.export.stand_in import stand_in
 from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
-from nas.report.data import CostCheck, Estimate
+from nas.report.estimates import Estimate
+from nas.report.subnets import CostCheck
 from nas.run.measuring import deployment_of
 from nas.run.plan import THIS_CPU, Plan
 from nas.saturation import EightBitWeights

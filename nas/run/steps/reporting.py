@@ -10,19 +10,13 @@ from datetime import UTC, datetime
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
-from nas.report.data import (
-    FigureOrigin,
-    LatencyBand,
-    Point,
-    Provenance,
-    ProxyRank,
-    Results,
-    SpaceSummary,
-    TargetResult,
-)
+from nas.report.data import FigureOrigin, Provenance, ProxyRank, Results, SpaceSummary, TargetResult
+from nas.report.estimates import LatencyBand
 from nas.report.html import render
 from nas.report.store import save
+from nas.report.subnets import Point
 from nas.report.summary import write_front_csv
+from nas.report.words import Words
 from nas.run.findings import NONE_WITHIN, Findings, points_of
 from nas.run.folder import RunFolder
 from nas.run.plan import Plan, cost_ranges
@@ -55,7 +49,7 @@ def written(results: Results, files: RunFolder) -> Results:
     """The same results, after writing them to the folder as JSON, tables and a report."""
     save(results, files.results)
     for target in results.targets:
-        write_front_csv(target, files.front(target.name))
+        write_front_csv(target, files.front(target.name), words=results.words)
     render(results, files.report)
     return results
 
@@ -78,17 +72,16 @@ def _results(
         checks = checked_costs(plan, supernet, target.name, measured_front(goal, measured))
         known = tuple(reference for reference in on_target if reference is not None)
         targets.append(replace(made, references=known, cost_checks=checks))
-    sizes = plan.task.sizes()
+    sizes, criterion = plan.task.sizes(), plan.task.criterion
+    further = {name: figure.words for name, figure in plan.figures.items()}
     return Results(
         run=plan.recipe.name,
         seed=plan.recipe.seed,
         space=SpaceSummary(
             plan.space.name, len(plan.space.choices), str(plan.space.size), cost_ranges(plan)
         ),
+        words=Words(criterion.error, criterion.shown, further),
         task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} samples",
-        error=plan.task.criterion.error,
-        shown=plan.task.criterion.shown,
-        metrics={name: figure.words for name, figure in plan.figures.items()},
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -9,8 +9,9 @@ import numpy as np
 from nas.evaluation.measurements import Measurements
 from nas.export import bytes_of
 from nas.problem.goals import Goal
-from nas.report.data import Chosen, Comparison, Estimate, ExportedFile, LatencyBand, Point
+from nas.report.estimates import Comparison, Estimate, LatencyBand
 from nas.report.layers import layer_policies
+from nas.report.subnets import Chosen, ExportedFile, Point
 from nas.run.plan import Plan
 from nas.run.steps.exporting import Export, Shipped
 

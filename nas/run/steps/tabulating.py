@@ -16,17 +16,11 @@ from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import RecipeError
 from nas.recipe.table_recipe import TableRecipe, TableTargetSection
-from nas.report.data import (
-    Chosen,
-    Comparison,
-    Estimate,
-    Point,
-    Provenance,
-    Results,
-    SpaceSummary,
-    TableSummary,
-    TargetResult,
-)
+from nas.report.data import Provenance, Results, SpaceSummary, TableSummary, TargetResult
+from nas.report.estimates import Comparison, Estimate
+from nas.report.subnets import Chosen, Point
+from nas.report.text import capital
+from nas.report.words import Words
 from nas.run.findings import NONE_WITHIN, Findings, points_of
 from nas.run.folder import RunFolder
 from nas.run.steps.exporting import chosen
@@ -154,13 +148,14 @@ def _results(plan: TablePlan, measured: Measurements) -> Results:
     predictor = default_predictor(plan.problem)
     points = points_of(measured, predictor, batch=recipe.search.batch)
     found = Findings(table.space, measured, predictor, seed=recipe.seed)
-    notes = [f"Error: {table.loss.note}."] if table.loss.note else []
+    notes = [f"{capital(table.words.name)}: {table.loss.note}."] if table.loss.note else []
     if table.repeats:
         notes.append(f"{table.repeats} rows of networks that have another row were averaged.")
     return Results(
         run=recipe.name,
         seed=recipe.seed,
         space=SpaceSummary(table.name, len(table.space.choices), str(table.space.size)),
+        words=Words(table.words, table.words),
         task=f"Table {table.name}",
         recipe=recipe.model_dump(mode="json"),
         versions=versions(),
@@ -210,7 +205,7 @@ def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
     within = measured[goal.violation(measured.rows) == 0]
     share = exact.share(np.column_stack([within.losses, goal.values(within.rows)]))
     hit = int((measured.places(exact.genotypes) >= 0).sum())
-    figures = zip(("error", *goal.objectives), exact.reference, strict=True)
+    figures = zip((table.words.name, *goal.objectives), exact.reference, strict=True)
     place = ", ".join(f"{name} {value:.4g}" for name, value in figures)
     return [
         *notes,

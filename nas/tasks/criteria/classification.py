@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.metric import ACCURACY, ERROR, MetricWords
+from nas.metric import MetricWords
 from nas.tasks.criteria.distribution import (
     divergence,
     frequency_loss,
@@ -44,12 +44,12 @@ class Classification(Criterion):
     @property
     def error(self) -> MetricWords:
         """Wrong answers in percent."""
-        return ERROR
+        return MetricWords("error", "%")
 
     @property
     def shown(self) -> MetricWords:
         """Right answers in percent."""
-        return ACCURACY
+        return MetricWords("accuracy", "%", best=100.0)
 
     @property
     def further(self) -> Mapping[str, Metric]:

@@ -8,31 +8,33 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.metric import MetricWords
 from nas.problem.front import hypervolume, nondominated
 from nas.report.data import (
-    Chosen,
-    Comparison,
-    CostCheck,
     CostRange,
-    Estimate,
-    ExportedFile,
     FigureOrigin,
-    FrontPoint,
     HypervolumePoint,
-    LatencyBand,
     LossPoint,
-    Point,
-    PredictedPoint,
     Provenance,
     ProxyRank,
-    Reference,
     Results,
     SpaceSummary,
     TargetResult,
     TrainingSummary,
 )
+from nas.report.estimates import Comparison, Estimate, LatencyBand
 from nas.report.html import render
 from nas.report.layers import layer_policies
+from nas.report.subnets import (
+    Chosen,
+    CostCheck,
+    ExportedFile,
+    FrontPoint,
+    Point,
+    PredictedPoint,
+    Reference,
+)
+from nas.report.words import Words
 from search_spaces import costs
 from search_spaces.mobilenet import MOBILENET_V3, mobilenet
 from search_spaces.ops import Input
@@ -40,6 +42,7 @@ from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace, as_genotypes
 
 COSTS = ("latency_ms", "macs", "bitops", "model_bytes")
+CLASSES = Words(MetricWords("error", "%"), MetricWords("accuracy", "%", best=100.0))
 
 
 @cache
@@ -188,6 +191,7 @@ def sample(*, count: int = 240, seed: int = 7, stages: int = 5) -> Results:
         run="cifar10-mobilenet",
         seed=seed,
         space=_space(run),
+        words=CLASSES,
         task="CIFAR-10: 45,000 train, 5,000 validation, 10,000 test images of 32 x 32",
         recipe={"search": {"budget": count, "searcher": "guided"}, "task": {"kind": "openml"}},
         versions={

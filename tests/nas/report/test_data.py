@@ -46,8 +46,8 @@ def test_results_are_saved_and_loaded(results, tmp_path):
     ("text", "said"),
     [
         ("{", "line 1, column 2"),
-        ('{"format": 1}', "results"),
-        ('{"format": 1, "results": {"run": "x", "seed": "many"}}', "results.seed"),
+        ('{"format": 2}', "results"),
+        ('{"format": 2, "results": {"run": "x", "seed": "many"}}', "results.seed"),
     ],
 )
 def test_unreadable_results_say_where(text, said):
@@ -56,8 +56,8 @@ def test_unreadable_results_say_where(text, said):
 
 
 def test_another_format_is_refused(results):
-    text = to_json(results).replace('"format": 1', '"format": 99', 1)
-    with pytest.raises(UnreadableFile, match="format: must be 1, given 99"):
+    text = to_json(results).replace('"format": 2', '"format": 1', 1)
+    with pytest.raises(UnreadableFile, match="format: must be 2, given 1"):
         from_json(text)
 
 

@@ -5,11 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nas.report.data import FigureOrigin, LayerPolicy
+from nas.report.data import FigureOrigin
 from nas.report.html import html, render
 from nas.report.markup import Markup, html_of, table, tag
 from nas.report.sections import anchor
 from nas.report.store import from_json, to_json
+from nas.report.subnets import LayerPolicy
 from tests.nas.report.sample import unfinished
 
 EVIL = "<script>alert('x')</script>\x1b[31m\u202e\u200b\x00"

@@ -4,10 +4,13 @@ from dataclasses import replace
 import pytest
 
 from nas.report import plots
-from nas.report.data import Estimate, LayerPolicy, LossPoint, Point, ProxyRank, TrainingSummary
+from nas.report.data import LossPoint, ProxyRank, TrainingSummary
+from nas.report.estimates import Estimate
 from nas.report.pareto import pareto, plane
 from nas.report.policy_figure import groups, policy
 from nas.report.style import axis_type, bits_colour
+from nas.report.subnets import LayerPolicy, Point
+from tests.nas.report.sample import CLASSES
 
 
 def traces(figure):
@@ -79,7 +82,7 @@ def test_a_front_of_several_objectives_draws_only_what_leads_in_this_plane(resul
 def test_three_objectives_are_two_axes_and_a_colour(target):
     endless = replace(target.front[0], costs={"latency_ms": math.inf, "model_bytes": 1.0})
     shown = traces(
-        plane(replace(target, front=(*target.front, endless)), "latency_ms", "model_bytes")
+        plane(CLASSES, replace(target, front=(*target.front, endless)), "latency_ms", "model_bytes")
     )
     front = shown["measured front"]
     expected = [(p.costs["latency_ms"], p.costs["model_bytes"], p.error) for p in target.front]
@@ -121,7 +124,7 @@ def test_predicted_errors_pair_only_what_was_predicted(results):
 
 def test_agreement_has_its_diagonal_and_its_spreads():
     pairs = [(Estimate(1.0, 0.1), Estimate(1.2)), (Estimate(2.0, 0.3), Estimate(1.9))]
-    shown = traces(plots.agreement("error", pairs))
+    shown = traces(plots.agreement(CLASSES, "error", pairs))
     assert shown["equal"]["x"] == shown["equal"]["y"]
     assert ([*shown["subnets"]["x"]], [*shown["subnets"]["y"]]) == ([1.0, 2.0], [1.2, 1.9])
     assert [*shown["subnets"]["error_x"]["array"]] == [0.1, 0.3]

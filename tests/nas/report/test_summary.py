@@ -3,22 +3,16 @@ from dataclasses import replace
 
 import pytest
 
-from nas.report.data import (
-    Chosen,
-    Comparison,
-    CostCheck,
-    Estimate,
-    FrontPoint,
-    LatencyBand,
-    Provenance,
-    TargetResult,
-)
+from nas.report.data import Provenance, TargetResult
+from nas.report.estimates import Comparison, Estimate, LatencyBand
+from nas.report.subnets import Chosen, CostCheck, FrontPoint
 from nas.report.summary import summary_table, told, write_front_csv
 from nas.report.targets import front_table
 from nas.terminal.display import say
 from search_spaces.formats import Int
 from search_spaces.quant import Quant
 from search_spaces.serialize import encode
+from tests.nas.report.sample import CLASSES
 from tests.nas.report.two import FAST, SLOW, device, of
 
 COLUMNS = ["rank", "chosen", "error", "latency_ms", "bitops", "macs", "model_bytes"]
@@ -32,7 +26,7 @@ def read(path):
 
 def test_columns_are_stable_and_the_chosen_one_is_marked(results, tmp_path):
     target = results.targets[0]
-    write_front_csv(target, tmp_path / "front.csv")
+    write_front_csv(target, tmp_path / "front.csv", words=CLASSES)
     header, *rows = read(tmp_path / "front.csv")
     assert header == [*COLUMNS, *LATENCIES, "genotype", "description"]
     assert [float(row[2]) for row in rows] == [point.error for point in target.front]
@@ -51,7 +45,7 @@ def front_of_three(**known) -> TargetResult:
 
 
 def latency_cells(target, tmp_path):
-    write_front_csv(target, tmp_path / "front.csv")
+    write_front_csv(target, tmp_path / "front.csv", words=CLASSES)
     with (tmp_path / "front.csv").open() as file:
         return [[row.get(name) for name in LATENCIES] for row in csv.DictReader(file)]
 
@@ -71,25 +65,29 @@ def test_the_chosen_subnets_measured_latency_and_the_band_are_told(tmp_path):
 
 
 def test_nothing_measured_adds_no_column(tmp_path):
-    write_front_csv(replace(front_of_three(), cost_checks=()), tmp_path / "front.csv")
+    write_front_csv(
+        replace(front_of_three(), cost_checks=()), tmp_path / "front.csv", words=CLASSES
+    )
     assert not {*LATENCIES} & {*read(tmp_path / "front.csv")[0]}
 
 
 def test_the_reports_table_shows_predicted_beside_measured():
     band = LatencyBand(0.01, tail=0.1645, within_5=0.5, within_10=0.8, networks=9)
-    shown = front_table(front_of_three(latency_band=band))
+    shown = front_table(CLASSES, front_of_three(latency_band=band))
     second = shown.split("<tr>")[3]
     assert "Latency, measured" in shown
     measured, predicted = second.index("2.25 ± 0.50 ms"), second.index("2.00 ± 0.20 ms")
     assert "ms" not in second[measured + len("2.25 ± 0.50 ms") : predicted]
-    assert "Latency, measured" not in front_table(replace(front_of_three(), cost_checks=()))
+    assert "Latency, measured" not in front_table(
+        CLASSES, replace(front_of_three(), cost_checks=())
+    )
 
 
 def test_a_precision_is_written_by_its_bits(tmp_path):
     quant = encode(Quant(Int(4)))
     point = FrontPoint((0, 1), 2.0, {"macs": 7.0}, {"depth": 3, "w.bits": quant, "a.bits": None})
     target = TargetResult("t", Provenance("analytical"), ("macs",), front=(point,))
-    write_front_csv(target, tmp_path / "front.csv")
+    write_front_csv(target, tmp_path / "front.csv", words=CLASSES)
     assert read(tmp_path / "front.csv")[1] == [
         *("1", "no", "2.0", "7.0", "0 1", "depth=3; w.bits=4; a.bits=float")
     ]
@@ -100,7 +98,7 @@ def test_no_text_is_run_as_a_formula(tmp_path, start):
     evil = f"{start}HYPERLINK(1)"
     point = FrontPoint((0,), -1.5, {evil: 7.0}, {evil: 1})
     target = TargetResult("t", Provenance("analytical"), (evil,), front=(point,))
-    write_front_csv(target, tmp_path / "front.csv")
+    write_front_csv(target, tmp_path / "front.csv", words=CLASSES)
     header, row = read(tmp_path / "front.csv")
     assert header[3] == f"'{evil.strip()}"
     assert row[-1] == f"'{evil.strip()}=1"
@@ -109,7 +107,7 @@ def test_no_text_is_run_as_a_formula(tmp_path, start):
 
 def test_an_empty_front_is_a_header(results, tmp_path):
     target = replace(results.targets[0], front=(), chosen=None)
-    write_front_csv(target, tmp_path / "front.csv")
+    write_front_csv(target, tmp_path / "front.csv", words=CLASSES)
     header, *rows = read(tmp_path / "front.csv")
     assert header == ["rank", "chosen", "error", "latency_ms", "genotype", "description"]
     assert rows == []

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from nas.report import text
-from nas.report.data import Estimate
+from nas.report.estimates import Estimate
 from search_spaces.formats import E4M3, Int
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.serialize import encode
@@ -17,8 +17,6 @@ from search_spaces.serialize import encode
         ("macs", 12_345_678, "12.3 M"),
         ("bitops", 999.0, "999"),
         ("model_bytes", 45_600, "45.6 kB"),
-        ("error", 2.345, "2.35 %"),
-        ("error", 0.0, "0.00 %"),
         ("latency_ms", 0.0, "0 ms"),
         ("latency_ms", math.inf, "cannot run"),
         ("wear", 3.14159, "3.14"),
@@ -44,9 +42,8 @@ def test_numbers_of_networks_stay_short(count, said):
 
 def test_a_spread_shares_the_scale_of_its_figure():
     assert text.estimate("model_bytes", Estimate(1_482_000, 12_000)) == "1.48 ± 0.012 MB"
-    assert text.estimate("error", Estimate(12.021, 0.2)) == "12.02 ± 0.20 %"
-    assert text.estimate("error", Estimate(12.021)) == "12.02 %"
-    assert text.estimate("error", None) == "—"
+    assert text.estimate("model_bytes", Estimate(1_482_000)) == "1.48 MB"
+    assert text.estimate("model_bytes", None) == "—"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import EvaluationError, flat
+from nas.metric import MetricWords
 from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.search.named import searcher_named
@@ -191,3 +192,18 @@ def test_a_place_is_that_of_the_row_and_else_none(made, many) -> None:
     every = np.array(list(itertools.product(*map(range, counts))))
     place_of = {row: place for place, row in enumerate(map(tuple, rows.tolist()))}
     assert places(every).tolist() == [place_of.get(row, -1) for row in map(tuple, every.tolist())]
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        ("accuracy", MetricWords("error", "%")),
+        ("as-is", MetricWords("accuracy", digits=4)),
+        ("rate", MetricWords("1 / accuracy", digits=4)),
+    ],
+)
+def test_the_loss_of_a_table_is_called_by_its_column_unless_that_is_an_accuracy(
+    tmp_path: Path, reading: str, words: MetricWords
+) -> None:
+    stated = DESCRIPTION.replace('reading = "accuracy"', f'reading = "{reading}"')
+    assert load_table(write(tmp_path, list(networks()), stated)).words == words

@@ -1,0 +1,99 @@
+"""The part of the report about a chosen subnet: predicted and measured, its files, its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nas.report import text
+from nas.report.data import TargetResult
+from nas.report.estimates import Comparison
+from nas.report.layers import kernel_text
+from nas.report.markup import Markup, details, table, tag
+from nas.report.page import Page
+from nas.report.policy_figure import policy
+from nas.report.subnets import Chosen, ExportedFile
+from nas.report.words import Words
+
+
+def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Markup]:
+    """The part of a target's section about the chosen subnet; nothing where none is chosen."""
+    chosen = target.chosen
+    if chosen is None:
+        return
+    rows = [*_facts(words, chosen)]
+    yield tag("h3", "The chosen subnet, predicted and measured")
+    yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
+    for file in chosen.files:
+        yield tag("p", _file_line(file), class_="muted")
+    if len(chosen.files) > 1:
+        yield details("Every exported form", _forms_table(words, chosen))
+    if not chosen.layers:
+        return
+    caption = (
+        "Bar height: output channels; number above: kernel; colour: bits. "
+        "Below: bits of weights and activations, and each layer's share of MACs."
+    )
+    yield page.figure("The policy, layer by layer", policy(chosen.layers), caption, wide=True)
+    yield details("Layers as a table", _layer_table(chosen))
+
+
+def _facts(words: Words, chosen: Chosen) -> Iterator[list[str]]:
+    yield _compared(words, "error", words.title("error"), chosen.error)
+    if chosen.latency_ms is not None:
+        yield _compared(words, "latency_ms", "Latency", chosen.latency_ms)
+    file = chosen.file
+    if file is None:
+        return
+    yield _compared(words, "model_bytes", "File size", file.bytes)
+    if file.test_error is not None:
+        measured = words.shown.text(file.test_error)
+        yield [f"Test {words.shown.name} of the exported file", "—", measured]
+    for name, loss in file.test_metrics.items():
+        further = words.metrics[name]
+        yield [f"Test {further.name} of the exported file", "—", further.text(loss)]
+    if file.output_difference is not None:
+        shown = text.significant(file.output_difference)
+        yield ["Largest difference of outputs to the extracted subnet", "—", shown]
+
+
+def _compared(words: Words, name: str, heading: str, pair: Comparison) -> list[str]:
+    return [heading, words.estimate(name, pair.predicted), words.estimate(name, pair.measured)]
+
+
+def _file_line(file: ExportedFile) -> list[str]:
+    counts = ", ".join(f"{count} {kind}" for kind, count in file.nodes.items())
+    return ["Exported to ", tag("code", file.path), f" ({counts})." if counts else "."]
+
+
+def _forms_table(words: Words, chosen: Chosen) -> Markup:
+    tested = f"Test {words.shown.name}"
+    header = ["Form", "File", "Size, predicted", "Size", tested, "Largest difference"]
+    rows = [
+        [
+            file.form,
+            tag("code", file.path),
+            text.estimate("model_bytes", file.bytes.predicted),
+            text.estimate("model_bytes", file.bytes.measured),
+            "—" if file.test_error is None else words.shown.text(file.test_error),
+            "—" if file.output_difference is None else text.significant(file.output_difference),
+        ]
+        for file in chosen.files
+    ]
+    return table(header, rows, numeric=(2, 3, 4, 5))
+
+
+def _layer_table(chosen: Chosen) -> Markup:
+    header = ["Layer", "Operator", "Channels", "Kernel", "Weight bits", "Activation bits", "MACs"]
+    rows = [
+        [
+            layer.address,
+            layer.operator,
+            str(layer.width),
+            kernel_text(layer) or "—",
+            text.bits(layer.weight_bits),
+            text.bits(layer.activation_bits),
+            text.quantity("macs", layer.macs),
+        ]
+        for layer in chosen.layers
+    ]
+    return table(header, rows, numeric=range(2, 7))

@@ -1,0 +1,130 @@
+"""Subnets in the results of a run: evaluated ones, those of a front, and the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from nas.report.estimates import Comparison, Estimate
+from search_spaces.space import Genotype
+
+Costs = Mapping[str, float]
+Description = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluated subnet; `predicted` is the error that was predicted before the evaluation.
+
+    If the evaluation was `stopped` early, the error in `metrics` is an estimate.
+    """
+
+    genotype: Genotype
+    order: int
+    metrics: Mapping[str, float]
+    predicted: Estimate | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A measured subnet that no other measured subnet dominates on this target."""
+
+    genotype: Genotype
+    error: float
+    costs: Costs
+    description: Description = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PredictedPoint:
+    """A point of the Pareto front that is predicted for the whole space."""
+
+    costs: Costs
+    error: float
+    std: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network for comparison, such as the largest one with 8 bits everywhere."""
+
+    name: str
+    error: float
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class LayerPolicy:
+    """One layer of the chosen subnet; bits are `None` at full precision.
+
+    `width` is the number of output channels. `kernel` is `None` for an operator without a kernel,
+    and its height and width where these differ.
+    """
+
+    address: str
+    operator: str
+    width: int
+    kernel: int | tuple[int, int] | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    macs: float = 0.0
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """An exported file of the chosen subnet, with the results of running this file.
+
+    Attributes:
+        form: The name of the export form in recipes.
+        path: The path relative to the run folder; a folder in some forms.
+        test_error: The error on the test split, computed with this file.
+        test_metrics: The losses of the criterion's further metrics there, by name.
+        bytes: The predicted and the real size.
+        output_difference: Largest absolute difference to the outputs of the extracted module.
+        agreement: Percent of the answers that are those of the extracted module; None for tasks
+            whose answers are no choices.
+        nodes: Operator type -> number of such operators in the file.
+    """
+
+    form: str
+    path: str
+    test_error: float | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    bytes: Comparison = field(default_factory=Comparison)
+    output_difference: float | None = None
+    agreement: float | None = None
+    nodes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CostCheck:
+    """The latency in ms of a network as the sum of its kernels, and measured as a whole."""
+
+    genotype: Genotype
+    predicted: float
+    measured: Estimate
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The subnet that is chosen for a target: the best measured one within its limits.
+
+    `error` is that on the validation split, predicted before and measured by the search.
+    `latency_ms` is predicted from the target's table and measured for the whole network.
+    """
+
+    genotype: Genotype
+    error: Comparison
+    costs: Costs
+    layers: tuple[LayerPolicy, ...] = ()
+    description: Description = field(default_factory=dict)
+    latency_ms: Comparison | None = None
+    files: tuple[ExportedFile, ...] = ()
+
+    @property
+    def file(self) -> ExportedFile | None:
+        """The file in the first export form of the recipe; None without a file."""
+        return self.files[0] if self.files else None
