@@ -62,6 +62,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     'space: family = "residual"': (recipe.ResidualSection, None),
     'space: family = "mobilenet"': (recipe.MobileNetSection, None),
     'space: family = "mlp"': (recipe.MlpSection, None),
+    'space: family = "super-resolution"': (recipe.SuperResolutionSection, None),
     "space.stages": (Stage, None),
     'space: family = "file"': (recipe.SpaceFileSection, None),
     "space.policy": (recipe.PolicySection, None),

@@ -25,6 +25,7 @@ from search_spaces.policy import Fineness, Policy
 from search_spaces.quant import granularity_named
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
+from search_spaces.super_resolution import super_resolution
 from supernets.schedule import TrainingSettings
 
 
@@ -166,6 +167,27 @@ class MlpSection(Section):
         )
 
 
+class SuperResolutionSection(Section):
+    """A space of networks from image to image."""
+
+    family: Literal["super-resolution"]
+    widths: Sizes = (8, 16, 24)
+    depths: Sizes = (1, 2, 3)
+    kernels: Kernels = (3,)
+    policy: PolicySection = PolicySection()
+
+    def build(self, task: Task) -> SearchSpace:
+        """The space for a task's images."""
+        return super_resolution(
+            task.inputs,
+            task.output,
+            widths=self.widths,
+            depths=self.depths,
+            kernels=self.kernels,
+            policy=self.policy.build(),
+        )
+
+
 class SpaceFileSection(Section):
     """A space saved as JSON by `SearchSpace.to_json`."""
 
@@ -186,7 +208,7 @@ class SpaceFileSection(Section):
 
 
 SpaceSection = Annotated[
-    ResidualSection | MobileNetSection | MlpSection | SpaceFileSection,
+    ResidualSection | MobileNetSection | MlpSection | SuperResolutionSection | SpaceFileSection,
     Field(discriminator="family"),
 ]
 

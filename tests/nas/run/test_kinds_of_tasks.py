@@ -113,6 +113,18 @@ KINDS = {
     "regression": Kind(
         "diabetes", lambda: ("space.depths=[1, 2]",), regression, ("absolute error",), ("accuracy",)
     ),
+    "image-pairs": Kind(
+        "cifar10-pairs",
+        lambda: (
+            f'task.path="{shared_data("cifar10/cifar10_mini.npz")}"',
+            "task.limit=192",
+            "space.widths=[4, 6]",
+            "space.depths=[1, 2]",
+        ),
+        pixels,
+        ("PSNR", "dB"),
+        ("accuracy", "classes"),
+    ),
 }
 
 
