@@ -185,7 +185,7 @@ def _figures(made: Selection, row: int) -> str:
     names = dict.fromkeys([*made.target.objectives, *made.deciding])
     costs = (f"{words.named(n)} {words.quantity(n, float(made.costs[n][row]))}" for n in names)
     error = words.error.text(float(made.errors[row]))
-    return f"a subnet of {error} {words.error.name}, {', '.join(costs)}"
+    return f"a subnet with {words.error.name} {error}, {', '.join(costs)}"
 
 
 def _tolerance(made: Selection) -> str:

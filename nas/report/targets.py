@@ -68,7 +68,7 @@ def statement(words: Words, target: TargetResult) -> str:
     at = words.quantity(objective, chosen.costs[objective]) if objective in chosen.costs else "—"
     return (
         f"The subnet chosen{_within(words, target)}: {words.named(objective)} {at} "
-        f"at {error} {words.named('error')}."
+        f"at a {words.named('error')} of {error}."
     )
 
 
@@ -133,7 +133,10 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
 def _growth(words: Words, target: TargetResult, page: Page) -> Markup:
     blocks = []
     if target.hypervolume:
-        corner = ", ".join(words.quantity(n, v) for n, v in target.reference_point.items())
+        told = (
+            f"{words.named(n)} {words.quantity(n, v)}" for n, v in target.reference_point.items()
+        )
+        corner = ", ".join(told)
         caption = f"Share of the box that the front dominates; reference point: {corner or 'n/a'}."
         blocks.append(page.figure("Growth of the front", plots.hypervolume(target), caption))
     if target.cost_checks:

@@ -24,7 +24,7 @@ def test_of_equal_errors_the_cheapest_is_told_with_its_runner_up():
     assert why(1, FAST) == [
         "Chosen from 5 evaluated subnets, without limits.",
         "2 subnets share the lowest error, 1.00 %; of these it has the lowest latency.",
-        "The runner-up is a subnet of 1.00 % error, latency 9.00 ms.",
+        "The runner-up is a subnet with error 1.00 %, latency 9.00 ms.",
     ]
     assert short(1, FAST) == "lowest latency of 2 that share the lowest error"
 
@@ -34,7 +34,7 @@ def test_a_tolerance_that_decided_is_told_with_what_it_passed_over():
     assert told[1] == (
         "The tolerance decided: 3 subnets are at most 0.5 points above the lowest error, 1.00 %, "
         "and of these it has the lowest latency; without tolerance the choice would be a subnet "
-        "of 1.00 % error, latency 8.00 ms."
+        "with error 1.00 %, latency 8.00 ms."
     )
     brief = "lowest latency of 3 within {} of the lowest error"
     assert short(2, FAST, tolerance=0.5) == brief.format("0.5 points")
@@ -52,10 +52,10 @@ def test_a_limit_that_decided_is_told_with_what_it_ruled_out():
     limits = {"latency_ms": 5.0, "model_bytes": 5000.0}
     assert why(2, FAST, limits=limits) == [
         "Of 5 evaluated subnets, 3 keep the limits.",
-        "The limit on latency decided; without that limit the choice would be a subnet of "
-        "1.00 % error, latency 8.00 ms.",
+        "The limit on latency decided; without that limit the choice would be a subnet with "
+        "error 1.00 %, latency 8.00 ms.",
         "It alone has the lowest error, 1.40 %.",
-        "The runner-up is a subnet of 3.00 % error, latency 2.00 ms.",
+        "The runner-up is a subnet with error 3.00 %, latency 2.00 ms.",
     ]
     assert short(2, FAST, limits=limits) == (
         "lowest error among 3 of 5 within its limits; latency decided"
@@ -72,7 +72,7 @@ def test_limits_that_each_decide_are_both_named():
     crossed = {"latency_ms": (9.0, 1.0, 4.0, 2.0, 1.0), "model_bytes": (1.0, 9.0, 4.0, 2.0, 1.0)}
     told = why(2, crossed, limits={"latency_ms": 5.0, "model_bytes": 5.0})
     assert told[1].startswith("The limits on latency and model size decided, each alone; ")
-    assert "1.00 % error, latency 1.00 ms, model size 9.00 B" in told[1]
+    assert "error 1.00 %, latency 1.00 ms, model size 9.00 B" in told[1]
 
 
 def test_limits_that_changed_nothing_are_told_so():

@@ -133,7 +133,7 @@ def test_the_reasons_of_a_choice_have_the_unit_and_the_direction_of_the_task():
     made = selections(regression())["board"]
     text = " ".join(reasons(made))
     assert "3 subnets are at most 0.5 mmHg above the lowest absolute error, 1.0 mmHg" in text
-    assert "a subnet of 1.0 mmHg absolute error, latency 8.00 ms, validation R² 0.900" in text
+    assert "a subnet with absolute error 1.0 mmHg, latency 8.00 ms, validation R² 0.900" in text
     assert "point" not in text + in_short(made)
 
 
