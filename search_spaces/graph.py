@@ -114,34 +114,47 @@ class Graph:
                 f"{type(node.op).__name__} at {address!r} reads {node.op.arity} inputs, given "
                 f"{len(node.inputs)}"
             )
-        self._require_types(address, node)
+        if node.op.arity:
+            self._require_types(address, node)
+        else:
+            self._require_input(address, node)
         self.nodes[address] = node
 
-    def _require_types(self, address: str, node: Node) -> None:
-        """Raise `ValueError` where an input or the type of the numbers that are read is wrong."""
-        op, inputs = node.op, self.inputs
-        if isinstance(op, Input):
-            if node.present or op.name in {known.name for known in inputs.values()}:
-                raise ValueError(
-                    f"input {op.name!r} at {address!r} is conditional, or is already in the graph; "
-                    "an input is there once and always: let all its readers read one node"
-                )
-        elif not op.arity:
+    def _require_input(self, address: str, node: Node) -> None:
+        """Raise `ValueError` for a node that reads nothing and is no input that may be added."""
+        op = node.op
+        if not isinstance(op, Input):
             raise ValueError(
                 f"{type(op).__name__} at {address!r} reads nothing; only Input does, which stands "
                 "for an input of the network"
             )
+        if node.present or op.name in {known.name for known in self.inputs.values()}:
+            raise ValueError(
+                f"input {op.name!r} at {address!r} is conditional, or is already in the graph; "
+                "an input is there once and always: let all its readers read one node"
+            )
+
+    def _require_types(self, address: str, node: Node) -> None:
+        """Raise `ValueError` where an operator reads numbers of the wrong type, or odd tokens."""
+        op, kind = node.op, type(node.op).__name__
         for read in node.inputs:
-            found = inputs[read].dtype if read in inputs else "float32"
+            given = self.nodes[read].op
+            source = given if isinstance(given, Input) else None
+            found = "float32" if source is None else source.dtype
             if op.reads != found:
                 raise ValueError(
-                    f"{type(op).__name__} at {address!r} reads {op.reads}, but {read!r} gives "
-                    f"{found}; tokens are read by an Embedding, and by no operator that quantizes"
+                    f"{kind} at {address!r} reads {op.reads}, but {read!r} gives {found}; tokens "
+                    "are read by an Embedding, and by no operator that quantizes"
                 )
             if found != "float32" and node.present:
                 raise ValueError(
-                    f"{type(op).__name__} at {address!r} is conditional, and where it is absent "
-                    f"its readers would get {found}; let it always be present"
+                    f"{kind} at {address!r} is conditional, and where it is absent its readers "
+                    f"would get {found}; let it always be present"
+                )
+            if source and isinstance(op.entries, int) and (source.values or 0) > op.entries:
+                raise ValueError(
+                    f"{kind} at {address!r} has {op.entries} entries, but input {source.name!r} "
+                    f"has {source.values} different tokens; give as many entries"
                 )
 
     def choices(self) -> Iterator[Choice[Any]]:

@@ -137,6 +137,11 @@ class Op(Spec):
         return True
 
     @property
+    def entries(self) -> int | None:
+        """The number of different tokens that the operator can read; None if it reads no tokens."""
+        return None
+
+    @property
     def clamp(self) -> Bounds | None:
         """The bounds `(low, high)` of an operator that only clamps, such as ReLU; else None."""
         return None

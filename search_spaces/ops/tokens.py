@@ -28,6 +28,10 @@ class Embedding(Op):
     looks_up: ClassVar[bool] = True
     channel_axis: ClassVar[int] = -1
 
+    @property
+    def entries(self) -> int | None:
+        return self.count
+
     def infer(self, *inputs: Shape) -> Shape:
         return (*inputs[0], self.out)
 

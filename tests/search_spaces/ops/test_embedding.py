@@ -98,6 +98,12 @@ def test_tokens_are_read_by_embeddings_only(op: Op, read: Input, told: str) -> N
         Graph(read).add("op", op)
 
 
+def test_a_table_with_too_few_entries_is_refused() -> None:
+    Graph(Input("tokens", (6,), "int64", 4)).add("table", Embedding(4, 3))
+    with pytest.raises(ValueError, match="'table' has 4 entries, but input 'tokens' has 5 diff"):
+        Graph(Input("tokens", (6,), "int64", 5)).add("table", Embedding(4, 3))
+
+
 def test_an_embedding_is_always_there() -> None:
     with pytest.raises(ValueError, match="'table' is conditional, and where it is absent"):
         Graph(TOKENS).add("table", Embedding(4, 3), present=choice("there", (False, True)))
