@@ -344,4 +344,4 @@ def _mark(
     if new and not study.metric_names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([f"{ERROR}, %"])
+            study.set_metric_names([ERROR])

@@ -10,7 +10,7 @@ Mask = NDArray[np.bool_]
 
 
 def good_enough(errors: FloatArray, allowed: Mask, *, tolerance: float) -> Mask:
-    """Whether a subnet is `allowed` and at most `tolerance` points worse than the best of these."""
+    """Whether a subnet is `allowed` and at most `tolerance` worse than the best of these."""
     if not allowed.any():
         return allowed
     return allowed & (errors <= errors[allowed].min() + tolerance)
@@ -28,7 +28,7 @@ def cheapest(
         errors: Error of every subnet, `(n,)`.
         cost: What to minimise, `(n,)`.
         allowed: Whether a subnet may be chosen at all, `(n,)`.
-        tolerance: Points of error that a cheaper subnet may be worse than the best.
+        tolerance: How much worse than the best, in error, a cheaper subnet may be.
     """
     good = np.flatnonzero(good_enough(errors, allowed, tolerance=tolerance))
     return min(good.tolist(), key=lambda row: (cost[row], errors[row]), default=None)

@@ -228,7 +228,7 @@ class TargetSection(Section):
     """The costs that span the front beside the error; one may be given without brackets."""
     limits: dict[str, Positive] = {}
     tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """How many points of error above the best a cheaper subnet may have to be chosen."""
+    """How far above the lowest error, in its unit, a cheaper subnet may be to be chosen."""
 
 
 def _enough_to_choose_from(budget: int, info: ValidationInfo) -> int:

@@ -33,7 +33,7 @@ class Experience:
     Attributes:
         space: The other space.
         genotypes: The evaluated genotypes of the other space, `(n, choices)`.
-        errors: The validation errors of these genotypes in percent, `(n,)`.
+        errors: The validation errors of these genotypes, `(n,)`.
     """
 
     space: SearchSpace

@@ -41,7 +41,7 @@ class Pixels(Criterion):
     @property
     def error(self) -> MetricWords:
         """Decibels of the PSNR below 100."""
-        return MetricWords("PSNR below 100 dB", "dB")
+        return MetricWords("PSNR deficit", "dB")
 
     @property
     def shown(self) -> MetricWords:

@@ -284,7 +284,7 @@ def test_optuna_reads_it_with_the_options_as_a_user_wrote_them(
     assert study.best_params["stage0.block0.weight.bits"] == f"format=int{bits}"
     granularity = picked["stage0.block0.weight.granularity"]
     assert study.best_params["stage0.block0.weight.granularity"] == repr(granularity)
-    assert study.metric_names == ["error, %"]
+    assert study.metric_names == ["error"]
     attributes = study.trials[0].user_attrs
     assert attributes["loss"] == first.metrics["loss"], "a number can be sorted by"
     assert (attributes["seed"], attributes["seconds"]) == (first.seed, first.seconds)
