@@ -123,7 +123,7 @@ def test_in_floats_all_give_the_same(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CHAINS)
 def test_quantized_all_give_the_same(name: str, symmetric: bool, tmp_path: Path) -> None:
     """A tie may be rounded the other way, which few images show."""
-    read = replace(READ, symmetric=symmetric)
+    read = Quant(Int(8, symmetric=symmetric), PerTensor())
     graph = chain_of(CHAINS[name](read), weight=WEIGHT, read=read)
     ours, reference, ran = answers(deployed(graph), tmp_path / "net.onnx")
     for found in (reference, ran):

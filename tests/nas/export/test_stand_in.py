@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nas.export import export_onnx, verify
 from nas.export.runtime import kernels_run
@@ -33,7 +34,7 @@ def test_a_stand_in_is_a_network_like_any_other(tmp_path: Path) -> None:
     made = space("mobilenet")
     deployed = stand_in(made.decode(made.largest))
     export_onnx(deployed, tmp_path / "net.onnx")
-    labels = IMAGES.new_zeros(len(IMAGES))
+    labels = IMAGES.new_zeros(len(IMAGES), dtype=torch.int64)
     assert (
         verify(
             tmp_path / "net.onnx", deployed, IMAGES, labels, criterion=Classification()
