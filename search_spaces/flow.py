@@ -91,10 +91,13 @@ class Tensors:
         elements: Elements per sample, `(kernels,)`.
         bits: Bits per element, `(kernels,)`. They are 0 for a tensor without a format of its own,
             such as the image: each reader may have such a tensor in the format that it needs.
+        formats: A number per format, from 1, and 0 where there is none, `(kernels,)`. Formats of
+            as many bits may differ.
     """
 
     elements: FloatArray
     bits: FloatArray
+    formats: FloatArray
 
 
 class Rows:
@@ -206,6 +209,7 @@ class Crossings:
         slots: BoolArray | None = None,
     ) -> None:
         self._bits = flow.tables(tensors.bits)
+        self._formats = flow.tables(tensors.formats)
         self._elements = flow.tables(tensors.elements)
         self._convert = convert
         counted = [] if slots is None else [flow.tables(column) for column in slots.T]
@@ -216,21 +220,23 @@ class Crossings:
         """Whether the formats on `edge` can differ, and whether its input counts at all."""
         if edge in self._counted and not self._counted[edge].values.any():
             return False
-        written, wanted = self._bits[edge.source].values, self._bits[edge.reader].values
-        widths = set(written[written > 0].flat) | set(wanted[wanted > 0].flat)
-        return bool(written.any()) and len(widths) > 1
+        written, wanted = self._formats[edge.source].values, self._formats[edge.reader].values
+        found = set(written[written > 0].flat) | set(wanted[wanted > 0].flat)
+        return bool(written.any()) and len(found) > 1
 
     def costs(self, rows: Rows) -> Iterator[tuple[FlowEdge, FloatArray, FloatArray]]:
-        """For every edge whose formats can differ: the cost and the bits wanted, each `(n,)`.
+        """For every edge whose formats can differ: the cost and the format wanted, each `(n,)`.
 
         Both are 0 for a genotype that does not have the edge or needs no conversion there.
         """
         for edge in self._edges:
-            written, wanted = (rows.of(self._bits[p]) for p in (edge.source, edge.reader))
+            places = (edge.source, edge.reader)
+            written, wanted = (rows.of(self._formats[place]) for place in places)
             unlike = rows.of(edge.there) & (written != wanted) & (written > 0)
             if edge in self._counted:
                 unlike &= rows.of(self._counted[edge])
-            cost = self._convert(rows.of(self._elements[edge.source]), written, wanted)
+            widths = [rows.of(self._bits[place]) for place in places]
+            cost = self._convert(rows.of(self._elements[edge.source]), *widths)
             yield edge, np.where(unlike, cost, 0.0), np.where(unlike, wanted, 0.0)
 
 

@@ -87,8 +87,8 @@ def _send(
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
     sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
-    for (operator, bits), reason in refused.items():
-        display.say(f"left out: {operator} at {bits} bits; {reason}")
+    for (operator, numerics), reason in refused.items():
+        display.say(f"left out: {operator} at {numerics}; {reason}")
     made = write_folder(
         sent if count is None else sample(sent, count),
         folder=folder,

@@ -10,9 +10,9 @@ from pathlib import Path
 from nas.recipe.recipe import load_recipe
 from nas.run.plan import THIS_CPU
 from nas.targets import HardwareTarget
-from nas.targets.capability import Bits
 from nas.targets.correction.correction import calibration_of
 from nas.targets.coverage import SpaceCoverage, by_operator, findings, spread, table_of
+from nas.targets.numerics import Numerics
 from nas.targets.rules import Rules
 from nas.targets.table.latency_table import LatencyTable
 from search_spaces.quant import FULL_PRECISION_BITS
@@ -20,8 +20,8 @@ from search_spaces.space import SearchSpace
 
 SHOWN = 10
 OTHERWISE = {
-    "container": "other bits run in the smallest of these that hold them",
-    "refuse": "other bits are refused",
+    "container": "other formats run in the smallest of these that hold them",
+    "refuse": "other formats are refused",
 }
 
 
@@ -56,11 +56,11 @@ def about(target: HardwareTarget) -> Iterator[str]:
         yield f"source: {' '.join(target.source.split())}"
     notes = {k: text for k, text in target.notes.items() if k not in ("device", "runtime")}
     yield from (f"{name}: {text}" for name, text in notes.items())
-    alike: defaultdict[tuple[Bits, ...], list[str]] = defaultdict(list)
+    alike: defaultdict[tuple[Numerics, ...], list[str]] = defaultdict(list)
     for name, support in target.capability.supports.items():
-        alike[support.bits].append(name)
-    for bits, names in alike.items():
-        yield f"runs {', '.join(names)} at {_listed(bits)} bits"
+        alike[support.numerics].append(name)
+    for numerics, names in alike.items():
+        yield f"runs {', '.join(names)} at {_listed(numerics)}"
     yield OTHERWISE[target.capability.otherwise]
     yield from _rules(target.rules)
     if (table := table_of(target)) is not None:
@@ -74,7 +74,7 @@ def about(target: HardwareTarget) -> Iterator[str]:
 def _rules(rules: Rules) -> Iterator[str]:
     """The lines about rules that differ from those of a plain device."""
     if not rules.packed:
-        yield "weights are stored at the bits that compute them"
+        yield "weights are stored in the format that computes them"
     if rules.full_precision_bits != FULL_PRECISION_BITS:
         yield f"full precision is {rules.full_precision_bits} bits an element"
     if rules.branches == "max":
@@ -100,7 +100,9 @@ def _rules(rules: Rules) -> Iterator[str]:
 def _about_table(table: LatencyTable) -> Iterator[str]:
     yield f"{len(table.rows)} rows{' with energy' if table.has_energy else ''}"
     for operator, counts in sorted(by_operator(table).items()):
-        listed = ", ".join(f"{count} at {bits}" for bits, count in sorted(counts.items(), key=str))
+        listed = ", ".join(
+            f"{count} at {numerics}" for numerics, count in sorted(counts.items(), key=str)
+        )
         yield f"  {operator}: {listed}"
     if (ratios := spread(table)) is not None:
         yield f"spread over repetitions: median {ratios[0]:.1%}, worst {ratios[1]:.1%}"
@@ -113,7 +115,7 @@ def covered(coverage: SpaceCoverage, space: str) -> Iterator[str]:
     yield f"space {space}: figures for {present} of {coverage.wanted} kernels ({share:.0%})"
     for (name, given), asked in coverage.contained.items():
         what = "is refused" if given is None else f"runs at {given}"
-        yield f"  {name} at {_listed(asked)} bits {what}"
+        yield f"  {name} at {_listed(asked)} {what}"
     for option, choices in coverage.refused.items():
         yield f"  {option}: refused in {_listed(choices)}"
     for key, near in [*coverage.missing.items()][:SHOWN]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 
@@ -23,11 +23,11 @@ class Backend(Protocol):
         """The conditions that all rows of a table must share: `device`, `runtime`, `threads`."""
         ...
 
-    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
+    def refusal(self, kernel: Kernel, numerics: Numerics) -> str | None:
         """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
         ...
 
-    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from interleaved repetitions that take `budget_ms` each."""
         ...
 

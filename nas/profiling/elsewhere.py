@@ -23,8 +23,8 @@ from nas.profiling.onnx_runtime import empties, job, refusal
 from nas.profiling.results import read_results
 from nas.profiling.rows_file import append, opened
 from nas.saturation import WEIGHTS_NOTE, EightBitWeights
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.row_reader import KeyReader
 from nas.targets.table.rows import KernelKey, Row
@@ -33,14 +33,14 @@ from search_spaces.kernels import Kernel
 
 HERE = Path(__file__).parent
 MODELS = "models"
-FORMAT = 3
-READ_FORMATS = (2, FORMAT)  # format 2 has the columns of old tables
+FORMAT = 4
+READ_FORMATS = (2, 3, FORMAT)  # formats 2 and 3 have the columns of old tables
 CONDITIONS = ("device", "runtime", "threads")
 _ENGINE = re.compile(r"from nas\.(?:\w+\.)*(ort|timing)\b")
 
 
 def write_folder(
-    kernels: Iterable[tuple[Kernel, Bits]],
+    kernels: Iterable[tuple[Kernel, Numerics]],
     *,
     folder: Path,
     networks: Mapping[str, bytes] = {},
@@ -49,7 +49,7 @@ def write_folder(
     """Write a folder with all files that another machine needs to time `kernels`.
 
     Args:
-        kernels: Kernels with the bits in which they compute, such as `HardwareTarget.natively`
+        kernels: Kernels with the formats in which they compute, such as `HardwareTarget.natively`
             lists for a space.
         folder: The folder, which is made if it does not exist.
         networks: Whole networks to time as well: serialized ONNX models by name.
@@ -61,8 +61,8 @@ def write_folder(
     Raises:
         TargetError: If a kernel cannot be timed, or `folder` holds other things.
     """
-    wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
-    refused = [reason for k, bits in wanted.values() if (reason := refusal(k, bits)) is not None]
+    wanted = {KernelKey.of(kernel, numerics): (kernel, numerics) for kernel, numerics in kernels}
+    refused = [why for k, n in wanted.values() if (why := refusal(k, n)) is not None]
     if refused:
         raise TargetError(refused[0])
     if not (folder / "manifest.json").exists() and folder.exists() and any(folder.iterdir()):
@@ -81,7 +81,7 @@ def write_folder(
 
 
 def _with_models(
-    wanted: Mapping[KernelKey, tuple[Kernel, Bits]],
+    wanted: Mapping[KernelKey, tuple[Kernel, Numerics]],
     store: _Store,
     *,
     weights: EightBitWeights,
@@ -93,8 +93,8 @@ def _with_models(
         for name, by_copies in empties().items()
     }
     entries: list[dict[str, Any]] = []
-    for number, (key, (kernel, bits)) in enumerate(wanted.items()):
-        made = job(kernel, bits, eight_bit_weights=weights)
+    for number, (key, (kernel, numerics)) in enumerate(wanted.items()):
+        made = job(kernel, numerics, eight_bit_weights=weights)
         name = f"kernel-{number:05d}"
         entries.append(
             {
@@ -133,7 +133,7 @@ class _Store:
 
 
 def read_folder(
-    folder: Path, kernels: Iterable[tuple[Kernel, Bits]], *, path: Path
+    folder: Path, kernels: Iterable[tuple[Kernel, Numerics]], *, path: Path
 ) -> LatencyTable:
     """The latency table of the machine on which `folder` was measured, also written to `path`.
 
@@ -147,7 +147,7 @@ def read_folder(
             its results belong to another folder or are incomplete, torn, mixed or wrong.
     """
     manifest = read_manifest(folder)
-    wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
+    wanted = dict.fromkeys(KernelKey.of(kernel, numerics) for kernel, numerics in kernels)
     absent = [key for key in wanted if key not in set(manifest.keys.values())]
     if absent:
         raise TargetError(

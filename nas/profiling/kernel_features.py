@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics
 from nas.targets.table.operator_text import written_fields
 from nas.targets.table.rows import KernelKey, anchor_of
 from search_spaces.kernels import Kernel
@@ -17,8 +17,8 @@ LANES = 16  # the number of channels that a vector unit processes at once
 FloatArray = NDArray[np.float64]
 
 
-def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
-    """The features `(kernels, features)` of kernels with the same operator and bits.
+def features(kernels: Sequence[tuple[Kernel, Numerics]]) -> FloatArray:
+    """The features `(kernels, features)` of kernels with the same operator and formats.
 
     Sizes and numeric fields of the operator are logarithms. The logarithm of a product of powers of
     sizes, as in a roofline model, is then a linear function of the features. Fields that are no
@@ -28,7 +28,7 @@ def features(kernels: Sequence[tuple[Kernel, Bits]]) -> FloatArray:
     anchors = [anchor_of(kernel) for kernel, _ in kernels]
     own = written_fields(type(anchors[0]))
     fields = [_columns([getattr(anchor, name) for anchor in anchors]) for name in own]
-    behind = _ways([KernelKey.of(kernel, bits).fused for kernel, bits in kernels])
+    behind = _ways([KernelKey.of(kernel, numerics).fused for kernel, numerics in kernels])
     return np.hstack([sizes, *fields, behind])
 
 

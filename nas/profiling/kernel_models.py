@@ -10,7 +10,7 @@ from nas.export.stand_in import never_negative, scale_of
 from nas.export.writer import Value, Writer
 from nas.profiling.kernel_networks import computes_on_integers, kernel_network
 from nas.saturation import EightBitWeights
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics
 from search_spaces.formats import MAXIMUM_BITS, Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
@@ -22,7 +22,11 @@ _CODES = Quant(Int(MAXIMUM_BITS, symmetric=False))
 
 
 def kernel_model(
-    kernel: Kernel, bits: Bits, *, copies: int = 1, eight_bit_weights: EightBitWeights = "unsigned"
+    kernel: Kernel,
+    numerics: Numerics,
+    *,
+    copies: int = 1,
+    eight_bit_weights: EightBitWeights = "unsigned",
 ) -> bytes:
     """A serialized ONNX model that runs `copies` of `kernel` side by side on the same inputs.
 
@@ -33,15 +37,15 @@ def kernel_model(
 
     Args:
         kernel: The kernel to run.
-        bits: The bits in which the kernel computes.
+        numerics: The formats in which the kernel computes.
         copies: The number of copies of the kernel in the model.
         eight_bit_weights: The form of 8-bit weights, as in `export_onnx`.
 
     Raises:
         ExportError: If an operator of the kernel has no form in ONNX.
     """
-    writer, quantized = Writer(eight_bit_weights), computes_on_integers(bits)
-    networks = [kernel_network(kernel, bits, copy=copy) for copy in range(copies)]
+    writer, quantized = Writer(eight_bit_weights), computes_on_integers(numerics)
+    networks = [kernel_network(kernel, numerics, copy=copy) for copy in range(copies)]
     gives = [_written(network, writer, kernel, quantized=quantized) for network in networks]
     grids = _grids(networks[0]) if quantized else {}
     reads = [

@@ -5,34 +5,34 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from nas.export.stand_in import stand_in
-from nas.targets.capability import Bits
+from nas.targets.numerics import FULL, Numerics
 from nas.targets.target import deciding
-from search_spaces.formats import Int
+from search_spaces.formats import FORMATS, Int, format_named
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
 from search_spaces.ops import DType, Input, Op
-from search_spaces.quant import FULL_PRECISION_BITS, PerChannel, Quant
+from search_spaces.quant import PerChannel, Quant, granularity_named
 from supernets.deployed import Deployed
 from supernets.fold import without_norms
 
 
-def kernel_network(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Deployed:
+def kernel_network(kernel: Kernel, numerics: Numerics, *, copy: int = 0) -> Deployed:
     """The deployed network that consists of `kernel`, with random weights and folded norms.
 
     The network has an input for every tensor that the kernel reads.
 
     Args:
         kernel: The kernel to run.
-        bits: The bits in which the kernel really computes, whatever precisions its operators have.
+        numerics: The formats in which the kernel really computes, whatever its operators have.
         copy: The index of a copy in a model, which fixes the names and the random numbers.
 
     Raises:
         ExportError: If the kernel has a norm that cannot be folded.
     """
-    return stand_in(kernel_graph(kernel, bits, copy=copy), seed=copy)
+    return stand_in(kernel_graph(kernel, numerics, copy=copy), seed=copy)
 
 
-def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
+def kernel_graph(kernel: Kernel, numerics: Numerics, *, copy: int = 0) -> Graph:
     """The graph that consists of `kernel`, norms included, in the precisions that really run."""
     types: dict[int, DType] = {
         slot: op.reads
@@ -47,7 +47,7 @@ def kernel_graph(kernel: Kernel, bits: Bits, *, copy: int = 0) -> Graph:
     for place, (op, slots) in enumerate(zip(kernel.ops, kernel.slots, strict=True)):
         values.append(f"copy{copy}.op{place}")
         reads = tuple(values[slot] for slot in slots)
-        graph.append(values[-1], Node(_running(op, kernel, bits), reads))
+        graph.append(values[-1], Node(_running(op, kernel, numerics), reads))
     return graph
 
 
@@ -56,24 +56,31 @@ def unshipped(kernel: Kernel) -> str | None:
     if not kernel.inputs:
         return f"{type(kernel.op).__name__} is what a network reads, and nothing that runs"
     try:
-        without_norms(kernel_graph(kernel, Bits(None, FULL_PRECISION_BITS)))
+        without_norms(kernel_graph(kernel, Numerics(None, FULL)))
     except ValueError as error:
         return f"a norm runs in no network that leaves, since it is folded: {error}"
     return None
 
 
-def computes_on_integers(bits: Bits) -> bool:
-    """Whether a kernel at these bits reads and writes integer codes, as between two layers."""
-    return max(bits.weight or 0, bits.activation) < FULL_PRECISION_BITS
+def computes_on_integers(numerics: Numerics) -> bool:
+    """Whether a kernel in these formats reads and writes integer codes, as between two layers."""
+    names = [name for name in (numerics.weight, numerics.activation) if name is not None]
+    return all(isinstance(FORMATS.get(name), Int) for name in names)
 
 
-def _running(op: Op, kernel: Kernel, bits: Bits) -> Op:
-    """`op` in the precision that really runs: weights per channel, activations unsigned."""
+def _running(op: Op, kernel: Kernel, numerics: Numerics) -> Op:
+    """`op` in the precision that really runs: weights per channel or group, integers unsigned.
+
+    Only integers of inputs are unsigned, as `Numerics.runs` allows.
+    """
     precisions: dict[str, Quant | None] = {"weight": None, "activation": None}
-    if bits.weight is not None and bits.weight < FULL_PRECISION_BITS:
-        precisions["weight"] = Quant(Int(bits.weight), PerChannel())
+    if numerics.weight not in (None, FULL):
+        granularity = granularity_named(numerics.groups) if numerics.groups else PerChannel()
+        precisions["weight"] = Quant(format_named(numerics.weight), granularity)
     on_grid = op.activation is not None or op in deciding(kernel)
-    if on_grid and bits.activation < FULL_PRECISION_BITS:
-        precisions["activation"] = Quant(Int(bits.activation, symmetric=False))
+    if on_grid and numerics.activation != FULL:
+        held_as = format_named(numerics.activation)
+        unsigned = Int(held_as.bits, symmetric=False) if isinstance(held_as, Int) else held_as
+        precisions["activation"] = Quant(unsigned)
     held = {field.name for field in fields(op)}
     return replace(op, **{name: quant for name, quant in precisions.items() if name in held})

@@ -10,31 +10,31 @@ import tomli_w
 
 from nas.durable import write_atomic
 from nas.profiling.backend import Backend
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
-from nas.targets.schema import bits_in
+from nas.targets.numerics import Numerics
+from nas.targets.schema import numerics_in
 from nas.targets.target import deciding
 from nas.targets.target_files import DEVICES, load_target, read_target_file
 from search_spaces.kernels import Kernel
 
-Kernels = Sequence[tuple[Kernel, Bits]]
-Refused = Mapping[tuple[str, Bits], str]  # operator and bits -> the reason for not timing them
+Kernels = Sequence[tuple[Kernel, Numerics]]
+Refused = Mapping[tuple[str, Numerics], str]  # operator, formats -> why they are not timed
 
 
 def timed_by(backend: Backend, kernels: Kernels) -> tuple[Kernels, Refused]:
-    """The kernels that the backend can time, and the operators and bits that it cannot.
+    """The kernels that the backend can time, and the operators and formats that it cannot.
 
-    If the backend refuses any kernel of an operator at given bits, all kernels of this operator at
-    these bits are left out, since a target supports either all of them or none.
+    If the backend refuses any kernel of an operator in given formats, all kernels of this operator
+    in these formats are left out, since a target supports either all of them or none.
 
     Raises:
         TargetError: If no kernel is left.
     """
-    refused: dict[tuple[str, Bits], str] = {}
-    for kernel, bits in kernels:
-        reason = backend.refusal(kernel, bits)
+    refused: dict[tuple[str, Numerics], str] = {}
+    for kernel, numerics in kernels:
+        reason = backend.refusal(kernel, numerics)
         if reason is not None:
-            refused |= dict.fromkeys(((name, bits) for name in _deciding(kernel)), reason)
+            refused |= dict.fromkeys(((name, numerics) for name in _deciding(kernel)), reason)
     kept = [(k, b) for k, b in kernels if not any((name, b) in refused for name in _deciding(k))]
     if not kept:
         raise TargetError(
@@ -51,7 +51,7 @@ def write_target(
     Args:
         path: The target file, `NAME.toml`; the table is `NAME.csv`.
         base: The name or path of the target whose fusion, formats and rules are taken over.
-        refused: The operators and bits that the base supports and the new target does not.
+        refused: The operators and formats that the base supports and the new target does not.
         notes: The notes of the table: device and runtime.
         source: The origin of the table, in words.
     """
@@ -75,15 +75,15 @@ def write_target(
 
 
 def _supports(sections: Iterable[Mapping[str, Any]], refused: Refused) -> Iterator[dict[str, Any]]:
-    """The `supports` sections without the refused bits, in as few sections as possible."""
+    """The `supports` sections without the refused formats, in as few sections as possible."""
     for section in sections:
-        by_bits: dict[tuple[Bits, ...], list[str]] = {}
+        by_numerics: dict[tuple[Numerics, ...], list[str]] = {}
         for name in section["operators"]:
-            left = tuple(b for b in bits_in(section["bits"]) if (name, b) not in refused)
-            by_bits.setdefault(left, []).append(name)
-        for bits, names in by_bits.items():
-            if bits:
-                yield {**section, "operators": names, "bits": [str(one) for one in bits]}
+            left = tuple(b for b in numerics_in(section["formats"]) if (name, b) not in refused)
+            by_numerics.setdefault(left, []).append(name)
+        for numerics, names in by_numerics.items():
+            if numerics:
+                yield {**section, "operators": names, "formats": [str(one) for one in numerics]}
 
 
 def _deciding(kernel: Kernel) -> list[str]:

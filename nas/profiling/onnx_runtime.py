@@ -20,7 +20,7 @@ from nas.profiling.timing import (
     time_networks,
 )
 from nas.saturation import WEIGHTS_NOTE, EightBitWeights
-from nas.targets.capability import Bits
+from nas.targets.numerics import FULL, Numerics, of_bits
 from nas.targets.table.rows import Row
 from search_spaces.formats import MAXIMUM_BITS
 from search_spaces.kernels import Kernel
@@ -28,9 +28,14 @@ from search_spaces.quant import FULL_PRECISION_BITS
 
 COPIES = 4  # copies of a kernel in a model: lessens the share of the call, yet fits the cache
 NARROW_BITS = MAXIMUM_BITS - 1  # the most bits of signed weights that all processors run alike
-NARROW = Bits(NARROW_BITS, MAXIMUM_BITS)
-ROUNDED = Bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 weights on fake-quantized inputs
-_FEW_BITS = (2, 4, 8)  # the bits of weights with inputs in floats
+NARROW = of_bits(NARROW_BITS, MAXIMUM_BITS)
+ROUNDED = of_bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 weights on fake-quantized inputs
+_TIMED = (
+    *(of_bits(bits, bits) for bits in (MAXIMUM_BITS, FULL_PRECISION_BITS)),
+    *(of_bits(None, bits) for bits in (MAXIMUM_BITS, FULL_PRECISION_BITS)),
+    *(NARROW, ROUNDED),
+)
+_FEW_BITS = ("int2", "int4", "int8")  # the formats of weights with inputs in floats
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # the time for a whole network
 
 
@@ -55,15 +60,15 @@ class OnnxRuntime:
         run = conditions(threads=self.threads, providers=(), device=None)
         return {**run, WEIGHTS_NOTE: self.eight_bit_weights}
 
-    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
-        """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
-        return refusal(kernel, bits)
+    def refusal(self, kernel: Kernel, numerics: Numerics) -> str | None:
+        """The reason why the backend cannot time `kernel` in `numerics`; None if it can."""
+        return refusal(kernel, numerics)
 
-    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from undisturbed runs of a model with four copies of it."""
         jobs = {
-            str(number): job(kernel, bits, eight_bit_weights=self.eight_bit_weights)
-            for number, (kernel, bits) in enumerate(kernels)
+            str(number): job(kernel, numerics, eight_bit_weights=self.eight_bit_weights)
+            for number, (kernel, numerics) in enumerate(kernels)
         }
         timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
@@ -80,8 +85,8 @@ class OnnxRuntime:
         return Timed(Session(model, threads=self.threads))
 
 
-def refusal(kernel: Kernel, bits: Bits) -> str | None:
-    """The reason why `kernel` at `bits` has no ONNX model to time; None if there is one."""
+def refusal(kernel: Kernel, numerics: Numerics) -> str | None:
+    """The reason why `kernel` in `numerics` has no ONNX model to time; None if there is one."""
     if not kernel.inputs:
         return unshipped(kernel)
     unknown = [type(op).__name__ for op in kernel.ops if not (op.folds or is_writable(op))]
@@ -90,18 +95,18 @@ def refusal(kernel: Kernel, bits: Bits) -> str | None:
             f"operator {unknown[0]} has no ONNX form to be timed in; register a case of "
             "nas.export.onnx_operators.write"
         )
-    if (why := unshipped(kernel)) is not None or _is_weight_only(kernel, bits):
+    if (why := unshipped(kernel)) is not None or _is_weight_only(kernel, numerics):
         return why
-    if _widths(bits) in ({MAXIMUM_BITS}, {FULL_PRECISION_BITS}) or bits in (ROUNDED, NARROW):
+    if numerics in _TIMED:
         return None
     return (
-        f"onnxruntime on this machine is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} "
-        f"bits and at {NARROW} and {ROUNDED}, given {type(kernel.op).__name__} at {bits}; let the "
-        "target's containers map it to one of them"
+        f"onnxruntime on this machine is timed at {', '.join(map(str, _TIMED))}, given "
+        f"{type(kernel.op).__name__} at {numerics}; let the target's containers map it to one of "
+        "them"
     )
 
 
-def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
+def _is_weight_only(kernel: Kernel, numerics: Numerics) -> bool:
     """Whether a kernel is a matrix product or a lookup with a weight of few bits and float inputs.
 
     False where onnxruntime would compute wrong numbers (`nas.export.onnx_operators.is_sound`).
@@ -110,18 +115,18 @@ def _is_weight_only(kernel: Kernel, bits: Bits) -> bool:
     return (
         shape is not None
         and len(shape) == 2
-        and bits.weight in _FEW_BITS
-        and bits.activation == FULL_PRECISION_BITS
-        and (kernel.op.looks_up or is_sound(bits.weight, outputs=shape[0]))
+        and numerics.weight in _FEW_BITS
+        and numerics.activation == FULL
+        and (kernel.op.looks_up or is_sound(numerics.weight_bits, outputs=shape[0]))
     )
 
 
-def job(kernel: Kernel, bits: Bits, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
+def job(kernel: Kernel, numerics: Numerics, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
     """The model with its settings that is timed for a row."""
     return TimedKernel(
-        model=kernel_model(kernel, bits, copies=COPIES, eight_bit_weights=eight_bit_weights),
+        model=kernel_model(kernel, numerics, copies=COPIES, eight_bit_weights=eight_bit_weights),
         copies=COPIES,
-        empty=_empty(quantized=computes_on_integers(bits)),
+        empty=_empty(quantized=computes_on_integers(numerics)),
         is_cut=is_cut(kernel),
     )
 
@@ -134,10 +139,6 @@ def empties() -> Empties:
         }
         for quantized in (False, True)
     }
-
-
-def _widths(bits: Bits) -> set[int]:
-    return {width for width in (bits.weight, bits.activation) if width is not None}
 
 
 def _empty(*, quantized: bool) -> str:

@@ -14,25 +14,25 @@ import numpy as np
 from nas.profiling.kernel_features import features, log_size
 from nas.profiling.kernel_latency import FEWEST, KernelLatency, fit
 from nas.profiling.rows_file import PREDICTED, write_table
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 
-Kernels = Sequence[tuple[Kernel, Bits]]
-OperatorBits = tuple[str, str]  # operator and bits
+Kernels = Sequence[tuple[Kernel, Numerics]]
+OperatorNumerics = tuple[str, str]  # operator and formats
 _SEED = 0
 
 
 def sample(kernels: Kernels, count: int) -> Kernels:
     """A representative sample of `count` distinct kernels; equal kernels give an equal sample.
 
-    Every operator at every bit-width has a share of the sample. The kernels of such a group are
+    Every operator in all its formats has a share of the sample. The kernels of such a group are
     ordered by size and divided into as many strata as the share, and a kernel is drawn from each.
 
     Raises:
-        TargetError: If `count` is too small to fit a model for every operator and bit-width.
+        TargetError: If `count` is too small to fit a model for every operator and its formats.
     """
     groups = _grouped(kernels)
     shares = _shares({group: len(members) for group, members in groups.items()}, count)
@@ -43,23 +43,23 @@ def sample(kernels: Kernels, count: int) -> Kernels:
 def complete(path: Path, kernels: Kernels) -> LatencyTable:
     """The table at `path`, completed by a predicted row for each of `kernels` without a row.
 
-    A note of the table says how many rows are predicted, and the error by operator and bits.
+    A note of the table says how many rows are predicted, and the error by operator and formats.
 
     Raises:
         TargetError: If too few kernels of an operator were measured.
     """
     table = LatencyTable.read(path)
     measured = {key: row for key, row in table.rows.items() if row.count}
-    models: dict[OperatorBits, KernelLatency] = {}
+    models: dict[OperatorNumerics, KernelLatency] = {}
     predicted: dict[KernelKey, Row] = {}
     for group, members in _grouped(kernels).items():
-        keys = [KernelKey.of(kernel, bits) for kernel, bits in members]
+        keys = [KernelKey.of(kernel, numerics) for kernel, numerics in members]
         known = np.array([key in measured for key in keys])
         if known.all():
             continue
         if known.sum() < FEWEST:
             raise TargetError(
-                f"{known.sum()} kernels of {' at '.join(group)} bits were measured, a model takes "
+                f"{known.sum()} kernels of {' at '.join(group)} were measured, a model takes "
                 f"{FEWEST}; measure more"
             )
         described = features(members)
@@ -74,12 +74,12 @@ def complete(path: Path, kernels: Kernels) -> LatencyTable:
     return LatencyTable(rows, notes)
 
 
-def described_errors(count: int, models: Mapping[OperatorBits, KernelLatency]) -> str:
+def described_errors(count: int, models: Mapping[OperatorNumerics, KernelLatency]) -> str:
     """A text that says how many rows are predicted, and with which errors."""
     errors = "; ".join(
-        f"{operator} {bits} {model.error.median:.1%} median, {model.error.tail:.1%} at the 90th "
-        f"percentile, by {model.name}"
-        for (operator, bits), model in models.items()
+        f"{operator} {numerics} {model.error.median:.1%} median, {model.error.tail:.1%} at the "
+        f"90th percentile, by {model.name}"
+        for (operator, numerics), model in models.items()
     )
     return f"{count} rows, those with count 0. Relative error on kernels held out: {errors}"
 
@@ -89,17 +89,17 @@ def _row(latency_ms: float, model: KernelLatency) -> Row:
 
 
 def _grouped(
-    kernels: Iterable[tuple[Kernel, Bits]],
-) -> dict[OperatorBits, list[tuple[Kernel, Bits]]]:
-    """The distinct kernels by operator and bits, in ascending order of size."""
-    distinct = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
-    groups: dict[OperatorBits, list[tuple[Kernel, Bits]]] = {}
-    for key, (kernel, bits) in sorted(distinct.items(), key=lambda item: log_size(item[1][0])):
-        groups.setdefault((key.operator, str(bits)), []).append((kernel, bits))
+    kernels: Iterable[tuple[Kernel, Numerics]],
+) -> dict[OperatorNumerics, list[tuple[Kernel, Numerics]]]:
+    """The distinct kernels by operator and formats, in ascending order of size."""
+    distinct = {KernelKey.of(kernel, numerics): (kernel, numerics) for kernel, numerics in kernels}
+    groups: dict[OperatorNumerics, list[tuple[Kernel, Numerics]]] = {}
+    for key, (kernel, numerics) in sorted(distinct.items(), key=lambda item: log_size(item[1][0])):
+        groups.setdefault((key.operator, str(numerics)), []).append((kernel, numerics))
     return groups
 
 
-def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits, int]:
+def _shares(sizes: Mapping[OperatorNumerics, int], count: int) -> dict[OperatorNumerics, int]:
     """The number of kernels to draw from each group.
 
     Each group gets as many kernels as a model needs; the rest of `count` is shared in proportion to
@@ -109,7 +109,7 @@ def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits,
     spare = count - sum(shares.values())
     if spare < 0:
         raise TargetError(
-            f"a sample of {count} kernels is too small for {len(sizes)} operators and widths; "
+            f"a sample of {count} kernels is too small for {len(sizes)} operators and formats; "
             f"take {sum(shares.values())} or more"
         )
     rest = {group: size - shares[group] for group, size in sizes.items()}
@@ -120,8 +120,8 @@ def _shares(sizes: Mapping[OperatorBits, int], count: int) -> dict[OperatorBits,
 
 
 def _spread(
-    members: Sequence[tuple[Kernel, Bits]], count: int, rng: np.random.Generator
-) -> list[tuple[Kernel, Bits]]:
+    members: Sequence[tuple[Kernel, Numerics]], count: int, rng: np.random.Generator
+) -> list[tuple[Kernel, Numerics]]:
     """A kernel from each of `count` strata; the first and the last kernel are always included."""
     edges = np.linspace(0, len(members), count + 1).round().astype(int).tolist()
     places = [int(rng.integers(low, high)) for low, high in itertools.pairwise(edges)]

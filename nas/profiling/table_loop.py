@@ -9,8 +9,8 @@ from nas.profiling.backend import Backend
 from nas.profiling.rows_file import append, opened
 from nas.profiling.timing import GROUP
 from nas.profiling.watched import Watched
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
 from search_spaces.kernels import Kernel
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 def profile(
-    kernels: Iterable[tuple[Kernel, Bits]],
+    kernels: Iterable[tuple[Kernel, Numerics]],
     *,
     path: Path,
     backend: Backend,
@@ -44,7 +44,7 @@ def profile(
         TargetError: If the table at `path` cannot be read or was measured under other conditions,
             or if a kernel cannot be timed.
     """
-    wanted = {KernelKey.of(kernel, bits): (kernel, bits) for kernel, bits in kernels}
+    wanted = {KernelKey.of(kernel, numerics): (kernel, numerics) for kernel, numerics in kernels}
     require(backend, wanted.values())
     table = opened(path, backend.conditions())
     rows = dict(table.rows)
@@ -64,9 +64,9 @@ def profile(
     return LatencyTable(rows, table.notes)
 
 
-def require(backend: Backend, kernels: Iterable[tuple[Kernel, Bits]]) -> None:
+def require(backend: Backend, kernels: Iterable[tuple[Kernel, Numerics]]) -> None:
     """Raise `TargetError` if `backend` cannot time one of `kernels`."""
-    for kernel, bits in kernels:
-        refusal = backend.refusal(kernel, bits)
+    for kernel, numerics in kernels:
+        refusal = backend.refusal(kernel, numerics)
         if refusal is not None:
             raise TargetError(refusal)

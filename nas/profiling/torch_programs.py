@@ -10,16 +10,15 @@ from torch import Tensor, fx, nn
 from torch.ao.nn import quantized
 
 from nas.profiling.kernel_networks import kernel_graph, kernel_network
-from nas.targets.capability import Bits
+from nas.targets.numerics import FULL, Numerics
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
-from search_spaces.quant import FULL_PRECISION_BITS
 from supernets.assemble import Step, assemble, steps_of
 from supernets.elastic import layer_of
 from supernets.fold import without_norms
 
 STEP, ZERO = 0.05, 128  # the scale and the zero point of quantized activations
-_FULL = Bits(FULL_PRECISION_BITS, FULL_PRECISION_BITS)
+_FULL = Numerics(FULL, FULL)
 
 
 def float_module(kernel: Kernel) -> fx.GraphModule:

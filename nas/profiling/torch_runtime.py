@@ -14,13 +14,13 @@ from torch import Tensor
 from nas.profiling.kernel_networks import kernel_graph, unshipped
 from nas.profiling.timing import RESOLUTION_MS, Timed, device_name, take_turns
 from nas.profiling.torch_programs import float_module, int8_module, int8_tensor, missing_in_int8
-from nas.targets.capability import Bits
+from nas.targets.numerics import FULL, Numerics, of_width
 from nas.targets.table.rows import Row
 from search_spaces.formats import MAXIMUM_BITS
 from search_spaces.kernels import Kernel
-from search_spaces.quant import FULL_PRECISION_BITS
 from supernets.inputs import zeros
 
+_BYTES = of_width(MAXIMUM_BITS)
 COPIES = 4  # copies of a kernel in a call; the difference to one copy omits the cost of the call
 
 
@@ -57,21 +57,21 @@ class Torch:
             "threads": str(self.threads),
         }
 
-    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
-        """The reason why the backend cannot time `kernel` at `bits`; None if it can."""
+    def refusal(self, kernel: Kernel, numerics: Numerics) -> str | None:
+        """The reason why the backend cannot time `kernel` in `numerics`; None if it can."""
         if (why := unshipped(kernel)) is not None:
             return why
-        widths = {width for width in (bits.weight, bits.activation) if width is not None}
-        if widths == {FULL_PRECISION_BITS}:
+        names = {name for name in (numerics.stored, numerics.activation) if name}
+        if names == {FULL}:
             return None
-        if widths != {MAXIMUM_BITS}:
-            return f"torch is timed at {MAXIMUM_BITS} and {FULL_PRECISION_BITS} bits, given {bits}"
+        if names != {_BYTES}:
+            return f"torch is timed at {_BYTES} and {FULL}, given {numerics}"
         if self.compiled or self.device != "cpu":
             return "torch runs its 8-bit operators eagerly and on a processor only"
         missing = missing_in_int8(kernel)
         return missing and f"torch's quantized engine has no {missing}"
 
-    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from the time that its second to fourth copies take in a call."""
         with _threads(self.threads), torch.inference_mode(), warnings.catch_warnings():
             # Since 2.13, torch warns that its quantized tensors will be removed.
@@ -79,15 +79,15 @@ class Torch:
             # The compiler of torch still uses parts of torch.jit that warn of their removal.
             warnings.filterwarnings("ignore", message="`torch.jit.*deprecated")
             once, often = (
-                [Timed(self._timer(self._copies(k, bits, n))) for k, bits in kernels]
+                [Timed(self._timer(self._copies(k, numerics, n))) for k, numerics in kernels]
                 for n in (1, COPIES)
             )
             take_turns([*once, *often], budget_ms=budget_ms / 2)
         return [_row(one, many) for one, many in zip(once, often, strict=True)]
 
-    def _copies(self, kernel: Kernel, bits: Bits, count: int) -> Callable[[], object]:
+    def _copies(self, kernel: Kernel, numerics: Numerics, count: int) -> Callable[[], object]:
         """A function that runs `count` copies of a kernel, each with its own weights and inputs."""
-        made = [self._made(kernel, bits) for _ in range(count)]
+        made = [self._made(kernel, numerics) for _ in range(count)]
 
         def call() -> list[Tensor]:
             return [run(*read) for run, read in made]
@@ -98,12 +98,14 @@ class Torch:
         call.__code__ = call.__code__.replace()
         return torch.compile(call, dynamic=False)
 
-    def _made(self, kernel: Kernel, bits: Bits) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    def _made(
+        self, kernel: Kernel, numerics: Numerics
+    ) -> tuple[Callable[..., Tensor], list[Tensor]]:
         """A kernel as a function, and its arguments."""
-        if bits.activation < FULL_PRECISION_BITS:
+        if numerics.activation != FULL:
             return int8_module(kernel).forward, [int8_tensor(shape) for shape in kernel.inputs]
         module, place = float_module(kernel), torch.device(self.device)
-        given = zeros(kernel_graph(kernel, bits), 1).values()
+        given = zeros(kernel_graph(kernel, numerics), 1).values()
         inputs = [
             torch.randn(held.shape, dtype=self.dtype, device=place)
             if held.is_floating_point()

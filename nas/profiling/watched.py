@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from nas.profiling.backend import Backend
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 
@@ -28,12 +28,12 @@ class Watched:
         watch: The kernel to watch, and its bits.
     """
 
-    def __init__(self, backend: Backend, watch: tuple[Kernel, Bits]) -> None:
+    def __init__(self, backend: Backend, watch: tuple[Kernel, Numerics]) -> None:
         self._backend, self._watch = backend, watch
         looks = (backend.measure([watch], budget_ms=_WATCH_MS) for _ in range(_FIRST_LOOKS))
         self._fastest_ms = min(row.latency_ms for [row] in looks)
 
-    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from the least disturbed of at most four attempts."""
         best: list[Row] = []
         least_ms = math.inf

@@ -151,8 +151,8 @@ def _settled(times: Sequence[float]) -> bool:
 def _sums(target: HardwareTarget, graph: Graph, predicted_ms: float, measured_ms: float) -> Sums:
     by_kind: dict[str, float] = {}
     count = 0
-    for kernel, bits in target.runs(kernel for _, kernel in kernels(graph, target.fusion)):
-        kind = kind_of(kernel, bits)
+    for kernel, numerics in target.runs(kernel for _, kernel in kernels(graph, target.fusion)):
+        kind = kind_of(kernel, numerics)
         by_kind[kind] = by_kind.get(kind, 0.0) + target.kernel_cost(kernel)
         count += 1
     return Sums(by_kind, count, predicted_ms - sum(by_kind.values()), measured_ms)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from nas.targets.capability import Bits
 from nas.targets.capability import wanted as asks
 from nas.targets.correction.correction import uncalibrated
 from nas.targets.legality import refused_options
+from nas.targets.numerics import Numerics
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.nearest import Neighbours
 from nas.targets.table.operator_reader import OperatorReader
@@ -36,15 +36,15 @@ class SpaceCoverage:
     Attributes:
         wanted: The number of kernels for which the space needs figures.
         missing: The kernels without a row in the table, each with the nearest rows.
-        contained: Operators that compute in other bits than they ask for: (operator, bits that it
-            computes in, or None where it is refused) -> bits that it asks for.
+        contained: Operators that compute in other formats than they ask for: (operator, formats
+            that it computes in, or None where it is refused) -> formats that it asks for.
         refused: An option in words, such as `4 bits` -> the choices in which this option is
             refused.
     """
 
     wanted: int
     missing: Mapping[KernelKey, Sequence[KernelKey]]
-    contained: Mapping[tuple[str, Bits | None], Sequence[Bits]]
+    contained: Mapping[tuple[str, Numerics | None], Sequence[Numerics]]
     refused: Mapping[str, Choices]
 
 
@@ -71,7 +71,7 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
     missing: dict[KernelKey, list[KernelKey]] = {}
     if (table := table_of(target)) is not None:
         rows = table.rows
-        wanted = keys = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in runs)
+        wanted = keys = dict.fromkeys(KernelKey.of(kernel, numerics) for kernel, numerics in runs)
         neighbours = Neighbours(rows)
         missing = {key: neighbours.of(key, count=near) for key in keys if key not in rows}
     ops = {op for kernel in kernels if kernel.runs for op in kernel.ops if op.runs}
@@ -85,11 +85,11 @@ def of_space(target: HardwareTarget, space: SearchSpace, *, near: int = 2) -> Sp
 
 def _contained(
     target: HardwareTarget, ops: Iterable[Op]
-) -> dict[tuple[str, Bits | None], list[Bits]]:
-    found: defaultdict[tuple[str, Bits | None], set[Bits]] = defaultdict(set)
+) -> dict[tuple[str, Numerics | None], list[Numerics]]:
+    found: defaultdict[tuple[str, Numerics | None], set[Numerics]] = defaultdict(set)
     for op in ops:
         asked, given = asks(op), target.capability.container(op)
-        if asked != given:
+        if given is None or not given.plain.runs(asked.plain):
             found[type(op).__name__, given].add(asked)
     return {key: sorted(asked, key=str) for key, asked in sorted(found.items(), key=str)}
 
@@ -109,11 +109,11 @@ def _option(option: object) -> str:
     return f"{option.bits} bits" if isinstance(option.format, Int) else option.name
 
 
-def by_operator(table: LatencyTable) -> dict[str, Counter[Bits]]:
-    """The number of rows of a table, by the name of the operator and then by pair of bits."""
-    found: defaultdict[str, Counter[Bits]] = defaultdict(Counter)
+def by_operator(table: LatencyTable) -> dict[str, Counter[Numerics]]:
+    """The number of rows of a table, by the name of the operator and then by formats."""
+    found: defaultdict[str, Counter[Numerics]] = defaultdict(Counter)
     for key in table.rows:
-        found[key.operator][_bits(key)] += 1
+        found[key.operator][key.numerics] += 1
     return dict(found)
 
 
@@ -142,7 +142,7 @@ def findings(target: HardwareTarget) -> list[str]:
         f"have a spread above {WIDE_SPREAD:.0%}": _unsteady(rows),
         "take no time at all": [str(key) for key, row in rows.items() if not row.latency_ms],
         "are faster than the same kernel at fewer bits": [*_faster(rows)],
-        "stand at bits that the target has no kernels for, and are never used": [
+        "stand at formats that the target has no kernels for, and are never used": [
             *_unused(target, rows)
         ],
     }
@@ -164,10 +164,10 @@ def _faster(rows: Mapping[KernelKey, Row]) -> Iterator[str]:
     """Rows that are faster than a row of the same kernel at fewer bits."""
     alike: defaultdict[KernelKey, list[KernelKey]] = defaultdict(list)
     for key in rows:
-        alike[replace(key, weight_bits=0, activation_bits=0)].append(key)
+        alike[replace(key, weight="", activation="")].append(key)
     for keys in alike.values():
         for wide in keys:
-            narrower = [k for k in keys if k != wide and _bits(wide).holds(_bits(k))]
+            narrower = [k for k in keys if k != wide and wide.numerics.holds(k.numerics)]
             slowest = max((rows[key].latency_ms for key in narrower), default=0.0)
             if rows[wide].latency_ms < FASTER * slowest:
                 yield f"{wide} ({rows[wide].latency_ms:.4g} against {slowest:.4g} ms)"
@@ -176,7 +176,9 @@ def _faster(rows: Mapping[KernelKey, Row]) -> Iterator[str]:
 def _unused(target: HardwareTarget, rows: Mapping[KernelKey, Row]) -> Iterator[str]:
     reader = OperatorReader()
     for key in rows:
-        if _bits(key) not in target.capability.native(reader.operator(key.operator, key.fields)):
+        if key.numerics.plain not in target.capability.native(
+            reader.operator(key.operator, key.fields)
+        ):
             yield str(key)
 
 
@@ -191,10 +193,6 @@ def _copies(rows: Mapping[KernelKey, Row]) -> list[str]:
         f"{shared} of {len(rows)} rows share a latency with at least {_EQUAL_ROWS - 1} others, "
         f"{count} of them {latency:g} ms: copies, or a coarse clock"
     ]
-
-
-def _bits(key: KernelKey) -> Bits:
-    return Bits(key.weight_bits or None, key.activation_bits)
 
 
 def _variation(row: Row) -> float:

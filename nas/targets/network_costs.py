@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, bits_in, name_of
 from nas.targets.rules import Cast, Rules
 from search_spaces.costs import FloatArray, SpaceKernels, stored_bytes
 from search_spaces.flow import (
@@ -32,8 +32,8 @@ from search_spaces.quant import FULL_PRECISION_BITS, bits_of
 from search_spaces.space import IntArray
 
 PopulationCost = Callable[[IntArray], FloatArray]
-ComputesIn = Callable[[Kernel], Bits | None]
-KernelFigure = Callable[[Kernel, Bits], float]
+ComputesIn = Callable[[Kernel], Numerics | None]
+KernelFigure = Callable[[Kernel, Numerics], float]
 
 _US_IN_MS = 1e-3
 _PER_MS = 1e6  # 10^9 per second, as a rate per millisecond
@@ -69,7 +69,7 @@ class NetworkCosts:
 
     Args:
         kernels: The kernels of the space, fused as on the device.
-        computes_in: The bits in which the device computes a kernel; None for a refused kernel.
+        computes_in: The formats in which the device computes a kernel; None for a refused kernel.
         rules: How the costs of kernels make the cost of a network.
     """
 
@@ -78,14 +78,18 @@ class NetworkCosts:
         self._rules = rules
         self._runs = [(k, computes_in(k) if k.runs else None) for k in kernels.distinct()]
         self._flow = Flow(kernels)
+        formats = [self._format(kernel, numerics) for kernel, numerics in self._runs]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(["", *formats]))}
         self._tensors = Tensors(
-            self._each(lambda kernel, _: float(math.prod(kernel.output))), self._each(self._format)
+            elements=self._each(lambda kernel, _: float(math.prod(kernel.output))),
+            bits=np.array([0.0, *(float(self._bits(name)) for name in formats)]),
+            formats=np.array([0.0, *(float(numbers[name]) for name in formats)]),
         )
 
     @property
-    def runs(self) -> list[tuple[Kernel, Bits]]:
-        """The kernels of the space that the device runs, each with the bits it computes in."""
-        return [(kernel, bits) for kernel, bits in self._runs if bits is not None]
+    def runs(self) -> list[tuple[Kernel, Numerics]]:
+        """The kernels of the space that the device runs, each with the formats it computes in."""
+        return [(kernel, numerics) for kernel, numerics in self._runs if numerics is not None]
 
     def all(self, figures: Mapping[str, KernelFigure]) -> dict[str, PopulationCost]:
         """All costs by name with unit: those of `figures`, and the bytes in memory.
@@ -93,7 +97,7 @@ class NetworkCosts:
         All are infinite for a network that the device refuses.
 
         Args:
-            figures: Name of a cost -> cost of a kernel that computes in the given bits; at least
+            figures: Name of a cost -> cost of a kernel that computes in the given formats; at least
                 `latency_ms`.
         """
         each = {name: self._each(priced(figure)) for name, figure in figures.items()}
@@ -124,7 +128,7 @@ class NetworkCosts:
 
     def _peak_activation(self) -> PopulationCost:
         peak = FlowCost(self._kernels.space, PeakActivation(self._flow, self._tensors))
-        refused = self._each(priced(lambda kernel, bits: 0.0))
+        refused = self._each(priced(lambda kernel, numerics: 0.0))
         return Sum([peak, self._kernels.summed(refused)]) if refused.any() else peak
 
     def _refusal(self) -> PopulationCost:
@@ -139,13 +143,13 @@ class NetworkCosts:
         crossings = Crossings(self._flow, self._tensors, convert=_never, slots=slots)
         return FlowCost(self._kernels.space, Conversions(crossings))
 
-    def _stored_bytes(self, kernel: Kernel, bits: Bits) -> float:
+    def _stored_bytes(self, kernel: Kernel, numerics: Numerics) -> float:
         """The bytes of a kernel's parameters as this device stores them.
 
         Weights are packed at their own bits or at those of their container. Biases and scales have
         32 bits each.
         """
-        container = None if self._rules.packed else bits.weight
+        container = None if self._rules.packed else numerics.weight_bits
         return float(
             sum(
                 stored_bytes(op, reads, self._width(container or bits_of(op.weight)))
@@ -153,32 +157,34 @@ class NetworkCosts:
             )
         )
 
-    def _format(self, kernel: Kernel, bits: Bits | None) -> float:
-        """The bits per element of a kernel's output: its activation bits; 0 for the image.
+    def _format(self, kernel: Kernel, numerics: Numerics | None) -> str:
+        """The name of the format of a kernel's output, that of its inputs; empty for the image.
 
-        0 means that each reader may have the tensor in the format that it needs.
+        Empty means that each reader may have the tensor in the format that it needs.
         """
         if not kernel.runs:
-            return 0.0
-        return float(
-            self._width(bits_of(kernel.op.activation) if bits is None else bits.activation)
-        )
+            return ""
+        return name_of(kernel.op.activation) if numerics is None else numerics.activation
+
+    def _bits(self, name: str) -> int:
+        """The bits per element of a tensor in the format called `name`; 0 without a format."""
+        return self._width(bits_in(name)) if name else 0
 
     def _width(self, bits: int) -> int:
         return self._rules.full_precision_bits if bits == FULL_PRECISION_BITS else bits
 
-    def _each(self, value: Callable[[Kernel, Bits | None], float]) -> FloatArray:
+    def _each(self, value: Callable[[Kernel, Numerics | None], float]) -> FloatArray:
         """The value of every kernel by number, `(kernels,)`; 0 at number 0, which is no kernel."""
-        return np.array([0.0, *(value(kernel, bits) for kernel, bits in self._runs)])
+        return np.array([0.0, *(value(kernel, numerics) for kernel, numerics in self._runs)])
 
 
-def priced(figure: KernelFigure) -> Callable[[Kernel, Bits | None], float]:
+def priced(figure: KernelFigure) -> Callable[[Kernel, Numerics | None], float]:
     """The cost `figure` extended to all kernels: 0 for an input, infinite for a refused kernel."""
 
-    def price(kernel: Kernel, bits: Bits | None) -> float:
+    def price(kernel: Kernel, numerics: Numerics | None) -> float:
         if not kernel.runs:
             return 0.0
-        return math.inf if bits is None else figure(kernel, bits)
+        return math.inf if numerics is None else figure(kernel, numerics)
 
     return price
 

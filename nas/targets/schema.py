@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,25 +20,26 @@ from pydantic import (
 )
 
 from nas.saturation import EightBitWeights
-from nas.targets.capability import Bits, Otherwise, parse_bits
+from nas.targets.capability import GRANULARITIES, Otherwise, granularity_in
+from nas.targets.numerics import Numerics, parse_numerics
 from nas.targets.operator_names import operator_types
 from nas.targets.target import Provenance
 from search_spaces.ops import Op
 
 Given = TypeVar("Given")
 TABLE_SUFFIXES = (".csv", ".parquet")
-MOST = 64  # texts about bits in one list, each of which may stand for a thousand pairs
+MOST = 64  # texts about formats in one list, each of which may stand for a thousand pairs
 FULL_PRECISION = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 
-def bits_in(texts: Iterable[str]) -> tuple[Bits, ...]:
-    """The bit-widths that a list of texts such as `4x8` stands for."""
-    return tuple(bits for text in texts for bits in parse_bits(text))
+def numerics_in(texts: Iterable[str]) -> tuple[Numerics, ...]:
+    """The formats that a list of texts such as `int4xint8` stands for."""
+    return tuple(numerics for text in texts for numerics in parse_numerics(text))
 
 
-def by_bits(figures: Mapping[str, Given]) -> dict[Bits, Given]:
-    """One figure per pair of bits, from figures per text such as `2..4x8`."""
-    return {bits: figure for text, figure in figures.items() for bits in parse_bits(text)}
+def by_numerics(figures: Mapping[str, Given]) -> dict[Numerics, Given]:
+    """One figure per pair of formats, from figures per text such as `int2..4xint8`."""
+    return {one: figure for text, figure in figures.items() for one in parse_numerics(text)}
 
 
 def _operator(name: str) -> str:
@@ -46,14 +48,14 @@ def _operator(name: str) -> str:
     return name
 
 
-def _bits(text: str) -> str:
-    parse_bits(text)
+def _formats(text: str) -> str:
+    parse_numerics(text)
     return text
 
 
 def _once(figures: dict[str, Given]) -> dict[str, Given]:
-    given = Counter(bits_in(figures))
-    if repeated := [str(bits) for bits, count in given.items() if count > 1]:
+    given = Counter(numerics_in(figures))
+    if repeated := [str(numerics) for numerics, count in given.items() if count > 1]:
         raise ValueError(f"gives {', '.join(repeated)} more than once; keep one")
     return figures
 
@@ -86,7 +88,7 @@ def _beside(path: str) -> str:
 
 
 Operator = Annotated[str, AfterValidator(_operator)]
-BitsText = Annotated[str, AfterValidator(_bits)]
+NumericsText = Annotated[str, AfterValidator(_formats)]
 Words = Annotated[str, AfterValidator(_words)]
 NoteName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 ._-]*$")]
 Note = Annotated[
@@ -94,7 +96,8 @@ Note = Annotated[
     BeforeValidator(_as_words),
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
-GranularityName = Literal["per-tensor", "per-channel"]
+WeightGranularity = Annotated[str, AfterValidator(granularity_in)]
+InputGranularity = Literal["per-tensor", "per-channel"]
 SymmetryName = Literal["symmetric", "asymmetric"]
 Number = Annotated[float, Field(strict=True)]
 Share = Annotated[Number, Field(ge=1e-6, le=1)]
@@ -105,8 +108,8 @@ Microseconds = Annotated[Number, Field(ge=0, le=1e7)]
 Picojoules = Annotated[Number, Field(ge=0, le=1e9)]
 Bytes = Annotated[Number, Field(gt=0, le=1e15)]
 Multiple = Annotated[int, Field(strict=True, ge=1, le=4096)]
-PerBits = Annotated[
-    dict[BitsText, Rate], Field(min_length=1, max_length=MOST), AfterValidator(_once)
+PerNumerics = Annotated[
+    dict[NumericsText, Rate], Field(min_length=1, max_length=MOST), AfterValidator(_once)
 ]
 
 
@@ -121,13 +124,19 @@ class SupportsSection(_Section):
 
     operators: Annotated[list[Operator], Field(min_length=1)]
     """The operators that this section describes, by class name; each in one section only."""
-    bits: Annotated[list[BitsText], Field(min_length=1, max_length=MOST)]
-    """Native bits: '4x8' is weight x activation, '8' for no weight, '2..8x8' a range."""
-    weight_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
-    """The elements of a weight that may share a scale."""
+    formats: Annotated[
+        list[NumericsText],
+        Field(min_length=1, max_length=MOST, validation_alias=AliasChoices("formats", "bits")),
+    ]
+    """Native formats: 'int4xint8' is weight x activation, 'int8' for no weight, 'int2..8xint8' a
+    range, 'float' full precision. Kernels for int8 run uint8 as well, unless uint8 is named. A
+    number alone is integers of so many bits, 32 full precision."""
+    weight_granularity: list[WeightGranularity] = [*GRANULARITIES]
+    """The elements of a weight that may share a scale: 'per-tensor', 'per-channel', groups of
+    input channels such as 'per-group-32', or 'per-group' for groups of any size."""
     weight_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
     """Whether weights may have a zero point: asymmetric ones have one."""
-    activation_granularity: list[GranularityName] = ["per-tensor", "per-channel"]
+    activation_granularity: list[InputGranularity] = ["per-tensor", "per-channel"]
     """The elements of an input that may share a scale."""
     activation_symmetry: list[SymmetryName] = ["symmetric", "asymmetric"]
     """Whether inputs may have a zero point: asymmetric ones have one."""
@@ -156,7 +165,7 @@ class MemorySection(_Section):
 class EnergySection(_Section):
     """The energy of operations and of data movement, in picojoules."""
 
-    pj_per_mac: PerBits
+    pj_per_mac: PerNumerics
     """Picojoules per multiply-accumulate: for every native pair, or for one if bit_serial."""
     pj_per_byte: Picojoules
     """Picojoules per byte that crosses the border of the chip."""
@@ -167,22 +176,22 @@ class EnergySection(_Section):
 class RooflineSection(_Section):
     """The figures of an analytical target."""
 
-    gmacs_per_s: PerBits
-    """Peak rate in 10^9 multiply-accumulates per second, for every native pair of bits. Products of
-    two activations at 8 bits have the rate of 8x8."""
+    gmacs_per_s: PerNumerics
+    """Peak rate in 10^9 multiply-accumulates per second, for every native pair of formats. Products
+    of two activations of int8 have the rate of int8xint8."""
     bandwidth_gb_per_s: Bandwidth
     """10^9 bytes per second across the border of the chip."""
     overhead_us: Microseconds
     """Microseconds that are added to every kernel."""
     bit_serial: bool = False
-    """Whether the rate of one pair of bits is given, and the rates of all other pairs are in
+    """Whether the rate of one pair of formats is given, and the rates of all other pairs are in
     inverse proportion to weight bits x activation bits."""
     utilisation: dict[Operator, Share] = {}
     """Share of the peak that each operator reaches; 1 for operators that are not named."""
     channel_multiple: Annotated[
-        dict[BitsText, Multiple], Field(max_length=MOST), AfterValidator(_once)
+        dict[NumericsText, Multiple], Field(max_length=MOST), AfterValidator(_once)
     ] = {}
-    """By bits, the number to a multiple of which channels are padded; 1 where not named."""
+    """By formats, the number to a multiple of which channels are padded; 1 where not named."""
     on_chip_bytes: Bytes | None = None
     """Size of the buffer on the chip. If a kernel's weights and tensors fit, only the weights
     cross the border of the chip."""
@@ -194,8 +203,8 @@ class RooflineSection(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> RooflineSection:
         given = [self.gmacs_per_s, *([self.energy.pj_per_mac] if self.energy else [])]
-        if self.bit_serial and any(len(bits_in(figures)) != 1 for figures in given):
-            raise ValueError("bit_serial scales one figure to all bits; give one pair of bits only")
+        if self.bit_serial and any(len(numerics_in(figures)) != 1 for figures in given):
+            raise ValueError("bit_serial scales one figure to all formats; give one pair only")
         if self.on_chip_gb_per_s is not None and self.on_chip_bytes is None:
             raise ValueError("on_chip_gb_per_s needs on_chip_bytes; add it, or remove both")
         return self
@@ -226,7 +235,8 @@ class TargetFile(_Section):
     source: Words = ""
     """The origin of the figures, in words."""
     otherwise: Otherwise
-    """Bits that are not native run in the smallest native pair that holds them, or are refused."""
+    """Other formats than native ones run in the smallest native pair that holds them, or are
+    refused."""
     storage: Literal["packed", "container"] = "packed"
     """Whether weights are stored at their own bits or at those in which they are computed."""
     full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -284,12 +294,12 @@ class TargetFile(_Section):
 
 
 def _check_weights(section: SupportsSection) -> None:
-    """Raise `ValueError` if an operator with a weight has no pairs of bits, or one without has."""
+    """Raise `ValueError` if an operator with a weight has no pairs, or one without a weight has."""
     for name in section.operators:
         weighted = "weight" in operator_types()[name].__dataclass_fields__
-        if any((bits.weight is None) == weighted for bits in bits_in(section.bits)):
-            form = "pairs such as '8x8'" if weighted else "single widths such as '8'"
-            raise ValueError(f"{name} takes bits as {form}, given {section.bits}")
+        if any((numerics.weight is None) == weighted for numerics in numerics_in(section.formats)):
+            form = "pairs such as 'int8xint8'" if weighted else "single names such as 'int8'"
+            raise ValueError(f"{name} takes formats as {form}, given {section.formats}")
 
 
 def _multiplies(kind: type[Op]) -> bool:
@@ -299,28 +309,30 @@ def _multiplies(kind: type[Op]) -> bool:
 
 
 def _check_figures(roofline: RooflineSection, supports: list[SupportsSection]) -> None:
-    """Raise `ValueError` if a native pair of bits has no figures, or figures have no native pair.
+    """Raise `ValueError` if a native pair has no figures, or figures have no native pair.
 
     A bit-serial roofline gives one figure for all pairs.
     """
     kinds = operator_types()
-    native = {bits for part in supports for bits in bits_in(part.bits)}
-    if unknown := sorted(map(str, set(bits_in(roofline.channel_multiple)) - native)):
-        raise ValueError(f"roofline.channel_multiple names {', '.join(unknown)}, not native bits")
+    native = {numerics for part in supports for numerics in numerics_in(part.formats)}
+    if unknown := sorted(map(str, set(numerics_in(roofline.channel_multiple)) - native)):
+        raise ValueError(
+            f"roofline.channel_multiple names {', '.join(unknown)}, not native formats"
+        )
     if roofline.bit_serial:
         return
     pairs = {
-        bits.factors
+        numerics.factors
         for part in supports
-        for bits in bits_in(part.bits)
+        for numerics in numerics_in(part.formats)
         if any(_multiplies(kinds[name]) for name in part.operators)
     }
     figures = {"gmacs_per_s": roofline.gmacs_per_s}
     if roofline.energy is not None:
         figures["energy.pj_per_mac"] = roofline.energy.pj_per_mac
     for key, given in figures.items():
-        if set(bits_in(given)) != pairs:
+        if set(numerics_in(given)) != pairs:
             raise ValueError(
-                f"roofline.{key} must hold exactly the native bits "
+                f"roofline.{key} must hold exactly the native formats "
                 f"{', '.join(map(str, sorted(pairs)))}, given {', '.join(given)}"
             )

@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from nas.saturation import EightBitWeights
-from nas.targets.capability import Bits, Capability
+from nas.targets.capability import Capability
 from nas.targets.errors import TargetError
 from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, priced
+from nas.targets.numerics import Numerics
 from nas.targets.rules import Rules
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
@@ -27,14 +28,14 @@ class CostModel(Protocol):
     """A source of kernel costs: a latency table, a roofline, or a model of the user's own."""
 
     @property
-    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
+    def costs(self) -> Mapping[str, Callable[[Kernel, Numerics], float]]:
         """The costs by name with unit, such as `latency_ms`.
 
-        Each is a function of a kernel and the bits in which it computes.
+        Each is a function of a kernel and the formats in which it computes.
         """
         ...
 
-    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+    def lacking(self, kernels: Iterable[tuple[Kernel, Numerics]]) -> str | None:
         """The kernels that the model has no cost for and the remedy, in words; None if all have."""
         ...
 
@@ -103,7 +104,7 @@ class HardwareTarget:
         return {name: float(cost(only)[0]) for name, cost in compiled.items()}
 
     def _network_costs(self, kernels: SpaceKernels) -> dict[str, PopulationCost]:
-        network = NetworkCosts(kernels, self.bits, self.rules)
+        network = NetworkCosts(kernels, self.numerics, self.rules)
         if (reason := self.model.lacking(network.runs)) is not None:
             raise TargetError(reason)
         return network.all(self.model.costs)
@@ -126,42 +127,45 @@ class HardwareTarget:
         }
         return {name: limit for name, limit in known.items() if limit is not None}
 
-    def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Bits]]:
-        """The kernels among `kernels` that the target runs, each with the bits it computes in."""
-        contained = ((k, self.bits(k)) for k in kernels if k.runs)
-        return [(kernel, bits) for kernel, bits in contained if bits is not None]
+    def runs(self, kernels: Iterable[Kernel]) -> list[tuple[Kernel, Numerics]]:
+        """The kernels among `kernels` that the target runs, each with its formats there."""
+        contained = ((k, self.numerics(k)) for k in kernels if k.runs)
+        return [(kernel, numerics) for kernel, numerics in contained if numerics is not None]
 
-    def natively(self, space: SearchSpace) -> list[tuple[Kernel, Bits]]:
-        """The kernels that a latency table for `space` should hold, each with its bits.
+    def natively(self, space: SearchSpace) -> list[tuple[Kernel, Numerics]]:
+        """The kernels that a latency table for `space` should hold, each with its formats.
 
-        Every kernel comes at the bits in which it runs and also at the widest native bits. The
+        Every kernel comes in the formats in which it runs and also in the widest native ones. The
         latter are not needed for the space; reports compare with full precision.
         """
         kernels = space_kernels(space, self.fusion).distinct()
         return [
-            (k, bits)
+            (k, numerics)
             for k, own in self.runs(kernels)
-            for bits in (own, max(self.capability.native(deciding(k)[0]), key=_width))
+            for numerics in (
+                own,
+                max(self.capability.native(deciding(k)[0]), key=_width),
+            )
         ]
 
-    def bits(self, kernel: Kernel) -> Bits | None:
-        """The bits in which a kernel computes, or None where the kernel is refused.
+    def numerics(self, kernel: Kernel) -> Numerics | None:
+        """The formats in which a kernel computes, or None where the kernel is refused.
 
-        Operators with a weight decide: the widest of their bits, and None if one is refused.
+        Operators with a weight decide: the widest of their formats, and None if one is refused.
         """
         contained = [self.capability.container(op) for op in deciding(kernel)]
-        found = [bits for bits in contained if bits is not None]
+        found = [numerics for numerics in contained if numerics is not None]
         if len(found) < len(contained):
             return None
         return max(found, key=_width)
 
     def _of_kernel(self, figure: KernelFigure) -> KernelCost:
         price = priced(figure)
-        return lambda kernel: price(kernel, self.bits(kernel))
+        return lambda kernel: price(kernel, self.numerics(kernel))
 
 
 def deciding(kernel: Kernel) -> tuple[Op, ...]:
-    """The operators that decide in which bits a kernel computes: those with a weight.
+    """The operators that decide in which formats a kernel computes: those with a weight.
 
     The anchor where no operator of the kernel has a weight.
     """
@@ -169,8 +173,8 @@ def deciding(kernel: Kernel) -> tuple[Op, ...]:
     return tuple(weighted) or (kernel.op,)
 
 
-def _width(bits: Bits) -> tuple[int, int]:
-    return bits.product, bits.weight or 0
+def _width(numerics: Numerics) -> tuple[int, int]:
+    return numerics.width
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nas.saturation import WEIGHTS_NOTE
-from nas.targets.capability import GRANULARITIES, SYMMETRIES, Bits, Capability, Formats, Support
+from nas.targets.capability import SYMMETRIES, Accepted, Capability, Support
 from nas.targets.correction.correction import Latencies, calibration_path, read_calibration
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rules import Cast, Memory, Rules
@@ -23,8 +24,8 @@ from nas.targets.schema import (
     SupportsSection,
     TargetFile,
     TransferSection,
-    bits_in,
-    by_bits,
+    by_numerics,
+    numerics_in,
 )
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.target import CostModel, HardwareTarget
@@ -209,17 +210,14 @@ def _capability(described: TargetFile) -> Capability:
 
 def _support(section: SupportsSection) -> Support:
     return Support(
-        bits=bits_in(section.bits),
-        weight=_formats(section.weight_granularity, section.weight_symmetry),
-        activation=_formats(section.activation_granularity, section.activation_symmetry),
+        numerics=numerics_in(section.formats),
+        weight=_accepted(section.weight_granularity, section.weight_symmetry),
+        activation=_accepted(section.activation_granularity, section.activation_symmetry),
     )
 
 
-def _formats(granularity: Sequence[str], symmetry: Sequence[str]) -> Formats:
-    return Formats(
-        frozenset(GRANULARITIES[name] for name in granularity),
-        frozenset(SYMMETRIES[name] for name in symmetry),
-    )
+def _accepted(granularity: Sequence[str], symmetry: Sequence[str]) -> Accepted:
+    return Accepted(frozenset(granularity), frozenset(SYMMETRIES[name] for name in symmetry))
 
 
 def _rules(described: TargetFile) -> Rules:
@@ -244,13 +242,14 @@ def _roofline(described: TargetFile) -> CostModel:
     section = described.roofline
     if section is None:  # the schema lets only targets with a table be without one
         raise TargetError(f"target {described.name!r} has neither a roofline nor a table")
-    native = {bits.factors for part in described.supports for bits in bits_in(part.bits)}
+    every = (numerics_in(part.formats) for part in described.supports)
+    native = {numerics.factors for part in every for numerics in part}
     return Roofline(
         gmacs_per_s=_rates(section.gmacs_per_s, section, native),
         bandwidth_gb_per_s=section.bandwidth_gb_per_s,
         overhead_us=section.overhead_us,
         utilisation=section.utilisation,
-        channel_multiple=by_bits(section.channel_multiple),
+        channel_multiple=by_numerics(section.channel_multiple),
         on_chip=_on_chip(section),
         energy=section.energy and _energy(section.energy, section, native),
         full_precision_bits=FULL_PRECISION[described.full_precision],
@@ -264,21 +263,21 @@ def _on_chip(section: RooflineSection) -> OnChip | None:
 
 
 def _rates(
-    given: Mapping[str, float], section: RooflineSection, native: set[Bits]
-) -> dict[Bits, float]:
-    """The peak rate at every native pair of bits.
+    given: Mapping[str, float], section: RooflineSection, native: set[Numerics]
+) -> dict[Numerics, float]:
+    """The peak rate at every native pair of formats.
 
     A bit-serial device has one given rate; the others are in inverse proportion to weight bits x
     activation bits.
     """
-    peaks = by_bits(given)
+    peaks = by_numerics(given)
     if not section.bit_serial:
         return peaks
     [(base, peak)] = peaks.items()
-    return {bits: peak * base.product / bits.product for bits in native}
+    return {numerics: peak * base.product / numerics.product for numerics in native}
 
 
-def _energy(energy: EnergySection, section: RooflineSection, native: set[Bits]) -> Energy:
+def _energy(energy: EnergySection, section: RooflineSection, native: set[Numerics]) -> Energy:
     rates = _rates({text: 1 / pj for text, pj in energy.pj_per_mac.items()}, section, native)
-    per_mac = {bits: 1 / rate for bits, rate in rates.items()}
+    per_mac = {numerics: 1 / rate for numerics, rate in rates.items()}
     return Energy(per_mac, energy.pj_per_byte, energy.pj_per_on_chip_byte)

@@ -64,8 +64,10 @@ class AdapterContract:
         assert target.fusion == found.fusion
         assert target.provenance == ("simulated" if found.origin == "simulated" else "imported")
         for key, kernel in found.kernels.items():
-            assert key.activation_bits in {
-                bits.activation for op in kernel.ops for bits in target.capability.native(op)
+            assert key.activation in {
+                numerics.activation
+                for op in kernel.ops
+                for numerics in target.capability.native(op)
             }
 
     @given(share=st.floats(0, 1, exclude_max=True))

@@ -18,7 +18,8 @@ from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.stand_in import stand_in
 from nas.profiling import OnnxRuntime
 from nas.profiling.torch_runtime import Torch
-from nas.targets.capability import Bits, Capability, Support, wanted
+from nas.targets.capability import Capability, Support
+from nas.targets.numerics import FULL, Numerics, of_bits, wanted
 from nas.tasks.criteria import Classification
 from search_spaces.costs import SpaceKernels, bitops, macs, model_bytes, parameters
 from search_spaces.formats import Int
@@ -217,14 +218,14 @@ class DeploymentContract:
         kernels = [found for form in forms for found in _timed(form)]
         for backend in (OnnxRuntime(), Torch()):
             refused = {key: backend.refusal(*key) for key in kernels}
-            assert all(told is None for (_, bits), told in refused.items() if bits.activation == 32)
+            assert all(told is None for (_, n), told in refused.items() if n.activation == FULL)
             timed = [key for key, told in refused.items() if told is None]
             rows = backend.measure(timed, budget_ms=SMALLEST_BUDGET) if timed else []
             assert len(rows) == len(timed)
             assert all(row.count > 0 for row in rows)
 
 
-def _timed(form: Form) -> Iterator[tuple[Kernel, Bits]]:
+def _timed(form: Form) -> Iterator[tuple[Kernel, Numerics]]:
     """The kernels that a form runs in, in floats and at 8 bits where it has a precision."""
     op, inputs = form
     if not op.runs:
@@ -233,6 +234,6 @@ def _timed(form: Form) -> Iterator[tuple[Kernel, Bits]]:
     if op.folds:
         kernel = Kernel(Conv2d(inputs[0][0], 1), (op,), inputs)
     held = {field.name for field in fields(kernel.op)}
-    yield kernel, Bits(32 if "weight" in held else None, 32)
+    yield kernel, of_bits(32 if "weight" in held else None, 32)
     if "activation" in held:
-        yield kernel, Bits(8 if "weight" in held else None, 8)
+        yield kernel, of_bits(8 if "weight" in held else None, 8)

@@ -111,18 +111,18 @@ class TargetContract:
         for weight in (2, 3, 4, 5, 6, 7, 8, None):
             for activation in (2, 3, 4, 5, 6, 7, 8, None):
                 op = _convolution(weight, activation)
-                bits = target.capability.container(op)
-                if bits is not None:
-                    assert bits in target.capability.native(op)
-                    assert bits.weight is not None
-                    assert bits.weight >= (weight or 32)
-                    assert bits.activation >= (activation or 32)
+                numerics = target.capability.container(op)
+                if numerics is not None:
+                    assert numerics in target.capability.native(op)
+                    assert numerics.weight is not None
+                    assert numerics.weight_bits >= (weight or 32)
+                    assert numerics.activation_bits >= (activation or 32)
 
     def test_wider_bits_need_no_narrower_container(self, target: HardwareTarget) -> None:
         widths = (2, 3, 4, 5, 6, 7, 8, None)
         for activation in widths:
             found = [target.capability.container(_convolution(w, activation)) for w in widths]
-            products = [math.inf if bits is None else bits.product for bits in found]
+            products = [math.inf if numerics is None else numerics.product for numerics in found]
             assert products == sorted(products)
 
     def test_a_refused_kernel_costs_infinity(self, target: HardwareTarget) -> None:
@@ -173,17 +173,18 @@ def _walked(target: HardwareTarget, graph: Graph) -> dict[str, float]:
     rules = target.rules
 
     def width(kernel: Kernel) -> int:
-        bits = target.bits(kernel)
-        activation = 0 if bits is None else bits.activation
+        numerics = target.numerics(kernel)
+        activation = 0 if numerics is None else numerics.activation_bits
         return rules.full_precision_bits if activation == 32 else activation
 
     def stored(kernel: Kernel) -> float:
         size = model_bytes(kernel)
-        bits = target.bits(kernel)
+        numerics = target.numerics(kernel)
         for op, reads in kernel.members():
             elements = math.prod(op.weight_shape(*reads) or (0,))
             own = 32 if op.weight is None else op.weight.bits
-            held = own if rules.packed or bits is None or bits.weight is None else bits.weight
+            container = 0 if rules.packed or numerics is None else numerics.weight_bits
+            held = container or own
             held = rules.full_precision_bits if held == 32 else held
             size += math.ceil(elements * held / 8) - math.ceil(elements * own / 8)
         return size

@@ -29,7 +29,7 @@ from nas.saturation import (
     processor_saturates,
 )
 from nas.targets import TargetError, load_target
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from nas.tasks.criteria import Classification
@@ -196,15 +196,15 @@ def _weight_type(path: Path) -> str:
 
 
 def test_weights_meet_their_inputs_as_in_files_where_kernels_are_timed(tmp_path: Path) -> None:
-    def timed(kernel: Kernel, bits: Bits, weights: EightBitWeights = "unsigned") -> str:
+    def timed(kernel: Kernel, bits: Numerics, weights: EightBitWeights = "unsigned") -> str:
         (tmp_path / "k.onnx").write_bytes(kernel_model(kernel, bits, eight_bit_weights=weights))
         return _weight_type(tmp_path / "k.onnx")
 
     for kernel in (POINTWISE, HEAD):
-        assert timed(kernel, Bits(8, 8)) == "uint8"
-        assert timed(kernel, Bits(8, 8), "signed") == "int8"
-        assert timed(kernel, Bits(7, 8)) == "int8"
-    assert timed(DEPTHWISE, Bits(8, 8)) == "int8"
+        assert timed(kernel, of_bits(8, 8)) == "uint8"
+        assert timed(kernel, of_bits(8, 8), "signed") == "int8"
+        assert timed(kernel, of_bits(7, 8)) == "int8"
+    assert timed(DEPTHWISE, of_bits(8, 8)) == "int8"
 
 
 def test_one_channel_in_one_group_is_added_up_in_pairs_too() -> None:
@@ -218,7 +218,7 @@ def test_tables_of_both_arrangements_are_not_mixed(tmp_path: Path) -> None:
     assert OnnxRuntime().conditions() != OnnxRuntime(1, "signed").conditions()
     for weights in saturation.ARRANGEMENTS:
         folder = tmp_path / weights
-        write_folder([(POINTWISE, Bits(8, 8))], folder=folder, eight_bit_weights=weights)
+        write_folder([(POINTWISE, of_bits(8, 8))], folder=folder, eight_bit_weights=weights)
         assert read_manifest(folder).eight_bit_weights == weights
     models = [folder / "models" / "kernel-00000.onnx" for folder in tmp_path.iterdir()]
     assert models[0].read_bytes() != models[1].read_bytes()
@@ -285,7 +285,7 @@ def test_numbers_hold_on_an_emulated_haswell(family: str, tmp_path: Path) -> Non
 def test_a_table_of_other_weights_is_not_used(
     notes: dict[str, str], refused: bool, tmp_path: Path
 ) -> None:
-    row = {KernelKey.of(POINTWISE, Bits(8, 8)): Row(1.0, 0.0, 9)}
+    row = {KernelKey.of(POINTWISE, of_bits(8, 8)): Row(1.0, 0.0, 9)}
     LatencyTable(row, notes).write(tmp_path / "t.csv")
     if not refused:
         load_target("this-cpu", table=tmp_path / "t.csv")

@@ -125,7 +125,8 @@ def flow_of(space: SearchSpace, fusion: Fusion) -> tuple[Flow, Tensors]:
     made = flow.kernels.distinct()
     elements = [0.0, *(float(math.prod(kernel.output)) for kernel in made)]
     bits = [0.0, *(float(width(kernel)) for kernel in made)]
-    return flow, Tensors(np.array(elements), np.array(bits))
+    widths = np.array(bits)
+    return flow, Tensors(np.array(elements), bits=widths, formats=widths)
 
 
 def test_peak_activation(space, fusion, rows) -> None:

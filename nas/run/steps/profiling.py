@@ -34,7 +34,7 @@ class Profiling:
 
     Attributes:
         space: The space whose kernels the table must contain.
-        base: The name or path of the target with the operators, bits and fusion of the table.
+        base: The name or path of the target with the operators, formats and fusion of the table.
         path: The file of the table.
         target_file: The file of the target with this table; written if it is missing.
         budget_ms: The time to measure one kernel, in milliseconds.
@@ -56,10 +56,10 @@ class Profiling:
         if isinstance(backend, OnnxRuntime):
             warn(load_target(self.base), display)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
-        for (operator, bits), reason in refused.items():
+        for (operator, numerics), reason in refused.items():
             if not self._is_new():
-                raise TargetError(f"{self.target_file} has {operator} at {bits} bits; {reason}")
-            display.say(f"left out: {operator} at {bits} bits; {reason}")
+                raise TargetError(f"{self.target_file} has {operator} at {numerics}; {reason}")
+            display.say(f"left out: {operator} at {numerics}; {reason}")
         chosen = kernels if self.sample is None else sample(kernels, self.sample)
         display.say(overview(chosen, self._rows(), budget_ms=self.budget_ms))
         with display.stage("profile") as advance:
@@ -127,7 +127,7 @@ class Profiling:
 
 
 def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
-    """Every kernel of the space at every width that the target `base` has for it."""
+    """Every kernel of the space in all formats that the target `base` has for it."""
     found = load_target(base).natively(space)
     if not found:
         raise TargetError(f"target {str(base)!r} runs no kernel of {space.name!r}; name another")
@@ -136,15 +136,15 @@ def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
 
 def overview(kernels: Kernels, rows: set[KernelKey], *, budget_ms: float) -> TerminalTable:
     """The number of rows to measure and the time that takes, as a table for the terminal."""
-    keys = {KernelKey.of(kernel, bits): bits for kernel, bits in kernels}
-    wanted = Counter((key.operator, str(bits)) for key, bits in keys.items())
-    there = Counter((key.operator, str(bits)) for key, bits in keys.items() if key in rows)
+    keys = {KernelKey.of(kernel, numerics): numerics for kernel, numerics in kernels}
+    wanted = Counter((key.operator, str(numerics)) for key, numerics in keys.items())
+    there = Counter((key.operator, str(n)) for key, n in keys.items() if key in rows)
     left = wanted.total() - there.total()
     seconds = left * budget_ms * _AROUND / 1e3
     title = f"{wanted.total()} kernels, {left} to measure: about {math.ceil(seconds)} s"
-    table = TerminalTable(("operator", "bits", "kernels", "measured"), title=title)
-    for (operator, bits), count in sorted(wanted.items()):
-        table.add_row(operator, bits, str(count), str(there[operator, bits]))
+    table = TerminalTable(("operator", "formats", "kernels", "measured"), title=title)
+    for (operator, numerics), count in sorted(wanted.items()):
+        table.add_row(operator, numerics, str(count), str(there[operator, numerics]))
     return table
 
 

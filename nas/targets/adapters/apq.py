@@ -24,14 +24,14 @@ from nas.targets.adapters.adapter import (
 )
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Conv2d
 
 SHAPE = ("in_ch", "out_ch", "in_size", "kernel", "stride", "pad", "groups")
 BITS = ("w_bits", "a_bits")
 COLUMNS = (*SHAPE, *BITS, "latency_ms", "energy_mj")
-EDGE_BITS = Bits(8, 8)
+EDGE = of_bits(8, 8)
 # The kernels that the published entries `head` and `tail` contain. The whole cost of an entry is
 # given to its first kernel.
 EDGES = {
@@ -116,7 +116,7 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
     return Entry(
         where,
         kernel,
-        Bits(bits["w_bits"], bits["a_bits"]),
+        of_bits(bits["w_bits"], bits["a_bits"]),
         latency_ms=reading.number(fields["latency_ms"], "latency"),
         energy_mj=reading.number(fields["energy_mj"], "energy"),
         axes={**bits, "kernel": shape["kernel"], "in": shape["in_ch"], **width},
@@ -140,7 +140,7 @@ def _edge(where: str, booked: tuple[object, Kernel, int]) -> Item:
     return Entry(
         where,
         kernel,
-        EDGE_BITS if kernel.macs else Bits(None, EDGE_BITS.activation),
+        EDGE if kernel.macs else Numerics(None, EDGE.activation),
         latency_ms=share * reading.number(known["latency"], "latency"),
         energy_mj=share * reading.number(known["energy"], "energy"),
     )
@@ -193,17 +193,17 @@ def _contained(entries: list[Entry]) -> Iterator[Entry]:
 
     The figures are those of the same kernel at the same weight bits and next wider activations.
     """
-    by_kernel: dict[Kernel, dict[Bits, Entry]] = {}
+    by_kernel: dict[Kernel, dict[Numerics, Entry]] = {}
     for entry in entries:
-        by_kernel.setdefault(entry.kernel, {})[entry.bits] = entry
-    every = sorted({entry.bits for entry in entries})
+        by_kernel.setdefault(entry.kernel, {})[entry.numerics] = entry
+    every = sorted({entry.numerics for entry in entries})
     for kernel, rows in by_kernel.items():
-        for bits in every:
-            wider = [b for b in rows if b.holds(bits) and b.weight == bits.weight]
-            if bits not in rows and wider:
+        for numerics in every:
+            wider = [b for b in rows if b.holds(numerics) and b.weight == numerics.weight]
+            if numerics not in rows and wider:
                 held = rows[min(wider)]
-                where = f"{held.where} for {bits}"
-                yield Entry(where, kernel, bits, held.latency_ms, energy_mj=held.energy_mj)
+                where = f"{held.where} for {numerics}"
+                yield Entry(where, kernel, numerics, held.latency_ms, energy_mj=held.energy_mj)
 
 
 def _additions(entries: list[Entry]) -> Iterator[Entry]:

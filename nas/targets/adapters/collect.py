@@ -119,7 +119,7 @@ def _pooled(entries: Sequence[Entry]) -> tuple[dict[KernelKey, Entry], list[Find
     """
     alike: dict[KernelKey, list[Entry]] = {}
     for entry in entries:
-        alike.setdefault(KernelKey.of(entry.kernel, entry.bits), []).append(entry)
+        alike.setdefault(KernelKey.of(entry.kernel, entry.numerics), []).append(entry)
     several = [found for found in alike.values() if len(found) > 1]
     apart = [(max(found, key=_ms), min(found, key=_ms)) for found in several]
     return {key: _mean(found) for key, found in alike.items()}, [

@@ -17,7 +17,7 @@ from nas.targets.adapters.adapter import classifier, convolution, each, pooling
 from nas.targets.adapters.block_kernels import BLOCKS, block_kernel, mixed
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import InvertedResidual
 from search_spaces.ops import Nonlinearity
@@ -66,7 +66,7 @@ class DpuBlocks:
             items.append(Unmapped("average pool", UNTIMED))
         else:
             pool = pooling(*POOL)
-            items.append(Entry("average pool, by the user", pool, Bits(None, 8), self.pool_ms))
+            items.append(Entry("average pool, by the user", pool, of_bits(None, 8), self.pool_ms))
         return Imported(
             origin=self.origin,
             device="Ultra96-v2, DPUCZDX8G B2304 at 200 MHz",
@@ -87,7 +87,7 @@ class DpuBlocks:
                 return Entry(
                     f"{where}: {name[:80]}",
                     kernel,
-                    Bits(8, 8),
+                    of_bits(8, 8),
                     latency_ms=figure,
                     count=reading.whole(count, "runs"),
                     axes=axes,

@@ -23,7 +23,7 @@ from nas.targets.adapters.adapter import (
 )
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, plain, reject
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import Add, Nonlinearity
 
@@ -99,7 +99,7 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
     return Entry(
         where,
         kernel,
-        Bits(EIGHT if weighted else None, EIGHT),
+        of_bits(EIGHT if weighted else None, EIGHT),
         latency_ms=p["p50"] / 1e3,
         spread_ms=(p["p90"] - p["p10"]) / 1e3 / DECILES_PER_DEVIATION,
     )

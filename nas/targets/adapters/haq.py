@@ -26,7 +26,7 @@ from nas.targets.adapters.adapter import (
 )
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, reject
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.kernels import Kernel
 
 COLUMNS = ("layer", "w_bits", "a_bits", "latency_cycles")
@@ -90,7 +90,7 @@ class Haq:
             )
         named, pool = layers()
         items = each(self._records(path), lambda where, r: self._entry(where, r, named))
-        uncounted = Entry("the pool", pool, Bits(None, EDGE_BITS), 0.0)
+        uncounted = Entry("the pool", pool, of_bits(None, EDGE_BITS), 0.0)
         return Imported(
             origin=self.origin,
             device="a bit-serial accelerator (BISMO-like), simulated",
@@ -127,5 +127,5 @@ class Haq:
             raise Unmappable(f"bits {bits}; HAQ's go from 1 to 8")
         cycles = reading.number(record["latency_cycles"], "latency")
         per_image_ms = cycles / (float(self.clock_mhz or 0) * 1e3) / self.batch
-        computed = Bits(*bits.values())
+        computed = of_bits(*bits.values())
         return Entry(where, named[layer], computed, per_image_ms, axes=bits, among=(layer,))

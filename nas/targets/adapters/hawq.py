@@ -17,7 +17,7 @@ import nas.targets.adapters.reading as reading
 from nas.targets.adapters.adapter import CONVOLUTIONS, added, convolution, each
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped, reject
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.kernels import Kernel
 
 COLUMNS = ("network", "layer", "mmacs", "lat_int4_ms", "lat_int8_ms")
@@ -126,7 +126,7 @@ class Hawq:
         return Entry(
             f"{where}, int{bits}",
             kernel,
-            Bits(bits, bits),
+            of_bits(bits, bits),
             latency_ms,
             axes={"bits": bits},
             among=(layer,),

@@ -19,7 +19,7 @@ from nas.targets.adapters.adapter import classifier, convolution, each, pooling
 from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import InvertedResidual
 
@@ -83,7 +83,7 @@ def _entry(where: str, figures: tuple[object, object]) -> Item:
     return Entry(
         where,
         kernel,
-        Bits(32 if weighted else None, 32),
+        of_bits(32 if weighted else None, 32),
         latency_ms=reading.number(latency_ms, "latency"),
         energy_mj=None if energy_mj is None else reading.number(energy_mj, "energy"),
         axes=axes if kind == "ConvBlock" else {},

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import UNFUSED, Fusion, Kernel
 
@@ -33,7 +33,7 @@ class Entry:
     Attributes:
         where: The place of the entry in the file, for messages.
         kernel: The kernel.
-        bits: The bits in which the kernel computes.
+        numerics: The formats in which the kernel computes.
         latency_ms: The latency in milliseconds; may be impossible, such as negative or NaN.
         spread_ms: Standard deviation over repetitions in ms; 0 where it is not published.
         count: The number of repetitions; 1 where it is not published.
@@ -45,7 +45,7 @@ class Entry:
 
     where: str
     kernel: Kernel
-    bits: Bits
+    numerics: Numerics
     latency_ms: float
     spread_ms: float = 0.0
     count: int = 1

@@ -28,13 +28,13 @@ from nas.targets.adapters.imported import (
     Unmapped,
     counted,
 )
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.fusion import Pattern
 from search_spaces.kernels import Kernel
 from search_spaces.mobilenet import InvertedResidual
 from search_spaces.ops import Flatten, GlobalPool, Linear, Nonlinearity
 
-FULL = Bits(32, 32)
+FULL = of_bits(32, 32)
 SWISH = {"0": False, "1": True}
 
 
@@ -150,7 +150,7 @@ def _entry(where: str, record: Mapping[str, Any]) -> Item:
     return Entry(
         where,
         kernel,
-        FULL if kind != "AvgPool2D" else Bits(None, 32),
+        FULL if kind != "AvgPool2D" else of_bits(None, 32),
         latency_ms=reading.number(record.get("mean", math.nan), "mean"),
         spread_ms=math.sqrt(spread) if ratios and spread >= 0 else spread,
         count=reading.whole(record.get("count", 1), "count"),

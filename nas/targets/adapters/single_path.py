@@ -17,7 +17,7 @@ from nas.targets.adapters.adapter import each
 from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable, Unmapped
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.mobilenet import InvertedResidual
 
 # Candidate -> kernel, expansion.
@@ -94,4 +94,4 @@ def _entry(where: str, record: tuple[str, str, object]) -> Item:
     )
     latency_ms = reading.number(record[2], "latency")
     axes = {"kernel": kernel, "expansion": expansion}
-    return Entry(where, made, Bits(32, 32), latency_ms, axes=axes, among=(number,))
+    return Entry(where, made, of_bits(32, 32), latency_ms, axes=axes, among=(number,))

@@ -18,7 +18,7 @@ from nas.targets.adapters.adapter import each
 from nas.targets.adapters.block_kernels import BLOCKS, block_kernel
 from nas.targets.adapters.collect import Item, collect
 from nas.targets.adapters.imported import Entry, Imported, Origin, Unmappable
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from search_spaces.mobilenet import InvertedResidual
 
 COLUMNS = ("in_size", "in_ch", "se_ch", "out_ch", "kernel", "stride", "act", "mid_ch", "latency_ms")
@@ -88,7 +88,7 @@ class TfNas:
         )
         latency_ms = reading.number(record["latency_ms"], "latency") / self.batch
         axes = {"kernel": n["kernel"], "mid_ch": n["mid_ch"]}
-        return Entry(where, kernel, Bits(32, 32), latency_ms, axes=axes, among=(n["in_ch"],))
+        return Entry(where, kernel, of_bits(32, 32), latency_ms, axes=axes, among=(n["in_ch"],))
 
 
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

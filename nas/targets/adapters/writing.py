@@ -9,13 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 
 from nas.targets.adapters.imported import Imported, plain
-from nas.targets.capability import Bits, Capability, Otherwise, Support
+from nas.targets.capability import Capability, Otherwise, Support
 from nas.targets.errors import TargetError
+from nas.targets.numerics import FULL, Numerics
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.target import HardwareTarget, Provenance
 from nas.targets.target_files import read_target_file
 from search_spaces.ops import Op
-from search_spaces.quant import FULL_PRECISION_BITS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OTHERWISE: Otherwise = "refuse"  # bits without a row were not measured
@@ -38,7 +38,8 @@ def target(imported: Imported, name: str) -> HardwareTarget:
         runtime=imported.runtime,
         provenance=provenance(imported),
         capability=Capability(
-            {kind: Support(tuple(bits)) for kind, bits in _supported(imported).items()}, OTHERWISE
+            {kind: Support(tuple(numerics)) for kind, numerics in _supported(imported).items()},
+            OTHERWISE,
         ),
         fusion=imported.fusion,
         model=LatencyTable(imported.rows, notes(imported), remedy="the published table ends here"),
@@ -99,22 +100,22 @@ def _require_rows(imported: Imported) -> None:
         )
 
 
-def _supported(imported: Imported) -> dict[str, list[Bits]]:
-    """The supported bits of every operator class: those of the rows that contain the operator.
+def _supported(imported: Imported) -> dict[str, list[Numerics]]:
+    """The supported formats of every operator class: those of the rows that contain the operator.
 
-    An operator without a weight is supported at the bits that are read.
+    An operator without a weight is supported in the format that is read.
     """
-    found: dict[str, set[Bits]] = {}
+    found: dict[str, set[Numerics]] = {}
     for key, kernel in imported.kernels.items():
         for op in (op for op in kernel.ops if op.runs):
-            weight = key.weight_bits if _weighted(op) else None
-            widths = {key.activation_bits} if weight else {key.activation_bits, FULL_PRECISION_BITS}
-            found.setdefault(type(op).__name__, set()).update(Bits(weight, a) for a in widths)
-    return {kind: sorted(bits, key=_order) for kind, bits in sorted(found.items())}
+            weight = key.numerics.weight if _weighted(op) else None
+            reads = {key.activation} if weight else {key.activation, FULL}
+            found.setdefault(type(op).__name__, set()).update(Numerics(weight, a) for a in reads)
+    return {kind: sorted(numerics, key=_order) for kind, numerics in sorted(found.items())}
 
 
-def _order(bits: Bits) -> tuple[int, int]:
-    return bits.weight or 0, bits.activation
+def _order(numerics: Numerics) -> tuple[int, int, Numerics]:
+    return numerics.weight_bits, numerics.activation_bits, numerics
 
 
 def _weighted(op: Op) -> bool:
@@ -137,14 +138,14 @@ def _lines(imported: Imported, name: str) -> Iterator[str]:
     for key, lists in _fused(imported).items():
         if lists:
             yield f"{key} = {json.dumps(lists)}"
-    alike: dict[tuple[Bits, ...], list[str]] = {}
-    for kind, bits in _supported(imported).items():
-        alike.setdefault(tuple(bits), []).append(kind)
-    for bits, kinds in alike.items():
+    alike: dict[tuple[Numerics, ...], list[str]] = {}
+    for kind, numerics in _supported(imported).items():
+        alike.setdefault(tuple(numerics), []).append(kind)
+    for numerics, kinds in alike.items():
         yield ""
         yield "[[supports]]"
         yield f"operators = {json.dumps(kinds)}"
-        yield f"bits = {json.dumps(list(map(str, bits)))}"
+        yield f"formats = {json.dumps(list(map(str, numerics)))}"
 
 
 def _fused(imported: Imported) -> Mapping[str, list[str] | list[list[str]]]:

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
 from nas.durable import write_atomic
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics, parse_numerics
 from nas.targets.target import CostModel, HardwareTarget
 from search_spaces.documents import read_json
 from search_spaces.kernels import Kernel
 
 FloatArray = NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
+"""The format of calibrations. In files of format 1, kinds held bits, such as `Conv2d 8x8`."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _checked(calibration: Calibration) -> Calibration:
 @dataclass(frozen=True)
 class _File:
     __pydantic_config__ = ConfigDict(extra="forbid")
-    format: Literal[1]
+    format: Literal[1, 2]
     calibration: Annotated[Calibration, AfterValidator(_checked)]
 
 
@@ -136,7 +137,8 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
         UnreadableFile: If the file cannot be read.
         TargetError: If the calibration was measured under other conditions.
     """
-    found = read_json(path, _CONTENT, what="calibration", remedy=_REMEDY).calibration
+    file = read_json(path, _CONTENT, what="calibration", remedy=_REMEDY)
+    found = file.calibration if file.format == FORMAT else _named(file.calibration)
     for name, value in found.conditions.items():
         if conditions.get(name) != value:
             raise TargetError(
@@ -146,9 +148,19 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
     return found
 
 
-def kind_of(kernel: Kernel, bits: Bits) -> str:
-    """The kind of a kernel for corrections: class name of its anchor and bits it computes in."""
-    return f"{type(kernel.op).__name__} {bits}"
+def _named(calibration: Calibration) -> Calibration:
+    """A calibration of format 1 whose kinds hold the names of formats."""
+    kinds = {kind: kind.rpartition(" ") for kind in calibration.corrections}
+    named = {
+        f"{operator} {parse_numerics(bits)[0]}": calibration.corrections[kind]
+        for kind, (operator, _, bits) in kinds.items()
+    }
+    return dataclasses.replace(calibration, corrections=named)
+
+
+def kind_of(kernel: Kernel, numerics: Numerics) -> str:
+    """The kind of a kernel for corrections: class name of its anchor and formats it computes in."""
+    return f"{type(kernel.op).__name__} {numerics}"
 
 
 class Latencies:
@@ -160,18 +172,18 @@ class Latencies:
         self._alone = model.costs["latency_ms"]
 
     @property
-    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """The costs by name, each a function of a kernel and the bits it computes in."""
+    def costs(self) -> Mapping[str, Callable[[Kernel, Numerics], float]]:
+        """The costs by name, each a function of a kernel and the formats it computes in."""
         return {**self.model.costs, "latency_ms": self.latency_ms}
 
-    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+    def lacking(self, kernels: Iterable[tuple[Kernel, Numerics]]) -> str | None:
         """The kernels that `model` has no cost for and the remedy, in words; None if all have."""
         return self.model.lacking(kernels)
 
-    def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
+    def latency_ms(self, kernel: Kernel, numerics: Numerics) -> float:
         """The calibrated latency of a kernel for one sample in ms, at least 0."""
-        alone = self._alone(kernel, bits)
-        factor = self.calibration.factor(kind_of(kernel, bits))
+        alone = self._alone(kernel, numerics)
+        factor = self.calibration.factor(kind_of(kernel, numerics))
         return max(0.0, alone * factor + self.calibration.overhead_us / 1e3)
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from nas.targets.table.old_columns import OLD_COLUMNS
+from nas.targets.table.old_columns import BITS_COLUMNS, OLD_COLUMNS, OLD_KEY_COLUMNS
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.quant import FULL_PRECISION_BITS
 
 KEY_COLUMNS = tuple(f.name for f in fields(KernelKey))
-COLUMNS = (*KEY_COLUMNS, *(f.name for f in fields(Row)))
+FIGURES = tuple(f.name for f in fields(Row))
+COLUMNS = (*KEY_COLUMNS, *FIGURES)
 ENERGY = "energy_mj"  # the only optional column
 REQUIRED_COLUMNS = tuple(name for name in COLUMNS if name != ENERGY)
 FIELDS = "fields"
@@ -22,6 +23,7 @@ _LARGEST_WHOLE = 10**9
 _LARGEST_FIGURE = 1e7  # hours or kilojoules for a kernel: a larger figure has the wrong unit
 _UNITS = {"ms": "milliseconds", "mj": "millijoules"}
 _WRITTEN = r"([A-Za-z_][\w.,:()\[\]=+@\"\\ /-]*)?"
+_FORMAT = r"[a-z][a-z0-9]{0,9}"
 FORMS = {
     "operator": (re.compile(r"[A-Za-z_]\w*", re.ASCII), "an operator's name"),
     FIELDS: (re.compile(_WRITTEN, re.ASCII), "fields such as 'out=16,kernel=3'"),
@@ -33,6 +35,11 @@ FORMS = {
         re.compile(_WRITTEN, re.ASCII),
         "operators joined by '+' such as 'Activation(function=relu)+Add@in1'",
     ),
+    "weight": (
+        re.compile(rf"({_FORMAT}(-per-group-\d{{1,9}}(-[a-z0-9]{{1,9}})?)?)?", re.ASCII),
+        "a format such as 'int8', 'float' or 'int4-per-group-32', or empty without a weight",
+    ),
+    "activation": (re.compile(_FORMAT, re.ASCII), "a format such as 'int8' or 'float'"),
 }
 
 
@@ -41,10 +48,22 @@ def is_old(header: Sequence[str]) -> bool:
     return FIELDS not in header and any(name in OLD_COLUMNS for name in header)
 
 
+def has_bits(header: Sequence[str]) -> bool:
+    """Whether a table has bits of integers in place of the names of formats."""
+    return any(name in header for name in BITS_COLUMNS)
+
+
+def key_columns(header: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a key in a table with this header, in the order in which they are written."""
+    if is_old(header):
+        return OLD_KEY_COLUMNS
+    named = {"weight": BITS_COLUMNS[0], "activation": BITS_COLUMNS[1]} if has_bits(header) else {}
+    return tuple(named.get(name, name) for name in KEY_COLUMNS)
+
+
 def header_problems(header: Sequence[str], number: int) -> Iterator[str]:
     """The problems of a header, in words; `number` is its line number."""
-    instead = OLD_COLUMNS if is_old(header) else (FIELDS,)
-    known = [name for n in COLUMNS for name in (instead if n == FIELDS else (n,))]
+    known = [*key_columns(header), *FIGURES]
     missing = [name for name in known if name != ENERGY and name not in header]
     mixed = [name for name in header if FIELDS in header and name in OLD_COLUMNS]
     unknown = [name for name in header if name not in (*known, *mixed)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from nas.durable import read_text
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.table.csv_file import heading, line, parse
 from nas.targets.table.nearest import Neighbours
 from nas.targets.table.parquet import read_parquet, write_parquet
@@ -86,38 +86,38 @@ class LatencyTable:
         return any(row.energy_mj is not None for row in self.rows.values())
 
     @property
-    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
-        """Functions by the name of a cost, from a kernel and its bits to the cost of the kernel."""
-        known: dict[str, Callable[[Kernel, Bits], float]] = {"latency_ms": self.latency_ms}
+    def costs(self) -> Mapping[str, Callable[[Kernel, Numerics], float]]:
+        """Functions by the name of a cost, from a kernel and its formats to its cost."""
+        known: dict[str, Callable[[Kernel, Numerics], float]] = {"latency_ms": self.latency_ms}
         if self.has_energy:
             known["energy_mj"] = self.energy_mj
         return known
 
-    def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
+    def latency_ms(self, kernel: Kernel, numerics: Numerics) -> float:
         """The latency of a kernel for one sample, in milliseconds.
 
         Raises:
             TargetError: If the kernel has no row.
         """
-        return self._row(kernel, bits).latency_ms
+        return self._row(kernel, numerics).latency_ms
 
-    def energy_mj(self, kernel: Kernel, bits: Bits) -> float:
+    def energy_mj(self, kernel: Kernel, numerics: Numerics) -> float:
         """The energy of a kernel for one sample, in millijoules.
 
         Raises:
             TargetError: If the kernel has no row or the table has no energies.
         """
-        energy = self._row(kernel, bits).energy_mj
+        energy = self._row(kernel, numerics).energy_mj
         if energy is None:
             raise TargetError("this latency table holds no energies; read `costs` for what it has")
         return energy
 
-    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+    def lacking(self, kernels: Iterable[tuple[Kernel, Numerics]]) -> str | None:
         """A message about kernels without a row, with the nearest rows and the remedy.
 
         None if all kernels have a row.
         """
-        wanted = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in kernels)
+        wanted = dict.fromkeys(KernelKey.of(kernel, numerics) for kernel, numerics in kernels)
         missing = [key for key in wanted if key not in self.rows]
         if not missing:
             return None
@@ -126,10 +126,10 @@ class LatencyTable:
             f"{_first(missing, _with_nearest(self.rows))}\n{self.remedy}"
         )
 
-    def _row(self, kernel: Kernel, bits: Bits) -> Row:
-        row = self.rows.get(KernelKey.of(kernel, bits))
+    def _row(self, kernel: Kernel, numerics: Numerics) -> Row:
+        row = self.rows.get(KernelKey.of(kernel, numerics))
         if row is None:
-            raise TargetError(str(self.lacking([(kernel, bits)])))
+            raise TargetError(str(self.lacking([(kernel, numerics)])))
         return row
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections.abc import Iterable
 
+from nas.targets.numerics import FULL
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.operator_text import written_fields
 from nas.targets.table.rows import KernelKey
@@ -43,17 +45,24 @@ class Neighbours:
     def _place(self, key: KernelKey) -> Place:
         """The parts of a key that are compared.
 
-        These are shapes, bits and batch, the names of the operators behind the first, and the
-        fields of the first.
+        These are shapes, bits and batch, the kinds of formats, the names of the operators behind
+        the first, and the fields of the first.
         """
         op = self._reader.operator(key.operator, key.fields)
         shapes = tuple(
             tuple(int(length) for length in part.split("x") if length)
             for part in key.inputs.split("+")
         )
-        bits = (key.weight_bits, key.activation_bits, key.batch)
+        numerics = key.numerics
+        bits = (numerics.weight_bits, numerics.activation_bits, key.batch)
+        formats = (_kind(key.weight), _kind(key.activation))
         held = tuple(getattr(op, name) for name in written_fields(type(op)))
-        return (shapes, bits, key.fused, held)
+        return (shapes, bits, formats, key.fused, held)
+
+
+def _kind(name: str) -> str:
+    """The kind of a format: its name without bits; full precision counts as wide integers."""
+    return "int" if name == FULL else re.sub(r"^(u?int)\d+", r"\1", name)
 
 
 def _apart(one: object, other: object) -> float:

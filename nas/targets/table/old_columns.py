@@ -1,7 +1,8 @@
-"""Rows of tables that have the columns `out`, `kernel` and `stride` in place of `fields`.
+"""Rows of tables with columns of former versions.
 
-Tables had these columns until rows held all fields of an operator. This module names the classes
-and functions that such rows can be about; there are no such rows of later classes.
+Tables had the columns `out`, `kernel` and `stride` until rows held all `fields` of an operator.
+This module names the classes and functions that such rows can be about; there are no such rows of
+later classes. Tables had the bits of integers until rows held the names of formats.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nas.targets.numerics import of_bits
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.operator_text import written_fields
 from search_spaces.ops import Activation, Conv2d, DepthwiseConv2d, Linear, Op, Shape
 
 OLD_COLUMNS = ("out", "kernel", "stride")
-OLD_KEY_COLUMNS = (
-    *("operator", "inputs", *OLD_COLUMNS),
-    *("fused", "weight_bits", "activation_bits", "batch"),
-)
+BITS_COLUMNS = ("weight_bits", "activation_bits")
+OLD_KEY_COLUMNS = ("operator", "inputs", *OLD_COLUMNS, "fused", *BITS_COLUMNS, "batch")
 FUNCTIONS = ("hardsigmoid", "hardswish", "relu", "relu6")
 _WINDOWED = (Conv2d, DepthwiseConv2d)
 _NUMBER = r"([0-9]{1,9})"
@@ -53,6 +53,14 @@ def current(cells: Mapping[str, Any], reader: OperatorReader) -> dict[str, Any]:
         "inputs": "+".join("x".join(map(str, shape)) for shape in shapes),
         "fused": "+".join(_behind(part, reader) for part in parts),
     }
+
+
+def named(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a row with bits, which has the names of formats in their place."""
+    weight, activation = (cells[name] for name in BITS_COLUMNS)
+    others = {name: cell for name, cell in cells.items() if name not in BITS_COLUMNS}
+    numerics = of_bits(weight or None, activation)
+    return {**others, "weight": numerics.stored, "activation": numerics.activation}
 
 
 def _operator(name: str, figures: Mapping[str, str], reader: OperatorReader) -> tuple[str, str]:

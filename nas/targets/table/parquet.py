@@ -11,8 +11,7 @@ from types import ModuleType
 
 from nas.durable import require_size
 from nas.targets.errors import TargetError
-from nas.targets.table.columns import COLUMNS, ENERGY, FORMS, KEY_COLUMNS, is_old
-from nas.targets.table.old_columns import OLD_KEY_COLUMNS
+from nas.targets.table.columns import COLUMNS, ENERGY, FORMS, KEY_COLUMNS, key_columns
 from nas.targets.table.row_reader import read_rows
 from nas.targets.table.rows import KernelKey, Row
 
@@ -87,8 +86,7 @@ def _digest(keys: Sequence[object], rows: Sequence[Row], notes: Mapping[str, str
 
 def _keys(header: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[object]]:
     """The keys of rows as they stand in the file, the form that the digest is computed from."""
-    names = OLD_KEY_COLUMNS if is_old(header) else KEY_COLUMNS
-    columns = [(header.index(name), str if name in FORMS else int) for name in names]
+    columns = [(header.index(n), str if n in FORMS else int) for n in key_columns(header)]
     return [[kind(row[place]) for place, kind in columns] for row in texts]
 
 

@@ -6,15 +6,18 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nas.targets.numerics import numerics_of
 from nas.targets.table.columns import (
     FIELDS,
     KEY_COLUMNS,
+    has_bits,
     header_problems,
     is_old,
+    key_columns,
     shortened,
     value,
 )
-from nas.targets.table.old_columns import OLD_KEY_COLUMNS, current
+from nas.targets.table.old_columns import current, named
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.operator_text import fields_text
 from nas.targets.table.rows import KernelKey, Row
@@ -53,10 +56,11 @@ class KeyReader:
         self._reader = OperatorReader()
         self._fields = functools.cache(self._canonical_fields)
         self._fused = functools.cache(self._canonical_fused)
+        self._require_formats = functools.cache(numerics_of)
 
     def read(self, texts: Mapping[str, object]) -> KernelKey:
         """The key in the cells of a row, by column; raises `ValueError` as a call does."""
-        if set(texts) not in (set(KEY_COLUMNS), set(OLD_KEY_COLUMNS)):
+        if set(texts) != set(key_columns([*texts])):
             raise ValueError(
                 f"a kernel has the columns {', '.join(KEY_COLUMNS)}, given {', '.join(texts)}"
             )
@@ -69,9 +73,12 @@ class KeyReader:
             ValueError: If a cell is wrong; the message names the cell and the problem.
         """
         given = current(cells, self._reader) if is_old([*cells]) else dict(cells)
+        given = named(given) if has_bits([*given]) else given
         given[FIELDS] = self._fields(given["operator"], given[FIELDS])
         given["fused"] = self._fused(given["fused"])
-        return KernelKey(**{name: given[name] for name in KEY_COLUMNS})
+        key = KernelKey(**{name: given[name] for name in KEY_COLUMNS})
+        self._require_formats(key.weight, key.activation)
+        return key
 
     def _canonical_fields(self, operator: str, fields: str) -> str:
         """The text of an operator's fields in the canonical form of `fields_text`."""

@@ -1,4 +1,4 @@
-"""A row of a latency table: the key, a fused kernel at given bits, and the measured figures."""
+"""A row of a latency table: the key, a fused kernel in given formats, and the measured figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics, numerics_of
 from nas.targets.table.operator_text import fields_text, operator_text
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Op, Shape
@@ -17,7 +17,8 @@ from search_spaces.ops import Op, Shape
 class KernelKey:
     """The key of a row: all facts about a kernel on which its latency depends.
 
-    Granularity and symmetry of the quantization are not part of the key.
+    The key has the number formats in which the kernel computes, which need not be those of its
+    operators. Scales per tensor and scales per channel share a row, groups have rows of their own.
 
     Attributes:
         operator: The class name of the anchor, the first operator that a device runs.
@@ -28,8 +29,9 @@ class KernelKey:
             Folded norms and views are left out. `@` marks an input that does not come from the
             operator before: `@in1` is an input of the kernel, `@op0` the result of the anchor,
             `@op1` the result of the first operator named in `fused`.
-        weight_bits: The bits of the weight: 32 in full precision, 0 without a weight.
-        activation_bits: The bits of the inputs: 32 in full precision.
+        weight: The format of the weight, with its groups if it has some: `int8`, `e4m3`,
+            `int4-per-group-32`, `float` in full precision, empty without a weight.
+        activation: The format of the inputs.
         batch: The number of samples per run.
     """
 
@@ -37,13 +39,13 @@ class KernelKey:
     fields: str
     inputs: str
     fused: str
-    weight_bits: int
-    activation_bits: int
+    weight: str
+    activation: str
     batch: int = 1
 
     @classmethod
-    def of(cls, kernel: Kernel, bits: Bits, *, batch: int = 1) -> KernelKey:
-        """The key of `kernel` when it computes in `bits`.
+    def of(cls, kernel: Kernel, numerics: Numerics, *, batch: int = 1) -> KernelKey:
+        """The key of `kernel` when it computes in `numerics`.
 
         Raises:
             TargetError: If a field of an operator holds a value that has no text, or if a device
@@ -55,19 +57,22 @@ class KernelKey:
             fields=fields_text(first.op),
             inputs="+".join("x".join(map(str, shape)) for shape in _inputs(kernel)),
             fused="+".join(_fused(behind, len(kernel.inputs))),
-            weight_bits=bits.weight or 0,
-            activation_bits=bits.activation,
+            weight=numerics.stored,
+            activation=numerics.activation,
             batch=batch,
         )
 
     def __str__(self) -> str:
         fields = f"({self.fields})" if self.fields else ""
         fused = "".join(f" + {name}" for name in self.fused.split("+") if name)
-        bits = f"{self.weight_bits}x{self.activation_bits}" if self.weight_bits else ""
         return (
-            f"{self.operator}{fields}{fused} on {self.inputs}, {bits or self.activation_bits} "
-            f"bits, batch {self.batch}"
+            f"{self.operator}{fields}{fused} on {self.inputs}, {self.numerics}, batch {self.batch}"
         )
+
+    @property
+    def numerics(self) -> Numerics:
+        """The formats in which the kernel computes."""
+        return numerics_of(self.weight, self.activation)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.durable import read_text
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.target import HardwareTarget
 from nas.targets.transfer.transfer import KnownTargets, Transfer, kind_of
 from search_spaces.documents import Source, parse_json
@@ -42,20 +42,20 @@ class Combined:
     factors: Mapping[str, FloatArray]
 
     @property
-    def costs(self) -> Mapping[str, Callable[[Kernel, Bits], float]]:
+    def costs(self) -> Mapping[str, Callable[[Kernel, Numerics], float]]:
         """The only cost, `latency_ms`, as a function of a kernel and the bits it computes in."""
         return {LATENCY: self.latency_ms}
 
-    def latency_ms(self, kernel: Kernel, bits: Bits) -> float:
+    def latency_ms(self, kernel: Kernel, numerics: Numerics) -> float:
         """The latency of a kernel in ms.
 
         A latency may be negative: it then corrects other kernels that are predicted as too slow.
         """
-        del bits  # each known target decides on its own in which bits the kernel computes
+        del numerics  # each known target decides on its own in which bits the kernel computes
         figures = [target.kernel_cost(kernel) for target in self.known]
         return float(self.factors[kind_of(kernel)] @ np.array(figures))
 
-    def lacking(self, kernels: Iterable[tuple[Kernel, Bits]]) -> str | None:
+    def lacking(self, kernels: Iterable[tuple[Kernel, Numerics]]) -> str | None:
         """What a known target lacks or no factor was fitted for, in words; None if nothing."""
         wanted = [kernel for kernel, _ in kernels]
         unfitted = sorted({kind_of(kernel) for kernel in wanted} - set(self.factors))

@@ -17,7 +17,7 @@ from nas.profiling import OnnxRuntime, elsewhere, profile
 from nas.profiling.elsewhere import read_folder, read_manifest, read_networks, write_folder
 from nas.profiling.kernel_models import kernel_model
 from nas.targets import TargetError
-from nas.targets.capability import Bits
+from nas.targets.numerics import numerics_of, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey
@@ -33,7 +33,7 @@ from tests.nas.profiling.kernels import (
     SUM,
 )
 
-KERNELS = [(SMALL, INT8), (SMALL, FLOAT), (DEPTHWISE, INT8), (HEAD, FLOAT), (SUM, Bits(None, 8))]
+KERNELS = [(SMALL, INT8), (SMALL, FLOAT), (DEPTHWISE, INT8), (HEAD, FLOAT), (SUM, of_bits(None, 8))]
 NETWORK = {"whole": kernel_model(LARGE, FLOAT)}
 
 
@@ -181,7 +181,7 @@ def test_a_manifest_that_is_none(folder: Path, content: str) -> None:
 
 def test_a_manifest_that_was_changed(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["kernels"][0]["kernel"]["weight_bits"] += 1
+    manifest["kernels"][0]["kernel"]["weight"] = "int7"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UnreadableFile, match="was changed"):
         read_manifest(folder)
@@ -204,7 +204,10 @@ def test_a_folder_from_before_rows_had_fields_is_read(folder: Path) -> None:
         for entry in manifest["kernels"]:
             op = OperatorReader().operator(entry["kernel"]["operator"], entry["kernel"]["fields"])
             window = {name: getattr(op, name, 1) for name in ("kernel", "stride")}
+            numerics = numerics_of(entry["kernel"].pop("weight"), entry["kernel"].pop("activation"))
             del entry["kernel"]["fields"]
+            entry["kernel"]["weight_bits"] = numerics.weight_bits
+            entry["kernel"]["activation_bits"] = numerics.activation_bits
             entry["kernel"] |= {"out": getattr(op, "out", 16), **window}
             entry["kernel"]["fused"] = "relu" if entry["kernel"]["fused"] else ""
 
@@ -233,6 +236,6 @@ def test_wrong_folders(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(TargetError, match="holds other files"):
         write_folder(KERNELS, folder=tmp_path)
-    with pytest.raises(TargetError, match="given Conv2d at 4x8"):
-        write_folder([(SMALL, Bits(4, 8))], folder=tmp_path / "new")
+    with pytest.raises(TargetError, match="given Conv2d at int4xint8"):
+        write_folder([(SMALL, of_bits(4, 8))], folder=tmp_path / "new")
     assert not (tmp_path / "new").exists()

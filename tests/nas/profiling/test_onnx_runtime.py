@@ -14,7 +14,7 @@ from nas.ort import onnxruntime as ort
 from nas.profiling import OnnxRuntime, profile
 from nas.profiling.kernel_models import kernel_model
 from nas.targets import TargetError
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
@@ -35,7 +35,7 @@ from search_spaces.ops import (
 RELU = Activation("relu")
 SMALL = Kernel(Conv2d(16, 3), (BatchNorm2d(), RELU), ((16, 8, 8),))
 LARGE = Kernel(Conv2d(32, 3), (BatchNorm2d(), RELU), ((32, 32, 32),))
-INT8, FLOAT = Bits(8, 8), Bits(32, 32)
+INT8, FLOAT = of_bits(8, 8), of_bits(32, 32)
 FAST = 4.0
 ORT = OnnxRuntime()
 
@@ -110,8 +110,8 @@ def test_columns_in_another_order_are_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_bits_without_a_kernel_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="given Conv2d at 4x8"):
-        profile([(SMALL, Bits(4, 8))], path=tmp_path / "t.csv", backend=ORT)
+    with pytest.raises(TargetError, match="given Conv2d at int4xint8"):
+        profile([(SMALL, of_bits(4, 8))], path=tmp_path / "t.csv", backend=ORT)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Unheard(Op):
     ],
 )
 def test_what_leaves_in_no_network_is_refused(kernel: Kernel, told: str) -> None:
-    assert told in str(ORT.refusal(kernel, Bits(None, 32)))
+    assert told in str(ORT.refusal(kernel, of_bits(None, 32)))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_leaves_in_no_network_is_refused(kernel: Kernel, told: str) -> None
 def test_every_kernel_runs_and_int8_is_fused(
     kernel: Kernel, fused_to: str | None, quantized: bool, tmp_path: Path
 ) -> None:
-    bits = Bits(8 if kernel.op.weight_shape(*kernel.inputs) else None, 8) if quantized else FLOAT
+    bits = of_bits(8 if kernel.op.weight_shape(*kernel.inputs) else None, 8) if quantized else FLOAT
     model = kernel_model(kernel, bits, copies=2)
     onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
     options = ort.SessionOptions()
@@ -171,12 +171,12 @@ def test_every_kernel_runs_and_int8_is_fused(
         assert fused_to in kinds
 
 
-def _ms(table: LatencyTable, kernel: Kernel, bits: Bits) -> float:
+def _ms(table: LatencyTable, kernel: Kernel, bits: Numerics) -> float:
     return table.rows[KernelKey.of(kernel, bits)].latency_ms
 
 
 def test_a_float_kernel_on_a_grid_rounds_what_it_reads_and_stays_in_floats(tmp_path: Path) -> None:
-    (tmp_path / "rounded.onnx").write_bytes(kernel_model(SMALL, Bits(32, 8)))
+    (tmp_path / "rounded.onnx").write_bytes(kernel_model(SMALL, of_bits(32, 8)))
     kinds = kernels_run(tmp_path / "rounded.onnx").keys()
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
     assert "QLinearConv" not in kinds

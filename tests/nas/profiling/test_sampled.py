@@ -13,7 +13,7 @@ from nas.profiling import profile
 from nas.profiling.kernel_features import features
 from nas.profiling.sampled import complete, sample
 from nas.targets import TargetError
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
@@ -42,16 +42,16 @@ class Roofline:
     def conditions(self) -> dict[str, str]:
         return {"device": "paper", "runtime": "none", "threads": "1"}
 
-    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
+    def refusal(self, kernel: Kernel, bits: Numerics) -> str | None:
         return None
 
-    def measure(self, kernels: list[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: list[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         return [Row(latency_ms(kernel, bits), 0.0, 5) for kernel, bits in kernels]
 
 
-def latency_ms(kernel: Kernel, bits: Bits) -> float:
+def latency_ms(kernel: Kernel, bits: Numerics) -> float:
     moved = sum(map(np.prod, (*kernel.inputs, kernel.output)))
-    work = max(kernel.macs / 2e7 * bits.activation / 32, moved / 1e6)
+    work = max(kernel.macs / 2e7 * bits.activation_bits / 32, moved / 1e6)
     noise = np.random.default_rng(kernel.macs % 1009 + kernel.output[0]).normal(1, 0.02)
     return float((0.001 + work) * noise)
 
@@ -76,7 +76,7 @@ def test_a_sample_of_all_is_all() -> None:
 
 
 def test_a_sample_that_is_too_small_is_refused() -> None:
-    with pytest.raises(TargetError, match="too small for 3 operators and widths; take 18 or more"):
+    with pytest.raises(TargetError, match="too small for 3 operators and formats; take 18 or more"):
         sample(KERNELS, 17)
 
 
@@ -118,14 +118,14 @@ def test_measuring_goes_on_where_rows_were_predicted(tmp_path: Path) -> None:
 
 def test_too_few_measured_kernels_predict_nothing(tmp_path: Path) -> None:
     profile(CONVOLUTIONS[:4], path=tmp_path / "t.csv", backend=Roofline())
-    with pytest.raises(TargetError, match="Conv2d at 8x8 bits were measured, a model takes 6"):
+    with pytest.raises(TargetError, match="Conv2d at int8xint8 were measured, a model takes 6"):
         complete(tmp_path / "t.csv", CONVOLUTIONS)
 
 
 def test_features_are_finite_and_tell_kernels_apart() -> None:
     image = (8, 4, 4)
     kernels = [
-        (Kernel(Add(), fused, (image, image)), Bits(None, 8))
+        (Kernel(Add(), fused, (image, image)), of_bits(None, 8))
         for fused in ((), (RELU,), (Activation("hardswish"),))
     ]
     described = features(kernels)

@@ -50,7 +50,7 @@ def timed(graph: Graph, target: HardwareTarget, path: Path) -> Counter[str]:
     """What onnxruntime runs for all kernels of a network together, each in a file of its own."""
     found = Counter[str]()
     for _, kernel in kernels(graph, target.fusion):
-        bits = target.bits(kernel)
+        bits = target.numerics(kernel)
         if kernel.runs and bits is not None:
             path.write_bytes(kernel_model(kernel, bits))
             found.update(kernels_run(path))

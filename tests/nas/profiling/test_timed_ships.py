@@ -13,7 +13,7 @@ from nas.export.runtime import kernels_run
 from nas.export.stand_in import stand_in
 from nas.profiling.kernel_models import kernel_model
 from nas.profiling.kernel_networks import kernel_graph
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
@@ -46,28 +46,31 @@ def weighted(op: Op, *fused: Op) -> Kernel:
 
 
 CASES = [
-    *((weighted(Conv2d(16, 3), RELU), Bits(w, a)) for w, a in ((8, 8), (7, 8), (32, 8), (32, 32))),
-    *((weighted(DepthwiseConv2d(3), RELU), Bits(w, a)) for w, a in ((8, 8), (32, 8), (32, 32))),
-    (weighted(Conv2d(16, 3), SWISH), Bits(8, 8)),
-    *((weighted(Linear(12)), Bits(w, a)) for w, a in ((8, 8), (4, 32), (2, 32), (32, 32))),
-    (weighted(Linear(12), RELU), Bits(4, 32)),
-    (weighted(Linear(12), Activation("relu6")), Bits(4, 32)),
-    *((Kernel(Add(), (RELU,), (IMAGE,) * 2), Bits(None, bits)) for bits in (8, 32)),
-    *((Kernel(GlobalPool(), (), (IMAGE,)), Bits(None, bits)) for bits in (8, 32)),
-    (Kernel(SWISH, (), (IMAGE,)), Bits(None, 8)),
-    (Kernel(Multiply(), (), (IMAGE, (16, 1, 1))), Bits(None, 8)),
     *(
-        (Kernel(MatMul(transposed, scale), (), (IMAGE,) * 2), Bits(None, bits))
+        (weighted(Conv2d(16, 3), RELU), of_bits(w, a))
+        for w, a in ((8, 8), (7, 8), (32, 8), (32, 32))
+    ),
+    *((weighted(DepthwiseConv2d(3), RELU), of_bits(w, a)) for w, a in ((8, 8), (32, 8), (32, 32))),
+    (weighted(Conv2d(16, 3), SWISH), of_bits(8, 8)),
+    *((weighted(Linear(12)), of_bits(w, a)) for w, a in ((8, 8), (4, 32), (2, 32), (32, 32))),
+    (weighted(Linear(12), RELU), of_bits(4, 32)),
+    (weighted(Linear(12), Activation("relu6")), of_bits(4, 32)),
+    *((Kernel(Add(), (RELU,), (IMAGE,) * 2), of_bits(None, bits)) for bits in (8, 32)),
+    *((Kernel(GlobalPool(), (), (IMAGE,)), of_bits(None, bits)) for bits in (8, 32)),
+    (Kernel(SWISH, (), (IMAGE,)), of_bits(None, 8)),
+    (Kernel(Multiply(), (), (IMAGE, (16, 1, 1))), of_bits(None, 8)),
+    *(
+        (Kernel(MatMul(transposed, scale), (), (IMAGE,) * 2), of_bits(None, bits))
         for transposed, scale, bits in itertools.product((False, True), (1.0, 0.25), (8, 32))
     ),
-    *((Kernel(Softmax(causal), (), (IMAGE,)), Bits(None, 32)) for causal in (False, True)),
-    (Kernel(RMSNorm(), (), (IMAGE,)), Bits(None, 32)),
+    *((Kernel(Softmax(causal), (), (IMAGE,)), of_bits(None, 32)) for causal in (False, True)),
+    (Kernel(RMSNorm(), (), (IMAGE,)), of_bits(None, 32)),
 ]
 
 
 @pytest.mark.parametrize(("kernel", "bits"), CASES, ids=str)
 def test_a_timed_kernel_runs_as_in_a_whole_network(
-    kernel: Kernel, bits: Bits, tmp_path: Path
+    kernel: Kernel, bits: Numerics, tmp_path: Path
 ) -> None:
     path = tmp_path / "kernel.onnx"
     path.write_bytes(kernel_model(kernel, bits))
@@ -80,10 +83,10 @@ def _inside(kernels: Counter[str]) -> Counter[str]:
     return Counter({kind: n for kind, n in kernels.items() if kind not in AT_THE_ENDS})
 
 
-def _whole(kernel: Kernel, bits: Bits, times: int, folder: Path) -> Counter[str]:
+def _whole(kernel: Kernel, bits: Numerics, times: int, folder: Path) -> Counter[str]:
     """What onnxruntime runs of a network with the kernel in it so many times, in a row."""
-    activation = None if bits.activation == 32 else CODES
-    weight = Quant(Int(8), PerChannel()) if activation and bits.weight != 32 else None
+    activation = None if bits.activation == "float" else CODES
+    weight = Quant(Int(8), PerChannel()) if activation and bits.weight != "float" else None
     both = {"weight": weight, "activation": activation}
     graph = Graph(Input("image", (3, 8, 8)))
     graph.add("stem", Conv2d(16, 3, **both))

@@ -27,7 +27,7 @@ from nas.profiling.torch_programs import (
 )
 from nas.profiling.torch_runtime import Torch
 from nas.targets import TargetError
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, GlobalPool, Multiply, Shape
@@ -89,13 +89,13 @@ def test_what_has_no_8_bit_form_is_refused() -> None:
 
 def test_a_lone_norm_is_refused() -> None:
     lone = Kernel(BatchNorm2d(), (), ((16, 8, 8),))
-    assert "a norm runs in no network that leaves" in str(Torch().refusal(lone, Bits(None, 32)))
+    assert "a norm runs in no network that leaves" in str(Torch().refusal(lone, of_bits(None, 32)))
 
 
 def test_eager_times_both_precisions_and_keeps_the_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     wanted = [(kernel, bits) for kernel in (SMALL, LARGE, HEAD) for bits in (INT8, FLOAT)]
-    wanted += [(POOL, Bits(None, 8)), (POOL, Bits(None, 32))]
+    wanted += [(POOL, of_bits(None, 8)), (POOL, of_bits(None, 32))]
     table = profile(wanted, path=tmp_path / "t.csv", backend=Torch(), budget_ms=FAST)
     assert len(LatencyTable.read(tmp_path / "t.csv").rows) == len(wanted)
     assert all(0 < row.latency_ms < 100 and row.count > 5 for row in table.rows.values())
@@ -116,14 +116,14 @@ def test_bfloat16_is_stated_and_not_mixed_with_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("backend", "bits", "said"),
     [
-        (Torch(), Bits(4, 8), "given 4x8"),
-        (Torch(), Bits(32, 8), "given 32x8"),
+        (Torch(), of_bits(4, 8), "given int4xint8"),
+        (Torch(), of_bits(32, 8), "given floatxint8"),
         (Torch(compiled=True), INT8, "eagerly and on a processor only"),
         (Torch(device="cuda"), INT8, "eagerly and on a processor only"),
     ],
 )
 def test_what_torch_does_not_run_natively_is_refused(
-    backend: Torch, bits: Bits, said: str, tmp_path: Path
+    backend: Torch, bits: Numerics, said: str, tmp_path: Path
 ) -> None:
     assert said in str(backend.refusal(SMALL, bits))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.profiling.watched import ATTEMPTS, Watched
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Conv2d
 
-KERNELS = [(Kernel(Conv2d(out, 3), (), ((8, 8, 8),)), Bits(8, 8)) for out in (8, 16, 24)]
+KERNELS = [(Kernel(Conv2d(out, 3), (), ((8, 8, 8),)), of_bits(8, 8)) for out in (8, 16, 24)]
 
 
 class Machine:
@@ -25,11 +25,11 @@ class Machine:
     def conditions(self) -> dict[str, str]:
         return {}
 
-    def refusal(self, kernel: Kernel, bits: Bits) -> str | None:
+    def refusal(self, kernel: Kernel, bits: Numerics) -> str | None:
         del kernel, bits
         return None
 
-    def measure(self, kernels: Sequence[tuple[Kernel, Bits]], *, budget_ms: float) -> list[Row]:
+    def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         assert budget_ms > 0
         slow = self._busy[min(self.calls, len(self._busy) - 1)]
         self.calls += 1

@@ -14,7 +14,7 @@ from nas.ort import onnxruntime as ort
 from nas.profiling import OnnxRuntime, profile
 from nas.profiling.kernel_models import kernel_model
 from nas.profiling.kernel_networks import kernel_network
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Linear
 from tests.nas.profiling.kernels import FAST, HEAD, SMALL
@@ -32,7 +32,7 @@ LAYERS = [
 def test_it_is_one_kernel_with_the_numbers_of_the_definition(
     kernel: Kernel, weight_bits: int, tmp_path: Path
 ) -> None:
-    bits, path = Bits(weight_bits, 32), tmp_path / "kernel.onnx"
+    bits, path = of_bits(weight_bits, 32), tmp_path / "kernel.onnx"
     path.write_bytes(kernel_model(kernel, bits, copies=2))
     onnx.checker.check_model(onnx.load(path), full_check=True)
     kinds = kernels_run(path)
@@ -50,29 +50,29 @@ def run(path: Path, given: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"input0": given})
 
 
-def expected(kernel: Kernel, bits: Bits, given: np.ndarray, *, copy: int) -> np.ndarray:
+def expected(kernel: Kernel, bits: Numerics, given: np.ndarray, *, copy: int) -> np.ndarray:
     """What torch computes with the weights unpacked."""
     with torch.no_grad():
         return kernel_network(kernel, bits, copy=copy).module()(torch.from_numpy(given)).numpy()
 
 
 def test_it_is_timed_beside_full_precision(tmp_path: Path) -> None:
-    wanted = [(LAYERS[0], Bits(weight, 32)) for weight in (2, 4, 8, 32)]
+    wanted = [(LAYERS[0], of_bits(weight, 32)) for weight in (2, 4, 8, 32)]
     table = profile(wanted, path=tmp_path / "t.csv", backend=OnnxRuntime(), budget_ms=FAST)
-    assert [key.weight_bits for key in table.rows] == [2, 4, 8, 32]
+    assert [key.weight for key in table.rows] == ["int2", "int4", "int8", "float"]
     assert all(row.latency_ms > 0 for row in table.rows.values())
 
 
 def test_other_kernels_have_no_such_form() -> None:
-    assert OnnxRuntime().refusal(SMALL, Bits(4, 32)) is not None
-    assert OnnxRuntime().refusal(HEAD, Bits(3, 32)) is not None
-    assert OnnxRuntime().refusal(HEAD, Bits(4, 32)) is None
+    assert OnnxRuntime().refusal(SMALL, of_bits(4, 32)) is not None
+    assert OnnxRuntime().refusal(HEAD, of_bits(3, 32)) is not None
+    assert OnnxRuntime().refusal(HEAD, of_bits(4, 32)) is None
 
 
 def test_what_two_bits_would_compute_wrongly_runs_as_floats_and_is_not_timed(
     tmp_path: Path,
 ) -> None:
-    bits, path = Bits(2, 32), tmp_path / "kernel.onnx"
+    bits, path = of_bits(2, 32), tmp_path / "kernel.onnx"
     path.write_bytes(kernel_model(HEAD, bits))
     assert kernels_run(path)["Gemm"] == 1
     given = np.random.default_rng(0).normal(size=(5, *HEAD.inputs[0])).astype("f")

@@ -37,7 +37,9 @@ VALUES = [
 ]
 SPACE = residual((Input("image", (1, 8, 8)),), (2,), widths=((8,), (8,)), depths=((1,),))
 RELU = "Activation(function=relu)"
-KEYS = [KernelKey("Conv2d", "out=16,kernel=3", f"{n}x4x4", RELU, 8, 8) for n in range(1, 5)]
+KEYS = [
+    KernelKey("Conv2d", "out=16,kernel=3", f"{n}x4x4", RELU, "int8", "int8") for n in range(1, 5)
+]
 ROWS = {key: Row(0.5, 0.01, 20, 0.25) for key in KEYS}
 NOTES = {"device": "a phone, +49 é", "threads": "1"}
 
@@ -91,12 +93,15 @@ def test_any_value_is_used_or_refused(assignment: str, value: str) -> None:
         (GPU.replace('name = "datacentre-gpu"', 'name = "../../etc"'), "name = '../../etc'"),
         (GPU.replace("NVIDIA T4, 16 GB", "\\u001b[31m"), "device = .*control characters"),
         (GPU.replace("bandwidth_gb_per_s = 320", "bandwidth_gb_per_s = 3.2e11"), "1000000"),
-        (GPU.replace('"4x4" = 32', '"4x8" = 32'), "channel_multiple names 4x8, not native"),
-        (GPU.replace('"4x4" = 32', '"4x4" = 32.5'), "channel_multiple.4x4 = 32.5"),
-        (GPU.replace('"4x4" = 0.54', '"4..4x4" = 1, "4x4" = 0.5'), "gives 4x4 more than once"),
+        (GPU.replace('"int4xint4" = 32', '"int4xint8" = 32'), "names int4xint8, not native"),
+        (GPU.replace('"int4xint4" = 32', '"4x4" = 32.5'), "channel_multiple.4x4 = 32.5"),
+        (
+            GPU.replace('"int4xint4" = 0.54', '"4..4x4" = 1, "int4xint4" = 0.5'),
+            "int4xint4 more",
+        ),
         (GPU.replace("on_chip_bytes = 4_194_304", ""), "on_chip_gb_per_s needs on_chip_bytes"),
         (GPU.replace("overhead_us = 3.4", 'overhead_us = "3.4"', 1), "cast.overhead_us = '3.4'"),
-        (GPU.replace('"8x8", "32x32"]', '"8x8", ' * 80 + '"32x32"]', 1), "supports.0.bits: .*64"),
+        (GPU.replace('"int8xint8"', '"8x8", ' * 80 + '"8x8"', 1), "supports.0.formats: .*64"),
         (GPU.replace("[cast]", "[casts]"), "casts: no such key"),
         (GPU.replace("[cast]", "same_format = ['Adds']"), "[Nn]o such|no such key"),
     ],
@@ -225,9 +230,9 @@ def test_no_note_holds_a_cell_that_a_spreadsheet_would_run(note: str) -> None:
         ({"=1": "x"}, KEYS[0]),
         ({"a\nb": "x"}, KEYS[0]),
         ({"a": "\x07"}, KEYS[0]),
-        ({}, KernelKey("=1+1", "", "8", "", 8, 8)),
-        ({}, KernelKey("Conv2d", "=1", "8", "", 8, 8)),
-        ({}, KernelKey("Conv2d", "out=1,kernel=1", "8", "-relu", 8, 8)),
+        ({}, KernelKey("=1+1", "", "8", "", "int8", "int8")),
+        ({}, KernelKey("Conv2d", "=1", "8", "", "int8", "int8")),
+        ({}, KernelKey("Conv2d", "out=1,kernel=1", "8", "-relu", "int8", "int8")),
     ],
 )
 def test_what_would_not_be_read_is_not_written(

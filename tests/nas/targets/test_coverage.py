@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nas.targets import HardwareTarget, TargetError, load_target
-from nas.targets.capability import Bits
 from nas.targets.correction.correction import Calibration, Latencies, PredictionError
 from nas.targets.coverage import by_operator, findings, of_space, spread
+from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.nearest import Neighbours
 from nas.targets.table.rows import KernelKey, Row
@@ -22,7 +22,7 @@ from search_spaces.space import SearchSpace
 from tests.nas.runs import nas
 
 RELU = "Activation(function=relu)"
-KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", RELU, 8, 8)
+KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", RELU, "int8", "int8")
 CONDITIONS = {"device": "d", "runtime": "r", "threads": "1", "date": "today"}
 
 
@@ -46,7 +46,7 @@ def test_the_nearest_row_is_the_one_of_the_like_operator_with_the_closest_sizes(
     wider = dataclasses.replace(KEY, fields="out=32,kernel=3")
     strided = dataclasses.replace(KEY, fields="out=32,kernel=3,stride=2")
     other_kernel = dataclasses.replace(KEY, fields="out=32,kernel=5")
-    at_4_bits = dataclasses.replace(KEY, weight_bits=4, activation_bits=4)
+    at_4_bits = dataclasses.replace(KEY, weight="int4", activation="int4")
     unfused = dataclasses.replace(KEY, fused="")
     linear = dataclasses.replace(KEY, operator="Linear", fields="out=16")
     rows = Neighbours([unfused, strided, other_kernel, linear, at_4_bits, wider])
@@ -59,7 +59,7 @@ def test_the_nearest_row_is_the_one_of_the_like_operator_with_the_closest_sizes(
 
 
 def test_an_error_before_the_search_names_the_nearest_rows(space: SearchSpace) -> None:
-    near = KernelKey("Conv2d", "out=9,kernel=3", "1x8x8", RELU, 8, 8)
+    near = KernelKey("Conv2d", "out=9,kernel=3", "1x8x8", RELU, "int8", "int8")
     with pytest.raises(TargetError, match=r"out=8,kernel=3.* on 1x8x8, .*nearest: .*out=9,"):
         measured({near: Row(1.0, 0.0, 9)}).compile(space)
 
@@ -74,7 +74,7 @@ def test_a_space_is_covered_in_part(space: SearchSpace) -> None:
     found = of_space(measured({key: Row(1.0, 0.0, 9) for key in others}), space)
     assert (found.wanted, [*found.missing]) == (needed.wanted, [one])
     assert all(key.operator == one.operator for key in found.missing[one])
-    assert found.contained["Conv2d", Bits(7, 8)] == [Bits(3, 8)]
+    assert found.contained["Conv2d", of_bits(7, 8)] == [Numerics("int3", "uint8")]
     assert found.refused == {}
 
 
@@ -82,14 +82,14 @@ def test_refused_options_are_named_with_their_choices(space: SearchSpace) -> Non
     found = of_space(load_target("microcontroller"), space)
     assert set(found.refused) == {"full precision"}
     assert "stage0.block0.weight.bits" in found.refused["full precision"]
-    assert found.contained["Conv2d", None] == [Bits(32, 8)]
+    assert found.contained["Conv2d", None] == [Numerics("float", "uint8")]
     assert not found.missing
 
 
 def test_rows_are_counted_by_operator_and_bits() -> None:
-    wide = dataclasses.replace(KEY, weight_bits=32, activation_bits=32)
+    wide = dataclasses.replace(KEY, weight="float", activation="float")
     table = LatencyTable({KEY: Row(1.0, 0.1, 5), wide: Row(2.0, 0.6, 5)})
-    assert by_operator(table) == {"Conv2d": {Bits(8, 8): 1, Bits(32, 32): 1}}
+    assert by_operator(table) == {"Conv2d": {of_bits(8, 8): 1, of_bits(32, 32): 1}}
     assert spread(table) == pytest.approx((0.2, 0.3))
     assert spread(LatencyTable({})) is None
 
@@ -113,10 +113,10 @@ def test_a_sound_table_has_no_findings() -> None:
         ({KEY: Row(0.0, 0.0, 9)}, "1 of 1 rows take no time at all"),
         ({KEY: Row(5000.0, 0.0, 9)}, r"more than 5,000 ms; are they milliseconds\?"),
         (
-            {KEY: Row(2.0, 0.0, 9), dataclasses.replace(KEY, weight_bits=32): Row(1.0, 0.0, 9)},
-            r"faster than the same kernel at fewer bits, such as .*32x8 bits.*\(1 against 2 ms\)",
+            {KEY: Row(2.0, 0.0, 9), dataclasses.replace(KEY, weight="float"): Row(1.0, 0.0, 9)},
+            r"faster than the same kernel at fewer bits, such as .*floatxint8.*\(1 against 2 ms\)",
         ),
-        ({dataclasses.replace(KEY, weight_bits=4): Row(1.0, 0.0, 9)}, "are never used"),
+        ({dataclasses.replace(KEY, weight="int4"): Row(1.0, 0.0, 9)}, "are never used"),
         (
             {key: Row(0.72, 0.0, 9) for key in keys(5)},
             "5 of 5 rows share a latency with at least 3 others, 5 of them 0.72 ms",
@@ -162,7 +162,7 @@ def test_check_prints_what_a_target_covers(tmp_path: Path, space: SearchSpace) -
         f"no row for {needed[0]}",
         "nearest: Conv2d",
         "nas profile",
-        "runs at 7x8",
+        "runs at int7xint8",
     ):
         assert words in given.out
 

@@ -34,13 +34,13 @@ def test_both_factors_of_a_product_count_their_bits() -> None:
 def test_a_product_has_the_rate_of_a_weight_of_its_bits(name: str) -> None:
     """Time grows with the products, at the rate that a linear layer of the same bits has."""
     target = load_target(name)
-    latency, bits = target.model.costs["latency_ms"], target.bits(PRODUCT)
+    latency, bits = target.model.costs["latency_ms"], target.numerics(PRODUCT)
     assert bits is not None
     wide = [Kernel(MatMul(), (), ((1, 512 * n, 2048), (1, 2048, 512))) for n in (4, 8)]
     few, many = (latency(kernel, bits) for kernel in wide)
     op = Linear(512, weight=Quant(Int(8)), activation=READ)
     linear = [Kernel(op, (), ((512 * n, 2048),)) for n in (4, 8)]
-    pair = target.bits(linear[0])
+    pair = target.numerics(linear[0])
     assert pair is not None
     assert pair == bits.factors
     wanted = latency(linear[1], pair) - latency(linear[0], pair)
@@ -51,12 +51,12 @@ def test_a_device_that_multiplies_activations_has_a_rate_for_them() -> None:
     shipped = files("nas.targets").joinpath("devices/edge-npu.toml").read_text()
     content = tomllib.loads(shipped)
     (section,) = (part for part in content["supports"] if "MatMul" in part["operators"])
-    section["bits"] = ["6", "32"]
-    with pytest.raises(ValidationError, match=r"must hold exactly the native bits .*6x6"):
+    section["formats"] = ["6", "32"]
+    with pytest.raises(ValidationError, match=r"must hold exactly the native formats .*int6xint6"):
         TargetFile.model_validate(content)
 
 
 def test_a_product_of_few_bits_runs_in_the_container_of_its_bits() -> None:
     target = load_target("edge-npu")
     few = Kernel(replace(PRODUCT.op, activation=Quant(Int(4, symmetric=False))), (), SHAPES)
-    assert target.bits(few) == target.bits(PRODUCT)
+    assert target.numerics(few) == target.numerics(PRODUCT)

@@ -14,7 +14,7 @@ from search_spaces.documents import UnreadableFile
 
 EDGE = (DEVICES / "edge-npu.toml").read_text()
 CPU = (DEVICES / "this-cpu.toml").read_text()
-PEAKS = 'gmacs_per_s = { "4x4" = 12.8'
+PEAKS = 'gmacs_per_s = { "int4xint4" = 12.8'
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ PEAKS = 'gmacs_per_s = { "4x4" = 12.8'
         ("overhead_us = 2.0", "overhead_us = nan", "roofline.overhead_us: holds nan, .*finite"),
         ("overhead_us = 2.0", 'overhead_us = "2 us"', "roofline.overhead_us = '2 us': .*number"),
         ('["Linear", "Act', '["Liner", "Act', "fusion.6.0 = 'Liner': no such operator; known"),
-        ('"4x4", "4x8"', '"4by4", "4x8"', "bits.0 = '4by4': bits are written"),
-        ('bits = ["8", "32"]', 'bits = ["8x8"]', "Add takes bits as single widths"),
-        (PEAKS, 'gmacs_per_s = { "2x2" = 12.8', "gmacs_per_s must hold exactly the native bits"),
-        ("[roofline]", "[roofline]\nbit_serial = true", "give one pair of bits only"),
+        ('"int4xint4", ', '"4by4", ', "formats.0 = '4by4': formats are written"),
+        ('formats = ["int8", "float"]', 'bits = ["8x8"]', "Add takes formats as single names"),
+        (PEAKS, 'gmacs_per_s = { "2x2" = 12.8', "gmacs_per_s must hold exactly the native formats"),
+        ("[roofline]", "[roofline]\nbit_serial = true", "give one pair only"),
         ('"GlobalPool"', '"Linear"', "supports names Linear more than once"),
         ("DepthwiseConv2d = 0.25", "DepthwiseConv2d = 1.5", "DepthwiseConv2d = 1.5: .*less than"),
         ('otherwise = "container"', 'otherwise = "container"\ntable = "t.csv"', "only those do"),
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_there() -> None:
 
 def test_a_table_lies_beside_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(CPU.replace('"measured"', '"imported"'))
-    key = KernelKey("GlobalPool", "", "8x4x4", "", 0, 8)
+    key = KernelKey("GlobalPool", "", "8x4x4", "", "", "int8")
     table = LatencyTable({key: Row(0.25, 0.01, 9)}, {"device": "a phone"})
     table.write(tmp_path / "this-cpu.csv")
     target = load_target(tmp_path / "mine.toml")
@@ -80,7 +80,7 @@ def test_a_table_lies_beside_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("torn", ["Conv2d,8x4x4,16", "# device: x\noperator,in"])
 def test_a_measured_table_may_be_torn_by_a_kill(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "t.csv"
-    key = KernelKey("GlobalPool", "", "8x4x4", "", 0, 8)
+    key = KernelKey("GlobalPool", "", "8x4x4", "", "", "int8")
     kept = {} if torn.startswith("#") else {key: Row(0.25, 0.01, 9)}
     LatencyTable(kept, {"device": "d"}).write(path)
     path.write_text((path.read_text() if kept else "") + torn)

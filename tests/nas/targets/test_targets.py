@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, available, load_target
-from nas.targets.capability import Bits, Capability, Support, parse_bits
+from nas.targets.capability import Capability, Support
+from nas.targets.numerics import of_bits, parse_numerics
 from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.table.latency_table import LatencyTable
@@ -66,9 +67,9 @@ class TestBitSerial(TargetContract):
     def test_one_peak_is_scaled_by_the_bits(self, target: HardwareTarget) -> None:
         assert isinstance(target.model, Roofline)
         peaks = target.model.gmacs_per_s
-        assert peaks[Bits(2, 4)] == pytest.approx(8 * peaks[Bits(8, 8)])
+        assert peaks[of_bits(2, 4)] == pytest.approx(8 * peaks[of_bits(8, 8)])
         assert target.model.energy is not None
-        assert target.model.energy.pj_per_mac[Bits(4, 4)] == pytest.approx(66.5 / 4)
+        assert target.model.energy.pj_per_mac[of_bits(4, 4)] == pytest.approx(66.5 / 4)
 
 
 class TestMicrocontroller(TargetContract):
@@ -152,7 +153,7 @@ class TestDatacentreGpu(TargetContract):
     def test_peaks_double_as_bits_halve(self, target: HardwareTarget) -> None:
         assert isinstance(target.model, Roofline)
         peaks = target.model.gmacs_per_s
-        assert peaks[Bits(4, 4)] == 2 * peaks[Bits(8, 8)] == 4 * peaks[Bits(32, 32)]
+        assert peaks[of_bits(4, 4)] == 2 * peaks[of_bits(8, 8)] == 4 * peaks[of_bits(32, 32)]
 
     def test_small_kernels_cost_their_launch_at_any_bits(self, target: HardwareTarget) -> None:
         latencies = [target.kernel_cost(_at(bits, bits)) for bits in (4, 8, None)]
@@ -181,11 +182,11 @@ class TestThisCpu(TableTargetContract):
 
     def test_lists_kernels_at_both_widths(self, empty: HardwareTarget, space: SearchSpace) -> None:
         keys = {KernelKey.of(kernel, bits) for kernel, bits in empty.natively(space)}
-        shapes = {dataclasses.replace(key, weight_bits=0, activation_bits=32) for key in keys}
-        wide = {key for key in keys if key.weight_bits in (0, 32) and key.activation_bits == 32}
+        shapes = {dataclasses.replace(key, weight="", activation="float") for key in keys}
+        wide = {key for key in keys if key.weight in ("", "float") and key.activation == "float"}
         assert len(wide) == len(shapes)
-        narrow = {(key.weight_bits, key.activation_bits) for key in keys - wide}
-        assert narrow == {(0, 8), (7, 8), (8, 8)}
+        narrow = {(key.weight, key.activation) for key in keys - wide}
+        assert narrow == {("", "int8"), ("int7", "int8"), ("int8", "int8")}
 
     def test_a_space_with_the_same_kernels_needs_no_more_rows(self, target: HardwareTarget) -> None:
         narrower = residual(
@@ -207,7 +208,7 @@ def test_available_names_load() -> None:
 
 
 def test_roofline_by_hand() -> None:
-    bits = Bits(4, 8)
+    bits = of_bits(4, 8)
     slow_memory = Roofline({bits: 2.0}, bandwidth_gb_per_s=0.001, overhead_us=3.0)
     slow_array = Roofline({bits: 0.002}, 10.0, 3.0, utilisation={"Conv2d": 0.5})
     moved = WEIGHTS / 2 + ELEMENTS
@@ -218,7 +219,7 @@ def test_roofline_by_hand() -> None:
 
 
 def test_energy_by_hand() -> None:
-    bits = Bits(8, 8)
+    bits = of_bits(8, 8)
     energy = Energy({bits: 0.5}, pj_per_byte=10.0)
     figures = Roofline({bits: 2.0}, 1.0, 3.0, energy=energy)
     expected = (MACS * 0.5 + (WEIGHTS + ELEMENTS) * 10.0) * 1e-9
@@ -227,7 +228,7 @@ def test_energy_by_hand() -> None:
 
 
 def test_a_kernel_that_fits_on_the_chip_moves_only_its_weights_across_its_border() -> None:
-    bits = Bits(8, 8)
+    bits = of_bits(8, 8)
     everything = WEIGHTS + ELEMENTS
     energy = Energy({bits: 0.5}, pj_per_byte=10.0, pj_per_on_chip_byte=2.0)
     latency, millijoules = {}, {}
@@ -248,17 +249,17 @@ def test_channels_are_padded_for_computing_and_moving() -> None:
     narrow = Kernel(Conv2d(10, 3), (), ((3, 4, 4),))
     wide = Kernel(Conv2d(16, 3), (), ((8, 4, 4),))
     depthwise = Kernel(DepthwiseConv2d(3), (), ((3, 4, 4),))
-    bits = Bits(8, 8)
+    bits = of_bits(8, 8)
     padding = Roofline({bits: 1.0}, 1.0, 0.0, channel_multiple={bits: 8})
     plain = Roofline({bits: 1.0}, 1.0, 0.0)
     assert padding.work(narrow, bits) == plain.work(wide, bits)
     assert padding.work(narrow, bits) != plain.work(narrow, bits)
     assert padding.work(depthwise, bits).macs == {"DepthwiseConv2d": 8 * 9 * 16}
-    assert padding.work(narrow, Bits(4, 8)) == plain.work(narrow, Bits(4, 8))
+    assert padding.work(narrow, of_bits(4, 8)) == plain.work(narrow, of_bits(4, 8))
 
 
 def test_half_floats_move_half_the_bytes() -> None:
-    wide = Bits(32, 32)
+    wide = of_bits(32, 32)
     single, half = (Roofline({wide: 1.0}, 1.0, 0.0, full_precision_bits=b) for b in (32, 16))
     assert single.work(KERNEL, wide).total_bytes == 2 * half.work(KERNEL, wide).total_bytes
 
@@ -266,7 +267,7 @@ def test_half_floats_move_half_the_bytes() -> None:
 def test_an_addition_only_moves_bytes() -> None:
     figures = Roofline({}, bandwidth_gb_per_s=1.0, overhead_us=0.0)
     addition = Kernel(Add(), (), ((4, 8, 8), (4, 8, 8)))
-    assert figures.latency_ms(addition, Bits(None, 8)) == pytest.approx(3 * 256 / 1e6)
+    assert figures.latency_ms(addition, of_bits(None, 8)) == pytest.approx(3 * 256 / 1e6)
 
 
 def test_unlike_formats_are_refused_and_unknown_operators_too() -> None:
@@ -274,7 +275,7 @@ def test_unlike_formats_are_refused_and_unknown_operators_too() -> None:
     asymmetric = Conv2d(8, 3, weight=Quant(Int(8, symmetric=False)), activation=Quant(Int(8)))
     assert capability.container(asymmetric) is None
     assert "symmetric=False" in capability.refusal(asymmetric)
-    only_conv = Capability({"Conv2d": Support((Bits(8, 8),))}, "refuse")
+    only_conv = Capability({"Conv2d": Support((of_bits(8, 8),))}, "refuse")
     assert only_conv.container(DepthwiseConv2d(3)) is None
     assert only_conv.container(Conv2d(8, 3, weight=Quant(Int(4)), activation=Quant(Int(8)))) is None
 
@@ -284,31 +285,31 @@ def test_the_widest_operator_decides_for_a_kernel() -> None:
     wide, narrow = (Conv2d(8, 1, weight=Quant(Int(b)), activation=Quant(Int(b))) for b in (8, 3))
     depthwise = DepthwiseConv2d(3, weight=Quant(Int(4)), activation=Quant(Int(4)))
     shape = (8, 4, 4)
-    assert edge.bits(Kernel(narrow, (depthwise,), (shape,))) == Bits(4, 4)
-    assert edge.bits(Kernel(narrow, (depthwise, wide), (shape,))) == Bits(8, 8)
-    assert edge.bits(Kernel(Add(), (), (shape, shape))) == Bits(None, 32)
+    assert edge.numerics(Kernel(narrow, (depthwise,), (shape,))) == of_bits(4, 4)
+    assert edge.numerics(Kernel(narrow, (depthwise, wide), (shape,))) == of_bits(8, 8)
+    assert edge.numerics(Kernel(Add(), (), (shape, shape))) == of_bits(None, 32)
     refused = dataclasses.replace(wide, weight=Quant(Int(8, symmetric=False)))
-    assert edge.bits(Kernel(narrow, (refused,), (shape,))) is None
+    assert edge.numerics(Kernel(narrow, (refused,), (shape,))) is None
     assert edge.kernel_cost(Kernel(narrow, (refused,), (shape,))) == math.inf
 
 
 def test_every_operator_of_a_kernel_reaches_its_own_share_of_the_peak() -> None:
-    figures = Roofline({Bits(8, 8): 1.0}, 1e9, 0.0, utilisation={"DepthwiseConv2d": 0.25})
+    figures = Roofline({of_bits(8, 8): 1.0}, 1e9, 0.0, utilisation={"DepthwiseConv2d": 0.25})
     kernel = Kernel(DepthwiseConv2d(3), (Conv2d(8, 1),), ((8, 4, 4),))
     depthwise, pointwise = 8 * 9 * 16, 8 * 8 * 16
     assert kernel.macs == depthwise + pointwise
     expected = (4 * depthwise + pointwise) / 1e6
-    assert figures.latency_ms(kernel, Bits(8, 8)) == pytest.approx(expected)
-    assert figures.work(kernel, Bits(8, 8)).total_bytes == 8 * 9 + 8 * 8 + 2 * 8 * 16
+    assert figures.latency_ms(kernel, of_bits(8, 8)) == pytest.approx(expected)
+    assert figures.work(kernel, of_bits(8, 8)).total_bytes == 8 * 9 + 8 * 8 + 2 * 8 * 16
 
 
 def test_bits_are_parsed_with_ranges() -> None:
-    assert parse_bits("4x8") == (Bits(4, 8),)
-    assert parse_bits("8") == (Bits(None, 8),)
-    assert parse_bits("2..3x8") == (Bits(2, 8), Bits(3, 8))
+    assert parse_numerics("4x8") == (of_bits(4, 8),)
+    assert parse_numerics("8") == (of_bits(None, 8),)
+    assert parse_numerics("2..3x8") == (of_bits(2, 8), of_bits(3, 8))
     for text in ("", "x", "8x", "0x8", "8x33", "4x4x4", "8..2", "2...8", "-1", "a", "٣"):
-        with pytest.raises(ValueError, match="bits are written"):
-            parse_bits(text)
+        with pytest.raises(ValueError, match="formats are written"):
+            parse_numerics(text)
 
 
 def _at(weight: int | None, activation: int | None) -> Kernel:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.export import export_onnx, read_policy, verify
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from nas.targets.roofline import Roofline
 from nas.tasks.criteria import Classification
 from nas.testing.deployment import installed
@@ -111,9 +111,9 @@ def test_an_embedding_is_always_there() -> None:
 
 def test_a_lookup_costs_the_entries_that_it_reads() -> None:
     line = Roofline({}, bandwidth_gb_per_s=1.0, overhead_us=0.0)
-    work = line.work(Kernel(Embedding(1000, 8), (), ((6,),)), Bits(8, 32))
+    work = line.work(Kernel(Embedding(1000, 8), (), ((6,),)), of_bits(8, 32))
     assert work.weight_bytes == 6 * 8
-    small = line.work(Kernel(Embedding(4, 8), (), ((6,),)), Bits(8, 32))
+    small = line.work(Kernel(Embedding(4, 8), (), ((6,),)), of_bits(8, 32))
     assert small.weight_bytes == 4 * 8
 
 

@@ -12,12 +12,12 @@ from nas.targets import TargetError
 from nas.targets.adapters.adapter import added, convolution, depthwise
 from nas.targets.adapters.collect import collect
 from nas.targets.adapters.imported import Entry, Sample, Unmapped
-from nas.targets.capability import Bits
+from nas.targets.numerics import Numerics, of_bits
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, kernels
 from search_spaces.ops import Activation, Add, BatchNorm2d, Conv2d, Input
 
-EIGHT = Bits(8, 8)
+EIGHT = of_bits(8, 8)
 
 
 def entry(out: int, latency_ms: float, spread_ms: float = 0.0, **more) -> Entry:
@@ -74,15 +74,15 @@ def test_odd_figures_are_named(items: tuple[Entry, ...], kind: str) -> None:
 
 
 def test_a_larger_kernel_that_is_faster_is_named() -> None:
-    def windowed(kernel: int, bits: Bits, latency_ms: float) -> Entry:
+    def windowed(kernel: int, bits: Numerics, latency_ms: float) -> Entry:
         made = depthwise(16, 14, kernel=kernel, stride=1, function="relu")
         axes = {"kernel": kernel, "bits": bits.product}
         return Entry(f"k{kernel} {bits}", made, bits, latency_ms, axes=axes)
 
-    rising = [windowed(3, EIGHT, 1.0), windowed(5, EIGHT, 1.2), windowed(3, Bits(4, 4), 0.5)]
+    rising = [windowed(3, EIGHT, 1.0), windowed(5, EIGHT, 1.2), windowed(3, of_bits(4, 4), 0.5)]
     assert kinds(*rising) == set()
     assert "not monotone" in kinds(*rising, windowed(7, EIGHT, 1.0))
-    assert "not monotone" in kinds(*rising, windowed(5, Bits(4, 4), 0.4))
+    assert "not monotone" in kinds(*rising, windowed(5, of_bits(4, 4), 0.4))
 
 
 def test_nothing_mapped_is_an_error_with_the_reasons() -> None:

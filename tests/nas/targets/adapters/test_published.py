@@ -14,7 +14,7 @@ from nas.targets.adapters.hat import Hat
 from nas.targets.adapters.hawq import Hawq, layers
 from nas.targets.adapters.ofa import Ofa, Proxyless
 from nas.targets.adapters.tfnas import TfNas
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from nas.targets.table.rows import KernelKey
 from search_spaces.costs import macs, parameters, total
 from search_spaces.mobilenet import MOBILENET_V2, Stage, mobilenet
@@ -61,7 +61,7 @@ def test_mobilenet_v2_has_the_published_size() -> None:
 @pytest.mark.parametrize(("bits", "published_ms"), [(4, 3.15), (8, 5.34)])
 def test_hawq_layers_sum_to_the_published_latency(bits: int, published_ms: float) -> None:
     found = Hawq().read(BITWIDTH / "hawqv3_t4_resnet.csv.gz")
-    keys = [KernelKey.of(kernel, Bits(bits, bits)) for kernel in layers("resnet18")]
+    keys = [KernelKey.of(kernel, of_bits(bits, bits)) for kernel in layers("resnet18")]
     assert sum(found.rows[key].latency_ms for key in keys) * 8 == pytest.approx(
         published_ms, abs=0.005
     )
@@ -73,8 +73,8 @@ def test_haq_layers_are_mobilenet_v2s() -> None:
     rates = [
         found.kernels[key].macs / row.latency_ms
         for key, row in found.rows.items()
-        if isinstance(found.kernels[key].op, DepthwiseConv2d) and key.weight_bits == 8
-        if key.activation_bits == 8
+        if isinstance(found.kernels[key].op, DepthwiseConv2d) and key.weight == "int8"
+        if key.activation == "int8"
     ]
     # Depthwise layers are bound by computing there: one out of place would be off by a factor.
     assert len(rates) == 10
@@ -146,7 +146,7 @@ def _smallest(found, space: SearchSpace):
     from search_spaces.kernels import kernels
 
     for _, kernel in list(kernels(space.decode(space.smallest), found.fusion))[1:]:
-        yield found.rows[KernelKey.of(kernel, Bits(32, 32))]
+        yield found.rows[KernelKey.of(kernel, of_bits(32, 32))]
 
 
 @needs_tables

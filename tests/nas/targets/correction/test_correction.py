@@ -32,7 +32,12 @@ from search_spaces.documents import UnreadableFile
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
-KINDS: tuple[str, ...] = ("Conv2d 8x8", "Conv2d 32x32", "DepthwiseConv2d 8x8", "Add 8")
+KINDS: tuple[str, ...] = (
+    "Conv2d int8xint8",
+    "Conv2d floatxfloat",
+    "DepthwiseConv2d int8xint8",
+    "Add int8",
+)
 CONDITIONS = {"device": "a board", "runtime": "some 1.0", "threads": "1"}
 
 
@@ -264,9 +269,9 @@ def test_picked_networks_span_the_latencies_evenly(small: SearchSpace, table: Pa
 def test_a_correction_touches_its_kind_alone(small: SearchSpace, table: Path) -> None:
     target = load_target("this-cpu", table=table)
     error_ = PredictionError(0.0, 0.0, 1.0, 1.0, 5)
-    calibration = Calibration(1.0, {"Conv2d 8x8": 2.0}, 0.0, error_, error_)
+    calibration = Calibration(1.0, {"Conv2d int8xint8": 2.0}, 0.0, error_, error_)
     model = Latencies(target.model, calibration)
     for kernel, bits in target.natively(small):
         alone = target.model.costs["latency_ms"](kernel, bits)
-        factor = 2.0 if kind_of(kernel, bits) == "Conv2d 8x8" else 1.0
+        factor = 2.0 if kind_of(kernel, bits) == "Conv2d int8xint8" else 1.0
         assert model.latency_ms(kernel, bits) == pytest.approx(factor * alone)

@@ -47,12 +47,12 @@ keys = st.builds(
     anchors,
     inputs=st.lists(shapes, min_size=1, max_size=2).map("+".join),
     fused=st.lists(names, max_size=3).map("+".join),
-    weight_bits=st.integers(0, 32),
-    activation_bits=st.integers(1, 32),
+    weight=st.sampled_from(["", "float", "int8", "uint4", "e4m3", "int4-per-group-32-float16"]),
+    activation=st.sampled_from(["float", "int8", "uint8", "e5m2", "int16"]),
     batch=st.integers(1, 64),
 )
 rows = st.builds(Row, milliseconds, milliseconds, st.integers(1, 10**6))
-KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", 8, 8)
+KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", "int8", "int8")
 GOOD = line(KEY, Row(0.5, 0.01, 20))
 (CELLS,) = csv.reader([GOOD])
 

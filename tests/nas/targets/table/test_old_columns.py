@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas.targets import TargetError
-from nas.targets.capability import Bits
+from nas.targets.numerics import of_bits
 from nas.targets.table.csv_file import parse
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.old_columns import OLD_KEY_COLUMNS
@@ -37,7 +37,7 @@ HEADER = (
     "operator,inputs,out,kernel,stride,fused,weight_bits,activation_bits,batch,"
     "latency_ms,spread_ms,count"
 )
-RELU, IMAGE, INT8 = Activation("relu"), (8, 4, 4), Bits(8, 8)
+RELU, IMAGE, INT8 = Activation("relu"), (8, 4, 4), of_bits(8, 8)
 
 
 def block() -> Kernel:
@@ -59,17 +59,17 @@ def block() -> Kernel:
 # The texts are those that the engine wrote before rows had fields.
 ROWS = {
     "Conv2d,8x4x4,16,3,2,relu,8,8,1": (Kernel(Conv2d(16, 3, 2), (RELU,), (IMAGE,)), INT8),
-    "Conv2d,8x4x4,16,1,1,,4,8,1": (Kernel(Conv2d(16, 1, bias=True), (), (IMAGE,)), Bits(4, 8)),
+    "Conv2d,8x4x4,16,1,1,,4,8,1": (Kernel(Conv2d(16, 1, bias=True), (), (IMAGE,)), of_bits(4, 8)),
     "DepthwiseConv2d,8x4x4,8,5,1,hardswish,32,32,1": (
         Kernel(DepthwiseConv2d(5), (BatchNorm2d(), Activation("hardswish")), (IMAGE,)),
-        Bits(32, 32),
+        of_bits(32, 32),
     ),
     "Linear,64x1x1,10,1,1,relu6,8,8,1": (
         Kernel(Linear(10), (Activation("relu6"),), ((64,),)),
         INT8,
     ),
-    "relu,8x4x4,8,1,1,,0,32,1": (Kernel(RELU, (), (IMAGE,)), Bits(None, 32)),
-    "Add,8x4x4+8x4x4,8,1,1,relu,0,8,1": (Kernel(Add(), (RELU,), (IMAGE,) * 2), Bits(None, 8)),
+    "relu,8x4x4,8,1,1,,0,32,1": (Kernel(RELU, (), (IMAGE,)), of_bits(None, 32)),
+    "Add,8x4x4+8x4x4,8,1,1,relu,0,8,1": (Kernel(Add(), (RELU,), (IMAGE,) * 2), of_bits(None, 8)),
     "GlobalPool,8x4x4,8,1,1,Linear:1000,8,8,1": (
         Kernel(GlobalPool(), (Linear(1000),), (IMAGE,)),
         INT8,
@@ -98,8 +98,10 @@ def test_an_old_table_is_written_with_the_columns_of_today(tmp_path: Path) -> No
         again = LatencyTable.read(tmp_path / f"new{suffix}")
         assert (again.rows, again.notes) == (table.rows, {"device": "a phone"})
     written = (tmp_path / "new.csv").read_text()
-    assert "operator,fields,inputs,fused,weight_bits" in written
-    assert 'Conv2d,"out=16,kernel=3,stride=2",8x4x4,Activation(function=relu),8,8,1' in written
+    assert "operator,fields,inputs,fused,weight,activation" in written
+    assert (
+        'Conv2d,"out=16,kernel=3,stride=2",8x4x4,Activation(function=relu),int8,int8,1' in written
+    )
 
 
 def parquet(path: Path, *, latency_ms: float = 0.5) -> None:
@@ -190,7 +192,7 @@ def test_kernels_that_have_become_one_are_told() -> None:
     text = "\n".join([HEADER, *(f"{row},0.5,0.01,9" for row in rows), ""])
     _, _, [problem] = parse(text)
     assert problem == (
-        "line 3: repeats the kernel of line 2: Linear(out=10) on 64, 8x8 bits, batch 1"
+        "line 3: repeats the kernel of line 2: Linear(out=10) on 64, int8xint8, batch 1"
     )
 
 
@@ -203,7 +205,10 @@ def test_kernels_that_have_become_one_are_told() -> None:
         ),
         (HEADER.replace("stride,", ""), "columns missing: stride"),
         (HEADER.replace("out,kernel,stride,", ""), "columns missing: fields"),
-        (HEADER + ",dilation", "columns not known: 'dilation'; known are operator, out, kernel"),
+        (
+            HEADER + ",dilation",
+            "not known: 'dilation'; known are operator, inputs, out, kernel",
+        ),
     ],
 )
 def test_columns_of_before_and_of_today_do_not_mix(header: str, reason: str) -> None:

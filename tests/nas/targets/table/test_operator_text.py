@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.targets.capability import Bits
 from nas.targets.errors import TargetError
+from nas.targets.numerics import of_bits
 from nas.targets.table.columns import FORMS
 from nas.targets.table.csv_file import heading, line, parse
 from nas.targets.table.operator_reader import Behind, OperatorReader
@@ -110,7 +110,7 @@ def test_any_operators_behind_are_read_as_they_were_written(behind: tuple[Behind
 @settings(deadline=None)
 @given(operators, st.lists(operators, max_size=3).map(tuple))
 def test_any_key_is_read_as_it_was_written(anchor: Op, behind: tuple[Op, ...]) -> None:
-    key = KernelKey.of(Kernel(anchor, behind, ((8, 4, 4),)), Bits(4, 8))
+    key = KernelKey.of(Kernel(anchor, behind, ((8, 4, 4),)), of_bits(4, 8))
     row = Row(0.5, 0.01, 9)
     assert parse(heading({}) + line(key, row)) == ({key: row}, {}, [])
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nas.targets import TargetError, load_target
-from nas.targets.capability import Bits, Support
+from nas.targets.capability import Support
+from nas.targets.numerics import of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.choice import choice
@@ -35,19 +36,19 @@ from search_spaces.ops import (
 )
 from search_spaces.space import SearchSpace
 
-KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", 8, 8)
+KEY = KernelKey("Conv2d", "out=16,kernel=3", "8x4x4", "Activation(function=relu)", "int8", "int8")
 
 
 def test_a_folded_norm_is_not_part_of_the_key() -> None:
     relu = Activation("relu")
     with_norm = Kernel(Conv2d(16, 3), (BatchNorm2d(), relu), ((8, 4, 4),))
     without = Kernel(Conv2d(16, 3, bias=True), (relu,), ((8, 4, 4),))
-    bits = Bits(8, 8)
+    bits = of_bits(8, 8)
     assert KernelKey.of(with_norm, bits) == KernelKey.of(without, bits) == KEY
-    alone = KernelKey.of(Kernel(relu, (), ((4, 2, 2),)), Bits(None, 32))
+    alone = KernelKey.of(Kernel(relu, (), ((4, 2, 2),)), of_bits(None, 32))
     assert (alone.operator, alone.fields, alone.fused) == ("Activation", "function=relu", "")
-    addition = KernelKey.of(Kernel(Add(), (relu,), ((4, 2, 2),) * 2), Bits(None, 8))
-    assert (addition.inputs, addition.weight_bits) == ("4x2x2+4x2x2", 0)
+    addition = KernelKey.of(Kernel(Add(), (relu,), ((4, 2, 2),) * 2), of_bits(None, 8))
+    assert (addition.inputs, addition.weight) == ("4x2x2+4x2x2", "")
 
 
 def test_a_key_names_every_operator_of_a_kernel() -> None:
@@ -63,7 +64,7 @@ def test_a_key_names_every_operator_of_a_kernel() -> None:
     graph.add("b.project", Conv2d(8, 1))
     graph.add("b.add", Add(), "b.project", "input")
     (_, block) = [*kernels(graph, Fusion(regions=("b",)))][-1]
-    key = KernelKey.of(block, Bits(8, 8))
+    key = KernelKey.of(block, of_bits(8, 8))
     assert (key.operator, key.fields, key.inputs) == ("Conv2d", "out=24,kernel=1", "8x4x4")
     assert key.fused == (
         "Activation(function=relu)+DepthwiseConv2d(kernel=5)+GlobalPool+Conv2d(out=24,kernel=1)"
@@ -74,7 +75,7 @@ def test_a_key_names_every_operator_of_a_kernel() -> None:
 def test_other_wirings_have_other_keys() -> None:
     def key(wiring: tuple[tuple[int, ...], ...]) -> KernelKey:
         ops = (Conv2d(8, 3), (Conv2d(8, 3), Add()))
-        return KernelKey.of(Kernel(*ops, ((8, 4, 4),), wiring), Bits(8, 8))
+        return KernelKey.of(Kernel(*ops, ((8, 4, 4),), wiring), of_bits(8, 8))
 
     wirings = [((0,), (1,), (2, 0)), ((0,), (1,), (2, 1)), ((0,), (0,), (2, 1))]
     assert [key(wiring).fused for wiring in wirings] == [
@@ -85,7 +86,7 @@ def test_other_wirings_have_other_keys() -> None:
 
 
 def test_views_have_no_names_and_no_rows() -> None:
-    image, bits = (8, 2, 2), Bits(8, 8)
+    image, bits = (8, 2, 2), of_bits(8, 8)
     head = KernelKey.of(Kernel(Flatten(), (Linear(10),), (image,)), bits)
     assert head == KernelKey.of(Kernel(Linear(10), (), ((32,),)), bits)
     pooled = KernelKey.of(Kernel(GlobalPool(), (Flatten(), Linear(10)), (image,)), bits)
@@ -99,7 +100,7 @@ def test_views_have_no_names_and_no_rows() -> None:
 
 
 def test_a_concatenation_of_three_is_not_one_of_two() -> None:
-    keys = {KernelKey.of(Kernel(Concat(n), (), ((8, 4, 4),) * n), Bits(None, 8)) for n in (2, 3)}
+    keys = {KernelKey.of(Kernel(Concat(n), (), ((8, 4, 4),) * n), of_bits(None, 8)) for n in (2, 3)}
     assert {(key.fields, key.inputs) for key in keys} == {
         ("", "8x4x4+8x4x4"),
         ("arity=3", "8x4x4+8x4x4+8x4x4"),
@@ -108,7 +109,7 @@ def test_a_concatenation_of_three_is_not_one_of_two() -> None:
 
 def test_all_fields_of_a_window_are_told() -> None:
     def fields(op: Op) -> str:
-        return KernelKey.of(Kernel(op, (), ((8, 9, 9),)), Bits(None, 8)).fields
+        return KernelKey.of(Kernel(op, (), ((8, 9, 9),)), of_bits(None, 8)).fields
 
     assert fields(Conv2d(16, (3, 5), groups=4, padding=(0, 1))) == (
         "out=16,kernel=[3,5],padding=[0,1],groups=4"
@@ -132,7 +133,7 @@ class Shuffled(Op):
 
 def test_an_operator_from_outside_is_told_apart_by_its_fields() -> None:
     def key(anchor: Op, *behind: Op) -> KernelKey:
-        return KernelKey.of(Kernel(anchor, behind, ((8, 4, 4),)), Bits(None, 8))
+        return KernelKey.of(Kernel(anchor, behind, ((8, 4, 4),)), of_bits(None, 8))
 
     assert key(Shuffled(2)) != key(Shuffled(4)) != key(Shuffled(4, (1, 2)))
     assert key(Shuffled(4, (1, 2))).fields == "groups=4,turns=[1,2]"
@@ -145,7 +146,7 @@ def test_an_operator_from_outside_is_priced_by_a_table_as_any_other(tmp_path: Pa
     graph.add("conv", Conv2d(8, 3))
     space = SearchSpace(graph)
     cpu = load_target("this-cpu", table=tmp_path / "t.csv")
-    supports = {**cpu.capability.supports, "Shuffled": Support((Bits(None, 32),))}
+    supports = {**cpu.capability.supports, "Shuffled": Support((of_bits(None, 32),))}
     target = replace(cpu, capability=replace(cpu.capability, supports=supports))
     needed = dict.fromkeys(KernelKey.of(kernel, bits) for kernel, bits in target.natively(space))
     rows = {key: Row(2.0**n, 0.01, 9) for n, key in enumerate(needed)}
@@ -162,10 +163,10 @@ def test_an_operator_from_outside_is_priced_by_a_table_as_any_other(tmp_path: Pa
 
 def test_a_key_is_told_in_one_line() -> None:
     kernel = Kernel(Conv2d(16, 3), (Activation("relu"), Add()), ((8, 4, 4), (16, 4, 4)))
-    assert str(KernelKey.of(kernel, Bits(4, 8))) == (
-        "Conv2d(out=16,kernel=3) + Activation(function=relu) + Add on 8x4x4+16x4x4, 4x8 bits, "
+    assert str(KernelKey.of(kernel, of_bits(4, 8))) == (
+        "Conv2d(out=16,kernel=3) + Activation(function=relu) + Add on 8x4x4+16x4x4, int4xint8, "
         "batch 1"
     )
-    assert str(KernelKey.of(Kernel(GlobalPool(), (), ((8, 4, 4),)), Bits(None, 8))) == (
-        "GlobalPool on 8x4x4, 8 bits, batch 1"
+    assert str(KernelKey.of(Kernel(GlobalPool(), (), ((8, 4, 4),)), of_bits(None, 8))) == (
+        "GlobalPool on 8x4x4, int8, batch 1"
     )
