@@ -55,8 +55,12 @@ def batch_of(kind: str) -> Tensor:
 
 @lru_cache(maxsize=2)
 def made(kind: str) -> Supernet:
-    """A supernet that is not trained; one serves all tests."""
+    """A supernet with random weights, norms and biases; one serves all tests."""
     supernet = Supernet(space_of(kind), seed=0)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in supernet.parameter_groups()["others"]:
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     initialise_steps(supernet, [batch_of(kind)])
     return supernet
 

@@ -254,14 +254,14 @@ def _activation(op: Any) -> Held | None:
     if not _by_constant(scaled, "Multiply"):
         return None
     steps, scale = (value.get_node() for value in scaled.input_values())
+    cut = _below(steps, "Subtract", "Convert", "Reshape", "Transpose")
+    if cut.get_type_name() != "Clamp":
+        return whole if cut.get_type_name() == "FakeQuantize" else None
     zero = 0
     if steps.get_type_name() == "Subtract":
         zero = int(_below(steps.input_value(1).get_node(), "Convert").data)
     elif scaled is not op:  # of codes that are moved, the zero point comes off at the end
         zero = -round((op.input_value(1).get_node().data / scale.data).item())
-    cut = _below(steps, "Subtract", "Convert", "Reshape", "Transpose")
-    if cut.get_type_name() != "Clamp":
-        return whole if cut.get_type_name() == "FakeQuantize" else None
     bounds = cut.get_attributes()
     bits, symmetric = grid_between((int(bounds["min"]), int(bounds["max"])), zero)
     return Held(bits, symmetric, "UINT8", 1)
