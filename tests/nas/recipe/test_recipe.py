@@ -181,7 +181,7 @@ def test_what_is_no_saved_space(tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"task": {}}, "task.kind: missing; give one of 'arrays', 'digits', 'folder', 'openml'"),
+        ({"task": {}}, "task.kind: missing; give one of 'arrays', 'diabetes', 'digits', "),
         ({"task": 3}, "task = 3: must be a section"),
         ({"space": {"family": "residual"}}, "space.widths: missing; give a value"),
         ({"sede": 1}, "sede: unknown key; did you mean 'seed'?"),

@@ -90,7 +90,10 @@ def test_a_policy_that_has_no_option_for_a_device_is_told_what_to_open(
             {"activation_symmetries": (False, True)},
         ),
         (
-            (('"4x4", "4x8", "8x8", "32x32"', '"4x4"'), ('"container"', '"refuse"')),
+            (
+                ('"int4xint4", "int4xint8", "int8xint8", "floatxfloat"', '"int4xint4"'),
+                ('"container"', '"refuse"'),
+            ),
             {"edge_bits": (4, 8), "activation_bits": (4, 8)},
         ),
     ],
@@ -99,12 +102,9 @@ def test_a_policy_that_has_no_option_for_a_device_is_told_what_to_open(
 def test_edges_keep_only_what_the_device_runs(
     changes: tuple[tuple[str, str], ...], policy: dict, tmp_path: Path
 ) -> None:
-    if len(changes) == 2:  # of the roofline too
-        changes = (
-            *changes,
-            ('{ "4x4" = 12.8, "4x8" = 6.4, "8x8" = 6.4, "32x32" = 0.2 }', '{ "4x4" = 12.8 }'),
-            ('{ "4x4" = 0.25, "4x8" = 0.45, "8x8" = 0.7, "32x32" = 14.0 }', '{ "4x4" = 0.25 }'),
-        )
+    if len(changes) == 2:  # of the roofline too, which keeps the rates of products of activations
+        rates = (('"int4xint8" = 6.4, ', ""), ('"int4xint8" = 0.45, ', ""))
+        changes = (*changes, *rates)
     path = device(tmp_path, "narrow", *changes)
     narrowed = legal(space(**policy), [load_target(path)])
     assert finite(narrowed, path).all()
