@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+OptimizerName = Literal["sgd", "adamw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +18,10 @@ class TrainingSettings:
         quantized_epochs: The number of epochs that follow, over architectures and precisions.
         batch_size: The number of samples per step.
         learning_rate: The highest learning rate of the weights.
+        optimizer: The method: `sgd`, with Nesterov's momentum, or `adamw` (Loshchilov & Hutter
+            2019), which networks of attention need.
         step_rate: The learning rate of quantizer steps divided by that of the weights.
-        momentum: The momentum of Nesterov's method.
+        momentum: The momentum of Nesterov's method, or the decay rate of AdamW's mean.
         weight_decay: The weight decay of weights; norms, biases and quantizer steps have none.
         distillation: The weight of the distillation from the largest subnet in the loss of all
             other subnets, 0 to 1; the loss for the targets has the rest.
@@ -34,6 +39,7 @@ class TrainingSettings:
     quantized_epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 0.2
+    optimizer: OptimizerName = "sgd"
     step_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -45,6 +51,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require_known(self.optimizer)
         for name, least in _LEAST.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}, given {getattr(self, name)}")
@@ -77,6 +84,12 @@ _SHARES = {
     "warmup": _BELOW_ONE,
     "distillation": 1.0,
 }
+
+
+def _require_known(optimizer: str) -> None:
+    if optimizer not in get_args(OptimizerName):
+        known = " or ".join(map(repr, get_args(OptimizerName)))
+        raise ValueError(f"optimizer must be {known}, given {optimizer!r}")
 
 
 def _require_some_left(learning_rate: float, weight_decay: float) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from supernets.checkpoint import CheckpointError, load_state, require_alike, save_state
+from supernets.optimizers import Memory, optimizer_for
 from supernets.schedule import TrainingSettings
 from supernets.supernet import Supernet
 
 LOSSES = ("largest", "others", "smallest")
-_MOMENTUM = "momentum_buffer"
 
 
 class TrainingState:
@@ -29,10 +29,13 @@ class TrainingState:
         self.settings = settings
         self.step = 0
         self.losses = torch.full((steps, len(LOSSES)), math.nan)
-        self.optimizer = _optimizer(supernet, settings)
+        self.optimizer = optimizer_for(supernet, settings)
+        self._memory = Memory(supernet, self.optimizer, settings.optimizer)
         self._size = self._weights_size()
         made_by = {**asdict(settings), "samples": samples}
         del made_by["checkpoint_seconds"]  # a setting that may change between two starts
+        if settings.optimizer == TrainingSettings.optimizer:
+            del made_by["optimizer"]  # so that older checkpoints still fit
         self._made_by = json.dumps(made_by, sort_keys=True)
 
     @property
@@ -73,9 +76,7 @@ class TrainingState:
             CheckpointError: If the file cannot be written.
         """
         tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
-        for name, parameter in self.supernet.named_parameters():
-            if _MOMENTUM in self.optimizer.state[parameter]:
-                tensors[f"momentum.{name}"] = self.optimizer.state[parameter][_MOMENTUM]
+        tensors |= self._memory.tensors()
         metadata = {
             "fingerprint": self.supernet.space.fingerprint,
             "step": str(self.step),
@@ -95,8 +96,7 @@ class TrainingState:
                 f"checkpoint {path} was made by a training with {metadata.get('settings')}, now "
                 f"asked for {self._made_by}; restore those settings, or delete it to train anew"
             )
-        momenta = _under("momentum.", tensors)
-        require_alike(path, expected=self._expected(momenta.keys()), found=tensors)
+        require_alike(path, expected=self._expected(tensors), found=tensors)
         step, losses = metadata.get("step", ""), tensors["losses"]
         known = int(losses[:, 0].isfinite().sum())
         if step != str(known) or not losses[:known].isfinite().all():
@@ -105,37 +105,14 @@ class TrainingState:
                 f"of {known} steps; delete it and train the supernet again"
             )
         self.supernet.load_state_dict(_under("supernet.", tensors))
-        for name, parameter in self.supernet.named_parameters():
-            if name in momenta:
-                self.optimizer.state[parameter][_MOMENTUM] = momenta[name].to(parameter.device)
+        self._memory.restore(tensors)
         self.losses, self.step = losses, known
 
-    def _expected(self, momenta: Iterable[str]) -> dict[str, Tensor]:
-        """Tensors with the names, shapes and types of a checkpoint with these momenta."""
+    def _expected(self, found: Iterable[str]) -> dict[str, Tensor]:
+        """Tensors with the names, shapes and types of a checkpoint that has the names `found`."""
         tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
-        parameters = dict(self.supernet.named_parameters())
-        of_momenta = {f"momentum.{n}": parameters[n] for n in momenta if n in parameters}
-        return {**tensors, **of_momenta, "losses": self.losses}
+        return {**tensors, **self._memory.expected(found), "losses": self.losses}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _optimizer(supernet: Supernet, settings: TrainingSettings) -> torch.optim.SGD:
-    """The optimizer, SGD with Nesterov momentum over groups of parameters.
-
-    The entry `rate` of a group is its learning rate divided by that of the weights.
-    """
-    groups = supernet.parameter_groups()
-    return torch.optim.SGD(
-        [
-            {"params": groups["weights"], "rate": 1.0, "weight_decay": settings.weight_decay},
-            {"params": groups["others"], "rate": 1.0},
-            {"params": groups["steps"], "rate": settings.step_rate},
-        ],
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        foreach=True,  # a single pass per group, as a supernet has hundreds of small parameters
-    )

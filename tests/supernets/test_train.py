@@ -104,6 +104,24 @@ def test_an_interrupted_training_ends_with_the_same_weights(finished, tmp_path, 
     assert np.array_equal(history.losses, finished[1].losses)
 
 
+def test_a_training_by_adamw_learns_and_is_resumed(tmp_path):
+    settings = replace(SETTINGS, optimizer="adamw", learning_rate=0.01, step_rate=0.02)
+    whole, history = train_stripes(tmp_path / "whole", settings=settings)
+    assert history.losses[-1, 0] < history.losses[0, 0] / 2
+
+    def interrupt(done, total, losses):
+        if done == 12:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_stripes(tmp_path / "state", settings=settings, progress=interrupt)
+    resumed, again = train_stripes(tmp_path / "state", settings=settings)
+    assert_same_weights(whole, resumed)
+    assert np.array_equal(history.losses, again.losses)
+    with pytest.raises(CheckpointError, match="was made by a training with"):
+        train_stripes(tmp_path / "state")
+
+
 def test_checkpoints_may_lie_any_number_of_steps_back(finished, tmp_path):
     def interrupt(done, total, losses):
         if done == 15:
