@@ -24,6 +24,25 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "space": {
+            "residual": "search_spaces.residual:residual",
+            "mobilenet": "search_spaces.mobilenet:mobilenet",
+            "mlp": "search_spaces.mlp:mlp",
+            "super-resolution": "search_spaces.super_resolution:super_resolution",
+            "transformer-encoder": "search_spaces.transformer_encoder:transformer_encoder",
+            "language-model": "search_spaces.language_model:language_model",
+            "file": "search_spaces.saved:saved",
+        },
+        "task": {
+            "digits": "nas.tasks.digits:DigitsTask",
+            "diabetes": "nas.tasks.diabetes:DiabetesTask",
+            "arrays": "nas.tasks.arrays:ArraysTask",
+            "folder": "nas.tasks.image_folder:FolderTask",
+            "openml": "nas.tasks.openml:OpenMLTask",
+            "text-classification": "nas.tasks.text_classification:TextClassificationTask",
+            "next-token": "nas.tasks.next_token:NextTokenTask",
+            "image-pairs": "nas.tasks.image_pairs:ImagePairsTask",
+        },
         "searcher": {
             "guided": "nas.search.guided:guided",
             "random": "nas.search.random:random",

@@ -6,8 +6,6 @@ al. 2023), and positions are learned, as in GPT-2 (Radford et al. 2019).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import (
@@ -19,6 +17,7 @@ from search_spaces.ops import (
     RMSNorm,
     Shape,
 )
+from search_spaces.options import Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from search_spaces.transformer import Blocks, only_input
@@ -28,11 +27,11 @@ def language_model(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    widths: Sequence[int] = (64, 96, 128),
-    depths: Sequence[int] = (2, 3, 4),
-    heads: Sequence[int] = (2, 4),
-    head_sizes: Sequence[int] = (16, 32),
-    hidden: Sequence[int] = (128, 256, 512),
+    widths: Sizes = (64, 96, 128),
+    depths: Sizes = (2, 3, 4),
+    heads: Sizes = (2, 4),
+    head_sizes: Sizes = (16, 32),
+    hidden: Sizes = (128, 256, 512),
     function: Nonlinearity = "gelu",
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
@@ -18,6 +19,7 @@ from search_spaces.ops import (
     Shape,
     deeper_than,
 )
+from search_spaces.options import Distinct, Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
@@ -26,9 +28,9 @@ def mlp(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    widths: Sequence[int] = (16, 32, 64),
-    depths: Sequence[int] = (1, 2, 3),
-    functions: Sequence[Nonlinearity] = ("relu",),
+    widths: Sizes = (16, 32, 64),
+    depths: Sizes = (1, 2, 3),
+    functions: Annotated[tuple[Nonlinearity, ...], Distinct] = ("relu",),
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of fully connected networks.

@@ -30,6 +30,7 @@ from search_spaces.ops import (
     deeper_than,
     scaled,
 )
+from search_spaces.options import Factors, Kernels, Size, Sizes
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant
 from search_spaces.space import SearchSpace
@@ -117,19 +118,19 @@ def mobilenet(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    stages: Sequence[Stage] = MOBILENET_V3,
-    depths: Sequence[int] = (2, 3, 4),
-    kernels: Sequence[int] = (3, 5, 7),
-    expansions: Sequence[int] = (3, 4, 6),
+    stages: tuple[Stage, ...] = MOBILENET_V3,
+    depths: Sizes = (2, 3, 4),
+    kernels: Kernels = (3, 5, 7),
+    expansions: Sizes = (3, 4, 6),
     expand_from: Literal["output", "input"] = "output",
-    width_multipliers: Sequence[float] = (1.0,),
-    stem: int = 16,
-    stem_stride: int = 2,
+    width_multipliers: Factors = (1.0,),
+    stem: Size = 16,
+    stem_stride: Size = 2,
     first: Stage | None = None,
-    head: int = 960,
-    feature_mix: int | None = None,
+    head: Size = 960,
+    feature_mix: Size | None = None,
     function: Nonlinearity = "hardswish",
-    image_sizes: Sequence[int] | None = None,
+    image_sizes: Sizes | None = None,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of inverted-residual networks.
@@ -170,9 +171,15 @@ def mobilenet(
     if first is not None:
         width = scaled(first.width, multiplier)
         x, read = _first_block(graph, x, (first, read, width), policy), width
-    options = {"depths": tuple(depths), "kernels": kernels, "expansions": expansions}
-    widths = {"multiplier": multiplier, "expand_from": expand_from}
-    for block in _blocks(stages, read, **widths, **options):
+    for block in _blocks(
+        stages,
+        read,
+        multiplier=multiplier,
+        expand_from=expand_from,
+        depths=tuple(depths),
+        kernels=kernels,
+        expansions=expansions,
+    ):
         x = inverted_residual(graph, x, block, policy)
     graph.add("last", Conv2d(scaled(head, multiplier), 1, **policy.edge()), x)
     x = _normed(graph, "last", function, policy.tensor())

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypedDict
 
-from search_spaces.formats import Format
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
+from search_spaces.options import Granularities, Precision, Precisions
 from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, bits_of, precision
 from search_spaces.space import Genotype, SearchSpace
 
 Fineness = Literal["network", "stage", "block", "layer"]
-Precisions = Sequence[int | Format | None]
 
 
 class LayerPrecision(TypedDict):
@@ -52,13 +51,13 @@ class Policy:
 
     weight_bits: Precisions = (2, 4, 8)
     activation_bits: Precisions = (4, 8)
-    weight_granularities: Sequence[Granularity] = (PerChannel(),)
-    activation_granularities: Sequence[Granularity] = (PerTensor(),)
-    weight_symmetries: Sequence[bool] = (True,)
-    activation_symmetries: Sequence[bool] = (False,)
+    weight_granularities: Granularities = (PerChannel(),)
+    activation_granularities: Granularities = (PerTensor(),)
+    weight_symmetries: tuple[bool, ...] = (True,)
+    activation_symmetries: tuple[bool, ...] = (False,)
     fineness: Fineness = "block"
-    edge_bits: int | Format | Precisions | None = 8
-    edge_granularities: Sequence[Granularity] | None = None
+    edge_bits: Precision | Precisions = 8
+    edge_granularities: Granularities | None = None
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
         """The precision of one inner layer.

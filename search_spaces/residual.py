@@ -6,8 +6,6 @@ first halves the resolution (He et al. 2016, section 4.2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.images import numbers_given, reading_image
@@ -23,6 +21,7 @@ from search_spaces.ops import (
     Shape,
     deeper_than,
 )
+from search_spaces.options import Kernels, Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
@@ -31,10 +30,10 @@ def residual(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    widths: Sequence[Sequence[int]],
-    depths: Sequence[Sequence[int]],
-    kernels: Sequence[int] = (3,),
-    image_sizes: Sequence[int] | None = None,
+    widths: tuple[Sizes, ...],
+    depths: tuple[Sizes, ...],
+    kernels: Kernels = (3,),
+    image_sizes: Sizes | None = None,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of residual networks.

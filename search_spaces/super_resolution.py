@@ -8,8 +8,6 @@ to the input, which is resized, so that networks learn the difference (Kim et al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.images import reading_image
@@ -23,6 +21,7 @@ from search_spaces.ops import (
     Shape,
     deeper_than,
 )
+from search_spaces.options import Kernels, Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 
@@ -31,9 +30,9 @@ def super_resolution(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    widths: Sequence[int] = (8, 16, 24),
-    depths: Sequence[int] = (1, 2, 3),
-    kernels: Sequence[int] = (3,),
+    widths: Sizes = (8, 16, 24),
+    depths: Sizes = (1, 2, 3),
+    kernels: Kernels = (3,),
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of networks from an image `(c, h, w)` to an image `(c, block * h, block * w)`.

@@ -6,8 +6,6 @@ and depths as in AutoFormer (Chen et al. 2021).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import (
@@ -24,6 +22,7 @@ from search_spaces.ops import (
     Reshape,
     Shape,
 )
+from search_spaces.options import Size, Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from search_spaces.transformer import Blocks, only_input
@@ -33,13 +32,13 @@ def transformer_encoder(
     inputs: tuple[Input, ...],
     output: Shape,
     *,
-    widths: Sequence[int] = (64, 96, 128),
-    depths: Sequence[int] = (2, 3, 4),
-    heads: Sequence[int] = (2, 4),
-    head_sizes: Sequence[int] = (16, 32),
-    hidden: Sequence[int] = (128, 256, 512),
+    widths: Sizes = (64, 96, 128),
+    depths: Sizes = (2, 3, 4),
+    heads: Sizes = (2, 4),
+    head_sizes: Sizes = (16, 32),
+    hidden: Sizes = (128, 256, 512),
     function: Nonlinearity = "gelu",
-    patch: int | None = None,
+    patch: Size | None = None,
     policy: Policy = Policy(),  # noqa: B008  # frozen
 ) -> SearchSpace:
     """The space of transformer encoders whose output is read from the mean of all tokens.

@@ -2,215 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
 from nas.own_modules import import_modules, require_imported
 from nas.parts import Parts
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
-from nas.recipe.precisions import Bits, Granularities, Precisions, precision_of
+from nas.recipe.sections import Section, SpaceSection, TaskSection, section_for
 from nas.settings.outside import OUTSIDE
 from nas.settings.toml_file import RecipeError, read_recipe, validated
 from nas.targets.correction.fit import LEAST_NETWORKS
-from nas.tasks import Task, TaskSection
 from nas.urls import Cluster, Database
-from search_spaces.mlp import mlp
-from search_spaces.mobilenet import MOBILENET_V3, Stage, mobilenet
-from search_spaces.ops import Nonlinearity
-from search_spaces.policy import Fineness, Policy
-from search_spaces.quant import granularity_named
-from search_spaces.residual import residual
-from search_spaces.space import SearchSpace
-from search_spaces.super_resolution import super_resolution
 from supernets.schedule import TrainingSettings
 
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and closed to unknown keys."""
-
-    # A value may be a URL with a password, which no traceback is to repeat.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _ascending(options: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Training relies on the last option of every choice being the largest."""
-    if not options or any(a >= b for a, b in pairwise(options)):
-        raise ValueError("must hold at least one option, ascending, each once")
-    return options
-
-
-def _odd(kernel: int) -> int:
-    if kernel % 2 == 0:
-        raise ValueError("must be odd, so that it has a centre")
-    return kernel
-
-
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Size = Annotated[int, Field(ge=1, le=1 << 16)]
-Sizes = Annotated[tuple[Size, ...], AfterValidator(_ascending)]
-Kernels = Annotated[tuple[Annotated[Size, AfterValidator(_odd)], ...], AfterValidator(_ascending)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class PolicySection(Section):
-    """Precisions to choose from: bits of integers, names of number formats, or full precision.
-
-    16, 32 and "float" mean full precision.
-    """
-
-    weight_bits: Precisions = (2, 4, 8)
-    activation_bits: Precisions = (4, 8)
-    weight_granularities: Granularities = ("per-channel",)
-    weight_symmetries: tuple[bool, ...] = (True,)
-    activation_symmetries: tuple[bool, ...] = (False,)
-    fineness: Fineness = "block"
-    edge_bits: Bits | Precisions = 8
-    edge_granularities: Granularities | None = None
-
-    def build(self) -> Policy:
-        """The policy as the language knows it."""
-        edges, held = self.edge_bits, self.edge_granularities
-        return Policy(
-            weight_bits=[precision_of(option) for option in self.weight_bits],
-            activation_bits=[precision_of(option) for option in self.activation_bits],
-            weight_granularities=[*map(granularity_named, self.weight_granularities)],
-            weight_symmetries=self.weight_symmetries,
-            activation_symmetries=self.activation_symmetries,
-            fineness=self.fineness,
-            edge_bits=[*map(precision_of, edges if isinstance(edges, tuple) else (edges,))],
-            edge_granularities=None if held is None else [*map(granularity_named, held)],
-        )
-
-
-class ResidualSection(Section):
-    """A space of residual networks."""
-
-    family: Literal["residual"]
-    widths: tuple[Sizes, ...]
-    depths: tuple[Sizes, ...]
-    kernels: Kernels = (3,)
-    image_sizes: Sizes | None = None
-    policy: PolicySection = PolicySection()
-
-    def build(self, task: Task) -> SearchSpace:
-        """The space for a task's images and classes."""
-        return residual(
-            task.inputs,
-            task.output,
-            image_sizes=self.image_sizes,
-            widths=self.widths,
-            depths=self.depths,
-            kernels=self.kernels,
-            policy=self.policy.build(),
-        )
-
-
-class MobileNetSection(Section):
-    """A space of inverted-residual networks."""
-
-    family: Literal["mobilenet"]
-    stages: tuple[Stage, ...] = MOBILENET_V3
-    depths: Sizes = (2, 3, 4)
-    kernels: Kernels = (3, 5, 7)
-    expansions: Sizes = (3, 4, 6)
-    expand_from: Literal["output", "input"] = "output"
-    width_multipliers: Annotated[tuple[Positive, ...], AfterValidator(_ascending)] = (1.0,)
-    stem: Size = 16
-    stem_stride: Size = 2
-    first: Stage | None = None
-    head: Size = 960
-    feature_mix: Size | None = None
-    function: Nonlinearity = "hardswish"
-    image_sizes: Sizes | None = None
-    policy: PolicySection = PolicySection()
-
-    def build(self, task: Task) -> SearchSpace:
-        """The space for a task's images and classes."""
-        options = {name: getattr(self, name) for name in _MOBILENET_OPTIONS}
-        return mobilenet(
-            task.inputs,
-            task.output,
-            image_sizes=self.image_sizes,
-            policy=self.policy.build(),
-            **options,
-        )
-
-
-_MOBILENET_OPTIONS = (
-    *("stages", "depths", "kernels", "expansions", "expand_from", "width_multipliers"),
-    *("stem", "stem_stride", "first", "head", "feature_mix", "function"),
-)
-
-
-class MlpSection(Section):
-    """A space of fully connected networks."""
-
-    family: Literal["mlp"]
-    widths: Sizes = (16, 32, 64)
-    depths: Sizes = (1, 2, 3)
-    functions: Annotated[tuple[Nonlinearity, ...], Distinct] = ("relu",)
-    policy: PolicySection = PolicySection()
-
-    def build(self, task: Task) -> SearchSpace:
-        """The space for a task's inputs and output."""
-        return mlp(
-            task.inputs,
-            task.output,
-            widths=self.widths,
-            depths=self.depths,
-            functions=self.functions,
-            policy=self.policy.build(),
-        )
-
-
-class SuperResolutionSection(Section):
-    """A space of networks from image to image."""
-
-    family: Literal["super-resolution"]
-    widths: Sizes = (8, 16, 24)
-    depths: Sizes = (1, 2, 3)
-    kernels: Kernels = (3,)
-    policy: PolicySection = PolicySection()
-
-    def build(self, task: Task) -> SearchSpace:
-        """The space for a task's images."""
-        return super_resolution(
-            task.inputs,
-            task.output,
-            widths=self.widths,
-            depths=self.depths,
-            kernels=self.kernels,
-            policy=self.policy.build(),
-        )
-
-
-class SpaceFileSection(Section):
-    """A space saved as JSON by `SearchSpace.to_json`."""
-
-    family: Literal["file"]
-    path: Path
-
-    def build(self, task: Task) -> SearchSpace:
-        """The space in the file; its input and output must fit the task."""
-        space = SearchSpace.read(self.path)
-        graph = space.decode(space.largest)
-        inputs, output = (*graph.inputs.values(),), graph.shapes()[graph.output]
-        if ({*inputs}, output) != ({*task.inputs}, task.output):
-            raise RecipeError(
-                f"space.path = {self.path} reads {', '.join(map(str, inputs))} and gives {output}; "
-                f"task {task.name!r} has {', '.join(map(str, task.inputs))} and wants {task.output}"
-            )
-        return space
-
-
-SpaceSection = Annotated[
-    ResidualSection | MobileNetSection | MlpSection | SuperResolutionSection | SpaceFileSection,
-    Field(discriminator="family"),
-]
 
 
 def _several(names: Any) -> Any:
@@ -226,7 +36,7 @@ class TargetSection(Section):
     name: str
     objective: Objectives = ("latency_ms",)
     """The costs that span the front beside the error; one may be given without brackets."""
-    limits: dict[str, Positive] = {}
+    limits: dict[str, Positive] = {}  # noqa: RUF012  # pydantic copies it
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """How far above the lowest error, in its unit, a cheaper subnet may be to be chosen."""
 
@@ -312,7 +122,10 @@ def _unseeded(settings: TrainingSettings) -> TrainingSettings:
 
 
 class Recipe(Section):
-    """Everything that one run needs."""
+    """Everything that one run needs.
+
+    The sections `task` and `space` of a recipe have the keys of the part that each of them names.
+    """
 
     name: RunName
     python: tuple[str, ...] = ()
@@ -365,7 +178,15 @@ def validate_recipe(
             f"{source} searches a table, so there is nothing to train, profile or export; use "
             "`nas run`, `nas sweep` or `nas spaces`"
         )
-    return validated(Recipe, with_modules(content, source, beside), source=source)
+    content = with_modules(content, source, beside)
+    space = section_for(SpaceSection, content.get("space"))
+    task = section_for(TaskSection, content.get("task"))
+    return validated(_recipe_of(space, task), content, source=source)
+
+
+@functools.lru_cache(maxsize=256)  # equal sections have one type, so that equal recipes are equal
+def _recipe_of(space: type[SpaceSection], task: type[TaskSection]) -> type[Recipe]:
+    return create_model("Recipe", __base__=Recipe, space=(space, ...), task=(task, ...))
 
 
 def with_modules(content: Mapping[str, Any], source: str, beside: Path | None) -> Mapping[str, Any]:

@@ -172,7 +172,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     task = recipe.task.load()
     _check_held_back(recipe, len(task.validation))
     # A trained supernet keeps its space, whatever the targets of a later search could run.
-    space = files.trained_space() or legal(_space(recipe, task), targets)
+    space = files.trained_space() or legal(recipe.space.build(task), targets)
     try:
         schedule(recipe.training, len(task.train))
     except ValueError as error:
@@ -196,15 +196,6 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
                 plan.goal(target).computed, plan.space, rng=np.random.default_rng(recipe.seed)
             )
     return plan
-
-
-def _space(recipe: Recipe, task: Task) -> SearchSpace:
-    try:
-        return recipe.space.build(task)
-    except ValueError as error:
-        raise RecipeError(
-            f"the space of recipe {recipe.name!r} cannot be built: {error}"
-        ) from error
 
 
 def _check_held_back(recipe: Recipe, samples: int) -> None:

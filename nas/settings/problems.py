@@ -41,7 +41,10 @@ def _line(problem: ErrorDetails, key: str, section: Schema) -> str:
     if kind in _UNKNOWN:
         return f"{key}: unknown key; {_known(key.rpartition('.')[2], section)}"
     if kind == "missing":
-        return f"{key}: missing; give a value"
+        allowed = section.get("properties", {}).get(key.rpartition(".")[2], {}).get("enum", ())
+        return f"{key}: missing; give " + (
+            f"one of {', '.join(map(repr, allowed))}" if allowed else "a value"
+        )
     if kind.startswith("union_tag"):
         name = section["discriminator"]["propertyName"]
         allowed = ", ".join(map(repr, section["discriminator"]["mapping"]))

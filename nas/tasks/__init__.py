@@ -5,10 +5,6 @@ A search never sees the test split. Read the modules in this order: `task` (the 
 `aims` (how samples become a task). Then there is one file per kind of task.
 """
 
-from typing import Annotated
-
-from pydantic import Field
-
 from nas.tasks.arrays import ArraysTask
 from nas.tasks.diabetes import DiabetesTask
 from nas.tasks.digits import DigitsTask
@@ -18,18 +14,6 @@ from nas.tasks.next_token import NextTokenTask
 from nas.tasks.openml import OpenMLTask
 from nas.tasks.task import Split, Task, TaskError, TrainSplit
 from nas.tasks.text_classification import TextClassificationTask
-
-TaskSection = Annotated[
-    DigitsTask
-    | DiabetesTask
-    | ArraysTask
-    | FolderTask
-    | OpenMLTask
-    | TextClassificationTask
-    | NextTokenTask
-    | ImagePairsTask,
-    Field(discriminator="kind"),
-]
 
 __all__ = [
     "ArraysTask",
@@ -42,7 +26,6 @@ __all__ = [
     "Split",
     "Task",
     "TaskError",
-    "TaskSection",
     "TextClassificationTask",
     "TrainSplit",
 ]

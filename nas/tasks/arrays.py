@@ -32,7 +32,6 @@ class ArraysTask(ImageSection):
         unit: The unit of the values, for reports.
     """
 
-    kind: Literal["arrays"] = "arrays"
     path: Path
     layout: Layout | Literal["features"] = "auto"
     target: Meaning | None = None

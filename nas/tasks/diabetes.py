@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from nas.tasks.aims import regressed
 from nas.tasks.bundled import read_bundled
 from nas.tasks.features import FEATURES, prepared_features
@@ -20,7 +18,6 @@ class DiabetesTask(SplitSection):
     the target is a measure of progression from 25 to 346 (Efron et al. 2004, section 1).
     """
 
-    kind: Literal["diabetes"] = "diabetes"
     validation_fraction: Fraction = 0.2
 
     def load(self) -> Task:

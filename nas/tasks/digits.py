@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from nas.tasks.bundled import read_bundled
@@ -16,7 +14,6 @@ from nas.tasks.source import DataSource
 class DigitsTask(ImageSection):
     """A task section for scikit-learn's digits, which need no download."""
 
-    kind: Literal["digits"] = "digits"
     validation_fraction: Fraction = 0.2
 
     def read(self) -> DataSource:

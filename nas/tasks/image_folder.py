@@ -28,7 +28,6 @@ class FolderTask(ImageSection):
         channels: 3 reads images in colour, 1 in grey.
     """
 
-    kind: Literal["folder"] = "folder"
     path: Path
     image_size: Annotated[int, Field(ge=1)] | None = None
     channels: Literal[1, 3] = 3

@@ -42,7 +42,6 @@ class ImagePairsTask(SplitSection):
             that are 8 or 16 bits, or floats from 0 to 1.
     """
 
-    kind: Literal["image-pairs"] = "image-pairs"
     path: Path
     layout: Layout = "auto"
     channels: Literal[1, 3] = 3

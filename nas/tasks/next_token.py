@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +33,6 @@ class NextTokenTask(SplitSection):
         tokenizer: The tokenizer; words are those of the training split.
     """
 
-    kind: Literal["next-token"] = "next-token"
     train: Path
     validation: Path | None = None
     test: Path | None = None

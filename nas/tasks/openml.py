@@ -36,7 +36,6 @@ class OpenMLTask(ImageSection):
         cache: The folder in which scikit-learn keeps downloads; its default where left out.
     """
 
-    kind: Literal["openml"] = "openml"
     name: Annotated[Name, OUTSIDE]
     cache: Path | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ class TextClassificationTask(SplitSection):
         label_smoothing: The share of each target that training spreads evenly over all classes.
     """
 
-    kind: Literal["text-classification"] = "text-classification"
     train: Path
     validation: Path | None = None
     test: Path | None = None
