@@ -110,8 +110,19 @@ def tokens(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]
 
 
 KINDS = {
+    "image-classification": Kind(
+        "digits",
+        lambda: ("task.limit=300", "space.kernels=[3]"),
+        classes,
+        ("accuracy", "top-5"),
+        ("PSNR", "absolute error", "nats per token"),
+    ),
     "regression": Kind(
-        "diabetes", lambda: ("space.depths=[1, 2]",), regression, ("absolute error",), ("accuracy",)
+        "diabetes",
+        lambda: ("space.depths=[1, 2]",),
+        regression,
+        ("absolute error",),
+        ("accuracy", "PSNR"),
     ),
     "image-pairs": Kind(
         "cifar10-pairs",
@@ -123,7 +134,36 @@ KINDS = {
         ),
         pixels,
         ("PSNR", "dB"),
-        ("accuracy", "classes"),
+        ("accuracy", "nats", "top-5"),
+    ),
+    "text-classification": Kind(
+        "sst2",
+        lambda: (
+            f'task.train="{shared_data("sst2/train.tsv.gz")}"',
+            f'task.test="{shared_data("sst2/glue_dev.tsv.gz")}"',
+            "task.limit=2500",
+            "task.validation_fraction=0.01",
+            "task.length=16",
+            "space.depths=[1]",
+            "space.widths=[16, 24]",
+        ),
+        classes,
+        ("accuracy",),
+        ("PSNR", "absolute error", "cross entropy", "image"),
+    ),
+    "next-token": Kind(
+        "shakespeare",
+        lambda: (
+            f'task.train="{shared_data("tinyshakespeare/input.txt.gz")}"',
+            "task.limit=1000",
+            "task.validation_fraction=0.005",
+            "task.test_fraction=0.01",
+            "space.depths=[1]",
+            "space.widths=[32]",
+        ),
+        tokens,
+        ("cross entropy", "nats per token", "perplexity"),
+        ("PSNR", "absolute error", "image"),
     ),
 }
 
@@ -174,7 +214,7 @@ def test_the_figures_are_those_of_the_file(made, answers):
     told = {**file.test_metrics, "error": file.test_error}
     # A file tells the losses of its metrics: 100 less an accuracy, for instance.
     assert {name: told[name] for name in expected} == pytest.approx(expected, rel=1e-4)
-    assert file.output_difference < 1e-3
+    assert file.output_difference < 0.1 * answers[0].std()
 
 
 def test_the_search_learned_something(made, answers):
