@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from search_spaces.choice import choice, derived
 from search_spaces.graph import Graph
@@ -171,15 +171,9 @@ def mobilenet(
     if first is not None:
         width = scaled(first.width, multiplier)
         x, read = _first_block(graph, x, (first, read, width), policy), width
-    for block in _blocks(
-        stages,
-        read,
-        multiplier=multiplier,
-        expand_from=expand_from,
-        depths=tuple(depths),
-        kernels=kernels,
-        expansions=expansions,
-    ):
+    options = {"depths": tuple(depths), "kernels": kernels, "expansions": expansions}
+    widths: Any = {"multiplier": multiplier, "expand_from": expand_from}
+    for block in _blocks(stages, read, **widths, **options):
         x = inverted_residual(graph, x, block, policy)
     graph.add("last", Conv2d(scaled(head, multiplier), 1, **policy.edge()), x)
     x = _normed(graph, "last", function, policy.tensor())
