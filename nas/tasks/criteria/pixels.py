@@ -52,7 +52,9 @@ class Pixels(Criterion):
     def further(self) -> Mapping[str, Metric]:
         """Mean differences of pixels, in percent of the difference between black and white."""
         return {
-            "mae": Metric(MetricWords("absolute error", "% of the peak"), self.mae),
+            "mean_absolute_error": Metric(
+                MetricWords("mean absolute error", "% of the peak"), self.mean_absolute_error
+            ),
             "rmse": Metric(MetricWords("RMSE", "% of the peak"), self.rmse),
         }
 
@@ -79,7 +81,7 @@ class Pixels(Criterion):
         middle = targets.median(dim=0).values if self.norm == "l1" else targets.mean(dim=0)
         return float(self.loss(middle.expand_as(targets), targets))
 
-    def mae(self, out: Tensor, target: Tensor) -> float:
+    def mean_absolute_error(self, out: Tensor, target: Tensor) -> float:
         """The mean absolute difference of pixels, in percent of the peak."""
         return 100.0 / self.peak * float(residuals(out, target).double().abs().mean())
 

@@ -1,4 +1,4 @@
-"""The criterion of a regression: the squared error in training, the absolute error as figure."""
+"""The criterion of a regression: squared error in training, mean absolute error as figure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from search_spaces.ops import Shape
 class Regression(Criterion):
     """Outputs and targets are values of the same shape, `(n, *output)`.
 
-    The loss of a sample is its absolute error, the mean over its values.
+    The loss of a sample is its mean absolute error: the mean over the values of the sample.
 
     Attributes:
         unit: The unit of the figures.
@@ -38,8 +38,8 @@ class Regression(Criterion):
 
     @property
     def error(self) -> MetricWords:
-        """The mean absolute error."""
-        return MetricWords("absolute error", self.unit, self.digits)
+        """The mean absolute error over all samples and their values."""
+        return MetricWords("mean absolute error", self.unit, self.digits)
 
     @property
     def further(self) -> Mapping[str, Metric]:
@@ -62,7 +62,7 @@ class Regression(Criterion):
         return residuals(out, teacher.detach()).square().mean()
 
     def losses(self, out: Tensor, target: Tensor) -> Tensor:
-        """The mean absolute error of each sample."""
+        """The mean absolute error of each sample, `(n,)`."""
         return self.scale * sample_means(residuals(out, target).abs())
 
     def guess(self, targets: Tensor) -> float:

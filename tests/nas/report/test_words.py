@@ -42,7 +42,7 @@ HELD = (0.95, 0.9, 0.8, 0.7, 0.5)  # R², of which larger figures are better
         (PRESSURE, "error", 41.26, "41.3 mmHg"),
         (PRESSURE, "r2", 0.2, "0.800"),
         (PIXELS, "error", 65.0, "65.00 dB"),
-        (PIXELS, "mae", 2.0, "2.00 % of the peak"),
+        (PIXELS, "mean_absolute_error", 2.0, "2.00 % of the peak"),
     ],
 )
 def test_a_figure_has_the_unit_the_digits_and_the_direction_of_its_words(words, name, loss, said):
@@ -58,9 +58,9 @@ def test_a_spread_has_the_unit_of_its_figure():
 
 
 def test_names_are_told_in_sentences_headings_and_axes():
-    assert PRESSURE.named("error") == "validation absolute error"
+    assert PRESSURE.named("error") == "validation mean absolute error"
     assert PRESSURE.title("rmse") == "Validation RMSE"
-    assert PRESSURE.axis("error") == "Validation absolute error (mmHg)"
+    assert PRESSURE.axis("error") == "Validation mean absolute error (mmHg)"
     assert PRESSURE.axis("r2") == "Validation R²"
     assert [PRESSURE.named("latency_ms"), PRESSURE.axis("latency_ms")] == [
         *("latency", "Latency (ms)")
@@ -110,9 +110,9 @@ def test_the_report_of_a_regression_speaks_of_its_own_figures():
     code = r'<script(?! type="application/json").*?</script>|<style.*?</style>'
     body = re.sub(code, "", page, flags=re.DOTALL)
     for told_there in (
-        *("Test absolute error of the exported file", "43.2 mmHg", "Test RMSE", "55.5 mmHg"),
+        *("Test mean absolute error of the exported file", "43.2 mmHg", "Test RMSE", "55.5 mmHg"),
         *("Test R² of the exported file", "0.700", "validation R² ≥ 0.750", "1.4 mmHg"),
-        *("Validation absolute error (mmHg)", "Absolute error against latency"),
+        *("Validation mean absolute error (mmHg)", "Mean absolute error against latency"),
     ):
         assert told_there in body, told_there
     assert not re.search(r"accurac|classes|images|logit|\d %", body, re.IGNORECASE)
@@ -121,10 +121,10 @@ def test_the_report_of_a_regression_speaks_of_its_own_figures():
 def test_the_terminal_tells_a_regression_in_its_own_words():
     table, *lines = told(regression())
     assert table == summary_table(regression())
-    assert table.header[4:6] == ("validation absolute error", "test absolute error")
+    assert table.header[4:6] == ("validation mean absolute error", "test mean absolute error")
     assert table.rows[0][4:6] == ("1.4 mmHg", "43.2 mmHg")
     assert lines == [
-        "board: lowest latency of 3 within 0.5 mmHg of the lowest absolute error among 3 of 5 "
+        "board: lowest latency of 3 within 0.5 mmHg of the lowest mean absolute error among 3 of 5 "
         "within its limits"
     ]
 
@@ -132,8 +132,10 @@ def test_the_terminal_tells_a_regression_in_its_own_words():
 def test_the_reasons_of_a_choice_have_the_unit_and_the_direction_of_the_task():
     made = selections(regression())["board"]
     text = " ".join(reasons(made))
-    assert "3 subnets are at most 0.5 mmHg above the lowest absolute error, 1.0 mmHg" in text
-    assert "a subnet with absolute error 1.0 mmHg, latency 8.00 ms, validation R² 0.900" in text
+    assert "3 subnets are at most 0.5 mmHg above the lowest mean absolute error, 1.0 mmHg" in text
+    assert (
+        "a subnet with mean absolute error 1.0 mmHg, latency 8.00 ms, validation R² 0.900" in text
+    )
     assert "point" not in text + in_short(made)
 
 

@@ -90,7 +90,7 @@ def pixels(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]
     _, std = told(task, "target_normalization")
     apart = (out - targets) * std
     ratios = 10 * np.log10(255**2 / np.square(apart).mean(axis=(1, 2, 3)))
-    return {"error": 100 - ratios.mean(), "mae": 100 / 255 * np.abs(apart).mean()}
+    return {"error": 100 - ratios.mean(), "mean_absolute_error": 100 / 255 * np.abs(apart).mean()}
 
 
 def classes(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
@@ -115,13 +115,13 @@ KINDS = {
         lambda: ("task.limit=300", "space.kernels=[3]"),
         classes,
         ("accuracy", "top-5"),
-        ("PSNR", "absolute error", "nats per token"),
+        ("PSNR", "mean absolute error", "nats per token"),
     ),
     "regression": Kind(
         "diabetes",
         lambda: ("space.depths=[1, 2]",),
         regression,
-        ("absolute error",),
+        ("mean absolute error",),
         ("accuracy", "PSNR"),
     ),
     "image-pairs": Kind(
@@ -149,7 +149,7 @@ KINDS = {
         ),
         classes,
         ("accuracy",),
-        ("PSNR", "absolute error", "cross entropy", "image"),
+        ("PSNR", "mean absolute error", "cross entropy", "image"),
     ),
     "next-token": Kind(
         "shakespeare",
@@ -163,7 +163,7 @@ KINDS = {
         ),
         tokens,
         ("cross entropy", "nats per token", "perplexity"),
-        ("PSNR", "absolute error", "image"),
+        ("PSNR", "mean absolute error", "image"),
     ),
 }
 

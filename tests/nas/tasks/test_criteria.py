@@ -180,8 +180,8 @@ class TestPixels(CriterionContract):
         assert criterion.shown.text(found) == f"{wanted:.2f} dB"
         loss = {"l1": F.l1_loss, "l2": F.mse_loss}[criterion.norm]
         torch.testing.assert_close(criterion.loss(outputs, targets), loss(outputs, targets))
-        mae = criterion.further["mae"].compute(outputs, targets)
-        assert mae == pytest.approx(50 * float((outputs - targets).abs().mean()), rel=1e-5)
+        error = criterion.further["mean_absolute_error"].compute(outputs, targets)
+        assert error == pytest.approx(50 * float((outputs - targets).abs().mean()), rel=1e-5)
         rmse = criterion.further["rmse"].compute(outputs, targets)
         assert rmse == pytest.approx(50 * float(noise.mean()) ** 0.5, rel=1e-5)
 
