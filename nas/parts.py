@@ -61,6 +61,7 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "optuna-tpe-multivariate": "nas.search.samplers:tpe_multivariate",
             "optuna-nsga2": "nas.search.samplers:nsga2",
         },
+        "quantizer": {"lsq": "supernets.quantizers:LearnedSteps"},
         "predictor": {
             "gaussian": "predictors.gaussian:gaussian",
             "ridge": "predictors.ridge:ridge",

@@ -7,6 +7,7 @@ A format knows nothing of scales: a quantized tensor holds `scale * (number - ze
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,7 @@ from search_spaces.choice import Spec
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 
 Codes = NDArray[np.int8 | np.uint8]
+CodeType = type[np.int8] | type[np.uint8]
 Values = NDArray[np.float32]
 
 
@@ -32,6 +34,8 @@ class Format(Spec):
         bounds: The least and the greatest number.
         symmetric: Whether the zero point is always 0.
         positives: How many numbers are greater than zero.
+        code_type: The numpy type that holds a code.
+        reach: How far beyond a bound a number still is nearest to the bound without saturation.
     """
 
     if TYPE_CHECKING:  # a property here would become the default of a field of the same name
@@ -46,6 +50,10 @@ class Format(Spec):
         def symmetric(self) -> bool: ...
         @property
         def positives(self) -> int: ...
+        @property
+        def reach(self) -> float: ...
+        @property
+        def code_type(self) -> CodeType: ...
 
     def snap(self, x: NDArray[Any]) -> Values:
         """The numbers of the format nearest to `x`; ties go to the even code.
@@ -81,6 +89,7 @@ class Int(Format):
 
     bits: int
     symmetric: bool = True
+    reach: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, int) and not MINIMUM_BITS <= self.bits <= MAXIMUM_BITS:
@@ -92,6 +101,10 @@ class Int(Format):
     @property
     def name(self) -> str:
         return f"{'int' if self.symmetric else 'uint'}{self.bits}"
+
+    @property
+    def code_type(self) -> CodeType:
+        return np.int8 if self.symmetric else np.uint8
 
     @property
     def range(self) -> tuple[int, int]:
@@ -114,7 +127,7 @@ class Int(Format):
 
     def encode(self, x: NDArray[Any]) -> Codes:
         _require_numbers(self, x)
-        return self.snap(x).astype(np.int8 if self.symmetric else np.uint8)
+        return self.snap(x).astype(self.code_type)
 
     def decode(self, codes: NDArray[np.integer]) -> Values:
         return codes.astype(np.float32)
@@ -140,6 +153,7 @@ class Float(Format):
     exponent: int
     mantissa: int
     symmetric: ClassVar[bool] = True
+    code_type: ClassVar[CodeType] = np.uint8
 
     def __post_init__(self) -> None:
         both = (self.exponent, self.mantissa)
@@ -172,6 +186,11 @@ class Float(Format):
     @property
     def positives(self) -> int:
         return int(np.searchsorted(_magnitudes(self), self.largest))
+
+    @property
+    def reach(self) -> float:
+        gap = 2.0 ** (math.floor(math.log2(self.largest)) - self.mantissa)
+        return gap / 2
 
     def snap(self, x: NDArray[Any]) -> Values:
         held = x.astype(np.float32).clip(*self.bounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,14 @@ class Granularity(Spec):
     """Base of the granularities, which say which elements of a tensor share a scale.
 
     A new granularity defines `name` and `blocks`.
+
+    Attributes:
+        single: Whether the whole tensor shares one scale.
+        by_channel: Whether no block has elements of two output channels.
     """
+
+    single: ClassVar[bool] = False
+    by_channel: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -110,10 +117,27 @@ class Granularity(Spec):
         """The shape of the scales: the number of blocks along every axis."""
         return tuple(n // b for n, b in zip(shape, self.blocks(shape), strict=True))
 
+    def split(self, shape: Shape) -> tuple[Shape, Shape]:
+        """The shapes in which the scales of a tensor of this `shape` broadcast over the tensor.
+
+        Returns:
+            The shape of the tensor, in which an axis of several blocks of several elements becomes
+            two axes, and the shape of the scales.
+        """
+        tensor: list[int] = []
+        scales: list[int] = []
+        for length, block in zip(shape, self.blocks(shape), strict=True):
+            several = 1 < block < length
+            tensor.extend((length // block, block) if several else (length,))
+            scales.extend((length // block, 1) if several else (length // block,))
+        return tuple(tensor), tuple(scales)
+
 
 @dataclass(frozen=True)
 class PerTensor(Granularity):
     """A single scale for a tensor: a weight `(out, in, k, k)` has scales of shape `(1,)`."""
+
+    single: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -129,6 +153,8 @@ class PerTensor(Granularity):
 @dataclass(frozen=True)
 class PerChannel(Granularity):
     """One scale per output channel: a weight `(out, in, k, k)` has scales of shape `(out,)`."""
+
+    by_channel: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -158,6 +184,7 @@ class PerGroup(Granularity):
 
     size: int
     scale: ScaleFormat = Float32()
+    by_channel: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.size, int) and self.size < 1:

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Input, Op, Shape
 from supernets.elastic import compute, is_bare
 from supernets.encoded import ActivationScale
+from supernets.rounding import snapped
 
 Slot = tuple[str, int]
 
@@ -146,9 +148,14 @@ def _quantized(
     step = graph.get_attr(name)
     divided = graph.call_function(torch.div, (value, step))
     divided.meta[SITE] = slot
-    rounded = graph.call_method("round_", (divided,))
-    clamped = graph.call_method("clamp_", (rounded, *scale.bounds))
-    return graph.call_method("mul_", (clamped, step))
+    if isinstance(scale.quant.format, Int):
+        rounded = graph.call_method("round_", (divided,))
+        near = graph.call_method("clamp_", (rounded, *scale.bounds))
+    else:
+        tracer = GraphAppendingTracer(graph)
+        traced: Any = snapped(scale.quant.format, fx.Proxy(divided, tracer), scale.bounds)  # pyright: ignore[reportArgumentType]
+        near = traced.node
+    return graph.call_method("mul_", (near, step))
 
 
 def read_scale(module: nn.Module, slot: Slot) -> float:

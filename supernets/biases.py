@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from search_spaces.formats import Int
 from supernets.assemble import module_name
 from supernets.deployed import Deployed, values
 from supernets.encoded import EncodedTensor, IntegerBias
@@ -49,7 +50,8 @@ def corrected(extracted: Extracted, deployed: Deployed) -> Deployed:
 def round_biases(deployed: Deployed) -> Deployed:
     """`deployed` with biases as integers times `input scale * weight scale`.
 
-    The bias of an operator without a quantized input or without a quantized weight stays as it is.
+    A bias stays in float32 unless its operator multiplies integers by integers and has one scale
+    per output channel, or a single one: sums over groups or over floats are float32 already.
     """
     for address in deployed.parameters:
         exact = _integer_bias(deployed, address)
@@ -63,7 +65,10 @@ def _integer_bias(deployed: Deployed, address: str) -> IntegerBias | None:
     weight, bias = held.get("weight"), held.get("bias")
     if read is None or not isinstance(weight, EncodedTensor) or not isinstance(bias, np.ndarray):
         return None
-    scale = np.broadcast_to(np.float32(read.scale) * weight.scale, bias.shape)
+    integers = all(isinstance(quant.format, Int) for quant in (read.quant, weight.quant))
+    if not integers or weight.scale.size not in (1, len(bias)):
+        return None
+    scale = np.broadcast_to(np.float32(read.scale) * weight.scale.reshape(-1), bias.shape)
     codes = np.rint(bias.astype(np.float64) / scale).clip(_INT32.min, _INT32.max)
     return IntegerBias(codes.astype(np.int32), scale.astype(np.float32))
 

@@ -17,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from search_spaces.space import SearchSpace
+from supernets.quantizers import LearnedSteps, Quantizer
 from supernets.supernet import Supernet
 
 
@@ -34,18 +35,31 @@ def save(
     """
     tensors = {name: tensor.detach() for name, tensor in supernet.state_dict().items()}
     space = supernet.space
-    header = {**(metadata or {}), "fingerprint": space.fingerprint, "space": space.to_json()}
+    header = {
+        **(metadata or {}),
+        "fingerprint": space.fingerprint,
+        "space": space.to_json(),
+        "quantizer": supernet.quantizer.name,
+    }
     save_state(path, tensors, header)
 
 
-def load(space: SearchSpace, path: Path | str) -> Supernet:
+def load(
+    space: SearchSpace, path: Path | str, *, quantizer: type[Quantizer] = LearnedSteps
+) -> Supernet:
     """The supernet of `space` with the weights that `save` wrote.
 
     Raises:
-        CheckpointError: If there is no file, or the file is damaged or of another space.
+        CheckpointError: If there is no file, or the file is damaged, of another space or of another
+            quantizer.
     """
-    tensors, _ = load_state(path, fingerprint=space.fingerprint)
-    supernet = Supernet(space, seed=0)
+    tensors, header = load_state(path, fingerprint=space.fingerprint)
+    if header.get("quantizer") != quantizer.name:
+        raise CheckpointError(
+            f"checkpoint {path} was trained with the quantizer {header.get('quantizer')}, now "
+            f"asked for {quantizer.name}; use that quantizer or train the supernet again"
+        )
+    supernet = Supernet(space, seed=0, quantizer=quantizer)
     require_alike(path, expected=supernet.state_dict(), found=tensors)
     supernet.load_state_dict(tensors)
     return supernet

@@ -12,12 +12,13 @@ from search_spaces.quant import Quant
 
 @dataclass(frozen=True, eq=False)
 class EncodedTensor:
-    """A quantized weight with the values `scale * (codes - zero_point)`.
+    """A quantized weight with the values `scale * (number of the code - zero_point)`.
 
     Attributes:
-        codes: Integers in the `code_range` of `quant`, in the shape of the weight.
-        scale: float32, `(out,)` per channel or `(1,)` per tensor.
-        zero_point: int32, in the shape of `scale`.
+        codes: Codes of the format of `quant`, in the shape of the weight.
+        scale: float32, in the shape that the granularity gives: `(1,)` per tensor, `(out,)` per
+            channel, `(out, in / size, 1, 1)` per group. Holds numbers of the format of the scales.
+        zero_point: int32, in the shape of `scale`; zeros unless codes are asymmetric integers.
         quant: The precision.
     """
 
@@ -27,23 +28,28 @@ class EncodedTensor:
     quant: Quant
 
     def __post_init__(self) -> None:
-        count = self.codes.shape[0] if self.quant.per_channel else 1
-        if {self.scale.size, self.zero_point.size} != {count}:
+        counts = self.quant.granularity.counts(self.codes.shape)
+        if {self.scale.shape, self.zero_point.shape} != {counts}:
             raise ValueError(
-                f"a weight of shape {self.codes.shape} at {self.quant} has {count} scales and zero "
-                f"points, given {self.scale.size} and {self.zero_point.size}"
+                f"a weight of shape {self.codes.shape} at {self.quant} has scales and zero points "
+                f"of shape {counts}, given {self.scale.shape} and {self.zero_point.shape}"
             )
 
     @property
     def stored(self) -> NDArray[np.int8 | np.uint8]:
-        """The codes as `int8` if they are symmetric, else as `uint8`."""
-        return self.codes.astype(np.int8 if self.quant.symmetric else np.uint8)
+        """The codes in the type that holds a code: `int8` if they are signed, else `uint8`."""
+        return self.codes.astype(self.quant.format.code_type)
+
+    def numbers(self) -> NDArray[np.float32]:
+        """The numbers of the format that the codes stand for."""
+        return self.quant.format.decode(self.codes)
 
     def values(self) -> NDArray[np.float32]:
         """The weight in float32, as a runtime dequantizes it."""
-        column = (-1, *(1,) * (self.codes.ndim - 1))
-        offset = self.codes - self.zero_point.reshape(column)
-        return offset.astype(np.float32) * self.scale.reshape(column)
+        shape, over = self.quant.granularity.split(self.codes.shape)
+        zero_point = self.zero_point.astype(np.float32).reshape(over)
+        offset = self.numbers().reshape(shape) - zero_point
+        return (offset * self.scale.reshape(over)).reshape(self.codes.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +81,7 @@ class ActivationScale:
     quant: Quant
 
     def __post_init__(self) -> None:
-        if self.quant.per_channel:
+        if not self.quant.granularity.single:
             raise ValueError(
                 f"an input has one scale for the whole tensor, given {self.quant}; no runtime runs "
                 "others, so give activations PerTensor()"
@@ -83,6 +89,6 @@ class ActivationScale:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest code relative to the zero point."""
-        low, high = self.quant.code_range
-        return float(low - self.zero_point), float(high - self.zero_point)
+        """The least and the greatest number relative to the zero point."""
+        low, high = self.quant.format.bounds
+        return low - self.zero_point, high - self.zero_point

@@ -17,7 +17,7 @@ from supernets.deployed import Deployed, Stored
 from supernets.elastic import layer_of, sliced, statistics
 from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.inputs import Inputs, arguments, inputs_of
-from supernets.quantizers import Grid
+from supernets.rounding import snapped
 from supernets.supernet import Supernet
 
 _SAMPLED_VALUES = 4096
@@ -37,7 +37,7 @@ class Extracted:
         module: The network as stock layers; its arguments bear the names of the inputs.
         graph: The resolved architecture; `assemble.module_name` gives the name of a layer.
         parameters: The parameters by address and name, in the shapes that a device stores; a
-            quantized weight as integers.
+            quantized weight as codes.
         inputs: The quantization of every quantized input, by address and position.
         batch: The first calibration batch; None before calibration.
     """
@@ -119,8 +119,8 @@ def _parameters(supernet: Supernet, step: Step) -> dict[str, Stored]:
     }
     for name, part in step.op.deployed(*step.inputs).items():
         held.setdefault(name, np.zeros(part.shape, np.float32))
-    integers = _integer_weight(supernet, step)
-    return held if integers is None else {**held, "weight": integers}
+    encoded = _encoded_weight(supernet, step)
+    return held if encoded is None else {**held, "weight": encoded}
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
@@ -128,22 +128,13 @@ def _numpy(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _integer_weight(supernet: Supernet, step: Step) -> EncodedTensor | None:
+def _encoded_weight(supernet: Supernet, step: Step) -> EncodedTensor | None:
     shared, quant = supernet.node(step.address), step.op.weight
-    if quant is None or shared.weight is None:
+    shape = step.op.weight_shape(*step.inputs)
+    if quant is None or shared.weight is None or shape is None:
         return None
     weight = sliced(step.op, shared.parameters_by_name(), *step.inputs)["weight"].detach()
-    grid = shared.weight.grid(weight, quant)
-    scale = grid.step.reshape(-1)
-    zero = shared.weight.zero_points_of(weight, quant)
-    codes = grid.codes(weight) + zero
-    shape = step.op.weight_shape(*step.inputs)
-    return EncodedTensor(
-        codes.reshape(shape or ()).cpu().numpy(),
-        scale.cpu().numpy(),
-        zero.reshape(-1).cpu().numpy(),
-        quant,
-    )
+    return shared.weight.encode(weight, quant, shape)
 
 
 def _activation_scale(supernet: Supernet, step: Step, position: int) -> ActivationScale:
@@ -191,16 +182,18 @@ class _Rescale(fx.Interpreter):
             value, step = (self.env[argument] for argument in n.args)  # pyright: ignore[reportArgumentType]
             grid = (n.args[0], scale.quant, scale.zero_point)
             if grid not in self._shared:
-                self._shared[grid] = rescaled(value, step, scale.bounds)
+                self._shared[grid] = rescaled(value, step, scale)
             step.copy_(self._shared[grid])
         return super().run_node(n)
 
 
-def rescaled(value: Tensor, step: Tensor, bounds: tuple[float, float]) -> Tensor:
+def rescaled(value: Tensor, step: Tensor, scale: ActivationScale) -> Tensor:
     """The learned `step`, or a multiple of it that fits (a sample of) `value` far better."""
     values = value.detach().reshape(-1)
     sample = values[:: max(1, len(values) // _SAMPLED_VALUES)]
     candidates = _FACTORS.to(step) * step
-    error = (Grid(candidates.unsqueeze(1), bounds).snap(sample) - sample).square_().sum(1)
+    column = candidates.unsqueeze(1)
+    near = snapped(scale.quant.format, sample / column, scale.bounds).mul_(column)
+    error = (near - sample).square_().sum(1)
     best = error.argmin()
     return torch.where(error[0] > _TOLERANCE * error[best], candidates[best], candidates[0])

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from search_spaces.graph import Graph, Node
+from search_spaces.quant import Float32, Quant
+from supernets.blocks import from_rows, to_rows
 from supernets.deployed import Deployed, Stored, values
 from supernets.encoded import EncodedTensor, IntegerBias
-from supernets.quantizers import relative_bounds, squared_error_steps, zero_points
+from supernets.rounding import relative_bounds, snapped, squared_error_steps, zero_points
 
 Weight = EncodedTensor | NDArray[np.float32]
 
@@ -21,9 +23,10 @@ Weight = EncodedTensor | NDArray[np.float32]
 def fold_norms(deployed: Deployed) -> Deployed:
     """`deployed` with every norm that folds made part of the operator before the norm.
 
-    A weight with a scale per channel keeps its codes: the scale absorbs the factor of the norm, and
-    a negative factor mirrors the codes. The result is then exact. A weight with a single scale is
-    multiplied by the factors and quantized again, on the grid with the least squared error.
+    A weight with float32 scales per channel or per group keeps its codes: the scales absorb the
+    factor of the norm, and a negative factor mirrors the codes. The result is then exact. A weight
+    with a single scale, or with scales of fewer bits, is multiplied by the factors and quantized
+    again, on the grid with the least squared error.
 
     Raises:
         ValueError: If the operator before a norm cannot absorb the norm.
@@ -77,16 +80,21 @@ def _folded(
     return {**held, "weight": folded_weight(weight, factor), "bias": bias.astype(np.float32)}
 
 
+def absorbs(quant: Quant) -> bool:
+    """Whether the scales of a weight can hold a factor per output channel without rounding."""
+    return quant.granularity.by_channel and quant.granularity.scale == Float32()
+
+
 def rounded_anew(weight: Stored) -> bool:
-    """Whether folding a norm into `weight` quantizes the weight again; True with a single scale."""
-    return isinstance(weight, EncodedTensor) and not weight.quant.per_channel
+    """Whether folding a norm into `weight` quantizes the weight again."""
+    return isinstance(weight, EncodedTensor) and not absorbs(weight.quant)
 
 
 def folded_weight(weight: Weight, factor: NDArray[np.float64]) -> Weight:
     """The weight times `factor` `(out,)`; a quantized weight stays quantized."""
     if not isinstance(weight, EncodedTensor):
         return (weight * _column(factor, weight)).astype(np.float32)
-    if weight.quant.per_channel:
+    if absorbs(weight.quant):
         return _absorbed(weight, factor)
     return _requantized(weight, factor)
 
@@ -96,34 +104,38 @@ def _column(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
 
 
 def _absorbed(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTensor:
-    """The weight with the factors in its scales; a negated code is `lowest + highest - code`."""
-    turn = sum(weight.quant.code_range)
-    negative = factor < 0
-    codes = np.where(_column(negative, weight.codes), turn - weight.codes, weight.codes)
+    """The weight with the factors in its scales; a negative factor mirrors numbers and zero."""
+    number_format, turn = weight.quant.format, sum(weight.quant.format.bounds)
+    shape, over = weight.quant.granularity.split(weight.codes.shape)
+    factors = np.broadcast_to(_column(factor, weight.scale), weight.scale.shape)
+    negative, numbers = factors < 0, weight.numbers().reshape(shape)
+    numbers = np.where(negative.reshape(over), turn - numbers, numbers)
     zero = np.where(negative, turn - weight.zero_point, weight.zero_point)
-    # A factor of zero switches a channel off. Scales must be positive, so its codes become zero.
-    off = np.abs(factor) * weight.scale < np.finfo(np.float32).tiny
-    codes = np.where(_column(off, codes), zero.reshape(_column(off, codes).shape), codes)
-    scale = np.where(off, weight.scale, np.abs(factor) * weight.scale)
+    # A factor of zero switches a channel off. Scales must be positive, so its values become zero.
+    off = np.abs(factors) * weight.scale < np.finfo(np.float32).tiny
+    numbers = np.where(off.reshape(over), zero.reshape(over), numbers)
+    scale = np.where(off, weight.scale, np.abs(factors) * weight.scale)
     return replace(
         weight,
-        codes=codes.astype(np.int32),
+        codes=number_format.encode(numbers).astype(np.int32).reshape(weight.codes.shape),
         scale=scale.astype(np.float32),
         zero_point=zero.astype(np.int32),
     )
 
 
 def _requantized(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTensor:
-    """The folded weight on the grid with the least squared error, with a single scale."""
+    """The folded weight on the grid with the least squared error."""
+    quant, shape = weight.quant, weight.codes.shape
     values = (weight.values() * _column(factor, weight.codes)).astype(np.float32)
-    row = torch.from_numpy(values.reshape(1, -1))
-    zero = zero_points(row, weight.quant)
-    step = squared_error_steps(row, weight.quant, zero)
-    low, high = relative_bounds(weight.quant, zero)
-    codes = torch.round(row / step).clamp_(low, high).int() + zero  # pyright: ignore[reportArgumentType, reportCallIssue]
+    blocks, counts = quant.granularity.blocks(shape), quant.granularity.counts(shape)
+    rows = to_rows(torch.from_numpy(values), blocks)
+    zero = zero_points(rows, quant.format)
+    step = squared_error_steps(rows, quant, zero)
+    bounds = relative_bounds(quant.format, zero.unsqueeze(1))
+    numbers = snapped(quant.format, rows / step.unsqueeze(1), bounds) + zero.unsqueeze(1)
     return replace(
         weight,
-        codes=codes.numpy().reshape(weight.codes.shape),
-        scale=step.numpy(),
-        zero_point=zero.numpy(),
+        codes=quant.format.encode(from_rows(numbers, shape, blocks).numpy()).astype(np.int32),
+        scale=step.numpy().reshape(counts),
+        zero_point=zero.numpy().reshape(counts),
     )

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from search_spaces.ops import Op
+from search_spaces.formats import Int
+from search_spaces.ops import Op, Shape
 from supernets.assemble import Step, assemble, steps_of
 from supernets.deployed import Deployed, Stored
 from supernets.elastic import compute
@@ -34,10 +35,11 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
 class OfCodes(nn.Module):
     """A layer that computes an operator from its parameters as a device stores them.
 
-    A parameter `NAME` is the buffer `NAME`. The buffer of a quantized parameter holds integer
-    codes: `int8` for symmetric weights, `uint8` for asymmetric weights, `int32` for biases. Beside
-    the codes are the buffers `NAME_scale` and, for asymmetric codes, `NAME_zero_point`, both
-    float32 and in a shape that broadcasts over the codes.
+    A parameter `NAME` is the buffer `NAME`. The buffer of a quantized parameter holds codes: `int8`
+    for symmetric integers, `uint8` for asymmetric integers and for floats, `int32` for biases.
+    Beside the codes are the buffers `NAME_scale` and, for asymmetric integers, `NAME_zero_point`,
+    both float32 and in a shape that broadcasts over the codes, whose axes are cut into groups where
+    scales are per group. Floats have a further buffer `NAME_numbers`, the number of each code.
 
     Args:
         op: The resolved operator.
@@ -48,18 +50,24 @@ class OfCodes(nn.Module):
         super().__init__()
         self.op = op
         self.names = tuple(parameters)
+        self._cut: dict[str, Shape] = {}
         for name, stored in parameters.items():
             self._hold(name, stored)
 
     def _hold(self, name: str, stored: Stored) -> None:
         match stored:
             case EncodedTensor():
-                column = (-1, *(1,) * (stored.codes.ndim - 1))
+                cut, over = stored.quant.granularity.split(stored.codes.shape)
+                if cut != stored.codes.shape:
+                    self._cut[name] = cut
                 self._buffer(name, stored.stored)
-                self._buffer(f"{name}_scale", stored.scale.reshape(column))
-                if not stored.quant.symmetric:
-                    zero = stored.zero_point.reshape(column).astype(np.float32)
+                self._buffer(f"{name}_scale", stored.scale.reshape(over))
+                if not stored.quant.format.symmetric:
+                    zero = stored.zero_point.reshape(over).astype(np.float32)
                     self._buffer(f"{name}_zero_point", zero)
+                if not isinstance(stored.quant.format, Int):
+                    every = np.arange(2**stored.quant.bits)
+                    self._buffer(f"{name}_numbers", stored.quant.format.decode(every))
             case IntegerBias():
                 self._buffer(name, stored.codes)
                 self._buffer(f"{name}_scale", stored.scale)
@@ -73,9 +81,14 @@ class OfCodes(nn.Module):
         """The values of a parameter in float32: `scale * (codes - zero point)`."""
         held = dict(self.named_buffers())
         steps = held[name]
+        if f"{name}_numbers" in held:
+            steps = held[f"{name}_numbers"][steps.int()]
+        shape, cut = steps.shape, self._cut.get(name)
+        steps = steps if cut is None else steps.reshape(cut)
         if f"{name}_zero_point" in held:
             steps = steps - held[f"{name}_zero_point"]
-        return steps * held[f"{name}_scale"] if f"{name}_scale" in held else steps
+        steps = steps * held[f"{name}_scale"] if f"{name}_scale" in held else steps
+        return steps if cut is None else steps.reshape(shape)
 
     def forward(self, *x: Tensor) -> Tensor:
         """The output of the operator for inputs `x`, whose first axis is the batch."""

@@ -29,6 +29,7 @@ class TrainingSettings:
         gradient_clip: The largest norm of the summed gradient; a longer one is scaled down.
         warmup: The share of all steps over which the learning rate rises.
         checkpoint_seconds: The time between checkpoints; has no influence on the weights.
+        quantizer: The name of the quantizer.
         seed: The seed of all random draws.
 
     Raises:
@@ -48,6 +49,7 @@ class TrainingSettings:
     gradient_clip: float = 1.0
     warmup: float = 0.05
     checkpoint_seconds: float = 30.0
+    quantizer: str = "lsq"
     seed: int = 0
 
     def __post_init__(self) -> None:

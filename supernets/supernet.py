@@ -19,7 +19,7 @@ from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
 from supernets.inputs import Inputs, inputs_of
-from supernets.quantizers import Quantizer
+from supernets.quantizers import LearnedSteps, Quantizer
 
 _SMALL = 0.02
 
@@ -51,22 +51,26 @@ class SharedNode(nn.Module):
     """The state that subnets share at a node: the largest parameters, and quantizers."""
 
     def __init__(
-        self, op: Op, parameters: Mapping[str, Parameter], generator: torch.Generator
+        self,
+        op: Op,
+        parameters: Mapping[str, Parameter],
+        generator: torch.Generator,
+        quantizer: type[Quantizer],
     ) -> None:
         super().__init__()
         self.tensors = nn.ParameterDict(
             {name: _initial(parameter, generator) for name, parameter in parameters.items()}
         )
         weights, activations = [*_quants(op.weight)], [*_quants(op.activation)]
-        if any(quant.per_channel for quant in activations):
-            raise ValueError(
-                f"{type(op).__name__} quantizes its input per channel, which no runtime runs for "
-                "convolutions and linear layers; give activations PerTensor()"
-            )
-        channels = parameters["weight"].channels if weights else ()
-        self.weight = Quantizer(weights, *channels) if weights else None
+        for quant in activations:
+            if not quant.granularity.single:
+                raise ValueError(
+                    f"{type(op).__name__} quantizes its input {quant.granularity.name}, which no "
+                    "runtime runs for convolutions and linear layers; give activations PerTensor()"
+                )
+        self.weight = quantizer(weights, parameters["weight"]) if weights else None
         self.inputs = nn.ModuleList(
-            Quantizer(activations) for _ in range(op.arity * bool(activations))
+            quantizer(activations) for _ in range(op.arity * bool(activations))
         )
 
     def subnet(self, step: Step, *, quantize: bool = True) -> dict[str, Tensor]:
@@ -131,16 +135,19 @@ class Supernet(nn.Module):
     Args:
         space: The search space; the parameters have the largest shapes of the space.
         seed: The seed of the initial weights; torch's global generator is not used.
+        quantizer: The quantizer of all weights and inputs.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+    def __init__(
+        self, space: SearchSpace, *, seed: int, quantizer: type[Quantizer] = LearnedSteps
+    ) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.quantizer = space, quantizer
         generator = torch.Generator().manual_seed(seed)
         parameters = largest_parameters(space)
         self.nodes = nn.ModuleDict(
             {
-                _key(address): SharedNode(node.op, parameters[address], generator)
+                _key(address): SharedNode(node.op, parameters[address], generator, quantizer)
                 for address, node in space.graph.nodes.items()
             }
         )
@@ -192,13 +199,11 @@ class Supernet(nn.Module):
         Weight decay is meant for `weights` only.
         """
         groups: dict[str, list[nn.Parameter]] = {"weights": [], "steps": [], "others": []}
+        quantizers = [module for module in self.modules() if isinstance(module, Quantizer)]
+        steps = {id(parameter) for made in quantizers for parameter in made.parameters()}
         for name, parameter in self.named_parameters():
-            if ".log_steps." in name:
-                groups["steps"].append(parameter)
-            else:
-                groups["weights" if name.endswith(".tensors.weight") else "others"].append(
-                    parameter
-                )
+            other = "weights" if name.endswith(".tensors.weight") else "others"
+            groups["steps" if id(parameter) in steps else other].append(parameter)
         return groups
 
 

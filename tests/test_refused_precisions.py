@@ -17,9 +17,6 @@ from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel, kernels
 from search_spaces.ops import Conv2d, Input
 from search_spaces.quant import PerGroup, PerTensor, Quant
-from search_spaces.space import SearchSpace
-from supernets.quantizers import Quantizer
-from supernets.supernet import Supernet
 
 
 def network(weight: Quant | None, activation: Quant | None = None) -> Graph:
@@ -39,9 +36,6 @@ TOLD = {
     FLOATING: r"e4m3 is not known here.*Int\(bits\)",
 }
 PARTS: dict[str, Callable[[Quant], object]] = {
-    "the quantizer of a weight": lambda q: Quantizer([q], 8),
-    "the supernet": lambda q: Supernet(SearchSpace(network(q)), seed=0),
-    "the supernet, of an input": lambda q: Supernet(SearchSpace(network(None, q)), seed=0),
     "the size of a file": lambda q: onnx_bytes(kernel(network(q))),
     "the rehearsal": lambda q: stand_in(network(q)),
     "the statement in a file": lambda q: policy_json(network(q)),

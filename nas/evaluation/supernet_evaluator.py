@@ -30,6 +30,7 @@ from nas.tasks.criterion import Criterion, figures
 from search_spaces.space import Genotype, SearchSpace
 from supernets.deploy import Deployment
 from supernets.inputs import Inputs, to_device
+from supernets.quantizers import Quantizer
 from supernets.supernet import Supernet
 
 
@@ -144,6 +145,7 @@ class SupernetEvaluator:
         build = partial(
             _rebuilt,
             space=supernet.space,
+            quantizer=supernet.quantizer,
             seed=self._seed,
             device=str(self._deployment.device),
             criterion=self._criterion,
@@ -171,10 +173,16 @@ def _pinned(threads: int | None) -> Iterator[None]:
 
 
 def _rebuilt(
-    arrays: Arrays, *, space: SearchSpace, seed: int, device: str, **options: Any
+    arrays: Arrays,
+    *,
+    space: SearchSpace,
+    quantizer: type[Quantizer],
+    seed: int,
+    device: str,
+    **options: Any,
 ) -> SupernetEvaluator:
     tensors = {name: _shared(array) for name, array in arrays.items()}
-    supernet = Supernet(space, seed=seed)
+    supernet = Supernet(space, seed=seed, quantizer=quantizer)
     state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
     supernet.load_state_dict(state, assign=True)
     inputs = _batches(tensors, "validation")

@@ -115,9 +115,10 @@ class ExportSection(Section):
     )
 
 
-def _unseeded(settings: TrainingSettings) -> TrainingSettings:
+def _checked_training(settings: TrainingSettings) -> TrainingSettings:
     if settings.seed != TrainingSettings().seed:
         raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
+    Parts("quantizer").entry(settings.quantizer)
     return settings
 
 
@@ -133,7 +134,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     task: TaskSection
     space: SpaceSection
-    training: Annotated[TrainingSettings, AfterValidator(_unseeded)] = TrainingSettings()
+    training: Annotated[TrainingSettings, AfterValidator(_checked_training)] = TrainingSettings()
     targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()

@@ -1,19 +1,27 @@
-"""What every fake quantizer must do, whatever its precision."""
+"""What every quantizer of a supernet must do, whatever its precision."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from search_spaces.ops import Parameter
 from search_spaces.quant import Quant
+from supernets.encoded import EncodedTensor
 from supernets.quantizers import Quantizer
+
+SHAPE = (6, 4, 3, 3)
 
 
 class QuantizerContract:
-    """Give `quant`, the precision under test, and inherit the tests."""
+    """Give `kind`, the class under test, and `quant`, a precision, and inherit the tests.
 
-    channels = 6
+    The weight of the tests is `(6, 4, 3, 3)`; the precision must fit it and `(2, 2, 3, 3)`.
+    """
+
+    kind: type[Quantizer]
 
     @pytest.fixture
     def quant(self) -> Quant:
@@ -22,29 +30,35 @@ class QuantizerContract:
     @pytest.fixture
     def values(self) -> Tensor:
         generator = torch.Generator().manual_seed(3)
-        scale = torch.linspace(0.1, 2.0, self.channels).reshape(-1, 1, 1, 1)
-        return torch.randn(self.channels, 4, 3, 3, generator=generator) * scale
+        scale = torch.linspace(0.1, 2.0, SHAPE[0]).reshape(-1, 1, 1, 1)
+        return torch.randn(SHAPE, generator=generator) * scale
 
     @pytest.fixture
     def quantizer(self, quant: Quant, values: Tensor) -> Quantizer:
-        quantizer = Quantizer([quant], self.channels)
+        weight = Parameter(SHAPE, ("out", "in", "window", "window"))
+        quantizer = self.kind([quant], weight)
         quantizer.initialise(values)
         return quantizer
 
-    def test_codes_are_integers_within_their_range(
+    def test_numbers_reach_both_ends_of_the_format(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
-        zero = quantizer.zero_point(quant).reshape(-1, 1, 1, 1)
-        codes = quantizer.grid(10 * values, quant).codes(10 * values) + zero
-        low, high = quant.code_range
-        assert low == int(codes.min())
-        assert high == int(codes.max())
+        numbers = quantizer.encode(100 * values, quant, SHAPE).numbers()
+        assert (numbers.min(), numbers.max()) == quant.format.bounds
 
-    def test_output_is_step_times_code(
+    def test_a_device_computes_the_same_from_the_codes(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
-        grid = quantizer.grid(values, quant)
-        assert torch.equal(quantizer(values, quant), grid.codes(values) * grid.step)
+        for x in (values, values[:2, :2], 10 * values):
+            encoded = quantizer.encode(x, quant, tuple(x.shape))
+            assert torch.equal(quantizer(x, quant), torch.from_numpy(encoded.values()))
+
+    def test_scales_are_of_their_format(
+        self, quantizer: Quantizer, quant: Quant, values: Tensor
+    ) -> None:
+        scale = quantizer.encode(values, quant, SHAPE).scale
+        assert np.array_equal(quant.granularity.scale.snap(scale), scale)
+        assert (scale > 0).all()
 
     def test_quantizing_again_changes_nothing(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
@@ -55,51 +69,51 @@ class QuantizerContract:
     def test_zero_stays_zero(self, quantizer: Quantizer, quant: Quant, values: Tensor) -> None:
         assert not quantizer(torch.zeros_like(values), quant).any()
 
-    def test_rounds_to_the_nearest_inside_and_clamps_outside(
+    def test_rounds_to_the_nearest(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
-        grid = quantizer.grid(values, quant)
-        zero = quantizer.zero_point(quant).reshape(-1, 1, 1, 1)
-        low, high = ((bound - zero) * grid.step for bound in quant.code_range)
-        expected = torch.minimum(torch.maximum(values, low), high)
-        error = (quantizer(values, quant) - expected).abs()
-        assert (error <= 0.5001 * grid.step).all()
+        encoded = quantizer.encode(values, quant, SHAPE)
+        every = np.unique(quant.format.snap(np.linspace(*quant.format.bounds, 100_000)))
+        least = np.full(SHAPE, np.inf)
+        for number in every:
+            held = _of_number(encoded, number).astype(np.float64)
+            least = np.minimum(least, np.abs(held - values.numpy()))
+        error = (quantizer(values, quant) - values).abs().detach().numpy()
+        assert (error <= 1.0001 * least + 1e-7).all()
 
     def test_a_narrower_tensor_uses_the_first_steps(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
-        assert torch.equal(quantizer(values[:2], quant), quantizer(values, quant)[:2])
+        whole = quantizer(values, quant)
+        assert torch.equal(quantizer(values[:2], quant), whole[:2])
+        assert torch.equal(quantizer(values[:, :2], quant), whole[:, :2])
 
     def test_gradient_passes_inside_only(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
-        x = (1.5 * values).requires_grad_()
+        x = (3 * values).requires_grad_()
         quantizer(x, quant).sum().backward()
-        grid = quantizer.grid(x.detach(), quant)
-        unclamped = torch.round(x.detach() / grid.step)
-        inside = unclamped == grid.codes(x.detach())
+        encoded, (low, high) = quantizer.encode(x, quant, SHAPE), quant.format.bounds
+        step = _of_number(encoded, 1.0) - _of_number(encoded, 0.0)
+        least = _of_number(encoded, low) - quant.format.reach * step
+        most = _of_number(encoded, high) + quant.format.reach * step
+        held = x.detach().numpy()
         assert x.grad is not None
-        assert torch.equal(x.grad, inside.float())
-        assert not inside.all()
+        assert np.array_equal(x.grad.numpy(), (least < held) & (held < most))
+        assert not x.grad.all()
 
-    def test_the_step_has_a_gradient(
+    def test_every_parameter_has_a_gradient(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
         quantizer(1.5 * values, quant).square().sum().backward()
-        (gradient,) = [p.grad for p in quantizer.parameters()]
-        assert gradient is not None
-        assert gradient.isfinite().all()
-        assert (gradient != 0).all()
+        for parameter in quantizer.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+            assert (parameter.grad != 0).all()
 
-    def test_the_first_step_cannot_be_bettered_by_a_multiple(
-        self, quantizer: Quantizer, quant: Quant, values: Tensor
-    ) -> None:
-        def error() -> float:
-            return (quantizer(values, quant) - values).square().sum().item()
 
-        least = error()
-        (log_step,) = quantizer.parameters()
-        first = log_step.detach().clone()
-        for factor in torch.linspace(0.3, 3.0, 28):
-            log_step.data = first + factor.log()
-            assert error() >= 0.98 * least
+def _of_number(encoded: EncodedTensor, number: float) -> np.ndarray:
+    """The values that a weight would have if each of its codes stood for `number`."""
+    shape, over = encoded.quant.granularity.split(encoded.codes.shape)
+    zero, scale = encoded.zero_point.reshape(over), encoded.scale.reshape(over)
+    return np.broadcast_to((number - zero) * scale, shape).reshape(encoded.codes.shape)

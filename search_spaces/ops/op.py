@@ -58,14 +58,6 @@ class Parameter:
         pairs = zip(self.shape, self.roles, strict=True)
         return tuple(length for length, role in pairs if role in roles)
 
-    @property
-    def channels(self) -> Shape:
-        """The lengths of the leading axes that a precision per channel gives scales of their own.
-
-        They are the entries of a table, else the output channels.
-        """
-        return self.along("entry") or self.along("out")
-
 
 def per_channel(channels: int, start: Start = "zeros") -> Parameter:
     """A parameter with one number per output channel, `(channels,)`."""

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search_spaces.formats import Int
+from search_spaces.quant import Quant
 from search_spaces.space import as_genotypes
 from supernets.assemble import module_name, scale_name
-from supernets.encoded import EncodedTensor
+from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.extract import detached, extract, rescaled
 from supernets.supernet import Supernet
 
@@ -142,7 +144,7 @@ def test_a_learned_step_stays_unless_it_fits_badly(off: float, kept: bool) -> No
     values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
     best = 0.3534  # of a normal variable at 15 levels (Max 1960, table 2)
     step = torch.tensor([best * off])
-    found = rescaled(values, step, (-7.0, 7.0))
+    found = rescaled(values, step, ActivationScale(1.0, 0, Quant(Int(4))))
     assert (found.item() == step.item()) == kept
     assert found.item() == pytest.approx(step.item() if kept else best, rel=0.15)
 

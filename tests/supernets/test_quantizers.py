@@ -5,14 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from nas.testing.quantizer import QuantizerContract
-from search_spaces.formats import Int
-from search_spaces.quant import PerChannel, PerTensor, Quant
-from supernets.quantizers import Quantizer, squared_error_steps, zero_points
+from search_spaces.formats import E2M1, E2M3, E3M2, E4M3, E5M2, FORMATS, Format, Int
+from search_spaces.ops import Parameter
+from search_spaces.quant import (
+    Float16,
+    Float32,
+    PerChannel,
+    PerGroup,
+    PerTensor,
+    PowerOfTwo,
+    Quant,
+)
+from supernets.encoded import EncodedTensor
+from supernets.quantizers import LearnedSteps, Quantizer
+from supernets.rounding import snapped, snapped_scales, squared_error_steps, zero_points
 
 QUANTS = [
     Quant(Int(bits, symmetric), granularity)
@@ -20,11 +32,16 @@ QUANTS = [
         (2, 3, 4, 6, 8), (PerTensor(), PerChannel()), (True, False)
     )
 ]
+GROUPED = [
+    *(Quant(f, PerChannel()) for f in (E4M3, E5M2, E3M2, E2M3, E2M1)),
+    *(Quant(f, PerGroup(2)) for f in (Int(4), Int(4, symmetric=False), E4M3, E2M1)),
+    *(Quant(Int(4), PerGroup(2, scale)) for scale in (Float16(), PowerOfTwo())),
+    *(Quant(E2M1, PerGroup(2, PowerOfTwo())), Quant(E4M3)),
+]
 
 
 def name(quant: Quant) -> str:
-    kind = "symmetric" if quant.symmetric else "asymmetric"
-    return f"{quant.bits}-{type(quant.granularity).__name__}-{kind}"
+    return f"{quant.name}-{quant.granularity.name}"
 
 
 @pytest.fixture(params=QUANTS, ids=name)
@@ -33,26 +50,37 @@ def quant(request: pytest.FixtureRequest) -> Quant:
 
 
 class TestLearnedSteps(QuantizerContract):
-    @pytest.fixture(params=QUANTS, ids=name)
+    kind = LearnedSteps
+
+    @pytest.fixture(params=[*QUANTS, *GROUPED], ids=name)
     def quant(self, request: pytest.FixtureRequest) -> Quant:
         return request.param
 
 
-def _made(quant: Quant, x: Tensor, *, step: float) -> Quantizer:
+def weight(x: Tensor) -> Parameter:
+    """The weight that `x` would be."""
+    return Parameter(tuple(x.shape), ("out", "in"))
+
+
+def encoded(quantizer: LearnedSteps, x: Tensor, quant: Quant) -> EncodedTensor:
+    return quantizer.encode(x, quant, tuple(x.shape))
+
+
+def _made(quant: Quant, x: Tensor, *, step: float) -> LearnedSteps:
     """A quantizer with zero points from `x` and about this step, off the grid of `x`."""
-    quantizer = Quantizer([quant], len(x))
+    quantizer = LearnedSteps([quant], weight(x))
     quantizer.initialise(x)
     count = len(x) if isinstance(quant.granularity, PerChannel) else 1
     (log_step,) = quantizer.parameters()
-    log_step.data = torch.linspace(step, 2 * step, count).log()
+    log_step.data = torch.linspace(step, 2 * step, count).log().reshape(log_step.shape)
     return quantizer
 
 
 def test_forward_equals_torchs_own_but_for_ties(quant: Quant) -> None:
     x = torch.randn(5, 2000, generator=torch.Generator().manual_seed(1))
     quantizer = _made(quant, x, step=0.0571)
-    grid, zero = quantizer.grid(x, quant), quantizer.zero_point(quant)
-    step = grid.step.reshape(-1)
+    held = encoded(quantizer, x, quant)
+    step, zero = torch.from_numpy(held.scale), torch.from_numpy(held.zero_point)
     if isinstance(quant.granularity, PerChannel):
         theirs = torch.fake_quantize_per_channel_affine(x, step, zero, 0, *quant.code_range)
     else:
@@ -75,7 +103,7 @@ def test_gradients_equal_torchs_learnable_operator(bits: int, symmetric: bool) -
     step = log_step.detach().exp().requires_grad_()
     zero = quantizer.zero_point(quant).float().requires_grad_()
     theirs = x.clone().requires_grad_()
-    factor = 1.0 / math.sqrt(x.numel() * quant.code_range[1])
+    factor = 1.0 / math.sqrt(x.numel() * quant.format.positives)
     output = torch._fake_quantize_learnable_per_tensor_affine(
         theirs, step, zero, *quant.code_range, factor
     )
@@ -93,13 +121,13 @@ def test_per_channel_gradients_equal_those_channel_by_channel(symmetric: bool) -
     whole(x, quant).square().sum().backward()
     (log_steps,) = whole.parameters()
     for channel in range(len(x)):
-        one = Quantizer([Quant(Int(3, symmetric), PerTensor())])
+        one = LearnedSteps([Quant(Int(3, symmetric), PerTensor())])
         (log_step,) = one.parameters()
-        log_step.data = log_steps.data[channel : channel + 1]
+        log_step.data = log_steps.data[channel]
         alone = Quant(Int(3, symmetric), PerTensor())
         one.zero_point(alone).copy_(whole.zero_point(quant)[channel])
         one(x[channel : channel + 1], alone).square().sum().backward()
-        torch.testing.assert_close(log_step.grad[0], log_steps.grad[channel])
+        torch.testing.assert_close(log_step.grad[0], log_steps.grad[channel, 0])
 
 
 def test_finite_differences_agree_where_the_codes_do_not_change() -> None:
@@ -119,7 +147,7 @@ def test_more_bits_never_fit_worse() -> None:
     x = torch.randn(8, 200, generator=torch.Generator().manual_seed(5))
     for granularity, symmetric in itertools.product((PerTensor(), PerChannel()), (True, False)):
         quants = [Quant(Int(bits, symmetric), granularity) for bits in range(2, 9)]
-        quantizer = Quantizer(quants, 8)
+        quantizer = LearnedSteps(quants, weight(x))
         quantizer.initialise(x)
         errors = [(quantizer(x, q) - x).square().sum().item() for q in quants]
         assert errors == sorted(errors, reverse=True)
@@ -135,23 +163,123 @@ def test_steps_of_a_gaussian_are_those_of_the_literature() -> None:
 
 def test_values_without_sign_leave_the_zero_point_at_the_end() -> None:
     rows = torch.tensor([[0.0, 1.0], [-3.0, 0.0], [-1.0, 1.0], [0.0, 0.0]])
-    zero = zero_points(rows, Quant(Int(4, symmetric=False), PerChannel()))
+    zero = zero_points(rows, Int(4, symmetric=False))
     assert zero.tolist() == [0, 15, 8, 0]
 
 
 def test_a_tensor_of_zeros_gets_a_finite_step() -> None:
     quants = [Quant(Int(4)), Quant(Int(4, symmetric=False), PerTensor())]
-    quantizer = Quantizer(quants)
+    quantizer = LearnedSteps(quants)
     quantizer.initialise(torch.zeros(1, 10))
     for quant in quants:
-        assert quantizer.scalar(quant)[0] == pytest.approx(1 / quant.code_range[1])
+        assert quantizer.scalar(quant)[0] == pytest.approx(1 / quant.format.positives)
 
 
 def test_zero_points_follow_a_loaded_state() -> None:
     quant = Quant(Int(4, symmetric=False), PerTensor())
-    source, target = Quantizer([quant]), Quantizer([quant])
+    source, target = LearnedSteps([quant]), LearnedSteps([quant])
     x = torch.linspace(-1, 3, 50).unsqueeze(0)
     source.initialise(x)
     assert not torch.equal(target(x, quant), source(x, quant))
     target.load_state_dict(source.state_dict())
     assert torch.equal(target(x, quant), source(x, quant))
+
+
+@pytest.mark.parametrize(
+    "quant",
+    [*QUANTS, Quant(E2M1, PerChannel()), Quant(E2M1, PerGroup(2)), Quant(Int(4), PerGroup(2))],
+    ids=name,
+)
+def test_the_first_step_cannot_be_bettered_by_a_multiple(quant: Quant) -> None:
+    values = torch.randn(6, 36, generator=torch.Generator().manual_seed(3))
+    values *= torch.linspace(0.1, 2.0, 6).unsqueeze(1)
+    quantizer = LearnedSteps([quant], weight(values))
+    quantizer.initialise(values)
+
+    def error() -> float:
+        return (quantizer(values, quant) - values).square().sum().item()
+
+    least = error()
+    (log_step,) = quantizer.parameters()
+    first = log_step.detach().clone()
+    for factor in torch.linspace(0.3, 3.0, 28):
+        log_step.data = first + factor.log()
+        assert error() >= 0.98 * least
+
+
+@pytest.mark.parametrize("number_format", FORMATS.values(), ids=lambda f: f.name)
+def test_torch_rounds_as_numpy_does(number_format: Format) -> None:
+    sizes = 10.0 ** torch.arange(-8, 6).float()
+    x = torch.randn(14, 2000, generator=torch.Generator().manual_seed(1)) * sizes[:, None]
+    x = torch.cat([x.flatten(), torch.arange(-40, 40) / 4, torch.tensor([math.inf, -math.inf])])
+    ours = snapped(number_format, x, number_format.bounds)
+    assert torch.equal(ours, torch.from_numpy(number_format.snap(x.numpy())))
+    for scale in (Float16(), PowerOfTwo(), Float32()):
+        positive = x[x.abs() > 0].abs()
+        theirs = torch.from_numpy(scale.snap(positive.numpy()))
+        assert torch.equal(snapped_scales(scale, positive), theirs)
+
+
+def test_float8_weights_are_those_of_torchs_own_cast() -> None:
+    x = torch.randn(5, 300, generator=torch.Generator().manual_seed(1))
+    for quant, kind in ((Quant(E4M3), torch.float8_e4m3fn), (Quant(E5M2), torch.float8_e5m2)):
+        quantizer = LearnedSteps([quant], weight(x))
+        quantizer.initialise(x)
+        step, _ = quantizer.scalar(quant)
+        theirs = (x / step).clamp(*quant.format.bounds).to(kind)
+        assert torch.equal(quantizer(x, quant), theirs.float() * step)
+        codes = torch.from_numpy(encoded(quantizer, x, quant).stored)
+        assert torch.equal(codes, theirs.view(torch.uint8))
+
+
+def test_a_group_is_quantized_as_if_it_were_a_tensor() -> None:
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(4))
+    for number_format in (Int(4), Int(3, symmetric=False), E2M1):
+        quant, alone = Quant(number_format, PerGroup(4)), Quant(number_format)
+        whole = LearnedSteps([quant], weight(x))
+        whole.initialise(x)
+        for row, group in itertools.product(range(3), range(2)):
+            part = x[row : row + 1, 4 * group : 4 * group + 4]
+            one = LearnedSteps([alone])
+            one.initialise(part)
+            there = whole(x, quant)[row : row + 1, 4 * group : 4 * group + 4]
+            assert torch.equal(there, one(part, alone))
+
+
+@pytest.mark.parametrize("number_format", [Int(8), Int(4), E4M3, E5M2, E3M2, E2M1])
+def test_a_step_moves_about_as_far_as_the_weights(number_format: Format) -> None:
+    """The ratio of relative changes is about one (Esser et al. 2020, section 2.2)."""
+    generator = torch.Generator().manual_seed(6)
+    ratios = []
+    for _ in range(40):
+        x = torch.randn(1, 4000, generator=generator).requires_grad_()
+        quantizer = LearnedSteps([Quant(number_format)])
+        quantizer.initialise(x)
+        (log_step,) = quantizer.parameters()
+        quantizer(x, Quant(number_format)).backward(torch.randn(1, 4000, generator=generator))
+        step = float(log_step.detach().exp())
+        ratios.append(log_step.grad.item() * step / step / (x.grad.norm() / x.norm()).item())
+    typical = float(np.sqrt(np.mean(np.square(ratios))))
+    assert 0.05 < typical < 20
+
+
+def test_groups_that_cut_through_heads_are_refused() -> None:
+    shared = Parameter((8, 2, 6), ("out", "in", "in"))
+    for size in (2, 3, 6, 12):
+        LearnedSteps([Quant(Int(4), PerGroup(size))], shared)
+    with pytest.raises(ValueError, match=r"per-group-4 takes 4 neighbours .* \[2, 6\].* divides 6"):
+        LearnedSteps([Quant(Int(4), PerGroup(4))], shared)
+
+
+def test_a_quantizer_must_say_how_it_quantizes() -> None:
+    class Silent(Quantizer):
+        name = "silent"
+
+    for call in (
+        lambda q: q(torch.zeros(1), Quant(Int(4))),
+        lambda q: q.encode(torch.zeros(1), Quant(Int(4)), (1,)),
+        lambda q: q.scalar(Quant(Int(4))),
+        lambda q: q.initialise(torch.zeros(1)),
+    ):
+        with pytest.raises(NotImplementedError, match="Silent must define"):
+            call(Silent([Quant(Int(4))]))

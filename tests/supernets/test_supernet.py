@@ -83,7 +83,9 @@ def test_parameter_groups_part_the_parameters(supernet: Supernet) -> None:
     together = [id(p) for group in groups.values() for p in group]
     assert sorted(together) == sorted(id(p) for p in supernet.parameters())
     assert all(p.dim() >= 2 for p in groups["weights"])
-    assert all(p.dim() == 1 for p in groups["steps"] + groups["others"])
+    assert all(p.dim() == 1 for p in groups["others"])
+    steps = [id(p) for name, p in supernet.named_parameters() if ".log_steps." in name]
+    assert [*map(id, groups["steps"])] == steps
 
 
 def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nas.memory import gigabytes, memory_limit, shortage
+from nas.parts import Parts
 from nas.recipe.recipe import RecipeError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
@@ -33,7 +34,8 @@ def estimate(plan: Plan) -> str:
     settings, device = plan.recipe.training, device_of(plan)
     held = _require_room(plan, device)
     steps = schedule(settings, len(plan.task.train))
-    supernet = Supernet(plan.space, seed=0).to(device)
+    quantizer = Parts("quantizer")[settings.quantizer]
+    supernet = Supernet(plan.space, seed=0, quantizer=quantizer).to(device)
     rng = np.random.default_rng(0)
     rows = np.arange(settings.batch_size)
     seconds: list[float] = []

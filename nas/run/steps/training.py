@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter
 
 from nas.durable import write_atomic
+from nas.parts import Parts
 from nas.recipe.recipe import RecipeError
 from nas.report.data import TrainingSummary
 from nas.run.folder import RunFolderError
@@ -55,12 +56,13 @@ def use_threads(plan: Plan) -> None:
 
 def trained(plan: Plan, display: Display) -> Supernet:
     """The trained supernet, read from the run folder if it is there already."""
+    quantizer = Parts("quantizer")[plan.recipe.training.quantizer]
     if plan.files.supernet.exists():
         training_summary(plan)  # damage is told now, not when the report is written
         plan.files.training.unlink(missing_ok=True)
-        return load(plan.space, plan.files.supernet)
+        return load(plan.space, plan.files.supernet, quantizer=quantizer)
     settings = replace(plan.recipe.training, seed=plan.recipe.seed)
-    supernet = Supernet(plan.space, seed=settings.seed)
+    supernet = Supernet(plan.space, seed=settings.seed, quantizer=quantizer)
     device, start = device_of(plan), time.monotonic()
     with display.stage("train") as advance:
 

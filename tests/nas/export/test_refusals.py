@@ -48,11 +48,11 @@ def test_a_granularity_that_nothing_knows(name: str, network: Deployed, tmp_path
 def test_weights_and_inputs_on_grids_of_another_granularity() -> None:
     codes, ones = np.zeros((4, 6), np.int32), np.ones(4, np.float32)
     zeros = np.zeros(4, np.int32)
-    with pytest.raises(ValueError, match=r"PerGroup\(size=3"):
+    with pytest.raises(ValueError, match=r"PerGroup\(size=3.*of shape \(4, 2\), given \(4,\) and"):
         EncodedTensor(codes, ones, zeros, Quant(Int(4), PerGroup(3)))
-    with pytest.raises(ValueError, match="has 1 scales and zero points, given 4 and 4"):
+    with pytest.raises(ValueError, match=r"points of shape \(1,\), given \(4,\) and \(4,\)"):
         EncodedTensor(codes, ones, zeros, Quant(Int(4), PerTensor()))
-    with pytest.raises(ValueError, match="has 4 scales and zero points, given 1 and 4"):
+    with pytest.raises(ValueError, match=r"points of shape \(4,\), given \(1,\) and \(4,\)"):
         EncodedTensor(codes, ones[:1], zeros, Quant(Int(4), PerChannel()))
     with pytest.raises(ValueError, match="one scale for the whole tensor"):
         ActivationScale(0.1, 0, Quant(Int(8), PerChannel()))

@@ -193,9 +193,7 @@ def test_a_channel_has_the_same_step_in_every_subnet() -> None:
     graph.add("into", Linear(size, Quant(Int(4, symmetric=False), PerChannel()), heads=heads))
     supernet = Supernet(SearchSpace(graph), seed=0)
     initialise_steps(supernet, [drawn(4, 5, 6)])
-    steps = dict(supernet.node("into").named_parameters())[
-        "weight.log_steps.4_PerChannel_asymmetric"
-    ]
+    steps = dict(supernet.node("into").named_parameters())["weight.log_steps.uint4_per-channel"]
     for genotype in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         made = detached(supernet, genotype)
         held = made.parameters["into"]["weight"]
