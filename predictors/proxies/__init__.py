@@ -19,7 +19,8 @@ def scores(
 ) -> dict[str, float]:
     """The values of all proxies for one network, by name.
 
-    A value that is not a number becomes minus or plus infinity, whichever is worse for its proxy.
+    A value that is not a number, or that a proxy does not give for such a network, becomes minus or
+    plus infinity, whichever is worse for its proxy.
 
     Args:
         module: The network.
@@ -29,7 +30,9 @@ def scores(
     """
     result: dict[str, float] = {}
     for proxy in proxies:
-        for name, value in proxy.score(module, batch, loss).items():
-            worst = -math.inf if proxy.larger_is_better[name] else math.inf
+        given = proxy.score(module, batch, loss)
+        for name, larger_is_better in proxy.larger_is_better.items():
+            value = given.get(name, math.nan)
+            worst = -math.inf if larger_is_better else math.inf
             result[name] = worst if math.isnan(value) else value
     return result

@@ -254,3 +254,10 @@ def test_a_score_that_should_be_small_turns_from_nan_to_infinity() -> None:
     assert scores(mlp(), mlp_batch(), F.cross_entropy, proxies=[undefined]) == {
         "sharpness": math.inf
     }
+
+
+def test_a_score_that_a_network_does_not_have_is_the_worst() -> None:
+    tokens = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    reader = nn.Sequential(nn.Embedding(3, 4), nn.Flatten(), nn.Linear(12, 2))
+    values = scores(reader, (tokens, torch.tensor([0, 1])), F.cross_entropy, proxies=[JACOB_COV])
+    assert values == {"jacob_cov": -math.inf}
