@@ -7,14 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nas.export.size import onnx_bytes
-from nas.export.stand_in import stand_in
-from nas.export.statement import policy_json
 from nas.targets import load_target
 from predictors.proxies.rounding import rounded
 from search_spaces.formats import E4M3, Int
 from search_spaces.graph import Graph
-from search_spaces.kernels import Kernel, kernels
 from search_spaces.ops import Conv2d, Input
 from search_spaces.quant import PerGroup, PerTensor, Quant
 
@@ -25,20 +21,12 @@ def network(weight: Quant | None, activation: Quant | None = None) -> Graph:
     return graph
 
 
-def kernel(graph: Graph) -> Kernel:
-    (*_, (_, found)) = kernels(graph)
-    return found
-
-
 GROUPED, FLOATING = Quant(Int(4), PerGroup(4)), Quant(E4M3)
 TOLD = {
     GROUPED: r"PerGroup\(size=4.*PerTensor\(\) or PerChannel\(\)",
     FLOATING: r"e4m3 is not known here.*Int\(bits\)",
 }
 PARTS: dict[str, Callable[[Quant], object]] = {
-    "the size of a file": lambda q: onnx_bytes(kernel(network(q))),
-    "the rehearsal": lambda q: stand_in(network(q)),
-    "the statement in a file": lambda q: policy_json(network(q)),
     "the proxies": lambda q: rounded(torch.randn(8, 4, 3, 3), q),
 }
 

@@ -19,6 +19,7 @@ from nas.export.stored_bits import bits_for
 from nas.saturation import SaturationWarning, processor_saturates
 from nas.tasks.criterion import Criterion
 from search_spaces.documents import Source, parse_json
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
@@ -132,7 +133,7 @@ def check_policy(held: Mapping[str, HeldPrecision], deployed: Deployed, form: Ex
         _check_weight(address, held[address].weight, integer, form)
         for slot, found in enumerate(held[address].activations):
             scale = deployed.inputs.get((address, slot))
-            _check_activation(f"{address}, input {slot}", found, scale and scale.quant)
+            _check_activation(f"{address}, input {slot}", found, scale and scale.quant, form)
 
 
 def _check_weight(
@@ -142,17 +143,21 @@ def _check_weight(
         if (tensor is None) != (found is None):
             raise _mismatch(where, "weight", found, tensor and tensor.quant)
         return
-    quant = tensor.quant
+    quant, symmetric = tensor.quant, tensor.quant.format.symmetric
     # Codes may happen to need fewer bits than the policy has; file and network must need the same.
-    needed = bits_for(tensor.codes, symmetric=quant.symmetric)
-    wanted = Held(needed, quant.symmetric, form.container(quant), tensor.scale.size)
+    integers = isinstance(quant.format, Int)
+    needed = bits_for(tensor.codes, symmetric=symmetric) if integers else quant.bits
+    wanted = Held(needed, symmetric, form.container(quant), tensor.scale.size)
     if found != wanted or needed > quant.bits:
         raise _mismatch(where, "weight", found, quant)
 
 
-def _check_activation(where: str, found: Held | None, quant: Quant | None) -> None:
-    wanted = None if quant is None else (quant.bits, quant.symmetric, 1)
-    if wanted != (found and (found.bits, found.symmetric, found.scales)):
+def _check_activation(where: str, found: Held | None, quant: Quant | None, form: Exporter) -> None:
+    wanted = None if quant is None else (quant.bits, quant.format.symmetric, 1)
+    unlike = wanted != (found and (found.bits, found.symmetric, found.scales))
+    if quant is not None and found is not None and not isinstance(quant.format, Int):
+        unlike |= found.container != form.container(quant)
+    if unlike:
         raise _mismatch(where, "activation", found, quant)
 
 

@@ -1,4 +1,4 @@
-"""Containers: the integer types of ONNX that store codes, and the packing of codes into bytes."""
+"""Containers: the types of ONNX that store codes, and the packing of codes into bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from search_spaces.formats import E4M3, E5M2, Format, Int
 from search_spaces.quant import Quant
 
 IntegerArray = NDArray[np.integer]
@@ -20,16 +21,24 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Container:
-    """An ONNX integer type and the first opset whose DequantizeLinear reads it."""
+    """An ONNX type and the first opset whose DequantizeLinear reads it.
+
+    Attributes:
+        bits: The bits of a code.
+        signed: Whether codes are signed integers; False for floats, whose codes are bit patterns.
+        opset: The opset.
+        floats: The name of a type of floats, such as `FLOAT8E4M3FN`; empty for integers.
+    """
 
     bits: int
     signed: bool
     opset: int
+    floats: str = ""
 
     @property
     def name(self) -> str:
         """The name of the type in ONNX, such as `INT4`."""
-        return f"{'' if self.signed else 'U'}INT{self.bits}"
+        return self.floats or f"{'' if self.signed else 'U'}INT{self.bits}"
 
     @property
     def onnx_type(self) -> int:
@@ -50,8 +59,24 @@ _BASE_OPSET = 21
 _OPSETS = {2: 25, 4: 21, 8: _BASE_OPSET}
 
 
+_FLOATS: dict[Format, str] = {E4M3: "FLOAT8E4M3FN", E5M2: "FLOAT8E5M2"}
+
+
 def container_for(quant: Quant) -> Container:
-    """The narrowest type that holds the codes of `quant`: a 4-bit type for 3 bits, 8-bit for 6."""
+    """The narrowest type that holds the codes of `quant`: a 4-bit type for 3 bits, 8-bit for 6.
+
+    Raises:
+        ExportError: If there is no such type, or onnxruntime (1.32) computes nothing with it, as
+            with FLOAT4E2M1.
+    """
+    if quant.format in _FLOATS:
+        return Container(quant.bits, signed=False, opset=_BASE_OPSET, floats=_FLOATS[quant.format])
+    if not isinstance(quant.format, Int):
+        raise ExportError(
+            f"format {quant.name} has no type of ONNX in which onnxruntime computes; there are "
+            f"{', '.join(held.name for held in _FLOATS)} and integers: take another format, or "
+            "leave 'onnx' out of export.formats"
+        )
     bits = next(width for width in _OPSETS if width >= quant.bits)
     return Container(bits, quant.symmetric, _OPSETS[bits])
 

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 from nas.export.containers import ExportError
 from nas.saturation import EightBitWeights
 from search_spaces.documents import Source, checked, parse_json
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.quant import Quant
+from search_spaces.quant import PerChannel, PerTensor, Quant
 from supernets.deployed import Deployed
 from supernets.inputs import Inputs
 
@@ -117,6 +118,26 @@ class Exporter(Protocol):
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The predicted size of an export in bytes, from a network with random numbers."""
         ...
+
+
+def require_integers(deployed: Deployed, form: str) -> None:
+    """Raise `ExportError` unless all codes are integers with scales per tensor or per channel."""
+    for address, node in deployed.graph.nodes.items():
+        for quant in (node.op.weight, node.op.activation):
+            if quant is None:
+                continue
+            plain = isinstance(quant.granularity, PerTensor | PerChannel)
+            if not (plain and isinstance(quant.format, Int)):
+                raise ExportError(
+                    f"{form!r} holds integers with a scale per tensor or per channel, given "
+                    f"{quant.name} {quant.granularity.name} at {address!r}; export as 'onnx', "
+                    "which holds e4m3, e5m2 and groups of integers, or take another precision"
+                )
+
+
+def integer_container(quant: Quant) -> str:
+    """The 8-bit type of codes in forms that store weights of all precisions in 8 bits."""
+    return "INT8" if quant.integers.symmetric else "UINT8"
 
 
 @dataclass(frozen=True)

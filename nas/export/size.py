@@ -15,6 +15,7 @@ from nas.export.containers import Container, IntegerArray
 from nas.export.onnx_model import OUTPUT, declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import inputs_json, policy_json
+from nas.export.stored_weights import on_integers
 from nas.export.writer import Value, Writer
 from nas.saturation import EightBitWeights
 from search_spaces.costs import total
@@ -125,10 +126,11 @@ def _zeros(op: Op, shapes: tuple[Shape, ...]) -> Mapping[str, Stored]:
     held: dict[str, Stored] = {name: _broadcast(np.float32(0), parts[name]) for name in parts}
     if op.weight is None or "weight" not in parts:
         return held
-    count = parts["weight"][0] if op.weight.per_channel else 1
-    one, zero = np.ones(count, np.float32), np.zeros(count, np.int32)
+    counts = op.weight.granularity.counts(parts["weight"])
+    one, zero = np.ones(counts, np.float32), np.zeros(counts, np.int32)
     held["weight"] = EncodedTensor(_broadcast(np.int32(0), parts["weight"]), one, zero, op.weight)
-    if "bias" in parts and op.activation is not None:
+    scale = None if op.activation is None else ActivationScale(1.0, 0, op.activation)
+    if "bias" in parts and on_integers(held["weight"], scale):
         bias = _broadcast(np.int32(0), parts["bias"])
         held["bias"] = IntegerBias(bias, _broadcast(np.float32(1), parts["bias"]))
     return held

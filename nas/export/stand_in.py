@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.export.containers import ExportError
+from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Parameter
+from search_spaces.ops import Parameter, Shape
 from search_spaces.quant import Quant
 from supernets.biases import round_biases
 from supernets.deployed import Deployed, Stored
@@ -67,18 +69,27 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     step = float(np.sqrt(2.0 / fan_in)) if part.start == "fan_in" else _DEVIATION
     if quant is None:
         return rng.normal(0.0, step, part.shape).astype(np.float32)
-    low, high = quant.code_range
-    codes = rng.integers(low, high + 1, part.shape, dtype=np.int32)
-    channels = part.shape[0] if quant.per_channel else 1
-    scale = (step / high * rng.uniform(0.5, 1.0, channels)).astype(np.float32)
-    between = (0, 0) if quant.symmetric else (low, high)  # a runtime may need equal zero points
-    zero = rng.integers(*between, channels, dtype=np.int32, endpoint=True)
+    low, high = map(int, quant.format.bounds)
+    codes = _random_codes(quant, part.shape, rng)
+    counts = quant.granularity.counts(part.shape)
+    scale = quant.granularity.scale.snap(step / high * rng.uniform(0.5, 1.0, counts))
+    # A runtime may need equal zero points.
+    between = (0, 0) if quant.format.symmetric else (low, high)
+    zero = rng.integers(*between, counts, dtype=np.int32, endpoint=True)
     return EncodedTensor(codes, scale, zero, quant)
+
+
+def _random_codes(quant: Quant, shape: Shape, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Codes of numbers over the whole range of the format."""
+    low, high = map(int, quant.format.bounds)
+    if isinstance(quant.format, Int):
+        return rng.integers(low, high + 1, shape, dtype=np.int32)
+    return quant.format.encode(rng.uniform(low, high, shape)).astype(np.int32)
 
 
 def scale_of(quant: Quant, *, positive: bool) -> ActivationScale:
     """The quantization of a tensor of usual size; `positive` means never below zero."""
-    low, high = quant.code_range
-    zero = 0 if quant.symmetric else low if positive else (low + high + 1) // 2
+    low, high = map(int, quant.format.bounds)
+    zero = 0 if quant.format.symmetric else low if positive else (low + high + 1) // 2
     # A range that ends at 6 would make the clamp of relu6 needless, unlike a trained range.
     return ActivationScale(_ACTIVATION_RANGE / (high - low), zero, quant)

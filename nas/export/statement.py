@@ -41,10 +41,10 @@ def inputs_json(inputs: Iterable[Input]) -> str:
 def policy_json(graph: Graph) -> str:
     """The precision of every operator that has one, as JSON.
 
-    The form is address -> `weight` and `activation` -> bits, granularity, symmetry. Full precision
-    is left out.
+    The form is address -> `weight` and `activation` -> the names of format and granularity. Full
+    precision is left out.
     """
-    entries: dict[str, dict[str, list[object]]] = {}
+    entries: dict[str, dict[str, list[str]]] = {}
     for address, node in graph.nodes.items():
         precisions = {"weight": node.op.weight, "activation": node.op.activation}
         found = {name: _stated(quant) for name, quant in precisions.items() if quant is not None}
@@ -53,5 +53,5 @@ def policy_json(graph: Graph) -> str:
     return json.dumps(entries, separators=(",", ":"))
 
 
-def _stated(quant: Quant) -> list[object]:
-    return [quant.bits, "channel" if quant.per_channel else "tensor", quant.symmetric]
+def _stated(quant: Quant) -> list[str]:
+    return [quant.name, quant.granularity.name]

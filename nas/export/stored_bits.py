@@ -19,6 +19,7 @@ from nas.saturation import adds_pairs, pair_fits
 from search_spaces.formats import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
+_FLOAT8 = "FLOAT8"
 _ON_CODES = {"Cast", "Flatten", "Reshape", "Transpose"}
 _WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}  # which input may be a weight
 
@@ -169,6 +170,11 @@ class _File:
         dequantize, held = self._made_by.get(node.input[1]), self.precision(node)
         if dequantize is None or dequantize.op_type != "DequantizeLinear":
             return False
+        if any(given.name == "block_size" for given in dequantize.attribute):
+            return False  # no sum of products with several scales is one of integers
+        sides = (held.weight, held.activations[0])
+        if any(side is not None and side.container.startswith(_FLOAT8) for side in sides):
+            return False
         if held.weight is None or held.activations[0] is None or not held.weight.symmetric:
             return False
         return not self._is_moved(dequantize.input[0]) and not pair_fits(
@@ -182,6 +188,8 @@ class _File:
 
     def _weight(self, name: str) -> Held | None:
         dequantize = self._made_by.get(name)  # or the Mul of `(codes - zero) * scale`
+        while dequantize is not None and dequantize.op_type in ("Reshape", "Transpose"):
+            dequantize = self._made_by.get(dequantize.input[0])
         tensor = self._stored(name)
         if dequantize is None or tensor is None:
             return None
@@ -191,6 +199,8 @@ class _File:
         if scales is None:
             return None
         container = onnx.TensorProto.DataType.Name(tensor.data_type)
+        if container.startswith(_FLOAT8):
+            return Held(MAXIMUM_BITS, symmetric=True, container=container, scales=scales.size)
         codes = numpy_helper.to_array(tensor).astype(np.int64)
         symmetric = not container.startswith("U")
         return Held(bits_for(codes, symmetric=symmetric), symmetric, container, scales.size)
@@ -220,7 +230,10 @@ class _File:
             node = self._made_by[node.input[0]]
         if node is None or node.op_type != "DequantizeLinear":
             return None
-        zero = self._array(node.input[2])
+        zero, scales = self._array(node.input[2]), self._array(node.input[1]).size
+        container = onnx.TensorProto.DataType.Name(self._tensors[node.input[2]].data_type)
+        if container.startswith(_FLOAT8):
+            return Held(MAXIMUM_BITS, symmetric=True, container=container, scales=scales)
         step = self._made_by[node.input[0]]
         while step.op_type in _ON_CODES:
             step = self._made_by[step.input[0]]
@@ -228,7 +241,7 @@ class _File:
         if step.op_type == "Clip":
             bounds = (int(self._array(step.input[1])), int(self._array(step.input[2])))
         bits, symmetric = grid_between(bounds, int(zero))
-        return Held(bits, symmetric, str(zero.dtype).upper(), self._array(node.input[1]).size)
+        return Held(bits, symmetric, container, scales)
 
     def _array(self, name: str) -> NDArray[np.generic]:
         return numpy_helper.to_array(self._tensors[name])

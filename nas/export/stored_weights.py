@@ -1,4 +1,4 @@
-"""Weights and biases in an ONNX file: integer codes, and the nodes that dequantize the codes."""
+"""Weights and biases in an ONNX file: codes, and the nodes that dequantize the codes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nas.export.containers import Container, container_for
+from nas.export.containers import Container, ExportError, IntegerArray, container_for
 from nas.export.writer import Writer
 from nas.saturation import MOVED_BY, moved
 from search_spaces.formats import Int
 from search_spaces.quant import Quant
-from supernets.encoded import EncodedTensor, IntegerBias
+from supernets.encoded import ActivationScale, EncodedTensor, IntegerBias
 
 _MATRIX = 2
 _UNSIGNED = container_for(Quant(Int(8, symmetric=False)))
+
+
+def on_integers(tensor: EncodedTensor, scale: ActivationScale | None) -> bool:
+    """Whether a runtime has kernels on integers for such a weight and such an input.
+
+    Scales of groups cannot be applied to finished sums, and floats are no integers.
+    """
+    if scale is None or not isinstance(scale.quant.format, Int):
+        return False
+    return isinstance(tensor.quant.format, Int) and not is_grouped(tensor)
 
 
 def integer_weight(
@@ -46,7 +56,7 @@ def integer_weight(
         zero = writer.codes(np.full(scale.shape, MOVED_BY), _UNSIGNED)
         return _dequantize(writer, code, scale, zero, axis=axis)
     # QGemm, unlike QLinearConv, is only fused with the zero point written out.
-    if tensor.quant.symmetric and tensor.codes.ndim > _MATRIX:
+    if tensor.quant.format.symmetric and tensor.codes.ndim > _MATRIX:
         return _dequantize(writer, code, scale, axis=axis)
     zero = writer.codes(_zero_point(tensor, scale), container)
     return _dequantize(writer, code, scale, zero, axis=axis)
@@ -58,25 +68,52 @@ def unpacked_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis
     The arguments are those of `integer_weight`.
     """
     code, container = _stored(writer, tensor, address, axis)
+    if is_grouped(tensor):
+        size = tensor.quant.granularity.blocks(tensor.codes.shape)[1]
+        blocks = {"axis": 1 - axis, "block_size": size}
+        zeros = [] if tensor.quant.format.symmetric else [np.moveaxis(tensor.zero_point, 0, axis)]
+        zero = [writer.codes(held, container) for held in zeros]
+        return _dequantize(writer, code, np.moveaxis(tensor.scale, 0, axis), *zero, **blocks)
     scale = scales(tensor)
-    if tensor.quant.symmetric:
+    if tensor.quant.format.symmetric:
         return _dequantize(writer, code, scale, axis=axis)
-    zero = writer.codes(_zero_point(tensor, scale), container)
-    return _dequantize(writer, code, scale, zero, axis=axis)
+    zero_point = writer.codes(_zero_point(tensor, scale), container)
+    return _dequantize(writer, code, scale, zero_point, axis=axis)
 
 
 def folded_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis: int = 0) -> str:
     """The weight of a kernel on floats, as `(codes - zero) * scale` in separate nodes.
 
+    Groups of a convolution are rows of the stored codes, since a block of ONNX has one axis.
+
     onnxruntime folds them at load, while it dequantizes anew in every run and keeps a convolution
     behind a DequantizeLinear from its faster memory layout (1.31). The arguments are those of
     `integer_weight`.
     """
-    code, container = _stored(writer, tensor, address, axis)
+    if is_grouped(tensor):
+        return _folded_rows(writer, tensor, address, axis=axis)
     column = [1] * tensor.codes.ndim
     column[axis] = -1
+    return _folded(writer, tensor, *_stored(writer, tensor, address, axis), column)
+
+
+def _folded_rows(writer: Writer, tensor: EncodedTensor, address: str, *, axis: int) -> str:
+    """`folded_weight` of a weight with scales of groups; each group is stored as a row."""
+    shape = tensor.codes.shape
+    size = tensor.quant.granularity.blocks(shape)[1]
+    code, container = _codes(writer, tensor, address, tensor.codes.reshape(-1, size, *shape[2:]))
+    column = [-1, *(1 for _ in shape[1:])]
+    whole = _folded(writer, tensor, code, container, column)
+    value = writer.node("Reshape", whole, writer.int64(*shape))
+    return value if axis == 0 else writer.node("Transpose", value, perm=(1, 0))
+
+
+def _folded(
+    writer: Writer, tensor: EncodedTensor, code: str, container: Container, column: list[int]
+) -> str:
+    """`(codes - zero) * scale` in separate nodes, with scales of the shape `column`."""
     value = writer.node("Cast", code, to=onnx.TensorProto.FLOAT)
-    if not tensor.quant.symmetric:
+    if not tensor.quant.format.symmetric:
         zero = writer.codes(tensor.zero_point.reshape(column), container)
         value = writer.node("Sub", value, writer.node("Cast", zero, to=onnx.TensorProto.FLOAT))
     return writer.node("Mul", value, writer.floats(tensor.scale.reshape(column)))
@@ -98,13 +135,21 @@ def looked_up(writer: Writer, tensor: EncodedTensor, found: str, entries: str) -
         tensor: The table, `(entries, numbers)`.
         found: The codes, `(..., numbers)`.
         entries: The indices of the entries, `(...)`.
+
+    Raises:
+        ExportError: If the table is no table of integers, or has scales of groups.
     """
+    if is_grouped(tensor) or not isinstance(tensor.quant.format, Int):
+        raise ExportError(
+            f"a table of embeddings leaves as integers with one scale or a scale per entry, given "
+            f"{tensor.quant}; give it such a precision"
+        )
     scale, zero = scales(tensor), _zero_point(tensor, scales(tensor))
     if not scale.ndim:
         container = container_for(tensor.quant).computed
         return _dequantize(writer, found, scale, writer.codes(zero, container))
     value = writer.node("Cast", found, to=onnx.TensorProto.FLOAT)
-    if not tensor.quant.symmetric:
+    if not tensor.quant.format.symmetric:
         zeros = writer.floats(zero.reshape(-1, 1).astype(np.float32))
         value = writer.node("Sub", value, writer.node("Gather", zeros, entries))
     steps = writer.floats(scale.reshape(-1, 1))
@@ -114,21 +159,34 @@ def looked_up(writer: Writer, tensor: EncodedTensor, found: str, entries: str) -
 def integer_bias(writer: Writer, bias: IntegerBias, weight: EncodedTensor) -> str:
     """The int32 bias behind a DequantizeLinear, with as many scales as the weight."""
     step = bias.scale if scales(weight).ndim else bias.scale[0]
-    return _dequantize(writer, writer.int32(bias.codes), np.asarray(step))
+    return _dequantize(writer, writer.int32(bias.codes), np.asarray(step), axis=0)
 
 
 def scales(tensor: EncodedTensor) -> NDArray[np.float32]:
     """The scales of a weight, `(channels,)`, or `()` for a single scale."""
-    return tensor.scale.astype(np.float32).reshape(-1 if tensor.quant.per_channel else ())
+    single = tensor.quant.granularity.single
+    return tensor.scale.astype(np.float32).reshape(() if single else -1)
+
+
+def is_grouped(tensor: EncodedTensor) -> bool:
+    """Whether scales belong to groups of input channels."""
+    return tensor.scale.ndim > 1
 
 
 def _stored(
     writer: Writer, tensor: EncodedTensor, address: str, axis: int
 ) -> tuple[str, Container]:
     """An initializer with the codes of a weight in the narrowest type, and this type."""
+    return _codes(writer, tensor, address, np.moveaxis(tensor.codes, 0, axis))
+
+
+def _codes(
+    writer: Writer, tensor: EncodedTensor, address: str, codes: IntegerArray
+) -> tuple[str, Container]:
+    """An initializer with `codes`, the codes of a weight in any arrangement, and its type."""
     container = container_for(tensor.quant)
     writer.containers[address] = container
-    return writer.codes(np.moveaxis(tensor.codes, 0, axis), container), container
+    return writer.codes(codes, container), container
 
 
 def _zero_point(tensor: EncodedTensor, scale: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -143,7 +201,7 @@ def _moved(writer: Writer, code: str) -> str:
 
 
 def _dequantize(
-    writer: Writer, code: str, scale: NDArray[np.float32], *zero: str, axis: int = 0
+    writer: Writer, code: str, scale: NDArray[np.float32], *zero: str, **along: int
 ) -> str:
-    along: dict[str, Any] = {"axis": axis} if scale.ndim else {}
-    return writer.node("DequantizeLinear", code, writer.floats(scale), *zero, **along)
+    attributes: dict[str, Any] = along if scale.ndim else {}
+    return writer.node("DequantizeLinear", code, writer.floats(scale), *zero, **attributes)

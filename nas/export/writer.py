@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nas.export.containers import Container, ExportError, IntegerArray, integers
+from nas.export.containers import Container, ExportError, IntegerArray, container_for, integers
 from nas.saturation import ARRANGEMENTS, EightBitWeights
+from search_spaces.formats import Int
 from supernets.encoded import ActivationScale
 
 Clamp = tuple[float, float]
@@ -194,9 +195,14 @@ class Writer:
             self._readings[key] = (
                 self._quantize(value, scale)
                 if value.shape is None
-                else self._shaped(self.code(replace(value, shape=None), scale), value.shape)
+                else self._shaped_code(self.code(replace(value, shape=None), scale), value, scale)
             )
         return self._readings[key]
+
+    def _shaped_code(self, code: str, value: Value, scale: ActivationScale) -> str:
+        if isinstance(scale.quant.format, Int):
+            return self._shaped(code, value.shape)
+        return self.node("Reshape", code, self.int64(*(value.shape or ())))  # no Flatten of floats
 
     def given(self, name: str, scale: ActivationScale) -> Value:
         """An input tensor of the file that consists of codes with the given `scale`."""
@@ -210,9 +216,17 @@ class Writer:
 
     def _grid_of(self, scale: ActivationScale) -> tuple[str, str]:
         """The scale and the zero point of a quantized activation, as scalars of the file."""
+        if not isinstance(scale.quant.format, Int):
+            return self._scale_of(scale), self._zero_of(container_for(scale.quant))
         return self._scale_of(scale), self.uint8(ActivationGrid.of(scale).zero_point)
 
+    def _zero_of(self, container: Container) -> str:
+        """A shared zero of a type of floats."""
+        return self._scalar(container.name.lower(), np.uint8(0), container.onnx_type)
+
     def _quantize(self, value: Value, scale: ActivationScale) -> str:
+        if not isinstance(scale.quant.format, Int):
+            return self.node("QuantizeLinear", self._bounded(value), *self._grid_of(scale))
         grid, held = ActivationGrid.of(scale), self._grid_of(scale)
         least, most = grid.clamp_codes(value.clamp)
         # A clamp commutes with rounding to the grid. Done on codes it leaves the kernel before it
@@ -229,6 +243,16 @@ class Writer:
         if (grid.low, grid.high) != (0, 255):
             code = self.node("Clip", code, self.uint8(grid.low), self.uint8(grid.high))
         return code
+
+    def _bounded(self, value: Value) -> str:
+        """The tensor, clamped, for a QuantizeLinear to floats, which saturates.
+
+        onnxruntime (1.32) leaves out a Relu or a Clip before a QuantizeLinear, as if a zero point
+        of all zero bits were the least code, which is wrong for floats; a node between prevents it.
+        """
+        if value.clamp is None:
+            return self._apart(value)
+        return self.unchanged(self.plain(value))
 
     def _scale_of(self, scale: ActivationScale) -> str:
         if scale not in self._readings:
@@ -248,8 +272,9 @@ class ActivationGrid:
     @classmethod
     def of(cls, scale: ActivationScale) -> ActivationGrid:
         """The grid of `scale`, symmetric codes moved up to be unsigned."""
-        shift = _SIGNED_ZERO if scale.quant.symmetric else 0
-        low, high = scale.quant.code_range
+        held = scale.quant.integers
+        shift = _SIGNED_ZERO if held.symmetric else 0
+        low, high = held.range
         return cls(scale.scale, scale.zero_point + shift, low + shift, high + shift)
 
     def clamp_codes(self, clamp: Clamp | None) -> tuple[int, int]:

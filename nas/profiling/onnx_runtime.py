@@ -22,7 +22,7 @@ from nas.profiling.timing import (
 from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.numerics import FULL, Numerics, of_bits
 from nas.targets.table.rows import Row
-from search_spaces.formats import MAXIMUM_BITS
+from search_spaces.formats import E4M3, E5M2, MAXIMUM_BITS
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS
 
@@ -35,6 +35,11 @@ _TIMED = (
     *(of_bits(None, bits) for bits in (MAXIMUM_BITS, FULL_PRECISION_BITS)),
     *(NARROW, ROUNDED),
 )
+_FLOATS = (E4M3.name, E5M2.name)  # dequantized before a kernel in float32
+_DECODED = (
+    *(Numerics(weight, read) for weight in _FLOATS for read in (*_FLOATS, FULL)),
+    *(Numerics(None, read) for read in _FLOATS),
+)
 _FEW_BITS = ("int2", "int4", "int8")  # the formats of weights with inputs in floats
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # the time for a whole network
 
@@ -43,7 +48,8 @@ _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # the time for a whole network
 class OnnxRuntime:
     """The CPU provider of onnxruntime, with kernels on 8-bit integers and kernels in float32.
 
-    Fully connected layers can also have weights of 2, 4 or 8 bits and activations in floats.
+    Fully connected layers can also have weights of 2, 4 or 8 bits and activations in floats. Small
+    floats and groups of integers are decoded in every run, which the rows contain.
 
     Attributes:
         threads: The number of threads inside a kernel.
@@ -95,14 +101,16 @@ def refusal(kernel: Kernel, numerics: Numerics) -> str | None:
             f"operator {unknown[0]} has no ONNX form to be timed in; register a case of "
             "nas.export.onnx_operators.write"
         )
-    if (why := unshipped(kernel)) is not None or _is_weight_only(kernel, numerics):
+    if (why := unshipped(kernel)) is not None:
         return why
-    if numerics in _TIMED:
+    if numerics.groups and kernel.op.looks_up:
+        return f"a table that {type(kernel.op).__name__} looks up has no groups in a file"
+    if _is_weight_only(kernel, numerics) or numerics in _DECODED or numerics.plain in _TIMED:
         return None
     return (
-        f"onnxruntime on this machine is timed at {', '.join(map(str, _TIMED))}, given "
-        f"{type(kernel.op).__name__} at {numerics}; let the target's containers map it to one of "
-        "them"
+        f"onnxruntime on this machine is timed at {', '.join(map(str, (*_TIMED, *_DECODED)))}, "
+        f"given {type(kernel.op).__name__} at {numerics}; let the target's containers map it to "
+        "one of them"
     )
 
 

@@ -12,7 +12,16 @@ import numpy as np
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Opened, Output, Requirement, read_metadata
+from nas.export.form import (
+    Held,
+    HeldPrecision,
+    Opened,
+    Output,
+    Requirement,
+    integer_container,
+    read_metadata,
+    require_integers,
+)
 from nas.export.forms.program import program_of
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
@@ -48,6 +57,7 @@ class ExecuTorchForm:
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a `.pte` file of portable operators, since a backend would hide its part."""
+        require_integers(deployed, self.name)
         self.require()
         require_parent(path)
         from executorch.exir import (  # pyright: ignore[reportMissingImports]
@@ -103,7 +113,7 @@ class ExecuTorchForm:
 
     def container(self, quant: Quant) -> str:
         """The 8-bit type, in which the form stores weights of all precisions."""
-        return "INT8" if quant.symmetric else "UINT8"
+        return integer_container(quant)
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""

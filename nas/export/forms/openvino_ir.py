@@ -16,7 +16,15 @@ from onnx import numpy_helper
 
 from nas.durable import require_parent, write_folder_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Opened, Output, Requirement
+from nas.export.form import (
+    Held,
+    HeldPrecision,
+    Opened,
+    Output,
+    Requirement,
+    integer_container,
+    require_integers,
+)
 from nas.export.onnx_model import BASE_OPSET, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
@@ -57,6 +65,7 @@ class OpenVinoForm:
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a folder of two files."""
+        require_integers(deployed, self.name)
         self.require()
         require_parent(path)
         openvino = _openvino()
@@ -108,7 +117,7 @@ class OpenVinoForm:
 
     def container(self, quant: Quant) -> str:
         """The 8-bit type, in which the form stores weights of all precisions."""
-        return "INT8" if quant.symmetric else "UINT8"
+        return integer_container(quant)
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""

@@ -14,7 +14,14 @@ from safetensors.numpy import load_file, save
 from torch import nn
 
 from nas.durable import write_folder_atomic
-from nas.export.form import Held, HeldPrecision, Opened, Output
+from nas.export.form import (
+    Held,
+    HeldPrecision,
+    Opened,
+    Output,
+    integer_container,
+    require_integers,
+)
 from nas.export.plain.nesting import Attributes
 from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, plain_network
 from nas.export.rehearsal import rehearsed_bytes
@@ -43,6 +50,7 @@ class PlainForm:
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a folder of two files."""
+        require_integers(deployed, self.name)
         network = plain_network(deployed)
         header = {METADATA_PREFIX + key: text for key, text in stated(deployed).items()}
         content = _in_order(save(dict(network.tensors), header))
@@ -71,7 +79,7 @@ class PlainForm:
 
     def container(self, quant: Quant) -> str:
         """The 8-bit type, in which the form stores weights of all precisions."""
-        return "INT8" if quant.symmetric else "UINT8"
+        return integer_container(quant)
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""

@@ -17,7 +17,15 @@ from torch.export import Dim, ExportedProgram
 
 from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
-from nas.export.form import Held, HeldPrecision, Opened, Output, read_metadata
+from nas.export.form import (
+    Held,
+    HeldPrecision,
+    Opened,
+    Output,
+    integer_container,
+    read_metadata,
+    require_integers,
+)
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
@@ -50,6 +58,7 @@ class ProgramForm:
 
     def write(self, deployed: Deployed, path: Path) -> None:
         """Write a `.pt2` file."""
+        require_integers(deployed, self.name)
         require_parent(path)
         content = io.BytesIO()
         told = {METADATA: json.dumps(stated(deployed), sort_keys=True)}
@@ -86,7 +95,7 @@ class ProgramForm:
 
     def container(self, quant: Quant) -> str:
         """The 8-bit type, in which the form stores weights of all precisions."""
-        return "INT8" if quant.symmetric else "UINT8"
+        return integer_container(quant)
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes of an export of `stand_in`."""

@@ -75,7 +75,7 @@ def _(op: Embedding, site: Site) -> Value:
         return site.node("Gather", site.floats("weight"), tokens)
     # Codes are looked up before they are dequantized, so that no run dequantizes the whole table.
     found = site.node("Gather", stored_codes(site.writer, held, site.address), tokens).name
-    return Value(looked_up(site.writer, held, found, tokens), on_grid=not held.quant.per_channel)
+    return Value(looked_up(site.writer, held, found, tokens), on_grid=held.quant.granularity.single)
 
 
 @write.register

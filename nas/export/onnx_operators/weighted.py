@@ -16,10 +16,13 @@ from nas.export.stored_weights import (
     folded_weight,
     integer_bias,
     integer_weight,
+    is_grouped,
+    on_integers,
     unpacked_weight,
 )
-from nas.export.writer import Value
+from nas.export.writer import Value, Writer
 from nas.saturation import adds_pairs
+from search_spaces.formats import Int
 from search_spaces.ops import Convolution, Linear
 from supernets.deployed import Stored, values
 from supernets.encoded import EncodedTensor, IntegerBias
@@ -54,9 +57,9 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
         x = _kept_apart(site, x)
         weight, added = writer.floats(held), writer.floats(values(bias))
         return site.node(op_type, x, weight, added, **attributes)
-    if scale is None or not (site.rounded or op_type == "Gemm"):
-        x = _kept_apart(site, x) if scale is None else x
-        weight = folded_weight(writer, held, site.address)
+    if not on_integers(held, scale) or not (site.rounded or op_type == "Gemm"):
+        x = x if on_integers(held, scale) else _kept_apart(site, x)
+        weight = _weight_for_floats(writer, held, site.address)
         return site.node(op_type, x, weight, writer.floats(values(bias)), **attributes)
     in_pairs = adds_pairs(held.codes.shape[1], groups=attributes.get("group", 1))
     weight = integer_weight(writer, held, site.address, in_pairs=in_pairs)
@@ -72,7 +75,7 @@ def multiplied(site: Site, x: str) -> Value:
     Clip or a QuantizeLinear follows.
     """
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
-    if isinstance(held, EncodedTensor) and site.scales[0] is not None:
+    if isinstance(held, EncodedTensor) and on_integers(held, site.scales[0]):
         weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)
     else:
         x = _kept_apart(site, x)
@@ -99,9 +102,22 @@ def is_sound(bits: int, *, outputs: int) -> bool:
     return bits > 2 or outputs % 4 == 0
 
 
+def _weight_for_floats(writer: Writer, held: EncodedTensor, address: str) -> str:
+    """The weight of a convolution on floats, output channels first."""
+    if isinstance(held.quant.format, Int):
+        return folded_weight(writer, held, address)
+    if not is_grouped(held):
+        return unpacked_weight(writer, held, address)
+    raise ExportError(
+        f"a convolution leaves as ONNX with float8 weights that have one scale or a scale per "
+        f"channel, or with groups of integers, given {held.quant} at {address!r}"
+    )
+
+
 def _meets_floats(site: Site) -> bool:
-    """Whether the weight is quantized and the input is in floats."""
-    return isinstance(site.parameters.get("weight"), EncodedTensor) and site.scales[0] is None
+    """Whether the weight is quantized and no kernel on integers multiplies it with the input."""
+    held = site.parameters.get("weight")
+    return isinstance(held, EncodedTensor) and not on_integers(held, site.scales[0])
 
 
 def _weight_and_bias(site: Site) -> tuple[EncodedTensor | NDArray[np.float32], Stored]:

@@ -166,8 +166,11 @@ def test_the_file_names_itself(tmp_path):
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert told["elastic_nas.space"] == "abc"
     policy = json.loads(told["elastic_nas.policy"])
-    assert policy["stem"] == {"weight": [8, "channel", True], "activation": [8, "tensor", False]}
-    assert policy["stage0.block0.conv1"]["weight"] == [4, "channel", True]
+    assert policy["stem"] == {
+        "weight": ["int8", "per-channel"],
+        "activation": ["uint8", "per-tensor"],
+    }
+    assert policy["stage0.block0.conv1"]["weight"] == ["int4", "per-channel"]
     assert set(deployed.parameters) <= {node.name for node in model.graph.node}
     assert report.file_bytes == (tmp_path / "net.onnx").stat().st_size
 

@@ -11,7 +11,7 @@ import pytest
 from nas.export import FORMS, ExportError, export_onnx
 from nas.export.stand_in import stand_in
 from search_spaces.formats import Int
-from search_spaces.graph import Graph, Node
+from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, Flatten, Input, Linear
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 from supernets.deployed import Deployed
@@ -34,15 +34,6 @@ def test_metadata_that_are_no_texts(name: str, network: Deployed, tmp_path: Path
     numbered = replace(network, metadata={"run": 3})  # pyright: ignore[reportArgumentType]
     with pytest.raises(ExportError, match="metadata 'run' must be a string, given 3"):
         FORMS[name].write(numbered, tmp_path / f"net{FORMS[name].suffix}")
-
-
-@pytest.mark.parametrize("name", ALWAYS)
-def test_a_granularity_that_nothing_knows(name: str, network: Deployed, tmp_path: Path) -> None:
-    node = network.graph.nodes["conv"]
-    grouped = Node(replace(node.op, weight=Quant(Int(4), PerGroup(3))), node.inputs)
-    graph = Graph.from_nodes({**network.graph.nodes, "conv": grouped})
-    with pytest.raises(ValueError, match=r"PerGroup\(size=3.*PerTensor\(\) or PerChannel\(\)"):
-        FORMS[name].write(replace(network, graph=graph), tmp_path / f"net{FORMS[name].suffix}")
 
 
 def test_weights_and_inputs_on_grids_of_another_granularity() -> None:

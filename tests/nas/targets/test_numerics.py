@@ -105,7 +105,7 @@ def test_small_floats_run_only_where_they_are_named() -> None:
     assert both.container(linear(Quant(E2M1), Quant(E4M3))) == FLOAT8
     assert both.container(linear(Quant(Int(8)))) == of_bits(8, 8)
     assert both.container(linear(Quant(E5M2), Quant(E4M3))) is None
-    for name in ("edge-npu", "bit-serial", "this-cpu"):
+    for name in ("edge-npu", "bit-serial"):
         assert load_target(name).capability.container(linear(Quant(E5M2), Quant(E5M2))) is None
 
 
