@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "operator": {},  # an operator is known by its class
         "space": {
             "residual": "search_spaces.residual:residual",
             "mobilenet": "search_spaces.mobilenet:mobilenet",
@@ -193,7 +194,8 @@ class Parts(Mapping[str, Any]):
         return known[name]
 
     def _entries(self) -> Mapping[str, Entry]:
-        return {**_shipped(self.kind), **_installed(self.kind), **_registered[self.kind]}
+        defined = _operators() if self.kind == "operator" else _shipped(self.kind)
+        return {**_installed(self.kind), **defined, **_registered[self.kind]}
 
 
 def register(kind: str, name: str) -> Callable[[Made], Made]:
@@ -228,12 +230,41 @@ def register(kind: str, name: str) -> Callable[[Made], Made]:
     return add
 
 
+def import_installed(kind: str) -> None:
+    """Import the parts of a kind that installed packages have; raises `PartError` for a fault."""
+    for name in _installed(kind):
+        Parts(kind)[name]
+
+
 _registered: dict[str, dict[str, Entry]] = {kind: {} for kind in SHIPPED}
 
 
 @functools.cache
 def _shipped(kind: str) -> Mapping[str, Entry]:
     return {name: Entry(where, _importing(where)) for name, where in SHIPPED[kind].items()}
+
+
+def _operators() -> Mapping[str, Entry]:
+    """All operators whose classes are defined, by the name of the class."""
+    from search_spaces.choice import known_specs, spec_name
+    from search_spaces.ops import Op
+
+    found: dict[str, type[Op]] = {}
+    for kind in known_specs(Op):
+        other = found.setdefault(kind.__name__, kind)
+        if spec_name(other) == other.__name__ and spec_name(kind) != kind.__name__:
+            raise PartError(
+                f"the operator {spec_name(kind)} has the name of a shipped one; rename yours"
+            )
+        found[kind.__name__] = kind  # the latest, where a module was imported again
+    return {
+        name: Entry(f"{kind.__module__}:{kind.__qualname__}", functools.partial(_same, kind))
+        for name, kind in found.items()
+    }
+
+
+def _same(made: Any) -> Any:
+    return made
 
 
 def _importing(where: str) -> Callable[[], Any]:

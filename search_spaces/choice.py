@@ -44,6 +44,26 @@ class Spec:
         }
 
 
+Kind = TypeVar("Kind", bound=Spec)
+
+
+def known_specs(base: type[Kind]) -> Iterator[type[Kind]]:
+    """Every class of specs that derives from `base`, as far as its module is imported."""
+    for kind in base.__subclasses__():
+        yield kind
+        yield from known_specs(kind)
+
+
+def spec_name(kind: type[Spec]) -> str:
+    """The name of a class of specs in files.
+
+    A class of this package is called by its own name, so that no file depends on the module that
+    holds the class; any other class is called `module:Class`.
+    """
+    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return kind.__name__ if own else f"{kind.__module__}:{kind.__qualname__}"
+
+
 @dataclass(frozen=True)
 class Choice(Generic[T]):
     """A decision among `options`; two choices with the same name and options are one decision.

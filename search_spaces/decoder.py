@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from inspect import signature
 from typing import Any
 
-from search_spaces.choice import Choice, Derived, Spec
+from search_spaces.choice import Choice, Derived, Spec, known_specs, spec_name
 from search_spaces.documents import MOST_DEPTH, Source, path_of, shortened
 from search_spaces.fields import declared, misfit
 
@@ -26,7 +26,7 @@ class Decoder:
 
     def __init__(self, options: Mapping[str, list[Any]], source: Source) -> None:
         self._options, self._source = options, source
-        self._specs = {kind.__name__: kind for kind in _kinds(Spec)}
+        self._specs = {spec_name(kind): kind for kind in known_specs(Spec)}
         self._choices: dict[str, Choice[Any]] = {}
         self._extent: dict[str, tuple[int, int]] = {}
         self._open: dict[str, None] = {}
@@ -108,7 +108,8 @@ class Decoder:
         if kind is None:
             raise self._error(
                 f"spec {value['$spec']!r} is not known (known: {', '.join(sorted(self._specs))}); "
-                "import the module that defines it",
+                "a spec of your own is called module:Class, and a recipe names its module under "
+                "python",
                 place,
             )
         known = {field.name: field for field in fields(kind)}
@@ -139,9 +140,3 @@ def located(source: Source, place: Sequence[int | str]) -> Iterator[None]:
         yield
     except (ValueError, TypeError, NameError) as error:
         raise source.error(str(error), place=path_of(tuple(place))) from error
-
-
-def _kinds(base: type[Spec]) -> Iterator[type[Spec]]:
-    for kind in base.__subclasses__():
-        yield kind
-        yield from _kinds(kind)

@@ -171,7 +171,7 @@ def mobilenet(
     if first is not None:
         width = scaled(first.width, multiplier)
         x, read = _first_block(graph, x, (first, read, width), policy), width
-    options = {"depths": tuple(depths), "kernels": kernels, "expansions": expansions}
+    options: Any = {"depths": tuple(depths), "kernels": kernels, "expansions": expansions}
     widths: Any = {"multiplier": multiplier, "expand_from": expand_from}
     for block in _blocks(stages, read, **widths, **options):
         x = inverted_residual(graph, x, block, policy)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search_spaces.choice import Choice, Derived, Spec
+from search_spaces.choice import Choice, Derived, Spec, spec_name
 from search_spaces.decoder import Decoder, Place, located
 from search_spaces.documents import Source, path_of
 from search_spaces.fields import misfit
@@ -58,7 +58,7 @@ def encode(value: Any) -> Any:
         return {"$derived": value.function, "arguments": [encode(part) for part in value.arguments]}
     if isinstance(value, Spec):
         content = {name: encode(held) for name, held in value.written().items()}
-        return {"$spec": type(value).__name__, **content}
+        return {"$spec": spec_name(type(value)), **content}
     if isinstance(value, tuple):
         return [encode(part) for part in value]
     if value is None or isinstance(value, bool | int | float | str):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
 from nas.own_modules import import_modules, require_imported
-from nas.parts import Parts
+from nas.parts import Parts, import_installed
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
 from nas.recipe.sections import Section, SpaceSection, TaskSection, section_for
 from nas.settings.outside import OUTSIDE
@@ -191,7 +191,11 @@ def _recipe_of(space: type[SpaceSection], task: type[TaskSection]) -> type[Recip
 
 
 def with_modules(content: Mapping[str, Any], source: str, beside: Path | None) -> Mapping[str, Any]:
-    """The content with its own modules imported, and with absolute paths of their files."""
+    """The content with its own modules imported, and with absolute paths of their files.
+
+    Operators of installed packages are imported too.
+    """
+    import_installed("operator")  # which a space in a file can name
     python = content.get("python")
     if not isinstance(python, list | tuple) or not all(isinstance(text, str) for text in python):
         return content  # absent, or of a type that validation refuses

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeVar
-
-from search_spaces.choice import Spec
+from nas.parts import Parts
 from search_spaces.ops import Op
-
-Kind = TypeVar("Kind", bound=Spec)
 
 
 def operator_types() -> dict[str, type[Op]]:
-    """Every operator that a device can run, by class name."""
-    return {kind.__name__: kind for kind in below(Op) if kind.arity != 0 and not kind.is_view}
+    """Every operator that a device can run, by class name.
 
-
-def below(kind: type[Kind]) -> Iterator[type[Kind]]:
-    """Every class that derives from `kind`, as far as its module is imported."""
-    for lower in kind.__subclasses__():
-        yield lower
-        yield from below(lower)
+    Raises:
+        PartError: An operator of the user has the name of another, or one of an installed package
+            cannot be imported.
+    """
+    kinds: dict[str, type[Op]] = {**Parts("operator")}
+    return {name: kind for name, kind in kinds.items() if kind.arity != 0 and not kind.is_view}

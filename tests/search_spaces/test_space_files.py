@@ -3,13 +3,15 @@
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.documents import UnreadableFile
-from search_spaces.ops import Input
+from search_spaces.graph import Graph
+from search_spaces.ops import Input, Op, Shape
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -201,3 +203,24 @@ def test_any_change_is_read_as_a_space_or_refused(data):
         assert space.decode(space.largest).shapes()
         return
     assert str(refusal).isprintable()
+
+
+@dataclass(frozen=True)
+class Echo(Op):
+    """An operator of a user, in a module of the user's own."""
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return inputs[0]
+
+
+def test_an_operator_of_a_user_is_named_with_its_module():
+    graph = Graph(Input("x", (4,)))
+    graph.add("echo", Echo())
+    space = SearchSpace(graph, name="echoing")
+    text = space.to_json()
+    assert f'"$spec": "{__name__}:Echo"' in text
+    assert '"$spec": "Input"' in text
+    assert SearchSpace.from_json(text).to_json() == text
+    for absent in (f"{__name__}.absent:Echo", "Echo"):
+        with pytest.raises(UnreadableFile, match=r"names its module under python"):
+            SearchSpace.from_json(text.replace(f"{__name__}:Echo", absent))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
-from nas.targets.operator_names import below, operator_types
+from nas.targets.operator_names import operator_types
 from nas.targets.table.operator_syntax import Call, parse_fields, parse_operators
 from nas.targets.table.operator_text import PRECISIONS, default_of, operator_text, written_fields
-from search_spaces.choice import Spec
+from search_spaces.choice import Spec, known_specs
 from search_spaces.fields import declared, misfit
 from search_spaces.ops import Op
 
@@ -38,7 +38,7 @@ class OperatorReader:
 
     def __init__(self) -> None:
         self._operators = operator_types()
-        self._specs = {kind.__name__: kind for kind in below(Spec)}
+        self._specs = {kind.__name__: kind for kind in known_specs(Spec)}
         self._ops: dict[tuple[str, str], Op] = {}
 
     def kind(self, name: str) -> type[Op]:
