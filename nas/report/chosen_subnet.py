@@ -83,15 +83,15 @@ def _forms_table(words: Words, chosen: Chosen) -> Markup:
 
 
 def _layer_table(chosen: Chosen) -> Markup:
-    header = ["Layer", "Operator", "Channels", "Kernel", "Weight bits", "Activation bits", "MACs"]
+    header = ["Layer", "Operator", "Channels", "Kernel", "Weight", "Activation", "MACs"]
     rows = [
         [
             layer.address,
             layer.operator,
             str(layer.width),
             kernel_text(layer) or "—",
-            text.bits(layer.weight_bits),
-            text.bits(layer.activation_bits),
+            layer.weight,
+            layer.activation,
             text.quantity("macs", layer.macs),
         ]
         for layer in chosen.layers

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 from nas.report import text
 from nas.report.subnets import LayerPolicy
+from nas.targets.numerics import FULL, bits_in, wanted
+from search_spaces.formats import FORMATS, Int
 from search_spaces.graph import Graph
-from search_spaces.quant import FULL_PRECISION_BITS, Quant
 
 _TOLD = 6  # widths that are told one after the other; of more only the ends
 
 
 def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
-    """The operators with a weight, in the order of the resolved `graph`, with widths and bits."""
+    """The operators with a weight, in the order of `graph`, with widths and formats."""
     shapes = graph.shapes()
     found = []
     for address, node in graph.nodes.items():
@@ -27,8 +28,8 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
                 operator=type(node.op).__name__,
                 width=shapes[address][node.op.channel_axis],
                 kernel=getattr(node.op, "kernel", None),
-                weight_bits=_bits(node.op.weight),
-                activation_bits=_bits(node.op.activation),
+                weight=wanted(node.op).stored,
+                activation=wanted(node.op).activation,
                 macs=node.op.macs(*inputs),
             )
         )
@@ -46,9 +47,25 @@ def in_words(layers: Sequence[LayerPolicy]) -> str:
     channels = f" of {text.listed(widths)} channels" if widths else ""
     kernels = sorted({*map(kernel_text, layers)} - {""}, key=lambda name: (len(name), name))
     kernel = f", kernel{'s' * (len(kernels) > 1)} {text.listed(kernels)}" if kernels else ""
-    bits = {FULL_PRECISION_BITS if b is None else b for b in (la.weight_bits for la in layers)}
     count = f"{len(layers)} layer{'s' * (len(layers) > 1)}"
-    return f"{count}{channels}{kernel}, weights of {text.listed(sorted(bits))} bits"
+    return f"{count}{channels}{kernel}, weights of {_formats_in_words(layers)}"
+
+
+def _formats_in_words(layers: Sequence[LayerPolicy]) -> str:
+    names = sorted({layer.weight for layer in layers}, key=lambda name: (bits_of(name), name))
+    if all(is_plain(name) for name in names):
+        return f"{text.listed(sorted(set(map(bits_of, names))))} bits"
+    return text.listed(names)
+
+
+def bits_of(name: str) -> int:
+    """The bits of an element in the format of a layer; 32 in full precision."""
+    return bits_in(name.partition("-")[0])
+
+
+def is_plain(name: str) -> bool:
+    """Whether a format of a layer is full precision, or integers without groups."""
+    return name == FULL or isinstance(FORMATS.get(name), Int)
 
 
 def kernel_text(layer: LayerPolicy) -> str:
@@ -56,7 +73,3 @@ def kernel_text(layer: LayerPolicy) -> str:
     if isinstance(layer.kernel, tuple):
         return "x".join(map(str, layer.kernel))
     return "" if layer.kernel is None else str(layer.kernel)
-
-
-def _bits(quant: Quant | None) -> int | None:
-    return None if quant is None else quant.bits

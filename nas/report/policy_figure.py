@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
 from nas.report import style, text
-from nas.report.layers import kernel_text
+from nas.report.layers import bits_of, is_plain, kernel_text
 from nas.report.subnets import LayerPolicy
+from nas.targets.numerics import FULL
 
 _WIDTH, _BITS, _MACS = "y", "y2", "y3"
 _CROWDED, _PACKED = 24, 48
@@ -38,12 +40,13 @@ def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
     bottom is each layer's share of the multiply-accumulates.
     """
     figure = style.figure(height=600, bargap=0.12, margin={"l": 112, "r": 24, "t": 64, "b": 24})
-    used = sorted({b for x in layers for b in (x.weight_bits, x.activation_bits)}, key=_order)
-    for bits in used:
-        figure.add_trace(_widths(layers, bits))
-    for bits in used:
-        figure.add_trace(_cells(layers, bits, lambda layer: layer.weight_bits, base=1))
-        figure.add_trace(_cells(layers, bits, lambda layer: layer.activation_bits, base=0))
+    named = {_legend(name): name for x in layers for name in (x.weight, x.activation)}
+    used = sorted(named.values(), key=lambda name: (bits_of(name), name))
+    for name in used:
+        figure.add_trace(_widths(layers, name))
+    for name in used:
+        figure.add_trace(_cells(layers, name, lambda layer: layer.weight, base=1))
+        figure.add_trace(_cells(layers, name, lambda layer: layer.activation, base=0))
     figure.add_trace(_macs(layers))
     _axes(figure, layers)
     _stages(figure, layers)
@@ -60,18 +63,24 @@ def groups(addresses: Sequence[str]) -> Iterator[LayerSpan]:
             first = position
 
 
-def _order(bits: int | None) -> int:
-    return 1_000 if bits is None else bits
+def _legend(name: str) -> str:
+    """The words for a format; signed and unsigned integers of as many bits share an entry."""
+    if name == FULL:
+        return "full precision"
+    return f"{bits_of(name)} bits" if is_plain(name) else name
 
 
-def _legend(bits: int | None) -> str:
-    return "full precision" if bits is None else f"{bits} bits"
+def _marker(name: str) -> dict[str, Any]:
+    """The colour of the bits of a format, with a pattern on all but plain integers."""
+    bits = None if name == FULL else bits_of(name)
+    pattern = {} if is_plain(name) else {"pattern": {"shape": "/" if bits_of(name) > 4 else "x"}}
+    return {"color": style.bits_colour(bits), **pattern}
 
 
-def _widths(layers: Sequence[LayerPolicy], bits: int | None) -> go.Bar:
-    here = [(x, layer) for x, layer in enumerate(layers) if layer.weight_bits == bits]
+def _widths(layers: Sequence[LayerPolicy], name: str) -> go.Bar:
+    here = [(x, la) for x, la in enumerate(layers) if _legend(la.weight) == _legend(name)]
     return go.Bar(
-        name=_legend(bits),
+        name=_legend(name),
         # A bit-width that only activations use still needs its entry in the legend.
         x=[x for x, _ in here] or [None],
         y=[layer.width for _, layer in here] or [None],
@@ -82,8 +91,8 @@ def _widths(layers: Sequence[LayerPolicy], bits: int | None) -> go.Bar:
         textangle=0,
         cliponaxis=False,
         textfont={"size": _font(len(layers))},
-        marker={"color": style.bits_colour(bits)},
-        legendgroup=_legend(bits),
+        marker=_marker(name),
+        legendgroup=_legend(name),
         showlegend=True,
         yaxis=_WIDTH,
     )
@@ -91,18 +100,18 @@ def _widths(layers: Sequence[LayerPolicy], bits: int | None) -> go.Bar:
 
 def _cells(
     layers: Sequence[LayerPolicy],
-    bits: int | None,
-    read: Callable[[LayerPolicy], int | None],
+    name: str,
+    read: Callable[[LayerPolicy], str],
     *,
     base: int,
 ) -> go.Bar:
-    here = [(x, layer) for x, layer in enumerate(layers) if read(layer) == bits]
+    here = [(x, layer) for x, layer in enumerate(layers) if _legend(read(layer)) == _legend(name)]
     return go.Bar(
-        name=f"{'weights' if base else 'activations'}: {_legend(bits)}",
+        name=f"{'weights' if base else 'activations'}: {_legend(name)}",
         x=[x for x, _ in here],
         y=[0.92] * len(here),
         base=[base + 0.04] * len(here),
-        text=["fp" if bits is None else str(bits)] * len(here),
+        text=[_short(name)] * len(here),
         customdata=[_facts(layer) for _, layer in here],
         hovertemplate="%{customdata}<extra></extra>",
         textposition="inside",
@@ -110,11 +119,18 @@ def _cells(
         textangle=0,
         constraintext="none",
         textfont={"size": _font(len(layers)), "color": "white"},
-        marker={"color": style.bits_colour(bits)},
-        legendgroup=_legend(bits),
+        marker=_marker(name),
+        legendgroup=_legend(name),
         showlegend=False,
         yaxis=_BITS,
     )
+
+
+def _short(name: str) -> str:
+    """The text in a cell: the bits of integers, or the name of a format."""
+    if name == FULL:
+        return "fp"
+    return str(bits_of(name)) if is_plain(name) else name.replace("-per-group-", "/")
 
 
 def _macs(layers: Sequence[LayerPolicy]) -> go.Bar:
@@ -137,7 +153,7 @@ def _facts(layer: LayerPolicy) -> str:
         [
             f"<b>{style.label(layer.address)}</b>",
             style.label(f"{layer.operator}, {layer.width} channels{kernel}"),
-            f"weights {_legend(layer.weight_bits)}, activations {_legend(layer.activation_bits)}",
+            f"weights {layer.weight}, activations {layer.activation}",
             f"{text.quantity('macs', layer.macs)} MACs",
         ]
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from nas.report.estimates import Comparison, Estimate
+from nas.targets.numerics import FULL
 from search_spaces.space import Genotype
 
 Costs = Mapping[str, float]
@@ -58,18 +59,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class LayerPolicy:
-    """One layer of the chosen subnet; bits are `None` at full precision.
+    """One layer of the chosen subnet.
 
     `width` is the number of output channels. `kernel` is `None` for an operator without a kernel,
-    and its height and width where these differ.
+    and its height and width where these differ. `weight` and `activation` are names of number
+    formats, `float` in full precision, as in `int4-per-group-32` for a weight with groups.
     """
 
     address: str
     operator: str
     width: int
     kernel: int | tuple[int, int] | None = None
-    weight_bits: int | None = None
-    activation_bits: int | None = None
+    weight: str = FULL
+    activation: str = FULL
     macs: float = 0.0
 
 

@@ -63,7 +63,7 @@ def test_devices_that_got_the_same_subnet_are_told():
 def test_devices_that_got_the_same_layers_at_other_precisions_are_told():
     first, second = device("a", 1, FAST, layers=2), device("b", 2, FAST, layers=2, tolerance=0.5)
     assert [*alike(of(first, second))] == []
-    layers = tuple(replace(layer, weight_bits=4) for layer in first.chosen.layers)
+    layers = tuple(replace(layer, weight="int4") for layer in first.chosen.layers)
     second = replace(second, chosen=replace(second.chosen, layers=layers))
     assert [*alike(of(first, second))] == ["a and b got the same layers at other precisions."]
 
@@ -84,4 +84,10 @@ def test_layers_are_told_by_their_widths_but_for_the_last(widths, told):
 
 def test_full_precision_is_told_as_32_bits():
     (layer, _) = device("a", 1, FAST, layers=2).chosen.layers
-    assert in_words([layer, replace(layer, weight_bits=None)]).endswith("weights of 8 and 32 bits")
+    assert in_words([layer, replace(layer, weight="float")]).endswith("weights of 8 and 32 bits")
+
+
+def test_formats_that_are_no_plain_integers_are_told_by_name():
+    (layer, _) = device("a", 1, FAST, layers=2).chosen.layers
+    other = [replace(layer, weight=name) for name in ("e4m3", "int4-per-group-32", "float")]
+    assert in_words(other).endswith("weights of int4-per-group-32, e4m3 and float")

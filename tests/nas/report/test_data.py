@@ -77,7 +77,7 @@ def test_layers_of_a_graph_are_its_weighted_operators():
         if type(node.op).__name__ in ("Conv2d", "DepthwiseConv2d", "Linear")
     ]
     depthwise = layers["stage0.block0.depthwise"]
-    assert (depthwise.kernel, depthwise.weight_bits, depthwise.activation_bits) == (7, 8, None)
+    assert (depthwise.kernel, depthwise.weight, depthwise.activation) == (7, "int8", "float")
     assert depthwise.width == shapes["stage0.block0.depthwise"][0]
     assert layers["head"].kernel is None
     assert sum(layer.macs for layer in layers.values()) == sum(

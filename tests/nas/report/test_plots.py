@@ -148,10 +148,10 @@ def test_the_loss_is_one_line_per_phase():
 
 
 LAYERS = (
-    LayerPolicy("stem", "Conv2d", 16, 3, 8, None, 100.0),
-    LayerPolicy("stage0.a", "Conv2d", 32, 5, 4, 8, 200.0),
-    LayerPolicy("stage0.b", "Conv2d", 24, (1, 3), 4, 4, 100.0),
-    LayerPolicy("head", "Linear", 10, None, 8, 8, 0.0),
+    LayerPolicy("stem", "Conv2d", 16, 3, "int8", "float", 100.0),
+    LayerPolicy("stage0.a", "Conv2d", 32, 5, "int4", "uint8", 200.0),
+    LayerPolicy("stage0.b", "Conv2d", 24, (1, 3), "int4", "uint4", 100.0),
+    LayerPolicy("head", "Linear", 10, None, "int8", "uint8", 0.0),
 )
 
 
@@ -182,5 +182,20 @@ def test_layers_are_grouped_by_stage_and_named_in_short():
 
 @pytest.mark.parametrize("count", [10, 80])
 def test_the_policy_draws_networks_of_any_depth(count):
-    layers = [LayerPolicy(f"s{i // 9}.l{i}", "Conv2d", 8, 3, 8, 8, 1.0) for i in range(count)]
+    layers = [
+        LayerPolicy(f"s{i // 9}.l{i}", "Conv2d", 8, 3, "int8", "uint8", 1.0) for i in range(count)
+    ]
     assert len(traces(policy(layers))["8 bits"]["x"]) == count
+
+
+def test_formats_of_as_many_bits_are_told_apart():
+    named = ("int8", "e4m3", "int4-per-group-32")
+    layers = [LayerPolicy(name, "Linear", 8, None, name, "uint8", 1.0) for name in named]
+    found = traces(policy(layers))
+    assert [list(found[name]["x"]) for name in ("8 bits", "e4m3", "int4-per-group-32")] == [
+        [0],
+        [1],
+        [2],
+    ]
+    assert "shape" in found["e4m3"]["marker"]["pattern"]
+    assert "pattern" not in found["8 bits"]["marker"]

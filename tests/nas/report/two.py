@@ -17,7 +17,9 @@ SLOW = {name: tuple(10 * value for value in values) for name, values in FAST.ite
 
 def chosen(row: int, costs: dict[str, tuple[float, ...]], *, layers: int = 0) -> Chosen:
     """The subnet in a row, with so many layers that are told."""
-    made = tuple(LayerPolicy(f"l{n}", "Conv2d", 4 * (row + 1), 3, 8, 8) for n in range(layers))
+    made = tuple(
+        LayerPolicy(f"l{n}", "Conv2d", 4 * (row + 1), 3, "int8", "uint8") for n in range(layers)
+    )
     known = {name: values[row] for name, values in costs.items()}
     return Chosen((row,), Comparison(), known, layers=made, description={"depth": row})
 
