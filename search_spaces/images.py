@@ -1,4 +1,4 @@
-"""What spaces of image classifiers read and give: one image, and one number per class."""
+"""The input and output of spaces on images: one image, and a vector, such as numbers per class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Space files of older formats, read as files of the present one.
 
 In format 1, a `Linear` flattened whatever it read. In formats 1 and 2, the only source was an
-`Image`, which resized what it got, or an `Input` without a name.
+`Image`, which resized the given images, or an `Input` without a name.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def source_ops(op: Json, choices: Mapping[str, Sequence[Any]]) -> tuple[Json, Js
 
 
 def flattening(graph: Graph, source: Source) -> Graph:
-    """The networks of a `graph` of format 1, with a `Flatten` before each `Linear` of more axes.
+    """The `graph` of format 1 with a `Flatten` before each `Linear` that reads several axes.
 
-    The node is called as its `Linear` with `.flatten` behind, and is there where that is.
+    The address of a `Flatten` is that of its `Linear` with `.flatten` behind; both are present in
+    the same networks.
 
     Raises:
         UnreadableFile: In the name of `source`: a network of it has no shapes, or a `Linear` is in
@@ -76,7 +77,7 @@ def flattening(graph: Graph, source: Source) -> Graph:
 
 
 def _axes_read(graph: Graph, picks: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """How many axes each `Linear` reads in the network of `picks`, by address."""
+    """The address of each `Linear` in the network of `picks`, with its number of axes read."""
     shapes: dict[str, Shape] = {}
     for address, node in graph.nodes.items():
         reads = [shapes[read] for read in node.inputs]

@@ -1,4 +1,4 @@
-"""The space of networks that turn an image into one of the same size or of a multiple of it.
+"""The space of networks from an image to an image of the same or of a multiple size.
 
 All convolutions work at the size of the input, and the last one computes `block * block` numbers
 per pixel and channel, which `DepthToSpace` spreads out (Shi et al. 2016, ESPCN). Blocks between the
@@ -81,7 +81,7 @@ def _block(
 
 
 def _growth(image: Shape, output: Shape) -> int:
-    """How many times as high and wide as the image the output is."""
+    """The factor from the height and width of the image to those of the output."""
     channels, height, width = image
     block = output[1] // height if len(output) == 3 else 0
     if block < 1 or output != (channels, block * height, block * width):

@@ -1,7 +1,7 @@
 """Transformer blocks with elastic heads, widths and depth, of which spaces on tokens consist.
 
-A block is attention and two linear layers, each behind a norm and added to what it read (Vaswani
-et al. 2017; norms in front as in Radford et al. 2019).
+A block has two residual parts, attention and a pair of linear layers, each with a norm in front
+(Vaswani et al. 2017; the place of the norms is that of Radford et al. 2019).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Block:
     name: str
 
     def attention(self, x: str, *, there: bool) -> str:
-        """Append attention over the tokens at `x` and its addition to them."""
+        """Append attention over the tokens at `x`, and the addition of its output to `x`."""
         made, policy = self.made, self.made.policy
         heads = choice(f"{self.name}.heads", made.heads)
         size = choice(f"{self.name}.head_size", made.head_sizes)
@@ -105,7 +105,7 @@ class _Block:
         return self._add("add1", Add(policy.tensor()), given, x, there=there)
 
     def linear_layers(self, x: str, *, there: bool) -> str:
-        """Append the two linear layers on each token at `x` and their addition to it."""
+        """Append two linear layers on each token at `x`, and the addition of their output."""
         made, policy = self.made, self.made.policy
         hidden = choice(f"{self.name}.hidden", made.hidden)
         y = self._add("norm2", made.norm, x, there=there)

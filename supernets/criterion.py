@@ -1,4 +1,4 @@
-"""What training asks of a task's criterion."""
+"""The part of a task's criterion that training needs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _SECOND_MOMENT = 0.999  # decay rate of Kingma & Ba 2015, algorithm 1
 
 @dataclass(frozen=True)
 class Remembered:
-    """What an optimizer remembers of a parameter.
+    """A tensor that an optimizer keeps for each parameter.
 
     Attributes:
         key: The name under which torch keeps the tensor.
@@ -33,7 +33,7 @@ class Remembered:
         return torch.zeros(()) if self.scalar else parameter
 
 
-# Optimizer of the settings -> prefix of names in a checkpoint -> what is remembered.
+# Optimizer of the settings -> prefix of names in a checkpoint -> the tensor of each parameter.
 _MEMORIES: Mapping[str, Mapping[str, Remembered]] = MappingProxyType(
     {
         "sgd": {"momentum": Remembered("momentum_buffer")},
@@ -72,14 +72,14 @@ def optimizer_for(supernet: Supernet, settings: TrainingSettings) -> Optimizer:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the optimizer of a supernet remembers, as tensors by name."""
+    """The state of a supernet's optimizer, as tensors by name."""
 
     supernet: Supernet
     optimizer: Optimizer
     kind: str
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that is remembered: `PREFIX.PARAMETER` -> tensor."""
+        """The whole state: `PREFIX.PARAMETER` -> tensor."""
         return {
             f"{prefix}.{name}": self.optimizer.state[parameter][held.key]
             for prefix, held in _MEMORIES[self.kind].items()
@@ -88,7 +88,7 @@ class Memory:
         }
 
     def expected(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """Tensors of the form that those of `names` should have; other names are left out."""
+        """Tensors of the expected shape and type for `names`; unknown names are left out."""
         forms = {
             f"{prefix}.{name}": held.like(parameter)
             for prefix, held in _MEMORIES[self.kind].items()
@@ -97,7 +97,7 @@ class Memory:
         return {name: forms[name] for name in names if name in forms}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Remember what the tensors of a checkpoint tell."""
+        """Set the state from the tensors of a checkpoint, named as in `tensors`."""
         for prefix, held in _MEMORIES[self.kind].items():
             for name, parameter in self.supernet.named_parameters():
                 if f"{prefix}.{name}" in tensors:

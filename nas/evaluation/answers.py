@@ -151,7 +151,7 @@ def estimated_error(answers: Answers, rival: Answers | None) -> float:
 
     The estimate is the rival's error plus the difference on the samples that both saw. The samples
     were the same, easy or hard, so the estimate varies less than the error on these samples alone.
-    It is above the rival's error, so a stopped subnet is on no front.
+    The estimate is above the rival's error, so a stopped subnet is on no front.
     """
     if rival is None or answers.complete:
         return answers.error

@@ -127,7 +127,7 @@ class Goal:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A space, the metric to measure in it and the goals that share those measurements."""
+    """A space, the metric to measure in this space, and the goals that share the measurements."""
 
     space: SearchSpace
     goals: tuple[Goal, ...]

@@ -16,7 +16,7 @@ from nas.report.words import Words
 
 
 def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Markup]:
-    """The part of a target's section about the chosen subnet; nothing where none is chosen."""
+    """The part of a target's section about the chosen subnet; empty without a chosen subnet."""
     chosen = target.chosen
     if chosen is None:
         return

@@ -213,7 +213,7 @@ def origin_of(words: Words, target: TargetResult, cost: str) -> Origin:
 
 
 def where(target: TargetResult) -> str:
-    """The device, runtime and date of a target's costs in words, as far as they are known."""
+    """The known ones of device, runtime and date of a target's costs, in words."""
     p = target.provenance
     known = [p.device, p.runtime, p.date]
     return ", ".join(part for part in known if part) or "No further details are recorded."

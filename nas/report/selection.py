@@ -1,4 +1,4 @@
-"""The reasons why each device got its subnet, found out from the results alone."""
+"""The reasons why each device got its subnet, found from the results alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.report.words import Words
 class Selection:
     """The choice of one device's subnet among those that were evaluated.
 
-    Subnets are told by their position in `Results.evaluated`.
+    A subnet is given by its position in `Results.evaluated`.
 
     Attributes:
         words: The words of errors and costs.
@@ -180,7 +180,7 @@ def _error(made: Selection) -> str:
 
 
 def _figures(made: Selection, row: int) -> str:
-    """The error of a subnet and its costs, as far as they decide."""
+    """The error of a subnet, and those of its costs that decide."""
     words = made.words
     names = dict.fromkeys([*made.target.objectives, *made.deciding])
     costs = (f"{words.named(n)} {words.quantity(n, float(made.costs[n][row]))}" for n in names)

@@ -78,7 +78,7 @@ class Probe:
     def first(self, plan: Plan, count: int) -> list[Genotype]:
         """The subnets to evaluate first: those of `ranked`, in the precisions of least sensitivity.
 
-        The cost of each stays within what it was, on one target after the other.
+        The cost of each stays at most as high as before, on one target after the other.
         """
         rows = np.array(self.ranked(plan, count))
         for row, goal in zip(rows, itertools.cycle(plan.problem.computed.goals), strict=False):

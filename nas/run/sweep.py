@@ -206,7 +206,7 @@ def summary(job: Job, outcome: Results | str) -> list[dict[str, object]]:
 
 
 def _figures(words: Words, chosen: Chosen, objective: str) -> dict[str, object]:
-    """The error, the cost and the figure on the test split of a chosen subnet, as far as known."""
+    """The error, the cost and the test figure of a chosen subnet; empty texts if unknown."""
     measured, file = chosen.error.measured, chosen.file
     tested = None if file is None else file.test_error
     return {

@@ -1,4 +1,4 @@
-"""What a search offers its searcher beside the problem and a seed."""
+"""The context of a searcher: all that a search offers beside the problem and a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How samples become a task: prepared inputs, and classes or values with a fitting criterion."""
+"""Steps from samples to a task: prepared inputs, and classes or values with a criterion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from search_spaces.ops import Input, Shape
 
 @dataclass(frozen=True)
 class Prepared:
-    """How the samples of a source become inputs of a network.
+    """The inputs of a network, and the function that makes them from samples of a source.
 
     Attributes:
         specs: The inputs.

@@ -23,11 +23,11 @@ SPLITS = ("train", "validation", "test")
 
 
 def read_arrays(path: Path, *, targets: bool = True) -> dict[str, Array]:
-    """The arrays `x_train`, `y_train`, `x_validation` and so on, as far as there are such.
+    """The arrays `x_train`, `y_train`, `x_validation` and so on of a file or folder, by name.
 
     Args:
-        path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on. Everything
-            else in it is ignored.
+        path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on; other
+            content of the file or folder is ignored.
         targets: Whether every `x` needs a `y`.
 
     Raises:

@@ -27,8 +27,8 @@ class ArraysTask(ImageSection):
         layout: The order of the axes: images, or `features` for measured values along the last
             axis. `auto` takes three axes for grey images, and of four axes the one of length 1 or 3
             for the channels; all else are features.
-        target: Whether targets are classes or the values of a regression; what they look like where
-            left out, and an error where they could be both.
+        target: Whether targets are classes or the values of a regression. If left out, the targets
+            decide (`nas.tasks.targets.meaning`); targets that could be both are an error.
         unit: The unit of the values, for reports.
     """
 

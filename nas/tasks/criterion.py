@@ -22,7 +22,8 @@ class Metric:
 
     Attributes:
         words: The words of the figure.
-        compute: The figure's loss, at least 0, from outputs and targets of all samples.
+        compute: A function from the outputs and targets of all samples to the loss of the figure,
+            which is at least 0.
     """
 
     words: MetricWords
@@ -30,7 +31,7 @@ class Metric:
 
 
 class Criterion(Protocol):
-    """What a task calls loss, distance and a good answer.
+    """The measure of a network's outputs: loss, distance from a teacher, and what is a good answer.
 
     A criterion is a class that derives from this one. A frozen dataclass of plain values can be
     sent to other processes. Outputs `out` have the shape `(n, *output)` for `n` samples, where

@@ -36,10 +36,11 @@ class ImagePairsTask(SplitSection):
         layout: The order of the axes of arrays; `auto` takes the axis of length 1 or 3 for the
             channels.
         channels: 3 reads image files in colour, 1 in grey.
-        shrink: Where given, images stand alone (`x_train`, or `NAME.png` without `x` and `y`). They
-            are the targets, and the inputs are the means of squares of this many pixels a side.
-        peak: The difference between black and white; that of the type where left out, for pixels
-            that are 8 or 16 bits, or floats from 0 to 1.
+        shrink: The side of a square of pixels, if images stand alone (`x_train`, or `NAME.png`
+            without `x` and `y`). These images are the targets, and each pixel of an input is the
+            mean of such a square.
+        peak: The difference between black and white. If left out, the difference follows from the
+            type of the pixels, which must be integers of 8 or 16 bits, or floats from 0 to 1.
     """
 
     path: Path

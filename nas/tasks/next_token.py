@@ -99,7 +99,7 @@ def windows(where: str, codes: Codes, length: int) -> tuple[Codes, Codes]:
 
 
 def tail_cut(text: str, fraction: float) -> tuple[str, str]:
-    """The beginning of a text and its end, about `fraction` of it, cut behind white space."""
+    """A text cut in two behind white space, with about `fraction` of it in the second part."""
     place = round(len(text) * (1 - fraction))
     while 0 < place < len(text) and not text[place - 1].isspace():
         place += 1

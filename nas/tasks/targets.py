@@ -1,4 +1,4 @@
-"""What the targets of a file mean: classes, or values for a regression."""
+"""The meaning of a file's targets: classes, or values for a regression."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class TrainSplit(Split):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a network is to do: inputs, output, criterion, and data in three splits.
+    """A problem for networks: their inputs and output, the criterion, and data in three splits.
 
     Training, search and tuning use `train` and `validation`. Only the method `test_batches` gives
     access to the test split; it is for the figures of the final report.

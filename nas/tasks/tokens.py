@@ -34,7 +34,7 @@ class Tokenizer(Protocol):
         ...
 
     def to_json(self) -> str:
-        """All that somebody needs who prepares a text for an exported network."""
+        """The tokenizer as JSON, with which a text can be prepared for an exported network."""
         ...
 
 
@@ -52,7 +52,7 @@ class Bytes:
         return (np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) for text in texts)
 
     def to_json(self) -> str:
-        """The rule in words."""
+        """The rule in words, as JSON."""
         return json.dumps({"tokens": "the bytes of the text in UTF-8", "padding": PADDING})
 
 

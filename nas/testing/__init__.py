@@ -1,6 +1,7 @@
-"""What every part of the engine must keep, as test classes to inherit, one file per kind of part.
+"""The contracts of the engine's parts: test classes to inherit, one file per kind of part.
 
-The tests are run by pytest: `pip install 'elastic-nas[testing]'`.
+A part of a user's own inherits the tests of its contract. pytest runs them, and
+`pip install 'elastic-nas[testing]'` installs it.
 """
 
 from pkgutil import iter_modules

@@ -1,4 +1,4 @@
-"""What every adapter of a public latency table keeps."""
+"""The contract of an adapter, which reads a public latency table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SHARED_FOLDER = [HealthCheck.function_scoped_fixture, HealthCheck.differing_exec
 
 
 class AdapterContract:
-    """Inherit and give the fixtures `adapter` and `published`, a small whole file as text."""
+    """The tests of an adapter; a subclass gives two fixtures.
+
+    These are `adapter`, and `published`, the text of a small and complete file for the adapter.
+    """
 
     suffix = ".csv"
 
@@ -146,7 +149,7 @@ class AdapterContract:
 
 
 def _read(adapter: Adapter, path: Path) -> Imported | None:
-    """What the file holds, or None where it is refused in the one way that it may be."""
+    """The content of a file, or None if the file is refused with the allowed error."""
     try:
         return adapter.read(path)
     except TargetError:

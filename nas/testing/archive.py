@@ -1,4 +1,4 @@
-"""What every archive does, wherever it is kept."""
+"""The contract of an archive, whether it is a file or a database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def evaluated(space: SearchSpace, count: int, *, seed: int = 0) -> list[Evaluati
 
 
 class ArchiveContract:
-    """Subclasses give the fixtures `location` (a fresh path or URL), `space` and `other_space`."""
+    """The tests of an archive.
+
+    A subclass gives the fixtures `location` (a fresh path or URL), `space` and `other_space`.
+    """
 
     @pytest.fixture
     def archive(self, location: str, space: SearchSpace) -> Archive:

@@ -1,4 +1,4 @@
-"""What every criterion of a task promises; a new criterion inherits this."""
+"""The contract of the criterion of a task."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _TAKEN = {"error", "loss"}  # metrics of every evaluation
 
 
 class CriterionContract:
-    """Give a `criterion`, `outputs` `(n, *output)` of a network, and `targets` for these.
+    """The tests of a criterion; a subclass gives three fixtures.
 
-    At least six samples, of which not all are answered rightly.
+    These are `criterion`, `outputs` of a network, `(n, *output)`, and `targets` for these outputs.
+    There are at least six samples, and the outputs are not right for all of them.
     """
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every operator must be in a network: trained, extracted, exported, priced and timed."""
+"""The contract of an operator within networks: training, extraction, export, costs and timing."""
 
 from __future__ import annotations
 
@@ -49,16 +49,20 @@ SMALLEST_BUDGET = 0.0  # milliseconds for a kernel: as few runs as there can be
 
 
 def precise(op: Op, precisions: Precisions) -> Op:
-    """`op` with these precisions, as far as it has the fields."""
+    """The operator with these precisions in those fields that it has."""
     held = {field.name for field in fields(op)}
     return replace(op, **{name: quant for name, quant in precisions.items() if name in held})
 
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """A network around forms of an operator, in floats and at 8x8 beside each other, trained.
+    """A trained network that contains forms of an operator.
 
-    `addresses` are those of the operator.
+    Each form is there twice: in full precision, and with 8 bits for weights and activations.
+
+    Attributes:
+        addresses: The addresses of the operator.
+        inputs: A batch for the network.
     """
 
     graph: Graph
@@ -72,10 +76,10 @@ class Grown:
 
 
 class _Grower:
-    """Puts forms of an operator between known operators.
+    """The builder of a network that contains forms of an operator between known operators.
 
-    Shapes are made from one image by convolutions whose windows leave as many places as there must
-    be, and by a view where there are fewer axes.
+    Convolutions make the shapes that a form reads from one image: their windows leave the wanted
+    height and width. A `Flatten` makes shapes with fewer axes.
     """
 
     def __init__(self, forms: Sequence[Form]) -> None:
@@ -117,14 +121,14 @@ class _Grower:
         return self.graph.add(f"{here}.flat", Flatten(len(shape) - 1), value)
 
     def _input(self, op: Input) -> str:
-        """The address of an input, which is added where it is not there yet."""
+        """The address of an input; the input is added if the graph does not have it yet."""
         if op.name not in self.graph.nodes:
             self.graph.append(op.name, Node(op))
         return op.name
 
 
 def _image(shape: Shape) -> Shape:
-    """The shape of three axes whose last ones, flattened, are those of `shape`."""
+    """The shape of an image whose last axes can be flattened to `shape`."""
     if len(shape) > 3:
         pytest.fail(f"the contract makes tensors of up to three axes, given {shape}")
     return (*shape[:1], *(1,) * (3 - len(shape)), *shape[1:])
@@ -132,7 +136,7 @@ def _image(shape: Shape) -> Shape:
 
 @lru_cache(maxsize=16)
 def grown(forms: tuple[Form, ...]) -> Grown:
-    """The network of these forms after a step of training; one serves all tests."""
+    """The network of these forms after a step of training, made once for all tests."""
     made = _Grower(forms)
     given = {op.name: drawn(op.dtype, (BATCH, *op.shape)) for op in made.graph.inputs.values()}
     supernet = Supernet(SearchSpace(made.graph), seed=0)
@@ -144,7 +148,7 @@ def grown(forms: tuple[Form, ...]) -> Grown:
 
 
 def drawn(dtype: str, shape: Shape) -> Tensor:
-    """Random numbers; tokens are 0 and 1, which every vocabulary has."""
+    """Random numbers of the given type; tokens are 0 and 1, which every vocabulary has."""
     generator = torch.Generator().manual_seed(2)
     if dtype == "int64":
         return torch.randint(0, 2, shape, generator=generator)
@@ -152,7 +156,7 @@ def drawn(dtype: str, shape: Shape) -> Tensor:
 
 
 def installed() -> Iterator[Exporter]:
-    """Every form of file whose packages are there."""
+    """All forms of exported files whose packages are installed."""
     for form in FORMS.values():
         try:
             form.require()
@@ -162,11 +166,11 @@ def installed() -> Iterator[Exporter]:
 
 
 class DeploymentContract:
-    """A part of `OperatorContract`, whose fixture `forms` it reads."""
+    """The tests of an operator within networks, for forms given by the fixture `forms`."""
 
     @pytest.fixture
     def network(self, forms: Sequence[Form]) -> Grown:
-        """Of the largest and of the smallest form."""
+        """The network of the largest and the smallest form."""
         return grown(tuple(dict.fromkeys((forms[0], forms[-1]))))
 
     def test_a_step_of_training_reaches_its_parameters(self, network: Grown) -> None:
@@ -187,13 +191,13 @@ class DeploymentContract:
     def test_every_file_answers_as_the_network_does(self, network: Grown, tmp_path: Path) -> None:
         deployed, inputs = network.deployed, network.inputs
         with torch.no_grad():
-            logits = deployed.module()(**inputs)
+            outputs = deployed.module()(**inputs)
         for form in installed():
             path = tmp_path / f"net{form.suffix}"
             form.write(deployed, path)
-            found = verify(path, deployed, inputs, logits.argmax(1), criterion=Classification())
-            # One tie on a way to an addition moves a logit by a step of a grid or two.
-            assert found.largest_difference < 0.1 * logits.std(), form.name
+            found = verify(path, deployed, inputs, outputs.argmax(1), criterion=Classification())
+            # One tie on a way to an addition moves an output by a step of a grid or two.
+            assert found.largest_difference < 0.1 * outputs.std(), form.name
             assert found.agreement is not None
             assert found.agreement > 90, form.name
 
@@ -226,7 +230,7 @@ class DeploymentContract:
 
 
 def _timed(form: Form) -> Iterator[tuple[Kernel, Numerics]]:
-    """The kernels that a form runs in, in floats and at 8 bits where it has a precision."""
+    """The kernels that run a form: in floats, and with 8 bits if the operator has a precision."""
     op, inputs = form
     if not op.runs:
         return

@@ -1,4 +1,4 @@
-"""What every form of exported network keeps."""
+"""The contract of an exporter, which writes and opens one form of exported network."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Closed:
 
 sys.meta_path.insert(0, Closed())
 import numpy as np
-path, images, logits = sys.argv[1:]
-images = np.load(images)
+path, inputs, outputs = sys.argv[1:]
+inputs = np.load(inputs)
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A network with every precision in it, and where it was exported to."""
+    """A network with every precision in some layer, and the file to which it was exported."""
 
     graph: Graph
     deployed: Deployed
@@ -60,13 +60,14 @@ class Case:
     folder: TemporaryDirectory[str]
 
     def ours(self) -> np.ndarray:
+        """The outputs of the network itself, before any export."""
         with torch.no_grad():
             return self.deployed.module()(SHOWN).numpy()
 
 
 @cache
 def exported(form: str, family: str) -> Case:
-    """One export serves all tests: some forms take seconds."""
+    """The exported case of a family, made once for all tests, since some forms take seconds."""
     made = space(family)
     sampled = made.sample_array(np.random.default_rng(4), 64).tolist()
     genotype = tuple(min(sampled, key=lambda row: len(made.decode(tuple(row)).nodes)))
@@ -78,13 +79,17 @@ def exported(form: str, family: str) -> Case:
 
 
 class ExporterContract:
-    """Inherit and give the fixture `exporter`.
+    """The tests of an exporter, which a subclass gives as the fixture `exporter`.
 
-    `tolerance` is the largest difference of logits, as a share of their spread, that images without
-    a tie may have; `agreement` the least percent of equal answers on an untrained network, where
-    many are close; `size_error` the largest share by which the size may be foretold wrongly.
-    `alone` is code that runs the file at `path` on the array `images` and gives `found` without
-    the engine, shown on a network of `alone_family`.
+    Attributes:
+        tolerance: The largest difference of outputs, as a share of their standard deviation, for
+            samples without a tie in rounding.
+        agreement: The least percentage of equal answers. The networks are untrained, so many of
+            their answers are close calls.
+        size_error: The largest relative error of the foretold size.
+        alone: Python code that runs the file at `path` without the engine: it reads the array
+            `inputs` and assigns the array `found`.
+        alone_family: The family whose network `alone` runs.
     """
 
     tolerance = 0.0
@@ -99,7 +104,7 @@ class ExporterContract:
 
     @pytest.fixture
     def copied(self, exporter: Exporter, tmp_path: Path) -> Case:
-        """One of them, free to be damaged: how a file is written tells no family from another."""
+        """A copy of one case that a test may damage; files of all families are written alike."""
         case = exported(exporter.name, FAMILIES[0])
         copy = shutil.copytree if case.path.is_dir() else shutil.copy
         return replace(case, path=Path(copy(case.path, tmp_path / case.path.name)))
@@ -112,11 +117,10 @@ class ExporterContract:
         assert 100 - found.file_error == pytest.approx(found.agreement)
         assert found.agreement >= self.agreement
 
-    def test_logits_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
+    def test_outputs_are_equal_but_for_ties(self, exporter: Exporter, case: Case) -> None:
         ours = case.ours()
-        difference = np.abs(exporter.open(case.path, case.graph).run({"image": SHOWN}) - ours).max(
-            1
-        )
+        found = exporter.open(case.path, case.graph).run({"image": SHOWN})
+        difference = np.abs(found - ours).max(1)
         assert np.median(difference) <= self.tolerance * ours.std()
         assert np.mean(difference <= self.tolerance * ours.std()) >= 0.9
 
@@ -197,9 +201,9 @@ class ExporterContract:
 
     def test_it_runs_where_the_engine_is_not(self, exporter: Exporter, tmp_path: Path) -> None:
         case = exported(exporter.name, self.alone_family)
-        np.save(tmp_path / "images.npy", SHOWN.numpy())
-        code = f"{ALONE}{self.alone}\nnp.save(logits, found)"
-        files = [case.path, tmp_path / "images.npy", tmp_path / "logits.npy"]
+        np.save(tmp_path / "inputs.npy", SHOWN.numpy())
+        code = f"{ALONE}{self.alone}\nnp.save(outputs, found)"
+        files = [case.path, tmp_path / "inputs.npy", tmp_path / "outputs.npy"]
         command = [sys.executable, "-I", "-c", code, *map(str, files)]
         subprocess.run(command, check=True, cwd=tmp_path, env={"OMP_NUM_THREADS": "1"})
         ours, found = case.ours(), np.load(files[-1])

@@ -1,4 +1,4 @@
-"""One resolved network, walked slowly: what flows from kernel to kernel, and what that costs."""
+"""A slow reference for costs that depend on the flow of tensors from kernel to kernel."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from search_spaces.ops import Op
 
 
 class SlowNetwork:
-    """The reference that vectorised costs of the flow are held against.
+    """The costs of one resolved network, computed kernel by kernel in plain Python.
+
+    Tests compare the vectorised costs of `search_spaces.flow` with these.
 
     Args:
         graph: A resolved graph.
-        fusion: What runs as one kernel.
-        width: The bits of what a kernel writes; 0 where they are whatever readers want.
-        time: What a kernel takes.
-        convert: What it takes to bring elements from one width to another.
+        fusion: The operators that run as one kernel.
+        width: The bits of the tensor that a kernel writes; 0 if every reader may choose them.
+        time: The milliseconds of a kernel.
+        convert: The milliseconds for a number of elements from one width to another.
     """
 
     def __init__(
@@ -46,17 +48,17 @@ class SlowNetwork:
         self._width, self._time, self._convert = width, time, convert
 
     def _written(self, graph: Graph, address: str) -> str:
-        """The kernel that wrote a tensor, past views, which are the same numbers."""
+        """The address of the kernel that wrote a tensor; views write nothing."""
         while address not in self.kernels:
             (address,) = graph.nodes[address].inputs
         return address
 
     def summed(self) -> float:
-        """Every kernel after the other."""
+        """The milliseconds of all kernels, one after the other."""
         return sum(map(self._time, self.kernels.values()))
 
     def peak(self) -> float:
-        """The most bytes alive at once, tensor by tensor and moment by moment."""
+        """The largest sum of bytes of tensors that are in memory at one time."""
         live: dict[str, float] = {}
         highest = 0.0
         for place, address in enumerate(self.order):
@@ -68,7 +70,10 @@ class SlowNetwork:
         return highest
 
     def conversions(self, strict: Collection[type[Op]] = ()) -> float:
-        """Each tensor once to each format; infinite where an operator of `strict` needs one."""
+        """The milliseconds of all conversions, of each tensor once per format.
+
+        The sum is infinite if an operator of `strict` would need a conversion.
+        """
         paid: dict[tuple[str, int], float] = {}
         for reader in self.order:
             for slot, source in enumerate(self.reads[reader]):
@@ -79,7 +84,7 @@ class SlowNetwork:
         return sum(paid.values())
 
     def longest(self, *, converting: bool) -> float:
-        """The end of the last kernel where all that can runs at once."""
+        """The milliseconds until the last kernel ends, if each kernel starts as soon as it can."""
         view: nx.DiGraph[str] = nx.DiGraph()
         for reader in self.order:
             own = self._time(self.kernels[reader])
@@ -91,7 +96,7 @@ class SlowNetwork:
         return sum(view.edges[a, b]["weight"] for a, b in pairwise(path))
 
     def _held_in(self, address: str) -> int:
-        """The bits of a result; where any will do, the widest that a reader wants."""
+        """The bits of a kernel's output; the most that a reader wants if readers may choose."""
         own = self._width(self.kernels[address])
         readers = (r for r in self.order if address in self.reads[r])
         return own or max(self._width(self.kernels[reader]) for reader in readers)

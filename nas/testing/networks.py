@@ -1,4 +1,4 @@
-"""Small deployed networks of both families, under every precision."""
+"""Small deployed networks of two families of spaces, with every precision of integers."""
 
 from functools import cache
 
@@ -30,6 +30,7 @@ EVERY_PRECISION = Policy(
 
 
 def uniform(bits: int | None, *, activation_symmetric: bool = False, edge_bits: int = 8) -> Policy:
+    """The policy with a single precision; None is full precision."""
     return Policy(
         weight_bits=(bits,),
         activation_bits=(bits,),
@@ -40,6 +41,7 @@ def uniform(bits: int | None, *, activation_symmetric: bool = False, edge_bits: 
 
 @cache
 def space(family: str, policy: Policy = EVERY_PRECISION) -> SearchSpace:
+    """The small space of a family, made once."""
     if family == "residual":
         return residual(
             inputs=(Input("image", (1, 8, 8)),),
@@ -70,12 +72,13 @@ def space(family: str, policy: Policy = EVERY_PRECISION) -> SearchSpace:
 
 @cache
 def supernet(family: str, policy: Policy = EVERY_PRECISION) -> Supernet:
+    """The supernet of a family with random weights and initialised steps, made once."""
     torch.set_num_threads(1)
     net = Supernet(space(family, policy), seed=0)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if name.endswith((".shift", ".bias")):  # as training would leave them: not at zero
+            if name.endswith((".shift", ".bias")):  # not zero, as after a training
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
             elif name.endswith(".scale"):
                 parameter.copy_(1 + 0.5 * torch.randn(parameter.shape, generator=generator))
@@ -84,13 +87,16 @@ def supernet(family: str, policy: Policy = EVERY_PRECISION) -> Supernet:
 
 
 def random_networks(family: str, count: int, *, seed: int = 0) -> list[Deployed]:
+    """The deployed networks of random genotypes."""
     genotypes = space(family).sample_array(np.random.default_rng(seed), count)
     return [network(family, tuple(row)) for row in genotypes.tolist()]
 
 
 def network(family: str, genotype: tuple[int, ...], policy: Policy = EVERY_PRECISION) -> Deployed:
+    """The deployed network of a genotype."""
     return deploy(extract(supernet(family, policy), genotype, [IMAGES[:32]]))
 
 
 def uniform_network(family: str, policy: Policy) -> Deployed:
+    """The deployed network of the largest genotype under a policy."""
     return network(family, space(family, policy).largest, policy)

@@ -1,6 +1,6 @@
-"""What every operator must be: a true description, an elastic forward, an equal stock layer.
+"""The contract of an operator: a true description, an elastic forward, an equal stock layer.
 
-In `deployment` stands what must hold of it in a network that leaves.
+The module `deployment` holds the tests of an operator within networks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ BATCH = 3
 
 
 class OperatorContract(DeploymentContract):
-    """Give `forms`: resolved forms of one operator with the shapes they read, largest first."""
+    """The tests of an operator.
+
+    A subclass gives the fixture `forms`: resolved forms of one operator, each with the shapes that
+    the form reads, largest first.
+    """
 
     @pytest.fixture
     def forms(self) -> Sequence[Form]:
@@ -35,8 +39,8 @@ class OperatorContract(DeploymentContract):
             for name, parameter in op.parameters(*inputs).items()
         }
 
-    def images(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
-        """Inputs with a batch axis."""
+    def inputs_of(self, op: Op, inputs: tuple[Shape, ...]) -> list[Tensor]:
+        """Random inputs of the given shapes, with a batch axis."""
         generator = torch.Generator().manual_seed(1)
         shapes = [(BATCH, *shape) for shape in inputs]
         if op.reads == "int64":
@@ -47,7 +51,7 @@ class OperatorContract(DeploymentContract):
         self, forms: Sequence[Form], shared: dict[str, Tensor]
     ) -> None:
         for op, inputs in forms:
-            output = compute(op, sliced(op, shared, *inputs), *self.images(op, inputs))
+            output = compute(op, sliced(op, shared, *inputs), *self.inputs_of(op, inputs))
             assert output.shape == (BATCH, *op.infer(*inputs))
 
     def test_macs_are_half_of_torchs_flops(
@@ -55,7 +59,7 @@ class OperatorContract(DeploymentContract):
     ) -> None:
         for op, inputs in forms:
             with FlopCounterMode(display=False) as counter:
-                compute(op, sliced(op, shared, *inputs), *self.images(op, inputs))
+                compute(op, sliced(op, shared, *inputs), *self.inputs_of(op, inputs))
             assert counter.get_total_flops() == 2 * BATCH * op.macs(*inputs)
 
     def test_the_weight_has_the_described_size(
@@ -72,11 +76,11 @@ class OperatorContract(DeploymentContract):
         self, forms: Sequence[Form], shared: dict[str, Tensor]
     ) -> None:
         for op, inputs in forms:
-            tensors, images = sliced(op, shared, *inputs), self.images(op, inputs)
+            tensors, given = sliced(op, shared, *inputs), self.inputs_of(op, inputs)
             layer = stock(op, tensors, *inputs)
             if layer is not None:
                 assert type(layer).__module__.startswith("torch.nn")
-                assert torch.equal(layer(*images), compute(op, tensors, *images))
+                assert torch.equal(layer(*given), compute(op, tensors, *given))
 
     def test_the_stock_layer_shares_no_memory(
         self, forms: Sequence[Form], shared: dict[str, Tensor]
@@ -92,7 +96,7 @@ class OperatorContract(DeploymentContract):
         for op, inputs in forms:
             for tensor in shared.values():
                 tensor.grad = None
-            output = compute(op, sliced(op, shared, *inputs), *self.images(op, inputs))
+            output = compute(op, sliced(op, shared, *inputs), *self.inputs_of(op, inputs))
             if not shared:
                 continue
             (output**3).sum().backward()

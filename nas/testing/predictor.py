@@ -10,13 +10,13 @@ from search_spaces.space import IntArray, SearchSpace
 
 
 def loss_of(rows: IntArray) -> np.ndarray:
-    """Additive in the picks, with a pairwise part."""
+    """A loss that is additive in the picks, with a pairwise part."""
     weights = np.cos(np.arange(rows.shape[1])) + 1.2
     return 50 - 4 * rows @ weights + 2.0 * (rows[:, 0] * rows[:, -1])
 
 
 class PredictorContract:
-    """What every predictor promises."""
+    """The tests of a predictor."""
 
     @pytest.fixture
     def space(self) -> SearchSpace:

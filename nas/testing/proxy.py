@@ -1,4 +1,4 @@
-"""What every zero-cost proxy promises, whatever it measures."""
+"""The contract of a zero-cost proxy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from predictors.proxies.proxy import Batch, Proxy
 
 
 def fake_quantized(x: Tensor) -> Tensor:
-    """Eight bits in a step of 0.05."""
+    """The values rounded to multiples of 0.05, with 8 bits."""
     return torch.fake_quantize_per_tensor_affine(x, 0.05, 128, 0, 255)
 
 
 def spelt_out(x: Tensor) -> Tensor:
-    """`fake_quantized` as an extracted subnet computes it."""
+    """The same as `fake_quantized`, written in the operations of an extracted subnet."""
     return torch.div(x, 0.05).round_().clamp_(-128.0, 127.0).mul_(0.05)
 
 
 class Block(nn.Module):
-    """Quantized input, convolution, norm, nonlinearity and a residual, as a subnet has them.
+    """A residual block with a quantized input, as in a subnet.
 
-    `spelt_out` quantizes by elementwise arithmetic, which by itself has no gradient.
+    Attributes:
+        spelt_out: Whether the input is quantized by elementwise arithmetic, which has no gradient.
     """
 
     def __init__(self, channels: int, function: nn.Module, *, spelt_out: bool) -> None:
@@ -43,7 +44,7 @@ class Block(nn.Module):
 
 
 def network(function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """A small trained-looking network: statistics that are not those of a fresh one, dropout."""
+    """A small network with a dropout, and with statistics of norms as after some training."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = nn.Sequential(
@@ -60,7 +61,7 @@ def network(function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
 
 
 class ProxyContract:
-    """Inherit and give the fixture `proxy`."""
+    """The tests of a proxy, which a subclass gives as the fixture `proxy`."""
 
     @pytest.fixture
     def proxy(self) -> Proxy:
@@ -101,17 +102,17 @@ class ProxyContract:
     def test_leaves_the_module_as_it_was(self, proxy, batch) -> None:
         module = _peculiar()
         before = _state(module)
-        images = batch[0].clone()
+        inputs = batch[0].clone()
         proxy.score(module, batch, F.cross_entropy)
         _assert_same(_state(module), before)
-        assert torch.equal(batch[0], images)
+        assert torch.equal(batch[0], inputs)
         assert batch[0].requires_grad is False
 
     def test_leaves_the_module_as_it_was_when_something_raises(self, proxy, batch) -> None:
         module = _peculiar()
         before = _state(module)
 
-        def raising_loss(logits: Tensor, labels: Tensor) -> Tensor:
+        def raising_loss(out: Tensor, target: Tensor) -> Tensor:
             raise RuntimeError("loss")
 
         with contextlib.suppress(RuntimeError):  # a proxy may not call the loss at all
@@ -123,7 +124,7 @@ class ProxyContract:
 
 
 def _peculiar() -> nn.Module:
-    """A module in a state that a careless proxy would flatten."""
+    """A module in a mixed state: modes, gradients and hooks differ between its parts."""
     module = network()
     F.cross_entropy(module(torch.ones(2, 1, 6, 6)), torch.tensor([0, 1])).backward()
     module.train()

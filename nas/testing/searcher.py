@@ -108,7 +108,7 @@ def asynchronously(searcher: Searcher, *, evaluations: int, workers: int) -> lis
 
 
 class SearcherContract:
-    """What every searcher promises."""
+    """The tests of a searcher."""
 
     @pytest.fixture
     def make(self) -> MakeSearcher:

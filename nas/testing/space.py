@@ -16,7 +16,7 @@ CHAINS = Fusion(((Conv2d, BatchNorm2d, Activation), (Conv2d, BatchNorm2d, Add)))
 
 
 class SpaceContract:
-    """What every space promises."""
+    """The tests of a search space."""
 
     @pytest.fixture
     def space(self) -> SearchSpace:

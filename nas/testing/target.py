@@ -1,4 +1,4 @@
-"""What every hardware target keeps."""
+"""The contract of a hardware target."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ RULES: dict[str, Rules | None] = {
 
 
 class TargetContract:
-    """Inherit and give the fixture `target`; it must run `space`."""
+    """The tests of a target.
+
+    A subclass gives the fixture `target`, which must be able to run the networks of `space`.
+    """
 
     @pytest.fixture
     def space(self) -> SearchSpace:

@@ -1,4 +1,4 @@
-"""What every kind of task section promises; a new kind inherits this with its own `section`."""
+"""The contract of a kind of task, which is a section of a recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def rows_of(*batches: Inputs) -> set[tuple[float, ...]]:
 
 
 class TaskContract:
-    """Give a `section` with at least 60 training samples, all of them different."""
+    """The tests of a kind of task.
+
+    A subclass gives the fixture `section`, with at least 60 training samples, no two of them equal.
+    """
 
     @pytest.fixture
     def section(self) -> SplitSection:
@@ -114,7 +117,7 @@ class TaskContract:
 
 
 class ClassesTaskContract(TaskContract):
-    """Give a `section` whose targets are classes, with at least 30 samples of each class."""
+    """The tests of a kind of task whose targets are classes, with at least 30 samples of each."""
 
     def test_targets_number_the_classes(self, task: Task) -> None:
         (classes,) = task.output
@@ -129,7 +132,7 @@ class ClassesTaskContract(TaskContract):
 
 
 class ImageTaskContract(ClassesTaskContract):
-    """Give a `section` of image classification, with at least 30 samples of each class."""
+    """The tests of a kind of image classification, with at least 30 samples of each class."""
 
     @pytest.fixture
     def section(self) -> ImageSection:

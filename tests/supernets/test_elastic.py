@@ -73,8 +73,8 @@ class TestActivation(OperatorContract):
         function: Nonlinearity = request.param
         return [(Activation(function), ((3, 4, 4),))]
 
-    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-        return [4 * x for x in super().images(op, inputs)]
+    def inputs_of(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+        return [4 * x for x in super().inputs_of(op, inputs)]
 
 
 class TestAdd(OperatorContract):

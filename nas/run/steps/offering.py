@@ -1,4 +1,4 @@
-"""What a run offers its searcher: its probe, another run, a predictor, the supernet's gradient."""
+"""The offers of a run to its searcher: probe, another run, predictor, gradient of the supernet."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class RunContext(Context):
 
     Args:
         plan: The run.
-        supernet: The trained supernet; None while it is not trained, when nothing may ask for the
-            value of its gradient.
+        supernet: The trained supernet; None before the training, when no gradient can be computed.
         probe: The scores of zero-cost proxies; None without any.
 
     Attributes:

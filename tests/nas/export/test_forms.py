@@ -19,7 +19,7 @@ class TestOnnx(ExporterContract):
     alone = """
 import onnxruntime
 session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-(found,) = session.run(["output"], {"image": images})
+(found,) = session.run(["output"], {"image": inputs})
 """
 
     @pytest.fixture
@@ -34,7 +34,7 @@ sys.path.insert(0, path)
 from model import load
 torch.set_num_threads(1)
 with torch.no_grad():
-    found = load()(torch.from_numpy(images)).numpy()
+    found = load()(torch.from_numpy(inputs)).numpy()
 """
 
     @pytest.fixture
@@ -47,7 +47,7 @@ class TestTorchExport(ExporterContract):
 import torch
 torch.set_num_threads(1)
 with torch.no_grad():
-    found = torch.export.load(path).module()(torch.from_numpy(images)).numpy()
+    found = torch.export.load(path).module()(torch.from_numpy(inputs)).numpy()
 """
 
     @pytest.fixture
@@ -62,7 +62,7 @@ class TestOpenVino(ExporterContract):
 import openvino
 model = openvino.Core().read_model(path + "/model.xml")
 options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-found = openvino.Core().compile_model(model, "CPU", options)(images)[0]
+found = openvino.Core().compile_model(model, "CPU", options)(inputs)[0]
 """
 
     @pytest.fixture
@@ -89,7 +89,7 @@ class TestExecuTorch(ExporterContract):
 import torch
 from executorch.runtime import Runtime
 method = Runtime.get().load_program(path).load_method("forward")
-batches = torch.from_numpy(images).split(8)
+batches = torch.from_numpy(inputs).split(8)
 found = np.concatenate([method.execute([batch])[0].numpy() for batch in batches])
 """
 

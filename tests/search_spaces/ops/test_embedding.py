@@ -48,7 +48,7 @@ class TestEmbedding(OperatorContract):
     def forms(self) -> Sequence[Form]:
         return [(Embedding(5, out), ((4,),)) for out in (6, 3)]
 
-    def images(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+    def inputs_of(self, op: Op, inputs: tuple[tuple[int, ...], ...]) -> list[Tensor]:
         """Every token, so that each entry of the table has a gradient."""
         return [torch.arange(3 * 4).reshape(3, 4) % 5 for _ in inputs]
 
