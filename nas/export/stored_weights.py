@@ -97,11 +97,23 @@ def folded_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis: 
     return _folded(writer, tensor, *_stored(writer, tensor, address, axis), column)
 
 
+def unpacked_rows(writer: Writer, tensor: EncodedTensor, address: str) -> str:
+    """A weight with scales of groups that every run unpacks; each group is stored as a row."""
+    code, _ = _codes(writer, tensor, address, _rows(tensor))
+    value = _dequantize(writer, code, tensor.scale.reshape(-1), axis=0)
+    return writer.node("Reshape", value, writer.int64(*tensor.codes.shape))
+
+
+def _rows(tensor: EncodedTensor) -> IntegerArray:
+    """The codes of a weight with scales of groups, `(groups, channels of a group, ...)`."""
+    shape = tensor.codes.shape
+    return tensor.codes.reshape(-1, tensor.quant.granularity.blocks(shape)[1], *shape[2:])
+
+
 def _folded_rows(writer: Writer, tensor: EncodedTensor, address: str, *, axis: int) -> str:
     """`folded_weight` of a weight with scales of groups; each group is stored as a row."""
     shape = tensor.codes.shape
-    size = tensor.quant.granularity.blocks(shape)[1]
-    code, container = _codes(writer, tensor, address, tensor.codes.reshape(-1, size, *shape[2:]))
+    code, container = _codes(writer, tensor, address, _rows(tensor))
     column = [-1, *(1 for _ in shape[1:])]
     whole = _folded(writer, tensor, code, container, column)
     value = writer.node("Reshape", whole, writer.int64(*shape))

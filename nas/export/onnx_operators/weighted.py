@@ -18,6 +18,7 @@ from nas.export.stored_weights import (
     integer_weight,
     is_grouped,
     on_integers,
+    unpacked_rows,
     unpacked_weight,
 )
 from nas.export.writer import Value, Writer
@@ -106,12 +107,7 @@ def _weight_for_floats(writer: Writer, held: EncodedTensor, address: str) -> str
     """The weight of a convolution on floats, output channels first."""
     if isinstance(held.quant.format, Int):
         return folded_weight(writer, held, address)
-    if not is_grouped(held):
-        return unpacked_weight(writer, held, address)
-    raise ExportError(
-        f"a convolution leaves as ONNX with float8 weights that have one scale or a scale per "
-        f"channel, or with groups of integers, given {held.quant} at {address!r}"
-    )
+    return (unpacked_rows if is_grouped(held) else unpacked_weight)(writer, held, address)
 
 
 def _meets_floats(site: Site) -> bool:

@@ -51,6 +51,7 @@ def tokens(weight: Quant, activation: Quant | None) -> Graph:
 
 WEIGHTS = [
     *(Quant(made, grain) for made in (E4M3, E5M2) for grain in (PerTensor(), PerChannel())),
+    *(Quant(made, PerGroup(8)) for made in (E4M3, E5M2)),
     Quant(Int(4), PerGroup(8)),
     Quant(Int(4, symmetric=False), PerGroup(8, Float16())),
     Quant(Int(8), PerGroup(8, PowerOfTwo())),
@@ -95,10 +96,7 @@ def test_floats_that_no_runtime_computes_in_are_refused_before_training(made: Fl
             rehearse(FORMS["onnx"], [stand_in(graph)])
 
 
-def test_what_a_block_of_onnx_cannot_hold_is_refused(tmp_path: Path) -> None:
-    grouped = stand_in(convolutions(Quant(E4M3, PerGroup(8)), None))
-    with pytest.raises(ExportError, match=r"groups of integers, given .*'conv'"):
-        export_onnx(grouped, tmp_path / "net.onnx")
+def test_a_table_has_no_groups_and_no_floats(tmp_path: Path) -> None:
     for quant in (Quant(E4M3), Quant(Int(4), PerGroup(8))):
         table = Graph(Input("tokens", (5,), "int64"))
         table.add("table", Embedding(7, 16, weight=quant))
