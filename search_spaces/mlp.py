@@ -55,7 +55,8 @@ def mlp(
     if len(vectors) > 1:
         graph.add("join", Concat(len(vectors), policy.tensor()), *vectors)
     # A curved function reads integers, so that a runtime keeps the layer before it on integers.
-    curved = policy.tensor() if {*functions} - {"relu", "relu6"} else None
+    bent = any(Activation(function).clamp is None for function in functions)
+    curved = policy.tensor() if bent else None
     depth = choice("depth", depths)
     for i in range(max(depths)):
         here = f"layer{i}"

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from nas.tasks.classes import class_labels
 from nas.tasks.source import Array, Samples
-from nas.tasks.targets import require_targets
+from nas.tasks.targets import LARGEST, require_targets
 from nas.tasks.task import TaskError
 
 IMAGE = "image"
 Layout = Literal["auto", "nhw", "nhwc", "nchw"]
 _IMAGE_CHANNELS = (1, 3)
 _CHUNK = 1024
-_LARGEST_PIXEL = float(np.finfo(np.float32).max) / 4  # so that differences from a mean fit too
 
 
 def labelled(where: str, images: Array, labels: Array, *, layout: Layout = "auto") -> Samples:
@@ -116,7 +115,7 @@ def _check_finite(where: str, images: Array) -> None:
             used = np.abs(part.astype(np.float32))
         for allowed, fault in (
             (np.isfinite(part), "NaN or infinite pixels"),
-            (used <= _LARGEST_PIXEL, f"pixels beyond {_LARGEST_PIXEL:.1g}, the reach of float32"),
+            (used <= LARGEST, f"pixels beyond {LARGEST:.1g}, the reach of float32"),
         ):
             sound = allowed.all(axis=(1, 2, 3))
             if not sound.all():

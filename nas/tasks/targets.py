@@ -12,7 +12,7 @@ from nas.tasks.task import TaskError
 Array = NDArray[Any]
 Meaning = Literal["classes", "regression"]
 _FEW = 10  # so few different whole numbers are classes wherever they begin
-_LARGEST = float(np.finfo(np.float32).max) / 4
+LARGEST = float(np.finfo(np.float32).max) / 4  # so that differences from a mean fit too
 
 
 def meaning(where: str, targets: Array) -> Meaning:
@@ -84,10 +84,10 @@ def require_targets(where: str, samples: int, targets: Array) -> None:
 def require_finite(where: str, what: str, numbers: Array) -> None:
     """Raise `TaskError` where numbers `(n, ...)` are not finite in float32."""
     with np.errstate(over="ignore"):
-        sound = np.abs(numbers.astype(np.float32)) <= _LARGEST  # False for NaN too
+        sound = np.abs(numbers.astype(np.float32)) <= LARGEST  # False for NaN too
     rows = sound.reshape(len(numbers), -1).all(axis=1)
     if not rows.all():
         raise TaskError(
-            f"{where} has {what} that are NaN, infinite or beyond {_LARGEST:.1g}, first in sample "
+            f"{where} has {what} that are NaN, infinite or beyond {LARGEST:.1g}, first in sample "
             f"{int(np.argmin(rows))}; repair or drop them"
         )
