@@ -15,7 +15,13 @@ from search_spaces.quant import Float32, Quant
 from supernets.blocks import from_rows, to_rows
 from supernets.deployed import Deployed, Stored, values
 from supernets.encoded import EncodedTensor, IntegerBias
-from supernets.rounding import relative_bounds, snapped, squared_error_steps, zero_points
+from supernets.rounding import (
+    best_steps,
+    relative_bounds,
+    snapped,
+    squared_error_steps,
+    zero_points,
+)
 
 Weight = EncodedTensor | NDArray[np.float32]
 
@@ -124,14 +130,25 @@ def _absorbed(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTens
 
 
 def _requantized(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedTensor:
-    """The folded weight on the grid with the least squared error."""
+    """The folded weight on the grid with the least squared error.
+
+    Scales that belong to a channel may also be the nearest to those that absorb the factor.
+    """
     quant, shape = weight.quant, weight.codes.shape
     values = (weight.values() * _column(factor, weight.codes)).astype(np.float32)
     blocks, counts = quant.granularity.blocks(shape), quant.granularity.counts(shape)
     rows = to_rows(torch.from_numpy(values), blocks)
-    zero = zero_points(rows, quant.format)
-    step = squared_error_steps(rows, quant, zero)
-    bounds = relative_bounds(quant.format, zero.unsqueeze(1))
+    if quant.granularity.by_channel:
+        absorbed = _absorbed(weight, factor)
+        zero = torch.from_numpy(absorbed.zero_point.reshape(-1))
+        bounds = relative_bounds(quant.format, zero.unsqueeze(1))
+        near = torch.from_numpy(quant.granularity.scale.snap(absorbed.scale).reshape(-1))
+        steps = torch.stack([near, squared_error_steps(rows, quant, zero)])
+        step = best_steps(rows, quant.format, bounds, steps)
+    else:
+        zero = zero_points(rows, quant.format)
+        bounds = relative_bounds(quant.format, zero.unsqueeze(1))
+        step = squared_error_steps(rows, quant, zero)
     numbers = snapped(quant.format, rows / step.unsqueeze(1), bounds) + zero.unsqueeze(1)
     return replace(
         weight,
