@@ -42,7 +42,11 @@ def moved(weight: Quant, weights: EightBitWeights) -> bool:
         weight: The precision.
         weights: The type of 8-bit weights in files.
     """
-    return weight.symmetric and not pair_fits(weight.code_range[1]) and weights == "unsigned"
+    return (
+        weight.integers.symmetric
+        and not pair_fits(weight.integers.range[1])
+        and weights == "unsigned"
+    )
 
 
 def adds_pairs(channels: int, *, groups: int) -> bool:

@@ -270,33 +270,6 @@ class Quant(Spec):
             f"format {self.name} is not known here, where codes are integers; give Int(bits)"
         )
 
-    @property
-    def symmetric(self) -> bool:
-        """Whether integer codes are signed and the zero point is 0."""
-        return self.integers.symmetric
-
-    @property
-    def code_range(self) -> tuple[int, int]:
-        """The lowest and the highest integer code."""
-        return self.integers.range
-
-    @property
-    def per_channel(self) -> bool:
-        """Whether every output channel has its own scale; False if the whole tensor shares a scale.
-
-        Raises:
-            ValueError: If the granularity is neither of the two.
-        """
-        match self.granularity:
-            case PerChannel():
-                return True
-            case PerTensor():
-                return False
-            case unknown:
-                raise ValueError(
-                    f"granularity {unknown!r} is not known here; give PerTensor() or PerChannel()"
-                )
-
 
 def bits_of(quant: Quant | None) -> int:
     """The bits per element: `quant.bits`, or 32 without quantization."""

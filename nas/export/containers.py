@@ -78,7 +78,7 @@ def container_for(quant: Quant) -> Container:
             "leave 'onnx' out of export.formats"
         )
     bits = next(width for width in _OPSETS if width >= quant.bits)
-    return Container(bits, quant.symmetric, _OPSETS[bits])
+    return Container(bits, quant.integers.symmetric, _OPSETS[bits])
 
 
 def integers(name: str, codes: IntegerArray, container: Container) -> onnx.TensorProto:

@@ -139,7 +139,9 @@ class ExporterContract:
             if quant is not None:
                 found = held[address].weight
                 assert found is not None
-                assert (found.bits, found.symmetric) == (quant.bits, quant.symmetric), address
+                assert (found.bits, found.symmetric) == (quant.bits, quant.integers.symmetric), (
+                    address
+                )
                 assert found.container == exporter.container(quant)
 
     def test_another_policy_is_detected(self, case: Case) -> None:

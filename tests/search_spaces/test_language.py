@@ -127,7 +127,7 @@ def test_choices_are_met_outer_before_inner():
 
 @pytest.mark.parametrize(("symmetric", "expected"), [(True, (-7, 7)), (False, (0, 15))])
 def test_code_range(symmetric, expected):
-    assert Quant(Int(4, symmetric), PerTensor()).code_range == expected
+    assert Int(4, symmetric).range == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, 32])

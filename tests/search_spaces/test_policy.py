@@ -66,8 +66,8 @@ def test_no_layer_has_a_format_that_the_policy_leaves_out(
     for space in spaces(Policy(**options)):
         for graph in drawn(space):
             ops = [node.op for node in graph.nodes.values()]
-            found = {(o.weight.granularity, o.weight.symmetric) for o in ops if o.weight}
-            read = {(o.activation.granularity, o.activation.symmetric) for o in ops if o.activation}
+            found = {(o.weight.granularity, o.weight.integers.symmetric) for o in ops if o.weight}
+            read = {(r.granularity, r.integers.symmetric) for o in ops if (r := o.activation)}
             assert (found, read) == ({weight}, {activation})
 
 

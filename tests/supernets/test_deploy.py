@@ -80,14 +80,14 @@ def test_codes_keep_to_their_range(supernet: Supernet, images: Tensor) -> None:
 
 def _check(weight: EncodedTensor, quant: Quant | None) -> None:
     assert weight.quant == quant
-    low, high = weight.quant.code_range
+    low, high = weight.quant.integers.range
     count = len(weight.codes) if isinstance(weight.quant.granularity, PerChannel) else 1
     assert low <= weight.codes.min() <= weight.codes.max() <= high
     assert low <= weight.zero_point.min() <= weight.zero_point.max() <= high
     assert weight.scale.shape == weight.zero_point.shape == (count,)
     assert weight.scale.dtype == np.float32
     assert (weight.scale > 0).all()
-    assert not weight.quant.symmetric or not weight.zero_point.any()
+    assert not weight.quant.integers.symmetric or not weight.zero_point.any()
 
 
 def test_folding_is_exact_but_for_one_scale_per_tensor(supernet: Supernet, images: Tensor) -> None:
@@ -99,7 +99,7 @@ def test_folding_is_exact_but_for_one_scale_per_tensor(supernet: Supernet, image
             quant = extracted.graph.nodes[conv].op.weight
             if quant is not None and isinstance(quant.granularity, PerTensor):
                 continue
-            kinds.add(quant and quant.symmetric)
+            kinds.add(quant and quant.integers.symmetric)
             expected, x = _layer_output(extracted, conv, norm)
             found = _folded_output(extracted, deployed, conv, x)
             scale = expected.abs().max().item()
@@ -124,7 +124,8 @@ def test_folding_into_one_scale_errs_by_half_a_step_at_most_inside(
             factor = (layer.weight / (layer.running_var + layer.eps).sqrt()).detach().numpy()
             held = values(extracted.parameters[conv]["weight"])
             exact = held * factor.reshape(-1, 1, 1, 1)
-            low, high = ((b - weight.zero_point) * weight.scale for b in weight.quant.code_range)
+            bounds = weight.quant.integers.range
+            low, high = ((b - weight.zero_point) * weight.scale for b in bounds)
             error = np.abs(weight.values() - exact.clip(low, high))
             assert (error <= 0.501 * weight.scale).all()
 

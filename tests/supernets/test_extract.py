@@ -108,7 +108,7 @@ def test_weights_are_the_integers_that_are_told(supernet: Supernet, images: Tens
 
 
 def _check_codes(weight: EncodedTensor) -> None:
-    low, high = weight.quant.code_range
+    low, high = weight.quant.integers.range
     assert low <= weight.codes.min() <= weight.codes.max() <= high
     assert (weight.scale > 0).all()
     assert low <= weight.zero_point.min() <= weight.zero_point.max() <= high

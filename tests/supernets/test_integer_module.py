@@ -38,7 +38,7 @@ def test_it_holds_the_codes_in_8_bits(networks: list[Deployed]) -> None:
                 assert not isinstance(layer, OfCodes)
                 continue
             codes = layer.get_buffer("weight")
-            assert codes.dtype == (torch.int8 if held.quant.symmetric else torch.uint8)
+            assert codes.dtype == (torch.int8 if held.quant.integers.symmetric else torch.uint8)
             assert np.array_equal(codes.numpy(), held.codes)
             assert not list(layer.parameters())
 

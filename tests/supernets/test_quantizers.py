@@ -82,9 +82,9 @@ def test_forward_equals_torchs_own_but_for_ties(quant: Quant) -> None:
     held = encoded(quantizer, x, quant)
     step, zero = torch.from_numpy(held.scale), torch.from_numpy(held.zero_point)
     if isinstance(quant.granularity, PerChannel):
-        theirs = torch.fake_quantize_per_channel_affine(x, step, zero, 0, *quant.code_range)
+        theirs = torch.fake_quantize_per_channel_affine(x, step, zero, 0, *quant.integers.range)
     else:
-        theirs = torch.fake_quantize_per_tensor_affine(x, step, zero, *quant.code_range)
+        theirs = torch.fake_quantize_per_tensor_affine(x, step, zero, *quant.integers.range)
     # Theirs multiplies by the reciprocal, which now and then falls on the other side of a tie.
     assert (quantizer(x, quant) != theirs).float().mean() < 1e-3
 
@@ -105,7 +105,7 @@ def test_gradients_equal_torchs_learnable_operator(bits: int, symmetric: bool) -
     theirs = x.clone().requires_grad_()
     factor = 1.0 / math.sqrt(x.numel() * quant.format.positives)
     output = torch._fake_quantize_learnable_per_tensor_affine(
-        theirs, step, zero, *quant.code_range, factor
+        theirs, step, zero, *quant.integers.range, factor
     )
     output.backward(g)
     assert torch.equal(ours.grad, theirs.grad)

@@ -72,7 +72,7 @@ def _stored(deployed: Deployed, address: str, name: str, values: Array) -> dict[
 def _codes(name: str, tensor: EncodedTensor, shape: tuple[int, ...]) -> dict[str, Array]:
     codes = tensor.stored
     found: dict[str, Array] = {name: codes.reshape(shape), f"{name}_scale": tensor.scale}
-    if not tensor.quant.symmetric:
+    if not tensor.quant.integers.symmetric:
         found[f"{name}_zero_point"] = tensor.zero_point.astype(codes.dtype)
     return found
 

@@ -165,7 +165,7 @@ class _Class:
         name = path.rpartition(".")[2]
         options = f"bits={scale.quant.bits}"
         zero_point = f", zero_point={scale.zero_point}" if scale.zero_point else ""
-        options += ", symmetric=True" if scale.quant.symmetric else zero_point
+        options += ", symmetric=True" if scale.quant.integers.symmetric else zero_point
         self.made.append(f"self.{name} = Quantize({options})")
         return f"self.{name}({value})"
 

@@ -41,11 +41,13 @@ def test_files_hold_the_bits_of_their_policy(family, tmp_path):
         for address, node in deployed.graph.nodes.items():
             if node.op.weight is not None:
                 found, quant = held[address].weight, node.op.weight
-                assert (found.bits, found.symmetric) == (quant.bits, quant.symmetric), address
+                assert (found.bits, found.symmetric) == (quant.bits, quant.integers.symmetric), (
+                    address
+                )
             for found in held[address].activations if address in held else ():
                 quant = node.op.activation
                 assert (found and (found.bits, found.symmetric)) == (
-                    quant and (quant.bits, quant.symmetric)
+                    quant and (quant.bits, quant.integers.symmetric)
                 ), address
 
 
@@ -64,9 +66,9 @@ def test_verification_compares_file_and_network(family, tmp_path):
     assert found.agreement >= 99.0
     assert found.nodes["Gemm"] == 1
     head = deployed.weight("head")  # edges follow the policy
-    container = "INT8" if head.quant.symmetric else "UINT8"
+    container = "INT8" if head.quant.integers.symmetric else "UINT8"
     assert found.policy["head"].weight == Held(
-        8, symmetric=head.quant.symmetric, container=container, scales=head.scale.size
+        8, symmetric=head.quant.integers.symmetric, container=container, scales=head.scale.size
     )
 
 

@@ -64,8 +64,8 @@ def test_it_computes_the_network_and_holds_its_codes(weight: Quant, tmp_path: Pa
     assert checked.largest_difference <= 1e-5 * np.abs(ours).max()
     held = checked.policy["wide"]
     assert held.weight is not None
-    assert (held.weight.bits, held.weight.symmetric) == (weight.bits, weight.symmetric)
-    assert held.weight.scales == (12 if weight.per_channel else 1)
+    assert (held.weight.bits, held.weight.symmetric) == (weight.bits, weight.integers.symmetric)
+    assert held.weight.scales == (1 if weight.granularity.single else 12)
 
 
 @pytest.mark.parametrize("after", [None, CODES], ids=["before floats", "before codes"])

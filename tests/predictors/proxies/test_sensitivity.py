@@ -19,11 +19,11 @@ from predictors.proxies.sensitivity import (
     weight_noise,
 )
 from search_spaces.costs import SpaceKernels
-from search_spaces.formats import Int
+from search_spaces.formats import E2M1, E4M3, Int
 from search_spaces.kernels import kernels
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
-from search_spaces.quant import PerChannel, Quant
+from search_spaces.quant import PerChannel, PerGroup, PowerOfTwo, Quant
 from search_spaces.residual import residual
 
 torch.set_num_threads(1)
@@ -56,12 +56,38 @@ def test_rounding_stays_on_a_grid_that_holds_zero(quant: Quant) -> None:
     x = uniform(6, 500) + 0.3
     y = rounded(x, quant)
     rows = y if isinstance(quant.granularity, PerChannel) else y.reshape(1, -1)
-    low, high = quant.code_range
+    low, high = quant.integers.range
     for row in rows:
         values = row.unique()
         step = values.diff().min()
         assert len(values) <= high - low + 1
         torch.testing.assert_close(values / step, torch.round(values / step), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("quant", [Quant(E4M3), Quant(E2M1, PerChannel()), Quant(E2M1)])
+def test_floats_are_rounded_to_their_own_numbers(quant: Quant) -> None:
+    x = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+    rows = rounded(x, quant)
+    rows = rows.reshape(1, -1) if quant.granularity.single else rows
+    numbers = torch.from_numpy(quant.format.decode(np.arange(2**quant.bits)))
+    for row in rows:
+        scale = row.abs().max() / quant.format.bounds[1]
+        assert (
+            torch.cdist((row / scale).unsqueeze(1), numbers[numbers.isfinite(), None]).amin(1).max()
+            < 1e-3
+        )
+    assert sqnr(x, quant) > {8: 28, 4: 14}[quant.bits]
+
+
+def test_a_group_has_the_grid_that_it_had_alone() -> None:
+    x = torch.randn(3, 8, 2, 2, generator=torch.Generator().manual_seed(0))
+    for number_format in (Int(4), Int(3, symmetric=False), E2M1):
+        whole = rounded(x, Quant(number_format, PerGroup(4)))
+        for row, start in itertools.product(range(3), (0, 4)):
+            part = slice(row, row + 1), slice(start, start + 4)
+            assert torch.equal(whole[part], rounded(x[part], Quant(number_format)))
+    scale = rounded(x, Quant(Int(4), PerGroup(4, PowerOfTwo())))
+    assert torch.equal(scale * 1024, torch.round(scale * 1024))
 
 
 def test_rounding_beats_the_step_that_clips_nothing() -> None:

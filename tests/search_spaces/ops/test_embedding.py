@@ -157,7 +157,7 @@ def test_a_table_leaves_with_its_codes(weight: Quant | None, tmp_path: Path) -> 
     assert (held.weight is None) == (weight is None)
     if held.weight is not None and weight is not None:
         assert held.weight.bits <= weight.bits
-        assert held.weight.scales == (9 if weight.per_channel else 1)
+        assert held.weight.scales == (1 if weight.granularity.single else 9)
     graph = onnx.load(tmp_path / "net.onnx")
     (theirs,) = ReferenceEvaluator(graph).run(["output"], {"tokens": tokens.numpy()})
     np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-5)
