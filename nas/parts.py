@@ -44,6 +44,12 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "next-token": "nas.tasks.next_token:NextTokenTask",
             "image-pairs": "nas.tasks.image_pairs:ImagePairsTask",
         },
+        "criterion": {
+            "classification": "nas.tasks.criteria.classification:Classification",
+            "regression": "nas.tasks.criteria.regression:Regression",
+            "token-prediction": "nas.tasks.criteria.token_prediction:TokenPrediction",
+            "pixels": "nas.tasks.criteria.pixels:Pixels",
+        },
         "searcher": {
             "guided": "nas.search.guided:guided",
             "random": "nas.search.random:random",
