@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from nas import parts
 from nas.export import export_onnx, verify
 from nas.recipe.recipe import validate_recipe
 from nas.targets import load_target
@@ -31,10 +32,12 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def blocks() -> dict[str, object]:
     """What the Python blocks define; a TOML block goes to the file that its first line names."""
     defined: dict[str, object] = {}
-    text = DOC.read_text()
+    text, before = DOC.read_text(), {kind: {**held} for kind, held in parts._registered.items()}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for block in FENCED.finditer(text):
             language, code = block.groups()
+            if language == "text":
+                continue
             if language == "toml":
                 path = Path(code.splitlines()[0].removeprefix("# "))
                 path.parent.mkdir(exist_ok=True)
@@ -44,6 +47,8 @@ def blocks() -> dict[str, object]:
                 names: dict[str, object] = {"__name__": __name__}
                 exec(compile("\n" * lines_before + code, DOC, "exec"), names)
                 defined |= {name: made for name, made in names.items() if name[0] != "_"}
+        defined["registered"] = {kind: {**held} for kind, held in parts._registered.items()}
+        parts._registered.update(before)  # other tests know the shipped parts only
         defined["plain_json"] = Path("plain.json").read_text()
         defined["board"] = Path("devices/my-board.toml").read_text()
     return defined
@@ -108,6 +113,19 @@ def _space_with_the_pool() -> SearchSpace:
     graph.add("head.flatten", Flatten())
     graph.add("head", Linear(10, **policy.edge()))
     return SearchSpace(graph, name="pooled")
+
+
+def test_every_block_gives_its_part_a_name() -> None:
+    registered = DEFINED["registered"]
+    assert isinstance(registered, dict)
+    assert {kind: [*held] for kind, held in registered.items() if held} == {
+        "space": ["plain"],
+        "criterion": ["quantile"],
+        "searcher": ["neighbours"],
+        "predictor": ["bayesian-linear"],
+        "proxy": ["logit-spread"],
+        "table-format": ["lab-notes"],
+    }
 
 
 def test_the_added_space_is_read_by_a_recipe(tmp_path: Path) -> None:
