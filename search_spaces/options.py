@@ -46,6 +46,13 @@ def _precision(option: Any) -> int | Format | None:
     return option
 
 
+def _written(option: Any) -> Any:
+    """The option as a recipe gives it; several where pydantic tries this type of a union first."""
+    if isinstance(option, tuple):
+        return [*map(_written, option)]
+    return option.name if isinstance(option, Format) else option
+
+
 def _granularity(option: Any) -> Granularity:
     return option if isinstance(option, Granularity) else granularity_named(option)
 
@@ -73,7 +80,7 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ..
 Precision = Annotated[
     int | Format | None,
     PlainValidator(_precision),
-    PlainSerializer(lambda option: option.name if isinstance(option, Format) else option),
+    PlainSerializer(_written),
 ]
 """Bits of integers, a number format such as e4m3, or None, "float", 16 or 32: full precision."""
 Precisions = Annotated[tuple[Precision, ...], AfterValidator(_no_fewer_bits)]

@@ -111,6 +111,22 @@ def test_a_policy_takes_formats_and_groups_by_name():
     assert policy.edge_granularities == (PerChannel(),)
 
 
+def test_a_policy_of_formats_comes_back_from_its_json():
+    options = {"weight_bits": [4, "e4m3"], "weight_granularities": ["per-group-4-e8m0"]}
+    for edges in ("e5m2", [8, "e5m2"], 8, ["e2m1", "float"]):
+        policy = {**options, "edge_bits": edges, "edge_granularities": ["per-channel"]}
+        space = {"family": "residual", "widths": [[8], [8]], "depths": [[1]], "policy": policy}
+        recipe = made(space=space)
+        content = json.loads(json.dumps(recipe.model_dump(mode="json")))
+        assert content["space"]["policy"]["weight_bits"] == [4, "e4m3"]
+        assert validate_recipe(content) == recipe
+
+
+def test_a_quantizer_that_there_is_not_is_refused():
+    with pytest.raises(RecipeError, match="there is no quantizer 'dorefa'; there are lsq"):
+        made(training={"quantizer": "dorefa"})
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
