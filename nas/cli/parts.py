@@ -29,9 +29,20 @@ def parts_command(
             from nas.settings.toml_file import read_recipe
 
         with_modules(read_recipe(recipe), str(recipe), recipe.parent)
-    table = TerminalTable(("kind", "name", "where"))
+    table = TerminalTable(("kind", "name", "where", "keys in a recipe"))
     for shown in SHIPPED if kind is None else (kind,):
         known = Parts(shown)
         for name in known:
-            table.add_row(shown, name, known.where(name))
+            table.add_row(shown, name, known.where(name), _keys(shown, name) if kind else "")
     say(table)
+
+
+def _keys(kind: str, name: str) -> str:
+    """The options of a part that a recipe can set beside its name."""
+    with loading():
+        from nas.recipe.sections import SpaceSection, TaskSection, section
+
+    for base in (SpaceSection, TaskSection):
+        if kind == base.PART:
+            return ", ".join(key for key in section(base, name).model_fields if key != base.KEY)
+    return ""

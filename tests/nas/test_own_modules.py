@@ -86,6 +86,13 @@ def test_its_parts_are_listed(own):
     assert "guided" in outcome.out
 
 
+def test_the_keys_of_spaces_are_listed():
+    outcome = nas("parts", "space")
+    succeeded(outcome)
+    assert "feature_mix" in " ".join(outcome.out.split())
+    assert_refused(nas("parts", "spaces"), "no kind of parts 'spaces'; there are operator, space")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
