@@ -27,7 +27,7 @@ import torch
 
 from nas.export import export_onnx, verify
 from nas.profiling.timing import Session, Timed, device_name, take_turns
-from nas.saturation import EightBitWeights, processor_saturates
+from nas.targets.saturation import EightBitWeights, processor_saturates
 from nas.tasks.digits import DigitsTask
 from search_spaces.mobilenet import mobilenet
 from search_spaces.ops import Input

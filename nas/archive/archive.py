@@ -14,7 +14,7 @@ from nas.archive.trials import require_archivable
 from nas.durable import WriteError, write_error
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
-from nas.urls import shown
+from nas.settings.urls import shown
 from search_spaces.space import Genotype, SearchSpace
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
-from nas.urls import shown
+from nas.settings.urls import shown
 from search_spaces.space import Genotype
 
 PATIENCE_S = 600.0  # a database that is away for longer ends the search

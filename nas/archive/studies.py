@@ -30,7 +30,7 @@ from nas.archive.trials import (
     restored_from,
 )
 from nas.evaluation.evaluation import ERROR, Evaluation
-from nas.urls import database_url, reading, shown
+from nas.settings.urls import database_url, reading, shown
 from search_spaces.space import Genotype, SearchSpace
 
 UNUSABLE = (SQLAlchemyError, StorageInternalError)

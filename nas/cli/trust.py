@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas.own_modules import trusting
+from nas.settings.own_modules import trusting
 
 
 def _entered(context: typer.Context, trust: bool) -> bool:  # as typer calls it

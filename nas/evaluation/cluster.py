@@ -27,7 +27,7 @@ from nas.evaluation.evaluation import (
     StoppingEvaluator,
     no_rival,
 )
-from nas.own_modules import import_modules, imported_modules
+from nas.settings.own_modules import import_modules, imported_modules
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 from nas.evaluation.crew import ClusterError
-from nas.own_modules import import_modules, imported_modules
-from nas.urls import cluster_address
+from nas.settings.own_modules import import_modules, imported_modules
+from nas.settings.urls import cluster_address
 
 _CONNECT_S = 10.0
 _ENGINE_S = 120.0

@@ -15,7 +15,7 @@ from nas.export.onnx_model import OnnxReport, export_onnx
 from nas.export.rehearsal import rehearse
 from nas.export.size import ONNX_FUSION, onnx_bytes
 from nas.export.stored_bits import read_policy
-from nas.saturation import SaturationWarning
+from nas.targets.saturation import SaturationWarning
 
 __all__ = [
     "FORMS",

@@ -16,7 +16,7 @@ from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
 from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
-from nas.saturation import SaturationWarning, processor_saturates
+from nas.targets.saturation import SaturationWarning, processor_saturates
 from nas.tasks.criterion import Criterion
 from search_spaces.documents import Source, parse_json
 from search_spaces.formats import Int

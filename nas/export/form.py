@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nas.export.containers import ExportError
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 from search_spaces.documents import Source, checked, parse_json
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
@@ -69,7 +69,7 @@ class Opened:
         weighted: The number of operators with a weight.
         quantizers: The number of times that a tensor is quantized.
         saturable: The addresses of operators whose sums may overflow on x86-64 processors without
-            VNNI (`nas.saturation`).
+            VNNI (`nas.targets.saturation`).
     """
 
     run: Callable[[Inputs], Output]

@@ -17,7 +17,7 @@ from nas.export.onnx_operators import Site, write
 from nas.export.statement import inputs_json, policy_json
 from nas.export.stored_weights import on_integers
 from nas.export.writer import Value, Writer
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 from search_spaces.costs import total
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Fusion, Kernel

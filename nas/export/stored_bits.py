@@ -15,7 +15,7 @@ from onnx.external_data_helper import uses_external_data
 
 from nas.export.containers import ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
-from nas.saturation import adds_pairs, pair_fits
+from nas.targets.saturation import adds_pairs, pair_fits
 from search_spaces.formats import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128

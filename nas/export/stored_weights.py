@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas.export.containers import Container, ExportError, IntegerArray, container_for
 from nas.export.writer import Writer
-from nas.saturation import MOVED_BY, moved
+from nas.targets.saturation import MOVED_BY, moved
 from search_spaces.formats import Int
 from search_spaces.quant import Quant
 from supernets.encoded import ActivationScale, EncodedTensor, IntegerBias
@@ -43,7 +43,7 @@ def integer_weight(
         tensor: The weight, output channels first.
         address: The address of the operator.
         in_pairs: Whether the kernel adds up products in pairs. Where a pair might be cut off on
-            some processors, codes reach it unsigned (`nas.saturation`).
+            some processors, codes reach it unsigned (`nas.targets.saturation`).
         axis: The axis of output channels in the result; 1 transposes a matrix.
     """
     code, container = _stored(writer, tensor, address, axis)

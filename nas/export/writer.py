@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import Container, ExportError, IntegerArray, container_for, integers
-from nas.saturation import ARRANGEMENTS, EightBitWeights
+from nas.targets.saturation import ARRANGEMENTS, EightBitWeights
 from search_spaces.formats import Int
 from supernets.encoded import ActivationScale
 
@@ -47,7 +47,7 @@ class Writer:
 
     `shared` holds scalars that several nodes use; a reading that was written once is used again.
     `reserved` are names that no tensor gets. `eight_bit_weights` is how weights reach kernels that
-    `nas.saturation` is about.
+    `nas.targets.saturation` is about.
     """
 
     eight_bit_weights: EightBitWeights = "unsigned"

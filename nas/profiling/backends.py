@@ -7,8 +7,8 @@ import torch
 from nas.profiling.backend import Backend
 from nas.profiling.onnx_runtime import OnnxRuntime
 from nas.profiling.torch_runtime import Torch
-from nas.saturation import EightBitWeights
 from nas.targets.errors import TargetError
+from nas.targets.saturation import EightBitWeights
 
 ELSEWHERE = "elsewhere"  # writes a folder to measure on another machine
 BACKENDS = ("onnxruntime", "torch", "torch-compiled")

@@ -22,9 +22,9 @@ from nas.durable import write_atomic, write_error
 from nas.profiling.onnx_runtime import empties, job, refusal
 from nas.profiling.results import read_results
 from nas.profiling.rows_file import append, opened
-from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
+from nas.targets.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.row_reader import KeyReader
 from nas.targets.table.rows import KernelKey, Row

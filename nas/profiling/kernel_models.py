@@ -9,8 +9,8 @@ from nas.export.onnx_network import write_network
 from nas.export.stand_in import never_negative, scale_of
 from nas.export.writer import Value, Writer
 from nas.profiling.kernel_networks import computes_on_integers, kernel_network
-from nas.saturation import EightBitWeights
 from nas.targets.numerics import Numerics
+from nas.targets.saturation import EightBitWeights
 from search_spaces.formats import MAXIMUM_BITS, Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape

@@ -19,8 +19,8 @@ from nas.profiling.timing import (
     time_kernels,
     time_networks,
 )
-from nas.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.numerics import FULL, Numerics, of_bits
+from nas.targets.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.table.rows import Row
 from search_spaces.formats import E4M3, E5M2, MAXIMUM_BITS
 from search_spaces.kernels import Kernel

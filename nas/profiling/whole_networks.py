@@ -12,7 +12,6 @@ import numpy as np
 from nas.export import export_onnx
 from nas.export.stand_in import stand_in
 from nas.profiling.backend import NetworkBackend
-from nas.saturation import EightBitWeights
 from nas.targets.correction.correction import (
     Calibration,
     FloatArray,
@@ -22,6 +21,7 @@ from nas.targets.correction.correction import (
 )
 from nas.targets.correction.fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
+from nas.targets.saturation import EightBitWeights
 from nas.targets.target import HardwareTarget
 from search_spaces.graph import Graph
 from search_spaces.kernels import kernels

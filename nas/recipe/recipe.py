@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
-from nas.own_modules import import_modules, require_imported
 from nas.parts import Parts, import_installed
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
 from nas.recipe.sections import Section, SpaceSection, TaskSection, section_for
 from nas.settings.outside import OUTSIDE
+from nas.settings.own_modules import import_modules, require_imported
 from nas.settings.toml_file import RecipeError, read_recipe, validated
+from nas.settings.urls import Cluster, Database
 from nas.targets.correction.fit import LEAST_NETWORKS
-from nas.urls import Cluster, Database
 from supernets.schedule import TrainingSettings
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -10,7 +10,7 @@ from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.subnets import Costs
 from nas.report.words import Words
-from nas.urls import without_secrets
+from nas.settings.urls import without_secrets
 
 _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
 

@@ -14,7 +14,7 @@ from nas.archive.sealing import Sealing, seal_journal
 from nas.archive.sharing import merge_archives
 from nas.archive.studies import seal_database
 from nas.run.folder import MAKES_EVALUATIONS, RunFolder, RunFolderError
-from nas.urls import database_url, shown
+from nas.settings.urls import database_url, shown
 from search_spaces.space import SearchSpace
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from nas.urls import UNSHOWN, shown, without_secrets
+from nas.settings.urls import UNSHOWN, shown, without_secrets
 
 _SHOWN = 60
 _PLAIN = {

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nas.settings.problems import explained
-from nas.urls import without_secrets
+from nas.settings.urls import without_secrets
 from search_spaces.documents import (
     MOST_DEPTH,
     Source,

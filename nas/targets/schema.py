@@ -19,10 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from nas.saturation import EightBitWeights
 from nas.targets.capability import GRANULARITIES, Otherwise, granularity_in
 from nas.targets.numerics import Numerics, parse_numerics
 from nas.targets.operator_names import operator_types
+from nas.targets.saturation import EightBitWeights
 from nas.targets.target import Provenance
 from search_spaces.ops import Op
 

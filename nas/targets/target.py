@@ -9,12 +9,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from nas.saturation import EightBitWeights
 from nas.targets.capability import Capability
 from nas.targets.errors import TargetError
 from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, priced
 from nas.targets.numerics import Numerics
 from nas.targets.rules import Rules
+from nas.targets.saturation import EightBitWeights
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nas.saturation import WEIGHTS_NOTE
 from nas.targets.capability import SYMMETRIES, Accepted, Capability, Support
 from nas.targets.correction.correction import Latencies, calibration_path, read_calibration
 from nas.targets.errors import TargetError
@@ -17,6 +16,7 @@ from nas.targets.numerics import Numerics
 from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rules import Cast, Memory, Rules
+from nas.targets.saturation import WEIGHTS_NOTE
 from nas.targets.schema import (
     FULL_PRECISION,
     EnergySection,

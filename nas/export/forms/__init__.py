@@ -8,7 +8,7 @@ from pathlib import Path
 from nas.export.containers import ExportError
 from nas.export.form import Exporter
 from nas.parts import Parts
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 
 FORMS: Mapping[str, Exporter] = Parts("export-form")
 """Name of a form -> the form."""

@@ -13,7 +13,7 @@ from nas.export.runtime import file_outputs
 from nas.export.size import file_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed

@@ -29,7 +29,7 @@ from nas.export.onnx_model import BASE_OPSET, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
-from nas.saturation import EightBitWeights, adds_pairs, pair_fits
+from nas.targets.saturation import EightBitWeights, adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed

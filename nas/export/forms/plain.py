@@ -27,7 +27,7 @@ from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, 
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.stored_bits import bits_for, grid_of
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed

@@ -29,7 +29,7 @@ from nas.export.form import (
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
-from nas.saturation import EightBitWeights
+from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.assemble import module_name, scale_name

@@ -22,7 +22,7 @@ from nas.export.stored_weights import (
     unpacked_weight,
 )
 from nas.export.writer import Value, Writer
-from nas.saturation import adds_pairs
+from nas.targets.saturation import adds_pairs
 from search_spaces.formats import Int
 from search_spaces.ops import Convolution, Linear
 from supernets.deployed import Stored, values

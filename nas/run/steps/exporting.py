@@ -20,8 +20,8 @@ from nas.report.estimates import Estimate
 from nas.report.subnets import CostCheck
 from nas.run.measuring import deployment_of
 from nas.run.plan import THIS_CPU, Plan
-from nas.saturation import EightBitWeights
 from nas.targets import HardwareTarget
+from nas.targets.saturation import EightBitWeights
 from nas.terminal.display import Display
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed

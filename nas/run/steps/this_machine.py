@@ -10,8 +10,8 @@ from nas.problem.feasibility import feasibility
 from nas.profiling import OnnxRuntime, profile
 from nas.run.plan import Plan
 from nas.run.steps.correcting import calibrated
-from nas.saturation import caution
 from nas.targets import HardwareTarget
+from nas.targets.saturation import caution
 from nas.terminal.display import Display
 
 

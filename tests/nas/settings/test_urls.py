@@ -12,7 +12,8 @@ from nas.evaluation.cluster import ClusterError, connected
 from nas.recipe.recipe import RecipeError, load_recipe
 from nas.report.data import Results, SpaceSummary
 from nas.report.html import html
-from nas.urls import cluster_address, database_url, shown, without_secrets
+from nas.settings.urls import cluster_address, database_url, shown, without_secrets
+from tests.nas.report.sample import CLASSES
 from tests.nas.runs import assert_refused, nas
 from tests.nas.spaces import small_space
 
@@ -152,7 +153,13 @@ def test_the_page_of_an_older_run_repeats_none():
         "search": {"archive": "postgresql://u:hunter2@h/d?password=hunter2"}
     }
     results = Results(
-        run="old", seed=0, space=SpaceSummary("s", 1, "2"), task="t", recipe=held, versions={}
+        run="old",
+        seed=0,
+        space=SpaceSummary("s", 1, "2"),
+        task="t",
+        words=CLASSES,
+        recipe=held,
+        versions={},
     )
     assert "postgresql://" in html(results)
     assert SECRET not in html(results)

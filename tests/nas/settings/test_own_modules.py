@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nas import own_modules, parts
-from nas.own_modules import import_modules, imported_modules
+from nas import parts
 from nas.parts import PartError, Parts
 from nas.recipe.recipe import load_recipe
+from nas.settings import own_modules
+from nas.settings.own_modules import import_modules, imported_modules
 from tests.nas.runs import TINY, assert_refused, nas, settings, succeeded
 
 MODULE = """

@@ -15,21 +15,20 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from nas import saturation
 from nas.export import SaturationWarning, bytes_of, export_onnx, forms_for, verify
 from nas.export.runtime import file_outputs, session_options
 from nas.profiling import OnnxRuntime
 from nas.profiling.elsewhere import read_manifest, write_folder
 from nas.profiling.kernel_models import kernel_model
-from nas.saturation import (
+from nas.targets import TargetError, load_target, saturation
+from nas.targets.numerics import Numerics, of_bits
+from nas.targets.saturation import (
     EightBitWeights,
     adds_pairs,
     caution,
     pair_fits,
     processor_saturates,
 )
-from nas.targets import TargetError, load_target
-from nas.targets.numerics import Numerics, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from nas.tasks.criteria import Classification
@@ -225,7 +224,7 @@ def test_tables_of_both_arrangements_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_a_target_file_says_how_weights_leave(tmp_path: Path) -> None:
-    shipped = (Path(saturation.__file__).parent / "targets/devices/edge-npu.toml").read_text()
+    shipped = (Path(saturation.__file__).parent / "devices/edge-npu.toml").read_text()
     (tmp_path / "mine.toml").write_text(f'eight_bit_weights = "signed"\n{shipped}')
     assert load_target("edge-npu").eight_bit_weights == "unsigned"
     mine = load_target(tmp_path / "mine.toml")
