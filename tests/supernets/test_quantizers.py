@@ -251,16 +251,15 @@ def test_a_step_moves_about_as_far_as_the_weights(number_format: Format) -> None
     """The ratio of relative changes is about one (Esser et al. 2020, section 2.2)."""
     generator = torch.Generator().manual_seed(6)
     ratios = []
-    for _ in range(40):
+    for _ in range(20):
         x = torch.randn(1, 4000, generator=generator).requires_grad_()
         quantizer = LearnedSteps([Quant(number_format)])
         quantizer.initialise(x)
         (log_step,) = quantizer.parameters()
         quantizer(x, Quant(number_format)).backward(torch.randn(1, 4000, generator=generator))
-        step = float(log_step.detach().exp())
-        ratios.append(log_step.grad.item() * step / step / (x.grad.norm() / x.norm()).item())
+        ratios.append(log_step.grad.item() / (x.grad.norm() / x.norm()).item())
     typical = float(np.sqrt(np.mean(np.square(ratios))))
-    assert 0.05 < typical < 20
+    assert 0.1 < typical < 3
 
 
 def test_groups_that_cut_through_heads_are_refused() -> None:
