@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
+from search_spaces.interface import only_input
 from search_spaces.ops import (
     Embedding,
     Input,
     Linear,
     Nonlinearity,
-    PositionalEmbedding,
     RMSNorm,
     Shape,
 )
 from search_spaces.options import Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
-from search_spaces.transformer import Blocks, only_input
+from search_spaces.transformer import Body
 
 
 def language_model(
@@ -52,18 +52,10 @@ def language_model(
         ValueError: If the space cannot read the inputs or give the output.
     """
     given = only_input(inputs, space="language_model")
-    fits = len(output) == 2 and given.shape == output[:1] and given.values in (None, output[1])
-    if given.dtype != "int64" or not fits:
-        raise ValueError(
-            "the space 'language_model' reads numbers of tokens, int64 (tokens,), and gives "
-            f"(tokens, vocabulary), given {given.dtype} {given.shape} of {given.values or 'no'} "
-            f"different values and an output of the shape {output}; choose another space"
-        )
-    width, vocabulary = choice("width", widths), output[1]
+    width, vocabulary = choice("width", widths), _vocabulary(given, output)
     graph = Graph(given)
     graph.add("embed", Embedding(vocabulary, width, policy.edge()["weight"]))
-    x = graph.add("positions", PositionalEmbedding(policy.tensor()))
-    blocks = Blocks(
+    body = Body(
         width=width,
         depths=depths,
         heads=heads,
@@ -74,5 +66,17 @@ def language_model(
         function=function,
         policy=policy,
     )
-    graph.add("head", Linear(vocabulary, **policy.edge()), blocks.add(graph, x))
+    graph.add("head", Linear(vocabulary, **policy.edge()), body.add(graph, graph.output))
     return SearchSpace(graph, name="language_model")
+
+
+def _vocabulary(given: Input, output: Shape) -> int:
+    """The number of different tokens; raises `ValueError` if the space is not for such a task."""
+    fits = len(output) == 2 and given.shape == output[:1] and given.values in (None, output[1])
+    if given.dtype != "int64" or not fits:
+        raise ValueError(
+            "the space 'language_model' reads numbers of tokens, int64 (tokens,), and gives "
+            f"(tokens, vocabulary), given {given.dtype} {given.shape} of {given.values or 'no'} "
+            f"different values and an output of the shape {output}; choose another space"
+        )
+    return output[1]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from search_spaces.choice import choice, derived
 from search_spaces.graph import Graph
-from search_spaces.images import numbers_given, reading_image
+from search_spaces.interface import numbers_given, reading_image
 from search_spaces.ops import (
     Activation,
     Add,

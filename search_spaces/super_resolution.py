@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
-from search_spaces.images import reading_image
+from search_spaces.interface import reading_image
 from search_spaces.ops import (
     Activation,
     Add,

@@ -1,4 +1,4 @@
-"""Transformer blocks with elastic heads, widths and depth, of which spaces on tokens consist.
+"""The body of spaces on tokens: transformer blocks with elastic heads, widths and depth.
 
 A block has two residual parts, attention and a pair of linear layers, each with a norm in front
 (Vaswani et al. 2017; the place of the norms is that of Radford et al. 2019).
@@ -14,12 +14,12 @@ from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
     Add,
-    Input,
     Linear,
     MatMul,
     MergeHeads,
     Nonlinearity,
     Op,
+    PositionalEmbedding,
     Softmax,
     SplitHeads,
     deeper_than,
@@ -31,8 +31,10 @@ _STAGE = "blocks"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blocks:
-    """The transformer blocks of a space and the options of their choices, each list ascending.
+class Body:
+    """The body of a transformer space and the options of its choices, each list ascending.
+
+    The body consists of positional embeddings, transformer blocks and a last norm.
 
     Queries, keys and values have the same precision, which the policy calls the layer `qkv`. The
     two matrix products of attention have precisions of their own, `scores` and `mix`, unless the
@@ -61,7 +63,8 @@ class Blocks:
     policy: Policy
 
     def add(self, graph: Graph, x: str) -> str:
-        """Append all blocks and the last norm, reading the tokens at `x`; returns the address."""
+        """Append the body, which reads the tokens at `x`; returns the address of its output."""
+        x = graph.add("positions", PositionalEmbedding(self.policy.tensor()), x)
         depth = choice("depth", self.depths)
         for b in range(max(self.depths)):
             block = _Block(self, graph, f"block{b}")
@@ -72,7 +75,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class _Block:
-    made: Blocks
+    made: Body
     graph: Graph
     name: str
 
@@ -119,18 +122,3 @@ class _Block:
 
     def _add(self, name: str, op: Op, *inputs: str, there: bool) -> str:
         return self.graph.add(f"{self.name}.{name}", op, *inputs, present=there)
-
-
-def only_input(inputs: Sequence[Input], *, space: str) -> Input:
-    """The single input of a task.
-
-    Raises:
-        ValueError: In the name of `space`: there are other numbers of inputs.
-    """
-    if len(inputs) != 1:
-        given = ", ".join(op.name for op in inputs) or "none"
-        raise ValueError(
-            f"the space {space!r} reads one input, but the task has {len(inputs)} ({given}); "
-            "choose another space for this task"
-        )
-    return inputs[0]

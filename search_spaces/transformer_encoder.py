@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
+from search_spaces.interface import numbers_given, only_input
 from search_spaces.ops import (
     Conv2d,
     Embedding,
@@ -18,14 +19,13 @@ from search_spaces.ops import (
     MeanTokens,
     Nonlinearity,
     Permute,
-    PositionalEmbedding,
     Reshape,
     Shape,
 )
 from search_spaces.options import Size, Sizes
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
-from search_spaces.transformer import Blocks, only_input
+from search_spaces.transformer import Body
 
 
 def transformer_encoder(
@@ -62,17 +62,11 @@ def transformer_encoder(
     Raises:
         ValueError: If the space cannot read the inputs or give the output.
     """
-    if len(output) != 1:
-        raise ValueError(
-            f"the space 'transformer_encoder' gives a vector per sample, but the task wants an "
-            f"output of the shape {output}; choose another space, such as language_model for "
-            "numbers of every token"
-        )
+    numbers = numbers_given(output, space="transformer_encoder")
     given, width = only_input(inputs, space="transformer_encoder"), choice("width", widths)
     graph = Graph(given)
     _embed(graph, given, width, policy, patch=patch)
-    x = graph.add("positions", PositionalEmbedding(policy.tensor()))
-    blocks = Blocks(
+    body = Body(
         width=width,
         depths=depths,
         heads=heads,
@@ -83,8 +77,8 @@ def transformer_encoder(
         function=function,
         policy=policy,
     )
-    graph.add("mean", MeanTokens(policy.tensor()), blocks.add(graph, x))
-    graph.add("head", Linear(output[0], **policy.edge()))
+    graph.add("mean", MeanTokens(policy.tensor()), body.add(graph, graph.output))
+    graph.add("head", Linear(numbers, **policy.edge()))
     return SearchSpace(graph, name="transformer_encoder")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,12 +103,7 @@ def train(
         state.save(state_path)  # finds a folder that cannot be written before any work
     guess = _guess(state, data, plan, criterion)
     saved = time.monotonic()
-    while state.step < plan.total:
-        if state.step == plan.float_steps:
-            _initialise(state, data)
-        losses = _train_step(state, data, plan, criterion)
-        state.record(losses)
-        _require_learning(state, plan, guess)
+    for losses in _steps(state, data, plan, criterion=criterion, guess=guess):
         if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
             state.save(state_path)
             saved = time.monotonic()
@@ -117,6 +112,28 @@ def train(
     if not settings.quantized_epochs:
         _initialise(state, data)
     return History(state.losses.numpy(), plan.float_steps, guess)
+
+
+def _steps(
+    state: TrainingState,
+    data: TrainingData,
+    plan: Schedule,
+    *,
+    criterion: TrainingCriterion,
+    guess: float,
+) -> Iterator[list[float]]:
+    """Take all steps that are left; yields the losses after each.
+
+    Raises:
+        TrainingDiverged: See `train`.
+    """
+    while state.step < plan.total:
+        if state.step == plan.float_steps:
+            _initialise(state, data)
+        losses = _train_step(state, data, plan, criterion)
+        state.record(losses)
+        _require_learning(state, plan, guess)
+        yield losses
 
 
 def sandwich_step(

@@ -1,4 +1,4 @@
-"""The input and output of spaces on images: one image, and a vector, such as numbers per class."""
+"""The input and the output that a space needs of a task, or the space refuses the task."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def reading_image(
     return graph
 
 
+def only_input(inputs: Sequence[Input], *, space: str) -> Input:
+    """The single input of a task.
+
+    Raises:
+        ValueError: In the name of `space`: there are other numbers of inputs.
+    """
+    if len(inputs) != 1:
+        given = ", ".join(op.name for op in inputs) or "none"
+        raise ValueError(
+            f"the space {space!r} reads one input, but the task has {len(inputs)} ({given}); "
+            "choose another space for this task"
+        )
+    return inputs[0]
+
+
 def numbers_given(output: Shape, *, space: str) -> int:
     """The length of `output`, such as the number of classes.
 
@@ -43,7 +58,7 @@ def numbers_given(output: Shape, *, space: str) -> int:
     """
     if len(output) != 1:
         raise ValueError(
-            f"the space {space!r} gives a vector per sample, one number per class, but the task "
-            f"wants an output of the shape {output}; choose another space for this task"
+            f"the space {space!r} gives a vector per sample, such as a number per class, but the "
+            f"task wants an output of the shape {output}; choose another space for this task"
         )
     return output[0]
