@@ -179,6 +179,8 @@ def validate_recipe(
             f"{source} searches a table, so there is nothing to train, profile or export; use "
             "`nas run`, `nas sweep` or `nas spaces`"
         )
+    if not isinstance(content, Mapping):  # a damaged file, of which validation says so
+        return validated(Recipe, content, source=source)
     content = with_modules(content, source, beside)
     space = section_for(SpaceSection, content.get("space"))
     task = section_for(TaskSection, content.get("task"))

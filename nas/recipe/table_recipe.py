@@ -72,6 +72,6 @@ def validate_any_recipe(
     content: Mapping[str, Any], *, source: str = "recipe", beside: Path | None = None
 ) -> AnyRecipe:
     """The recipe that `content` holds; the arguments and errors are those of `validate_recipe`."""
-    if "table" in content:
+    if isinstance(content, Mapping) and "table" in content:
         return validated(TableRecipe, with_modules(content, source, beside), source=source)
     return validate_recipe(content, source=source, beside=beside)
