@@ -422,8 +422,8 @@ def test_a_table_that_is_not_there(recipe, board):
         ('otherwise = "container"', 'otherwise = "maybe"', ("otherwise = 'maybe'", "'container'")),
         ('"Linear"]', '"Lineal"]', ("no such operator", "Linear")),
         ('runtime = "', 'runtimes = "', ("runtimes: no such key", "runtime: missing")),
-        ('"8x8"', '"8by8"', ("'8by8'", "4x8")),
-        ("[[supports]]", "[supports", ("is no TOML", "line 20")),
+        ('"int8xint8"', '"int8by8"', ("'int8by8'", "int4xint8")),
+        ("[[supports]]", "[supports", ("is no TOML", "line 21")),
     ],
 )
 def test_a_target_file_is_read_with_care(recipe, board, old, new, parts):
