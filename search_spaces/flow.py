@@ -90,7 +90,7 @@ class Tensors:
     Attributes:
         elements: Elements per sample, `(kernels,)`.
         bits: Bits per element, `(kernels,)`. They are 0 for a tensor without a format of its own,
-            such as the image: each reader may have such a tensor in the format that it needs.
+            such as an input of the network: each reader may have the input in its own format.
         formats: A number per format, from 1, and 0 where there is none, `(kernels,)`. Formats of
             as many bits may differ.
     """

@@ -1,6 +1,7 @@
 """The rooms of the engine: imports only point down, and each big library has one door."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,11 @@ def rooms_read(path: Path) -> Iterator[str]:
 def test_rooms_of_the_engine_read_what_is_below_them(place):
     for path in (ROOT / "nas" / ROOMS[place]).rglob("*.py"):
         assert {*rooms_read(path)} <= {*ROOMS[place:]}, path
+
+
+def test_the_picture_of_rooms_has_their_order():
+    picture = (ROOT / "docs" / "design.md").read_text().split("```")[1]
+    assert [name for name in re.findall(r"(\w+)/", picture) if name in ROOMS] == [*ROOMS]
 
 
 def test_nothing_else_lies_at_the_top_of_the_engine():

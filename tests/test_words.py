@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("report", "terminal", "run", "cli", "archive", "evaluation", "problem", "search")
+ROOMS = (
+    *("report", "terminal", "run", "cli", "archive", "evaluation", "problem", "search"),
+    *("recipe", "settings"),
+)
 OF_A_TASK = re.compile(r"accurac|\b(images?|classes)\b", re.IGNORECASE)
 MEANT = {"nas/search/policy_gradient.py": "the accuracy that a paper rewards"}
 

@@ -158,7 +158,7 @@ class NetworkCosts:
         )
 
     def _format(self, kernel: Kernel, numerics: Numerics | None) -> str:
-        """The name of the format of a kernel's output, that of its inputs; empty for the image.
+        """The name of the format of a kernel's output, that of its inputs; empty for an input.
 
         Empty means that each reader may have the tensor in the format that it needs.
         """

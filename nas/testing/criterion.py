@@ -116,15 +116,18 @@ class CriterionContract:
         constant = outputs.mean(dim=0).expand_as(outputs)
         assert 0.0 <= guess <= float(criterion.loss(constant, targets)) + 1e-6
 
-    def test_further_metrics_are_finite_losses_with_words(
+    def test_further_metrics_are_finite_losses_with_names_of_their_own(
         self, criterion: Criterion, outputs: Tensor, targets: Tensor
     ) -> None:
         assert not {*criterion.further} & _TAKEN
         for name, metric in criterion.further.items():
             loss = metric.compute(outputs, targets)
             assert 0.0 <= loss < math.inf, name
-            assert metric.words.name
-            assert f"{metric.words.figure(loss):.{metric.words.digits}f}" in metric.words.text(loss)
+        names = [
+            criterion.shown.name,
+            *(metric.words.name for metric in criterion.further.values()),
+        ]
+        assert len({*names}) == len(names)
 
     def test_agreement_is_of_answers(
         self, criterion: Criterion, outputs: Tensor, other: Tensor
@@ -132,6 +135,7 @@ class CriterionContract:
         assert criterion.agreement(outputs, outputs) in (None, 100.0)
         agreement = criterion.agreement(outputs, other)
         assert agreement is None or 0.0 <= agreement <= 100.0
+        assert agreement == criterion.agreement(other, outputs)
 
     def test_workers_get_an_equal_one(self, criterion: Criterion) -> None:
         assert pickle.loads(pickle.dumps(criterion)) == criterion

@@ -14,14 +14,8 @@ from search_spaces.ops import Input, Linear, MatMul, Shape
 from search_spaces.policy import Policy
 from search_spaces.space import SearchSpace
 from search_spaces.transformer_encoder import transformer_encoder
+from tests.tiny_transformers import TINY
 
-TINY: dict[str, Any] = {
-    "widths": (8, 12),
-    "depths": (1, 2),
-    "heads": (1, 2, 3),
-    "head_sizes": (2, 4),
-    "hidden": (8, 16),
-}
 TOKENS = Input("tokens", (6,), "int64", 11)
 ROWS = Input("rows", (6, 5))
 

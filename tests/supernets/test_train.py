@@ -197,19 +197,18 @@ def test_more_samples_per_step_than_there_are_is_refused(tmp_path):
         )
 
 
+def stepped(supernet, subnets, *, distillation):
+    """The inputs and labels of a batch, and the losses of a step of training on the batch."""
+    batch = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
+    options = {"criterion": Classification(0.1), "distillation": distillation, "quantize": False}
+    return *batch, sandwich_step(supernet, batch, subnets, **options)
+
+
 def test_the_sandwich_step_is_the_sum_of_its_losses():
     supernet = Supernet(stripes_space(), seed=0)
     subnets = sandwich(supernet.space, np.random.default_rng(1), random=2)
     assert len({subnets.largest, *subnets.students}) == 4
-    images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
-    losses = sandwich_step(
-        supernet,
-        (images, labels),
-        subnets,
-        criterion=Classification(0.1),
-        distillation=0.7,
-        quantize=False,
-    )
+    images, labels, losses = stepped(supernet, subnets, distillation=0.7)
     gradients = [p.grad for p in supernet.parameters() if p.grad is not None]
 
     supernet.zero_grad()
@@ -254,16 +253,8 @@ def test_a_space_of_one_network_trains_it_alone():
     space = stripes_space().restrict(lambda made, option: option == made.options[0])
     assert space.size == 1
     supernet = Supernet(space, seed=0)
-    images, labels = Stripes.drawn().batch(np.arange(8), np.random.default_rng(0))
     subnets = sandwich(space, np.random.default_rng(0), random=2)
-    losses = sandwich_step(
-        supernet,
-        (images, labels),
-        subnets,
-        criterion=Classification(0.1),
-        distillation=0.5,
-        quantize=False,
-    )
+    images, labels, losses = stepped(supernet, subnets, distillation=0.5)
     gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
     supernet.zero_grad()
     label = cross_entropy(supernet(images, (), quantize=False), labels, label_smoothing=0.1)

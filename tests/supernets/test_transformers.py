@@ -27,14 +27,11 @@ from supernets.exchange import exchanged
 from supernets.extract import detached, extract
 from supernets.inputs import inputs_of
 from supernets.supernet import Supernet
+from tests.tiny_transformers import TINY
 
 BATCH, TOKENS, VOCABULARY = 6, 7, 11
-TINY: dict[str, Any] = {
-    "widths": (8, 12),
-    "depths": (1, 2),
-    "heads": (1, 2, 3),
-    "head_sizes": (2, 4),
-    "hidden": (8, 16),
+OPTIONS: dict[str, Any] = {
+    **TINY,
     "policy": Policy(fineness="layer", edge_bits=(4, 8, None), activation_bits=(4, 8, None)),
 }
 KINDS = ["encoder", "language model"]
@@ -42,8 +39,8 @@ KINDS = ["encoder", "language model"]
 
 def space_of(kind: str) -> SearchSpace:
     if kind == "encoder":
-        return transformer_encoder((Input("rows", (TOKENS, 5)),), (4,), **TINY)
-    return language_model((Input("tokens", (TOKENS,), "int64"),), (TOKENS, VOCABULARY), **TINY)
+        return transformer_encoder((Input("rows", (TOKENS, 5)),), (4,), **OPTIONS)
+    return language_model((Input("tokens", (TOKENS,), "int64"),), (TOKENS, VOCABULARY), **OPTIONS)
 
 
 def batch_of(kind: str) -> Tensor:

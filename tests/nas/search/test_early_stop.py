@@ -130,6 +130,17 @@ def test_of_bits_every_decision_is_what_it_was(pairs: list[tuple[bool, bool]], m
     assert made.behind == 100.0 * (lost - won) / len(pairs)
 
 
+def assert_come_true(chances: list[float], outcomes: list[bool], *, within: float) -> None:
+    """Of the outcomes with about the same chance, that share must have come true."""
+    groups = np.digitize(chances, [0.05, 0.25, 0.5, 0.75, 0.95])
+    for group in range(6):
+        inside = groups == group
+        assert inside.sum() > 50
+        assert np.mean(np.array(outcomes)[inside]) == pytest.approx(
+            np.mean(np.array(chances)[inside]), abs=within
+        )
+
+
 def test_of_measured_losses_the_chance_is_how_often_it_comes_true() -> None:
     rng = np.random.default_rng(0)
     chances, outcomes = [], []
@@ -140,13 +151,7 @@ def test_of_measured_losses_the_chance_is_how_often_it_comes_true() -> None:
         half = [Answers.of(losses[: WHOLE // 2], WHOLE) for losses in both]
         chances.append(Duel.between(*half).chance(WHOLE))
         outcomes.append(both[0].mean() < both[1].mean())
-    groups = np.digitize(chances, [0.05, 0.25, 0.5, 0.75, 0.95])
-    for group in range(6):
-        inside = groups == group
-        assert inside.sum() > 50
-        assert np.mean(np.array(outcomes)[inside]) == pytest.approx(
-            np.mean(np.array(chances)[inside]), abs=0.1
-        )
+    assert_come_true(chances, outcomes, within=0.1)
 
 
 def duel(lost: int, won: int, seen: int) -> Duel:
@@ -180,13 +185,7 @@ def test_the_chance_is_how_often_it_comes_true() -> None:
         chances.append(duels[3].chance(WHOLE))
         stopped.append(min(duel.chance(WHOLE) for duel in duels) < LEAST_CHANCE)
         outcomes.append(difference.sum() < 0)
-    groups = np.digitize(chances, [0.05, 0.25, 0.5, 0.75, 0.95])
-    for group in range(6):
-        inside = groups == group
-        assert inside.sum() > 50
-        assert np.mean(np.array(outcomes)[inside]) == pytest.approx(
-            np.mean(np.array(chances)[inside]), abs=0.08
-        )
+    assert_come_true(chances, outcomes, within=0.08)
     assert np.mean(np.array(outcomes)[stopped]) < LEAST_CHANCE
 
 
