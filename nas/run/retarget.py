@@ -52,13 +52,7 @@ def reused(
     """
     found = RunFolder(source.parent if source.is_file() else source)
     found.require_own()
-    kept = (found.recipe, found.space, found.supernet, found.history)
-    missing = [path.name for path in kept if not path.exists()]
-    if missing:
-        raise RunFolderError(
-            f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
-            "give one in which `nas run` or `nas search` has ended"
-        )
+    _require_searched(found)
     content = found.stored_recipe()
     content["targets"] = [{"name": name} for name in targets]
     content["search"] |= {"budget": evaluations, "known": 1, "archive": None}
@@ -75,14 +69,30 @@ def reused(
         known = RunFolder(folder).stored_recipe()["search"]["known"]
     content["search"]["known"] = known
     recipe = validate_recipe(content, source=source_name)
+    _require_alike(found, recipe)
+    if not RunFolder(folder).archive.exists():
+        _copied(found, archive, RunFolder(folder), recipe)
+    return run(recipe, folder=folder, resume=True, display=display)
+
+
+def _require_searched(found: RunFolder) -> None:
+    """Raise `RunFolderError` unless the folder holds all files of a searched run."""
+    kept = (found.recipe, found.space, found.supernet, found.history)
+    missing = [path.name for path in kept if not path.exists()]
+    if missing:
+        raise RunFolderError(
+            f"{found.path} lacks {', '.join(missing)}, so it is not the folder of a searched run; "
+            "give one in which `nas run` or `nas search` has ended"
+        )
+
+
+def _require_alike(found: RunFolder, recipe: Recipe) -> None:
+    """Raise `RunFolderError` if evaluations of the folder would differ under the recipe."""
     if changed := found.differing(recipe.model_dump(mode="json")):
         raise RunFolderError(
             f"{found.path} was trained and measured with another {' and '.join(changed)}, so its "
             f"evaluations are not worth the same; leave {' and '.join(changed)} as it is"
         )
-    if not RunFolder(folder).archive.exists():
-        _copied(found, archive, RunFolder(folder), recipe)
-    return run(recipe, folder=folder, resume=True, display=display)
 
 
 def _require_named(recipe: Recipe, overrides: Sequence[str], found: RunFolder) -> None:
