@@ -79,13 +79,7 @@ def verify(
     Raises:
         ExportError: If the file cannot be run, or its bits or nodes do not match the policy.
     """
-    form = form_of(path)
-    opened = form.open(Path(path), deployed.graph, threads=threads)
-    if opened.saturable and processor_saturates():
-        warnings.warn(_cut_off(path, opened), SaturationWarning, stacklevel=2)
-    check_policy(opened.policy, deployed, form)
-    _check_statement(path, opened, deployed)
-    _check_counts(opened, deployed, form)
+    opened = _checked(path, deployed, threads=threads)
     named = inputs_of(deployed.graph, inputs)
     parts = [*batches(named, batch_size)]
     ours = torch.cat([*_network_outputs(deployed, parts)])
@@ -100,6 +94,18 @@ def verify(
         opened.nodes,
         opened.policy,
     )
+
+
+def _checked(path: str | Path, deployed: Deployed, *, threads: int) -> Opened:
+    """The opened file, whose precisions, statement and nodes are those of the network."""
+    form = form_of(path)
+    opened = form.open(Path(path), deployed.graph, threads=threads)
+    if opened.saturable and processor_saturates():
+        warnings.warn(_cut_off(path, opened), SaturationWarning, stacklevel=3)
+    check_policy(opened.policy, deployed, form)
+    _check_statement(path, opened, deployed)
+    _check_counts(opened, deployed, form)
+    return opened
 
 
 def _cut_off(path: str | Path, opened: Opened) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -39,10 +40,19 @@ from search_spaces import costs
 from search_spaces.mobilenet import MOBILENET_V3, mobilenet
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
-from search_spaces.space import SearchSpace, as_genotypes
+from search_spaces.space import Genotype, SearchSpace, as_genotypes
 
 COSTS = ("latency_ms", "macs", "bitops", "model_bytes")
 CLASSES = Words(MetricWords("error", "%"), MetricWords("accuracy", "%", best=100.0))
+
+
+VERSIONS = {
+    "elastic-nas": "0.1.0",
+    "python": "3.11.9",
+    "torch": "2.13.0+cpu",
+    "onnxruntime": "1.27.0",
+    "platform": "Linux-6.1-x86_64",
+}
 
 
 @cache
@@ -84,6 +94,19 @@ class Invented:
         return overhead + self.known["bitops"][rows] * per_bitop + self.known["macs"][rows] * 6e-9
 
 
+def _growth(points: np.ndarray, corner: np.ndarray) -> Iterator[HypervolumePoint]:
+    """The share of the box below `corner` after every eight evaluations."""
+    for count in range(8, len(points) + 1, 8):
+        share = hypervolume(points[:count], corner) / float(corner.prod())
+        yield HypervolumePoint(count, share)
+
+
+def _check(run: Invented, genotype: Genotype, *, predicted: float) -> CostCheck:
+    """A measurement that is a few percent above the prediction."""
+    measured = Estimate(float(predicted * run.rng.normal(1.04, 0.03)), predicted * 0.02)
+    return CostCheck(genotype, predicted, measured)
+
+
 def _target(
     run: Invented, name: str, provenance: Provenance, slope: float, *, limit: float
 ) -> TargetResult:
@@ -96,10 +119,6 @@ def _target(
     predicted = everything[nondominated(plane + run.rng.normal(0, [0, 0.25], plane.shape))]
     predicted = predicted[np.argsort(latency[predicted])]
     corner = np.array([latency.max(), 60.0])
-    shares = [
-        hypervolume(plane[rows[:n]], corner) / float(corner.prod())
-        for n in range(8, len(rows) + 1, 8)
-    ]
     genotypes = as_genotypes(run.pool)
     within = measured[latency[measured] <= limit]
 
@@ -124,14 +143,9 @@ def _target(
         ),
         references=_references(costs_of(int(run.known["bitops"].argmax()))),
         reference_point={"error": 60.0, "latency_ms": float(corner[0])},
-        hypervolume=tuple(HypervolumePoint(8 * (n + 1), s) for n, s in enumerate(shares)),
+        hypervolume=tuple(_growth(plane[rows], corner)),
         cost_checks=tuple(
-            CostCheck(
-                genotypes[r],
-                float(latency[r]),
-                Estimate(float(latency[r] * run.rng.normal(1.04, 0.03)), float(latency[r]) * 0.02),
-            )
-            for r in measured[::2]
+            _check(run, genotypes[r], predicted=float(latency[r])) for r in measured[::2]
         ),
         chosen=_chosen(run, int(within[-1]), costs_of(int(within[-1]))) if len(within) else None,
         latency_band=LatencyBand(0.012, 0.034, 0.9, 1.0, 10),
@@ -194,13 +208,7 @@ def sample(*, count: int = 240, seed: int = 7, stages: int = 5) -> Results:
         words=CLASSES,
         task="CIFAR-10: 45,000 train, 5,000 validation, 10,000 test images of 32 x 32",
         recipe={"search": {"budget": count, "searcher": "guided"}, "task": {"kind": "openml"}},
-        versions={
-            "elastic-nas": "0.1.0",
-            "python": "3.11.9",
-            "torch": "2.13.0+cpu",
-            "onnxruntime": "1.27.0",
-            "platform": "Linux-6.1-x86_64",
-        },
+        versions=VERSIONS,
         date="2026-05-04 12:31 UTC",
         budget=count,
         training=_training(run.rng),
