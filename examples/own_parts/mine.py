@@ -85,7 +85,7 @@ class Huber(Regression):
 
 
 @register("task", "wave")
-def wave(*, samples: int = 240, criterion: str = "regression"):
+def wave(*, samples: int = 240):
     """Values of a wave in four variables."""
     x = torch.rand(samples, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     y = torch.sin(3 * x[:, :1]) + x[:, 1:2] * x[:, 2:3]
@@ -94,7 +94,7 @@ def wave(*, samples: int = 240, criterion: str = "regression"):
         name="wave",
         inputs=(Input("x", (4,)),),
         output=(1,),
-        criterion=Parts("criterion")[criterion](),
+        criterion=Regression(),
         train=TrainSplit({"x": x[:half]}, y[:half]),
         validation=Split({"x": x[half:rest]}, y[half:rest]),
         _test=Split({"x": x[rest:]}, y[rest:]),

@@ -25,6 +25,7 @@ def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Distinct = AfterValidator(_distinct)
 SearcherName = Annotated[str, _known("searcher")]
+CriterionName = Annotated[str, _known("criterion")]
 PredictorName = Annotated[str, _known("predictor")]
 ProxyName = Annotated[str, _known("proxy")]
 FormName = Annotated[str, _known("export-form")]

@@ -5,12 +5,23 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_type_hints
+from dataclasses import replace
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.errors import PydanticUserError
 
 from nas.parts import PartError, Parts
+from nas.recipe.names import CriterionName
 from nas.settings.toml_file import RecipeError
 from nas.tasks.task import Task
 from search_spaces.documents import UnreadableFile
@@ -30,23 +41,26 @@ class PartSection(Section):
     Attributes:
         PART: The kind of the part.
         KEY: The key of the section that holds the name of the part.
+        OWN: All keys that the section has for every part of the kind.
         GIVEN: The number of arguments that the part gets before the options.
     """
 
     PART: ClassVar[str]
     KEY: ClassVar[str]
+    OWN: ClassVar[tuple[str, ...]]
     GIVEN: ClassVar[int] = 0
 
     def made(self, *given: Any) -> Any:
         """The result of the part, called with the arguments `given` and with the options."""
-        options = {key: getattr(self, key) for key in type(self).model_fields if key != self.KEY}
+        keys = [key for key in type(self).model_fields if key not in self.OWN]
+        options = {key: getattr(self, key) for key in keys}
         return Parts(self.PART)[getattr(self, self.KEY)](*given, **options)
 
 
 class SpaceSection(PartSection):
     """A search space: a function of the task's inputs and output, and its options."""
 
-    PART, KEY, GIVEN = "space", "family", 2
+    PART, KEY, OWN, GIVEN = "space", "family", ("family",), 2
     family: str
 
     def build(self, task: Task) -> SearchSpace:
@@ -67,15 +81,35 @@ class SpaceSection(PartSection):
         return _required(made, SearchSpace, f"the space {self.family!r}")
 
 
-class TaskSection(PartSection):
-    """A task: a function of its options, or a model of its options with the method `load`."""
+@runtime_checkable
+class _Loads(Protocol):
+    def load(self) -> object: ...
 
-    PART, KEY = "task", "kind"
+
+class TaskSection(PartSection):
+    """A task: a function of its options, or a model of its options with the method `load`.
+
+    Attributes:
+        kind: The name of the task.
+        criterion: The name of a criterion that replaces the task's own.
+    """
+
+    PART, KEY, OWN = "task", "kind", ("kind", "criterion")
     kind: str
+    criterion: CriterionName | None = None
 
     def load(self) -> Task:
-        """The task with all of its splits."""
-        return _required(self.made(), Task, f"the task {self.kind!r}")
+        """The task with all of its splits.
+
+        Raises:
+            TaskError: The data cannot be read, or targets do not fit the criterion.
+        """
+        made = self.made()
+        loaded = made.load() if isinstance(made, _Loads) else made
+        task = _required(loaded, Task, f"the task {self.kind!r}")
+        if self.criterion is None:
+            return task
+        return replace(task, criterion=Parts("criterion")[self.criterion]())
 
 
 Made = TypeVar("Made")
@@ -124,7 +158,7 @@ def section(base: type[Base], name: str) -> type[Base]:
 def _derived(base: type[PartSection], name: str, maker: Callable[..., Any]) -> type[BaseModel]:
     fields: dict[str, Any] = {base.KEY: (Literal[name], ...)}
     if isinstance(maker, type) and issubclass(maker, BaseModel):
-        return create_model(maker.__name__, __base__=(maker, base), **fields)
+        return create_model(maker.__name__, __base__=(base, maker), **fields)
     try:
         fields |= _options(base, maker)
         return create_model(f"{name} {base.__name__}", __base__=base, **fields)
@@ -143,7 +177,7 @@ def _options(base: type[PartSection], maker: Callable[..., Any]) -> dict[str, An
         if parameter.kind is parameter.KEYWORD_ONLY:
             if key not in hints:
                 raise TypeError(f"{key!r} has no annotation; give it a type")
-            if hasattr(base, key) or key == base.KEY:
+            if hasattr(base, key) or key in base.OWN:
                 raise TypeError(f"every section needs the name {key!r} itself; rename it")
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[key] = (hints[key], default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from dataclasses import dataclass
 from typing import Literal
 
 import pytest
@@ -12,6 +13,8 @@ from nas import parts
 from nas.parts import PartError, register
 from nas.recipe.recipe import RecipeError, validate_recipe
 from nas.recipe.sections import SpaceSection, section
+from nas.tasks import TaskError
+from nas.tasks.criteria import Classification
 from search_spaces.options import Sizes
 from search_spaces.policy import Policy
 from tests.nas.runs import TINY
@@ -27,7 +30,15 @@ def read(**sections: object):
     return validate_recipe({"name": "tiny", **tomllib.loads(TINY), **sections})
 
 
+DIGITS = {"kind": "digits", "limit": 128}
 POLICY = Policy()
+
+
+@dataclass(frozen=True)
+class Unsmoothed(Classification):
+    """A classification whose targets are never smoothed."""
+
+    label_smoothing: float = 0.0
 
 
 def given(inputs, output, *, widths: Sizes, mode: Literal["a", "b"] = "a", policy: Policy = POLICY):
@@ -120,6 +131,18 @@ def test_parameters_that_cannot_be_keys_are_refused(maker, told):
     register("space", "mine")(maker)
     with pytest.raises(PartError, match=told):
         section(SpaceSection, "mine")
+
+
+def test_a_recipe_may_name_another_criterion(monkeypatch):
+    monkeypatch.setitem(parts._registered, "criterion", {})
+    register("criterion", "unsmoothed")(Unsmoothed)
+    named = {**DIGITS, "criterion": "unsmoothed"}
+    assert isinstance(read(task=named).task.load().criterion, Unsmoothed)
+    assert not isinstance(read(task=DIGITS).task.load().criterion, Unsmoothed)
+    with pytest.raises(TaskError, match="must be measured values"):
+        read(task={**DIGITS, "criterion": "regression"}).task.load()
+    with pytest.raises(RecipeError, match=r"task.criterion = 'huber': .*unsmoothed"):
+        read(task={**DIGITS, "criterion": "huber"})
 
 
 def test_every_shipped_section_is_described():

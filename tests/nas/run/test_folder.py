@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.recipe.recipe import Recipe, load_recipe
+from nas.recipe.recipe import Recipe, load_recipe, validate_recipe
 from nas.run.folder import RunFolder, RunFolderError
 
 
@@ -20,7 +20,7 @@ def asked(recipe: Path) -> Recipe:
 
 def test_opening_makes_the_folder_and_keeps_the_recipe(asked, tmp_path):
     with RunFolder(tmp_path / "a" / "b").open(asked, resume=False) as files:
-        assert Recipe.model_validate(json.loads(files.recipe.read_text())) == asked
+        assert validate_recipe(json.loads(files.recipe.read_text())) == asked
 
 
 def test_a_folder_without_work_belongs_to_no_recipe(recipe, asked, tmp_path):
@@ -93,16 +93,16 @@ def test_only_one_at_a_time_and_the_refused_one_changes_nothing(recipe, asked, t
         assert not left.exists()
 
 
-def _hold(folder: Path, recipe: Recipe, held: Event) -> None:
-    with RunFolder(folder).open(recipe, resume=False):
+def _hold(folder: Path, recipe: Path, held: Event) -> None:
+    with RunFolder(folder).open(load_recipe(recipe), resume=False):
         held.set()
         multiprocessing.Event().wait()
 
 
-def test_a_killed_process_leaves_no_lock(asked, tmp_path):
+def test_a_killed_process_leaves_no_lock(recipe, asked, tmp_path):
     context = multiprocessing.get_context("forkserver")
     held = context.Event()
-    process = context.Process(target=_hold, args=(tmp_path, asked, held))
+    process = context.Process(target=_hold, args=(tmp_path, recipe, held))
     process.start()
     assert held.wait(60)
     with pytest.raises(RunFolderError), RunFolder(tmp_path).open(asked, resume=False):
