@@ -177,14 +177,16 @@ def _keep_roundings(model: Any) -> None:
     """Put a maximum that changes no number between some operators and their rounded inputs.
 
     OpenVINO (2026.4) fuses an addition with the convolution before, and then rounds only after the
-    addition. An average pooling would average codes, although its padding is not the code of zero.
+    addition, also where codes are clamped and scaled back in between. An average pooling would
+    average codes, although its padding is not the code of zero.
     """
     opset13 = _openvino().opset13
     for op in model.get_ordered_ops():
         kind = op.get_type_name()
         for slot in op.inputs() if kind in ("Add", "AvgPool") else ():
             read = slot.get_source_output()
-            if kind == "AvgPool" or read.get_node().get_type_name() == "FakeQuantize":
+            rounded = _activation(read.get_node()) is not None and not _by_constant(op, "Add")
+            if kind == "AvgPool" or rounded:
                 lowest = opset13.constant(np.finfo(np.float32).min, np.float32)
                 slot.replace_source_output(opset13.maximum(read, lowest).output(0))
 

@@ -70,8 +70,11 @@ found = openvino.Core().compile_model(model, "CPU", options)(inputs)[0]
         pytest.importorskip("openvino")
         return FORMS["openvino"]
 
-    def test_additions_read_rounded_numbers(self, exporter: Exporter, tmp_path: Path) -> None:
-        deployed = uniform_network("residual", uniform(8))
+    @pytest.mark.parametrize("symmetric", [False, True])
+    def test_additions_read_rounded_numbers(
+        self, exporter: Exporter, symmetric: bool, tmp_path: Path
+    ) -> None:
+        deployed = uniform_network("residual", uniform(8, activation_symmetric=symmetric))
         with torch.no_grad():
             ours = deployed.module()(SHOWN).numpy()
         exporter.write(deployed, tmp_path / "net.openvino")
