@@ -25,7 +25,7 @@ from nas.export.form import (
     integer_container,
     require_integers,
 )
-from nas.export.onnx_model import BASE_OPSET, export_onnx
+from nas.export.onnx_model import BASE_OPSET, OUTPUT, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
@@ -45,6 +45,7 @@ _NARROW: dict[int, type[np.integer]] = {
 _BEHIND_CODES = ("Reshape", "Multiply", "Subtract", "Convert")
 _CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
 _SECTION = "elastic_nas"
+_DYNAMIC_QUANTIZATION = ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]
 _CLAMPS, _LOWEST = ("Relu", "Clip"), "lowest"
 
 
@@ -75,6 +76,8 @@ class OpenVinoForm:
             onnx.save(_clamps_apart(_in_8_bits(onnx.load(file))), file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
+            # Else OpenVINO rounds what a Linear of at least 32 features reads to 8 bits of its own.
+            model.set_rt_info(0, _DYNAMIC_QUANTIZATION)
             for entry in onnx.load(file).metadata_props:
                 key = entry.key.removeprefix(METADATA_PREFIX)
                 model.set_rt_info(entry.value, [_SECTION, key])
@@ -100,6 +103,8 @@ class OpenVinoForm:
         operators = model.get_ordered_ops()
         nodes = Counter(op.get_type_name() for op in operators)
         named = {op.get_friendly_name(): op for op in operators}
+        # The last operator is called after the output if no addition of a bias follows.
+        named.setdefault(graph.output, named.get(OUTPUT))
         # A convolution and the addition of its bias have one address, which the addition bears.
         found = {a: named.get(f"{a}/WithoutBiases", named.get(a)) for a in graph.nodes}
         policy = {address: _precision(op) for address, op in found.items() if op is not None}

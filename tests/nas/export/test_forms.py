@@ -6,10 +6,15 @@ import pytest
 import torch
 
 from nas.export import FORMS, Exporter, ExportError, form_of, forms_for, verify
+from nas.export.stand_in import stand_in
 from nas.parts import PartError
 from nas.tasks.criteria import Classification
 from nas.testing.exporter import SHOWN, Case, ExporterContract, exported
 from nas.testing.networks import uniform, uniform_network
+from search_spaces.formats import Int
+from search_spaces.graph import Graph
+from search_spaces.ops import Flatten, Input, Linear
+from search_spaces.quant import Quant
 
 TOLERANCE = 1e-4
 
@@ -80,6 +85,21 @@ found = openvino.Core().compile_model(model, "CPU", options)(inputs)[0]
         exporter.write(deployed, tmp_path / "net.openvino")
         found = exporter.open(tmp_path / "net.openvino", deployed.graph).run({"image": SHOWN})
         assert np.median(np.abs(found - ours).max(1)) <= TOLERANCE * ours.std()
+
+    @pytest.mark.parametrize("bias", [0.0, 0.5])
+    @pytest.mark.parametrize("symmetric", [False, True])
+    def test_floats_stay_floats_where_only_the_weight_is_quantized(
+        self, exporter: Exporter, symmetric: bool, bias: float, tmp_path: Path
+    ) -> None:
+        graph = Graph(Input("image", (1, 8, 8)))
+        graph.add("flat", Flatten())
+        graph.add("head", Linear(10, weight=Quant(Int(8, symmetric))))
+        deployed = stand_in(graph).changed("head", bias=np.full(10, bias, np.float32))
+        path = tmp_path / "net.openvino"
+        exporter.write(deployed, path)
+        labels = torch.zeros(len(SHOWN), dtype=torch.int64)
+        found = verify(path, deployed, SHOWN, labels, criterion=Classification())
+        assert found.largest_difference <= TOLERANCE
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # its own
