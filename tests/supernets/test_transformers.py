@@ -99,6 +99,7 @@ def test_its_parameters_are_those_of_the_extracted_module(kind: str) -> None:
         assert sum(parameter.numel() for parameter in module.parameters()) == count
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # ExecuTorch's
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_file_answers_as_the_deployed_network_does(kind: str, tmp_path: Path) -> None:
     """Forms other than ONNX are tried for one network each, since loading takes as long again."""

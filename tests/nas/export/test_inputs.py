@@ -51,6 +51,7 @@ def given() -> Inputs:
     }
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # ExecuTorch's
 @pytest.mark.parametrize("form", [*installed()], ids=lambda form: form.name)
 def test_every_form_reads_its_inputs_by_name(
     form: Exporter, network: Deployed, given: Inputs, tmp_path: Path
