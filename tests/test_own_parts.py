@@ -65,7 +65,7 @@ def called(*words: str | Path, cwd: Path, path: Path | None = None) -> str:
     return done.stdout
 
 
-def require_run(place: Path, *, workers: int) -> None:
+def assert_complete(place: Path, *, workers: int) -> None:
     """The run in `place` named every part, and told of each."""
     results = json.loads((place / "mine" / "results.json").read_text())["results"]
     assert results["recipe"]["python"] == [str(place / "mine.py")]
@@ -84,13 +84,13 @@ def require_run(place: Path, *, workers: int) -> None:
 
 def test_one_recipe_names_a_part_of_each_kind(place: Path) -> None:
     called(sys.executable, "-m", "nas", "run", "mine.toml", cwd=place, path=ROOT)
-    require_run(place, workers=0)
+    assert_complete(place, workers=0)
 
 
 @pytest.mark.slow
 def test_the_wheel_alone_runs_them(installed: Path, place: Path) -> None:
     called(installed, "-m", "nas", "run", "mine.toml", cwd=place)
-    require_run(place, workers=0)
+    assert_complete(place, workers=0)
     listed = called(installed, "-m", "nas", "parts", "--recipe", "mine.toml", cwd=place)
     for name in ("Softsign", "two-layers", "wave", "huber", "neighbours", "bayesian-linear"):
         assert name in listed
@@ -102,7 +102,7 @@ def test_the_wheel_alone_runs_them_on_two_workers(installed: Path, place: Path) 
     pytest.importorskip("ray")
     workers = ("--set", "compute.workers=2", "--set", "search.asynchronous=false")
     called(installed, "-m", "nas", "run", "mine.toml", *workers, cwd=place)
-    require_run(place, workers=2)
+    assert_complete(place, workers=2)
 
 
 @pytest.mark.slow
