@@ -6,16 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    TypeVar,
-    cast,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.errors import PydanticUserError
@@ -81,11 +72,6 @@ class SpaceSection(PartSection):
         return _required(made, SearchSpace, f"the space {self.family!r}")
 
 
-@runtime_checkable
-class _Loads(Protocol):
-    def load(self) -> object: ...
-
-
 class TaskSection(PartSection):
     """A task: a function of its options, or a model of its options with the method `load`.
 
@@ -104,9 +90,9 @@ class TaskSection(PartSection):
         Raises:
             TaskError: The data cannot be read, or targets do not fit the criterion.
         """
-        made = self.made()
-        loaded = made.load() if isinstance(made, _Loads) else made
-        task = _required(loaded, Task, f"the task {self.kind!r}")
+        load_model = getattr(super(), "load", None)  # of a part that is a model of its options
+        made = self.made() if load_model is None else load_model()
+        task = _required(made, Task, f"the task {self.kind!r}")
         if self.criterion is None:
             return task
         return replace(task, criterion=Parts("criterion")[self.criterion]())

@@ -83,7 +83,8 @@ class ArraysTask(ImageSection):
             "unit": (kind == "classes", "values, but the targets are classes"),
         }
         for key, (unused, use) in idle.items():
-            if unused and key in self.model_fields_set:
+            # A resolved recipe states every key, so a default says nothing.
+            if unused and getattr(self, key) != type(self).model_fields[key].default:
                 raise TaskError(f"{self.path}: {key} is for {use}; leave it out")
 
     def _inputs(self, where: str, inputs: Array, *, images: bool) -> dict[str, Array]:

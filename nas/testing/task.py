@@ -71,7 +71,8 @@ class TaskContract:
         }
 
     def test_loading_again_gives_the_same(self, section: SplitSection, task: Task) -> None:
-        again = section.load()
+        # A resolved recipe states every key, also those that mean nothing for such data.
+        again = type(section).model_validate(section.model_dump(mode="json")).load()
         for name, values in task.train.inputs.items():
             assert torch.equal(values, again.train.inputs[name])
         assert torch.equal(task.validation.targets, again.validation.targets)
