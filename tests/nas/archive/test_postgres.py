@@ -125,8 +125,9 @@ def test_what_a_killed_driver_archived_stays_and_the_other_goes_on(
     assert killed.stdout is not None
     acknowledged = [tuple(json.loads(killed.stdout.readline())) for _ in range(6)]
     killed.kill()
-    rest, _ = killed.communicate()
-    acknowledged += [tuple(json.loads(line)) for line in rest.splitlines()]
+    acknowledged += [tuple(json.loads(line)) for line in killed.stdout]
+    killed.stdout.close()
+    killed.wait(timeout=300)
     other.communicate(timeout=300)
     assert (killed.returncode, other.returncode) == (-9, 0)
     archive = Archive(location, space, study="net")
@@ -167,19 +168,21 @@ def test_two_drivers_go_on_when_the_server_was_away_and_measure_nothing_twice(
             drivers.append(
                 subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True)
             )
-    first = []
+    lines = []
     for one in drivers:
         assert one.stdout is not None
-        first.append(one.stdout.readline())
+        lines.append(one.stdout.readline())
     away(server, fault, seconds=3.0)
-    answers = [one.communicate(timeout=300)[0].splitlines() for one in drivers]
-    assert [one.returncode for one in drivers] == [0, 0]
-    rest = [json.loads(line) for line in [*first, *itertools.chain(*answers)]]
+    for one in drivers:  # `communicate` would lose what `readline` has read ahead
+        assert one.stdout is not None
+        lines += one.stdout
+        one.stdout.close()
+    assert [one.wait(timeout=300) for one in drivers] == [0, 0]
     archive = Archive(location, space, study="net")
     found = archive.evaluations()[30:]
     assert archive.evaluations()[:30] == known.evaluations()
     assert 40 <= len(found) <= 41
-    measured_here = [tuple(genotype) for genotype in rest]
+    measured_here = [tuple(json.loads(line)) for line in lines]
     assert sorted(measured_here) == sorted(e.genotype for e in found), "each measured once"
     assert trials(location) == len(archive), "nothing stands twice"
     for name in ("a", "bb"):
