@@ -32,7 +32,7 @@ from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
-from supernets.train import TrainingSettings, train
+from supernets.training.train import TrainingSettings, train
 
 BITS = (2, 3, 4, 5, 6, 8, None)
 ALWAYS = ("onnx", "torch", "torch-export")

@@ -30,8 +30,8 @@ from search_spaces.space import SearchSpace
 from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
-from supernets.state import TrainingState
 from supernets.supernet import Supernet
+from supernets.training.state import TrainingState
 
 RECIPE = """
 [task]

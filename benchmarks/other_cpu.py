@@ -39,7 +39,7 @@ from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
-from supernets.train import TrainingSettings, train
+from supernets.training.train import TrainingSettings, train
 
 IMAGES = 64
 OPTION = "session.x64quantprecision=1"

@@ -47,9 +47,9 @@ from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.checkpoint import load, save
 from supernets.deploy import deploy
 from supernets.extract import extract
-from supernets.schedule import TrainingSettings
 from supernets.supernet import Supernet
-from supernets.train import train
+from supernets.training.schedule import TrainingSettings
+from supernets.training.train import train
 
 FloatArray = NDArray[np.float64]
 

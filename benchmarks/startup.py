@@ -24,11 +24,11 @@ atexit.register(lambda: print(time.process_time()))
 runpy.run_module("nas", run_name="__main__")
 """
 PLANNING = """
-import supernets.train
+import supernets.training.train
 def begin(*_, **__):
     print(time.process_time(), flush=True)
     os._exit(0)
-supernets.train.train = begin
+supernets.training.train.train = begin
 sys.argv = ["nas", "run", recipe, "--out", folder]
 runpy.run_module("nas", run_name="__main__")
 """

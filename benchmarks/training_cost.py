@@ -23,10 +23,10 @@ from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
-from supernets.sampling import Sandwich, sandwich
-from supernets.schedule import TrainingSettings
 from supernets.supernet import Supernet
-from supernets.train import sandwich_step
+from supernets.training.sampling import Sandwich, sandwich
+from supernets.training.schedule import TrainingSettings
+from supernets.training.train import sandwich_step
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Run = Callable[[], object]

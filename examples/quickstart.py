@@ -21,7 +21,7 @@ from nas.tasks import DigitsTask
 from search_spaces.residual import residual
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
-from supernets.train import TrainingSettings, train
+from supernets.training.train import TrainingSettings, train
 
 
 def main(folder: Path) -> None:

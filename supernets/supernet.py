@@ -194,16 +194,20 @@ class Supernet(nn.Module):
         return values[current.graph.output]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters in groups: `weights`, `steps` of quantizers, `others` (norms, biases).
+        """The parameters by kind.
 
-        Weight decay is meant for `weights` only.
+        Weight decay is meant for `weights` only. The gradients of `weight_steps` and of
+        `input_steps`, the steps of quantizers, differ in size from each other and from those of
+        weights. All other parameters, such as those of norms and biases, are `others`.
         """
-        groups: dict[str, list[nn.Parameter]] = {"weights": [], "steps": [], "others": []}
-        quantizers = [module for module in self.modules() if isinstance(module, Quantizer)]
-        steps = {id(parameter) for made in quantizers for parameter in made.parameters()}
-        for name, parameter in self.named_parameters():
-            other = "weights" if name.endswith(".tensors.weight") else "others"
-            groups["steps" if id(parameter) in steps else other].append(parameter)
+        kinds = ("weights", "others", "weight_steps", "input_steps")
+        groups: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
+        for node in self.nodes.values():
+            assert isinstance(node, SharedNode)
+            for name, parameter in node.tensors.items():
+                groups["weights" if name == "weight" else "others"].append(parameter)
+            groups["input_steps"] += node.inputs.parameters()
+            groups["weight_steps"] += node.weight.parameters() if node.weight else ()
         return groups
 
 

@@ -18,10 +18,10 @@ from nas.tasks.criteria import Classification
 from supernets.deploy import Deployment, on_device
 from supernets.exchange import exchanged
 from supernets.supernet import Supernet
-from supernets.train import train
+from supernets.training.train import train
 from tests.nas.runs import TINY
 from tests.pretended_device import DEVICE, PretendedDevice
-from tests.supernets.training import SETTINGS, Stripes, stripes_space
+from tests.supernets.stripes import SETTINGS, Stripes, stripes_space
 
 
 @pytest.fixture(autouse=True)

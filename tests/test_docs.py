@@ -41,7 +41,7 @@ from search_spaces.formats import Int
 from search_spaces.mobilenet import MOBILENET_V3, Stage
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant
-from supernets.train import TrainingSettings
+from supernets.training.train import TrainingSettings
 
 ROOT = Path(__file__).parent.parent
 FORMATS = (ROOT / "docs" / "formats.md").read_text()

@@ -70,7 +70,7 @@ def expected() -> tuple[type[Exception], ...]:
     from search_spaces.lookups import SpaceTooLarge
     from search_spaces.names import InvalidName
     from supernets.checkpoint import CheckpointError
-    from supernets.train import TrainingDiverged
+    from supernets.training.train import TrainingDiverged
 
     return (
         *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
 from nas.parts import Parts, import_installed
+from nas.recipe.methods import require_known
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
 from nas.recipe.sections import Section, SpaceSection, TaskSection, section_for
 from nas.settings.outside import OUTSIDE
@@ -17,7 +18,7 @@ from nas.settings.own_modules import import_modules, require_imported
 from nas.settings.toml_file import RecipeError, read_recipe, validated
 from nas.settings.urls import Cluster, Database
 from nas.targets.correction.fit import LEAST_NETWORKS
-from supernets.schedule import TrainingSettings
+from supernets.training.schedule import TrainingSettings
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -118,7 +119,7 @@ class ExportSection(Section):
 def _checked_training(settings: TrainingSettings) -> TrainingSettings:
     if settings.seed != TrainingSettings().seed:
         raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
-    Parts("quantizer").entry(settings.quantizer)
+    require_known(settings)
     return settings
 
 

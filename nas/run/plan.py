@@ -23,7 +23,7 @@ from nas.tasks import Task
 from nas.tasks.criterion import Figure, figures
 from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
-from supernets.schedule import schedule
+from supernets.training.schedule import schedule
 
 if TYPE_CHECKING:  # most runs learn from no other run and need not load it
     from nas.run.experience import Experience

@@ -71,7 +71,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class TrainSplit(Split):
-    """The training samples with their augmentation, as `supernets.train` reads them.
+    """The training samples with their augmentation, as `supernets.training.train` reads them.
 
     Attributes:
         augment: A function that changes a batch at random; None changes nothing.

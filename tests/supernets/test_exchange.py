@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from supernets.exchange import exchanged
-from tests.supernets.training import Stripes, train_stripes
+from tests.supernets.stripes import Stripes, train_stripes
 
 
 def sum_of_squares(logits):

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from nas.memory import gigabytes, memory_limit, shortage
-from nas.parts import Parts
+from nas.recipe.methods import methods_of
 from nas.recipe.recipe import RecipeError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from search_spaces import costs
 from supernets.inputs import to_device
-from supernets.sampling import sandwich
-from supernets.schedule import schedule
 from supernets.supernet import Supernet
-from supernets.train import sandwich_step
+from supernets.training.context import Batch, Moment, TrainingContext
+from supernets.training.schedule import schedule
+from supernets.training.step import TrainingStep
 
 _TIMED_STEPS = 2
 _FLOAT_BYTES = 4
@@ -33,25 +33,23 @@ def estimate(plan: Plan) -> str:
         return "The supernet is trained already."
     settings, device = plan.recipe.training, device_of(plan)
     held = _require_room(plan, device)
-    steps = schedule(settings, len(plan.task.train))
-    quantizer = Parts("quantizer")[settings.quantizer]
-    supernet = Supernet(plan.space, seed=0, quantizer=quantizer).to(device)
+    methods = methods_of(settings)
+    steps = schedule(settings, len(plan.task.train), rate=methods.schedule)
+    supernet = Supernet(plan.space, seed=0, quantizer=methods.quantizer).to(device)
     rng = np.random.default_rng(0)
     rows = np.arange(settings.batch_size)
-    seconds: list[float] = []
-    for _ in range(_TIMED_STEPS):
+
+    def batch(_: int) -> Batch:
         inputs, targets = plan.task.train.batch(rows, rng)
-        subnets = sandwich(plan.space, rng, random=settings.random_subnets)
+        return to_device(inputs, device), targets.to(device)
+
+    context = TrainingContext(supernet, settings, steps, plan.task.criterion, batch)
+    made, moment = TrainingStep(context, methods), Moment(steps.total - 1, steps)
+    seconds: list[float] = []
+    for step in range(_TIMED_STEPS):
         start = time.perf_counter()
-        batch = to_device(inputs, device), targets.to(device)
-        sandwich_step(
-            supernet,
-            batch,
-            subnets,
-            criterion=plan.task.criterion,
-            distillation=settings.distillation,
-            quantize=True,
-        )
+        shown = batch(step)
+        made.gradients(moment, shown, made.sampler.draw(moment, shown, rng))
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)

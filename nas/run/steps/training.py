@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 
 from nas.durable import write_atomic
-from nas.parts import Parts
+from nas.recipe.methods import methods_of
 from nas.recipe.recipe import RecipeError
 from nas.report.data import TrainingSummary
 from nas.run.folder import RunFolderError
@@ -22,7 +22,8 @@ from nas.terminal.display import Display
 from search_spaces.documents import read_json
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
-from supernets.train import History, TrainingDiverged, TrainingSettings, train
+from supernets.training.schedule import TrainingSettings
+from supernets.training.train import History, TrainingDiverged, train
 
 _CURVE_POINTS = 200
 _SUMMARY = TypeAdapter(TrainingSummary)
@@ -56,13 +57,13 @@ def use_threads(plan: Plan) -> None:
 
 def trained(plan: Plan, display: Display) -> Supernet:
     """The trained supernet, read from the run folder if it is there already."""
-    quantizer = Parts("quantizer")[plan.recipe.training.quantizer]
+    methods = methods_of(plan.recipe.training)
     if plan.files.supernet.exists():
         training_summary(plan)  # damage is told now, not when the report is written
         plan.files.training.unlink(missing_ok=True)
-        return load(plan.space, plan.files.supernet, quantizer=quantizer)
+        return load(plan.space, plan.files.supernet, quantizer=methods.quantizer)
     settings = replace(plan.recipe.training, seed=plan.recipe.seed)
-    supernet = Supernet(plan.space, seed=settings.seed, quantizer=quantizer)
+    supernet = Supernet(plan.space, seed=settings.seed, quantizer=methods.quantizer)
     device, start = device_of(plan), time.monotonic()
     with display.stage("train") as advance:
 
@@ -77,6 +78,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 settings,
                 criterion=plan.task.criterion,
                 state_path=plan.files.training,
+                methods=methods,
                 progress=progress,
                 device=device,
             )
@@ -100,7 +102,8 @@ def supernet_of(plan: Plan) -> Supernet:
         raise RunFolderError(
             f"{plan.files.path} holds no trained supernet; run `nas train` or `nas run` first"
         )
-    return load(plan.space, plan.files.supernet)
+    quantizer = methods_of(plan.recipe.training).quantizer
+    return load(plan.space, plan.files.supernet, quantizer=quantizer)
 
 
 def training_summary(plan: Plan) -> TrainingSummary | None:

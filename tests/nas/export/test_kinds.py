@@ -25,7 +25,7 @@ from supernets.deploy import deploy
 from supernets.exchange import exchanged
 from supernets.extract import detached, extract
 from supernets.supernet import Supernet
-from supernets.train import TrainingSettings, train
+from supernets.training.train import TrainingSettings, train
 from tests.nas.export.kinds import KINDS, exact_logits
 
 IMAGES = torch.randn(96, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.run.steps.training import _doubt
-from supernets.train import History
+from supernets.training.train import History
 
 
 @pytest.mark.parametrize(("last", "told"), [(2.3, True), (2.27, True), (2.2, False), (0.1, False)])

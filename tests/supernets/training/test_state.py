@@ -12,17 +12,28 @@ from typing import Any
 import pytest
 import torch
 
+from nas.tasks.criteria import Classification
 from supernets.checkpoint import CheckpointError, load, save
-from supernets.state import TrainingState
 from supernets.supernet import Supernet
-from tests.supernets.training import SETTINGS, stripes_space
+from supernets.training.context import Batch, TrainingContext
+from supernets.training.methods import Methods
+from supernets.training.schedule import schedule
+from supernets.training.state import TrainingState
+from supernets.training.step import TrainingStep
+from tests.supernets.stripes import SETTINGS, stripes_space
 
 SPACE = stripes_space()
 Header = dict[str, Any]
 
 
 def fresh() -> TrainingState:
-    return TrainingState(Supernet(SPACE, seed=1), SETTINGS, samples=64, steps=24)
+    plan = schedule(SETTINGS, 64)
+    context = TrainingContext(Supernet(SPACE, seed=1), SETTINGS, plan, Classification(), _none)
+    return TrainingState(TrainingStep(context, Methods()), samples=64)
+
+
+def _none(step: int) -> Batch:
+    raise AssertionError(f"no batch is read, asked for that of step {step}")
 
 
 @pytest.fixture(scope="module")

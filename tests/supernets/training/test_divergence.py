@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from supernets.divergence import TrainingDiverged, is_useless, remedy
-from supernets.schedule import TrainingSettings
-from tests.supernets.training import SETTINGS, train_stripes
+from supernets.training.divergence import TrainingDiverged, is_useless, remedy
+from supernets.training.schedule import TrainingSettings
+from tests.supernets.stripes import SETTINGS, train_stripes
 
 STEPS = [torch.full((3,), -4.0)]
 

@@ -12,30 +12,31 @@ import torch
 from torch import Tensor
 
 from supernets.checkpoint import CheckpointError, load_state, require_alike, save_state
-from supernets.optimizers import Memory, optimizer_for
-from supernets.schedule import TrainingSettings
-from supernets.supernet import Supernet
+from supernets.training.optimizers import Memory, optimizer_for
+from supernets.training.part import TrainingPart
+from supernets.training.step import TrainingStep
 
 LOSSES = ("largest", "others", "smallest")
 
 
 class TrainingState:
-    """A supernet in training, its optimizer, the number of steps done, and their losses."""
+    """A supernet in training, its optimizer, the number of steps done, and their losses.
 
-    def __init__(
-        self, supernet: Supernet, settings: TrainingSettings, *, samples: int, steps: int
-    ) -> None:
-        self.supernet = supernet
-        self.settings = settings
+    Args:
+        made: The step of the training, whose parts have memories.
+        samples: The number of training samples.
+    """
+
+    def __init__(self, made: TrainingStep, *, samples: int) -> None:
+        self.made, self.context = made, made.context
+        self.supernet, settings = self.context.supernet, self.context.settings
         self.step = 0
-        self.losses = torch.full((steps, len(LOSSES)), math.nan)
-        self.optimizer = optimizer_for(supernet, settings)
-        self._memory = Memory(supernet, self.optimizer, settings.optimizer)
+        self.losses = torch.full((self.context.plan.total, len(LOSSES)), math.nan)
+        self.optimizer = optimizer_for(self.supernet, settings)
+        self._memory = Memory(self.supernet, self.optimizer, settings.optimizer)
         self._size = self._weights_size()
         made_by = {**asdict(settings), "samples": samples}
         del made_by["checkpoint_seconds"]  # a setting that may change between two starts
-        if settings.optimizer == TrainingSettings.optimizer:
-            del made_by["optimizer"]  # so that older checkpoints still fit
         self._made_by = json.dumps(made_by, sort_keys=True)
 
     @property
@@ -62,7 +63,7 @@ class TrainingState:
         return norm
 
     def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
-        return torch.nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        return torch.nn.utils.clip_grad_norm_(parameters, self.context.settings.gradient_clip)
 
     def record(self, losses: Sequence[float]) -> None:
         """Count a step as done, with these losses."""
@@ -75,8 +76,7 @@ class TrainingState:
         Raises:
             CheckpointError: If the file cannot be written.
         """
-        tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
-        tensors |= self._memory.tensors()
+        tensors = self._tensors() | self._memory.tensors()
         metadata = {
             "fingerprint": self.supernet.space.fingerprint,
             "step": str(self.step),
@@ -106,12 +106,25 @@ class TrainingState:
             )
         self.supernet.load_state_dict(_under("supernet.", tensors))
         self._memory.restore(tensors)
+        for prefix, part in self._parts().items():
+            part.restore(_under(prefix, tensors))
         self.losses, self.step = losses, known
 
     def _expected(self, found: Iterable[str]) -> dict[str, Tensor]:
         """Tensors with the names, shapes and types of a checkpoint that has the names `found`."""
-        tensors = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
-        return {**tensors, **self._memory.expected(found), "losses": self.losses}
+        return {**self._tensors(), **self._memory.expected(found), "losses": self.losses}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The parameters, and the memories of the parts of the training."""
+        held = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
+        for prefix, part in self._parts().items():
+            held |= {f"{prefix}{name}": tensor for name, tensor in part.tensors().items()}
+        return held
+
+    def _parts(self) -> dict[str, TrainingPart]:
+        """The parts of the training, by the prefix of their tensors in a checkpoint."""
+        callbacks = {f"callback.{name}.": call for name, call in self.made.callbacks.items()}
+        return {"sampler.": self.made.sampler, **callbacks}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,27 +11,27 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from supernets.calibrate import initialise_steps
-from supernets.criterion import TrainingCriterion
-from supernets.distill import student_loss
-from supernets.divergence import TrainingDiverged, is_useless, remedy
-from supernets.inputs import Inputs, to_device
-from supernets.sampling import Sandwich, sandwich
-from supernets.schedule import Schedule, TrainingSettings, schedule
-from supernets.state import LOSSES, TrainingState
+from supernets.inputs import to_device
 from supernets.supernet import Supernet
+from supernets.training.context import Batch, Cost, Moment, TrainingContext
+from supernets.training.criterion import TrainingCriterion
+from supernets.training.divergence import TrainingDiverged, is_useless, remedy
+from supernets.training.methods import Methods
+from supernets.training.schedule import TrainingSettings, schedule
+from supernets.training.state import LOSSES, TrainingState
+from supernets.training.step import TrainingStep
 
 __all__ = ["History", "TrainingData", "TrainingDiverged", "TrainingSettings", "train"]
 
-Batch = tuple[Inputs, Tensor]
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 _CALIBRATION_BATCHES = 4
@@ -74,6 +74,8 @@ def train(
     *,
     criterion: TrainingCriterion,
     state_path: Path,
+    methods: Methods | None = None,
+    device_cost: Cost | None = None,
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> History:
@@ -85,6 +87,9 @@ def train(
         settings: The settings; a checkpoint made with other settings is refused.
         criterion: The loss and the distance of the task.
         state_path: The file for checkpoints, each written whole or not at all.
+        methods: The methods that `settings` names; None for the defaults.
+        device_cost: The cost of genotypes `(n, choices)` by which samplers compare subnets, `(n,)`;
+            None for BitOPs.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
         device: The device on which to train.
@@ -94,118 +99,85 @@ def train(
             subnet or the mean of the others learns nothing. The last checkpoint is older.
         CheckpointError: If the checkpoint is damaged or belongs to another training.
     """
-    plan = schedule(settings, len(data))
+    methods = methods or Methods()
+    plan = schedule(settings, len(data), rate=methods.schedule)
     supernet.to(device)
-    state = TrainingState(supernet, settings, samples=len(data), steps=plan.total)
+    batch = partial(_batch, data, settings, device=torch.device(device))
+    context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost)
+    state = TrainingState(TrainingStep(context, methods), samples=len(data))
     if state_path.exists():
         state.load(state_path)
     else:
         state.save(state_path)  # finds a folder that cannot be written before any work
-    guess = _guess(state, data, plan, criterion)
+    guess = _guess(context)
     saved = time.monotonic()
-    for losses in _steps(state, data, plan, criterion=criterion, guess=guess):
+    for losses in _steps(state, guess):
         if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
             state.save(state_path)
             saved = time.monotonic()
         if progress is not None:
             progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
     if not settings.quantized_epochs:
-        _initialise(state, data)
+        _initialise(context)
     return History(state.losses.numpy(), plan.float_steps, guess)
 
 
-def _steps(
-    state: TrainingState,
-    data: TrainingData,
-    plan: Schedule,
-    *,
-    criterion: TrainingCriterion,
-    guess: float,
-) -> Iterator[list[float]]:
+def _steps(state: TrainingState, guess: float) -> Iterator[list[float]]:
     """Take all steps that are left; yields the losses after each.
 
     Raises:
         TrainingDiverged: See `train`.
     """
+    plan = state.context.plan
     while state.step < plan.total:
         if state.step == plan.float_steps:
-            _initialise(state, data)
-        losses = _train_step(state, data, plan, criterion)
+            _initialise(state.context)
+        losses = _train_step(state)
         state.record(losses)
-        _require_learning(state, plan, guess)
+        if state.step == plan.total:
+            for call in state.made.callbacks.values():
+                call.finish()
+        _require_learning(state, guess)
         yield losses
 
 
-def sandwich_step(
-    supernet: Supernet,
-    batch: Batch,
-    subnets: Sandwich,
-    *,
-    criterion: TrainingCriterion,
-    distillation: float,
-    quantize: bool,
-) -> list[float]:
-    """Add the gradients of a step to the parameters' gradients; returns the losses (see `LOSSES`).
-
-    The sandwich rule with in-place distillation (Yu & Huang 2019, algorithm 1): the largest subnet
-    learns from the targets; all other subnets learn from the targets and from the output of the
-    largest subnet for the same samples. The latter has the weight `distillation`.
-    """
-    inputs, targets = batch
-    output = supernet(inputs, subnets.largest, quantize=quantize)
-    loss = criterion.loss(output, targets)
-    loss.backward()
-    others: list[Tensor] = []
-    for subnet in subnets.students:
-        student = student_loss(
-            supernet(inputs, subnet, quantize=quantize),
-            output,
-            targets,
-            criterion=criterion,
-            distillation=distillation,
-        )
-        student.backward()
-        others.append(student.detach())
-    others = others or [loss.detach()]
-    return torch.stack([loss.detach(), torch.stack(others).mean(), others[-1]]).tolist()
-
-
-def _train_step(
-    state: TrainingState, data: TrainingData, plan: Schedule, criterion: TrainingCriterion
-) -> list[float]:
-    """Take a step if its losses and gradients are finite; returns its losses."""
-    settings, step, rate = state.settings, state.step, plan.learning_rate(state.step)
-    rng = np.random.default_rng([settings.seed, _SUBNETS, step])
-    subnets = sandwich(state.supernet.space, rng, random=settings.random_subnets)
-    batch = _batch(state, data, step)
+def _train_step(state: TrainingState) -> list[float]:
+    """Take a step if its losses and gradients are finite; returns its losses (see `LOSSES`)."""
+    context, made, moment = state.context, state.made, Moment(state.step, state.context.plan)
+    rate = context.plan.learning_rate(state.step)
+    batch = context.batch(state.step)
+    for call in made.callbacks.values():
+        call.before_step(moment)
+    subnets = made.sampler.draw(moment, batch, context.rng(_SUBNETS, state.step))
     state.optimizer.zero_grad()
-    losses = sandwich_step(
-        state.supernet,
-        batch,
-        subnets,
-        criterion=criterion,
-        distillation=settings.distillation,
-        quantize=step >= plan.float_steps,
-    )
-    norm = state.update(rate) if all(map(math.isfinite, losses)) else math.nan
+    every = made.gradients(moment, batch, subnets)
+    finite = all(map(math.isfinite, every))
+    if finite:
+        for call in made.callbacks.values():
+            call.before_update(moment)
+    norm = state.update(rate) if finite else math.nan
     if not math.isfinite(norm):
         raise TrainingDiverged(
-            f"training diverged at step {step} of {plan.total}, at a learning rate of {rate:.3g}: "
-            f"losses {losses}, gradient norm {norm}; {_remedy(state)}, then train anew"
+            f"training diverged at step {state.step} of {context.plan.total}, at a learning rate "
+            f"of {rate:.3g}: losses {every}, gradient norm {norm}; {_remedy(state)}, then train "
+            "anew"
         )
-    return losses
+    for call in made.callbacks.values():
+        call.after_update(moment)
+    made.sampler.tell(moment, subnets, every)
+    largest, *others = every
+    return [largest, sum(others) / len(others), others[-1]] if others else 3 * [largest]
 
 
-def _guess(
-    state: TrainingState, data: TrainingData, plan: Schedule, criterion: TrainingCriterion
-) -> float:
+def _guess(context: TrainingContext) -> float:
     """The loss of the best constant answer to the targets of the first batches."""
-    batches = range(min(_GUESSED_BATCHES, plan.total))
-    return criterion.guess(torch.cat([_batch(state, data, step)[1] for step in batches]))
+    batches = range(min(_GUESSED_BATCHES, context.plan.total))
+    return context.criterion.guess(torch.cat([context.batch(step)[1] for step in batches]))
 
 
-def _require_learning(state: TrainingState, plan: Schedule, guess: float) -> None:
+def _require_learning(state: TrainingState, guess: float) -> None:
     """Raise `TrainingDiverged` at the end of an epoch that shows that nothing is learnt."""
+    plan = state.context.plan
     start, ends = state.step - plan.epoch, state.step in (plan.float_steps, plan.total)
     if state.step % plan.epoch or (start < plan.warmup and not ends):
         return
@@ -221,22 +193,24 @@ def _require_learning(state: TrainingState, plan: Schedule, guess: float) -> Non
 
 
 def _remedy(state: TrainingState) -> str:
-    steps = state.optimizer.param_groups[-1]["params"]
-    return remedy(state.settings, growth=state.growth, steps=steps)
+    groups = state.context.supernet.parameter_groups()
+    steps = [*groups["weight_steps"], *groups["input_steps"]]
+    return remedy(state.context.settings, growth=state.growth, steps=steps)
 
 
-def _batch(state: TrainingState, data: TrainingData, step: int) -> Batch:
-    """The batch of `step`, on the device of the supernet; every epoch has an order of its own."""
-    size, seed = state.settings.batch_size, state.settings.seed
+def _batch(
+    data: TrainingData, settings: TrainingSettings, step: int, *, device: torch.device
+) -> Batch:
+    """The batch of `step` on a device; every epoch has an order of its own."""
+    size, seed = settings.batch_size, settings.seed
     epoch, place = divmod(step, len(data) // size)
     order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(data))
     rows = order[place * size : (place + 1) * size]
     inputs, targets = data.batch(rows, np.random.default_rng([seed, _BATCH, step]))
-    device = next(state.supernet.parameters()).device
     return to_device(inputs, device), targets.to(device)
 
 
-def _initialise(state: TrainingState, data: TrainingData) -> None:
+def _initialise(context: TrainingContext) -> None:
     """Initialise the quantizers from the present weights and the first batches."""
-    batches = [_batch(state, data, step)[0] for step in range(_CALIBRATION_BATCHES)]
-    initialise_steps(state.supernet, batches)
+    batches = [context.batch(step)[0] for step in range(_CALIBRATION_BATCHES)]
+    initialise_steps(context.supernet, batches)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import Tensor
 
-from supernets.schedule import TrainingSettings
+from supernets.training.schedule import TrainingSettings
 
 # The mean loss of an epoch over the loss of the start, which is that of a constant guess or of the
 # untrained network, whichever is larger: hopeless at any time after the warm-up ...

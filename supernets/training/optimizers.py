@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
-from supernets.schedule import TrainingSettings
 from supernets.supernet import Supernet
+from supernets.training.schedule import TrainingSettings
 
+STEPS = ("weight_steps", "input_steps")  # the groups of quantizer steps
 _SECOND_MOMENT = 0.999  # decay rate of Kingma & Ba 2015, algorithm 1
 
 
@@ -47,7 +48,7 @@ _MEMORIES: Mapping[str, Mapping[str, Remembered]] = MappingProxyType(
 
 
 def optimizer_for(supernet: Supernet, settings: TrainingSettings) -> Optimizer:
-    """The optimizer over groups of parameters: weights, others such as norms, and steps.
+    """The optimizer over groups of parameters: weights, others such as norms, and two of steps.
 
     The entry `rate` of a group is its learning rate divided by that of the weights.
     """
@@ -55,7 +56,7 @@ def optimizer_for(supernet: Supernet, settings: TrainingSettings) -> Optimizer:
     split = [
         {"params": groups["weights"], "rate": 1.0, "weight_decay": settings.weight_decay},
         {"params": groups["others"], "rate": 1.0},
-        {"params": groups["steps"], "rate": settings.step_rate},
+        *({"params": groups[kind], "rate": settings.step_rate} for kind in STEPS),
     ]
     # A single pass per group, as a supernet has hundreds of small parameters.
     if settings.optimizer == "adamw":

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 OptimizerName = Literal["sgd", "adamw"]
+# The share of the steps after the warm-up that is done, and the share at which quantization begins,
+# both 0 to 1 -> the learning rate over the highest.
+Rate = Callable[[float, float], float]
+
+
+def cosine(share: float, _quantized_from: float) -> float:
+    """Half a cosine from 1 down to 0 (Loshchilov & Hutter 2017, equation 5, without restarts)."""
+    return (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +39,12 @@ class TrainingSettings:
         warmup: The share of all steps over which the learning rate rises.
         checkpoint_seconds: The time between checkpoints; has no influence on the weights.
         quantizer: The name of the quantizer.
+        schedule: The name of the learning rate's course over time.
+        sampler: The name of the source of the subnets of each step.
+        teacher: The name of the choice of the output that a subnet learns from.
+        divergence: The name of the distance from the teacher's output.
+        mix: The name of the course of the weight `distillation` over time and subnets.
+        callbacks: The names of additions, such as penalties or averages of the weights.
         seed: The seed of all random draws.
 
     Raises:
@@ -50,6 +65,12 @@ class TrainingSettings:
     warmup: float = 0.05
     checkpoint_seconds: float = 30.0
     quantizer: str = "lsq"
+    schedule: str = "cosine"
+    sampler: str = "sandwich"
+    teacher: str = "largest"
+    divergence: str = "task"
+    mix: str = "constant"
+    callbacks: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -116,6 +137,7 @@ class Schedule:
         epoch: The number of steps of an epoch.
         warmup: The number of steps over which the learning rate rises.
         highest: The highest learning rate.
+        rate: The course of the learning rate after it has risen.
     """
 
     float_steps: int
@@ -123,17 +145,27 @@ class Schedule:
     epoch: int
     warmup: int
     highest: float
+    rate: Rate = field(default=cosine)
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step: a linear rise, then half a cosine down to zero."""
+        """The learning rate of a step: a linear rise, then the course of `rate`."""
         if step < self.warmup:
             return self.highest * (step + 1) / (self.warmup + 1)
-        share = (step - self.warmup) / (self.total - self.warmup)
-        return self.highest * (1 + math.cos(math.pi * share)) / 2
+        decaying = self.total - self.warmup
+        share, quantized = (
+            max(0.0, (at - self.warmup) / decaying) for at in (step, self.float_steps)
+        )
+        return self.highest * self.rate(share, quantized)
 
 
-def schedule(settings: TrainingSettings, samples: int) -> Schedule:
-    """The schedule of `settings` for a number of training samples, without incomplete batches."""
+def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -> Schedule:
+    """The schedule of `settings` for a number of training samples, without incomplete batches.
+
+    Args:
+        settings: The settings.
+        samples: The number of training samples.
+        rate: The course of the learning rate that `settings.schedule` names.
+    """
     if samples < settings.batch_size:
         raise ValueError(
             f"batch_size = {settings.batch_size} is more than the {samples} training samples"
@@ -146,4 +178,5 @@ def schedule(settings: TrainingSettings, samples: int) -> Schedule:
         epoch=epoch,
         warmup=round(settings.warmup * total),
         highest=settings.learning_rate,
+        rate=rate,
     )

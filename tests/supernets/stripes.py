@@ -12,7 +12,7 @@ from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from supernets.supernet import Supernet
-from supernets.train import TrainingSettings, train
+from supernets.training.train import TrainingSettings, train
 
 SETTINGS = TrainingSettings(
     float_epochs=3, quantized_epochs=3, batch_size=16, random_subnets=1, checkpoint_seconds=0

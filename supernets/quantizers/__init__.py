@@ -1,0 +1,10 @@
+"""Quantizers: tensors rounded to values that codes of few bits stand for.
+
+`quantizer` has the base class, `fake_quantize` the rounding with its gradients, and every other
+module a quantizer.
+"""
+
+from supernets.quantizers.learned_steps import LearnedSteps
+from supernets.quantizers.quantizer import Quantizer
+
+__all__ = ["LearnedSteps", "Quantizer"]

@@ -1,0 +1,121 @@
+"""Learned step size quantization: a learned step for each block and each precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_spaces.ops import Parameter, Shape
+from search_spaces.quant import Quant
+from supernets.blocks import blocks_of, counts_of, from_rows, to_rows
+from supernets.encoded import EncodedTensor
+from supernets.quantizers.fake_quantize import fake_quantized
+from supernets.quantizers.quantizer import Quantizer
+from supernets.rounding import (
+    Bounds,
+    relative_bounds,
+    snapped,
+    snapped_scales,
+    squared_error_steps,
+    zero_points,
+)
+
+
+class LearnedSteps(Quantizer):
+    """Learned step size quantization (LSQ) with steps of each precision, one per block.
+
+    The parameters are the logarithms of steps, which keeps steps positive and makes a learning rate
+    a relative change at every bit-width. Their gradient is the plain derivative
+    (see `fake_quantize`). A narrower tensor uses the first of the steps.
+    """
+
+    name = "lsq"
+
+    def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
+        super().__init__(quants, weight)
+        self._roles = () if weight is None else weight.roles
+        self.log_steps = nn.ParameterDict()
+        for quant in self.quants:
+            shape = (1,)
+            if weight is not None and not quant.granularity.single:
+                shape = counts_of(weight.shape, self._blocks(quant, weight.shape))
+            self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(shape))
+            self.register_buffer(f"zero_{_name(quant)}", torch.zeros(shape, dtype=torch.int32))
+        # Plain numbers, which are read from the buffers only once, since each read halts a GPU.
+        self._bounds: dict[Quant, Bounds] = {}
+        self.register_load_state_dict_post_hook(_forget_bounds)
+
+    def forward(self, x: Tensor, quant: Quant) -> Tensor:
+        steps = self.log_steps[_name(quant)]
+        if quant.granularity.single:
+            return fake_quantized(x, steps, self._bounds_of(quant), quant)
+        blocks = self._blocks(quant, tuple(x.shape))
+        bounds = relative_bounds(quant.format, self._column(self.zero_point(quant), x, blocks))
+        rows, column = to_rows(x, blocks), self._column(steps, x, blocks)
+        return from_rows(fake_quantized(rows, column, bounds, quant), x.shape, blocks)
+
+    def encode(self, x: Tensor, quant: Quant, shape: Shape) -> EncodedTensor:
+        blocks = self._blocks(quant, tuple(x.shape))
+        log_step = self._column(self.log_steps[_name(quant)].detach(), x, blocks)
+        step = snapped_scales(quant.granularity.scale, log_step.exp())
+        zero = self._column(self.zero_point(quant), x, blocks)
+        rows = to_rows(x.detach(), blocks) / step
+        numbers = snapped(quant.format, rows, relative_bounds(quant.format, zero)) + zero
+        whole = from_rows(numbers, x.shape, blocks).reshape(shape).cpu().numpy()
+        counts = quant.granularity.counts(shape)
+        return EncodedTensor(
+            quant.format.encode(whole).astype(np.int32),
+            step.reshape(counts).cpu().numpy(),
+            zero.reshape(counts).cpu().numpy(),
+            quant,
+        )
+
+    def scalar(self, quant: Quant) -> tuple[float, int]:
+        step = snapped_scales(quant.granularity.scale, self.log_steps[_name(quant)].detach().exp())
+        return float(step), int(self.zero_point(quant))
+
+    def zero_point(self, quant: Quant) -> Tensor:
+        """The integer zero points of `quant` for the largest tensor, one per block."""
+        return self.get_buffer(f"zero_{_name(quant)}")
+
+    def initialise(self, values: Tensor) -> None:
+        """Set the steps and zero points of every precision to the least squared error."""
+        x = values.detach()
+        for quant in self.quants:
+            single = quant.granularity.single
+            blocks = tuple(x.shape) if single else self._blocks(quant, tuple(x.shape))
+            rows, shape = to_rows(x, blocks), self.zero_point(quant).shape
+            zero = zero_points(rows, quant.format)
+            step = squared_error_steps(rows, quant, zero)
+            with torch.no_grad():
+                self.log_steps[_name(quant)].copy_(step.log().reshape(shape))
+                self.zero_point(quant).copy_(zero.reshape(shape))
+        self._bounds.clear()
+
+    def _blocks(self, quant: Quant, shape: Shape) -> Shape:
+        roles = self._roles or ("window",) * len(shape)
+        return blocks_of(quant.granularity, shape, roles)
+
+    def _column(self, values: Tensor, x: Tensor, blocks: Shape) -> Tensor:
+        """The values of the blocks of `x`, `(blocks, 1)`."""
+        if values.numel() == 1:
+            return values.reshape(1, 1)
+        counts = counts_of(tuple(x.shape), blocks)
+        return values[tuple(map(slice, counts))].reshape(-1, 1)
+
+    def _bounds_of(self, quant: Quant) -> Bounds:
+        """The bounds of a precision with a single scale."""
+        if quant not in self._bounds:
+            self._bounds[quant] = relative_bounds(quant.format, self.zero_point(quant))
+        return self._bounds[quant]
+
+
+def _forget_bounds(quantizer: LearnedSteps, _: object) -> None:
+    quantizer._bounds.clear()
+
+
+def _name(quant: Quant) -> str:
+    return f"{quant.name}_{quant.granularity.name}"
