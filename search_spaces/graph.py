@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.choice import Choice, choices_in, is_open, resolve
+from search_spaces.choice import Choice, choices_in, is_open, resolve, variants
 from search_spaces.names import require_address
 from search_spaces.ops import Input, Op, Shape
 
@@ -179,8 +179,8 @@ class Graph:
     def rewritten(self, change: Callable[[Any], Any]) -> Graph:
         """The graph with `change` applied to every operator and every condition.
 
-        A condition that has become true is dropped. A node with a condition that has become false
-        is removed, and its readers read its first input instead.
+        A condition that has become true is dropped. A node whose conditions can no longer all be
+        true is removed, and its readers read its first input instead.
 
         Raises:
             ValueError: If the output node is removed.
@@ -190,7 +190,7 @@ class Graph:
         for address, node in self.nodes.items():
             inputs = tuple(source[read] for read in node.inputs)
             conditions = [c for c in map(change, node.present) if is_open(c) or not c]
-            present = all(map(is_open, conditions))
+            present = can_hold(tuple(conditions))
             source[address] = address if present else inputs[0]
             if present:
                 nodes[address] = Node(change(node.op), inputs, tuple(conditions))
@@ -238,6 +238,11 @@ class Graph:
         return isinstance(other, Graph) and list(self.nodes.items()) == list(other.nodes.items())
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # mutable while it is built
+
+
+def can_hold(conditions: tuple[Any, ...]) -> bool:
+    """Whether some picks of the choices in `conditions` make all of the conditions true."""
+    return not conditions or any(map(all, variants(conditions)))
 
 
 def inferred(address: str, op: Op, *inputs: Shape) -> Shape:

@@ -18,7 +18,7 @@ from search_spaces import serialize
 from search_spaces.activity import Openings, activity_tables, count_networks
 from search_spaces.choice import Choice, choice, is_open, rebuild, texts_in
 from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
-from search_spaces.graph import Graph
+from search_spaces.graph import Graph, can_hold
 from search_spaces.names import require_name, require_text
 
 _REMEDY = "give what `to_json` wrote, such as space.json of a run folder"
@@ -52,7 +52,8 @@ class SearchSpace:
     Raises:
         InvalidName: If the space, a choice, an address or an option has a name that
             `search_spaces.names` refuses.
-        ValueError: If two choices have the same name but different options.
+        ValueError: If two choices have the same name but different options, or no network has a
+            node of the graph.
     """
 
     def __init__(self, graph: Graph, *, name: str = "custom") -> None:
@@ -60,6 +61,11 @@ class SearchSpace:
         for address, node in graph.nodes.items():
             for text in texts_in(node.op):
                 require_text(f"the operator at {address!r}", text)
+            if not can_hold(node.present):
+                raise ValueError(
+                    f"node {address!r} is in no network of space {name!r}, as its conditions are "
+                    "never all true; leave the node out, or offer options under which it is present"
+                )
         self.graph = graph
         self.name = name
         self.choices = _distinct(graph)

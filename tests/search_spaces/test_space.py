@@ -101,6 +101,39 @@ class TestRestricted(SpaceContract):
         assert min(bits_of(o) for o in picked if isinstance(o, Quant)) == 4
 
 
+def shallower() -> SearchSpace:
+    """A space of depths 1 to 3 without depth 3, so that a depth is still a choice."""
+    deep = residual(
+        inputs=(Input("image", (1, 8, 8)),),
+        output=(2,),
+        widths=((8,), (8, 16)),
+        depths=((1, 2, 3),),
+        policy=RICH,
+    )
+    return deep.restrict(lambda made, option: not made.name.endswith("depth") or option < 3)
+
+
+class TestShallower(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return shallower()
+
+    def test_no_node_is_left_that_no_network_has(self, space):
+        assert {a for a in space.graph.nodes if ".block" in a} == {
+            a for a in space.decode(space.largest).nodes if ".block" in a
+        }
+        assert "stage0.block1.conv1" in space.graph.nodes
+
+
+def test_a_node_of_no_network_is_refused():
+    graph = Graph(Input("image", (1, 8, 8)))
+    graph.add("stem", Conv2d(4, 3))
+    graph.add("extra", Activation("relu"), present=deeper_than(choice("depth", (1, 2)), 2))
+    graph.add("pool", GlobalPool())
+    with pytest.raises(ValueError, match=r"'extra' is in no network .* leave the node out"):
+        SearchSpace(graph)
+
+
 def tiny(policy: Policy) -> SearchSpace:
     return residual(
         inputs=(Input("image", (1, 8, 8)),),

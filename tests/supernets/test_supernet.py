@@ -15,8 +15,10 @@ from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Conv2d, Flatten, GlobalPool, Input, Linear, Resize
 from search_spaces.quant import PerChannel, Quant
+from search_spaces.residual import residual
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
+from supernets.extract import extract
 from supernets.supernet import Supernet, largest_parameters, subnet_of
 from tests.supernets.spaces import MOBILENET, RESIDUAL
 
@@ -85,7 +87,7 @@ def test_parameter_groups_part_the_parameters(supernet: Supernet) -> None:
     assert all(p.dim() >= 2 for p in groups["weights"])
     assert all(p.dim() == 1 for p in groups["others"])
     steps = [id(p) for name, p in supernet.named_parameters() if ".log_steps." in name]
-    assert [*map(id, groups["steps"])] == steps
+    assert sorted(map(id, [*groups["weight_steps"], *groups["input_steps"]])) == sorted(steps)
 
 
 def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
@@ -104,6 +106,17 @@ def test_parameters_hold_every_form_whatever_the_order_of_options() -> None:
     assert shapes["conv"] == {"weight": (6, 3, 5, 5)}
     assert shapes["head"] == {"weight": (4, 6), "bias": (4,)}
     assert Supernet(space, seed=0)(torch.zeros(2, 3, 8, 8), space.smallest).shape == (2, 4)
+
+
+def test_a_space_of_smaller_depths_has_a_supernet() -> None:
+    deep = residual(
+        (Input("image", (1, 6, 6)),), (3,), widths=((4,), (4, 8)), depths=((1, 2, 3),), kernels=(3,)
+    )
+    shallow = deep.restrict(lambda made, option: not made.name.endswith("depth") or option < 3)
+    supernet, images = Supernet(shallow, seed=0), torch.ones(2, 1, 6, 6)
+    for genotype in (shallow.smallest, shallow.largest):
+        assert supernet(images, genotype).shape == (2, 3)
+        assert extract(supernet, genotype, [images]).module(images).isfinite().all()
 
 
 def test_it_survives_pickling(supernet: Supernet, images: Tensor) -> None:
