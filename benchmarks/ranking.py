@@ -11,9 +11,9 @@ order of the subnets with that of their mean accuracy when trained alone. Two li
 tau between the two seeds of training alone, which noise does not allow to exceed, and the tau of
 BitOPs, which a supernet must exceed, above all within a bin of about equal BitOPs.
 
-The images are those of CIFAR-10, from the folder of `ELASTIC_NAS_TABLES`, averaged to 16 x 16.
-Every training continues from its checkpoint in FOLDER, and every result is kept there; start a
-killed run again with the same command.
+The images and the subnets are those of `benchmarks.fidelity`. Every training continues from its
+checkpoint in FOLDER, and every result is kept there; start a killed run again with the same
+command.
 """
 
 from __future__ import annotations
@@ -23,59 +23,44 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from benchmarks.cifar10_npz import labels, tiles
-from benchmarks.tables import ROOT
+from benchmarks.fidelity import (
+    BINS,
+    IMAGE,
+    LENGTHS,
+    FloatArray,
+    accuracy,
+    images,
+    residual_space,
+    stratified,
+)
 from nas.durable import write_atomic
-from nas.tasks.augment import Augment
 from nas.tasks.criteria import Classification
-from nas.tasks.images import ImageAugmentation
-from nas.tasks.task import Split, TrainSplit
 from predictors.rank import kendall_tau, tau_within_budgets
-from search_spaces.costs import bitops, compile_cost
 from search_spaces.mobilenet import Stage, mobilenet
-from search_spaces.ops import Input
 from search_spaces.policy import Policy
-from search_spaces.residual import residual
-from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from search_spaces.space import Genotype, SearchSpace
 from supernets.checkpoint import load, save
-from supernets.deploy import deploy
-from supernets.extract import extract
 from supernets.supernet import Supernet
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import train
 
-FloatArray = NDArray[np.float64]
-
-SIZE, TRAINING_IMAGES, CALIBRATION_IMAGES, BATCH = 16, 4000, 512, 500
-BINS, SUBNETS, ALONE_SEEDS = 3, 24, (0, 1)
-# The numbers of epochs in full precision and with quantization.
-LENGTHS = {"short": (6, 4), "long": (24, 16)}
+ALONE_SEEDS = (0, 1)
+DATA = "report"
 DISTILLATION = {"KL alone": 1.0, "half KL, half labels": 0.5}
-# The positions of the bins, as quantiles of the BitOPs of random subnets, and their width.
-QUANTILES, WIDTH, DRAWN = (0.1, 0.5, 0.9), 0.06, 4096
 
 
 def spaces() -> dict[str, SearchSpace]:
     """The spaces, by name; both choose architecture and bits of every stage."""
-    policy = Policy(weight_bits=(2, 3, 4, 8), activation_bits=(2, 3, 4, 8), fineness="stage")
     wide = Policy(weight_bits=(3, 4, 8), activation_bits=(4, 8), fineness="stage")
-    image = {"inputs": (Input("image", (3, SIZE, SIZE)),), "output": (10,)}
     return {
-        "residual": residual(
-            **image,
-            widths=[(8,), (4, 8, 12), (8, 16, 32), (16, 32, 64)],
-            depths=[(1,), (1, 2), (1, 2)],
-            policy=policy,
-        ),
+        "residual": residual_space(),
         "mobilenet": mobilenet(
-            **image,
+            **IMAGE,
             stages=(Stage(12, 2), Stage(24, 1), Stage(40, 2)),
             depths=(1, 2),
             kernels=(3, 5),
@@ -86,25 +71,6 @@ def spaces() -> dict[str, SearchSpace]:
             policy=wide,
         ),
     }
-
-
-@cache
-def images() -> tuple[TrainSplit, Split]:
-    """Two sheets for training and all five for testing, `(n, 3, 16, 16)`, normalised."""
-    known = labels(ROOT / "cifar10")
-
-    def split(names: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        sheets = [tiles(ROOT / "cifar10" / f"{name}.webp") for name in names]
-        pixels = torch.from_numpy(np.concatenate(sheets)).permute(0, 3, 1, 2).float()
-        found = torch.from_numpy(np.concatenate([known[name] for name in names]).astype(np.int64))
-        return torch.nn.functional.avg_pool2d(pixels, 32 // SIZE), found
-
-    x, y = (part[:TRAINING_IMAGES] for part in split(["train_00", "train_01"]))
-    test_x, test_y = split([f"test_{n:02}" for n in range(5)])
-    mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
-    augment = ImageAugmentation(Augment(shift=2, flip=True), (-mean / std).reshape(-1))
-    learned = TrainSplit({"image": (x - mean) / std}, y, augment)
-    return learned, Split({"image": (test_x - mean) / std}, test_y)
 
 
 @dataclass(frozen=True)
@@ -141,7 +107,8 @@ class Training:
             return load(space, path)
         supernet = Supernet(space, seed=self.seed)
         state = folder / f"{self.name}.state"
-        train(supernet, images()[0], self.settings(), criterion=Classification(), state_path=state)
+        learned, _ = images(DATA)
+        train(supernet, learned, self.settings(), criterion=Classification(), state_path=state)
         save(supernet, path)
         state.unlink()
         return supernet
@@ -151,7 +118,7 @@ class Training:
         path = folder / f"{self.name}.json"
         if not path.exists():
             supernet = self.trained(folder)
-            found = [accuracy(supernet, genotype) for genotype in subnets]
+            found = [accuracy(supernet, genotype, data=DATA) for genotype in subnets]
             write_atomic(path, json.dumps({"training": astuple(self), "accuracy": found}).encode())
         return np.array(json.loads(path.read_text())["accuracy"])
 
@@ -160,29 +127,6 @@ def only(space: SearchSpace, genotype: Genotype) -> SearchSpace:
     """The space with only the network of `genotype`."""
     picks = dict(zip(space.column, genotype, strict=True))
     return space.restrict(lambda made, option: option == made.options[picks[made.name]])
-
-
-def accuracy(supernet: Supernet, genotype: Genotype) -> float:
-    """The test accuracy of a deployed subnet in percent."""
-    learned, test = images()
-    batches = learned.inputs["image"][:CALIBRATION_IMAGES].split(128)
-    module = deploy(extract(supernet, genotype, batches)).module()
-    with torch.no_grad():
-        right = sum(int((module(**x).argmax(1) == y).sum()) for x, y in test.batches(BATCH))
-    return 100 * right / len(test)
-
-
-def stratified(space: SearchSpace) -> tuple[list[Genotype], FloatArray]:
-    """Random subnets of `space`, equally many per narrow bin of BitOPs, and their BitOPs."""
-    rng = np.random.default_rng(0)
-    drawn = np.unique(space.sample_array(rng, DRAWN), axis=0)
-    cost = compile_cost(space, bitops)(drawn)
-    picked: list[int] = []
-    for quantile in QUANTILES:
-        low, high = np.quantile(cost, [quantile - WIDTH / 2, quantile + WIDTH / 2])
-        inside = np.flatnonzero((cost >= low) & (cost <= high))
-        picked += rng.choice(inside, SUBNETS // BINS, replace=False).tolist()
-    return as_genotypes(drawn[picked]), cost[picked]
 
 
 def alone(space: str, length: str, folder: Path) -> FloatArray:
