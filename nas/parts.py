@@ -74,7 +74,10 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "teacher": {"largest": "supernets.training.students.teachers:largest"},
         "divergence": {"task": "supernets.training.students.divergences:task_distance"},
         "mix": {"constant": "supernets.training.students.mixes:constant"},
-        "callback": {},
+        "callback": {
+            "ema": "supernets.training.callbacks.ema:ExponentialAverage",
+            "soup": "supernets.training.callbacks.soup:UniformSoup",
+        },
         "predictor": {
             "gaussian": "predictors.gaussian:gaussian",
             "ridge": "predictors.ridge:ridge",
