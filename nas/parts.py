@@ -69,7 +69,10 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "optuna-nsga2": "nas.search.samplers:nsga2",
         },
         "quantizer": {"lsq": "supernets.quantizers.learned_steps:LearnedSteps"},
-        "schedule": {"cosine": "supernets.training.schedule:cosine"},
+        "schedule": {
+            "cosine": "supernets.training.rates:cosine",
+            "cooldown": "supernets.training.rates:cooldown",
+        },
         "sampler": {"sandwich": "supernets.training.samplers.sandwich:UniformSandwich"},
         "teacher": {"largest": "supernets.training.students.teachers:largest"},
         "divergence": {"task": "supernets.training.students.divergences:task_distance"},

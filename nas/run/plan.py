@@ -12,6 +12,7 @@ import numpy as np
 from nas.evaluation.connection import require_ray
 from nas.evaluation.evaluation import ERROR
 from nas.export import forms_for
+from nas.parts import Parts
 from nas.problem.feasibility import ConstraintError, feasibility
 from nas.problem.goals import Goal, Measured, Problem
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
@@ -23,7 +24,8 @@ from nas.tasks import Task
 from nas.tasks.criterion import Figure, figures
 from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
-from supernets.training.schedule import schedule
+from supernets.training.schedule import TrainingSettings, schedule
+from supernets.training.split import split
 
 if TYPE_CHECKING:  # most runs learn from no other run and need not load it
     from nas.run.experience import Experience
@@ -63,6 +65,12 @@ class Plan:
         limits, origins = _limits(section.limits, target)
         limits |= {n: told[n].words.loss(limit) for n, limit in limits.items() if n in told}
         return Goal(target.name, known, section.objective, limits, origins)
+
+    @cached_property
+    def training(self) -> TrainingSettings:
+        """The settings of the training, with the recipe's seed and with `epochs` split."""
+        settings = replace(self.recipe.training, seed=self.recipe.seed)
+        return split(settings, self.space, samples=len(self.task.train))
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -173,13 +181,8 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     _check_held_back(recipe, len(task.validation))
     # A trained supernet keeps its space, whatever the targets of a later search could run.
     space = files.trained_space() or legal(recipe.space.build(task), targets)
-    try:
-        schedule(recipe.training, len(task.train))
-    except ValueError as error:
-        raise RecipeError(
-            f"training: {error}; give a smaller batch_size or more samples"
-        ) from error
     plan = Plan(recipe, files, task, space, targets, TargetCosts(space))
+    _check_training(plan.training, samples=len(task.train))
     if recipe.search.early_stop and plan.named_figures:
         raise RecipeError(
             f"search.early_stop needs costs that are known before an evaluation, but targets name "
@@ -196,6 +199,13 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
                 plan.goal(target).computed, plan.space, rng=np.random.default_rng(recipe.seed)
             )
     return plan
+
+
+def _check_training(settings: TrainingSettings, *, samples: int) -> None:
+    try:
+        schedule(settings, samples, rate=Parts("schedule")[settings.schedule])
+    except ValueError as error:
+        raise RecipeError(f"training: {error}") from error
 
 
 def _check_held_back(recipe: Recipe, samples: int) -> None:

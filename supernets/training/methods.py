@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from supernets.quantizers import LearnedSteps, Quantizer
 from supernets.training.callbacks import Callback
 from supernets.training.context import TrainingContext
+from supernets.training.rates import Rate, cosine
 from supernets.training.samplers import Sampler, UniformSandwich
-from supernets.training.schedule import Rate, cosine
 from supernets.training.students.divergences import Divergence, task_distance
 from supernets.training.students.mixes import Mix, constant
 from supernets.training.students.teachers import Teacher, largest

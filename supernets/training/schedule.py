@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from supernets.training.rates import Rate, cosine
+
 OptimizerName = Literal["sgd", "adamw"]
-# The share of the steps after the warm-up that is done, and the share at which quantization begins,
-# both 0 to 1 -> the learning rate over the highest.
-Rate = Callable[[float, float], float]
-
-
-def cosine(share: float, _quantized_from: float) -> float:
-    """Half a cosine from 1 down to 0 (Loshchilov & Hutter 2017, equation 5, without restarts)."""
-    return (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +18,8 @@ class TrainingSettings:
     Attributes:
         float_epochs: The number of epochs in full precision, over architectures only.
         quantized_epochs: The number of epochs that follow, over architectures and precisions.
+        epochs: The number of all epochs, which `split` divides in place of the two numbers above;
+            None for these.
         batch_size: The number of samples per step.
         learning_rate: The highest learning rate of the weights.
         optimizer: The method: `sgd`, with Nesterov's momentum, or `adamw` (Loshchilov & Hutter
@@ -53,6 +48,7 @@ class TrainingSettings:
 
     float_epochs: int = 30
     quantized_epochs: int = 20
+    epochs: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.2
     optimizer: OptimizerName = "sgd"
@@ -90,6 +86,7 @@ class TrainingSettings:
         _require_some_left(self.learning_rate, self.weight_decay)
         if self.float_epochs + self.quantized_epochs == 0:
             raise ValueError("float_epochs and quantized_epochs are both 0; train for one at least")
+        _require_one_count(self)
 
 
 _LEAST = {
@@ -113,6 +110,20 @@ def _require_known(optimizer: str) -> None:
     if optimizer not in get_args(OptimizerName):
         known = " or ".join(map(repr, get_args(OptimizerName)))
         raise ValueError(f"optimizer must be {known}, given {optimizer!r}")
+
+
+def _require_one_count(settings: TrainingSettings) -> None:
+    """Raise `ValueError` if both `epochs` and its parts are given."""
+    kind = type(settings)
+    parts = {name: getattr(settings, name) for name in ("float_epochs", "quantized_epochs")}
+    given = [f"{n} = {value}" for n, value in parts.items() if value != getattr(kind, n)]
+    if settings.epochs is not None and settings.epochs < 1:
+        raise ValueError(f"epochs must be at least 1, given {settings.epochs}")
+    if settings.epochs is not None and given:
+        raise ValueError(
+            f"epochs = {settings.epochs} is split into float and quantized epochs, given "
+            f"{' and '.join(given)} too; give either epochs, or float_epochs and quantized_epochs"
+        )
 
 
 def _require_some_left(learning_rate: float, weight_decay: float) -> None:
@@ -165,14 +176,21 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         settings: The settings.
         samples: The number of training samples.
         rate: The course of the learning rate that `settings.schedule` names.
+
+    Raises:
+        ValueError: If a batch is larger than all samples, `settings.epochs` was not split before,
+            or the course does not fit the epochs.
     """
+    if settings.epochs is not None:
+        raise ValueError(f"epochs = {settings.epochs} must be split first; use `split`")
     if samples < settings.batch_size:
         raise ValueError(
-            f"batch_size = {settings.batch_size} is more than the {samples} training samples"
+            f"batch_size = {settings.batch_size} is more than the {samples} training samples; give "
+            "a smaller batch_size or more samples"
         )
     epoch = samples // settings.batch_size
     total = epoch * (settings.float_epochs + settings.quantized_epochs)
-    return Schedule(
+    plan = Schedule(
         float_steps=epoch * settings.float_epochs,
         total=total,
         epoch=epoch,
@@ -180,3 +198,5 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         highest=settings.learning_rate,
         rate=rate,
     )
+    plan.learning_rate(total - 1)  # finds a course that does not fit before any work
+    return plan

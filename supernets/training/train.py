@@ -27,6 +27,7 @@ from supernets.training.criterion import TrainingCriterion
 from supernets.training.divergence import TrainingDiverged, is_useless, remedy
 from supernets.training.methods import Methods
 from supernets.training.schedule import TrainingSettings, schedule
+from supernets.training.split import split
 from supernets.training.state import LOSSES, TrainingState
 from supernets.training.step import TrainingStep
 
@@ -100,6 +101,7 @@ def train(
         CheckpointError: If the checkpoint is damaged or belongs to another training.
     """
     methods = methods or Methods()
+    settings = split(settings, supernet.space, samples=len(data))
     plan = schedule(settings, len(data), rate=methods.schedule)
     supernet.to(device)
     batch = partial(_batch, data, settings, device=torch.device(device))

@@ -31,7 +31,7 @@ def estimate(plan: Plan) -> str:
     """A sentence on the remaining training time, from two steps of an untrained supernet."""
     if plan.files.supernet.exists():
         return "The supernet is trained already."
-    settings, device = plan.recipe.training, device_of(plan)
+    settings, device = plan.training, device_of(plan)
     held = _require_room(plan, device)
     methods = methods_of(settings)
     steps = schedule(settings, len(plan.task.train), rate=methods.schedule)

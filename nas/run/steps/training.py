@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
         training_summary(plan)  # damage is told now, not when the report is written
         plan.files.training.unlink(missing_ok=True)
         return load(plan.space, plan.files.supernet, quantizer=methods.quantizer)
-    settings = replace(plan.recipe.training, seed=plan.recipe.seed)
+    settings = plan.training
     supernet = Supernet(plan.space, seed=settings.seed, quantizer=methods.quantizer)
     device, start = device_of(plan), time.monotonic()
     with display.stage("train") as advance:
