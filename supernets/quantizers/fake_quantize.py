@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from search_spaces.quant import Quant
-from supernets.rounding import Bounds, snapped, snapped_scales
+from supernets.quantizers.fused import fused_passes
+from supernets.quantizers.passes import Grid, Passes, TorchPasses
+from supernets.rounding import Bounds, snapped_scales
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -27,23 +29,21 @@ class _FakeQuantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant, passes: Passes
+    ) -> Tensor:
         step = snapped_scales(quant.granularity.scale, log_step.exp())
-        scaled = x / step
-        output = snapped(quant.format, scaled, bounds).mul_(step)
-        ctx.save_for_backward(scaled, output, step)
-        ctx.bounds, ctx.format = bounds, quant.format
+        output = passes.forward(x, Grid(quant.format, step, bounds))
+        # Neighbours keep both tensors anyway: `x` what made it, `output` what reads it.
+        ctx.save_for_backward(x, output, step)
+        ctx.bounds, ctx.format, ctx.passes = bounds, quant.format, passes
         return output
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grad_outputs
-        scaled, output, step = ctx.saved_tensors
-        inside = _grad_inside(grad, scaled, ctx.bounds, ctx.format.reach)
-        if not ctx.needs_input_grad[1]:
-            return inside, None, None, None
-        grad_log = _sum_to(grad, output, step) - _sum_to(inside, scaled, step) * step
-        return inside, grad_log, None, None
+        x, output, step = ctx.saved_tensors
+        grid = Grid(ctx.format, step, ctx.bounds)
+        return *ctx.passes.backward(grad_outputs[0], x, output, grid), None, None, None
 
 
 def fake_quantized(x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant) -> Tensor:
@@ -55,19 +55,5 @@ def fake_quantized(x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant) ->
         bounds: The least and the greatest number, relative to the zero point.
         quant: The precision, whose granularity has the format of the steps.
     """
-    return _FakeQuantize.apply(x, log_step, bounds, quant)  # pyright: ignore[reportReturnType]
-
-
-def _grad_inside(grad: Tensor, scaled: Tensor, bounds: Bounds, reach: float) -> Tensor:
-    """The gradient for elements whose code is not clamped; zero for all others."""
-    low, high = bounds
-    if isinstance(low, float) and isinstance(high, float):
-        return torch.ops.aten.hardtanh_backward(grad, scaled, low - reach, high + reach)
-    return grad * ((scaled > low - reach) & (scaled < high + reach))
-
-
-def _sum_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
-    """The sums of `a * b`, in the shape of `like`, over the axes along which `like` broadcasts."""
-    if like.numel() == 1:
-        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
-    return (a * b).reshape(like.numel(), -1).sum(1).reshape(like.shape)
+    passes = fused_passes(x, quant.format) or TorchPasses()
+    return _FakeQuantize.apply(x, log_step, bounds, quant, passes)  # pyright: ignore[reportReturnType]
