@@ -74,9 +74,21 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "cooldown": "supernets.training.rates:cooldown",
         },
         "sampler": {"sandwich": "supernets.training.samplers.sandwich:UniformSandwich"},
-        "teacher": {"largest": "supernets.training.students.teachers:largest"},
-        "divergence": {"task": "supernets.training.students.divergences:task_distance"},
-        "mix": {"constant": "supernets.training.students.mixes:constant"},
+        "teacher": {
+            "largest": "supernets.training.students.teachers:largest",
+            "recursive": "supernets.training.students.teachers:recursive",
+            "guided": "supernets.training.students.teachers:guided",
+        },
+        "divergence": {
+            "task": "supernets.training.students.divergences:task_distance",
+            "alpha": "supernets.training.students.alpha:alpha",
+            "balanced": "supernets.training.students.balanced:balanced",
+        },
+        "mix": {
+            "constant": "supernets.training.students.mixes:constant",
+            "rising": "supernets.training.students.mixes:rising",
+            "by-cost": "supernets.training.students.mixes:by_cost",
+        },
         "callback": {
             "ema": "supernets.training.callbacks.ema:ExponentialAverage",
             "soup": "supernets.training.callbacks.soup:UniformSoup",

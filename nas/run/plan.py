@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from nas.evaluation.connection import require_ray
 from nas.evaluation.evaluation import ERROR
@@ -21,7 +22,7 @@ from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
-from nas.tasks.criterion import Figure, figures
+from nas.tasks.criterion import CriterionError, Figure, figures
 from nas.terminal.display import TerminalTable
 from search_spaces.space import SearchSpace
 from supernets.training.schedule import TrainingSettings, schedule
@@ -183,6 +184,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     space = files.trained_space() or legal(recipe.space.build(task), targets)
     plan = Plan(recipe, files, task, space, targets, TargetCosts(space))
     _check_training(plan.training, samples=len(task.train))
+    _check_divergence(recipe, task)
     if recipe.search.early_stop and plan.named_figures:
         raise RecipeError(
             f"search.early_stop needs costs that are known before an evaluation, but targets name "
@@ -216,6 +218,19 @@ def _check_held_back(recipe: Recipe, samples: int) -> None:
             f"search.confirm_samples = {search.confirm_samples}: the search leaves {left} of the "
             f"{samples} validation samples; give fewer, or a smaller search.validation_samples"
         )
+
+
+def _check_divergence(recipe: Recipe, task: Task) -> None:
+    """Raise `RecipeError` if the divergence of the training cannot compare outputs of the task."""
+    divergences, name = Parts("divergence"), recipe.training.divergence
+    out = torch.zeros(2, *task.output)
+    try:
+        divergences[name](out, out, task.criterion)
+    except CriterionError as error:
+        raise RecipeError(
+            f"training.divergence = {name!r} cannot compare outputs of the task {task.name!r}: "
+            f"{error}; give {divergences.default!r}"
+        ) from error
 
 
 def cost_ranges(plan: Plan) -> dict[str, CostRange]:

@@ -77,6 +77,14 @@ class Criterion(Protocol):
         """
         ...
 
+    def log_probabilities(self, out: Tensor) -> Tensor:
+        """The logarithms of the probabilities of which outputs are the logits, over the last axis.
+
+        Raises:
+            CriterionError: Outputs are no logits; a criterion says so by leaving this method out.
+        """
+        raise CriterionError(f"outputs of {type(self).__name__} are no logits of a distribution")
+
     def losses(self, out: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample by which networks are compared, `(n,)`, finite and at least 0."""
         ...

@@ -83,6 +83,16 @@ class CriterionContract:
         assert same.shape == apart.shape == ()
         assert abs(float(same)) < 1e-6 < float(apart)
 
+    def test_probabilities_add_up_to_one_where_outputs_are_logits(
+        self, criterion: Criterion, outputs: Tensor
+    ) -> None:
+        try:
+            logs = criterion.log_probabilities(outputs)
+        except CriterionError:
+            return
+        assert logs.shape == outputs.shape
+        torch.testing.assert_close(logs.exp().sum(-1), torch.ones(outputs.shape[:-1]))
+
     def test_a_teacher_gets_no_gradient(
         self, criterion: Criterion, outputs: Tensor, other: Tensor
     ) -> None:

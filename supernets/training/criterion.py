@@ -18,6 +18,14 @@ class TrainingCriterion(Protocol):
         """The distance of outputs from those of a teacher, which gets no gradient, a scalar."""
         ...
 
+    def log_probabilities(self, out: Tensor) -> Tensor:
+        """The logarithms of the probabilities of which outputs are the logits, over the last axis.
+
+        Raises:
+            ValueError: Outputs are no logits of a distribution.
+        """
+        ...
+
     def guess(self, targets: Tensor) -> float:
         """The loss of the best constant answer to `targets`."""
         ...

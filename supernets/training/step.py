@@ -57,7 +57,10 @@ class TrainingStep:
         for place, genotype in enumerate(order):
             output = self._output(place, batch, genotype, quantize=moment.quantized)
             relative = float(cost[place] / cost[_LARGEST]) if cost[_LARGEST] else 1.0
-            loss = self._loss(moment, output, outputs, batch[1], relative=relative)
+            cheapest = place == len(order) - 1
+            loss = self._loss(
+                moment, output, outputs, batch[1], relative=relative, cheapest=cheapest
+            )
             extra = (call.penalty(moment, place, genotype) for call in self.callbacks.values())
             sum((part for part in extra if part is not None), start=loss).backward()
             for call in self.callbacks.values():
@@ -96,13 +99,14 @@ class TrainingStep:
         targets: Tensor,
         *,
         relative: float,
+        cheapest: bool,
     ) -> Tensor:
         context, methods = self.context, self.methods
         if not before:
             return context.criterion.loss(output, targets)
         return student_loss(
             output,
-            methods.teacher(before),
+            methods.teacher(before, cheapest),
             targets,
             criterion=context.criterion,
             divergence=methods.divergence,

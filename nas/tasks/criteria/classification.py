@@ -86,6 +86,10 @@ class Classification(Criterion):
         """The divergence from the teacher's distribution, in nats."""
         return divergence(out, teacher)
 
+    def log_probabilities(self, out: Tensor) -> Tensor:
+        """The logarithm of the probability of every class."""
+        return out.log_softmax(dim=-1)
+
     def losses(self, out: Tensor, target: Tensor) -> Tensor:
         """100 for a wrong answer, 0 for a right one."""
         rows, labels = _answered(out, target)

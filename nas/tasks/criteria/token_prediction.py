@@ -71,6 +71,10 @@ class TokenPrediction(Criterion):
         """The divergence per token from the teacher's distribution, in nats."""
         return divergence(out, teacher)
 
+    def log_probabilities(self, out: Tensor) -> Tensor:
+        """The logarithm of the probability of every token."""
+        return out.log_softmax(dim=-1)
+
     def losses(self, out: Tensor, target: Tensor) -> Tensor:
         """The mean cross entropy of the tokens of each sample, in nats."""
         each = F.cross_entropy(*_tokens_of(out, target), reduction="none")

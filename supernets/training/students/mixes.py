@@ -24,3 +24,20 @@ class Mix(Protocol):
 def constant(distillation: float, _moment: Moment, _cost: float) -> float:
     """The same weight for all students and steps."""
     return distillation
+
+
+def rising(distillation: float, moment: Moment, _cost: float) -> float:
+    """A weight that rises linearly over the training, from 0 to the setting.
+
+    A teacher knows little at first, and more in every epoch.
+    """
+    return distillation * moment.share
+
+
+def by_cost(distillation: float, _moment: Moment, cost: float) -> float:
+    """A weight that is larger for cheaper students, which have more to learn from a teacher.
+
+    The weight falls from the square root of the setting, for students that cost nothing, to the
+    setting, for students as costly as the largest subnet.
+    """
+    return distillation ** ((1 + cost) / 2)

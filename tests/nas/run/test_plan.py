@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.recipe.recipe import Recipe, load_recipe
+from nas.recipe.recipe import Recipe, RecipeError, load_recipe
 from nas.run.folder import RunFolder
 from nas.run.pipeline import run
 from nas.run.plan import overview, prepare
@@ -23,6 +23,8 @@ from nas.terminal.display import Silent
 from search_spaces.space import SearchSpace
 from tests.nas.runs import TINY
 from tests.nas.spaces import small_space
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -109,3 +111,16 @@ def test_costs_that_are_compiled_once_are_those_of_the_target_and_of_all_targets
     assert known is made.on(target)
     for name, cost in {**made.shared, **target.compile(space)}.items():
         np.testing.assert_array_equal(known[name](rows), cost(rows))
+
+
+def test_a_divergence_that_cannot_compare_outputs_is_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    recipe = load_recipe(ROOT / "runs/diabetes.toml", ['training.divergence="alpha"'])
+    (tmp_path / "run").mkdir()
+    told = (
+        r"training\.divergence = 'alpha' cannot compare outputs of the task 'diabetes': outputs of "
+        r"Regression are no logits of a distribution; give 'task'"
+    )
+    with pytest.raises(RecipeError, match=told):
+        prepare(recipe, RunFolder(tmp_path / "run"))
