@@ -92,6 +92,10 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "callback": {
             "ema": "supernets.training.callbacks.ema:ExponentialAverage",
             "soup": "supernets.training.callbacks.soup:UniformSoup",
+            "weight-distribution": (
+                "supernets.training.callbacks.weight_distribution:WeightDistribution"
+            ),
+            "features": "supernets.training.callbacks.features:Features",
         },
         "predictor": {
             "gaussian": "predictors.gaussian:gaussian",
