@@ -68,7 +68,10 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "optuna-tpe-multivariate": "nas.search.samplers:tpe_multivariate",
             "optuna-nsga2": "nas.search.samplers:nsga2",
         },
-        "quantizer": {"lsq": "supernets.quantizers.learned_steps:LearnedSteps"},
+        "quantizer": {
+            "lsq": "supernets.quantizers.learned_steps:LearnedSteps",
+            "double-rounding": "supernets.quantizers.double_rounding:DoubleRounding",
+        },
         "schedule": {
             "cosine": "supernets.training.rates:cosine",
             "cooldown": "supernets.training.rates:cooldown",

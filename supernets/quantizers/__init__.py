@@ -4,7 +4,8 @@
 module a quantizer.
 """
 
+from supernets.quantizers.double_rounding import DoubleRounding
 from supernets.quantizers.learned_steps import LearnedSteps
 from supernets.quantizers.quantizer import Quantizer
 
-__all__ = ["LearnedSteps", "Quantizer"]
+__all__ = ["DoubleRounding", "LearnedSteps", "Quantizer"]

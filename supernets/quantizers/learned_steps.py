@@ -36,32 +36,47 @@ class LearnedSteps(Quantizer):
 
     def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
         super().__init__(quants, weight)
-        self._roles = () if weight is None else weight.roles
+        self.roles = () if weight is None else weight.roles
         self.log_steps = nn.ParameterDict()
-        for quant in self.quants:
+        for quant in self._learned():
             shape = (1,)
             if weight is not None and not quant.granularity.single:
-                shape = counts_of(weight.shape, self._blocks(quant, weight.shape))
+                shape = counts_of(weight.shape, self.blocks(quant, weight.shape))
             self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(shape))
             self.register_buffer(f"zero_{_name(quant)}", torch.zeros(shape, dtype=torch.int32))
         # Plain numbers, which are read from the buffers only once, since each read halts a GPU.
         self._bounds: dict[Quant, Bounds] = {}
         self.register_load_state_dict_post_hook(_forget_bounds)
 
+    def source(self, quant: Quant) -> Quant:
+        """The precision whose learned steps `quant` uses: `quant` itself."""
+        return quant
+
+    def _learned(self) -> Iterable[Quant]:
+        """The precisions that have learned steps."""
+        return dict.fromkeys(map(self.source, self.quants))
+
+    def log_steps_of(self, quant: Quant) -> Tensor:
+        """The logarithms of the learned steps that `quant` uses, one per block."""
+        return self.log_steps[_name(self.source(quant))]
+
+    def steps(self, quant: Quant) -> Tensor:
+        """The steps of `quant` for the largest tensor, in the format of scales, one per block."""
+        return snapped_scales(quant.granularity.scale, self.log_steps_of(quant).detach().exp())
+
     def forward(self, x: Tensor, quant: Quant) -> Tensor:
-        steps = self.log_steps[_name(quant)]
+        steps = self.log_steps_of(quant)
         if quant.granularity.single:
             return fake_quantized(x, steps, self._bounds_of(quant), quant)
-        blocks = self._blocks(quant, tuple(x.shape))
-        bounds = relative_bounds(quant.format, self._column(self.zero_point(quant), x, blocks))
-        rows, column = to_rows(x, blocks), self._column(steps, x, blocks)
+        blocks = self.blocks(quant, tuple(x.shape))
+        bounds = relative_bounds(quant.format, self.column(self.zero_point(quant), x, blocks))
+        rows, column = to_rows(x, blocks), self.column(steps, x, blocks)
         return from_rows(fake_quantized(rows, column, bounds, quant), x.shape, blocks)
 
     def encode(self, x: Tensor, quant: Quant, shape: Shape) -> EncodedTensor:
-        blocks = self._blocks(quant, tuple(x.shape))
-        log_step = self._column(self.log_steps[_name(quant)].detach(), x, blocks)
-        step = snapped_scales(quant.granularity.scale, log_step.exp())
-        zero = self._column(self.zero_point(quant), x, blocks)
+        blocks = self.blocks(quant, tuple(x.shape))
+        step = self.column(self.steps(quant), x, blocks)
+        zero = self.column(self.zero_point(quant), x, blocks)
         rows = to_rows(x.detach(), blocks) / step
         numbers = snapped(quant.format, rows, relative_bounds(quant.format, zero)) + zero
         whole = from_rows(numbers, x.shape, blocks).reshape(shape).cpu().numpy()
@@ -74,32 +89,32 @@ class LearnedSteps(Quantizer):
         )
 
     def scalar(self, quant: Quant) -> tuple[float, int]:
-        step = snapped_scales(quant.granularity.scale, self.log_steps[_name(quant)].detach().exp())
-        return float(step), int(self.zero_point(quant))
+        return float(self.steps(quant)), int(self.zero_point(quant))
 
     def zero_point(self, quant: Quant) -> Tensor:
         """The integer zero points of `quant` for the largest tensor, one per block."""
-        return self.get_buffer(f"zero_{_name(quant)}")
+        return self.get_buffer(f"zero_{_name(self.source(quant))}")
 
     def initialise(self, values: Tensor) -> None:
-        """Set the steps and zero points of every precision to the least squared error."""
+        """Set all steps and zero points to the least squared error."""
         x = values.detach()
-        for quant in self.quants:
+        for quant in self._learned():
             single = quant.granularity.single
-            blocks = tuple(x.shape) if single else self._blocks(quant, tuple(x.shape))
+            blocks = tuple(x.shape) if single else self.blocks(quant, tuple(x.shape))
             rows, shape = to_rows(x, blocks), self.zero_point(quant).shape
             zero = zero_points(rows, quant.format)
             step = squared_error_steps(rows, quant, zero)
             with torch.no_grad():
-                self.log_steps[_name(quant)].copy_(step.log().reshape(shape))
+                self.log_steps_of(quant).copy_(step.log().reshape(shape))
                 self.zero_point(quant).copy_(zero.reshape(shape))
         self._bounds.clear()
 
-    def _blocks(self, quant: Quant, shape: Shape) -> Shape:
-        roles = self._roles or ("window",) * len(shape)
+    def blocks(self, quant: Quant, shape: Shape) -> Shape:
+        """The size of a block along every axis of a tensor of this shape."""
+        roles = self.roles or ("window",) * len(shape)
         return blocks_of(quant.granularity, shape, roles)
 
-    def _column(self, values: Tensor, x: Tensor, blocks: Shape) -> Tensor:
+    def column(self, values: Tensor, x: Tensor, blocks: Shape) -> Tensor:
         """The values of the blocks of `x`, `(blocks, 1)`."""
         if values.numel() == 1:
             return values.reshape(1, 1)
