@@ -76,7 +76,13 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "cosine": "supernets.training.rates:cosine",
             "cooldown": "supernets.training.rates:cooldown",
         },
-        "sampler": {"sandwich": "supernets.training.samplers.sandwich:UniformSandwich"},
+        "sampler": {
+            "sandwich": "supernets.training.samplers.sandwich:UniformSandwich",
+            "hasb": "supernets.training.samplers.hasb:HessianAware",
+            "complexity": "supernets.training.samplers.complexity:ComplexityAware",
+            "attentive": "supernets.training.samplers.attentive:AttentiveBest",
+            "attentive-worst": "supernets.training.samplers.attentive:AttentiveWorst",
+        },
         "teacher": {
             "largest": "supernets.training.students.teachers:largest",
             "recursive": "supernets.training.students.teachers:recursive",
