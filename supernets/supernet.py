@@ -108,6 +108,11 @@ def _key(address: str) -> str:
     return f"{key}/" if hasattr(nn.ModuleDict(), key) else key
 
 
+def parameter_key(address: str, name: str) -> str:
+    """The name, in `state_dict` and so in checkpoints, of a parameter of the node at `address`."""
+    return f"nodes.{_key(address)}.tensors.{name}"
+
+
 def _quants(precision: Quant | None) -> Iterator[Quant]:
     return (form for form in variants(precision) if form is not None)
 
@@ -213,7 +218,7 @@ class Supernet(nn.Module):
 
 def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
     """The parameters of every node in their largest shapes over the space, by address and name."""
-    kernels = SpaceKernels(_without_precision(space))
+    kernels = SpaceKernels(without_precision(space))
     found: dict[str, dict[str, Parameter]] = {address: {} for address in space.graph.nodes}
     for address, table in kernels.tables.items():
         largest = found[address]
@@ -228,7 +233,7 @@ def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
     return found
 
 
-def _without_precision(space: SearchSpace) -> SearchSpace:
+def without_precision(space: SearchSpace) -> SearchSpace:
     """The space without precisions, which multiply the options of nodes but not the shapes."""
     nodes: dict[str, Node] = {}
     for address, node in space.graph.nodes.items():

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from supernets.supernet import Supernet
+from search_spaces.ops import Shape
+from search_spaces.space import SearchSpace
+from supernets.supernet import Supernet, largest_parameters
 
 
 class WeightsError(ValueError):
@@ -39,33 +41,41 @@ def set_weights(supernet: Supernet, weights: Mapping[str, Tensor]) -> None:
         weights: The tensors by the names of `weights_of`, in the largest shapes of the space.
 
     Raises:
-        WeightsError: If a name is missing or unknown, or a tensor has another shape or holds
-            anything but finite numbers; all such names are listed.
+        WeightsError: As `require_weights` does.
     """
-    held = weights_of(supernet)
-    faults = tuple(_faults(held, weights))
-    if faults:
-        raise WeightsError(
-            f"the weights do not fit space {supernet.space.name!r}: {'; '.join(faults)}; give "
-            "every parameter of the largest network once, as a tensor called ADDRESS.NAME, and "
-            "nothing else (means and variances of batch norms are measured anew)"
-        )
+    require_weights(supernet.space, weights)
     with torch.no_grad():
-        for name, tensor in held.items():
+        for name, tensor in weights_of(supernet).items():
             tensor.copy_(weights[name])
 
 
-def _faults(held: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Iterator[str]:
+def require_weights(space: SearchSpace, weights: Mapping[str, Tensor]) -> None:
+    """Check that tensors are all the largest parameters of a space, by the names of `weights_of`.
+
+    Raises:
+        WeightsError: If a name is missing or unknown, or a tensor has another shape or holds
+            anything but finite floating-point numbers; all such names are listed.
+    """
+    largest = largest_parameters(space)
+    shapes = {f"{at}.{name}": p.shape for at, held in largest.items() for name, p in held.items()}
+    if faults := tuple(_faults(shapes, weights)):
+        raise WeightsError(
+            f"the weights do not fit space {space.name!r}: {'; '.join(faults)}; give every "
+            "parameter of the largest network once, as a tensor called ADDRESS.NAME, and nothing "
+            "else (means and variances of batch norms are measured anew)"
+        )
+
+
+def _faults(shapes: Mapping[str, Shape], given: Mapping[str, Tensor]) -> Iterator[str]:
     """What is wrong with the tensors `given`, in words; nothing if all fit."""
-    if missing := sorted(held.keys() - given.keys()):
+    if missing := sorted(shapes.keys() - given.keys()):
         yield f"missing: {', '.join(missing)}"
-    if unknown := sorted(given.keys() - held.keys()):
+    if unknown := sorted(given.keys() - shapes.keys()):
         yield f"unknown: {', '.join(unknown)}"
-    both = sorted(held.keys() & given.keys())
-    other = [name for name in both if held[name].shape != given[name].shape]
-    if other:
-        shapes = (f"{n} {tuple(given[n].shape)} for {tuple(held[n].shape)}" for n in other)
-        yield f"of another shape: {', '.join(shapes)}"
+    both = sorted(shapes.keys() & given.keys())
+    if other := [name for name in both if shapes[name] != tuple(given[name].shape)]:
+        told = (f"{name} {tuple(given[name].shape)} for {shapes[name]}" for name in other)
+        yield f"of another shape: {', '.join(told)}"
     if broken := [name for name in both if not _finite(given[name])]:
         yield f"not finite floating-point numbers: {', '.join(broken)}"
 

@@ -41,7 +41,6 @@ from search_spaces.formats import Int
 from search_spaces.mobilenet import MOBILENET_V3, Stage
 from search_spaces.policy import Policy
 from search_spaces.quant import Quant
-from supernets.training.train import TrainingSettings
 
 ROOT = Path(__file__).parent.parent
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
@@ -68,7 +67,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     },
     "space.stages": (Stage, None),
     "space.policy": (Policy, None),
-    "training": (TrainingSettings, None),
+    "training": (recipe.TrainingSection, None),
     "targets": (recipe.TargetSection, None),
     "search": (recipe.SearchSection, None),
     "export": (recipe.ExportSection, None),

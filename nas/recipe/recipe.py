@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,7 +117,23 @@ class ExportSection(Section):
     )
 
 
-def _checked_training(settings: TrainingSettings) -> TrainingSettings:
+@dataclass(frozen=True, kw_only=True)
+class TrainingSection(TrainingSettings):
+    """How the supernet is trained.
+
+    Attributes:
+        start: A file of float weights with which the training starts; random weights if None.
+    """
+
+    start: Path | None = None
+
+    def settings(self, *, seed: int) -> TrainingSettings:
+        """The settings alone, with the seed of the recipe."""
+        held = {field.name: getattr(self, field.name) for field in fields(TrainingSettings)}
+        return TrainingSettings(**{**held, "seed": seed})
+
+
+def _checked_training(settings: TrainingSection) -> TrainingSection:
     if settings.seed != TrainingSettings().seed:
         raise ValueError(f"seed = {settings.seed} has no effect here; give the recipe's own seed")
     require_known(settings)
@@ -135,7 +152,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     task: TaskSection
     space: SpaceSection
-    training: Annotated[TrainingSettings, AfterValidator(_checked_training)] = TrainingSettings()
+    training: Annotated[TrainingSection, AfterValidator(_checked_training)] = TrainingSection()
     targets: Annotated[tuple[TargetSection, ...], Field(min_length=1)]
     search: SearchSection = SearchSection()
     export: ExportSection = ExportSection()

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "training.safetensors"
 
     @property
+    def start(self) -> Path:
+        """The file of float weights with which the training started, and its digest, JSON."""
+        return self.path / "start.json"
+
+    @property
     def history(self) -> Path:
         """Seconds and losses of the training, JSON."""
         return self.path / "training.json"

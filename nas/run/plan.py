@@ -30,6 +30,7 @@ from supernets.training.split import split
 
 if TYPE_CHECKING:  # most runs learn from no other run and need not load it
     from nas.run.experience import Experience
+    from nas.run.start import Start
 
 THIS_CPU = "this-cpu"
 _SUMMARY_SAMPLES = 2001
@@ -70,8 +71,21 @@ class Plan:
     @cached_property
     def training(self) -> TrainingSettings:
         """The settings of the training, with the recipe's seed and with `epochs` split."""
-        settings = replace(self.recipe.training, seed=self.recipe.seed)
-        return split(settings, self.space, samples=len(self.task.train))
+        return split(
+            self.recipe.training.settings(seed=self.recipe.seed),
+            self.space,
+            samples=len(self.task.train),
+        )
+
+    @cached_property
+    def start(self) -> Start | None:
+        """The float weights of the recipe's file; None without a file, or if training is done."""
+        file = self.recipe.training.start
+        if file is None or self.files.supernet.exists():
+            return None
+        from nas.run.start import start_of
+
+        return start_of(file, self.space, self.files)
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -183,7 +197,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     # A trained supernet keeps its space, whatever the targets of a later search could run.
     space = files.trained_space() or legal(recipe.space.build(task), targets)
     plan = Plan(recipe, files, task, space, targets, TargetCosts(space))
-    _check_training(plan.training, samples=len(task.train))
+    _check_training(plan)
     _check_divergence(recipe, task)
     if recipe.search.early_stop and plan.named_figures:
         raise RecipeError(
@@ -203,11 +217,13 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     return plan
 
 
-def _check_training(settings: TrainingSettings, *, samples: int) -> None:
+def _check_training(plan: Plan) -> None:
+    settings = plan.training
     try:
-        schedule(settings, samples, rate=Parts("schedule")[settings.schedule])
+        schedule(settings, len(plan.task.train), rate=Parts("schedule")[settings.schedule])
     except ValueError as error:
         raise RecipeError(f"training: {error}") from error
+    _ = plan.start
 
 
 def _check_held_back(recipe: Recipe, samples: int) -> None:

@@ -23,6 +23,7 @@ from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import History, TrainingDiverged, train
+from supernets.weights import set_weights
 
 _CURVE_POINTS = 200
 _SUMMARY = TypeAdapter(TrainingSummary)
@@ -63,6 +64,9 @@ def trained(plan: Plan, display: Display) -> Supernet:
         return load(plan.space, plan.files.supernet, quantizer=methods.quantizer)
     settings = plan.training
     supernet = Supernet(plan.space, seed=settings.seed, quantizer=methods.quantizer)
+    if plan.start is not None:
+        plan.start.note(plan.files)
+        set_weights(supernet, plan.start.weights)
     device, start = device_of(plan), time.monotonic()
     with display.stage("train") as advance:
 
