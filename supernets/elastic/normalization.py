@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape
 from supernets.elastic.dispatch import Tensors, compute, filled, statistics, stock
+from supernets.elastic.shared_norm import shared_norm
+from supernets.ranks import present
 
 
 @compute.register
 def _(op: BatchNorm2d, tensors: Tensors, *x: Tensor) -> Tensor:
-    scale, shift = tensors["scale"], tensors["shift"]
+    scale, shift, ranks = tensors["scale"], tensors["shift"], present()
+    if not ranks.alone:
+        return shared_norm(x[0], scale, shift, epsilon=op.epsilon, ranks=ranks)
     return F.batch_norm(x[0], None, None, scale, shift, training=True, eps=op.epsilon)
 
 

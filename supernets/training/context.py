@@ -13,7 +13,8 @@ from torch import Tensor
 
 from search_spaces.costs import bitops, compile_cost
 from search_spaces.space import Genotype
-from supernets.inputs import Inputs
+from supernets.inputs import Inputs, rows
+from supernets.ranks import ALONE, Ranks
 from supernets.supernet import Supernet
 from supernets.training.criterion import TrainingCriterion
 from supernets.training.schedule import Schedule, TrainingSettings
@@ -61,8 +62,10 @@ class TrainingContext:
         settings: The settings of the training.
         plan: The schedule of the training.
         criterion: The loss and the distance of the task.
-        batch: A function that gives the batch of a step by its number.
+        batch: A function that gives the whole batch of a step by its number.
         device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`; None for BitOPs.
+        ranks: The processes that share the training. All of them must decide alike, so a part adds
+            what it has found on its own rows of a batch (`Ranks.add`) before it decides.
     """
 
     supernet: Supernet
@@ -71,6 +74,7 @@ class TrainingContext:
     criterion: TrainingCriterion
     batch: Callable[[int], Batch]
     device_cost: Cost | None = None
+    ranks: Ranks = ALONE
 
     @cached_property
     def cost(self) -> Cost:
@@ -81,14 +85,25 @@ class TrainingContext:
         """The generator of a purpose and a count, such as the number of a step."""
         return np.random.default_rng([self.settings.seed, purpose, count])
 
+    def rows(self, batch: Batch) -> Batch:
+        """The rows of a whole batch that this process runs."""
+        inputs, targets = batch
+        own = self.ranks.rows(len(targets))
+        return rows(inputs, own), targets[own]
+
     @torch.no_grad()
     def losses(
         self, genotypes: Sequence[Genotype], batch: Batch, *, quantize: bool
     ) -> NDArray[np.float64]:
-        """The losses of subnets on a batch, `(n,)`, without gradients."""
+        """The losses of subnets on a batch, `(n,)`, without gradients.
+
+        The batch may be this process's rows of a batch; the losses are those of the whole batch.
+        """
         inputs, targets = batch
         found = [
             self.criterion.loss(self.supernet(inputs, g, quantize=quantize), targets)
             for g in genotypes
         ]
-        return torch.stack(found).double().numpy(force=True)
+        losses = torch.stack(found) * self.ranks.share(targets)
+        self.ranks.add(losses)
+        return losses.double().numpy(force=True)

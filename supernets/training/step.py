@@ -54,6 +54,7 @@ class TrainingStep:
         cost = self._costs(order)
         outputs: list[Tensor] = []
         losses: dict[Genotype, Tensor] = {}
+        share = self.context.ranks.share(batch[1])
         for place, genotype in enumerate(order):
             output = self._output(place, batch, genotype, quantize=moment.quantized)
             relative = float(cost[place] / cost[_LARGEST]) if cost[_LARGEST] else 1.0
@@ -62,13 +63,21 @@ class TrainingStep:
                 moment, output, outputs, batch[1], relative=relative, cheapest=cheapest
             )
             extra = (call.penalty(moment, place, genotype) for call in self.callbacks.values())
-            sum((part for part in extra if part is not None), start=loss).backward()
+            whole = sum((part for part in extra if part is not None), start=loss)
+            (share * whole).backward()
             for call in self.callbacks.values():
                 call.after_pass(moment, place, genotype)
             outputs.append(output.detach())
             losses[genotype] = loss.detach()
         told = [losses[genotype] for genotype in (subnets.largest, *subnets.students)]
-        return torch.stack(told).tolist()
+        return self._summed(share * torch.stack(told)).tolist()
+
+    def _summed(self, losses: Tensor) -> Tensor:
+        """The losses, with which the gradients are added up over all processes."""
+        parameters = self.context.supernet.parameters()
+        found = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.context.ranks.add(losses, *found)
+        return losses
 
     def _descending(self, students: tuple[Genotype, ...]) -> list[Genotype]:
         """The students from the costliest to the cheapest."""

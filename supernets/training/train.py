@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from supernets.calibrate import initialise_steps
 from supernets.inputs import to_device
+from supernets.ranks import ALONE, Ranks, require_rows
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, Cost, Moment, TrainingContext
 from supernets.training.criterion import TrainingCriterion
@@ -79,21 +80,29 @@ def train(
     device_cost: Cost | None = None,
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> History:
     """Train `supernet` in place; continues from the checkpoint at `state_path` if there is one.
+
+    Several processes can train together: each calls this function with equal arguments and its own
+    `ranks`. Each makes the whole of every batch, since augmentation draws its random numbers for
+    the whole, and runs its own rows. The weights are those of one process to rounding.
 
     Args:
         supernet: The supernet, which is moved to `device` and stays there.
         data: The training data; batches may be on any device.
         settings: The settings; a checkpoint made with other settings is refused.
         criterion: The loss and the distance of the task.
-        state_path: The file for checkpoints, each written whole or not at all.
+        state_path: The file for checkpoints, each written whole or not at all. Every process has a
+            file of its own; only the first process reads and writes checkpoints, and the others get
+            a copy at the start.
         methods: The methods that `settings` names; None for the defaults.
         device_cost: The cost of genotypes `(n, choices)` by which samplers compare subnets, `(n,)`;
             None for BitOPs.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
         device: The device on which to train.
+        ranks: The processes that share the training.
 
     Raises:
         TrainingDiverged: If the loss or its gradient became NaN or infinite, or if the largest
@@ -103,18 +112,17 @@ def train(
     methods = methods or Methods()
     settings = split(settings, supernet.space, samples=len(data))
     plan = schedule(settings, len(data), rate=methods.schedule)
+    require_rows(ranks.count, settings.batch_size)
     supernet.to(device)
     batch = partial(_batch, data, settings, device=torch.device(device))
-    context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost)
+    context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost, ranks)
     state = TrainingState(TrainingStep(context, methods), samples=len(data))
-    if state_path.exists():
-        state.load(state_path)
-    else:
-        state.save(state_path)  # finds a folder that cannot be written before any work
+    _begin(state, state_path)
     guess = _guess(context)
     saved = time.monotonic()
     for losses in _steps(state, guess):
-        if time.monotonic() - saved > settings.checkpoint_seconds or state.step == plan.total:
+        late = time.monotonic() - saved > settings.checkpoint_seconds
+        if ranks.first and (late or state.step == plan.total):
             state.save(state_path)
             saved = time.monotonic()
         if progress is not None:
@@ -122,6 +130,17 @@ def train(
     if not settings.quantized_epochs:
         _initialise(context)
     return History(state.losses.numpy(), plan.float_steps, guess)
+
+
+def _begin(state: TrainingState, path: Path) -> None:
+    """Set the state from the checkpoint at `path`, or write the first checkpoint there."""
+    ranks = state.context.ranks
+    fresh = ranks.first and not path.exists()
+    if fresh:
+        state.save(path)  # finds a folder that cannot be written before any work
+    ranks.copy(path)
+    if not fresh:
+        state.load(path)
 
 
 def _steps(state: TrainingState, guess: float) -> Iterator[list[float]]:
@@ -134,7 +153,8 @@ def _steps(state: TrainingState, guess: float) -> Iterator[list[float]]:
     while state.step < plan.total:
         if state.step == plan.float_steps:
             _initialise(state.context)
-        losses = _train_step(state)
+        with state.context.ranks.sharing():
+            losses = _train_step(state)
         state.record(losses)
         if state.step == plan.total:
             for call in state.made.callbacks.values():
@@ -147,7 +167,7 @@ def _train_step(state: TrainingState) -> list[float]:
     """Take a step if its losses and gradients are finite; returns its losses (see `LOSSES`)."""
     context, made, moment = state.context, state.made, Moment(state.step, state.context.plan)
     rate = context.plan.learning_rate(state.step)
-    batch = context.batch(state.step)
+    batch = context.rows(context.batch(state.step))
     for call in made.callbacks.values():
         call.before_step(moment)
     subnets = made.sampler.draw(moment, batch, context.rng(_SUBNETS, state.step))
@@ -214,5 +234,7 @@ def _batch(
 
 def _initialise(context: TrainingContext) -> None:
     """Initialise the quantizers from the present weights and the first batches."""
-    batches = [context.batch(step)[0] for step in range(_CALIBRATION_BATCHES)]
-    initialise_steps(context.supernet, batches)
+    if context.ranks.first:
+        batches = [context.batch(step)[0] for step in range(_CALIBRATION_BATCHES)]
+        initialise_steps(context.supernet, batches)
+    context.ranks.spread(context.supernet)

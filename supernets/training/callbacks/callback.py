@@ -15,6 +15,11 @@ class Callback(TrainingPart):
     A step runs the largest subnet, then the other subnets of its sandwich, each forward and
     backward; then it updates the parameters. All methods of this base class do nothing.
 
+    Several processes may train together, each on its own rows of the batch. The gradients of the
+    processes are added before `before_update`. A callback that decides by an input or by an earlier
+    gradient therefore adds what it has found with `context.ranks` first, so that all processes
+    decide alike. Penalties are weighted so that a penalty on parameters counts once.
+
     Attributes:
         observes: Whether `observe` is to be called, which keeps inputs of operators in memory.
 

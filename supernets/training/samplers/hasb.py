@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.space import IntArray, as_genotypes
+from supernets.ranks import ALONE
 from supernets.training.context import Batch, Moment, TrainingContext
 from supernets.training.samplers.hessian import random_signs, trace_estimates
 from supernets.training.samplers.precisions import bit_choices, drawn, layer_choices
@@ -72,16 +73,24 @@ class HessianAware(Sampler):
         return space.canonical_array(rows)
 
     def _estimated(self, rng: np.random.Generator) -> Tensor:
-        """The traces by layer, the mean over batches with signs of their own, `(layers,)`."""
-        context = self.context
+        """The traces by layer, the mean over batches with signs of their own, `(layers,)`.
+
+        Processes that train together share whole batches among them.
+        """
+        context, ranks = self.context, self.context.ranks
         weights = [context.supernet.node(a).tensors["weight"] for a in self._layers]
         batches = min(-(-_SAMPLES // context.settings.batch_size), context.plan.total)
         total = torch.zeros_like(self._traces)
         for step in range(batches if weights else 0):
+            signs = random_signs(weights, rng)
+            if step % ranks.count != ranks.rank:
+                continue
             inputs, targets = context.batch(step)
-            output = context.supernet(inputs, self.space.largest, quantize=False)
+            with ALONE.sharing():
+                output = context.supernet(inputs, self.space.largest, quantize=False)
             loss = context.criterion.loss(output, targets)
-            total += trace_estimates(loss, weights, random_signs(weights, rng)).to(total)
+            total += trace_estimates(loss, weights, signs).to(total)
+        ranks.add(total)
         return torch.nan_to_num(total / batches)  # NaN stands for: not estimated yet
 
     def tensors(self) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ class Divergence(Protocol):
     def __call__(self, student: Tensor, teacher: Tensor, criterion: TrainingCriterion, /) -> Tensor:
         """The mean over samples, a scalar; no gradient reaches the teacher.
 
+        A sample's value does not depend on other samples, which another process may have.
+
         Args:
             student: The output of the student, `(n, ...)`.
             teacher: The output of the teacher, `(n, ...)`.
