@@ -13,8 +13,12 @@ from nas.parts import Parts
 from nas.tasks.criteria import Classification, Pixels, Regression, TokenPrediction
 from nas.tasks.criterion import CriterionError
 from nas.testing.divergence import DivergenceContract
+from nas.testing.training import context_of, points_space
 from supernets.training.context import Moment
+from supernets.training.methods import Methods
+from supernets.training.samplers import sandwich
 from supernets.training.schedule import TrainingSettings, schedule
+from supernets.training.step import TrainingStep
 from supernets.training.students.alpha import alpha, alpha_divergence
 from supernets.training.students.balanced import balanced
 from supernets.training.students.divergences import Divergence
@@ -161,3 +165,18 @@ def test_mixes_are_those_of_their_words() -> None:
     assert [rising(0.8, moment, 0.5) for moment in moments] == pytest.approx([0, 0.2, 0.4, 0.6])
     found = [by_cost(0.25, moments[0], cost) for cost in (0.0, 0.5, 1.0)]
     assert found == pytest.approx([0.5, 0.25**0.75, 0.25])
+
+
+def test_a_step_tells_the_teacher_which_student_is_its_cheapest() -> None:
+    context = context_of(points_space())
+    space, told = context.supernet.space, []
+
+    def teacher(outputs, cheapest):
+        told.append((len(outputs), cheapest))
+        return outputs[0]
+
+    drawn = sandwich(space, np.random.default_rng(1), random=2)
+    assert len(drawn.students) == 3
+    step = TrainingStep(context, Methods(teacher=teacher))
+    step.gradients(Moment(0, context.plan), context.batch(0), drawn)
+    assert told == [(1, False), (2, False), (3, True)]
