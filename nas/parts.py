@@ -71,6 +71,7 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "quantizer": {
             "lsq": "supernets.quantizers.learned_steps:LearnedSteps",
             "double-rounding": "supernets.quantizers.double_rounding:DoubleRounding",
+            "statsq": "supernets.quantizers.statistical:StatisticalScales",
         },
         "schedule": {
             "cosine": "supernets.training.rates:cosine",
@@ -105,6 +106,7 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "supernets.training.callbacks.weight_distribution:WeightDistribution"
             ),
             "features": "supernets.training.callbacks.features:Features",
+            "alrs": "supernets.training.callbacks.alrs:AdaptiveRates",
         },
         "predictor": {
             "gaussian": "predictors.gaussian:gaussian",

@@ -87,7 +87,8 @@ def extract(
 def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = True) -> Extracted:
     """The subnet before calibration: with the supernet's steps and without batch norm statistics.
 
-    In training mode, the module computes the same as the supernet, bit for bit.
+    In training mode, the module computes the same as a supernet whose quantizer is `exact`, bit for
+    bit.
     """
     resolved = supernet.space.decode(genotype)
     graph = resolved if quantize else full_precision(resolved)
@@ -100,11 +101,17 @@ def detached(supernet: Supernet, genotype: Sequence[int], *, quantize: bool = Tr
         for position in range(len(step.inputs))
     }
 
-    def layer(step: Step) -> nn.Module | None:
-        tensors = supernet.node(step.address).subnet(step)
-        return layer_of(step.op, {n: t.detach() for n, t in tensors.items()}, *step.inputs)
-
     device = next(supernet.parameters()).device
+
+    def layer(step: Step) -> nn.Module | None:
+        shared = supernet.node(step.address)
+        tensors = {n: t.detach() for n, t in shared.subnet(step, quantize=False).items()}
+        held = parameters.get(step.address, {}).get("weight")
+        if isinstance(held, EncodedTensor):  # what a device computes with
+            given = torch.from_numpy(held.values()).to(device)
+            tensors["weight"] = given.reshape(tensors["weight"].shape)
+        return layer_of(step.op, tensors, *step.inputs)
+
     module = assemble(steps, layer, inputs, device=device)
     return Extracted(module, graph, parameters, inputs)
 

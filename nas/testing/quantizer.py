@@ -18,9 +18,6 @@ SHAPE = (6, 4, 3, 3)
 class QuantizerContract:
     """Give `kind`, the class under test, and `quant`, a precision, and inherit the tests.
 
-    A quantizer that rounds in several stages says in `slack` how far beyond the nearest number a
-    value may thereby end, in steps.
-
     The weight of the tests is `(6, 4, 3, 3)`; the precision must fit it and `(2, 2, 3, 3)`.
     """
 
@@ -29,9 +26,6 @@ class QuantizerContract:
     @pytest.fixture
     def quant(self) -> Quant:
         raise NotImplementedError("a subclass says which precision it tests")
-
-    def slack(self, quant: Quant) -> float:
-        return 0.0
 
     @pytest.fixture
     def values(self) -> Tensor:
@@ -57,7 +51,14 @@ class QuantizerContract:
     ) -> None:
         for x in (values, values[:2, :2], 10 * values):
             encoded = quantizer.encode(x, quant, tuple(x.shape))
-            assert torch.equal(quantizer(x, quant), torch.from_numpy(encoded.values()))
+            held = torch.from_numpy(encoded.values())
+            if quantizer.exact:
+                assert torch.equal(quantizer(x, quant), held)
+            else:
+                step = _of_number(encoded, 1.0) - _of_number(encoded, 0.0)
+                lost = (quantizer(x, quant) - held).abs().detach().numpy()
+                assert lost.any()
+                assert (lost < step).all()
 
     def test_scales_are_of_their_format(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
@@ -66,14 +67,37 @@ class QuantizerContract:
         assert np.array_equal(quant.granularity.scale.snap(scale), scale)
         assert (scale > 0).all()
 
+    def test_zero_stays_zero(self, quantizer: Quantizer, quant: Quant, values: Tensor) -> None:
+        assert not quantizer(torch.zeros_like(values), quant).any()
+
+    def test_every_parameter_has_a_gradient(
+        self, quantizer: Quantizer, quant: Quant, values: Tensor
+    ) -> None:
+        x = (1.5 * values).requires_grad_()
+        quantizer(x, quant).square().sum().backward()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        for parameter in quantizer.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+            assert (parameter.grad != 0).all()
+
+
+class SteppedQuantizerContract(QuantizerContract):
+    """The contract of quantizers whose steps are parameters, the same for all values of a tensor.
+
+    A quantizer that rounds in several stages says in `slack` how far beyond the nearest number a
+    value may thereby end, in steps.
+    """
+
+    def slack(self, quant: Quant) -> float:
+        return 0.0
+
     def test_quantizing_again_changes_nothing(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
         once = quantizer(values, quant)
         assert torch.equal(quantizer(once, quant), once)
-
-    def test_zero_stays_zero(self, quantizer: Quantizer, quant: Quant, values: Tensor) -> None:
-        assert not quantizer(torch.zeros_like(values), quant).any()
 
     def test_rounds_to_the_nearest(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
@@ -111,15 +135,6 @@ class QuantizerContract:
         assert set(np.unique(x.grad.numpy())) <= {0.0, 1.0}
         assert clear.mean() > 0.9
         assert not x.grad.all()
-
-    def test_every_parameter_has_a_gradient(
-        self, quantizer: Quantizer, quant: Quant, values: Tensor
-    ) -> None:
-        quantizer(1.5 * values, quant).square().sum().backward()
-        for parameter in quantizer.parameters():
-            assert parameter.grad is not None
-            assert parameter.grad.isfinite().all()
-            assert (parameter.grad != 0).all()
 
 
 def _of_number(encoded: EncodedTensor, number: float) -> np.ndarray:

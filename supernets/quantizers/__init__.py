@@ -7,5 +7,6 @@ module a quantizer.
 from supernets.quantizers.double_rounding import DoubleRounding
 from supernets.quantizers.learned_steps import LearnedSteps
 from supernets.quantizers.quantizer import Quantizer
+from supernets.quantizers.statistical import StatisticalScales
 
-__all__ = ["DoubleRounding", "LearnedSteps", "Quantizer"]
+__all__ = ["DoubleRounding", "LearnedSteps", "Quantizer", "StatisticalScales"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from search_spaces.quant import Quant
 from supernets.blocks import blocks_of, counts_of, from_rows, to_rows
 from supernets.encoded import EncodedTensor
 from supernets.quantizers.fake_quantize import fake_quantized
-from supernets.quantizers.quantizer import Quantizer
+from supernets.quantizers.quantizer import Quantizer, encoded
 from supernets.rounding import (
     Bounds,
     relative_bounds,
@@ -38,7 +37,7 @@ class LearnedSteps(Quantizer):
         super().__init__(quants, weight)
         self.roles = () if weight is None else weight.roles
         self.log_steps = nn.ParameterDict()
-        for quant in self._learned():
+        for quant in self.learned():
             shape = (1,)
             if weight is not None and not quant.granularity.single:
                 shape = counts_of(weight.shape, self.blocks(quant, weight.shape))
@@ -52,7 +51,7 @@ class LearnedSteps(Quantizer):
         """The precision whose learned steps `quant` uses: `quant` itself."""
         return quant
 
-    def _learned(self) -> Iterable[Quant]:
+    def learned(self) -> Iterable[Quant]:
         """The precisions that have learned steps."""
         return dict.fromkeys(map(self.source, self.quants))
 
@@ -79,14 +78,8 @@ class LearnedSteps(Quantizer):
         zero = self.column(self.zero_point(quant), x, blocks)
         rows = to_rows(x.detach(), blocks) / step
         numbers = snapped(quant.format, rows, relative_bounds(quant.format, zero)) + zero
-        whole = from_rows(numbers, x.shape, blocks).reshape(shape).cpu().numpy()
-        counts = quant.granularity.counts(shape)
-        return EncodedTensor(
-            quant.format.encode(whole).astype(np.int32),
-            step.reshape(counts).cpu().numpy(),
-            zero.reshape(counts).cpu().numpy(),
-            quant,
-        )
+        whole = from_rows(numbers, x.shape, blocks)
+        return encoded(whole, step, zero, quant=quant, shape=shape)
 
     def scalar(self, quant: Quant) -> tuple[float, int]:
         return float(self.steps(quant)), int(self.zero_point(quant))
@@ -98,7 +91,7 @@ class LearnedSteps(Quantizer):
     def initialise(self, values: Tensor) -> None:
         """Set all steps and zero points to the least squared error."""
         x = values.detach()
-        for quant in self._learned():
+        for quant in self.learned():
             single = quant.granularity.single
             blocks = tuple(x.shape) if single else self.blocks(quant, tuple(x.shape))
             rows, shape = to_rows(x, blocks), self.zero_point(quant).shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from search_spaces.ops import Parameter, Shape
@@ -20,6 +21,9 @@ class Quantizer(nn.Module):
 
     Attributes:
         name: The name in recipes and checkpoints.
+        exact: Whether `encode` stores the very values that `forward` gives. If not, networks lose
+            accuracy when they are deployed; a search sees this loss, since it measures deployed
+            networks.
         quants: The precisions.
 
     Args:
@@ -29,6 +33,7 @@ class Quantizer(nn.Module):
     """
 
     name: ClassVar[str]
+    exact: ClassVar[bool] = True
 
     def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
         super().__init__()
@@ -39,7 +44,10 @@ class Quantizer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def encode(self, x: Tensor, quant: Quant, shape: Shape) -> EncodedTensor:
-        """The codes and scales of `forward(x, quant)`, for a device that stores `x` in `shape`."""
+        """The codes and scales of `forward(x, quant)`, for a device that stores `x` in `shape`.
+
+        If the quantizer is not `exact`, they stand for the nearest values that a device has.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define encode")
 
     def scalar(self, quant: Quant) -> tuple[float, int]:
@@ -52,3 +60,24 @@ class Quantizer(nn.Module):
         Those of a weight have the largest shape; those of an input have any shape.
         """
         raise NotImplementedError(f"{type(self).__name__} must define initialise")
+
+
+def encoded(
+    numbers: Tensor, step: Tensor, zero: Tensor, *, quant: Quant, shape: Shape
+) -> EncodedTensor:
+    """A weight from its numbers, and from the steps and zero points of its blocks.
+
+    Args:
+        numbers: The numbers of the format, in any shape that `shape` is a view of.
+        step: The steps, one per block.
+        zero: The integer zero points, one per block.
+        quant: The precision.
+        shape: The shape in which a device stores the weight.
+    """
+    counts = quant.granularity.counts(shape)
+    return EncodedTensor(
+        quant.format.encode(numbers.reshape(shape).cpu().numpy()).astype(np.int32),
+        step.reshape(counts).cpu().numpy(),
+        zero.reshape(counts).cpu().numpy(),
+        quant,
+    )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.testing.quantizer import SHAPE, QuantizerContract
+from nas.testing.quantizer import SHAPE, SteppedQuantizerContract
 from search_spaces.formats import E4M3, Format, Int
 from search_spaces.ops import Parameter
 from search_spaces.quant import Granularity, PerChannel, PerGroup, PerTensor, Quant
@@ -23,7 +23,7 @@ QUANTS = [
 ]
 
 
-class TestDoubleRounding(QuantizerContract):
+class TestDoubleRounding(SteppedQuantizerContract):
     kind = DoubleRounding
 
     @pytest.fixture(params=[*QUANTS, Quant(Int(4), PerGroup(2))], ids=name)

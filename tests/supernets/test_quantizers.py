@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.testing.quantizer import QuantizerContract
+from nas.testing.quantizer import SteppedQuantizerContract
 from search_spaces.formats import E2M1, E2M3, E3M2, E4M3, E5M2, FORMATS, Format, Int
 from search_spaces.ops import Parameter
 from search_spaces.quant import (
@@ -48,7 +48,7 @@ def quant(request: pytest.FixtureRequest) -> Quant:
     return request.param
 
 
-class TestLearnedSteps(QuantizerContract):
+class TestLearnedSteps(SteppedQuantizerContract):
     kind = LearnedSteps
 
     @pytest.fixture(params=[*QUANTS, *GROUPED], ids=name)
