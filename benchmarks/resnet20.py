@@ -127,12 +127,14 @@ def published() -> dict[str, Tensor]:
             if not kind.startswith("running"):
                 held[".".join((*where, layer, kind))] = torch.from_numpy(values)
     for s, (narrow, wide) in enumerate(pairwise(WIDTHS), start=2):
-        added = (wide - narrow) // 2  # channels of zeros on either side
-        copied = torch.eye(narrow).reshape(narrow, narrow, 1, 1)
-        held[f"layer{s}.0.{SHORTCUT}.weight"] = torch.cat(
-            [torch.zeros(added, narrow, 1, 1), copied, torch.zeros(added, narrow, 1, 1)]
-        )
+        held[f"layer{s}.0.{SHORTCUT}.weight"] = option_a(narrow, wide)
     return held
+
+
+def option_a(narrow: int, wide: int) -> Tensor:
+    """The weight `(wide, narrow, 1, 1)` that adds as many channels of zeros on either side."""
+    added = torch.zeros((wide - narrow) // 2, narrow, 1, 1)
+    return torch.cat([added, torch.eye(narrow).reshape(narrow, narrow, 1, 1), added])
 
 
 def started(space: SearchSpace) -> Supernet:
@@ -252,7 +254,7 @@ def table(results: Mapping[str, Mapping[str, float]]) -> list[str]:
 
     lines = ["| bits | one set of weights, % | trained for these bits alone, % | difference |"]
     lines.append("| --- | ---: | ---: | ---: |")
-    for name in dict.fromkeys([*alone, *shared]):
+    for name in dict.fromkeys([*shared, *alone]):
         one, other = shared.get(name), alone.get(name)
         gap = "" if one is None or other is None else f"{one - other:+.2f}"
         lines.append(f"| {name} | {cell(one)} | {cell(other)} | {gap} |")
