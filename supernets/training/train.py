@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
 from supernets.inputs import to_device
 from supernets.ranks import ALONE, Ranks, require_rows
@@ -62,11 +63,13 @@ class History:
             network.
         float_steps: The number of steps in full precision.
         guess: The loss of the best constant answer.
+        favoured: The subnet that a sampler which searches has found best, else None.
     """
 
     losses: NDArray[np.float32]
     float_steps: int
     guess: float
+    favoured: Genotype | None = None
 
 
 def train(
@@ -97,8 +100,8 @@ def train(
             file of its own; only the first process reads and writes checkpoints, and the others get
             a copy at the start.
         methods: The methods that `settings` names; None for the defaults.
-        device_cost: The cost of genotypes `(n, choices)` by which samplers compare subnets, `(n,)`;
-            None for BitOPs.
+        device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`, for a sampler that
+            searches for that device; None for BitOPs.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
         device: The device on which to train.
@@ -129,7 +132,8 @@ def train(
             progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
     if not settings.quantized_epochs:
         _initialise(context)
-    return History(state.losses.numpy(), plan.float_steps, guess)
+    favoured = state.made.sampler.favoured()
+    return History(state.losses.numpy(), plan.float_steps, guess, favoured)
 
 
 def _begin(state: TrainingState, path: Path) -> None:
