@@ -41,6 +41,11 @@ class Moment:
         return self.step >= self.plan.float_steps
 
     @property
+    def of_largest(self) -> bool:
+        """Whether only the largest subnet learns in this step."""
+        return self.step < self.plan.largest_steps
+
+    @property
     def share(self) -> float:
         """The share of all steps that is done, 0 to below 1."""
         return self.step / self.plan.total

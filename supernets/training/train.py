@@ -174,7 +174,7 @@ def _train_step(state: TrainingState) -> list[float]:
     batch = context.rows(context.batch(state.step))
     for call in made.callbacks.values():
         call.before_step(moment)
-    subnets = made.sampler.draw(moment, batch, context.rng(_SUBNETS, state.step))
+    subnets = made.subnets(moment, batch, context.rng(_SUBNETS, state.step))
     state.optimizer.zero_grad()
     every = made.gradients(moment, batch, subnets)
     finite = all(map(math.isfinite, every))
@@ -190,7 +190,7 @@ def _train_step(state: TrainingState) -> list[float]:
         )
     for call in made.callbacks.values():
         call.after_update(moment)
-    made.sampler.tell(moment, subnets, every)
+    made.told(moment, subnets, every)
     largest, *others = every
     return [largest, sum(others) / len(others), others[-1]] if others else 3 * [largest]
 
