@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class CallbackContract:
         whole, _ = trained(tmp_path / "whole", methods=methods)
         for stop in (1, 6, 8, 11):
             with pytest.raises(Stopped):
-                trained(tmp_path / "state", methods=methods, progress=_stop_at(stop))
+                trained(tmp_path / "state", methods=methods, progress=stop_at(stop))
         torch.manual_seed(1)  # global generators are not read
         resumed, _ = trained(tmp_path / "state", methods=methods)
         assert_same(whole.state_dict(), resumed.state_dict())
@@ -163,7 +163,9 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(tensor.nan_to_num(), other[name].nan_to_num()), name
 
 
-def _stop_at(stop: int):
+def stop_at(stop: int) -> Callable[..., None]:
+    """A function for `progress` that stops a training after a number of steps."""
+
     def progress(done: int, *_: object) -> None:
         if done == stop:
             raise Stopped

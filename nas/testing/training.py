@@ -61,10 +61,10 @@ def one_network() -> SearchSpace:
     return points_space().restrict(lambda choice, option: option == choice.options[0])
 
 
-def context_of(space: SearchSpace, settings: TrainingSettings = SETTINGS) -> TrainingContext:
-    """The context of a training of a new supernet of `space`."""
-    data, plan = Points.drawn(), schedule(settings, len(Points.drawn()))
-    size = settings.batch_size
+def context_of(space: SearchSpace, **changed: Any) -> TrainingContext:
+    """The context of a training of a new supernet of `space` with changed settings."""
+    data, settings = Points.drawn(), replace(SETTINGS, **changed)
+    plan, size = schedule(settings, len(data)), settings.batch_size
 
     def batch(step: int) -> tuple[Mapping[str, Tensor], Tensor]:
         rows = np.arange(step * size, (step + 1) * size) % len(data)
@@ -79,6 +79,7 @@ def trained(
     methods: Methods,
     space: SearchSpace | None = None,
     progress: Any = None,
+    say: Any = None,
     **changed: Any,
 ) -> tuple[Supernet, History]:
     """A supernet of a space, and its training with checkpoints at `path` and changed settings."""
@@ -91,5 +92,6 @@ def trained(
         state_path=path,
         methods=methods,
         progress=progress,
+        say=say,
     )
     return supernet, history

@@ -16,6 +16,11 @@ from supernets.training.schedule import TrainingSettings
 _HOPELESS = 10.0
 # ... and useless at the end of a phase: above this ratio by a margin and twice the standard error.
 _MARGIN = 1.1
+# The number of steps in a row that are hopeless, after which the end of the epoch is not awaited.
+STEPS_IN_A_ROW = 20
+# The mean loss of an epoch over that of a guess: subnets have learnt, or have forgotten all.
+_LEARNT = 0.9
+_FORGOTTEN = 0.98
 # Weights are this many times larger or smaller than at first, and the loss is nearly a guess's.
 _MOVED = 30.0
 _AS_HIGH = 0.9
@@ -52,13 +57,37 @@ def is_useless(
     return ends and (worse or (moved and mean > _AS_HIGH * guess))
 
 
-def remedy(settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor]) -> str:
+def is_hopeless(losses: Sequence[float], *, guess: float, untrained: float) -> bool:
+    """Whether the losses of the last steps, as in `is_useless`, are all far above the start's.
+
+    False for fewer steps than `STEPS_IN_A_ROW`.
+    """
+    last = losses[-STEPS_IN_A_ROW:]
+    return len(last) == STEPS_IN_A_ROW and not min(last) <= _HOPELESS * max(guess, untrained)
+
+
+def has_learnt(losses: Sequence[float], *, guess: float) -> bool:
+    """Whether the losses of an epoch, among them those of its last steps, are below a guess's."""
+    last = losses[-STEPS_IN_A_ROW:]
+    return max(float(np.mean(losses)), float(np.mean(last))) < _LEARNT * guess
+
+
+def has_forgotten(losses: Sequence[float], *, guess: float) -> bool:
+    """Whether an epoch of a network that had learnt is no better than a guess."""
+    error = float(np.std(losses)) / math.sqrt(len(losses))
+    return float(np.mean(losses)) - 2 * error > _FORGOTTEN * guess
+
+
+def remedy(
+    settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor], slower: float = 1.0
+) -> str:
     """A sentence that advises which setting to change, with the evidence from the parameters.
 
     Args:
         settings: The settings of the training that diverged.
         growth: The norm of the weights divided by their norm before training.
         steps: The natural logarithms of the quantizer steps.
+        slower: The learning rate at the divergence over that of the settings.
     """
     log_step = max((float(p.detach().abs().max()) for p in steps), default=0.0)
     steps_left = not log_step <= _LARGEST_LOG_STEP
@@ -67,8 +96,8 @@ def remedy(settings: TrainingSettings, *, growth: float, steps: Sequence[Tensor]
         shown += f", and a quantizer step has the logarithm {log_step:.3g}"
     far = [name for name in _order(growth, steps_left) if _is_far(name, settings)]
     if not far:
-        rate = settings.learning_rate
-        return f"{shown}; lower learning_rate from {rate:g} to {rate / 3:.2g} or raise warmup"
+        rate, lower = settings.learning_rate, settings.learning_rate * slower / 3
+        return f"{shown}; lower learning_rate from {rate:g} to {lower:.2g} or raise warmup"
     first, *others = (
         f"{name} from {getattr(settings, name):g} towards its default {_DEFAULTS[name]:g}"
         for name in far

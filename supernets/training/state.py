@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,10 +17,33 @@ from supernets.training.part import TrainingPart
 from supernets.training.step import TrainingStep
 
 LOSSES = ("largest", "others", "smallest")
+SLOWER = 1 / 3  # the learning rate after a training went back over that before
+_NEVER = -1
+_GOOD = "good."
+
+
+@dataclass(frozen=True)
+class Return:
+    """The return of a training that diverged to an earlier step.
+
+    Attributes:
+        found: The number of steps done when the divergence was found.
+        step: The number of steps done in the state that the training went back to.
+    """
+
+    found: int
+    step: int
 
 
 class TrainingState:
     """A supernet in training, its optimizer, the number of steps done, and their losses.
+
+    The state also keeps an earlier state of itself that is known to be good, at first that before
+    the training. Both are in every checkpoint.
+
+    Attributes:
+        returned: The return of the training to an earlier step, None if there was none so far.
+        good: The number of steps done in the state that is known to be good.
 
     Args:
         made: The step of the training, whose parts have memories.
@@ -38,6 +61,13 @@ class TrainingState:
         made_by = {**asdict(settings), "samples": samples}
         del made_by["checkpoint_seconds"]  # a setting that may change between two starts
         self._made_by = json.dumps(made_by, sort_keys=True)
+        self.returned: Return | None = None
+        self.trust()
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.context.plan.learning_rate(self.step) * (SLOWER if self.returned else 1.0)
 
     @property
     def growth(self) -> float:
@@ -70,19 +100,32 @@ class TrainingState:
         self.losses[self.step] = torch.tensor(losses)
         self.step += 1
 
+    def trust(self) -> None:
+        """Keep the present state as the one to go back to."""
+        self.good = self.step
+        self._kept = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+
+    def go_back(self) -> None:
+        """Set the state to the one that is known to be good, with a lower learning rate."""
+        self.returned = Return(self.step, self.good)
+        self._restore({name: tensor.clone() for name, tensor in self._kept.items()})
+        self.losses[self.good :] = math.nan
+        self.step = self.good
+
     def save(self, path: Path) -> None:
         """Write the state to a checkpoint at `path`.
 
         Raises:
             CheckpointError: If the file cannot be written.
         """
-        tensors = self._tensors() | self._memory.tensors()
         metadata = {
             "fingerprint": self.supernet.space.fingerprint,
             "step": str(self.step),
             "settings": self._made_by,
         }
-        save_state(path, {**tensors, "losses": self.losses}, metadata)
+        kept = {f"{_GOOD}{name}": tensor for name, tensor in self._kept.items()}
+        own = {"losses": self.losses, "returns": self._returns()}
+        save_state(path, {**self._tensors(), **kept, **own}, metadata)
 
     def load(self, path: Path) -> None:
         """Replace this state by the checkpoint at `path`.
@@ -97,24 +140,47 @@ class TrainingState:
                 f"asked for {self._made_by}; restore those settings, or delete it to train anew"
             )
         require_alike(path, expected=self._expected(tensors), found=tensors)
-        step, losses = metadata.get("step", ""), tensors["losses"]
-        known = int(losses[:, 0].isfinite().sum())
-        if step != str(known) or not losses[:known].isfinite().all():
+        step, losses, returns = metadata.get("step", ""), tensors["losses"], tensors["returns"]
+        known, (good, found, back) = int(losses[:, 0].isfinite().sum()), returns.tolist()
+        if step != str(known) or not losses[:known].isfinite().all() or not 0 <= good <= known:
             raise CheckpointError(
-                f"checkpoint {path} is damaged: it is of step {step[:20]!r}, but holds the losses "
-                f"of {known} steps; delete it and train the supernet again"
+                f"checkpoint {path} is damaged: it is of step {step[:20]!r} with a good state of "
+                f"step {good}, but holds the losses of {known} steps; delete it and train the "
+                "supernet again"
             )
+        self._kept = _under(_GOOD, tensors)
+        self._restore(tensors)
+        self.losses, self.step, self.good = losses, known, good
+        self.returned = None if found == _NEVER else Return(found, back)
+
+    def _restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set the parameters and all memories to tensors that are named as in `_tensors`."""
         self.supernet.load_state_dict(_under("supernet.", tensors))
+        self.optimizer.state.clear()
         self._memory.restore(tensors)
         for prefix, part in self._parts().items():
             part.restore(_under(prefix, tensors))
-        self.losses, self.step = losses, known
 
-    def _expected(self, found: Iterable[str]) -> dict[str, Tensor]:
+    def _returns(self) -> Tensor:
+        """The step of the good state, and `returned`, as three integers."""
+        back = self.returned or Return(_NEVER, _NEVER)
+        return torch.tensor([self.good, back.found, back.step])
+
+    def _expected(self, found: Collection[str]) -> dict[str, Tensor]:
         """Tensors with the names, shapes and types of a checkpoint that has the names `found`."""
-        return {**self._tensors(), **self._memory.expected(found), "losses": self.losses}
+        own = {"losses": self.losses, "returns": self._returns()}
+        held = self._held()
+        for prefix in ("", _GOOD):
+            names = [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
+            alike = held | self._memory.expected(names)
+            own |= {f"{prefix}{name}": tensor for name, tensor in alike.items()}
+        return own
 
     def _tensors(self) -> dict[str, Tensor]:
+        """The parameters, the state of the optimizer, and the memories of the parts."""
+        return self._held() | self._memory.tensors()
+
+    def _held(self) -> dict[str, Tensor]:
         """The parameters, and the memories of the parts of the training."""
         held = {f"supernet.{name}": t for name, t in self.supernet.state_dict().items()}
         for prefix, part in self._parts().items():
@@ -127,5 +193,5 @@ class TrainingState:
         return {"sampler.": self.made.sampler, **callbacks}
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -19,23 +19,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
 from supernets.inputs import to_device
 from supernets.ranks import ALONE, Ranks, require_rows
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, Cost, Moment, TrainingContext
 from supernets.training.criterion import TrainingCriterion
-from supernets.training.divergence import TrainingDiverged, is_useless, remedy
+from supernets.training.divergence import TrainingDiverged, remedy
 from supernets.training.methods import Methods
 from supernets.training.schedule import TrainingSettings, schedule
 from supernets.training.split import split
-from supernets.training.state import LOSSES, TrainingState
+from supernets.training.state import LOSSES, SLOWER, Return, TrainingState
 from supernets.training.step import TrainingStep
+from supernets.training.watch import is_sound, trouble_of
 
 __all__ = ["History", "TrainingData", "TrainingDiverged", "TrainingSettings", "train"]
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
+Say = Callable[[str], None]
 
 _CALIBRATION_BATCHES = 4
 _GUESSED_BATCHES = 8
@@ -63,13 +64,13 @@ class History:
             network.
         float_steps: The number of steps in full precision.
         guess: The loss of the best constant answer.
-        favoured: The subnet that a sampler which searches has found best, else None.
+        returned: The return to an earlier step after the training had diverged, if it had.
     """
 
     losses: NDArray[np.float32]
     float_steps: int
     guess: float
-    favoured: Genotype | None = None
+    returned: Return | None = None
 
 
 def train(
@@ -82,10 +83,15 @@ def train(
     methods: Methods | None = None,
     device_cost: Cost | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
     device: torch.device | str = "cpu",
     ranks: Ranks = ALONE,
 ) -> History:
     """Train `supernet` in place; continues from the checkpoint at `state_path` if there is one.
+
+    A training that diverges goes back once, to the end of the last epoch that learnt, or else to
+    its start, and goes on with a third of the learning rate. It diverges if a loss or a gradient is
+    not finite, or if the subnets learn nothing or forget all (see `watch`).
 
     Several processes can train together: each calls this function with equal arguments and its own
     `ranks`. Each makes the whole of every batch, since augmentation draws its random numbers for
@@ -100,16 +106,16 @@ def train(
             file of its own; only the first process reads and writes checkpoints, and the others get
             a copy at the start.
         methods: The methods that `settings` names; None for the defaults.
-        device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`, for a sampler that
-            searches for that device; None for BitOPs.
+        device_cost: The cost of genotypes `(n, choices)` by which samplers compare subnets, `(n,)`;
+            None for BitOPs.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
+        say: A function that is called with a sentence when the training goes back.
         device: The device on which to train.
         ranks: The processes that share the training.
 
     Raises:
-        TrainingDiverged: If the loss or its gradient became NaN or infinite, or if the largest
-            subnet or the mean of the others learns nothing. The last checkpoint is older.
+        TrainingDiverged: If the training diverges a second time. The last checkpoint is older.
         CheckpointError: If the checkpoint is damaged or belongs to another training.
     """
     methods = methods or Methods()
@@ -123,7 +129,7 @@ def train(
     _begin(state, state_path)
     guess = _guess(context)
     saved = time.monotonic()
-    for losses in _steps(state, guess):
+    for losses in _steps(state, guess, say):
         late = time.monotonic() - saved > settings.checkpoint_seconds
         if ranks.first and (late or state.step == plan.total):
             state.save(state_path)
@@ -132,8 +138,7 @@ def train(
             progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
     if not settings.quantized_epochs:
         _initialise(context)
-    favoured = state.made.sampler.favoured()
-    return History(state.losses.numpy(), plan.float_steps, guess, favoured)
+    return History(state.losses.numpy(), plan.float_steps, guess, state.returned)
 
 
 def _begin(state: TrainingState, path: Path) -> None:
@@ -147,7 +152,11 @@ def _begin(state: TrainingState, path: Path) -> None:
         state.load(path)
 
 
-def _steps(state: TrainingState, guess: float) -> Iterator[list[float]]:
+class _Trouble(Exception):
+    """The divergence of a training, which may yet go back."""
+
+
+def _steps(state: TrainingState, guess: float, say: Say | None) -> Iterator[list[float]]:
     """Take all steps that are left; yields the losses after each.
 
     Raises:
@@ -155,26 +164,63 @@ def _steps(state: TrainingState, guess: float) -> Iterator[list[float]]:
     """
     plan = state.context.plan
     while state.step < plan.total:
-        if state.step == plan.float_steps:
-            _initialise(state.context)
-        with state.context.ranks.sharing():
-            losses = _train_step(state)
-        state.record(losses)
+        try:
+            losses = _next_step(state, guess)
+        except _Trouble as trouble:
+            told = _gone_back(state, str(trouble))
+            if say is not None:
+                say(told)
+            continue
         if state.step == plan.total:
             for call in state.made.callbacks.values():
                 call.finish()
-        _require_learning(state, guess)
         yield losses
+
+
+def _next_step(state: TrainingState, guess: float) -> list[float]:
+    """Take a step and judge the training; returns the losses, or raises `_Trouble`."""
+    if state.step == state.context.plan.float_steps:
+        _initialise(state.context)
+    with state.context.ranks.sharing():
+        losses = _train_step(state)
+    state.record(losses)
+    if trouble := trouble_of(state, guess):
+        raise _Trouble(trouble)
+    if is_sound(state, guess):
+        state.trust()
+    return losses
+
+
+def _gone_back(state: TrainingState, trouble: str) -> str:
+    """A sentence about the return of the training to its last good state.
+
+    Raises:
+        TrainingDiverged: If the training went back before.
+    """
+    settings, before = state.context.settings, state.returned
+    if before is not None:
+        groups = state.context.supernet.parameter_groups()
+        steps = [*groups["weight_steps"], *groups["input_steps"]]
+        advice = remedy(settings, growth=state.growth, steps=steps, slower=SLOWER)
+        raise TrainingDiverged(
+            f"{trouble}, and had diverged at step {before.found} before, whereupon it went back to "
+            f"step {before.step} with a third of the learning rate; {advice}, then train anew"
+        ) from None
+    state.go_back()
+    return (
+        f"{trouble}; went back to step {state.step} with a third of the learning rate, at most "
+        f"{settings.learning_rate * SLOWER:.3g}"
+    )
 
 
 def _train_step(state: TrainingState) -> list[float]:
     """Take a step if its losses and gradients are finite; returns its losses (see `LOSSES`)."""
     context, made, moment = state.context, state.made, Moment(state.step, state.context.plan)
-    rate = context.plan.learning_rate(state.step)
+    rate = state.learning_rate
     batch = context.rows(context.batch(state.step))
     for call in made.callbacks.values():
         call.before_step(moment)
-    subnets = made.subnets(moment, batch, context.rng(_SUBNETS, state.step))
+    subnets = made.sampler.draw(moment, batch, context.rng(_SUBNETS, state.step))
     state.optimizer.zero_grad()
     every = made.gradients(moment, batch, subnets)
     finite = all(map(math.isfinite, every))
@@ -183,14 +229,13 @@ def _train_step(state: TrainingState) -> list[float]:
             call.before_update(moment)
     norm = state.update(rate) if finite else math.nan
     if not math.isfinite(norm):
-        raise TrainingDiverged(
+        raise _Trouble(
             f"training diverged at step {state.step} of {context.plan.total}, at a learning rate "
-            f"of {rate:.3g}: losses {every}, gradient norm {norm}; {_remedy(state)}, then train "
-            "anew"
+            f"of {rate:.3g}: losses {every}, gradient norm {norm}"
         )
     for call in made.callbacks.values():
         call.after_update(moment)
-    made.told(moment, subnets, every)
+    made.sampler.tell(moment, subnets, every)
     largest, *others = every
     return [largest, sum(others) / len(others), others[-1]] if others else 3 * [largest]
 
@@ -199,29 +244,6 @@ def _guess(context: TrainingContext) -> float:
     """The loss of the best constant answer to the targets of the first batches."""
     batches = range(min(_GUESSED_BATCHES, context.plan.total))
     return context.criterion.guess(torch.cat([context.batch(step)[1] for step in batches]))
-
-
-def _require_learning(state: TrainingState, guess: float) -> None:
-    """Raise `TrainingDiverged` at the end of an epoch that shows that nothing is learnt."""
-    plan = state.context.plan
-    start, ends = state.step - plan.epoch, state.step in (plan.float_steps, plan.total)
-    if state.step % plan.epoch or (start < plan.warmup and not ends):
-        return
-    losses = state.losses[start : state.step, :2].amax(1).tolist()
-    untrained = float(state.losses[0, 0])
-    if is_useless(losses, guess=guess, untrained=untrained, growth=state.growth, ends=ends):
-        raise TrainingDiverged(
-            f"training diverged by step {state.step} of {plan.total}: the subnets' loss is "
-            f"{sum(losses) / len(losses):.4g} over the last epoch, was {untrained:.4g} at the "
-            f"start, and is {guess:.4g} for a constant guess; "
-            f"{_remedy(state)}, then train anew"
-        )
-
-
-def _remedy(state: TrainingState) -> str:
-    groups = state.context.supernet.parameter_groups()
-    steps = [*groups["weight_steps"], *groups["input_steps"]]
-    return remedy(state.context.settings, growth=state.growth, steps=steps)
 
 
 def _batch(

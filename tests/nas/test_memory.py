@@ -31,7 +31,7 @@ def test_weights_that_do_not_fit_are_refused_before_training(
 ) -> None:
     made = settings(f"space.widths={widths}")
     outcome = nas("run", recipe, *made, "--out", tmp_path / "run")
-    assert_refused(outcome, "weights", "takes at least 3,256 GB of memory", "smaller widths")
+    assert_refused(outcome, "weights", "takes at least 6,039 GB of memory", "smaller widths")
     assert not (tmp_path / "run" / "training.safetensors").exists()
 
 
@@ -49,7 +49,7 @@ def test_more_than_half_of_the_memory_is_told(
     monkeypatch.setattr(estimating, "memory_limit", lambda: 2_000_000)
     outcome = nas("train", recipe, "--out", tmp_path / "run")
     succeeded(outcome)
-    assert "It takes at least 0.00127 GB of 0.002 GB of memory" in " ".join(outcome.out.split())
+    assert "It takes at least 0.00133 GB of 0.002 GB of memory" in " ".join(outcome.out.split())
 
 
 def test_a_file_that_onnx_cannot_hold_is_refused(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -23,13 +22,15 @@ from supernets.training.step import TrainingStep
 
 _TIMED_STEPS = 2
 _FLOAT_BYTES = 4
-_COPIES = 3  # of every weight: itself, its gradient, its momentum
-_WRITTEN = 4  # and while a checkpoint is written, in this machine's memory, two of those twice more
+_COPIES = 5  # of every weight: itself, its gradient, its momentum; two as of the last good epoch
+_WRITTEN = (
+    8  # and while a checkpoint is written, in this machine's memory, four of those twice more
+)
 _LARGEST_ONNX = 1 << 31  # of the protocol buffers that the file is made of
 
 
 def estimate(plan: Plan) -> str:
-    """A sentence on the remaining training time, from two steps of every part of the training."""
+    """A sentence on the remaining training time, from two steps of an untrained supernet."""
     if plan.files.supernet.exists():
         return "The supernet is trained already."
     settings, device = plan.training, device_of(plan)
@@ -45,30 +46,25 @@ def estimate(plan: Plan) -> str:
         return to_device(inputs, device), targets.to(device)
 
     context = TrainingContext(supernet, settings, steps, plan.task.criterion, batch)
-    made = TrainingStep(context, methods)
-
-    def seconds(moment: Moment) -> float:
+    made, moment = TrainingStep(context, methods), Moment(steps.total - 1, steps)
+    seconds: list[float] = []
+    for step in range(_TIMED_STEPS):
         start = time.perf_counter()
-        shown = batch(moment.step)
-        made.gradients(moment, shown, made.subnets(moment, shown, rng))
+        shown = batch(step)
+        made.gradients(moment, shown, made.sampler.draw(moment, shown, rng))
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    parts = (0, steps.largest_steps, steps.float_steps, steps.total)
-    total = sum(
-        (end - start) * min(seconds(Moment(end - 1, steps)) for _ in range(_TIMED_STEPS))
-        for start, end in pairwise(parts)
-        if end > start
-    )
-    return f"Training takes about {_words(total)} ({steps.total} steps) on {device}.{held}"
+        seconds.append(time.perf_counter() - start)
+    total = min(seconds) * steps.total
+    return f"Training takes about {_words(total)} ({steps.total} sandwich steps) on {device}.{held}"
 
 
 def _require_room(plan: Plan, device: torch.device) -> str:
     """A warning if training needs more than half the memory; an empty text if it needs less.
 
-    The least memory of a training is counted: weights, gradients, momenta, a checkpoint being
-    written, and the outputs of the largest subnet's layers for one batch.
+    The least memory of a training is counted: weights, gradients, momenta, weights and momenta of
+    the last good epoch, a checkpoint being written, and the outputs of the largest subnet's layers
+    for one batch.
 
     Raises:
         RecipeError: Training needs more memory than the machine has, or an exported file would be

@@ -83,6 +83,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 state_path=plan.files.training,
                 methods=methods,
                 progress=progress,
+                say=display.say,
                 device=device,
             )
         except TrainingDiverged:

@@ -72,6 +72,7 @@ CHANGES: dict[str, Callable[[Header], object]] = {
     "unknown type": lambda h: _a_weight(h).update(dtype="F33"),
     "losses in a row": lambda h: h["losses"].update(shape=[72]),
     "no losses": lambda h: h.pop("losses"),
+    "no good state": lambda h: h.pop(next(n for n in h if n.startswith("good.supernet."))),
     "empty extra": lambda h: h.update(
         {"momentum.x": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
     ),
