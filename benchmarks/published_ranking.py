@@ -43,7 +43,7 @@ from search_spaces.space import Genotype, IntArray, as_genotypes
 from supernets.training.schedule import TrainingSettings
 
 BINS, PER_BIN = 20, 10
-EPOCHS, TESTED = 8, 1000
+EPOCHS, TESTED = 6, 1000
 SAMPLERS = ("sandwich",)
 RUNS = ("acc0", "acc1", "acc2")
 # The smaller copies. At full size, the widths are 32 and 256, and the last layer of the first 1280.

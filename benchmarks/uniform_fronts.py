@@ -19,7 +19,7 @@ are given twice: with 32 bits per number, and with 16, as in the paper (bfloat16
 A few of the networks are also trained alone at each precision, to see whether the order of
 precisions comes from sharing weights. The plot goes to docs/figures/uniform_fronts.svg.
 
-The images are those of `benchmarks.fidelity`; 2,500 are tested. All trainings and results are kept
+The images are those of `benchmarks.fidelity`; 2,000 are tested. All trainings and results are kept
 in FOLDER; start a killed run again with the same command.
 """
 
@@ -46,8 +46,8 @@ from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.training.schedule import TrainingSettings
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "uniform_fronts.svg"
-FLOAT_EPOCHS, QUANTIZED_EPOCHS, TESTED = 6, 6, 2500
-LEVELS, PER_LEVEL, ALONE, DRAWN = 20, 3, 5, 4096
+FLOAT_EPOCHS, QUANTIZED_EPOCHS, TESTED = 4, 4, 2000
+LEVELS, PER_LEVEL, ALONE, DRAWN = 20, 3, 4, 4096
 BITS, EDGE_BITS = "bits", 8
 OPTIONS = (4, 8, None)
 LABELS = ("4 bits", "8 bits", "full precision")
