@@ -1,7 +1,7 @@
 """The ranking of shared weights against published tables of networks that were trained alone.
 
     python -m benchmarks.published_ranking [--tables nbmacro channel_resnet]
-        [--samplers sandwich] [--seeds 0 1] [--data report] [--run FOLDER]
+        [--samplers sandwich complexity] [--seeds 0 1] [--data report] [--run FOLDER]
 
 NAS-Bench-Macro and the ResNet space of Channel-Bench-Macro (`benchmarks.published_spaces`) have the
 CIFAR-10 accuracy of every network, trained three times for 50 epochs or more at full size. Here, a
@@ -44,7 +44,7 @@ from supernets.training.schedule import TrainingSettings
 
 BINS, PER_BIN = 20, 10
 EPOCHS, TESTED = 6, 1000
-SAMPLERS = ("sandwich",)
+SAMPLERS = ("sandwich", "complexity")
 RUNS = ("acc0", "acc1", "acc2")
 # The smaller copies. At full size, the widths are 32 and 256, and the last layer of the first 1280.
 CUTS = {
