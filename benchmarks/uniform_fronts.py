@@ -1,6 +1,7 @@
 """The fronts of one residual family at 4 bits, at 8 bits and in full precision.
 
-    python -m benchmarks.uniform_fronts [--seeds 0 1 2] [--data report] [--run FOLDER]
+    python -m benchmarks.uniform_fronts [--lengths short long] [--alone short] [--seeds 0 1 2]
+        [--data report] [--run FOLDER]
 
 Abdolrashidi et al. 2021 ("Pareto-optimal quantized ResNet is mostly 4-bit") compare networks of a
 family at equal cost, which is MACs x bits of the weight x bits of the input. Here, a supernet has
@@ -9,15 +10,17 @@ precision for weights and inputs. At 4 bits, the first and the last layer, addit
 have 8 bits, as in the paper; in full precision, nothing is quantized.
 
 Networks that are spread evenly over the logarithm of MACs are extracted from the shared weights,
-calibrated and tested at each precision. The front of a precision is the best accuracy at a cost or
-below. A front is ahead where its accuracy is strictly higher than that of another; the share is
-that of the logarithm of the cost, over two ranges: the overlap, which begins with the cheapest
-network of the other precision and ends with the costliest of 4 bits, and all costs of the other
-precision, where the front of 4 bits goes on flat behind its last network. Costs of full precision
-are given twice: with 32 bits per number, and with 16, as in the paper (bfloat16).
+calibrated and tested at each precision. The front of a precision is the accuracy of its best
+network at a cost or below; the best for one seed is chosen by the other seeds. The table has the
+share of the logarithm of the cost where the front of 4 bits is strictly higher than that of another
+precision, over two ranges: the overlap, which begins with the cheapest network of the other
+precision and ends with the costliest of 4 bits, and all costs of the other precision, where the
+front of 4 bits goes on flat behind its last network. Costs of full precision are given twice: with
+32 bits per number, and with 16, as in the paper (bfloat16).
 
 A few of the networks are also trained alone at each precision, to see whether the order of
-precisions comes from sharing weights. The plot goes to docs/figures/uniform_fronts.svg.
+precisions comes from sharing weights. The plot, docs/figures/uniform_fronts.svg, has the last
+length.
 
 The images are those of `benchmarks.fidelity`; 2,000 are tested. All trainings and results are kept
 in FOLDER; start a killed run again with the same command.
@@ -46,11 +49,15 @@ from search_spaces.space import Genotype, SearchSpace, as_genotypes
 from supernets.training.schedule import TrainingSettings
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "uniform_fronts.svg"
-FLOAT_EPOCHS, QUANTIZED_EPOCHS, TESTED = 4, 4, 2000
+# The numbers of epochs in full precision and with quantization.
+LENGTHS = {"short": (4, 4), "long": (12, 8)}
+TESTED = 2000
 LEVELS, PER_LEVEL, ALONE, DRAWN = 20, 3, 4, 4096
 BITS, EDGE_BITS = "bits", 8
 OPTIONS = (4, 8, None)
 LABELS = ("4 bits", "8 bits", "full precision")
+# The precision of each cost: full precision has two costs.
+PLACES = (0, 1, 2, 2)
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c")
 
 
@@ -140,88 +147,103 @@ def costs(space: SearchSpace, networks: Sequence[Genotype]) -> dict[str, FloatAr
     }
 
 
-def best_within(cost: FloatArray, accuracy: FloatArray, limits: FloatArray) -> FloatArray:
-    """The highest accuracy at a cost of at most each of `limits`; -inf where nothing is so cheap.
+def front(cost: FloatArray, accuracy: FloatArray, limits: FloatArray) -> FloatArray:
+    """The accuracy of the best network at a cost of at most each of `limits`, `(seeds, m)`.
+
+    The best for a seed is that with the highest mean accuracy of the other seeds, so that luck in
+    the choice among many networks adds nothing; with a single seed, it is the best of this seed.
 
     Args:
         cost: The cost of each network, `(n,)`.
-        accuracy: The accuracy of each network, `(n,)`.
-        limits: Limits, `(m,)`; the result has this shape.
+        accuracy: The accuracy of each network with each seed, `(seeds, n)`.
+        limits: Limits, `(m,)`, none below the cheapest network.
     """
-    return np.where(cost <= limits[:, None], accuracy, -np.inf).max(axis=1)
+    seeds = len(accuracy)
+    judged = accuracy if seeds == 1 else (accuracy.sum(axis=0) - accuracy) / (seeds - 1)
+    best = np.where(cost <= limits[:, None], judged[:, None], -np.inf).argmax(axis=2)
+    return np.take_along_axis(accuracy, best, axis=1)
 
 
-def ahead(
+@dataclass(frozen=True)
+class Lead:
+    """The comparison of two fronts over a range of costs, in shares of its logarithm.
+
+    Attributes:
+        share: The share where the mean over seeds is strictly higher, 0 to 1.
+        by_seed: The same for each seed.
+        points: The mean difference in accuracy over the range and the seeds.
+    """
+
+    share: float
+    by_seed: tuple[float, ...]
+    points: float
+
+
+def lead(
     mine: tuple[FloatArray, FloatArray],
     other: tuple[FloatArray, FloatArray],
     ends: tuple[float, float],
-) -> tuple[float, float]:
-    """The share of a range of log cost where the front of `mine` is higher, and by how much.
+) -> Lead:
+    """The lead of the front of `mine`.
 
     Args:
-        mine: Costs and accuracies of the networks of one precision, `(n,)` each.
+        mine: Costs `(n,)` and accuracies `(seeds, n)` of the networks of one precision.
         other: The same of the other precision.
         ends: The cheapest and the costliest cost of the range.
-
-    Returns:
-        The share, 0 to 1, and the mean lead over the range in points; both NaN for an empty range.
     """
     low, high = ends
-    if not low < high:
-        return np.nan, np.nan
-    inside = np.unique(np.concatenate([mine[0], other[0], [low, high]]))
+    inside = np.unique(np.concatenate([mine[0], other[0], ends]))
     inside = inside[(inside >= low) & (inside <= high)]
     length = np.diff(np.log(inside)) / np.log(high / low)
-    lead = best_within(*mine, inside[:-1]) - best_within(*other, inside[:-1])
-    return float(length[lead > 0].sum()), float((length * lead).sum())
+    apart = front(*mine, inside[:-1]) - front(*other, inside[:-1])
+    ahead = ((apart > 0) * length).sum(axis=1)
+    share = length[apart.mean(axis=0) > 0].sum()
+    return Lead(float(share), tuple(ahead.tolist()), float((apart.mean(axis=0) * length).sum()))
 
 
-def compared(cost: Mapping[str, FloatArray], accuracy: Sequence[FloatArray]) -> Iterator[str]:
+def compared(cost: Mapping[str, FloatArray], accuracy: FloatArray) -> Iterator[str]:
     """The rows of the table: 4 bits against each other precision, by range of costs.
 
     Args:
         cost: What `costs` returns.
-        accuracy: The accuracy by network and precision, `(n, 3)`, of each seed.
+        accuracy: The accuracy by seed, network and precision, `(seeds, n, 3)`.
     """
-    precisions = (0, 1, 2, 2)
-    four, *others = zip(cost.items(), precisions, strict=True)
+    four, *others = zip(cost.items(), PLACES, strict=True)
+    mine = four[0][1]
     for (label, theirs), place in others:
-        ranges = {
-            "overlap": (theirs.min(), four[0][1].max()),
-            "all of its costs": (theirs.min(), theirs.max()),
-        }
-        for name, ends in ranges.items():
-            by_seed = [
-                ahead((four[0][1], each[:, 0]), (theirs, each[:, place]), ends)
-                for each in (np.mean(accuracy, axis=0), *accuracy)
-            ]
-            if np.isnan(by_seed).any():
+        ranges = {"overlap": mine.max(), "all of its costs": theirs.max()}
+        for name, high in ranges.items():
+            low = float(theirs.min())
+            if low >= high:
                 yield f"| {label} | {name} | none | | | |"
                 continue
-            (share, lead), *seeds = by_seed
-            each = ", ".join(f"{100 * found:.0f}" for found, _ in seeds)
-            width = f"{ends[0] / 1e6:.1f} to {ends[1] / 1e6:.1f} M"
-            yield f"| {label} | {name} | {width} | {100 * share:.0f} % | {each} | {lead:+.1f} |"
+            both = (mine, accuracy[..., 0]), (theirs, accuracy[..., place])
+            found = lead(*both, (low, float(high)))
+            seeds = ", ".join(f"{100 * share:.0f}" for share in found.by_seed)
+            width = f"{low / 1e6:.1f} to {high / 1e6:.1f} M"
+            shares = f"{100 * found.share:.0f} % | {seeds}"
+            yield f"| {label} | {name} | {width} | {shares} | {found.points:+.1f} |"
 
 
 def draw(cost: Mapping[str, FloatArray], accuracy: FloatArray) -> None:
-    """Draw all networks and the front of every precision.
+    """Draw all networks and the front of every precision, as means over seeds.
 
     Args:
         cost: What `costs` returns.
-        accuracy: The mean accuracy over seeds, `(n, 3)`.
+        accuracy: The accuracy by seed, network and precision, `(seeds, n, 3)`.
     """
     import matplotlib.pyplot as plt
 
     plt.rcParams["svg.hashsalt"] = "uniform_fronts"
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     right = max(each.max() for each in cost.values())
-    for (label, each), place in zip(cost.items(), (0, 1, 2, 2), strict=True):
+    for (label, each), place in zip(cost.items(), PLACES, strict=True):
         line = "--" if label.endswith("32 bits") else "-"
         limits = np.append(np.sort(each), right)
-        best = best_within(each, accuracy[:, place], limits)
+        best = front(each, accuracy[..., place], limits).mean(axis=0)
         axes.step(limits, best, line, where="post", color=COLOURS[place], label=label)
-        axes.scatter(each, accuracy[:, place], s=6, color=COLOURS[place], alpha=0.35)
+        mean = accuracy[..., place].mean(axis=0)
+        axes.scatter(each, mean, s=6, color=COLOURS[place], alpha=0.35, linewidths=0)
     axes.set(xlabel="BitOPs of an image", ylabel="accuracy, %", xscale="log")
     axes.legend(frameon=False, loc="lower right")
     figure.savefig(FIGURE, metadata={"Date": None})
@@ -233,19 +255,20 @@ class Trainings:
 
     Attributes:
         space: The family.
+        length: One of `LENGTHS`.
         data: The images, one of `benchmarks.fidelity.SHEETS`.
         run: The folder that keeps trainings and results.
     """
 
     space: SearchSpace
+    length: str
     data: str
     run: Path
 
     def _accuracy(self, space: SearchSpace, subnets: Sequence[Genotype], seed: int) -> FloatArray:
         """The accuracy of subnets of `space` after the default training with few epochs, `(n,)`."""
-        settings = TrainingSettings(
-            float_epochs=FLOAT_EPOCHS, quantized_epochs=QUANTIZED_EPOCHS, seed=seed
-        )
+        floats, quantized = LENGTHS[self.length]
+        settings = TrainingSettings(float_epochs=floats, quantized_epochs=quantized, seed=seed)
         kept = KeptTraining(space, settings, self.data, self.run)
         return kept.scores(subnets, tested=TESTED)[:, 0]
 
@@ -271,28 +294,30 @@ def show(title: str, rows: Iterator[str]) -> None:
     print("\n".join(rows) + "\n")
 
 
-def report(trainings: Trainings, seeds: Sequence[int]) -> None:
-    """Do the missing trainings, print the tables and draw the plot."""
+def report(trainings: Trainings, seeds: Sequence[int], *, alone: bool) -> None:
+    """Do the missing trainings of a length, print their tables and draw the plot."""
     space = trainings.space
     networks = spread_evenly(space)
     cost = costs(space, networks)
-    found = [trainings.shared(networks, seed) for seed in seeds]
-    mean = np.mean(found, axis=0)
-    draw(cost, mean)
-    show(f"Shared weights, {len(networks)} networks a precision", compared(cost, found))
+    found = np.array([trainings.shared(networks, seed) for seed in seeds])
+    draw(cost, found)
+    epochs = " + ".join(map(str, LENGTHS[trainings.length]))
+    title = f"{epochs} epochs, shared weights, {len(networks)} networks a precision"
+    show(title, compared(cost, found))
     places = np.linspace(0, len(networks) - 1, ALONE).round().astype(int)
     few = [networks[place] for place in places]
-    alone = trainings.alone(few, seeds[0])
-    show(f"Trained alone, {ALONE} networks a precision", compared(costs(space, few), [alone]))
-    print(f"| MACs | {' | '.join(f'{name}: shared / alone' for name in LABELS)} |")
-    print(f"|{' --- |' * 4}")
     size = compile_cost(space, macs)(np.array(few))
-    for count, mine, theirs in zip(size, mean[places], alone, strict=True):
-        cells = " | ".join(f"{m:.1f} / {t:.1f}" for m, t in zip(mine, theirs, strict=True))
-        print(f"| {count / 1e3:.0f} k | {cells} |")
-    print(
-        f"| mean of all {len(networks)} | {' | '.join(f'{m:.1f} /' for m in mean.mean(axis=0))} |"
-    )
+    kinds = {"shared": found.mean(axis=0)[places]}
+    if alone:
+        kinds["alone"] = trainings.alone(few, seeds[0])
+        title = f"{epochs} epochs, trained alone, {ALONE} networks a precision"
+        show(title, compared(costs(space, few), kinds["alone"][None]))
+    print(f"| weights | MACs | {' | '.join(LABELS)} |\n|{' --- |' * 5}")
+    for kind, accuracy in kinds.items():
+        for count, row in zip(size, accuracy, strict=True):
+            print(f"| {kind} | {count / 1e3:.0f} k | {' | '.join(f'{a:.1f}' for a in row)} |")
+    mean = found.mean(axis=(0, 1))
+    print(f"| shared | mean of {len(networks)} | {' | '.join(f'{a:.1f}' for a in mean)} |\n")
 
 
 def main() -> None:
@@ -300,13 +325,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=list(LENGTHS))
+    parser.add_argument("--alone", nargs="*", choices=LENGTHS, default=["short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", choices=SHEETS, default="report")
     parser.add_argument("--run", type=Path, default=Path("runs/uniform-fronts"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.run.mkdir(parents=True, exist_ok=True)
-    report(Trainings(family(), options.data, options.run), options.seeds)
+    for length in options.lengths:
+        trainings = Trainings(family(), length, options.data, options.run)
+        report(trainings, options.seeds, alone=length in options.alone)
 
 
 if __name__ == "__main__":

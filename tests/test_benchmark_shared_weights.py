@@ -4,31 +4,37 @@ import numpy as np
 import pytest
 
 from benchmarks.published_ranking import blocks_first
-from benchmarks.uniform_fronts import ahead, at, best_within, costs, family
+from benchmarks.uniform_fronts import at, costs, family, front, lead
 from search_spaces.costs import compile_cost, macs
 from search_spaces.quant import bits_of
 
 COST = np.array([1.0, 10.0, 100.0])
-ACCURACY = np.array([50.0, 40.0, 60.0])
+ACCURACY = np.array([[50.0, 40.0, 60.0]])
 
 
-def test_the_best_within_a_cost_ignores_worse_networks_that_cost_more():
-    limits = np.array([0.5, 1.0, 50.0, 100.0])
-    assert best_within(COST, ACCURACY, limits).tolist() == [-np.inf, 50.0, 50.0, 60.0]
+def test_the_front_of_one_seed_ignores_worse_networks_that_cost_more():
+    limits = np.array([1.0, 50.0, 100.0])
+    assert front(COST, ACCURACY, limits).tolist() == [[50.0, 50.0, 60.0]]
+
+
+def test_the_best_network_of_a_seed_is_chosen_by_the_other_seeds():
+    # By hand: seed 0 prefers the second network, seed 1 the first.
+    accuracy = np.array([[50.0, 59.0, 10.0], [52.0, 51.0, 20.0]])
+    assert front(COST, accuracy, np.array([1.0, 100.0])).tolist() == [[50.0, 50.0], [52.0, 51.0]]
 
 
 def test_the_share_ahead_is_that_of_the_logarithm_of_the_cost():
     # By hand: over 1 to 100, the other is at 45 up to 10, then at 55; 50 leads the first half by
     # 5 points, then lags by 5. Up to 1000, 60 leads the last third by 5.
-    other = (np.array([1.0, 10.0]), np.array([45.0, 55.0]))
-    assert ahead((COST, ACCURACY), other, (1.0, 100.0)) == pytest.approx((1 / 2, 0.0))
-    assert ahead((COST, ACCURACY), other, (1.0, 1000.0)) == pytest.approx((2 / 3, 5 / 3))
+    other = (np.array([1.0, 10.0]), np.array([[45.0, 55.0]]))
+    short, long = (lead((COST, ACCURACY), other, (1.0, end)) for end in (100.0, 1000.0))
+    assert (short.share, *short.by_seed, short.points) == pytest.approx((1 / 2, 1 / 2, 0.0))
+    assert (long.share, *long.by_seed, long.points) == pytest.approx((2 / 3, 2 / 3, 5 / 3))
 
 
-def test_equal_fronts_are_not_ahead_and_an_empty_range_has_no_share():
-    mine = (COST, ACCURACY)
-    assert ahead(mine, mine, (1.0, 100.0)) == (0.0, 0.0)
-    assert np.isnan(ahead(mine, mine, (100.0, 1.0))).all()
+def test_equal_fronts_are_not_ahead():
+    same = lead((COST, ACCURACY), (COST, ACCURACY), (1.0, 100.0))
+    assert (same.share, same.by_seed, same.points) == (0.0, (0.0,), 0.0)
 
 
 def test_inner_layers_have_the_bits_of_the_network_and_its_ends_eight_unless_nothing_is_quantized():
