@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from search_spaces.formats import Int
 from search_spaces.ops import Parameter
 from search_spaces.quant import Quant
 from supernets.encoded import EncodedTensor
@@ -26,6 +27,10 @@ class QuantizerContract:
     @pytest.fixture
     def quant(self) -> Quant:
         raise NotImplementedError("a subclass says which precision it tests")
+
+    def slack(self, quant: Quant) -> float:
+        """How far beyond the nearest number a value may end, in steps: 0 for a single rounding."""
+        return 0.0
 
     @pytest.fixture
     def values(self) -> Tensor:
@@ -70,6 +75,22 @@ class QuantizerContract:
     def test_zero_stays_zero(self, quantizer: Quantizer, quant: Quant, values: Tensor) -> None:
         assert not quantizer(torch.zeros_like(values), quant).any()
 
+    def test_a_grid_has_the_values_and_thresholds(
+        self, quantizer: Quantizer, quant: Quant, values: Tensor
+    ) -> None:
+        if not isinstance(quant.format, Int):
+            with pytest.raises((ValueError, NotImplementedError)):
+                quantizer.grid(values, quant)
+            return
+        for x in (values, values[:2, :2]):
+            grid = quantizer.grid(x, quant)
+            found = grid.position(quantizer(x, quant).detach())
+            numbers = found.round().clamp(grid.low, grid.high)
+            torch.testing.assert_close(found, numbers, rtol=0, atol=1e-3)
+            error = grid.position(x).clamp(grid.low, grid.high) - numbers
+            assert (error.abs() <= 0.5 + self.slack(quant) + 1e-3).all()
+            torch.testing.assert_close(grid.position(grid.values(numbers)), numbers)
+
     def test_every_parameter_has_a_gradient(
         self, quantizer: Quantizer, quant: Quant, values: Tensor
     ) -> None:
@@ -84,14 +105,7 @@ class QuantizerContract:
 
 
 class SteppedQuantizerContract(QuantizerContract):
-    """The contract of quantizers whose steps are parameters, the same for all values of a tensor.
-
-    A quantizer that rounds in several stages says in `slack` how far beyond the nearest number a
-    value may thereby end, in steps.
-    """
-
-    def slack(self, quant: Quant) -> float:
-        return 0.0
+    """The contract of quantizers whose steps are parameters, equal for all values of a tensor."""
 
     def test_quantizing_again_changes_nothing(
         self, quantizer: Quantizer, quant: Quant, values: Tensor

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from search_spaces.formats import Int
 from search_spaces.ops import Parameter, Shape
 from search_spaces.quant import Quant
 from supernets.blocks import blocks_of, counts_of, from_rows, to_rows
 from supernets.encoded import EncodedTensor
 from supernets.quantizers.fake_quantize import fake_quantized
+from supernets.quantizers.grid import Grid
 from supernets.quantizers.quantizer import Quantizer, encoded
 from supernets.rounding import (
     Bounds,
@@ -81,6 +83,22 @@ class LearnedSteps(Quantizer):
         whole = from_rows(numbers, x.shape, blocks)
         return encoded(whole, step, zero, quant=quant, shape=shape)
 
+    def grid(self, x: Tensor, quant: Quant) -> Grid:
+        if not isinstance(quant.format, Int):
+            raise ValueError(
+                f"the numbers of {quant.name} are not evenly spaced, so they have no grid; ask for "
+                "that of integers"
+            )
+        blocks = self.blocks(quant, tuple(x.shape))
+        step, zero = (
+            self.column(values, x, blocks) for values in (self.steps(quant), self.zero_point(quant))
+        )
+        low, high = (
+            _spread(torch.as_tensor(bound).to(x), x, blocks)
+            for bound in relative_bounds(quant.format, zero)
+        )
+        return Grid(_spread(step, x, blocks), x.new_zeros(()), low, high)
+
     def scalar(self, quant: Quant) -> tuple[float, int]:
         return float(self.steps(quant)), int(self.zero_point(quant))
 
@@ -123,6 +141,13 @@ class LearnedSteps(Quantizer):
 
 def _forget_bounds(quantizer: LearnedSteps, _: object) -> None:
     quantizer._bounds.clear()
+
+
+def _spread(column: Tensor, x: Tensor, blocks: Shape) -> Tensor:
+    """A column of the blocks of `x`, or a single number, in the shape of `x` or as one number."""
+    if column.numel() == 1:
+        return column.reshape(())
+    return from_rows(column.expand_as(to_rows(x, blocks)), x.shape, blocks)
 
 
 def _name(quant: Quant) -> str:

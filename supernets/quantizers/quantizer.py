@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from search_spaces.ops import Parameter, Shape
 from search_spaces.quant import Quant
 from supernets.encoded import EncodedTensor
+from supernets.quantizers.grid import Grid
 
 
 class Quantizer(nn.Module):
@@ -49,6 +50,20 @@ class Quantizer(nn.Module):
         If the quantizer is not `exact`, they stand for the nearest values that a device has.
         """
         raise NotImplementedError(f"{type(self).__name__} must define encode")
+
+    def grid(self, x: Tensor, quant: Quant) -> Grid:
+        """The grid to which `forward(x, quant)` rounds a weight, without gradients.
+
+        Additions to trainings that follow the roundings of single weights need a grid. A quantizer
+        that rounds twice has the grid of its last rounding.
+
+        Raises:
+            ValueError: If `quant` is no precision of integers.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define grid for additions to a training that follow how "
+            "weights are rounded"
+        )
 
     def scalar(self, quant: Quant) -> tuple[float, int]:
         """The scale and the zero point of a per-tensor `quant`, as plain numbers."""

@@ -12,6 +12,7 @@ from search_spaces.ops import Parameter, Shape
 from search_spaces.quant import Quant
 from supernets.blocks import from_rows, to_rows
 from supernets.encoded import EncodedTensor
+from supernets.quantizers.grid import Grid
 from supernets.quantizers.learned_steps import LearnedSteps
 from supernets.quantizers.quantizer import encoded
 from supernets.rounding import relative_bounds, snapped, squared_error_steps
@@ -68,6 +69,16 @@ class StatisticalScales(LearnedSteps):
             snapped(quant.format, rows / step.unsqueeze(1), bounds), x.shape, blocks
         )
         return encoded(numbers, step, zero, quant=quant, shape=shape)
+
+    def grid(self, x: Tensor, quant: Quant) -> Grid:
+        if not self.roles:
+            return super().grid(x, quant)
+        blocks, levels = self.blocks(quant, tuple(x.shape)), 2 ** (quant.bits - 1)
+        rows = to_rows(x.detach(), blocks)
+        scale = (2 * rows.abs().mean(1, keepdim=True)).clamp(min=torch.finfo(rows.dtype).tiny)
+        step = from_rows((scale / levels).expand_as(rows), x.shape, blocks)
+        low, high = x.new_tensor(-levels), x.new_tensor(levels - 1)
+        return Grid(step, step / 2, low, high)
 
 
 def _odd_multiples(rows: Tensor, quant: Quant) -> Tensor:
