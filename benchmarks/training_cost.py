@@ -1,42 +1,53 @@
-"""The time of elastic quantized training relative to plain training, as a Markdown table.
+"""The time and memory of elastic quantized training relative to plain training, as Markdown tables.
 
-    python benchmarks/training_cost.py [--repetitions 15] [--batch 64] [--threads 2] [--device cpu]
+    python -m benchmarks.training_cost [--repetitions 15] [--threads 1] [--nets NAME ...]
+
+The plain step is the forward and backward pass of the largest subnet in full precision, for the
+labels alone. A sandwich has the largest subnet, two random ones and the smallest; it is compared
+with as many plain steps. Two nets have a single architecture, so that all subnets of a sandwich
+compute as much as the largest; the smaller subnets of the third compute less.
 
 All variants are timed once per repetition, in a new random order, so that other load on the machine
-slows all of them. The figures are ratios within a repetition, as medians and quartiles over
-repetitions.
+slows all of them. Times are CPU seconds of the process; ratios are taken within a repetition.
+Memory is the peak of what torch allocates during a step in addition to what was there before;
+gradients are among it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
 
+from nas.tasks.criteria import Classification
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
+from supernets.inputs import channels_last
+from supernets.quantizers import fake_quantize
 from supernets.supernet import Supernet
-from supernets.training.sampling import Sandwich, sandwich
-from supernets.training.schedule import TrainingSettings
-from supernets.training.train import sandwich_step
+from supernets.training.context import Batch, Moment, TrainingContext
+from supernets.training.freed_memory import keep_freed_memory
+from supernets.training.methods import Methods
+from supernets.training.samplers import Sandwich
+from supernets.training.samplers.sandwich import sandwich
+from supernets.training.schedule import TrainingSettings, schedule
+from supernets.training.step import TrainingStep
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-Run = Callable[[], object]
-SETTINGS = TrainingSettings()
-VARIANTS = (
-    "largest subnet, full precision",
-    "largest subnet, quantized",
-    "sandwich of 4, full precision",
-    "sandwich of 4, quantized",
-)
+_BITS = Policy(weight_bits=(2, 3, 4, 6, 8), activation_bits=(2, 3, 4, 6, 8))
+_SUBNETS = 4
+_WARM = 2  # repetitions that do not count
 
 
 def cifar_space() -> SearchSpace:
@@ -46,66 +57,157 @@ def cifar_space() -> SearchSpace:
         output=(10,),
         widths=[(8, 12, 16), (8, 12, 16), (16, 24, 32), (32, 48, 64)],
         depths=[(1, 2, 3)] * 3,
-        kernels=(3,),
-        policy=Policy(weight_bits=(2, 3, 4, 6, 8), activation_bits=(4, 6, 8)),
+        policy=_BITS,
     )
 
 
-def plain_step(supernet: Supernet, batch: Batch, *, quantize: bool) -> None:
-    """One forward and backward pass of the largest subnet, with the labels alone."""
-    images, labels = batch
-    logits = supernet(images, supernet.space.largest, quantize=quantize)
-    F.cross_entropy(logits, labels).backward()
+def _single(side: int, widths: tuple[int, ...], depth: int) -> SearchSpace:
+    """A residual network of one architecture with a choice of precisions."""
+    return residual(
+        inputs=(Input("image", (3, side, side)),),
+        output=(10,),
+        widths=[(width,) for width in widths],
+        depths=[(depth,)] * 3,
+        policy=_BITS,
+    )
 
 
-def variants(supernet: Supernet, batch: Batch, subnets: Sandwich) -> dict[str, Run]:
-    """The timed variants by name; all sandwich steps have the same subnets."""
-    plain = partial(plain_step, supernet, batch)
-    step = partial(sandwich_step, supernet, batch, subnets, SETTINGS)
-    runs = [
-        partial(kind, quantize=quantize) for kind in (plain, step) for quantize in (False, True)
-    ]
-    return dict(zip(VARIANTS, runs, strict=True))
+# Name -> space and batch size.
+NETS = {
+    "small-16": (_single(16, (8, 8, 32, 64), 1), 64),
+    "resnet20-32": (_single(32, (16, 16, 32, 64), 3), 64),
+    "space-32": (cifar_space(), 64),
+}
 
 
-def seconds(run: Run, supernet: Supernet) -> float:
-    """The seconds of one run on the clock; gradients are dropped before."""
-    supernet.zero_grad()
-    _wait(supernet)
-    start = time.perf_counter()
-    run()
-    _wait(supernet)
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class Variant:
+    """A timed step.
+
+    Attributes:
+        kind: `plain`, or `sandwich`.
+        quantized: Whether subnets are quantized.
+        fused: Whether fake quantization is compiled, where there is any.
+        last: Whether channels are the last axis in memory.
+    """
+
+    kind: str
+    quantized: bool
+    fused: bool
+    last: bool
 
 
-def _wait(supernet: Supernet) -> None:
-    if next(supernet.parameters()).is_cuda:
-        torch.cuda.synchronize()
+VARIANTS = tuple(
+    Variant(kind, quantized, fused, last)
+    for last in (False, True)
+    for kind in ("plain", "sandwich")
+    for quantized in (False, True)
+    for fused in ((False, True) if quantized else (True,))
+)
 
 
-def measure(supernet: Supernet, batch: Batch, repetitions: int) -> dict[str, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A training whose steps are measured."""
+
+    step: TrainingStep
+    batch: Batch
+
+    @classmethod
+    def made(cls, space: SearchSpace, size: int) -> Training:
+        """A training on random images; quantizer steps fit them."""
+        generator = torch.Generator().manual_seed(0)
+        (image,) = space.graph.inputs.values()
+        images = torch.randn(size, *image.shape, generator=generator)
+        batch = {"image": images}, torch.randint(10, (size,), generator=generator)
+        supernet, settings = Supernet(space, seed=0), TrainingSettings(float_epochs=1)
+        initialise_steps(supernet, [images])
+        context = TrainingContext(
+            supernet, settings, schedule(settings, size), Classification(), lambda _: batch
+        )
+        return cls(TrainingStep(context, Methods()), batch)
+
+    def run(self, variant: Variant, subnets: Sandwich) -> None:
+        """Take the gradients of one step."""
+        context = self.step.context
+        inputs, labels = self.batch
+        inputs = channels_last(inputs) if variant.last else inputs
+        with _passes(fused=variant.fused):
+            if variant.kind == "plain":
+                largest = context.supernet.space.largest
+                out = context.supernet(inputs, largest, quantize=variant.quantized)
+                F.cross_entropy(out, labels).backward()
+            else:
+                moment = Moment(context.plan.float_steps if variant.quantized else 0, context.plan)
+                self.step.gradients(moment, (inputs, labels), subnets)
+
+    def drawn(self, rng: np.random.Generator) -> Sandwich:
+        """The subnets of a step."""
+        return sandwich(self.step.context.supernet.space, rng, random=_SUBNETS - 2)
+
+    def seconds(self, variant: Variant, subnets: Sandwich) -> float:
+        """The CPU seconds of one step; gradients are dropped before."""
+        self.step.context.supernet.zero_grad()
+        start = time.process_time()
+        self.run(variant, subnets)
+        return time.process_time() - start
+
+    def megabytes(self, variant: Variant, subnets: Sandwich) -> float:
+        """The peak of a step's allocations."""
+        self.step.context.supernet.zero_grad()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            self.run(variant, subnets)
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        changes = (e.nbytes() for e in sorted(events, key=lambda event: event.start_ns()))
+        return max(accumulate(changes)) / 1e6
+
+
+@contextmanager
+def _passes(*, fused: bool) -> Iterator[None]:
+    """Fake quantization by the compiled passes, or by torch's operators only."""
+    if fused:
+        yield
+    else:
+        with mock.patch.object(fake_quantize, "fused_passes", return_value=None):
+            yield
+
+
+def measure(training: Training, repetitions: int) -> dict[Variant, np.ndarray]:
     """The seconds of every variant, one entry per repetition; each repetition has new subnets."""
     rng = np.random.default_rng(0)
-    found: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for repetition in range(repetitions + 2):
-        runs = variants(supernet, batch, sandwich(supernet.space, rng, random=2))
+    found: dict[Variant, list[float]] = {variant: [] for variant in VARIANTS}
+    for repetition in range(repetitions + _WARM):
+        subnets = training.drawn(rng)
         for place in rng.permutation(len(VARIANTS)):
-            taken = seconds(runs[VARIANTS[place]], supernet)
-            if repetition >= 2:  # the first ones warm up
+            taken = training.seconds(VARIANTS[place], subnets)
+            if repetition >= _WARM:
                 found[VARIANTS[place]].append(taken)
-    return {name: np.array(times) for name, times in found.items()}
+    return {variant: np.array(times) for variant, times in found.items()}
 
 
-def table(found: dict[str, np.ndarray]) -> str:
-    """The Markdown table: milliseconds and ratio per variant, and share of fake quantization."""
-    plain = found["largest subnet, full precision"]
-    rows = ["| step | ms | over the plain step |", "| --- | ---: | ---: |"]
-    rows += [f"| {name} | {_spread(1e3 * t)} | {_spread(t / plain)} |" for name, t in found.items()]
-    rows += ["", "| share of a quantized step that is fake quantization | |", "| --- | ---: |"]
-    for kind in ("largest subnet", "sandwich of 4"):
-        share = 1 - found[f"{kind}, full precision"] / found[f"{kind}, quantized"]
-        rows.append(f"| {kind} | {_spread(100 * share)} % |")
-    return "\n".join(rows)
+def rows(name: str, repetitions: int) -> list[str]:
+    """The rows of the table for a net."""
+    training = Training.made(*NETS[name])
+    times, subnets = measure(training, repetitions), training.drawn(np.random.default_rng(0))
+    memory = {v: training.megabytes(v, subnets) for v in VARIANTS}
+    first = Variant("plain", quantized=False, fused=True, last=False)
+    lines = []
+    for v in VARIANTS:
+        plain = Variant("plain", quantized=False, fused=True, last=v.last)
+        count = _SUBNETS if v.kind == "sandwich" else 1
+        cells = (
+            name,
+            "channels last" if v.last else "channels first",
+            f"{v.kind}, {'quantized' if v.quantized else 'float'}",
+            ("compiled" if v.fused else "torch") if v.quantized else "",
+            _spread(1e3 * times[v]),
+            _spread(times[v] / (count * times[plain])),
+            _spread(times[v] / (count * times[first])),
+            f"{memory[v]:.3g}",
+            f"{memory[v] / memory[plain]:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _spread(values: np.ndarray) -> str:
@@ -119,23 +221,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    supernet = Supernet(cifar_space(), seed=0).to(arguments.device)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(arguments.batch, 3, 32, 32, generator=generator).to(arguments.device)
-    labels = torch.randint(10, (arguments.batch,), generator=generator).to(arguments.device)
-    initialise_steps(supernet, [images])
-    found = measure(supernet, (images, labels), arguments.repetitions)
+    keep_freed_memory()
+    sizes = ", ".join(f"{name} {NETS[name][1]}" for name in arguments.nets)
     print(
-        f"Forward and backward, batch {arguments.batch}, {arguments.device}, {arguments.threads} "
-        f"threads, torch {torch.__version__}, {arguments.repetitions} interleaved repetitions; "
-        "median (quartiles).\n"
+        f"Forward and backward, {arguments.threads} thread(s), {arguments.repetitions} interleaved "
+        f"repetitions, median (quartiles); images per batch: {sizes}.\n"
     )
-    print(table(found))
+    print(
+        "| net | layout | step | fake quantization | CPU ms | over its passes x the plain float "
+        "step of the same layout | of channels first | peak MB | over plain float |"
+    )
+    print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in arguments.nets:
+        print("\n".join(rows(name, arguments.repetitions)), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from search_spaces.graph import Graph
 
 Inputs = Mapping[str, Tensor]
 """The tensors that a network reads, by the names of its `Input` operators."""
+_IMAGES = 4  # axes: batch, channels, height, width
 
 
 class InputError(ValueError):
@@ -64,6 +65,14 @@ def rows(inputs: Inputs, index: slice | Tensor) -> Inputs:
 def to_device(inputs: Inputs, device: torch.device | str) -> Inputs:
     """The inputs on `device`."""
     return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def channels_last(inputs: Inputs) -> Inputs:
+    """The inputs with the channels of images as their last axis in memory; shapes are the same."""
+    return {
+        name: t.contiguous(memory_format=torch.channels_last) if t.dim() == _IMAGES else t
+        for name, t in inputs.items()
+    }
 
 
 def batches(inputs: Inputs, size: int) -> Iterator[Inputs]:

@@ -34,16 +34,16 @@ class _FakeQuantize(torch.autograd.Function):
     ) -> Tensor:
         step = snapped_scales(quant.granularity.scale, log_step.exp())
         output = passes.forward(x, Grid(quant.format, step, bounds))
-        # Neighbours keep both tensors anyway: `x` what made it, `output` what reads it.
-        ctx.save_for_backward(x, output, step)
+        # What made `x`, such as a ReLU, mostly keeps `x` anyway. The output is cheap to make again.
+        ctx.save_for_backward(x, step)
         ctx.bounds, ctx.format, ctx.passes = bounds, quant.format, passes
         return output
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        x, output, step = ctx.saved_tensors
+        x, step = ctx.saved_tensors
         grid = Grid(ctx.format, step, ctx.bounds)
-        return *ctx.passes.backward(grad_outputs[0], x, output, grid), None, None, None
+        return *ctx.passes.backward(grad_outputs[0], x, grid), None, None, None
 
 
 def fake_quantized(x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant) -> Tensor:

@@ -39,7 +39,7 @@ class FusedPasses:
         self._forward(x.data_ptr(), output.data_ptr(), *_arguments(x, grid), threads)
         return output
 
-    def backward(self, grad: Tensor, x: Tensor, _: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    def backward(self, grad: Tensor, x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         x = _without_gaps(x, grid.step)
         if grad.stride() != x.stride():
             grad = torch.empty_like(x).copy_(grad)

@@ -34,9 +34,7 @@ class Passes(Protocol):
         """The numbers of the grid nearest to `x`."""
         ...
 
-    def backward(
-        self, grad: Tensor, x: Tensor, output: Tensor, grid: Grid, /
-    ) -> tuple[Tensor, Tensor]:
+    def backward(self, grad: Tensor, x: Tensor, grid: Grid, /) -> tuple[Tensor, Tensor]:
         """The gradients by `x` and by the logarithms of the steps, from the one by the output."""
         ...
 
@@ -47,10 +45,10 @@ class TorchPasses:
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         return snapped(grid.format, x / grid.step, grid.bounds).mul_(grid.step)
 
-    def backward(
-        self, grad: Tensor, x: Tensor, output: Tensor, grid: Grid
-    ) -> tuple[Tensor, Tensor]:
-        inside = _grad_inside(grad, x / grid.step, grid)
+    def backward(self, grad: Tensor, x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        scaled = x / grid.step
+        inside = _grad_inside(grad, scaled, grid)
+        output = snapped(grid.format, scaled, grid.bounds).mul_(grid.step)
         return inside, _sums(grad, output, grid.step) - _sums(inside, x, grid.step)
 
 

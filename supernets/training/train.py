@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from supernets.calibrate import initialise_steps
-from supernets.inputs import to_device
+from supernets.inputs import channels_last, to_device
 from supernets.ranks import ALONE, Ranks, require_rows
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, Cost, Moment, TrainingContext
 from supernets.training.criterion import TrainingCriterion
 from supernets.training.divergence import TrainingDiverged, remedy
+from supernets.training.freed_memory import keep_freed_memory
 from supernets.training.methods import Methods
 from supernets.training.schedule import TrainingSettings, schedule
 from supernets.training.split import split
@@ -123,6 +124,7 @@ def train(
     plan = schedule(settings, len(data), rate=methods.schedule)
     require_rows(ranks.count, settings.batch_size)
     supernet.to(device)
+    keep_freed_memory()
     batch = partial(_batch, data, settings, device=torch.device(device))
     context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost, ranks)
     state = TrainingState(TrainingStep(context, methods), samples=len(data))
@@ -255,7 +257,9 @@ def _batch(
     order = np.random.default_rng([seed, _ORDER, epoch]).permutation(len(data))
     rows = order[place * size : (place + 1) * size]
     inputs, targets = data.batch(rows, np.random.default_rng([seed, _BATCH, step]))
-    return to_device(inputs, device), targets.to(device)
+    moved = to_device(inputs, device)
+    # Convolutions and norms on a CPU are faster so; the shapes and the weights stay as they are.
+    return channels_last(moved) if device.type == "cpu" else moved, targets.to(device)
 
 
 def _initialise(context: TrainingContext) -> None:
