@@ -102,6 +102,12 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "callback": {
             "ema": "supernets.training.callbacks.ema:ExponentialAverage",
             "soup": "supernets.training.callbacks.soup:UniformSoup",
+            "dampening": "supernets.training.callbacks.dampening:Dampening",
+            "freezing": "supernets.training.callbacks.freezing:Freezing",
+            "annealing": "supernets.training.callbacks.annealing:Annealing",
+            "conflict-freezing": (
+                "supernets.training.callbacks.conflict_freezing:ConflictFreezing"
+            ),
             "weight-distribution": (
                 "supernets.training.callbacks.weight_distribution:WeightDistribution"
             ),
