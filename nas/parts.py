@@ -83,6 +83,8 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "complexity": "supernets.training.samplers.complexity:ComplexityAware",
             "attentive": "supernets.training.samplers.attentive:AttentiveBest",
             "attentive-worst": "supernets.training.samplers.attentive:AttentiveWorst",
+            "bit-freezing": "supernets.training.samplers.bit_freezing:BitFreezing",
+            "single-path": "supernets.training.samplers.single_path:SinglePath",
         },
         "teacher": {
             "largest": "supernets.training.students.teachers:largest",

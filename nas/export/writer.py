@@ -93,6 +93,17 @@ class Writer:
         """A float32 initializer."""
         return self._array(values.astype(np.float32, copy=False), onnx.TensorProto.FLOAT)
 
+    def halves(self, values: NDArray[np.float16]) -> str:
+        """A float16 initializer."""
+        return self._array(values, onnx.TensorProto.FLOAT16)
+
+    def once(self, values: NDArray[np.float32]) -> str:
+        """A float32 initializer that all equal arrays share."""
+        key = (values.shape, values.tobytes())
+        if key not in self._readings:
+            self._readings[key] = self.floats(values)
+        return self._readings[key]
+
     def int32(self, values: IntegerArray) -> str:
         """An int32 initializer."""
         return self._array(values.astype(np.int32, copy=False), onnx.TensorProto.INT32)

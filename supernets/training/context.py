@@ -41,6 +41,11 @@ class Moment:
         return self.step >= self.plan.float_steps
 
     @property
+    def of_largest(self) -> bool:
+        """Whether only the largest subnet learns in this step."""
+        return self.step < self.plan.largest_steps
+
+    @property
     def share(self) -> float:
         """The share of all steps that is done, 0 to below 1."""
         return self.step / self.plan.total
@@ -63,7 +68,8 @@ class TrainingContext:
         plan: The schedule of the training.
         criterion: The loss and the distance of the task.
         batch: A function that gives the whole batch of a step by its number.
-        device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`; None for BitOPs.
+        device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`, for a sampler that
+            searches for that device; None without a device.
         ranks: The processes that share the training. All of them must decide alike, so a part adds
             what it has found on its own rows of a batch (`Ranks.add`) before it decides.
     """
@@ -78,8 +84,8 @@ class TrainingContext:
 
     @cached_property
     def cost(self) -> Cost:
-        """The cost of genotypes `(n, choices)`, `(n,)`: that of the device, else BitOPs."""
-        return self.device_cost or compile_cost(self.supernet.space, bitops)
+        """The BitOPs of genotypes `(n, choices)`, `(n,)`, which suit every device."""
+        return compile_cost(self.supernet.space, bitops)
 
     def rng(self, purpose: int, count: int) -> np.random.Generator:
         """The generator of a purpose and a count, such as the number of a step."""

@@ -27,6 +27,9 @@ class TrainingSettings:
         step_rate: The learning rate of quantizer steps divided by that of the weights.
         momentum: The momentum of Nesterov's method, or the decay rate of AdamW's mean.
         weight_decay: The weight decay of weights; norms, biases and quantizer steps have none.
+        largest_first: The share of the steps in full precision, at the beginning, in which only the
+            largest subnet learns; all other subnets then start from weights that are good already
+            (Cai et al. 2020, section 3.3, whose progressive shrinking trains the largest first).
         distillation: The weight of the distillation from the largest subnet in the loss of all
             other subnets, 0 to 1; the loss for the targets has the rest.
         random_subnets: The number of random subnets of a step, besides the largest and smallest.
@@ -55,8 +58,9 @@ class TrainingSettings:
     step_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    largest_first: float = 0.4
     distillation: float = 0.5
-    random_subnets: int = 2
+    random_subnets: int = 4
     gradient_clip: float = 1.0
     warmup: float = 0.05
     checkpoint_seconds: float = 30.0
@@ -102,6 +106,7 @@ _BELOW_ONE = math.nextafter(1, 0)
 _SHARES = {
     "momentum": _BELOW_ONE,
     "warmup": _BELOW_ONE,
+    "largest_first": 1.0,
     "distillation": 1.0,
 }
 
@@ -147,6 +152,8 @@ class Schedule:
         total: The number of all steps.
         epoch: The number of steps of an epoch.
         warmup: The number of steps over which the learning rate rises.
+        largest_steps: The number of steps, at the beginning, in which only the largest subnet
+            learns.
         highest: The highest learning rate.
         rate: The course of the learning rate after it has risen.
     """
@@ -155,6 +162,7 @@ class Schedule:
     total: int
     epoch: int
     warmup: int
+    largest_steps: int
     highest: float
     rate: Rate = field(default=cosine)
 
@@ -195,6 +203,7 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         total=total,
         epoch=epoch,
         warmup=round(settings.warmup * total),
+        largest_steps=round(settings.largest_first * epoch * settings.float_epochs),
         highest=settings.learning_rate,
         rate=rate,
     )

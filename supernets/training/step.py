@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.space import Genotype
+from search_spaces.space import Genotype, as_genotypes
 from supernets.training.callbacks import Callback
 from supernets.training.context import Batch, Moment, TrainingContext
 from supernets.training.methods import Methods
 from supernets.training.samplers import Sampler, Sandwich
+from supernets.training.samplers.precisions import with_most_bits
 from supernets.training.students.loss import student_loss
 
 _LARGEST = 0
@@ -39,6 +40,30 @@ class TrainingStep:
         made = {name: make(self.context) for name, make in self.methods.callbacks.items()}
         object.__setattr__(self, "sampler", self.methods.sampler(self.context))
         object.__setattr__(self, "callbacks", made)
+
+    def subnets(self, moment: Moment, batch: Batch, rng: np.random.Generator) -> Sandwich:
+        """The subnets of a step: those of the sampler, or at the beginning the largest alone.
+
+        In full precision, subnets that differ in precision only are one subnet.
+        """
+        space = self.sampler.space
+        if moment.of_largest:
+            return Sandwich(space.largest, (), space.largest)
+        drawn = self.sampler.draw(moment, batch, rng)
+        if moment.quantized:
+            return drawn
+        rows = np.array([drawn.largest, *drawn.random, drawn.smallest]).reshape(
+            -1, len(space.counts)
+        )
+        largest, *random, smallest = as_genotypes(
+            space.canonical_array(with_most_bits(space, rows))
+        )
+        return Sandwich(largest, tuple(random), smallest)
+
+    def told(self, moment: Moment, subnets: Sandwich, losses: Sequence[float]) -> None:
+        """Tell the sampler the losses of the subnets that it drew."""
+        if not moment.of_largest:
+            self.sampler.tell(moment, subnets, losses)
 
     def gradients(self, moment: Moment, batch: Batch, subnets: Sandwich) -> list[float]:
         """Add the gradients of a step to the parameters' gradients; returns each subnet's loss.

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from search_spaces.space import Genotype
 from supernets.calibrate import initialise_steps
 from supernets.inputs import channels_last, to_device
 from supernets.ranks import ALONE, Ranks, require_rows
@@ -66,12 +67,14 @@ class History:
         float_steps: The number of steps in full precision.
         guess: The loss of the best constant answer.
         returned: The return to an earlier step after the training had diverged, if it had.
+        favoured: The subnet that a sampler which searches has found best, else None.
     """
 
     losses: NDArray[np.float32]
     float_steps: int
     guess: float
     returned: Return | None = None
+    favoured: Genotype | None = None
 
 
 def train(
@@ -107,8 +110,8 @@ def train(
             file of its own; only the first process reads and writes checkpoints, and the others get
             a copy at the start.
         methods: The methods that `settings` names; None for the defaults.
-        device_cost: The cost of genotypes `(n, choices)` by which samplers compare subnets, `(n,)`;
-            None for BitOPs.
+        device_cost: The cost of genotypes `(n, choices)` on a device, `(n,)`, for a sampler that
+            searches for that device; None for BitOPs.
         progress: A function that is called after every step with the number of steps done, the
             total, and the losses of the step.
         say: A function that is called with a sentence when the training goes back.
@@ -140,7 +143,13 @@ def train(
             progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
     if not settings.quantized_epochs:
         _initialise(context)
-    return History(state.losses.numpy(), plan.float_steps, guess, state.returned)
+    return History(
+        state.losses.numpy(),
+        plan.float_steps,
+        guess,
+        returned=state.returned,
+        favoured=state.made.sampler.favoured(),
+    )
 
 
 def _begin(state: TrainingState, path: Path) -> None:
@@ -222,7 +231,7 @@ def _train_step(state: TrainingState) -> list[float]:
     batch = context.rows(context.batch(state.step))
     for call in made.callbacks.values():
         call.before_step(moment)
-    subnets = made.sampler.draw(moment, batch, context.rng(_SUBNETS, state.step))
+    subnets = made.subnets(moment, batch, context.rng(_SUBNETS, state.step))
     state.optimizer.zero_grad()
     every = made.gradients(moment, batch, subnets)
     finite = all(map(math.isfinite, every))
@@ -237,7 +246,7 @@ def _train_step(state: TrainingState) -> list[float]:
         )
     for call in made.callbacks.values():
         call.after_update(moment)
-    made.sampler.tell(moment, subnets, every)
+    made.told(moment, subnets, every)
     largest, *others = every
     return [largest, sum(others) / len(others), others[-1]] if others else 3 * [largest]
 

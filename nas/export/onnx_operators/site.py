@@ -32,6 +32,7 @@ class Site:
             clamp. If so, a convolution with quantized input and weight is written as an integer
             kernel, whose result is integer codes. If not, some reader needs floats, and the
             convolution is written with its weight in floats.
+        computed: The parameters that other nodes of the file compute, by name: tensors in floats.
     """
 
     writer: Writer
@@ -42,6 +43,7 @@ class Site:
     parameters: Mapping[str, Stored] = field(default_factory=dict)
     one_grid: bool = False
     rounded: bool = True
+    computed: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, slot: int = 0) -> str:
         """The input at `slot`, quantized if its precision says so."""

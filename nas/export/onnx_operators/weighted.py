@@ -53,6 +53,8 @@ def weighted(site: Site, op_type: str, x: str, **attributes: Any) -> Value:
 
     The node is an integer kernel if input and weight are quantized and the result is `rounded`.
     """
+    if site.computed:
+        return site.node(op_type, x, site.computed["weight"], site.computed["bias"], **attributes)
     writer, scale, (held, bias) = site.writer, site.scales[0], _weight_and_bias(site)
     if not isinstance(held, EncodedTensor):
         x = _kept_apart(site, x)
@@ -75,6 +77,10 @@ def multiplied(site: Site, x: str) -> Value:
     onnxruntime (1.32) fuses a product of floats with few-bit weights to its MatMulNBits, unless a
     Clip or a QuantizeLinear follows.
     """
+    if site.computed:
+        matrix = site.writer.node("Transpose", site.computed["weight"], perm=(1, 0))
+        product = site.node("MatMul", x, matrix)
+        return Value(site.writer.node("Add", product.name, site.computed["bias"]))
     writer, (held, bias), kept = site.writer, _weight_and_bias(site), False
     if isinstance(held, EncodedTensor) and on_integers(held, site.scales[0]):
         weight = integer_weight(writer, held, site.address, in_pairs=True, axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ _LARGEST_ONNX = 1 << 31  # of the protocol buffers that the file is made of
 
 
 def estimate(plan: Plan) -> str:
-    """A sentence on the remaining training time, from two steps of an untrained supernet."""
+    """A sentence on the remaining training time, from two steps of every part of the training."""
     if plan.files.supernet.exists():
         return "The supernet is trained already."
     settings, device = plan.training, device_of(plan)
@@ -46,17 +47,23 @@ def estimate(plan: Plan) -> str:
         return to_device(inputs, device), targets.to(device)
 
     context = TrainingContext(supernet, settings, steps, plan.task.criterion, batch)
-    made, moment = TrainingStep(context, methods), Moment(steps.total - 1, steps)
-    seconds: list[float] = []
-    for step in range(_TIMED_STEPS):
+    made = TrainingStep(context, methods)
+
+    def seconds(moment: Moment) -> float:
         start = time.perf_counter()
-        shown = batch(step)
-        made.gradients(moment, shown, made.sampler.draw(moment, shown, rng))
+        shown = batch(moment.step)
+        made.gradients(moment, shown, made.subnets(moment, shown, rng))
         if device.type == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    total = min(seconds) * steps.total
-    return f"Training takes about {_words(total)} ({steps.total} sandwich steps) on {device}.{held}"
+        return time.perf_counter() - start
+
+    parts = (0, steps.largest_steps, steps.float_steps, steps.total)
+    total = sum(
+        (end - start) * min(seconds(Moment(end - 1, steps)) for _ in range(_TIMED_STEPS))
+        for start, end in pairwise(parts)
+        if end > start
+    )
+    return f"Training takes about {_words(total)} ({steps.total} steps) on {device}.{held}"
 
 
 def _require_room(plan: Plan, device: torch.device) -> str:

@@ -22,8 +22,8 @@ class AttentiveBest(Sampler):
 
     Each random subnet of a step is the best of three candidates by the loss on the batch of the
     step. The candidates have about the cost of a target subnet, which is drawn uniformly. The
-    paper's windows of 25 MFLOPs are here 40 windows of BitOPs, or of the cost on a device; the
-    candidates of a window are found by rejection instead of by tables of conditional probabilities.
+    paper's windows of 25 MFLOPs are here 40 windows of BitOPs; the candidates of a window are found
+    by rejection instead of by tables of conditional probabilities.
 
     Attributes:
         sign: 1 to train the candidate of the lowest loss, -1 for that of the highest.

@@ -36,8 +36,8 @@ class ComplexityAware(Sampler):
     a random subnet is with probability 0.2 drawn from the memory, in proportion to the exponential
     of its score.
 
-    What differs from the paper: the banks are windows of BitOPs, or of the cost on a device,
-    between quantiles of the costs of random subnets, instead of fixed numbers of MFLOPs. A subnet
+    What differs from the paper: the banks are windows of BitOPs between quantiles of those of
+    random subnets, instead of fixed numbers of MFLOPs. A subnet
     is scored when it is trained, by the loss of the largest subnet minus its own; the paper scores
     the whole memory four times an epoch on a batch, which would triple the time of our short
     epochs. The largest subnet stays in every step, since it is our teacher; the paper has teachers

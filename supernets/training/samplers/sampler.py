@@ -54,3 +54,7 @@ class Sampler(TrainingPart):
 
     def tell(self, moment: Moment, subnets: Sandwich, losses: Sequence[float]) -> None:
         """Called after the step with the losses of the largest subnet and of all students."""
+
+    def favoured(self) -> Genotype | None:
+        """The subnet that the training has found best; None if the sampler does not search."""
+        return None

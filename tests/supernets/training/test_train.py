@@ -266,6 +266,35 @@ def test_a_step_trains_equal_subnets_once():
     assert Sandwich(space.largest, drawn, space.smallest).students == (other, space.smallest)
 
 
+def test_the_largest_subnet_learns_alone_at_first():
+    made = step_of(Supernet(stripes_space(), seed=0), replace(SETTINGS, largest_first=0.5))
+    plan, batch = made.context.plan, made.context.batch(0)
+    assert (plan.largest_steps, plan.float_steps, plan.total) == (6, 12, 24)
+    told = []
+    made.sampler.tell = lambda *heard: told.append(heard)
+    for step in (0, 5, 6, 23):
+        moment = Moment(step, plan)
+        subnets = made.subnets(moment, batch, np.random.default_rng(step))
+        assert subnets.largest == made.sampler.space.largest
+        assert bool(subnets.students) == (step >= 6)
+        made.told(moment, subnets, [])
+    assert [moment.step for moment, *_ in told] == [6, 23], "a sampler hears of its own draws"
+    without_float = schedule(replace(SETTINGS, float_epochs=0, largest_first=1.0), 64)
+    assert without_float.largest_steps == 0
+
+
+def test_subnets_that_differ_in_precision_only_are_one_in_full_precision():
+    space = stripes_space().restrict(
+        lambda made, option: "bits" in made.name or option == made.options[0]
+    )
+    assert space.size > 1
+    settings = replace(SETTINGS, largest_first=0.0, random_subnets=5)
+    made = step_of(Supernet(space, seed=0), settings)
+    batch, plan = made.context.batch(0), made.context.plan
+    drawn = [made.subnets(Moment(step, plan), batch, np.random.default_rng(1)) for step in (0, 23)]
+    assert [bool(subnets.students) for subnets in drawn] == [False, True]
+
+
 def test_a_space_of_one_network_trains_it_alone():
     space = stripes_space().restrict(lambda made, option: option == made.options[0])
     assert space.size == 1
@@ -327,6 +356,7 @@ def test_the_learning_rate_rises_and_falls_once():
         ("warmup", -0.1),
         ("weight_decay", -1e-4),
         ("distillation", -0.1),
+        ("largest_first", 1.1),
         ("distillation", 1.5),
     ],
 )

@@ -1,7 +1,5 @@
 """Banks of about equal cost, their memory, and smallest subnets of several sizes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -177,14 +175,3 @@ def test_scores_in_full_precision_are_forgotten_when_quantization_begins(context
     assert sampler.tensors()["scores"].isfinite().any()
     drawn_at(sampler, 4)
     assert not sampler.tensors()["scores"].isfinite().any()
-
-
-def test_the_cost_on_a_device_replaces_bitops(context):
-    """On a device whose time is the kernel's size, banks differ by kernels."""
-    kernel = SPACE.column["stage0.block0.kernel"]
-    timed = replace(context, device_cost=lambda rows: 1.0 + 9 * rows[:, kernel])
-    sampler = ComplexityAware(timed)
-    for bank, pick in ((0, 0), (7, 1)):
-        sampler._bank[0] = bank
-        rows = np.array([drawn_at(sampler, LAST, seed).random for seed in range(3)])
-        assert (rows[..., kernel] == pick).all()
