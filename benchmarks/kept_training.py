@@ -53,7 +53,7 @@ class KeptTraining:
         """The trained weights; from the folder if they are there."""
         path, state = (self._stem.with_suffix(end) for end in (".safetensors", ".state"))
         if path.exists():
-            return load(self.space, path)
+            return load(self.space, path, quantizer=methods_of(self.settings).quantizer)
         methods = methods_of(self.settings)
         supernet = Supernet(self.space, seed=self.settings.seed, quantizer=methods.quantizer)
         train(

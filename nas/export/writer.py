@@ -93,9 +93,9 @@ class Writer:
         """A float32 initializer."""
         return self._array(values.astype(np.float32, copy=False), onnx.TensorProto.FLOAT)
 
-    def halves(self, values: NDArray[np.float16]) -> str:
-        """A float16 initializer."""
-        return self._array(values, onnx.TensorProto.FLOAT16)
+    def uint16(self, values: NDArray[np.uint16]) -> str:
+        """A uint16 initializer."""
+        return self._array(values, onnx.TensorProto.UINT16)
 
     def once(self, values: NDArray[np.float32]) -> str:
         """A float32 initializer that all equal arrays share."""

@@ -18,7 +18,7 @@ def _weight(opset: int) -> onnx.FunctionProto:
     """A weight: `codes` rounded to the bits of the mode, times its scales.
 
     `powers` and `limits` hold, for every mode, 2 to minus the number of bits that it lacks, and its
-    largest code. `ratios` has a row for every mode but the first, whose ratios are one.
+    largest code. `ratios` is a table for all modes but the first, whose ratios are one.
     """
     nodes = [
         make_node("Gather", ["powers", "place"], ["power"]),
@@ -35,7 +35,7 @@ def _weight(opset: int) -> onnx.FunctionProto:
         make_node("Reshape", ["steps", "column"], ["shaped"]),
         make_node("Mul", ["numbers", "shaped"], ["weight"]),
     ]
-    reads = ["codes", "scale", "ratios", "powers", "limits", "column", "place"]
+    reads = ["codes", "scale", "ratios", "range", "powers", "limits", "column", "place"]
     return _function("Weight", reads, "weight", nodes, opset)
 
 
@@ -45,7 +45,7 @@ def _bias(opset: int) -> onnx.FunctionProto:
         *_row("differences", "difference"),
         make_node("Add", ["first", "difference"], ["bias"]),
     ]
-    return _function("Bias", ["first", "differences", "place"], "bias", nodes, opset)
+    return _function("Bias", ["first", "differences", "range", "place"], "bias", nodes, opset)
 
 
 def _rounded(opset: int) -> onnx.FunctionProto:
@@ -64,12 +64,15 @@ def _rounded(opset: int) -> onnx.FunctionProto:
 
 
 def _row(table: str, row: str, *, fill: str = "") -> list[onnx.NodeProto]:
-    """The nodes that read the row of the mode from a table of float16 without the first mode's.
+    """The nodes that read the row of the mode from a table, whose `range` is its step and least.
 
     The row of the first mode holds the scalar `fill`, or zeros.
     """
     return [
-        make_node("Cast", [table], ["floats"], to=_FLOAT),
+        make_node("Split", ["range"], ["finest", "least"], num_outputs=2),
+        make_node("Cast", [table], ["places"], to=_FLOAT),
+        make_node("Mul", ["places", "finest"], ["above"]),
+        make_node("Add", ["above", "least"], ["floats"]),
         make_node("Constant", [], ["pads"], value_ints=[1, 0, 0, 0]),
         make_node("Pad", ["floats", "pads", fill], ["rows"]),
         make_node("Gather", ["rows", "place"], [row]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,33 @@ from supernets.deployed import Deployed, Stored, values
 from supernets.encoded import ActivationScale, EncodedTensor
 
 Floats = NDArray[np.float32]
-_HALF = np.finfo(np.float16)
+_LEVELS = 2**16 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers of every mode but the first, `(modes - 1, channels)`, in two bytes each.
+
+    The numbers are `least + step * codes`. Numbers of one layer lie close together, so that these
+    steps are far finer than those of float16.
+    """
+
+    codes: NDArray[np.uint16]
+    least: np.float32
+    step: np.float32
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.floating[Any]]]) -> Table:
+        """The table of the codes nearest to the numbers in `rows`, at least one row."""
+        numbers = np.array(rows, np.float64)
+        least = numbers.min()
+        step = np.float32((numbers.max() - least) / _LEVELS)
+        codes = np.rint((numbers - least) / (step or 1)).clip(0, _LEVELS)
+        return cls(codes.astype(np.uint16), np.float32(least), step)
+
+    def row(self, place: int) -> Floats:
+        """The numbers of a mode by its place, which is at least 1, as the file computes them."""
+        return self.codes[place - 1].astype(np.float32) * self.step + self.least
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +55,14 @@ class SharedWeight:
         codes: int8, the integers of the highest bit-width.
         quants: The precision in each mode.
         scale: float32, the scales of the integers in the first mode.
-        ratios: float16, for each further mode the scales of the integers over those of the first:
-            a norm that was folded into the weight has statistics of its own in every mode.
+        ratios: For each further mode, the scales of the integers over those of the first: a norm
+            that was folded into the weight has statistics of its own in every mode.
     """
 
     codes: NDArray[np.int8]
     quants: tuple[Quant, ...]
     scale: Floats
-    ratios: NDArray[np.float16]
+    ratios: Table
 
     @property
     def shifts(self) -> list[int]:
@@ -46,22 +73,22 @@ class SharedWeight:
     def in_mode(self, mode: int) -> EncodedTensor:
         """The weight as the file computes it in a mode."""
         quant, shift = self.quants[mode], self.shifts[mode]
-        ratio = self.ratios[mode - 1].astype(np.float32) if mode else np.float32(1)
-        scale = (self.scale * ratio).astype(np.float32) * np.float32(2**shift)
+        scale = self.scale * self.ratios.row(mode) if mode else self.scale
+        scale = scale * np.float32(2**shift)
         codes = shifted(self.codes, shift, quant)
         return EncodedTensor(codes, scale, np.zeros_like(scale, np.int32), quant)
 
 
 @dataclass(frozen=True, eq=False)
 class SharedBias:
-    """A bias in every mode: float32 in the first, and float16 differences from there."""
+    """A bias in every mode: that of the first, and the differences of the others from it."""
 
     first: Floats
-    differences: NDArray[np.float16]
+    differences: Table
 
     def in_mode(self, mode: int) -> Floats:
         """The bias as the file computes it in a mode."""
-        return self.first + self.differences[mode - 1].astype(np.float32) if mode else self.first
+        return self.first + self.differences.row(mode) if mode else self.first
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +119,11 @@ class Switching:
             ExportError: If the modes differ in more than bit-widths, or a weight of one is not a
                 rounding of the weight of another.
         """
+        if len(networks) < 2:
+            raise ExportError(
+                f"a network that switches needs at least two bit-widths, given {list(networks)}; "
+                "give more, or export it as 'onnx'"
+            )
         modes = tuple(sorted(networks, reverse=True))
         held = tuple(networks[mode] for mode in modes)
         _require_alike(held)
@@ -179,6 +211,18 @@ def _weight(address: str, held: Sequence[Stored | None]) -> SharedWeight:
             )
         every.append(weight)
     highest = max(every, key=lambda weight: weight.quant.bits)
+    _require_rounded(address, every, highest)
+    steps = [w.scale / np.float32(2 ** (highest.quant.bits - w.quant.bits)) for w in every]
+    return SharedWeight(
+        highest.codes.astype(np.int8),
+        tuple(weight.quant for weight in every),
+        steps[0],
+        Table.of([step / steps[0] for step in steps[1:]]),
+    )
+
+
+def _require_rounded(address: str, every: Sequence[EncodedTensor], highest: EncodedTensor) -> None:
+    """Raise `ExportError` unless the codes of every weight are those of `highest`, rounded."""
     for weight in every:
         shift = highest.quant.bits - weight.quant.bits
         alike = weight.quant.granularity == highest.quant.granularity
@@ -190,19 +234,6 @@ def _weight(address: str, held: Sequence[Stored | None]) -> SharedWeight:
                 f"{highest.quant.bits}-bit codes, rounded; train with quantizer = "
                 "'double-rounding' and weights per channel, into which norms fold without rounding"
             )
-    steps = [w.scale / np.float32(2 ** (highest.quant.bits - w.quant.bits)) for w in every]
-    ratios = np.array([step / steps[0] for step in steps[1:]]).reshape(-1, *steps[0].shape)
-    if ((ratios < _HALF.tiny) | (ratios > _HALF.max)).any():
-        raise ExportError(
-            f"the scales at {address!r} differ by factors of {ratios.min():.3g} to "
-            f"{ratios.max():.3g} between bit-widths, which float16 does not hold; train for longer"
-        )
-    return SharedWeight(
-        highest.codes.astype(np.int8),
-        tuple(weight.quant for weight in every),
-        steps[0],
-        ratios.astype(np.float16),
-    )
 
 
 def _switches(quant: Quant) -> bool:
@@ -220,10 +251,4 @@ def _bias(address: str, held: Sequence[Stored | None]) -> SharedBias:
             f"the operator at {address!r} has no bias, and only operators with a weight and a bias "
             "can be switched; leave its weight in full precision"
         )
-    differences = np.array([bias - every[0] for bias in every[1:]]).reshape(-1, *every[0].shape)
-    if (np.abs(differences) > _HALF.max).any():
-        raise ExportError(
-            f"biases at {address!r} differ by up to {np.abs(differences).max():.3g} between "
-            "bit-widths, which float16 does not hold; train for longer"
-        )
-    return SharedBias(every[0], differences.astype(np.float16))
+    return SharedBias(every[0], Table.of([bias - every[0] for bias in every[1:]]))

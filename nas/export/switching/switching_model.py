@@ -15,7 +15,7 @@ from nas.export.onnx_model import BASE_OPSET, OUTPUT, declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import stated
 from nas.export.switching.functions import DOMAIN, functions
-from nas.export.switching.shared import SharedBias, SharedWeight, Switching
+from nas.export.switching.shared import SharedBias, SharedWeight, Switching, Table
 from nas.export.writer import Value, Writer
 from supernets.assemble import Slot
 
@@ -131,15 +131,20 @@ class _Writing:
             "Weight",
             self.writer.codes(weight.codes, _INT8),
             self.writer.floats(weight.scale),
-            self.writer.halves(weight.ratios),
+            *self._table(weight.ratios),
             *map(self.writer.once, (powers, limits)),
             column,
             self.place,
         )
 
     def _bias(self, bias: SharedBias) -> str:
-        first, differences = self.writer.floats(bias.first), self.writer.halves(bias.differences)
-        return self._call("Bias", first, differences, self.place)
+        differences = self._table(bias.differences)
+        return self._call("Bias", self.writer.floats(bias.first), *differences, self.place)
+
+    def _table(self, table: Table) -> tuple[str, str]:
+        """The codes of a table, and its step and least number."""
+        ends = np.array([table.step, table.least], np.float32)
+        return self.writer.uint16(table.codes), self.writer.floats(ends)
 
     def _call(self, function: str, *reads: str) -> str:
         return self.writer.node(function, *reads, domain=DOMAIN)

@@ -85,7 +85,9 @@ def test_a_mode_is_hardly_other_than_the_network_alone(
     for address in switching.weights:
         ours, theirs = shared.weight(address), alone.weight(address)
         assert np.array_equal(ours.codes, theirs.codes)
-        assert np.allclose(ours.scale, theirs.scale, rtol=2.0**-10)
+        assert np.allclose(ours.scale, theirs.scale, rtol=1e-4)
+        biases = (values(own.parameters[address]["bias"]) for own in (shared, alone))
+        assert np.allclose(*biases, atol=1e-3)
         assert bits < 8 or np.array_equal(ours.scale, theirs.scale)
     assert shared.inputs == alone.inputs
 
@@ -134,6 +136,11 @@ def test_learned_steps_of_every_precision_do_not_switch() -> None:
 def test_weights_per_tensor_do_not_switch_behind_a_norm() -> None:
     with pytest.raises(ExportError, match="weights per channel"):
         Switching.of(networks(DoubleRounding, weight_granularities=(PerTensor(),)))
+
+
+def test_a_single_bit_width_has_nothing_to_switch(every: dict[int, Deployed]) -> None:
+    with pytest.raises(ExportError, match=r"at least two bit-widths, given .8."):
+        Switching.of({8: every[8]})
 
 
 def test_another_architecture_does_not_switch(every: dict[int, Deployed]) -> None:
