@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nas.recipe.methods import methods_of
 from nas.recipe.recipe import load_recipe
 from nas.report.store import load as load_results
 from nas.run.experience import experience_of
@@ -31,7 +32,10 @@ from supernets.deploy import deploy
 from supernets.deployed import Deployed
 from supernets.extract import extract
 from supernets.supernet import Supernet
+from supernets.training.context import TrainingContext
+from supernets.training.schedule import schedule
 from supernets.training.state import TrainingState
+from supernets.training.step import TrainingStep
 
 RECIPE = """
 [task]
@@ -131,12 +135,17 @@ class Samples:
 
     def training_state(self) -> TrainingState:
         """The state of a training after two steps without gradients."""
-        state = TrainingState(
-            Supernet(self.space, seed=0), self.plan.recipe.training, samples=128, steps=8
-        )
+        settings, samples = self.plan.recipe.training, 128
+        supernet, planned = Supernet(self.space, seed=0), schedule(settings, samples)
+        context = TrainingContext(supernet, settings, planned, self.plan.task.criterion, _no_batch)
+        state = TrainingState(TrainingStep(context, methods_of(settings)), samples=samples)
         for loss in (2.0, 1.0):
             state.record([loss, loss, loss])
         return state
+
+
+def _no_batch(step: int) -> Batch:
+    raise AssertionError(f"no batch is read, asked for that of step {step}")
 
 
 def _targets(samples: Samples) -> None:
