@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from supernets.checkpoint import CheckpointError, load_state, require_alike, save_state
+from supernets.training.context import Moment
 from supernets.training.optimizers import Memory, optimizer_for
 from supernets.training.part import TrainingPart
 from supernets.training.step import TrainingStep
@@ -65,9 +66,11 @@ class TrainingState:
         self.trust()
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        return self.context.plan.learning_rate(self.step) * (SLOWER if self.returned else 1.0)
+    def moment(self) -> Moment:
+        """The next step, with the learning rates that the training has now."""
+        plan = self.context.plan
+        lower = replace(plan, highest=plan.highest * SLOWER) if self.returned else plan
+        return Moment(self.step, lower)
 
     @property
     def growth(self) -> float:

@@ -24,7 +24,7 @@ from supernets.calibrate import initialise_steps
 from supernets.inputs import channels_last, to_device
 from supernets.ranks import ALONE, Ranks, require_rows
 from supernets.supernet import Supernet
-from supernets.training.context import Batch, Cost, Moment, TrainingContext
+from supernets.training.context import Batch, Cost, TrainingContext
 from supernets.training.criterion import TrainingCriterion
 from supernets.training.divergence import TrainingDiverged, remedy
 from supernets.training.freed_memory import keep_freed_memory
@@ -226,8 +226,8 @@ def _gone_back(state: TrainingState, trouble: str) -> str:
 
 def _train_step(state: TrainingState) -> list[float]:
     """Take a step if its losses and gradients are finite; returns its losses (see `LOSSES`)."""
-    context, made, moment = state.context, state.made, Moment(state.step, state.context.plan)
-    rate = state.learning_rate
+    context, made, moment = state.context, state.made, state.moment
+    rate = moment.plan.learning_rate(moment.step)
     batch = context.rows(context.batch(state.step))
     for call in made.callbacks.values():
         call.before_step(moment)
