@@ -79,11 +79,16 @@ class LossPoint:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """The duration and the loss curve of the supernet's training."""
+    """The duration and the loss curve of the supernet's training.
+
+    Attributes:
+        favoured: The subnet that a search joined to the training has found best.
+    """
 
     seconds: FiniteFloat
     epochs: FiniteFloat
     curve: tuple[LossPoint, ...] = ()
+    favoured: Genotype | None = None
 
 
 @dataclass(frozen=True)

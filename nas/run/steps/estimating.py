@@ -18,6 +18,7 @@ from search_spaces import costs
 from supernets.inputs import to_device
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, Moment, TrainingContext
+from supernets.training.methods import Methods
 from supernets.training.schedule import schedule
 from supernets.training.step import TrainingStep
 
@@ -47,7 +48,7 @@ def estimate(plan: Plan) -> str:
         return to_device(inputs, device), targets.to(device)
 
     context = TrainingContext(supernet, settings, steps, plan.task.criterion, batch)
-    made = TrainingStep(context, methods)
+    made = _made(context, methods)
 
     def seconds(moment: Moment) -> float:
         start = time.perf_counter()
@@ -64,6 +65,14 @@ def estimate(plan: Plan) -> str:
         if end > start
     )
     return f"Training takes about {_words(total)} ({steps.total} steps) on {device}.{held}"
+
+
+def _made(context: TrainingContext, methods: Methods) -> TrainingStep:
+    """The step of a training; raises `RecipeError` if a part refuses the settings or the space."""
+    try:
+        return TrainingStep(context, methods)
+    except ValueError as error:
+        raise RecipeError(f"training: {error}") from error
 
 
 def _require_room(plan: Plan, device: torch.device) -> str:

@@ -20,9 +20,11 @@ from nas.run.plan import Plan
 from nas.run.probing import probed
 from nas.run.run_archive import run_archive
 from nas.run.steps.offering import RunContext, samples_shown
+from nas.run.steps.training import training_summary
 from nas.search.early_stop import EarlyStopping, unsettled
 from nas.search.loop import Wait, search, search_asynchronously
 from nas.search.named import searcher_named
+from nas.search.offered import Offered
 from nas.search.searcher import Searcher
 from nas.tasks import Split
 from nas.terminal.display import Display
@@ -44,6 +46,9 @@ def searched(plan: Plan, supernet: Supernet, display: Display) -> Archive:
     searcher = searcher_of(plan, RunContext(plan, supernet, probe))
     if not settings.budget:
         return archive
+    training = training_summary(plan)
+    if training is not None and training.favoured is not None:
+        searcher = Offered(searcher, [training.favoured])
     budget = within_space(plan.space, settings.budget, known=settings.known, display=display)
     if budget:
         _search(plan, supernet, searcher, archive, budget=budget, display=display)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nas.durable import write_atomic
@@ -19,8 +20,10 @@ from nas.run.folder import RunFolderError
 from nas.run.plan import Plan
 from nas.terminal.display import Display
 from search_spaces.documents import read_json
+from search_spaces.space import IntArray
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
+from supernets.training.context import Cost
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import History, TrainingDiverged, train
 from supernets.weights import set_weights
@@ -82,6 +85,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 criterion=plan.task.criterion,
                 state_path=plan.files.training,
                 methods=methods,
+                device_cost=_device_cost(plan),
                 progress=progress,
                 say=display.say,
                 device=device,
@@ -98,6 +102,21 @@ def trained(plan: Plan, display: Display) -> Supernet:
     save(supernet, plan.files.supernet)
     plan.files.training.unlink(missing_ok=True)
     return supernet
+
+
+def _device_cost(plan: Plan) -> Cost | None:
+    """The first objective of the first target, compiled at the first call.
+
+    None if the table of the target is not measured yet.
+    """
+    if plan.targets[0] in plan.unmeasured:
+        return None
+
+    def cost(rows: IntArray) -> NDArray[np.float64]:
+        goal = plan.problem.goals[0]
+        return goal.costs[goal.objectives[0]](rows)
+
+    return cost
 
 
 def supernet_of(plan: Plan) -> Supernet:
@@ -135,7 +154,10 @@ def _doubt(history: History) -> str | None:
 
 
 def _summary(history: History, settings: TrainingSettings, *, seconds: float) -> dict[str, object]:
-    """The seconds in this process, the epochs, and averaged losses of the largest subnet."""
+    """The seconds in this process, the epochs, averaged losses of the largest subnet.
+
+    With a search joined to the training, also the subnet that it favours.
+    """
     epochs = settings.float_epochs + settings.quantized_epochs
     losses = history.losses[:, 0]
     curve: list[dict[str, object]] = []
@@ -144,4 +166,5 @@ def _summary(history: History, settings: TrainingSettings, *, seconds: float) ->
         epoch = float((stretch[-1] + 1) / len(losses) * epochs)
         loss = float(losses[stretch].mean())
         curve.append({"epoch": epoch, "loss": loss, "phase": phase})
-    return {"seconds": seconds, "epochs": epochs, "curve": curve}
+    made = {"seconds": seconds, "epochs": epochs, "curve": curve}
+    return made if history.favoured is None else {**made, "favoured": history.favoured}
