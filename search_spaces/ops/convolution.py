@@ -81,6 +81,10 @@ class Conv2d(Convolution, Op):
     activation: Quant | None = None
     younger: ClassVar[frozenset[str]] = frozenset({"padding", "dilation", "groups"})
 
+    @property
+    def sums_all_channels(self) -> bool:
+        return self.groups == 1
+
     def canonical(self) -> Self:
         return replace(super().canonical(), bias=False)
 

@@ -35,6 +35,10 @@ class Linear(Op):
     channel_axis: ClassVar[int] = -1
     mixes_channels: ClassVar[bool] = True
 
+    @property
+    def sums_all_channels(self) -> bool:
+        return self.heads is None and self.heads_read is None
+
     def canonical(self) -> Self:
         return replace(self, out=self._features, heads=None, heads_read=None)
 

@@ -121,6 +121,14 @@ class Op(Spec):
         return False
 
     @property
+    def sums_all_channels(self) -> bool:
+        """Whether each output channel is a sum over all input channels, in whatever order.
+
+        False for an operator with groups or heads, whose channels have places.
+        """
+        return self.mixes_channels
+
+    @property
     def passes(self) -> bool:
         """Whether the output depends on the input; False for an operator that always gives zeros.
 

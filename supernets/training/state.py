@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from supernets.channels import sorted_places
 from supernets.checkpoint import CheckpointError, load_state, require_alike, save_state
 from supernets.training.context import Moment
 from supernets.training.optimizers import Memory, optimizer_for
@@ -97,6 +98,20 @@ class TrainingState:
 
     def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
         return torch.nn.utils.clip_grad_norm_(parameters, self.context.settings.gradient_clip)
+
+    @torch.no_grad()
+    def sort_channels(self) -> None:
+        """Put channels in the order of importance, in all tensors that belong to a parameter."""
+        places = sorted_places(self.supernet)
+        names = {id(tensor): name for name, tensor in self.supernet.named_parameters()}
+        moved = {
+            f".{names[id(self.supernet.node(address).tensors[name])]}": order
+            for (address, name), order in places.items()
+        }
+        for held, tensor in self._tensors().items():
+            for name, order in moved.items():
+                if held.endswith(name) and tensor.shape == order.shape:
+                    tensor.copy_(tensor.reshape(-1)[order])
 
     def record(self, losses: Sequence[float]) -> None:
         """Count a step as done, with these losses."""

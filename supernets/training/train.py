@@ -190,6 +190,8 @@ def _steps(state: TrainingState, guess: float, say: Say | None) -> Iterator[list
 
 def _next_step(state: TrainingState, guess: float) -> list[float]:
     """Take a step and judge the training; returns the losses, or raises `_Trouble`."""
+    if state.step == state.context.plan.largest_steps > 0:
+        state.sort_channels()
     if state.step == state.context.plan.float_steps:
         _initialise(state.context)
     with state.context.ranks.sharing():

@@ -13,8 +13,10 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from nas.tasks.criteria import Classification
+from supernets.channels import sorted_places
 from supernets.checkpoint import CheckpointError, load_state
 from supernets.supernet import Supernet
+from supernets.training.callbacks.ema import ExponentialAverage
 from supernets.training.context import Moment, TrainingContext
 from supernets.training.methods import Methods
 from supernets.training.samplers import Sandwich, sandwich
@@ -281,6 +283,23 @@ def test_the_largest_subnet_learns_alone_at_first():
     assert [moment.step for moment, *_ in told] == [6, 23], "a sampler hears of its own draws"
     without_float = schedule(replace(SETTINGS, float_epochs=0, largest_first=1.0), 64)
     assert without_float.largest_steps == 0
+
+
+def test_channels_are_sorted_with_all_that_belongs_to_them():
+    made = step_of(
+        Supernet(stripes_space(), seed=0), methods=Methods(callbacks={"ema": ExponentialAverage})
+    )
+    state = TrainingState(made, samples=64)
+    batch, moment = made.context.batch(0), Moment(0, made.context.plan)
+    made.gradients(moment, batch, made.subnets(moment, batch, np.random.default_rng(0)))
+    state.update(0.1)
+    before = {name: tensor.clone() for name, tensor in state._tensors().items()}
+    places = sorted_places(state.supernet)["stem", "weight"]
+    assert (places.reshape(-1).diff() < 0).any(), "some channel changes its place"
+    state.sort_channels()
+    for held in ("supernet", "momentum", "callback.ema"):
+        name = f"{held}.nodes.stem.tensors.weight"
+        assert torch.equal(state._tensors()[name], before[name].reshape(-1)[places])
 
 
 def test_subnets_that_differ_in_precision_only_are_one_in_full_precision():

@@ -1,0 +1,97 @@
+"""Sorting channels changes no function, and puts those first that matter most to their readers."""
+
+from __future__ import annotations
+
+import torch
+
+from search_spaces.choice import choice
+from search_spaces.graph import Graph
+from search_spaces.ops import (
+    Activation,
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    DepthwiseConv2d,
+    Flatten,
+    Input,
+    Linear,
+)
+from search_spaces.space import SearchSpace
+from supernets.channels import groups_of, sorted_places
+from supernets.supernet import Supernet
+from tests.supernets.stripes import stripes_space
+
+
+def sort(supernet: Supernet) -> None:
+    with torch.no_grad():
+        for (address, name), places in sorted_places(supernet).items():
+            tensor = supernet.node(address).tensors[name]
+            tensor.copy_(tensor.reshape(-1)[places])
+
+
+def drawn(supernet: Supernet, *shape: int) -> torch.Tensor:
+    """A batch of images; norms get scales and shifts that tell channels apart."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in supernet.named_parameters():
+            if ".tensors." in name:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    return torch.randn(4, *shape, generator=generator)
+
+
+def flattened_space() -> SearchSpace:
+    """A depthwise convolution, a grouped convolution, a concatenation and a flattened image."""
+    graph = Graph(Input("image", (3, 4, 4)))
+    width = choice("width", (2, 4, 8))
+    graph.add("first", Conv2d(width, 3))
+    graph.add("depthwise", DepthwiseConv2d(3))
+    graph.add("norm", BatchNorm2d())
+    graph.add("second", Conv2d(8, 1), "norm")
+    graph.add("grouped", Conv2d(8, 3, groups=2), "second")
+    left = graph.add("left", Conv2d(choice("left.width", (3, 6)), 1), "grouped")
+    right = graph.add("right", Conv2d(4, 1), "grouped")
+    graph.add("both", Concat(2), left, right)
+    graph.add("third", Conv2d(choice("third.width", (2, 5)), 1), "both")
+    graph.add("relu", Activation("relu"))
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(3))
+    return SearchSpace(graph)
+
+
+def test_the_largest_network_computes_the_same() -> None:
+    for space, shape in ((stripes_space(), (1, 6, 6)), (flattened_space(), (3, 4, 4))):
+        supernet = Supernet(space, seed=0)
+        images = drawn(supernet, *shape)
+        before = supernet(images, space.largest, quantize=False)
+        smallest = supernet(images, space.smallest, quantize=False)
+        sort(supernet)
+        after = supernet(images, space.largest, quantize=False)
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(supernet(images, space.smallest, quantize=False), smallest)
+
+
+def test_channels_are_in_descending_order_of_the_weights_that_read_them() -> None:
+    supernet = Supernet(flattened_space(), seed=0)
+    drawn(supernet, 3, 4, 4)
+    sort(supernet)
+    for address, run in (("second", 1), ("head", 16)):
+        weight = supernet.node(address).tensors["weight"].detach().abs()
+        sizes = weight.movedim(1, 0).reshape(weight.shape[1] // run, -1).sum(1)
+        assert (sizes.diff() <= 0).all()
+    assert all((places == places.unique().view_as(places)).all() for places in _again(supernet))
+
+
+def _again(supernet: Supernet) -> list[torch.Tensor]:
+    """The places of a second sort, which moves nothing."""
+    return list(sorted_places(supernet).values())
+
+
+def test_channels_with_places_of_their_own_stay() -> None:
+    moved = {
+        axis.address
+        for group in groups_of(Supernet(flattened_space(), seed=0))
+        for axis in (*group.written, *group.read)
+    }
+    assert moved == {"first", "depthwise", "norm", "second", "third", "head"}
+    written = {a.address for g in groups_of(Supernet(flattened_space(), seed=0)) for a in g.written}
+    assert not written & {"second", "grouped", "left", "right", "head"}
