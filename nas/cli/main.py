@@ -129,6 +129,14 @@ def export(
     _do("export", recipe, overrides=set_ or (), out=out)
 
 
+@app.command()
+def switching(
+    recipe: RecipePath, set_: Overrides = None, out: Out = None, _trust: Trust = False
+) -> None:
+    """Export one ONNX file per target that switches bit-widths while it runs, and test each."""
+    _do("switching", recipe, overrides=set_ or (), out=out)
+
+
 def _do(step: str, recipe: Path, *, overrides: Sequence[str], out: Path | None) -> None:
     with loading():
         from nas.recipe.recipe import load_recipe

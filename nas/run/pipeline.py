@@ -35,6 +35,17 @@ def _searched(plan: Plan, supernet: Supernet, display: Display) -> Measurements:
 
 
 def _export(plan: Plan, display: Display) -> Results:
+    return _shipped(plan, *_found(plan), display)
+
+
+def _switch(plan: Plan, display: Display) -> None:
+    from nas.run.steps.switching import switched
+
+    switched(plan, *_found(plan), display)
+
+
+def _found(plan: Plan) -> tuple[Supernet, Measurements]:
+    """The supernet and the evaluations of earlier steps."""
     from nas.run.steps.searching import archive_of
 
     supernet, measured = supernet_of(plan), archive_of(plan).measurements()
@@ -42,7 +53,7 @@ def _export(plan: Plan, display: Display) -> Results:
         raise RunFolderError(
             f"{plan.files.path} holds no evaluations to choose from; run `nas search` first"
         )
-    return _shipped(plan, supernet, measured, display)
+    return supernet, measured
 
 
 def _shipped(plan: Plan, supernet: Supernet, measured: Measurements, display: Display) -> Results:
@@ -58,6 +69,7 @@ STEPS: dict[str, Callable[[Plan, Display], object]] = {
     "train": trained,
     "search": _search,
     "export": _export,
+    "switching": _switch,
 }
 
 

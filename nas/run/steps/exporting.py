@@ -95,18 +95,19 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
     deployed = deployment_of(plan, supernet)(pick.genotype)
     weights = target.eight_bit_weights
     forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
-    named = replace(deployed, metadata=_metadata(plan, target.name, pick.genotype))
+    named = replace(deployed, metadata=described_by(plan, target.name, pick))
     exports = tuple(_export(plan, named, pick.genotype, form) for form in forms)
     latency = _whole_latency(plan, deployed, weights) if target.name == THIS_CPU else None
     return Shipped(pick, exports, latency)
 
 
-def _metadata(plan: Plan, target: str, genotype: Genotype) -> dict[str, str]:
+def described_by(plan: Plan, target: str, pick: Evaluation) -> dict[str, str]:
+    """The metadata of every file that is exported for a target."""
     return {
         **plan.task.metadata,
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
-        "genotype": ",".join(map(str, genotype)),
+        "genotype": ",".join(map(str, pick.genotype)),
         "target": target,
     }
 

@@ -1,0 +1,79 @@
+"""A run whose subnets leave as files that switch between bit-widths."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.export import ExportError
+from nas.export.runtime import file_outputs
+from nas.export.switching import BITS
+from nas.recipe.recipe import load_recipe
+from nas.run.folder import RunFolder
+from nas.run.plan import prepare
+from nas.run.steps.switching import modes
+from search_spaces.mlp import mlp
+from search_spaces.ops import Input
+from search_spaces.policy import Policy, full_precision
+from tests.nas.runs import TINY, nas, settings, succeeded
+
+DOUBLE = (*settings("training.quantizer=double-rounding", "search.budget=4"),)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("switching") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(recipe: Path) -> Path:
+    folder = recipe.parent / "double"
+    for step in ("train", "search"):
+        succeeded(nas(step, recipe, *DOUBLE, "--out", folder))
+    return folder
+
+
+def test_every_target_gets_a_file_with_the_bit_widths_that_all_precisions_offer(
+    recipe: Path, folder: Path
+) -> None:
+    outcome = nas("switching", recipe, *DOUBLE, "--out", folder)
+    succeeded(outcome)
+    plan = prepare(load_recipe(recipe), RunFolder(folder))
+    inputs, _ = plan.task.test_samples()
+    for target in ("edge-npu", "bit-serial"):
+        path = folder / f"{target}.switching.onnx"
+        assert path.name in outcome.out
+        for bits in (8, 4):
+            (out,) = file_outputs(path, [{**inputs, BITS: torch.tensor(bits)}])
+            assert out.shape == (len(out), 10)
+    rows = [cell for line in outcome.out.splitlines() for cell in re.findall(r"\D([84])\s", line)]
+    assert rows == ["8", "4", "8", "4"], outcome.out
+
+
+def test_a_run_without_a_search_is_refused(recipe: Path, tmp_path: Path) -> None:
+    succeeded(nas("train", recipe, *DOUBLE, "--out", tmp_path))
+    outcome = nas("switching", recipe, *DOUBLE, "--out", tmp_path)
+    assert outcome.code == 1
+    assert "run `nas search` first" in outcome.err
+
+
+def test_a_space_without_two_common_bit_widths_is_refused() -> None:
+    for weights, inputs, common in (((8,), (8,), 1), ((2, 4), (6, 8), 0), ((2, 4), (4, 8), 1)):
+        policy = Policy(weight_bits=weights, activation_bits=inputs)
+        space = mlp((Input("x", (4,)),), (2,), widths=(4,), depths=(2,), policy=policy)
+        with pytest.raises(ExportError, match=f"needs two bit-widths .* there are {common}"):
+            modes(space, space.largest)
+
+
+def test_modes_keep_the_architecture() -> None:
+    policy = Policy(weight_bits=(2, 4, 8), activation_bits=(8,))
+    space = mlp((Input("x", (4,)),), (2,), widths=(4, 8), depths=(3, 4), policy=policy)
+    found = modes(space, space.smallest)
+    assert list(found) == [8, 4, 2]
+    graphs = [full_precision(space.decode(genotype)) for genotype in found.values()]
+    assert all(graph == full_precision(space.decode(space.smallest)) for graph in graphs)
