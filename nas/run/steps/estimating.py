@@ -19,6 +19,7 @@ from supernets.inputs import to_device
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, Moment, TrainingContext
 from supernets.training.methods import Methods
+from supernets.training.samplers import Sandwich
 from supernets.training.schedule import schedule
 from supernets.training.step import TrainingStep
 
@@ -53,7 +54,7 @@ def estimate(plan: Plan) -> str:
     def seconds(moment: Moment) -> float:
         start = time.perf_counter()
         shown = batch(moment.step)
-        made.gradients(moment, shown, made.subnets(moment, shown, rng))
+        made.gradients(moment, shown, _drawn(made, moment, shown, rng))
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
@@ -71,6 +72,14 @@ def _made(context: TrainingContext, methods: Methods) -> TrainingStep:
     """The step of a training; raises `RecipeError` if a part refuses the settings or the space."""
     try:
         return TrainingStep(context, methods)
+    except ValueError as error:
+        raise RecipeError(f"training: {error}") from error
+
+
+def _drawn(made: TrainingStep, moment: Moment, batch: Batch, rng: np.random.Generator) -> Sandwich:
+    """The subnets of a step; raises `RecipeError` if the sampler cannot draw from the space."""
+    try:
+        return made.subnets(moment, batch, rng)
     except ValueError as error:
         raise RecipeError(f"training: {error}") from error
 

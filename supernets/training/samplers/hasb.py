@@ -12,7 +12,7 @@ from torch import Tensor
 from search_spaces.space import IntArray, as_genotypes
 from supernets.ranks import ALONE
 from supernets.training.context import Batch, Moment, TrainingContext
-from supernets.training.samplers.hessian import random_signs, trace_estimates
+from supernets.training.samplers.hessian import TwiceDifferentiable, random_signs, trace_estimates
 from supernets.training.samplers.precisions import bit_choices, drawn, layer_choices
 from supernets.training.samplers.sampler import Sampler, Sandwich
 
@@ -86,7 +86,7 @@ class HessianAware(Sampler):
             if step % ranks.count != ranks.rank:
                 continue
             inputs, targets = context.batch(step)
-            with ALONE.sharing():
+            with ALONE.sharing(), TwiceDifferentiable():
                 output = context.supernet(inputs, self.space.largest, quantize=False)
             loss = context.criterion.loss(output, targets)
             total += trace_estimates(loss, weights, signs).to(total)

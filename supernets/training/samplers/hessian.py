@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class TwiceDifferentiable(TorchFunctionMode):
+    """A context in which networks can be differentiated twice.
+
+    Torch has no second derivative of `hardsigmoid`, but of the equal `relu6(x + 3) / 6`.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.hardsigmoid:
+            return F.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
 
 
 def trace_estimates(loss: Tensor, weights: Sequence[Tensor], signs: Sequence[Tensor]) -> Tensor:
@@ -20,13 +35,24 @@ def trace_estimates(loss: Tensor, weights: Sequence[Tensor], signs: Sequence[Ten
         loss: A scalar, whose graph is kept no longer.
         weights: The weights; the trace of a weight that the loss does not depend on is 0.
         signs: For each weight, a tensor of its shape with elements 1 and -1.
+
+    Raises:
+        ValueError: If torch has no second derivative of an operator.
     """
     slopes = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
     curved = [pair for pair in zip(slopes, signs, strict=True) if pair[0].requires_grad]
     if not curved:
         return loss.new_zeros(len(weights))
     along = torch.stack([(slope * sign).sum() for slope, sign in curved]).sum()
-    products = torch.autograd.grad(along, weights, materialize_grads=True)
+    try:
+        products = torch.autograd.grad(along, weights, materialize_grads=True)
+    except RuntimeError as error:
+        if "derivative for" not in str(error):
+            raise
+        raise ValueError(
+            f"a sampler by the curvature of the loss needs second derivatives, but {error} in "
+            "torch; take another sampler, or another activation function"
+        ) from error
     pairs = zip(products, signs, strict=True)
     return torch.stack([(product * sign).sum() for product, sign in pairs]).detach()
 

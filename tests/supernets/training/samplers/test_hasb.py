@@ -19,7 +19,7 @@ from search_spaces.space import SearchSpace
 from supernets.training.context import Moment
 from supernets.training.samplers import hasb
 from supernets.training.samplers.hasb import HessianAware
-from supernets.training.samplers.hessian import random_signs, trace_estimates
+from supernets.training.samplers.hessian import TwiceDifferentiable, random_signs, trace_estimates
 from supernets.training.samplers.precisions import bit_choices, drawn, layer_choices
 
 
@@ -50,6 +50,23 @@ def test_weights_without_influence_or_curvature_have_the_trace_zero():
     signs = random_signs(held, np.random.default_rng(0))
     assert trace_estimates((held[0] ** 2).sum() + held[1].sum(), held, signs).tolist() == [6, 0, 0]
     assert trace_estimates(held[1].sum(), held, signs).tolist() == [0, 0, 0]
+
+
+def test_gates_are_differentiated_twice():
+    x = torch.tensor([-4.0, -1.0, 0.5, 2.0, 5.0], dtype=torch.float64, requires_grad=True)
+    plain = torch.nn.Hardsigmoid()(x)
+    with TwiceDifferentiable():
+        value = torch.nn.Hardsigmoid()(x)
+    torch.testing.assert_close(value, plain)
+    estimate = trace_estimates((value**2).sum(), [x], [torch.ones(5, dtype=torch.float64)])
+    assert float(estimate) == pytest.approx(3 * 2 / 36), "2 * slope ** 2 at the three inside"
+
+
+def test_operators_that_torch_does_not_differentiate_twice_are_refused():
+    x = torch.ones(5, requires_grad=True)
+    loss = (torch.nn.functional.hardsigmoid(x) ** 2).sum()
+    with pytest.raises(ValueError, match=r"second derivatives.*take another sampler"):
+        trace_estimates(loss, [x], [torch.ones(5)])
 
 
 def test_random_signs_are_signs():
