@@ -24,6 +24,7 @@ from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
 from nas.tasks.criterion import CriterionError, Figure, figures
 from nas.terminal.display import TerminalTable
+from search_spaces.choice import variants
 from search_spaces.space import SearchSpace
 from supernets.training.schedule import TrainingSettings, schedule
 from supernets.training.split import split
@@ -221,6 +222,9 @@ def _check_training(plan: Plan) -> None:
     settings = plan.training
     try:
         schedule(settings, len(plan.task.train), rate=Parts("schedule")[settings.schedule])
+        for node in plan.space.graph.nodes.values():
+            weights = [quant for quant in variants(node.op.weight) if quant is not None]
+            Parts("quantizer")[settings.quantizer].check_weights(weights)
     except ValueError as error:
         raise RecipeError(f"training: {error}") from error
     _ = plan.start

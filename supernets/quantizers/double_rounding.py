@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.formats import Int
-from search_spaces.ops import Parameter, Shape
+from search_spaces.ops import Shape
 from search_spaces.quant import Quant
 from supernets.blocks import from_rows, to_rows
 from supernets.encoded import EncodedTensor
@@ -26,16 +26,14 @@ class DoubleRounding(LearnedSteps):
     only one learned step `s` per block, and a device that stores `codes_h` can switch bit-widths
     while it runs. As everywhere here, codes are symmetric: the lowest code of two's complement is
     not used. Inputs have a learned step per precision (see `LearnedSteps`).
-
-    Raises:
-        ValueError: If a weight has a precision that is no symmetric integer.
     """
 
     name = "double-rounding"
 
-    def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
-        super().__init__(quants, weight)
-        for quant in self.quants if weight is not None else ():
+    @classmethod
+    def check_weights(cls, quants: Iterable[Quant]) -> None:
+        """Raise `ValueError` if a precision is no symmetric integer."""
+        for quant in quants:
             if not (isinstance(quant.format, Int) and quant.format.symmetric):
                 raise ValueError(
                     f"double-rounding shifts symmetric integers to fewer bits, given weights of "

@@ -31,6 +31,9 @@ class Quantizer(nn.Module):
         quants: The precisions, resolved.
         weight: The largest weight that is quantized; None for an input of an operator, which has a
             single scale.
+
+    Raises:
+        ValueError: See `check_weights`.
     """
 
     name: ClassVar[str]
@@ -39,6 +42,12 @@ class Quantizer(nn.Module):
     def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
         super().__init__()
         self.quants = tuple(quants)
+        if weight is not None:
+            self.check_weights(self.quants)
+
+    @classmethod
+    def check_weights(cls, quants: Iterable[Quant]) -> None:
+        """Raise `ValueError` if a weight cannot have one of these precisions; none is refused."""
 
     def forward(self, x: Tensor, quant: Quant) -> Tensor:
         """`x` fake-quantized to `quant`, with gradients to `x` and to the parameters."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.formats import Int
-from search_spaces.ops import Parameter, Shape
+from search_spaces.ops import Shape
 from search_spaces.quant import Quant
 from supernets.blocks import from_rows, to_rows
 from supernets.encoded import EncodedTensor
@@ -31,17 +31,15 @@ class StatisticalScales(LearnedSteps):
 
     No value is zero, which a device needs, so `encode` rounds the values again: to the symmetric
     integers of `b` bits with the step of least squared error. The loss is largest at few bits.
-
-    Raises:
-        ValueError: If a weight has a precision that is no symmetric integer.
     """
 
     name = "statsq"
     exact = False
 
-    def __init__(self, quants: Iterable[Quant], weight: Parameter | None = None) -> None:
-        super().__init__(quants, weight)
-        for quant in self.quants if weight is not None else ():
+    @classmethod
+    def check_weights(cls, quants: Iterable[Quant]) -> None:
+        """Raise `ValueError` if a precision is no symmetric integer."""
+        for quant in quants:
             if not (isinstance(quant.format, Int) and quant.format.symmetric):
                 raise ValueError(
                     f"statsq rounds weights to symmetric integers, given {quant.name}; give "

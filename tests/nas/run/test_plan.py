@@ -124,3 +124,15 @@ def test_a_divergence_that_cannot_compare_outputs_is_refused_before_training(
     )
     with pytest.raises(RecipeError, match=told):
         prepare(recipe, RunFolder(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("quantizer", ["double-rounding", "statsq"])
+def test_weights_that_the_quantizer_cannot_round_are_told_with_the_recipe(
+    tmp_path: Path, files: RunFolder, quantizer: str
+) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text(TINY.partition("[[targets]]")[0] + '[[targets]]\nname = "this-cpu"\n')
+    options = [f'space.policy.{of}_bits=[8, "e4m3"]' for of in ("weight", "activation")]
+    changes = [f"training.quantizer={quantizer}", *options]
+    with pytest.raises(RecipeError, match=rf"training: {quantizer} .* given .*e4m3; give weights"):
+        prepare(load_recipe(path, changes), files)
