@@ -64,6 +64,8 @@ def counts_of(shape: Shape, blocks: Shape) -> Shape:
 def to_rows(x: Tensor, blocks: Shape) -> Tensor:
     """The tensor `x` as `(number of blocks, elements of a block)`."""
     counts = counts_of(tuple(x.shape), blocks)
+    if _are_runs(counts, blocks):
+        return x.reshape(math.prod(counts), -1)
     pairs = [n for pair in zip(counts, blocks, strict=True) for n in pair]
     order = (*range(0, len(pairs), 2), *range(1, len(pairs), 2))
     return x.reshape(pairs).permute(order).reshape(math.prod(counts), -1)
@@ -72,5 +74,14 @@ def to_rows(x: Tensor, blocks: Shape) -> Tensor:
 def from_rows(rows: Tensor, shape: Sequence[int], blocks: Shape) -> Tensor:
     """The tensor of this `shape` whose `to_rows` is `rows`."""
     counts, axes = counts_of(tuple(shape), blocks), len(shape)
+    if _are_runs(counts, blocks):
+        return rows.reshape(tuple(shape))
     order = [n for axis in range(axes) for n in (axis, axes + axis)]
     return rows.reshape(*counts, *blocks).permute(order).reshape(tuple(shape))
+
+
+@lru_cache(maxsize=4096)
+def _are_runs(counts: Shape, blocks: Shape) -> bool:
+    """Whether each block is a run of neighbours, as a channel is: no block is cut by later axes."""
+    first = next((axis for axis, length in enumerate(blocks) if length > 1), len(blocks))
+    return all(count == 1 for count in counts[first + 1 :])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search_spaces.quant import Quant
 from supernets.quantizers.fused import fused_passes
-from supernets.quantizers.passes import Grid, Passes, TorchPasses
+from supernets.quantizers.passes import Levels, Passes, TorchPasses
 from supernets.rounding import Bounds, snapped_scales
 
 
@@ -33,7 +33,7 @@ class _FakeQuantize(torch.autograd.Function):
         ctx: Any, x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant, passes: Passes
     ) -> Tensor:
         step = snapped_scales(quant.granularity.scale, log_step.exp())
-        output = passes.forward(x, Grid(quant.format, step, bounds))
+        output = passes.forward(x, Levels(quant.format, step, bounds))
         # What made `x`, such as a ReLU, mostly keeps `x` anyway. The output is cheap to make again.
         ctx.save_for_backward(x, step)
         ctx.bounds, ctx.format, ctx.passes = bounds, quant.format, passes
@@ -42,8 +42,8 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, step = ctx.saved_tensors
-        grid = Grid(ctx.format, step, ctx.bounds)
-        return *ctx.passes.backward(grad_outputs[0], x, grid), None, None, None
+        levels = Levels(ctx.format, step, ctx.bounds)
+        return *ctx.passes.backward(grad_outputs[0], x, levels), None, None, None
 
 
 def fake_quantized(x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant) -> Tensor:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from search_spaces.formats import Format, Int
 from supernets.compiled import library
-from supernets.quantizers.passes import Grid
+from supernets.quantizers.passes import Levels
 from supernets.rounding import Bound
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 # Rows, their length, steps, least and greatest codes, and whether each row has its own of these.
-_GRID = (_COUNT, _COUNT, _POINTER, _POINTER, _POINTER, _COUNT)
+_LEVELS = (_COUNT, _COUNT, _POINTER, _POINTER, _POINTER, _COUNT)
 
 
 class FusedPasses:
@@ -29,24 +29,24 @@ class FusedPasses:
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._forward = compiled.fake_quantize
         self._backward = compiled.fake_quantize_gradients
-        self._forward.argtypes = (_POINTER, _POINTER, *_GRID, ctypes.c_int)
-        self._backward.argtypes = (*4 * (_POINTER,), *_GRID, ctypes.c_float, ctypes.c_int)
+        self._forward.argtypes = (_POINTER, _POINTER, *_LEVELS, ctypes.c_int)
+        self._backward.argtypes = (*4 * (_POINTER,), *_LEVELS, ctypes.c_float, ctypes.c_int)
         self._forward.restype = self._backward.restype = None
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        x = _without_gaps(x, grid.step)
+    def forward(self, x: Tensor, levels: Levels) -> Tensor:
+        x = _without_gaps(x, levels.step)
         output, threads = torch.empty_like(x), torch.get_num_threads()
-        self._forward(x.data_ptr(), output.data_ptr(), *_arguments(x, grid), threads)
+        self._forward(x.data_ptr(), output.data_ptr(), *_arguments(x, levels), threads)
         return output
 
-    def backward(self, grad: Tensor, x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        x = _without_gaps(x, grid.step)
+    def backward(self, grad: Tensor, x: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+        x = _without_gaps(x, levels.step)
         if grad.stride() != x.stride():
             grad = torch.empty_like(x).copy_(grad)
-        by_x, by_log = torch.empty_like(x), torch.empty_like(grid.step)
+        by_x, by_log = torch.empty_like(x), torch.empty_like(levels.step)
         tensors = (tensor.data_ptr() for tensor in (grad, x, by_x, by_log))
-        reach, threads = grid.format.reach, torch.get_num_threads()
-        self._backward(*tensors, *_arguments(x, grid), reach, threads)
+        reach, threads = levels.format.reach, torch.get_num_threads()
+        self._backward(*tensors, *_arguments(x, levels), reach, threads)
         return by_x, by_log
 
 
@@ -74,11 +74,11 @@ def _without_gaps(x: Tensor, step: Tensor) -> Tensor:
     return x if made.stride() == x.stride() else made.copy_(x)
 
 
-def _arguments(x: Tensor, grid: Grid) -> tuple[int, ...]:
-    """The arguments `_GRID`; all tensors behind them outlive the call."""
-    low, high = (_column(bound) for bound in grid.bounds)
-    rows, own = grid.step.numel(), int(low.numel() > 1)
-    pointers = (tensor.data_ptr() for tensor in (grid.step, low, high))
+def _arguments(x: Tensor, levels: Levels) -> tuple[int, ...]:
+    """The arguments `_LEVELS`; all tensors behind them outlive the call."""
+    low, high = (_column(bound) for bound in levels.bounds)
+    rows, own = levels.step.numel(), int(low.numel() > 1)
+    pointers = (tensor.data_ptr() for tensor in (levels.step, low, high))
     return rows, x.numel() // rows, *pointers, own
 
 

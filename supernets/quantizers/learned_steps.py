@@ -70,8 +70,10 @@ class LearnedSteps(Quantizer):
         if quant.granularity.single:
             return fake_quantized(x, steps, self._bounds_of(quant), quant)
         blocks = self.blocks(quant, tuple(x.shape))
-        bounds = relative_bounds(quant.format, self.column(self.zero_point(quant), x, blocks))
         rows, column = to_rows(x, blocks), self.column(steps, x, blocks)
+        bounds: Bounds = quant.format.bounds
+        if not quant.format.symmetric:
+            bounds = relative_bounds(quant.format, self.column(self.zero_point(quant), x, blocks))
         return from_rows(fake_quantized(rows, column, bounds, quant), x.shape, blocks)
 
     def encode(self, x: Tensor, quant: Quant, shape: Shape) -> EncodedTensor:
@@ -130,7 +132,8 @@ class LearnedSteps(Quantizer):
         if values.numel() == 1:
             return values.reshape(1, 1)
         counts = counts_of(tuple(x.shape), blocks)
-        return values[tuple(map(slice, counts))].reshape(-1, 1)
+        whole = counts == tuple(values.shape)
+        return (values if whole else values[tuple(map(slice, counts))]).reshape(-1, 1)
 
     def _bounds_of(self, quant: Quant) -> Bounds:
         """The bounds of a precision with a single scale."""

@@ -13,7 +13,7 @@ from supernets.rounding import Bounds, snapped
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class Levels:
     """The numbers that a tensor is rounded to.
 
     Attributes:
@@ -30,11 +30,11 @@ class Grid:
 class Passes(Protocol):
     """The forward and the backward pass over a tensor, whose blocks are rows if there are many."""
 
-    def forward(self, x: Tensor, grid: Grid, /) -> Tensor:
-        """The numbers of the grid nearest to `x`."""
+    def forward(self, x: Tensor, levels: Levels, /) -> Tensor:
+        """The numbers of the levels nearest to `x`."""
         ...
 
-    def backward(self, grad: Tensor, x: Tensor, grid: Grid, /) -> tuple[Tensor, Tensor]:
+    def backward(self, grad: Tensor, x: Tensor, levels: Levels, /) -> tuple[Tensor, Tensor]:
         """The gradients by `x` and by the logarithms of the steps, from the one by the output."""
         ...
 
@@ -42,19 +42,19 @@ class Passes(Protocol):
 class TorchPasses:
     """The passes for every device, type and format."""
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        return snapped(grid.format, x / grid.step, grid.bounds).mul_(grid.step)
+    def forward(self, x: Tensor, levels: Levels) -> Tensor:
+        return snapped(levels.format, x / levels.step, levels.bounds).mul_(levels.step)
 
-    def backward(self, grad: Tensor, x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        scaled = x / grid.step
-        inside = _grad_inside(grad, scaled, grid)
-        output = snapped(grid.format, scaled, grid.bounds).mul_(grid.step)
-        return inside, _sums(grad, output, grid.step) - _sums(inside, x, grid.step)
+    def backward(self, grad: Tensor, x: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
+        scaled = x / levels.step
+        inside = _grad_inside(grad, scaled, levels)
+        output = snapped(levels.format, scaled, levels.bounds).mul_(levels.step)
+        return inside, _sums(grad, output, levels.step) - _sums(inside, x, levels.step)
 
 
-def _grad_inside(grad: Tensor, scaled: Tensor, grid: Grid) -> Tensor:
+def _grad_inside(grad: Tensor, scaled: Tensor, levels: Levels) -> Tensor:
     """The gradient for elements whose code is not clamped; zero for all others."""
-    (low, high), reach = grid.bounds, grid.format.reach
+    (low, high), reach = levels.bounds, levels.format.reach
     if isinstance(low, float) and isinstance(high, float):
         return torch.ops.aten.hardtanh_backward(grad, scaled, low - reach, high + reach)
     return torch.where((scaled > low - reach) & (scaled < high + reach), grad, 0.0)

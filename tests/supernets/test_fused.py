@@ -20,7 +20,7 @@ from supernets.compiled import library
 from supernets.quantizers import fused
 from supernets.quantizers.fake_quantize import fake_quantized
 from supernets.quantizers.fused import FusedPasses, compiled_passes, fused_passes
-from supernets.quantizers.passes import Grid, TorchPasses
+from supernets.quantizers.passes import Levels, TorchPasses
 
 SOURCE = Path(fused.__file__).with_suffix(".cpp")
 
@@ -37,34 +37,34 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def whole(bits: int) -> Grid:
-    return Grid(Int(bits), torch.tensor([2.7 / 2**bits]), tuple(map(float, Int(bits).bounds)))
+def whole(bits: int) -> Levels:
+    return Levels(Int(bits), torch.tensor([2.7 / 2**bits]), tuple(map(float, Int(bits).bounds)))
 
 
-def by_row(x: Tensor, bits: int) -> Grid:
+def by_row(x: Tensor, bits: int) -> Levels:
     """A step and a zero point for each row."""
     step = torch.linspace(2.0, 4.0, len(x)).reshape(-1, 1) / 2**bits
     zero = torch.arange(len(x)).remainder(2**bits).reshape(-1, 1)
     low, high = Int(bits, symmetric=False).bounds
-    return Grid(Int(bits, symmetric=False), step, ((low - zero).float(), (high - zero).float()))
+    return Levels(Int(bits, symmetric=False), step, ((low - zero).float(), (high - zero).float()))
 
 
-def ties(grid: Grid, x: Tensor) -> Tensor:
-    """`x` with values on all ties and at both ends of the grid."""
-    x.view(-1)[:80] = torch.arange(-40, 40) / 2 * grid.step.reshape(-1)[0]
+def ties(levels: Levels, x: Tensor) -> Tensor:
+    """`x` with values on all ties and at both ends of the levels."""
+    x.view(-1)[:80] = torch.arange(-40, 40) / 2 * levels.step.reshape(-1)[0]
     return x
 
 
-def require_equal(passes: FusedPasses, x: Tensor, grad: Tensor, grid: Grid) -> None:
-    theirs, ours = TorchPasses().forward(x, grid), passes.forward(x, grid)
+def require_equal(passes: FusedPasses, x: Tensor, grad: Tensor, levels: Levels) -> None:
+    theirs, ours = TorchPasses().forward(x, levels), passes.forward(x, levels)
     assert torch.equal(ours, theirs)
     assert torch.equal(ours.signbit(), theirs.signbit())
-    expected, sums = TorchPasses().backward(grad, x, grid)
-    found, by_log = passes.backward(grad, x, grid)
+    expected, sums = TorchPasses().backward(grad, x, levels)
+    found, by_log = passes.backward(grad, x, levels)
     assert torch.equal(found, expected)
     terms = grad.double() * theirs.double() - expected.double() * x.double()
-    exact = terms.reshape(grid.step.numel(), -1).sum(1).reshape(grid.step.shape)
-    assert by_log.shape == sums.shape == grid.step.shape
+    exact = terms.reshape(levels.step.numel(), -1).sum(1).reshape(levels.step.shape)
+    assert by_log.shape == sums.shape == levels.step.shape
     size = (grad * theirs).abs().sum().item()
     torch.testing.assert_close(by_log.double(), exact, rtol=1e-6, atol=1e-7 * size)
     torch.testing.assert_close(sums.double(), exact, rtol=0, atol=1e-6 * size)
@@ -73,9 +73,9 @@ def require_equal(passes: FusedPasses, x: Tensor, grad: Tensor, grid: Grid) -> N
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("count", [1, 15, 4096, 100_003])
 def test_a_tensor_with_one_step(passes: FusedPasses, bits: int, count: int) -> None:
-    grid = whole(bits)
-    x = drawn(count) if count < 80 else ties(grid, drawn(count))
-    require_equal(passes, x, drawn(count, seed=1), grid)
+    levels = whole(bits)
+    x = drawn(count) if count < 80 else ties(levels, drawn(count))
+    require_equal(passes, x, drawn(count, seed=1), levels)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -90,15 +90,15 @@ def test_rows_with_steps_and_bounds_of_their_own(
 
 
 def test_any_order_of_axes_gaps_and_repeated_gradients(passes: FusedPasses) -> None:
-    images, grid = drawn(4, 6, 8, 10), whole(3)
+    images, levels = drawn(4, 6, 8, 10), whole(3)
     last = images.to(memory_format=torch.channels_last)
     views = [last, images.permute(3, 1, 0, 2), images[:, 1:4], images[:, :, ::2], last[:, :3]]
     views += [images[:1].expand(4, -1, -1, -1), images.transpose(2, 3)[..., 1:]]
     for x in views:
         grads = (drawn(*x.shape, seed=1), torch.tensor(0.3).expand(x.shape))
         for grad in (*grads, grads[0].to(memory_format=torch.channels_last)):
-            require_equal(passes, x, grad, grid)
-    assert passes.forward(last, grid).stride() == last.stride()
+            require_equal(passes, x, grad, levels)
+    assert passes.forward(last, levels).stride() == last.stride()
     rows = drawn(40, 12).T
     require_equal(passes, rows, drawn(12, 40, seed=1), by_row(rows, 4))
 
