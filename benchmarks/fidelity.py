@@ -30,7 +30,7 @@ from supernets.supernet import Supernet
 
 FloatArray = NDArray[np.float64]
 
-SIZE, TRAINING_IMAGES, CALIBRATION_IMAGES, BATCH = 16, 4000, 512, 500
+SIZE, CALIBRATION_IMAGES, BATCH = 16, 512, 500
 IMAGE = {"inputs": (Input("image", (3, SIZE, SIZE)),), "output": (10,)}
 # The numbers of epochs in full precision and with quantization.
 LENGTHS = {"short": (6, 4), "long": (24, 16)}
@@ -38,6 +38,10 @@ LENGTHS = {"short": (6, 4), "long": (24, 16)}
 SHEETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
     {
         "report": (("train_00", "train_01"), tuple(f"test_{n:02}" for n in range(5))),
+        "report-10000": (
+            tuple(f"train_{n:02}" for n in range(5)),
+            tuple(f"test_{n:02}" for n in range(5)),
+        ),
         "selection": (("train_02", "train_03"), tuple(f"train_{n}" for n in range(20, 25))),
     }
 )
@@ -58,7 +62,7 @@ def residual_space() -> SearchSpace:
 
 @cache
 def images(data: str) -> tuple[TrainSplit, Split]:
-    """The 4,000 images for training and the 10,000 for testing, `(n, 3, 16, 16)`, normalised.
+    """The images for training, 2,000 a sheet, and 10,000 for testing, `(n, 3, 16, 16)`, normalised.
 
     Args:
         data: One of `SHEETS`.
@@ -72,7 +76,7 @@ def images(data: str) -> tuple[TrainSplit, Split]:
         return torch.nn.functional.avg_pool2d(pixels, 32 // SIZE), found
 
     training, testing = SHEETS[data]
-    x, y = (part[:TRAINING_IMAGES] for part in split(training))
+    x, y = split(training)
     test_x, test_y = split(testing)
     mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
     augment = ImageAugmentation(Augment(shift=2, flip=True), (-mean / std).reshape(-1))
@@ -101,3 +105,9 @@ def stratified(space: SearchSpace) -> tuple[list[Genotype], FloatArray]:
         inside = np.flatnonzero((cost >= low) & (cost <= high))
         picked += rng.choice(inside, SUBNETS // BINS, replace=False).tolist()
     return as_genotypes(drawn[picked]), cost[picked]
+
+
+def shown(values: FloatArray, *, signed: bool) -> str:
+    """The mean of values over seeds, and its standard error from two seeds on."""
+    text = f"{values.mean():+.2f}" if signed else f"{values.mean():.2f}"
+    return f"{text} ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}" if len(values) > 1 else text

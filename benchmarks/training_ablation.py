@@ -48,6 +48,7 @@ from benchmarks.fidelity import (
     accuracy,
     images,
     residual_space,
+    shown,
     stratified,
 )
 from nas.durable import write_atomic
@@ -219,12 +220,6 @@ def figures(trial: Trial, result: dict) -> FloatArray:
     scores = np.array(result.get("accuracy", []))
     means = [scores[held].mean() if len(scores) else np.nan for held in columns]
     return np.array([*means, result["cpu_seconds"]])
-
-
-def shown(values: FloatArray, *, signed: bool) -> str:
-    """The mean of values over seeds, and its standard error from two seeds on."""
-    text = f"{values.mean():+.2f}" if signed else f"{values.mean():.2f}"
-    return f"{text} ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}" if len(values) > 1 else text
 
 
 def rows(trials: Sequence[Trial], folder: Path) -> Iterator[str]:
