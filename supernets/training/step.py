@@ -52,9 +52,8 @@ class TrainingStep:
         drawn = self.sampler.draw(moment, batch, rng)
         if moment.quantized:
             return drawn
-        rows = np.array([drawn.largest, *drawn.random, drawn.smallest]).reshape(
-            -1, len(space.counts)
-        )
+        picked = (drawn.largest, *drawn.random, drawn.smallest)
+        rows = np.array(picked, dtype=np.int64)  # (n, 0) in a space without choices
         largest, *random, smallest = as_genotypes(
             space.canonical_array(with_most_bits(space, rows))
         )

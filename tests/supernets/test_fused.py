@@ -55,7 +55,7 @@ def ties(levels: Levels, x: Tensor) -> Tensor:
     return x
 
 
-def require_equal(passes: FusedPasses, x: Tensor, grad: Tensor, levels: Levels) -> None:
+def assert_equal_passes(passes: FusedPasses, x: Tensor, grad: Tensor, levels: Levels) -> None:
     theirs, ours = TorchPasses().forward(x, levels), passes.forward(x, levels)
     assert torch.equal(ours, theirs)
     assert torch.equal(ours.signbit(), theirs.signbit())
@@ -75,7 +75,7 @@ def require_equal(passes: FusedPasses, x: Tensor, grad: Tensor, levels: Levels) 
 def test_a_tensor_with_one_step(passes: FusedPasses, bits: int, count: int) -> None:
     levels = whole(bits)
     x = drawn(count) if count < 80 else ties(levels, drawn(count))
-    require_equal(passes, x, drawn(count, seed=1), levels)
+    assert_equal_passes(passes, x, drawn(count, seed=1), levels)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -84,9 +84,9 @@ def test_rows_with_steps_and_bounds_of_their_own(
     passes: FusedPasses, bits: int, length: int
 ) -> None:
     x = drawn(12, length)
-    require_equal(passes, x, drawn(12, length, seed=1), by_row(x, bits))
+    assert_equal_passes(passes, x, drawn(12, length, seed=1), by_row(x, bits))
     symmetric = replace(whole(bits), step=by_row(x, bits).step)
-    require_equal(passes, x, drawn(12, length, seed=1), symmetric)
+    assert_equal_passes(passes, x, drawn(12, length, seed=1), symmetric)
 
 
 def test_any_order_of_axes_gaps_and_repeated_gradients(passes: FusedPasses) -> None:
@@ -97,10 +97,10 @@ def test_any_order_of_axes_gaps_and_repeated_gradients(passes: FusedPasses) -> N
     for x in views:
         grads = (drawn(*x.shape, seed=1), torch.tensor(0.3).expand(x.shape))
         for grad in (*grads, grads[0].to(memory_format=torch.channels_last)):
-            require_equal(passes, x, grad, levels)
+            assert_equal_passes(passes, x, grad, levels)
     assert passes.forward(last, levels).stride() == last.stride()
     rows = drawn(40, 12).T
-    require_equal(passes, rows, drawn(12, 40, seed=1), by_row(rows, 4))
+    assert_equal_passes(passes, rows, drawn(12, 40, seed=1), by_row(rows, 4))
 
 
 def test_numbers_that_are_not_finite_pass_as_in_torch(passes: FusedPasses) -> None:

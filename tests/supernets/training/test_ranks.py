@@ -160,7 +160,7 @@ def together(tmp_path_factory, alone):
     return folder / "0", folder / "1"
 
 
-def same(found, expected, *, to_rounding=True):
+def assert_same(found, expected, *, to_rounding=True):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         bounds = {"rtol": 1e-4, "atol": 1e-6} if to_rounding else {"rtol": 0, "atol": 0}
@@ -169,25 +169,25 @@ def same(found, expected, *, to_rounding=True):
 
 def test_two_processes_train_the_weights_of_one(alone, together):
     found = torch.load(together[0] / "trained")
-    same(found, alone[0])
+    assert_same(found, alone[0])
     assert found["losses"][-1, 0] < found["losses"][0, 0], "something was learnt"
 
 
 @pytest.mark.parametrize("name", ["trained", "resumed", "continued"])
 def test_both_processes_agree_in_every_bit(together, name):
     one, other = (torch.load(folder / name) for folder in together)
-    same(one, other, to_rounding=False)
+    assert_same(one, other, to_rounding=False)
 
 
 def test_a_resumed_training_of_two_ends_with_the_same_bits(together):
     found, whole = (weights(torch.load(together[0] / name)) for name in ("resumed", "trained"))
-    same(found, whole, to_rounding=False)
+    assert_same(found, whole, to_rounding=False)
 
 
 def test_two_continue_what_one_began_and_one_what_two_began(alone, together, tmp_path):
     expected = weights(alone[0])
-    same(weights(torch.load(together[0] / "continued")), expected)
-    same(weights(trained(Path(shutil.copy(together[0] / "left", tmp_path)))), expected)
+    assert_same(weights(torch.load(together[0] / "continued")), expected)
+    assert_same(weights(trained(Path(shutil.copy(together[0] / "left", tmp_path)))), expected)
 
 
 def weights(found):
@@ -201,7 +201,7 @@ def test_a_batch_norm_has_the_statistics_and_gradients_of_the_whole_batch(togeth
     assert [len(part["out"]) for part in parts] == [3, 4]
     found = {name: torch.cat([part[name] for part in parts]) for name in ("out", "x")}
     found |= {name: parts[0][name] + parts[1][name] for name in ("scale", "shift")}
-    same(found, whole)
+    assert_same(found, whole)
     own = norm_and_gradients(Ranks(0, 2).rows(7))
     assert (own["out"] - parts[0]["out"]).abs().max() > 0.1, "the rows alone have other statistics"
 
@@ -210,7 +210,7 @@ def test_curvature_is_estimated_on_the_same_batches(together):
     expected = traces(ALONE)
     assert expected["traces"].abs().max() > 0
     for folder in together:
-        same(torch.load(folder / "traces"), expected)
+        assert_same(torch.load(folder / "traces"), expected)
 
 
 def test_divergence_is_raised_by_both(together):

@@ -328,6 +328,10 @@ def test_a_space_of_one_network_trains_it_alone():
         torch.testing.assert_close(gradient, supernet.get_parameter(name).grad)
     assert gradients
     assert losses == pytest.approx([label.item()])
+    made = step_of(supernet, replace(SETTINGS, largest_first=0.0))
+    for step in (0, 23):
+        moment = Moment(step, made.context.plan)
+        assert not made.subnets(moment, made.context.batch(0), np.random.default_rng(0)).students
 
 
 def test_the_sandwich_holds_the_bounds_of_the_space():
