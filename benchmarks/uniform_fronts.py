@@ -1,6 +1,6 @@
 """The fronts of one residual family at 4 bits, at 8 bits and in full precision.
 
-    python -m benchmarks.uniform_fronts [--lengths short long] [--alone short] [--seeds 0 1 2]
+    python -m benchmarks.uniform_fronts [--lengths short] [--alone short] [--seeds 0 1 2]
         [--data report] [--run FOLDER]
 
 Abdolrashidi et al. 2021 ("Pareto-optimal quantized ResNet is mostly 4-bit") compare networks of a
@@ -39,7 +39,7 @@ import torch
 from benchmarks.fidelity import IMAGE, SHEETS, FloatArray
 from benchmarks.kept_training import KeptTraining
 from benchmarks.ranking import only
-from search_spaces.choice import choice, derived
+from search_spaces.choice import choice, derived_as
 from search_spaces.costs import bitops, compile_cost, macs
 from search_spaces.formats import Int
 from search_spaces.policy import LayerPrecision, Policy
@@ -61,19 +61,19 @@ PLACES = (0, 1, 2, 2)
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c")
 
 
-@derived
+@derived_as("benchmarks.uniform_fronts:weight_at")  # also where this is the main module
 def weight_at(bits: int | None) -> Quant | None:
     """The precision of weights: symmetric, one scale per channel; None for full precision."""
     return None if bits is None else Quant(Int(bits, symmetric=True), PerChannel())
 
 
-@derived
+@derived_as("benchmarks.uniform_fronts:input_at")  # also where this is the main module
 def input_at(bits: int | None) -> Quant | None:
     """The precision of inputs: asymmetric, one scale per tensor; None for full precision."""
     return None if bits is None else Quant(Int(bits, symmetric=False), PerTensor())
 
 
-@derived
+@derived_as("benchmarks.uniform_fronts:edge_bits")  # also where this is the main module
 def edge_bits(bits: int | None) -> int | None:
     """The bits of first and last layers in a network of `bits`."""
     return None if bits is None else EDGE_BITS
@@ -325,7 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=list(LENGTHS))
+    parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=["short"])
     parser.add_argument("--alone", nargs="*", choices=LENGTHS, default=["short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", choices=SHEETS, default="report")
