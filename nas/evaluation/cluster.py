@@ -147,14 +147,14 @@ class RayEvaluator:
         self._crew.dismiss(ending_s=0.0 if self._lifelines.gone else _END_S)
 
     def _actor(self, resources: Mapping[str, float]) -> Any:
-        threads = str(max(1, int(resources["CPU"])))
+        threads = max(1, int(resources["CPU"]))
         made = self._ray.remote(_Actor).options(
             num_cpus=resources["CPU"],
             num_gpus=resources["GPU"],
             max_restarts=-1,
-            runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, threads)},
+            runtime_env={"env_vars": thread_variables(threads)},
         )
-        return made.remote(int(threads), imported_modules())
+        return made.remote(threads, imported_modules())
 
     def _await_workers(self) -> None:
         crew = self._crew
@@ -184,7 +184,10 @@ class RayEvaluator:
                 raise told
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+def thread_variables(threads: int) -> dict[str, str]:
+    """The environment of a worker whose libraries use this number of threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
 
 
 class _Actor:

@@ -47,6 +47,19 @@ def require_ray() -> ModuleType:
     return ray
 
 
+def require_ray_train() -> ModuleType:
+    """The module `ray` with `ray.train.torch`; raises `ClusterError` if either is missing."""
+    ray = require_ray()
+    try:
+        import ray.train.torch
+    except ImportError as error:
+        raise ClusterError(
+            f"training on a cluster needs Ray Train, which cannot be imported ({error}); "
+            'run: pip install "elastic-nas[cluster]"'
+        ) from error
+    return ray
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[ModuleType]:
     """The module `ray`, connected to this process's cluster, to `address`, or to a new cluster.

@@ -102,11 +102,21 @@ class ComputeSection(Section):
     """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Ray actors that evaluate; 0 evaluates in this process."""
+    train_workers: Annotated[int, Field(ge=0)] = 0
+    """Ray workers that train together, on their own rows of batches; 0 trains in this process."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
     ray_address: Annotated[Cluster | None, OUTSIDE] = None
+
+    @property
+    def training_resources(self) -> dict[str, float]:
+        """The resources of a worker that trains: a whole GPU or none.
+
+        NVIDIA's library for exchanges between processes refuses two processes on one GPU.
+        """
+        return {"CPU": self.cpus_per_worker, "GPU": float(self.gpus_per_worker > 0)}
 
 
 class ExportSection(Section):

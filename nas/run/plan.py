@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nas.evaluation.connection import require_ray
+from nas.evaluation.connection import require_ray, require_ray_train
 from nas.evaluation.evaluation import ERROR
 from nas.export import forms_for
 from nas.parts import Parts
@@ -26,6 +26,8 @@ from nas.tasks.criterion import CriterionError, Figure, figures
 from nas.terminal.display import TerminalTable
 from search_spaces.choice import variants
 from search_spaces.space import SearchSpace
+from supernets.ranks import require_rows
+from supernets.training.context import Cost
 from supernets.training.schedule import TrainingSettings, schedule
 from supernets.training.split import split
 
@@ -92,6 +94,12 @@ class Plan:
     def figures(self) -> dict[str, Figure]:
         """The figures of the task's criterion, by the name that objectives and limits give them."""
         return figures(self.task.criterion)
+
+    @property
+    def first_cost(self) -> Cost:
+        """The first objective of the first target, whose table must be measured."""
+        goal = self.problem.goals[0]
+        return goal.costs[goal.objectives[0]]
 
     @property
     def named_figures(self) -> tuple[str, ...]:
@@ -191,6 +199,8 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     """
     if recipe.compute.workers:
         require_ray()
+    if recipe.compute.train_workers:
+        require_ray_train()
     forms_for(recipe.export.formats)
     targets = load_targets(recipe, files)
     task = recipe.task.load()
@@ -222,6 +232,7 @@ def _check_training(plan: Plan) -> None:
     settings = plan.training
     try:
         schedule(settings, len(plan.task.train), rate=Parts("schedule")[settings.schedule])
+        require_rows(plan.recipe.compute.train_workers, settings.batch_size)
         for node in plan.space.graph.nodes.values():
             weights = [quant for quant in variants(node.op.weight) if quant is not None]
             Parts("quantizer")[settings.quantizer].check_weights(weights)

@@ -90,6 +90,7 @@ def train(
     say: Say | None = None,
     device: torch.device | str = "cpu",
     ranks: Ranks = ALONE,
+    elsewhere: Callable[[], None] | None = None,
 ) -> History:
     """Train `supernet` in place; continues from the checkpoint at `state_path` if there is one.
 
@@ -117,6 +118,8 @@ def train(
         say: A function that is called with a sentence when the training goes back.
         device: The device on which to train.
         ranks: The processes that share the training.
+        elsewhere: A function that continues the checkpoint at `state_path` to its end, in other
+            processes; None to train in this process.
 
     Raises:
         TrainingDiverged: If the training diverges a second time. The last checkpoint is older.
@@ -132,6 +135,9 @@ def train(
     context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost, ranks)
     state = TrainingState(TrainingStep(context, methods), samples=len(data))
     _begin(state, state_path)
+    if elsewhere is not None and state.step < plan.total:
+        elsewhere()
+        state.load(state_path)
     guess = _guess(context)
     saved = time.monotonic()
     for losses in _steps(state, guess, say):

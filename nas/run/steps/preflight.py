@@ -9,6 +9,7 @@ import numpy as np
 from nas.evaluation.connection import check_cluster
 from nas.export import forms_for, rehearse
 from nas.export.stand_in import stand_in
+from nas.recipe.recipe import RecipeError
 from nas.run.folder import RunFolderError
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
@@ -30,11 +31,25 @@ def check(plan: Plan, *, searching: bool) -> None:
     """
     device_of(plan)
     _check_outputs(plan)
+    _check_training(plan)
     if searching:
         _check_search(plan)
     networks = [stand_in(graph) for graph in telling_networks(plan.space)]
     for form in forms_for(plan.recipe.export.formats):
         rehearse(form, networks)
+
+
+def _check_training(plan: Plan) -> None:
+    compute = plan.recipe.compute
+    if not compute.train_workers or plan.files.supernet.exists():
+        return
+    if device_of(plan).type == "cuda" and not compute.gpus_per_worker:
+        raise RecipeError(
+            f"compute.train_workers = {compute.train_workers} would train on CPUs, although this "
+            "machine has a GPU; give compute.gpus_per_worker = 1, or compute.device = 'cpu'"
+        )
+    each = compute.training_resources
+    check_cluster(compute.train_workers, each, address=compute.ray_address)
 
 
 def _check_search(plan: Plan) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
 from supernets.training.context import Cost
 from supernets.training.schedule import TrainingSettings
-from supernets.training.train import History, TrainingDiverged, train
+from supernets.training.train import History, Progress, TrainingDiverged, train
 from supernets.weights import set_weights
 
 _CURVE_POINTS = 200
@@ -89,6 +90,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 progress=progress,
                 say=display.say,
                 device=device,
+                elsewhere=_elsewhere(plan, progress, display),
             )
         except TrainingDiverged:
             # It would diverge again, bit for bit; without it the folder takes other settings.
@@ -113,10 +115,18 @@ def _device_cost(plan: Plan) -> Cost | None:
         return None
 
     def cost(rows: IntArray) -> NDArray[np.float64]:
-        goal = plan.problem.goals[0]
-        return goal.costs[goal.objectives[0]](rows)
+        return plan.first_cost(rows)
 
     return cost
+
+
+def _elsewhere(plan: Plan, progress: Progress, display: Display) -> Callable[[], None] | None:
+    """The training on the recipe's workers; None if the recipe has none."""
+    if not plan.recipe.compute.train_workers:
+        return None
+    from nas.run.steps.train_workers import train_on_workers
+
+    return partial(train_on_workers, plan, progress, display.say)
 
 
 def supernet_of(plan: Plan) -> Supernet:
