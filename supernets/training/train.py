@@ -139,14 +139,7 @@ def train(
         elsewhere()
         state.load(state_path)
     guess = _guess(context)
-    saved = time.monotonic()
-    for losses in _steps(state, guess, say):
-        late = time.monotonic() - saved > settings.checkpoint_seconds
-        if ranks.first and (late or state.step == plan.total):
-            state.save(state_path)
-            saved = time.monotonic()
-        if progress is not None:
-            progress(state.step, plan.total, dict(zip(LOSSES, losses, strict=True)))
+    _run(state, guess, state_path, progress=progress, say=say)
     if not settings.quantized_epochs:
         _initialise(context)
     return History(
@@ -156,6 +149,20 @@ def train(
         returned=state.returned,
         favoured=state.made.sampler.favoured(),
     )
+
+
+def _run(
+    state: TrainingState, guess: float, path: Path, *, progress: Progress | None, say: Say | None
+) -> None:
+    """Take all steps that are left, with checkpoints at `path`; raises as `train` does."""
+    context, saved = state.context, time.monotonic()
+    for losses in _steps(state, guess, say):
+        late = time.monotonic() - saved > context.settings.checkpoint_seconds
+        if context.ranks.first and (late or state.step == context.plan.total):
+            state.save(path)
+            saved = time.monotonic()
+        if progress is not None:
+            progress(state.step, context.plan.total, dict(zip(LOSSES, losses, strict=True)))
 
 
 def _begin(state: TrainingState, path: Path) -> None:
