@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +141,8 @@ def run_rank(rank: int, folder: str, begun: str):
     with pytest.raises(TrainingDiverged) as told:
         trained(own / "wild", ranks=ranks, settings=WILD)
     (own / "diverged").write_text(str(told.value))
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's threads abort about one in ten processes that clean up at their end
 
 
 @pytest.fixture(scope="module")
@@ -160,34 +162,45 @@ def together(tmp_path_factory, alone):
     return folder / "0", folder / "1"
 
 
-def assert_same(found, expected, *, to_rounding=True):
+EXACT = (0.0, 0.0)
+ROUNDED = (1e-4, 1e-6)
+# A number that is rounded to two bits turns the last bit of a sum into a difference of its own.
+QUANTIZED = (2e-3, 1e-3)
+
+
+def assert_same(found, expected, bounds):
+    """All tensors are equal within a relative and an absolute bound."""
     assert found.keys() == expected.keys()
+    rtol, atol = bounds
     for name, value in expected.items():
-        bounds = {"rtol": 1e-4, "atol": 1e-6} if to_rounding else {"rtol": 0, "atol": 0}
-        torch.testing.assert_close(found[name], value, **bounds, msg=f"{name}: {{}}".format)
+        told = f"{name}: {{}}".format
+        torch.testing.assert_close(found[name], value, rtol=rtol, atol=atol, msg=told)
 
 
 def test_two_processes_train_the_weights_of_one(alone, together):
     found = torch.load(together[0] / "trained")
-    assert_same(found, alone[0])
+    assert_same(found, alone[0], QUANTIZED)
+    in_full = {"losses": found["losses"][:4]}
+    assert_same(in_full, {"losses": alone[0]["losses"][:4]}, ROUNDED)
     assert found["losses"][-1, 0] < found["losses"][0, 0], "something was learnt"
 
 
 @pytest.mark.parametrize("name", ["trained", "resumed", "continued"])
 def test_both_processes_agree_in_every_bit(together, name):
     one, other = (torch.load(folder / name) for folder in together)
-    assert_same(one, other, to_rounding=False)
+    assert_same(one, other, EXACT)
 
 
 def test_a_resumed_training_of_two_ends_with_the_same_bits(together):
     found, whole = (weights(torch.load(together[0] / name)) for name in ("resumed", "trained"))
-    assert_same(found, whole, to_rounding=False)
+    assert_same(found, whole, EXACT)
 
 
 def test_two_continue_what_one_began_and_one_what_two_began(alone, together, tmp_path):
     expected = weights(alone[0])
-    assert_same(weights(torch.load(together[0] / "continued")), expected)
-    assert_same(weights(trained(Path(shutil.copy(together[0] / "left", tmp_path)))), expected)
+    assert_same(weights(torch.load(together[0] / "continued")), expected, QUANTIZED)
+    left = Path(shutil.copy(together[0] / "left", tmp_path))
+    assert_same(weights(trained(left)), expected, QUANTIZED)
 
 
 def weights(found):
@@ -201,7 +214,7 @@ def test_a_batch_norm_has_the_statistics_and_gradients_of_the_whole_batch(togeth
     assert [len(part["out"]) for part in parts] == [3, 4]
     found = {name: torch.cat([part[name] for part in parts]) for name in ("out", "x")}
     found |= {name: parts[0][name] + parts[1][name] for name in ("scale", "shift")}
-    assert_same(found, whole)
+    assert_same(found, whole, ROUNDED)
     own = norm_and_gradients(Ranks(0, 2).rows(7))
     assert (own["out"] - parts[0]["out"]).abs().max() > 0.1, "the rows alone have other statistics"
 
@@ -210,7 +223,7 @@ def test_curvature_is_estimated_on_the_same_batches(together):
     expected = traces(ALONE)
     assert expected["traces"].abs().max() > 0
     for folder in together:
-        assert_same(torch.load(folder / "traces"), expected)
+        assert_same(torch.load(folder / "traces"), expected, ROUNDED)
 
 
 def test_divergence_is_raised_by_both(together):
