@@ -54,7 +54,11 @@ def _written(option: Any) -> Any:
 
 
 def _granularity(option: Any) -> Granularity:
-    return option if isinstance(option, Granularity) else granularity_named(option)
+    if isinstance(option, Granularity):
+        return option
+    if not isinstance(option, str):
+        raise ValueError("must be the name of a granularity, such as per-channel")
+    return granularity_named(option)
 
 
 def _no_fewer_bits(options: tuple[int | Format | None, ...]) -> tuple[int | Format | None, ...]:

@@ -158,7 +158,7 @@ def test_help_names_every_command():
         for command in app.registered_commands
     ] + [str(group.name) for group in app.registered_groups]
     steps = {"run", "profile", "train", "search", "export", "report"}
-    assert {*steps, "spaces", "targets", "archive", "sweep", "parts"} == {*names}
+    assert {*steps, "spaces", "targets", "archive", "sweep", "parts", "switching"} == {*names}
     assert all(name in given.out for name in names)
 
 

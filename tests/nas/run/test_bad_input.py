@@ -31,7 +31,8 @@ from tests.nas.spaces import tiny_space
 RECIPE_ERRORS = {
     "search.bugdet=3": ("search.bugdet", "unknown key", "did you mean 'budget'"),
     "task.flip=true": ("task.flip", "unknown key", "limit"),
-    "training.epochs=3": ("training.epochs", "unknown key", "float_epochs"),
+    "training.epoch=3": ("training.epoch", "unknown key", "float_epochs"),
+    "training.epochs=3": ("training: epochs = 3", "float_epochs = 3", "give either"),
     "search.budget=many": ("search.budget", "'many'", "integer"),
     "search.budget=0": ("search.budget = 0", "at least 1"),
     "space.widths=8": ("space.widths = 8", "must be a list"),

@@ -43,7 +43,9 @@ def followed(kind: type[Average], plan: Schedule) -> tuple[list[float], float, s
 
 @pytest.mark.parametrize(("float_steps", "total"), [(0, 12), (12, 12), (4, 20)])
 def test_the_exponential_average_starts_with_the_phase(float_steps: int, total: int) -> None:
-    plan = Schedule(float_steps=float_steps, total=total, epoch=4, warmup=0, highest=0.1)
+    plan = Schedule(
+        float_steps=float_steps, total=total, epoch=4, warmup=0, largest_steps=0, highest=0.1
+    )
     seen, end, held = followed(ExponentialAverage, plan)
     expected = 0.0
     for n, value in enumerate(seen[float_steps % total :]):
@@ -55,7 +57,7 @@ def test_the_exponential_average_starts_with_the_phase(float_steps: int, total: 
 
 def test_the_exponential_average_keeps_at_most_999_parts_of_1000() -> None:
     average = ExponentialAverage(context_of(points_space()))
-    plan = Schedule(float_steps=0, total=20_000, epoch=4, warmup=0, highest=0.1)
+    plan = Schedule(float_steps=0, total=20_000, epoch=4, warmup=0, largest_steps=0, highest=0.1)
     before = {name: tensor.clone() for name, tensor in average.tensors().items()}
     with torch.no_grad():
         for parameter in average.context.supernet.parameters():
@@ -78,7 +80,9 @@ def test_the_exponential_average_keeps_at_most_999_parts_of_1000() -> None:
 def test_the_soup_is_the_mean_of_the_last_epochs(
     float_steps: int, total: int, epochs: tuple[int, ...]
 ) -> None:
-    plan = Schedule(float_steps=float_steps, total=total, epoch=4, warmup=0, highest=0.1)
+    plan = Schedule(
+        float_steps=float_steps, total=total, epoch=4, warmup=0, largest_steps=0, highest=0.1
+    )
     seen, end, held = followed(UniformSoup, plan)
     assert end == pytest.approx(np.mean([seen[4 * epoch - 1] for epoch in epochs]), rel=1e-5)
     assert any("log_steps" in name for name in held), "steps are averaged"
