@@ -96,9 +96,12 @@ class Plan:
         return figures(self.task.criterion)
 
     @property
-    def first_cost(self) -> Cost:
-        """The first objective of the first target, whose table must be measured."""
-        goal = self.problem.goals[0]
+    def device_cost(self) -> Cost | None:
+        """The first objective of the first target; None if its table is not measured yet."""
+        first = self.targets[0]
+        if first in self.unmeasured:
+            return None
+        goal = self.goal(first)
         return goal.costs[goal.objectives[0]]
 
     @property

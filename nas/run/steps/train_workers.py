@@ -126,8 +126,7 @@ def train_on_workers(plan: Plan, progress: Progress, say: Say) -> None:
 def _trainer(ray: ModuleType, plan: Plan, mailbox: Any, scratch: Path) -> Any:
     compute, needs = plan.recipe.compute, plan.recipe.compute.training_resources
     threads = max(1, int(compute.cpus_per_worker))
-    cost = None if plan.targets[0] in plan.unmeasured else plan.first_cost
-    job = Job(plan.space, plan.task.train, plan.training, plan.task.criterion, cost)
+    job = Job(plan.space, plan.task.train, plan.training, plan.task.criterion, plan.device_cost)
     return ray.train.torch.TorchTrainer(
         work,
         # The user's own modules are imported before the job is read, which may hold their classes.

@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nas.durable import write_atomic
@@ -21,10 +20,8 @@ from nas.run.folder import RunFolderError
 from nas.run.plan import Plan
 from nas.terminal.display import Display
 from search_spaces.documents import read_json
-from search_spaces.space import IntArray
 from supernets.checkpoint import load, save
 from supernets.supernet import Supernet
-from supernets.training.context import Cost
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import History, Progress, TrainingDiverged, train
 from supernets.weights import set_weights
@@ -86,7 +83,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
                 criterion=plan.task.criterion,
                 state_path=plan.files.training,
                 methods=methods,
-                device_cost=_device_cost(plan),
+                device_cost=plan.device_cost,
                 progress=progress,
                 say=display.say,
                 device=device,
@@ -104,20 +101,6 @@ def trained(plan: Plan, display: Display) -> Supernet:
     save(supernet, plan.files.supernet)
     plan.files.training.unlink(missing_ok=True)
     return supernet
-
-
-def _device_cost(plan: Plan) -> Cost | None:
-    """The first objective of the first target, compiled at the first call.
-
-    None if the table of the target is not measured yet.
-    """
-    if plan.targets[0] in plan.unmeasured:
-        return None
-
-    def cost(rows: IntArray) -> NDArray[np.float64]:
-        return plan.first_cost(rows)
-
-    return cost
 
 
 def _elsewhere(plan: Plan, progress: Progress, display: Display) -> Callable[[], None] | None:

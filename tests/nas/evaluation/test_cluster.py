@@ -27,6 +27,7 @@ from nas.tasks.criteria import Classification
 from search_spaces.space import Genotype
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
+from tests.nas.local_ray import local_ray
 from tests.nas.spaces import Recorder, Wanderer, measured, small_space
 from tests.nas.synthetic import Synthetic, factory, threads, writes_its_arrays
 from tests.nas.tabular.made import EXAMPLE
@@ -37,17 +38,8 @@ CPUS = 6
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     """One local cluster for this file; four logical CPUs whatever the machine has."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=CPUS,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-    )
-    yield ray
-    ray.shutdown()
+    with local_ray(CPUS) as ray:
+        yield ray
 
 
 def same(evaluations: list[Evaluation]) -> list[Evaluation]:

@@ -11,7 +11,6 @@ import pytest
 from nas.recipe.recipe import load_recipe
 from nas.run.folder import RunFolder
 from nas.run.plan import prepare
-from nas.run.steps import training
 from tests.nas.runs import assert_refused, evaluations, measured, nas, settings, succeeded
 
 JOINED = (
@@ -51,9 +50,19 @@ def test_the_cost_is_the_first_objective_of_the_first_target(recipe, tmp_path):
     with RunFolder(tmp_path / "run").open(load_recipe(recipe, JOINED), resume=False) as files:
         plan = prepare(load_recipe(recipe, JOINED), files)
         rows, goal = plan.space.sample_array(np.random.default_rng(0), 9), plan.problem.goals[0]
-        cost = training._device_cost(plan)
+        cost = plan.device_cost
         assert cost is not None
         assert (cost(rows) == goal.costs[goal.objectives[0]](rows)).all()
+
+
+@pytest.mark.parametrize(("names", "known"), [("edge-npu this-cpu", True), ("this-cpu", False)])
+def test_only_the_table_of_the_first_target_matters(recipe, tmp_path, names, known):
+    listed = ", ".join(f'{{name = "{name}"}}' for name in names.split())
+    made = load_recipe(recipe, [*JOINED, f"targets=[{listed}]"])
+    with RunFolder(tmp_path / "run").open(made, resume=False) as files:
+        plan = prepare(made, files)
+        assert [target.name for target in plan.unmeasured] == ["this-cpu"]
+        assert (plan.device_cost is not None) == known
 
 
 def test_one_random_subnet_is_refused_in_a_sentence(recipe, tmp_path):

@@ -13,22 +13,14 @@ from nas.report.data import Results
 from nas.run.folder import RunFolder, RunFolderError
 from nas.run.sweep import Job, jobs, sweep, write_summary
 from nas.terminal.display import Silent
+from tests.nas.local_ray import local_ray
 from tests.nas.runs import assert_refused, measured, nas, succeeded
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ray():
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-    )
-    yield ray
-    ray.shutdown()
+    with local_ray(2) as ray:
+        yield ray
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -18,6 +17,7 @@ from nas.run.steps.train_workers import Mailbox, error_of
 from search_spaces.space import SearchSpace
 from supernets.checkpoint import load_state
 from supernets.training.train import TrainingDiverged
+from tests.nas.local_ray import local_ray
 from tests.nas.runs import TINY, assert_refused, nas, settings
 
 # A part of the user, whose second process dies in the first training of two processes.
@@ -44,20 +44,11 @@ TWO = tuple(settings("compute.train_workers=2"))
 @pytest.fixture(scope="module")
 def ray():
     """A cluster whose controller looks at workers often, as seconds count here."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray = pytest.importorskip("ray")
-    pytest.importorskip("ray.train", exc_type=ImportError)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-        )
-        yield ray
-        ray.shutdown()
+        with local_ray(2) as ray:
+            pytest.importorskip("ray.train", exc_type=ImportError)
+            yield ray
 
 
 @pytest.fixture
