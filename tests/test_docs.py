@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from nas import data_facts
 from nas.cli.main import app
 from nas.cli.targets import schema_text
 from nas.export.containers import container_for
@@ -188,7 +189,7 @@ def test_every_column_of_a_latency_table_is_listed() -> None:
 def test_every_field_of_the_results_is_listed() -> None:
     listed = rows(section("Results"))
     records = {cell.split("`")[0]: rest[0] for cell, rest in listed.items()}
-    modules = (data, estimates, subnets, words_of_figures)
+    modules = (data, data_facts, estimates, subnets, words_of_figures)
     known = [item for module in modules for item in vars(module).items()]
     kinds = {name: kind for name, kind in known if dataclasses.is_dataclass(kind)}
     assert set(records) == set(kinds)

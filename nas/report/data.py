@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat, JsonValue
 
+from nas.data_facts import DataFacts
 from nas.report.estimates import Estimate, LatencyBand
 from nas.report.subnets import (
     Chosen,
@@ -185,6 +186,7 @@ class Results:
         space: The searched space.
         words: The words of errors, further metrics and costs.
         task: One sentence on the data and its splits.
+        data: What was read; `None` for a table of networks.
         recipe: The resolved recipe.
         versions: Name of a software or the platform -> its version.
         date: The time at which these results were written, ISO 8601.
@@ -202,6 +204,7 @@ class Results:
     space: SpaceSummary
     words: Words
     task: str = ""
+    data: DataFacts | None = None
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""

@@ -8,6 +8,7 @@ from nas.durable import write_atomic
 from nas.report import sections
 from nas.report.across import comparison
 from nas.report.data import Results
+from nas.report.data_read import data_section
 from nas.report.markup import Markup, html_of, tag
 from nas.report.page import Page
 from nas.report.targets import target_section
@@ -31,6 +32,7 @@ def html(results: Results) -> str:
         comparison(results),
         *(target_section(results, target, page) for target in results.targets),
         sections.predictions(results, page),
+        data_section(results.data),
         sections.training(results, page),
         sections.origins(results),
     ]
@@ -51,6 +53,7 @@ def _navigation(results: Results, parts: list[Markup]) -> Markup:
         ("devices", "Devices compared"),
         *((sections.anchor(target), target.name) for target in results.targets),
         ("predictions", "Predictions"),
+        ("data", "Data"),
         ("training", "Space and training"),
         ("origins", "Origins"),
     ]

@@ -18,11 +18,13 @@ from nas.problem.feasibility import ConstraintError, feasibility
 from nas.problem.goals import Goal, Measured, Problem
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
+from nas.report.data_read import data_read
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
 from nas.tasks.criterion import CriterionError, Figure, figures
+from nas.tasks.facts import facts_of_task
 from nas.terminal.display import TerminalTable
 from search_spaces.choice import variants
 from search_spaces.space import SearchSpace
@@ -277,8 +279,8 @@ def cost_ranges(plan: Plan) -> dict[str, CostRange]:
     }
 
 
-def overview(plan: Plan) -> list[TerminalTable]:
-    """The space and the targets of the search, as tables for the terminal."""
+def overview(plan: Plan) -> list[TerminalTable | str]:
+    """The data, the space and the targets of the search, for the terminal."""
     size = plan.space.size
     title = f"{plan.space.name}: {len(plan.space.choices)} choices, {size:.3g} distinct networks"
     space = TerminalTable(("cost", "smallest", "median", "largest"), title=title)
@@ -299,7 +301,7 @@ def overview(plan: Plan) -> list[TerminalTable]:
         targets.add_row(
             target.name, target.provenance, ", ".join(section.objective), told or "none", share
         )
-    return [space, targets]
+    return [*data_read(facts_of_task(plan.task)), space, targets]
 
 
 def _relation(plan: Plan, name: str) -> str:

@@ -70,6 +70,7 @@ class Aim:
             validation=Split(*tensors[1]),
             _test=Split(*tensors[2]),
             metadata={**inputs.metadata, **self.metadata},
+            facts=parts.facts,
         )
 
 
@@ -82,6 +83,7 @@ def classified(
         TaskError: If there is one class only, or a split lacks a class or has another one.
     """
     source, names = numbered(source)
+    source = replace(source, reading=replace(source.reading, classes=names))
     told = {"classes": json.dumps(names)}
     aim = Aim((len(names),), Classification(label_smoothing), told)
     return section.divided(source, stratified=True), aim
@@ -117,8 +119,7 @@ def regressed(section: SplitSection, source: DataSource, unit: str) -> tuple[Div
     )
     told = {"mean": mean.tolist(), "std": deviation.tolist()}
     aim = Aim(parts.train.targets.shape[1:], criterion, {"target_normalization": json.dumps(told)})
-    divided = Divided(*map(standard, (parts.train, parts.validation, parts.test)))
-    return divided, aim
+    return parts.changed(standard), aim
 
 
 def _spread(name: str, targets: Array) -> tuple[Array, Array]:

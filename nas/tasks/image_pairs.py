@@ -16,7 +16,7 @@ from nas.tasks.clean import IMAGE, Layout, channels_first, pixel_statistics
 from nas.tasks.criteria import Pixels
 from nas.tasks.image_files import SUFFIXES, image_files, read_images
 from nas.tasks.section import SplitSection
-from nas.tasks.source import Array, DataSource, Divided, Samples
+from nas.tasks.source import Array, DataSource, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import Task, TaskError
 from search_spaces.ops import Input
@@ -78,8 +78,7 @@ class ImagePairsTask(SplitSection):
         inputs = Prepared((Input(IMAGE, parts.train.shapes[IMAGE]),), tensors_of, told)
         outputs = {"target_normalization": told["normalization"], "peak": json.dumps(peak)}
         aim = Aim(parts.train.targets.shape[1:], Pixels(peak=peak / std), outputs)
-        divided = Divided(*map(standard, (parts.train, parts.validation, parts.test)))
-        return aim.task(source.name, divided, inputs)
+        return aim.task(source.name, parts.changed(standard), inputs)
 
     def _read(self) -> Iterator[tuple[str, tuple[Array, Array]]]:
         """The inputs and targets of each split, `(n, c, h, w)` in the pixel units of their file."""

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from nas.tasks.aims import Aim, Prepared, tensors_of
 from nas.tasks.criteria import TokenPrediction
+from nas.tasks.facts import facts_of
 from nas.tasks.section import SplitSection
-from nas.tasks.source import Divided, Samples
+from nas.tasks.source import Divided, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_text, short_name
 from nas.tasks.tokens import TOKENS, ByteSection, Codes, Tokenizer, TokenizerSection
@@ -49,14 +50,24 @@ class NextTokenTask(SplitSection):
         tokenizer = self.tokenizer.learned(texts["train"].splitlines())
         splits = {split: self._split(tokenizer, split, text) for split, text in texts.items()}
         order = np.random.default_rng(self.seed).permutation(len(splits["train"]))
-        parts = Divided(
-            splits["train"].at(order[: self.limit]), splits["validation"], splits["test"]
-        )
+        shown = splits["train"].at(order[: self.limit])
+        splits = {"train": shown, "validation": splits["validation"], "test": splits["test"]}
+        name = short_name(self.train)
+        parts = Divided(**splits, facts=facts_of(name, splits, self._reading()))
         spec = Input(TOKENS, (self.length,), "int64", tokenizer.vocabulary)
         told = {"tokenizer": tokenizer.to_json()}
         aim = Aim((self.length, tokenizer.vocabulary), TokenPrediction(), told)
         inputs = Prepared((spec,), tensors_of)
-        return aim.task(short_name(self.train), parts, inputs)
+        return aim.task(name, parts, inputs)
+
+    def _reading(self) -> Reading:
+        cut = {"validation": self.validation_fraction, "test": self.test_fraction}
+        origins = {
+            split: f"the last {share:.0%} of the text" if path is None else path.name
+            for split, share in cut.items()
+            for path in [getattr(self, split)]
+        }
+        return Reading(kind="text", origins={"train": self.train.name, **origins})
 
     def _texts(self) -> dict[str, str]:
         """The text of each split."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas.tasks.classes import balanced_order
+from nas.tasks.facts import facts_of
 from nas.tasks.source import DataSource, Divided, Samples
 from nas.tasks.task import Task, TaskError
 
@@ -69,7 +71,19 @@ class SplitSection(BaseModel):
         train = train.at(slice(self.limit))
         if stratified:
             _require_classes(source.name, train, len(np.unique(targets)))
-        return Divided(train, validation, test)
+        splits = {"train": train, "validation": validation, "test": test}
+        reading = replace(source.reading, origins=self._origins(source))
+        return Divided(**splits, facts=facts_of(source.name, splits, reading))
+
+    def _origins(self, source: DataSource) -> dict[str, str]:
+        """Where the samples of each split come from, also of those that were drawn."""
+        shares = {"validation": self.validation_fraction, "test": self.test_fraction}
+        drawn = {
+            split: f"drawn from train ({share:.0%})"
+            for split, share in shares.items()
+            if split not in source.given
+        }
+        return {**source.reading.origins, **drawn}
 
 
 def _require_one_shape(source: DataSource) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.data_facts import DataFacts
 from nas.tasks.criterion import Criterion, CriterionError
 from search_spaces.ops import Input, Shape
 from supernets.inputs import Inputs, rows, to_device
@@ -104,6 +105,7 @@ class Task:
         train: The training samples.
         validation: The samples by which a search compares networks.
         metadata: What exported files tell about inputs and outputs, as texts by key.
+        facts: What was read, where the source of the samples told it.
 
     Raises:
         TaskError: If a split does not fit the inputs, the output or the criterion.
@@ -117,6 +119,7 @@ class Task:
     validation: Split
     _test: Split = field(repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    facts: DataFacts | None = None
 
     def __post_init__(self) -> None:
         for name, split in self._splits().items():
@@ -181,6 +184,10 @@ class Task:
     def sizes(self) -> dict[str, int]:
         """The number of samples per split."""
         return {name: len(split) for name, split in self._splits().items()}
+
+    def content(self) -> dict[str, Batch]:
+        """All samples of every split, to tell what was read and never for a decision."""
+        return {name: (split.inputs, split.targets) for name, split in self._splits().items()}
 
     def to(self, device: torch.device | str) -> Task:
         """The same task with every split held on `device`."""

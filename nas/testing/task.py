@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.tasks.facts import facts_of_task
 from nas.tasks.images import ImageSection
 from nas.tasks.section import SplitSection
 from nas.tasks.task import Task, TaskError
@@ -47,6 +48,14 @@ class TaskContract:
                 )
                 assert torch.isfinite(read).all()
             task.criterion.check(task.output, targets)
+
+    def test_what_was_read_is_told(self, section: SplitSection, task: Task) -> None:
+        told, again = facts_of_task(task), facts_of_task(section.load())
+        assert {name: split.samples for name, split in told.splits.items()} == task.sizes()
+        assert told == again
+        assert len({split.digest for split in told.splits.values()}) == len(told.splits)
+        for split in told.splits.values():
+            assert not split.classes or sum(split.classes.values()) == split.samples
 
     def test_a_guess_at_the_targets_is_finite(self, task: Task) -> None:
         assert 0.0 < task.criterion.guess(task.train.targets) < math.inf

@@ -28,6 +28,7 @@ from nas.run.steps.shipping import described
 from nas.run.steps.training import training_summary
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
+from nas.tasks.facts import facts_of_task
 from predictors.proxies.ranking import directions, proxy_report
 from supernets.supernet import Supernet
 
@@ -82,6 +83,7 @@ def _results(
         ),
         words=Words(criterion.error, criterion.shown, further),
         task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} samples",
+        data=facts_of_task(plan.task),
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
