@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -153,6 +154,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; by default report.html in the folder.")
     ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Show the page in the web browser of this machine.")
+    ] = False,
 ) -> None:
     """Write report.html again from the results.json of a run folder."""
     with loading():
@@ -170,6 +174,8 @@ def report(
     for part in told(results):
         say(part)
     say(f"report: {page}")
+    if open_ and not webbrowser.open(page.resolve().as_uri()):
+        complain(f"no web browser was found on this machine; open {page} in one of yours")
 
 
 @app.command()

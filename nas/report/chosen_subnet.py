@@ -14,6 +14,12 @@ from nas.report.policy_figure import policy
 from nas.report.subnets import Chosen, ExportedFile
 from nas.report.words import Words
 
+_MEASURED = (
+    "Test figures are those of the exported file, as it was run on the test split; its outputs "
+    "are compared with those of the extracted subnet."
+)
+_LAYER_WIDTH = 22  # pixels, for two digits of bits
+
 
 def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Markup]:
     """The part of a target's section about the chosen subnet; empty without a chosen subnet."""
@@ -23,6 +29,8 @@ def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Ma
     rows = [*_facts(words, chosen)]
     yield tag("h3", "The chosen subnet, predicted and measured")
     yield table(["", "predicted", "measured"], rows, numeric=(1, 2))
+    if chosen.files:
+        yield tag("p", _MEASURED, class_="muted")
     for file in chosen.files:
         yield tag("p", _file_line(file), class_="muted")
     if len(chosen.files) > 1:
@@ -33,7 +41,14 @@ def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Ma
         "Bar height: output channels; number above: kernel; colour: bits. "
         "Below: bits of weights and activations, and each layer's share of MACs."
     )
-    yield page.figure("The policy, layer by layer", policy(chosen.layers), caption, wide=True)
+    yield page.figure(
+        "The policy, layer by layer",
+        policy(chosen.layers),
+        caption,
+        wide=True,
+        least_width=_LAYER_WIDTH * len(chosen.layers),
+        told=True,
+    )
     yield details("Layers as a table", _layer_table(chosen))
 
 
@@ -47,13 +62,13 @@ def _facts(words: Words, chosen: Chosen) -> Iterator[list[str]]:
     yield _compared(words, "model_bytes", "File size", file.bytes)
     if file.test_error is not None:
         measured = words.shown.text(file.test_error)
-        yield [f"Test {words.shown.name} of the exported file", "—", measured]
+        yield [f"Test {words.shown.name}", "—", measured]
     for name, loss in file.test_metrics.items():
         further = words.metrics[name]
-        yield [f"Test {further.name} of the exported file", "—", further.text(loss)]
+        yield [f"Test {further.name}", "—", further.text(loss)]
     if file.output_difference is not None:
         shown = text.significant(file.output_difference)
-        yield ["Largest difference of outputs to the extracted subnet", "—", shown]
+        yield ["Largest difference of outputs", "—", shown]
 
 
 def _compared(words: Words, name: str, heading: str, pair: Comparison) -> list[str]:

@@ -60,13 +60,13 @@ def table(
         numeric: The columns, from 0, that are aligned to the right.
     """
 
-    def cells(kind: str, row: Sequence[str]) -> Markup:
+    def cells(kind: str, row: Sequence[str], **more: str) -> Markup:
         return html_of(
-            tag(kind, cell, class_="number" if column in numeric else "text")
+            tag(kind, cell, class_="number" if column in numeric else "text", **more)
             for column, cell in enumerate(row)
         )
 
-    head = tag("thead", tag("tr", cells("th", header)))
+    head = tag("thead", tag("tr", cells("th", header, scope="col")))
     body = tag("tbody", [tag("tr", cells("td", row)) for row in rows])
     return tag("div", tag("table", [head, body]), class_="scroll")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import math
+from functools import cache
 from importlib import resources
 from string import Template
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
+from nas.report.figure_table import figure_table
 from nas.report.markup import Markup, html_of, tag
 
 
@@ -21,7 +24,14 @@ class Page:
         self._count = 0
 
     def figure(
-        self, heading: str, figure: go.Figure, caption: str, *, wide: bool = False
+        self,
+        heading: str,
+        figure: go.Figure,
+        caption: str,
+        *,
+        wide: bool = False,
+        least_width: int = 0,
+        told: bool = False,
     ) -> Markup:
         """The HTML of a figure with heading and caption; the figure is drawn when the page opens.
 
@@ -30,21 +40,46 @@ class Page:
             figure: The figure.
             caption: The text below the figure.
             wide: Whether the figure has the whole width of the page, or half of it.
+            least_width: The width in pixels below which the figure is scrolled sideways.
+            told: Whether a table on the page tells the numbers of the figure; else one is added.
         """
         self._count += 1
         name = f"plot-{self._count}"
         content = figure.to_plotly_json()
-        height = f"min-height:{content['layout']['height']}px"
-        plot = tag("div", id=name, class_="plot", style=height, role="img", aria_label=heading)
+        numbers = Markup() if told else figure_table(content)
+        plot = tag(
+            "div",
+            id=name,
+            class_="plot",
+            style=f"min-height:{content['layout']['height']}px;min-width:{least_width}px",
+            role="img",
+            aria_label=heading,
+            aria_describedby=f"{name}-caption",
+        )
         data = tag("script", _script_json(content), type="application/json", data_plot=name)
-        shown = [tag("h3", heading), plot, data, tag("figcaption", caption)]
+        below = tag("figcaption", caption, id=f"{name}-caption")
+        shown = [tag("h3", heading), tag("div", plot, class_="scroll"), data, below, numbers]
         return tag("figure", shown, class_="wide" if wide else "half")
 
     def html(self, *, title: str, body: Markup) -> str:
         """The HTML of the whole page, which needs no other file and no network."""
-        skeleton = resources.files("nas.report").joinpath("page.html").read_text(encoding="utf-8")
-        plotly = get_plotlyjs().replace("</script", "<\\/script") if self._count else ""
+        skeleton = _resource("page.html").decode()
+        plotly = _plotly() if self._count else ""
         return Template(skeleton).substitute(title=html_of(title), body=body, plotly=plotly)
+
+
+@cache
+def _plotly() -> str:
+    """The library that draws the figures, compressed by gzip and written in base64.
+
+    The basic build of plotly.js has all that the figures need, points, lines and bars, in a
+    quarter of the whole library's size.
+    """
+    return base64.b64encode(gzip.compress(_resource("plotly-basic.min.js"), mtime=0)).decode()
+
+
+def _resource(name: str) -> bytes:
+    return resources.files("nas.report").joinpath(name).read_bytes()
 
 
 def _script_json(content: dict[str, Any]) -> Markup:

@@ -10,14 +10,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nas.problem.front import nondominated
-from nas.report import style
+from nas.report import style, text
 from nas.report.data import Results, TargetResult
 from nas.report.estimates import Estimate, LatencyBand
 from nas.report.subnets import PredictedPoint
+from nas.report.view import View, outside
 from nas.report.words import Words
 
 _HOVER = "%{customdata}<extra></extra>"
-_HEADROOM = 1.15
+_SPREAD = 4.0  # costs that differ by more than this factor are drawn on a logarithmic axis
+_FAR = 8.0  # times the largest cost of the front: the cost from which a reference is outside
+_NEAR = 2.0  # times the costs: up to there, a limit is inside
+_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon", "hexagon", "cross")
 
 
 @dataclass(frozen=True)
@@ -25,24 +29,34 @@ class _Mark:
     """One subnet in the plane of a cost and the error.
 
     Attributes:
+        heading: The name of the mark, as plain text.
         cost: The cost.
         error: The validation error.
         x: The number that stands for the cost on the axis.
         facts: The HTML that is shown when the pointer is on the mark.
     """
 
+    heading: str
     cost: float
     error: float
     x: float
     facts: str
 
 
-def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, and a sentence on what lies outside of its view; empty if all is inside."""
+
+    figure: go.Figure
+    aside: str
+
+
+def pareto(results: Results, target: TargetResult, objective: str) -> Drawn:
     """The figure of the validation error against one cost, for one target.
 
     From back to front, it shows the evaluated subnets, the predicted front with a band of one
     standard deviation, the measured front, the networks for comparison, the chosen subnet and the
-    limit on the cost.
+    limit on the cost. The fronts fill the view; what lies far from them is told in the sentence.
     """
     words = results.words
     evaluated = _evaluated(results, target, objective)
@@ -50,25 +64,69 @@ def pareto(results: Results, target: TargetResult, objective: str) -> go.Figure:
     references = _references(words, target, objective)
     chosen = _chosen(words, target, objective)
     predicted = [p for p in target.predicted_front if math.isfinite(p.costs.get(objective, np.inf))]
-    shown = [*evaluated, *front, *references, *chosen]
-    errors = [*(mark.error for mark in shown), *(point.error for point in predicted)]
-    places = [*(mark.x for mark in shown), *_places(words, objective, predicted)]
-    vertical, horizontal = style.axis_type(errors), style.axis_type(places)
+    far = _far(references, [*front, *chosen])
+    near = [mark for mark in references if mark not in far]
+    limit = _near_limit(words, target, objective, [*front, *chosen, *near])
+    across, up = _views(words, objective, [*front, *chosen, *near], predicted, also=limit)
 
     figure = style.figure(height=480)
     figure.add_trace(_points("evaluated subnets", evaluated, style.FAINT, size=6))
-    for trace in _prediction(words, predicted, objective, floor=_floor(errors, vertical)):
+    for trace in _prediction(words, predicted, objective, floor=up.low):
         figure.add_trace(trace)
     band = target.latency_band if objective == "latency_ms" else None
     figure.add_trace(_line("measured front", front, band))
-    figure.add_trace(_named("references", references))
+    for place, reference in enumerate(references):
+        figure.add_trace(_reference(reference, _SYMBOLS[place % len(_SYMBOLS)]))
     figure.add_trace(_points("chosen subnet", chosen, style.CHOSEN, size=17, symbol="star"))
-    figure.update_xaxes(**style.axis(words, objective, kind=horizontal))
-    figure.update_yaxes(**style.axis(words, "error", kind=vertical))
-    if vertical == "linear" and (near := [*front, *references, *chosen]):
-        _zoom(figure, evaluated, top=max(mark.error for mark in near) * _HEADROOM or 1.0)
-    _limit(figure, words, target, objective, kind=horizontal)
-    return figure
+    figure.update_xaxes(**style.axis(words, objective, across))
+    figure.update_yaxes(**style.axis(words, "error", up))
+    _limit(figure, words, target, objective, view=across)
+    beyond = outside(((mark.x, mark.error) for mark in evaluated), across, up)
+    return Drawn(figure, _aside(words, objective, beyond, far))
+
+
+def _far(references: Sequence[_Mark], near: Sequence[_Mark]) -> list[_Mark]:
+    """The networks for comparison that cost so much more that they would squeeze the fronts."""
+    most = max((mark.cost for mark in near), default=math.inf)
+    return [mark for mark in references if mark.cost > _FAR * most]
+
+
+def _views(
+    words: Words,
+    objective: str,
+    marks: Sequence[_Mark],
+    predicted: Sequence[PredictedPoint],
+    *,
+    also: Sequence[float],
+) -> tuple[View, View]:
+    """The ranges of both axes, filled by marks, predicted front and the costs `also` to be seen."""
+    places = [*(mark.x for mark in marks), *_places(words, objective, predicted), *also]
+    errors = [*(mark.error for mark in marks), *(point.error for point in predicted)]
+    return View.on(places, log_from=_SPREAD), View.on(errors)
+
+
+def _near_limit(
+    words: Words, target: TargetResult, objective: str, marks: Sequence[_Mark]
+) -> list[float]:
+    """The place of the limit on the cost, if there is one that is not far from the marks."""
+    if objective not in target.limits or not marks:
+        return []
+    limit = words.value(objective, target.limits[objective])
+    costs = [mark.x for mark in marks]
+    return [limit] if min(costs) <= _NEAR * limit and limit <= _NEAR * max(costs) else []
+
+
+def _aside(words: Words, objective: str, beyond: int, far: Sequence[_Mark]) -> str:
+    """A sentence on what lies outside of the view; empty if there is nothing."""
+    count = [f"{beyond:,} evaluated subnet{'s' * (beyond > 1)}"] if beyond else []
+    networks = (
+        f"{mark.heading} ({words.quantity(objective, mark.cost)}, "
+        f"{words.quantity('error', mark.error)})"
+        for mark in far
+    )
+    missing = [*count, *networks]
+    lies = "lie" if beyond > 1 or len(missing) > 1 else "lies"
+    return f"Outside of this view {lies} {text.listed(missing)}." if missing else ""
 
 
 def plane(words: Words, target: TargetResult, first: str, second: str) -> go.Figure:
@@ -77,7 +135,7 @@ def plane(words: Words, target: TargetResult, first: str, second: str) -> go.Fig
     heading = "on the measured front"
     marks = [_mark(words, heading, first, point.error, point.costs) for point in points]
     axes = [[words.value(name, p.costs[name]) for p in points] for name in (first, second)]
-    kinds = [style.axis_type(values) for values in axes]
+    views = [View.on(values, log_from=_SPREAD) for values in axes]
     figure = style.figure(height=480, showlegend=False)
     figure.add_trace(
         go.Scatter(
@@ -96,8 +154,8 @@ def plane(words: Words, target: TargetResult, first: str, second: str) -> go.Fig
             hovertemplate=_HOVER,
         )
     )
-    figure.update_xaxes(**style.axis(words, first, kind=kinds[0]))
-    figure.update_yaxes(**style.axis(words, second, kind=kinds[1]))
+    figure.update_xaxes(**style.axis(words, first, views[0]))
+    figure.update_yaxes(**style.axis(words, second, views[1]))
     return figure
 
 
@@ -146,16 +204,11 @@ def _mark(
     told = [style.label(f"{words.title(n)} {words.quantity(n, v)}") for n, v in figures.items()]
     cost = costs.get(objective, math.inf)
     facts = "<br>".join([f"<b>{style.label(heading)}</b>", *told])
-    return _Mark(cost, error, words.value(objective, cost), facts)
+    return _Mark(heading, cost, error, words.value(objective, cost), facts)
 
 
 def _finite(marks: Sequence[_Mark]) -> list[_Mark]:
     return [m for m in marks if math.isfinite(m.cost) and math.isfinite(m.error)]
-
-
-def _floor(errors: Sequence[float], kind: str) -> float:
-    """The lowest error that the axis can show."""
-    return 0.0 if kind == "linear" else min(errors) / 2
 
 
 def _places(words: Words, objective: str, front: Sequence[PredictedPoint]) -> list[float]:
@@ -183,16 +236,9 @@ def _line(name: str, marks: Sequence[_Mark], band: LatencyBand | None) -> go.Sca
     )
 
 
-def _named(name: str, marks: Sequence[_Mark]) -> go.Scatter:
-    headings = [mark.facts.partition("</b>")[0].removeprefix("<b>") for mark in marks]
-    return go.Scatter(
-        **_data(name, marks),
-        mode="markers+text",
-        marker={"color": style.NEUTRAL, "size": 11, "symbol": "diamond"},
-        text=headings,
-        textposition="bottom left",
-        textfont={"size": 11},
-    )
+def _reference(mark: _Mark, symbol: str) -> go.Scatter:
+    """A network for comparison; its name is in the legend, where names never overlap."""
+    return _points(style.label(mark.heading), [mark], style.NEUTRAL, size=11, symbol=symbol)
 
 
 def _data(name: str, marks: Sequence[_Mark]) -> dict[str, object]:
@@ -218,6 +264,7 @@ def _prediction(
         name="± one standard deviation",
         x=[*costs, *reversed(costs)],
         y=[*upper, *reversed(lower)],
+        mode="lines",
         fill="toself",
         fillcolor=style.PREDICTED_BAND,
         line={"width": 0},
@@ -226,7 +273,7 @@ def _prediction(
         showlegend=False,
     )
     line = go.Scatter(
-        name="predicted front (± one standard deviation)",
+        name="predicted front",
         x=costs,
         y=[point.error for point in front],
         customdata=[style.label(words.estimate("error", Estimate(p.error, p.std))) for p in front],
@@ -239,37 +286,22 @@ def _prediction(
     return [band, line]
 
 
-def _zoom(figure: go.Figure, evaluated: Sequence[_Mark], *, top: float) -> None:
-    """Limit the axis to errors up to `top`, with a note on how many subnets lie above."""
-    figure.update_yaxes(range=[-0.06 * top, top])
-    if beyond := sum(mark.error > top for mark in evaluated):
-        figure.add_annotation(
-            x=1,
-            y=1,
-            xref="paper",
-            yref="paper",
-            xanchor="right",
-            yanchor="top",
-            text=f"{beyond} of {len(evaluated)} evaluated subnets lie above this view",
-            showarrow=False,
-            font={"size": 11},
-        )
-
-
 def _limit(
-    figure: go.Figure, words: Words, target: TargetResult, objective: str, *, kind: str
+    figure: go.Figure, words: Words, target: TargetResult, objective: str, *, view: View
 ) -> None:
-    if objective not in target.limits:
+    """A line at the limit on the cost, if there is one and it lies in the view."""
+    loss = target.limits.get(objective)
+    limit = None if loss is None else words.value(objective, loss)
+    if loss is None or limit is None or not view.holds(limit):
         return
-    loss = target.limits[objective]
-    limit = words.value(objective, loss)
     figure.add_vline(x=limit, line={"color": style.CHOSEN, "width": 1, "dash": "dash"})
+    left = limit - view.low > view.high - limit  # of the line is more room
     figure.add_annotation(
         # On a logarithmic axis, plotly places shapes by value but annotations by exponent.
-        x=math.log10(limit) if kind == "log" else limit,
+        x=math.log10(limit) if view.kind == "log" else limit,
         y=0,
         yref="paper",
-        xanchor="left",
+        xanchor="right" if left else "left",
         yanchor="bottom",
         text=style.label(f"limit {words.quantity(objective, loss)}"),
         showarrow=False,

@@ -10,9 +10,11 @@ import plotly.graph_objects as go
 from nas.report import style
 from nas.report.data import ProxyRank, Results, TargetResult, TrainingSummary
 from nas.report.estimates import Estimate
+from nas.report.view import View
 from nas.report.words import Words
 
 Pair = tuple[Estimate, Estimate]
+_LABEL = 0.3  # the room for the figure beside a bar, in units of Kendall's tau
 
 
 def hypervolume(target: TargetResult) -> go.Figure:
@@ -61,8 +63,8 @@ def agreement(words: Words, name: str, pairs: Sequence[Pair]) -> go.Figure:
     """
     predicted, measured = [p.mean for p, _ in pairs], [m.mean for _, m in pairs]
     both = [*predicted, *measured]
-    kind = style.axis_type(both)
-    ends = _ends(both, kind)
+    view = View.on(both)
+    ends = [view.low, view.high]
     figure = style.figure(height=340, showlegend=False, margin={"l": 64, "r": 24, "t": 36, "b": 56})
     figure.add_trace(
         go.Scatter(
@@ -86,19 +88,10 @@ def agreement(words: Words, name: str, pairs: Sequence[Pair]) -> go.Figure:
             hovertemplate="predicted %{x:.4~g}<br>measured %{y:.4~g}<extra></extra>",
         )
     )
-    reach = [math.log10(end) for end in ends] if kind == "log" else ends
     title = style.label(words.axis(name))
-    figure.update_xaxes(title=f"Predicted: {title}", range=reach, **style.scale(kind, name))
-    figure.update_yaxes(title=f"Measured: {title}", range=reach, **style.scale(kind, name))
+    figure.update_xaxes(title=f"Predicted: {title}", **style.scale(view, name))
+    figure.update_yaxes(title=f"Measured: {title}", **style.scale(view, name))
     return figure
-
-
-def _ends(values: Sequence[float], kind: str) -> list[float]:
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if kind == "log":
-        return [low / 1.3, high * 1.3]
-    margin = 0.06 * (high - low) or 0.5
-    return [low - margin, high + margin]
 
 
 def _bars(estimates: Sequence[Estimate]) -> dict[str, object]:
@@ -134,7 +127,7 @@ def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
     )
     figure.update_xaxes(
         title="Kendall tau with the measured ranking",
-        range=[min([0.0, *(rank.tau - 0.1 for _, rank in ordered)]), 1],
+        range=[min([0.0, *(rank.tau - _LABEL for _, rank in ordered)]), 1 + _LABEL],
     )
     figure.update_yaxes(automargin=True)
     return figure
@@ -156,7 +149,7 @@ def loss_curve(training: TrainingSummary) -> go.Figure:
                 hovertemplate="epoch %{x:.4~g}: loss %{y:.4~g}<extra></extra>",
             )
         )
-    kind = style.axis_type(point.loss for point in training.curve)
+    view = View.on([p.loss for p in training.curve if math.isfinite(p.loss)])
     figure.update_xaxes(title="Epoch")
-    figure.update_yaxes(title="Training loss", **style.scale(kind, "loss"))
+    figure.update_yaxes(title="Training loss", **style.scale(view, "loss"))
     return figure

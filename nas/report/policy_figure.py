@@ -15,6 +15,8 @@ from nas.targets.numerics import FULL
 
 _WIDTH, _BITS, _MACS = "y", "y2", "y3"
 _CROWDED, _PACKED = 24, 48
+# Left to plotly, a bar would be as wide as the least distance of the layers in its own colour.
+_BAR = 0.88
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def policy(layers: Sequence[LayerPolicy]) -> go.Figure:
     kernel as a number above. Below are the weight bits and the activation bits as numbers. At the
     bottom is each layer's share of the multiply-accumulates.
     """
-    figure = style.figure(height=600, bargap=0.12, margin={"l": 112, "r": 24, "t": 64, "b": 24})
+    figure = style.figure(height=640, margin={"l": 56, "r": 16, "t": 64, "b": 24})
     named = {_legend(name): name for x in layers for name in (x.weight, x.activation)}
     used = sorted(named.values(), key=lambda name: (bits_of(name), name))
     for name in used:
@@ -84,6 +86,7 @@ def _widths(layers: Sequence[LayerPolicy], name: str) -> go.Bar:
         # A bit-width that only activations use still needs its entry in the legend.
         x=[x for x, _ in here] or [None],
         y=[layer.width for _, layer in here] or [None],
+        width=_BAR,
         text=[kernel_text(layer) for _, layer in here],
         customdata=[_facts(layer) for _, layer in here],
         hovertemplate="%{customdata}<extra></extra>",
@@ -110,6 +113,7 @@ def _cells(
         name=f"{'weights' if base else 'activations'}: {_legend(name)}",
         x=[x for x, _ in here],
         y=[0.92] * len(here),
+        width=_BAR,
         base=[base + 0.04] * len(here),
         text=[_short(name)] * len(here),
         customdata=[_facts(layer) for _, layer in here],
@@ -139,6 +143,7 @@ def _macs(layers: Sequence[LayerPolicy]) -> go.Bar:
         name="share of MACs",
         x=[*range(len(layers))],
         y=[layer.macs / total for layer in layers],
+        width=_BAR,
         customdata=[_facts(layer) for layer in layers],
         hovertemplate="%{customdata}<br>%{y:.1%} of the network<extra></extra>",
         marker={"color": style.NEUTRAL},
@@ -183,17 +188,38 @@ def _axes(figure: go.Figure, layers: Sequence[LayerPolicy]) -> None:
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis={"domain": [0.46, 1.0], "title": "channels", "rangemode": "tozero"},
+        yaxis={"domain": [0.47, 0.96], "rangemode": "tozero"},
         yaxis2={
-            "domain": [0.24, 0.42],
+            "domain": [0.24, 0.40],
             "range": [0, 2],
-            "tickvals": [0.5, 1.5],
-            "ticktext": ["activation bits", "weight bits"],
+            "showticklabels": False,
+            "ticks": "",
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis3={"domain": [0.0, 0.20], "title": "MACs", "tickformat": ".0%", "nticks": 4},
+        yaxis3={"domain": [0.0, 0.18], "tickformat": ".0%", "nticks": 4},
         legend={"y": 1.07},
+    )
+    for top, heading in (
+        (0.97, "channels; above a bar its kernel"),
+        (0.40, "bits: weights, below them activations"),
+        (0.18, "share of MACs"),
+    ):
+        _heading(figure, heading, top=top)
+
+
+def _heading(figure: go.Figure, heading: str, *, top: float) -> None:
+    """A heading at the left above a panel, where it takes no width from narrow pages."""
+    figure.add_annotation(
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=top,
+        xanchor="left",
+        yanchor="bottom",
+        text=heading,
+        showarrow=False,
+        font={"size": 11},
     )
 
 

@@ -5,13 +5,13 @@ The colours of text, grid and background come from the page, which follows the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from nas.report import text
+from nas.report.view import View
 from nas.report.words import Words
 from nas.terminal.untrusted import visible
 
@@ -35,7 +35,6 @@ _BITS = {
     8: "#3b82d6",
     None: "#7d8799",
 }
-_DECADE = 10.0
 
 
 def bits_colour(bits: int | None) -> str:
@@ -63,27 +62,19 @@ def figure(*, height: int, **layout: Any) -> go.Figure:
     return go.Figure(layout={**defaults, **layout})
 
 
-def axis_type(values: Iterable[float]) -> str:
-    """The type of an axis: "log" if all values are positive and span over a decade, or "linear"."""
-    found = [*values]
-    spans = bool(found) and min(found) > 0 and max(found) / min(found) > _DECADE
-    return "log" if spans else "linear"
-
-
-def scale(kind: str, name: str) -> dict[str, Any]:
-    """The plotly settings for legible ticks on an axis.
+def scale(view: View, name: str) -> dict[str, Any]:
+    """The plotly settings for the range and for legible ticks of an axis.
 
     Args:
-        kind: The type of the axis, "log" or "linear".
+        view: The range of the axis.
         name: The name of the cost or error on the axis, with unit.
     """
-    ticks: dict[str, Any] = {"dtick": "D2"} if kind == "log" else {}
-    return {"type": kind, "tickformat": "~s" if text.is_scaled(name) else "~g", **ticks}
+    return {"tickformat": "~s" if text.is_scaled(name) else "~g", **view.axis}
 
 
-def axis(words: Words, name: str, *, kind: str) -> dict[str, Any]:
+def axis(words: Words, name: str, view: View) -> dict[str, Any]:
     """The plotly settings of the axis of a cost or error: its title and its scale."""
-    return {"title": label(words.axis(name)), **scale(kind, name)}
+    return {"title": label(words.axis(name)), **scale(view, name)}
 
 
 def label(content: str) -> str:

@@ -120,9 +120,12 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
             f"Every dot is a subnet that {dots}. {words.title(objective)} is "
             f"{origin_of(words, target, objective)}; errors are on validation."
         )
+        if target.predicted_front:
+            caption += " The band is one standard deviation of a predicted error."
         if objective == "latency_ms" and target.latency_band is not None:
             caption += " Bars on the measured front: one standard deviation of a prediction."
-        yield page.figure(heading, pareto(results, target, objective), caption, wide=True)
+        drawn = pareto(results, target, objective)
+        yield page.figure(heading, drawn.figure, f"{caption} {drawn.aside}".rstrip(), wide=True)
     for pair in combinations(target.objectives, 2):
         first, second = map(words.named, pair)
         caption = f"The measured front; the darker, the lower the {words.named('error')}."

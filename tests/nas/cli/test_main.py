@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ def test_report_is_rendered_from_the_results_alone(finished, tmp_path):
     assert "edge-npu" in given.out
 
 
+@pytest.mark.parametrize("browser", [True, False])
+def test_the_report_is_opened_where_there_is_a_browser(finished, tmp_path, monkeypatch, browser):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or browser)
+    given = nas("report", finished, "--out", tmp_path / "a page.html", "--open")
+    assert opened == [(tmp_path / "a page.html").as_uri()]
+    assert given.code == 0
+    assert ("no web browser was found" in given.err) is not browser
+
+
 @pytest.mark.parametrize("name", ["", "nowhere"])
 def test_report_without_results(tmp_path, name):
     assert_refused(nas("report", tmp_path / name), "no results.json", "nas run")
@@ -131,6 +142,7 @@ def test_wrong_usage(arguments):
 def test_how_it_is_called_is_told_without_heavy_libraries(words, code):
     script = f"""
 import sys
+import webbrowser
 from nas.__main__ import main
 sys.argv = {["nas", *words]!r}
 try:

@@ -8,8 +8,9 @@ from nas.report.data import LossPoint, ProxyRank, TrainingSummary
 from nas.report.estimates import Estimate
 from nas.report.pareto import pareto, plane
 from nas.report.policy_figure import groups, policy
-from nas.report.style import axis_type, bits_colour
+from nas.report.style import bits_colour
 from nas.report.subnets import LayerPolicy, Point
+from nas.report.view import View
 from tests.nas.report.sample import CLASSES
 
 
@@ -23,7 +24,7 @@ def target(results):
 
 
 def test_pareto_shows_all_that_was_measured(results, target):
-    shown = traces(pareto(results, target, "latency_ms"))
+    shown = traces(pareto(results, target, "latency_ms").figure)
     assert [*shown["evaluated subnets"]["x"]] == [*target.costs["latency_ms"]]
     assert [*shown["evaluated subnets"]["y"]] == [p.metrics["error"] for p in results.evaluated]
     front = [(p.costs["latency_ms"], p.error) for p in target.front]
@@ -33,16 +34,28 @@ def test_pareto_shows_all_that_was_measured(results, target):
 
 
 def test_pareto_marks_the_chosen_subnet_and_the_references(results, target):
-    shown = traces(pareto(results, target, "latency_ms"))
-    star, named = shown["chosen subnet"], shown["references"]
+    shown = traces(pareto(results, target, "latency_ms").figure)
+    star = shown["chosen subnet"]
     assert star["marker"]["symbol"] == "star"
     assert [*star["x"]] == [target.chosen.costs["latency_ms"]]
     assert [*star["y"]] == [target.chosen.error.measured.mean]
-    assert [*named["text"]] == [reference.name for reference in target.references]
+    for reference in target.references:
+        named = shown[reference.name]
+        assert ([*named["x"]], [*named["y"]]) == (
+            [reference.costs["latency_ms"]],
+            [reference.error],
+        )
+    symbols = {shown[reference.name]["marker"]["symbol"] for reference in target.references}
+    assert len(symbols) == len(target.references)
+
+
+def test_no_text_is_drawn_beside_points_where_texts_could_overlap(results, target):
+    drawn = traces(pareto(results, target, "latency_ms").figure).values()
+    assert not any("text" in trace["mode"] or trace.get("text") for trace in drawn)
 
 
 def test_the_band_is_one_standard_deviation_wide(results, target):
-    shown = traces(pareto(results, target, "latency_ms"))
+    shown = traces(pareto(results, target, "latency_ms").figure)
     count = len(target.predicted_front)
     band = [*shown["± one standard deviation"]["y"]]
     upper, lower = band[:count], band[count:][::-1]
@@ -52,7 +65,7 @@ def test_the_band_is_one_standard_deviation_wide(results, target):
 
 
 def test_a_cost_over_a_decade_is_logarithmic_and_carries_its_limit(results, target):
-    layout = pareto(results, target, "latency_ms").to_plotly_json()["layout"]
+    layout = pareto(results, target, "latency_ms").figure.to_plotly_json()["layout"]
     assert layout["xaxis"]["type"] == "log"
     assert layout["shapes"][0]["x0"] == target.limits["latency_ms"]
     expected = math.log10(target.limits["latency_ms"])
@@ -64,18 +77,31 @@ def test_a_cost_over_a_decade_is_logarithmic_and_carries_its_limit(results, targ
     [((1, 9), "linear"), ((1, 11), "log"), ((0, 100), "linear"), ((), "linear")],
 )
 def test_axes_are_logarithmic_past_a_decade(values, kind):
-    assert axis_type(values) == kind
+    assert View.on(values).kind == kind
+
+
+@pytest.mark.parametrize("values", [(49.2, 50.8, 52.4), (0.03, 0.2, 8.0), (0.0,), (3.0, 3.0)])
+def test_values_fill_their_axis_with_a_little_room_at_the_ends(values):
+    view = View.on(values)
+    assert all(map(view.holds, values))
+    low, high = view.axis["range"]
+    ends = [min(values), max(values)]
+    first, last = map(math.log10, ends) if view.kind == "log" else ends
+    assert low < first <= last < high
+    assert first == last or last - first > 0.8 * (high - low)
 
 
 def test_subnets_that_cannot_run_are_left_out(results, target):
     costs = {"latency_ms": (math.inf, *target.costs["latency_ms"][1:])}
-    shown = traces(pareto(results, replace(target, costs=costs), "latency_ms"))
+    shown = traces(pareto(results, replace(target, costs=costs), "latency_ms").figure)
     assert len(shown["evaluated subnets"]["x"]) == len(results.evaluated) - 1
 
 
 def test_a_front_of_several_objectives_draws_only_what_leads_in_this_plane(results, target):
     far = replace(target.front[0], error=99.0, costs={"latency_ms": 1e3, "model_bytes": 1.0})
-    shown = traces(pareto(results, replace(target, front=(*target.front, far)), "latency_ms"))
+    shown = traces(
+        pareto(results, replace(target, front=(*target.front, far)), "latency_ms").figure
+    )
     assert 99.0 not in shown["measured front"]["y"]
 
 
@@ -93,17 +119,27 @@ def test_pareto_of_nothing_is_empty(results, target):
     bare = replace(
         target, costs={}, front=(), predicted_front=(), references=(), chosen=None, limits={}
     )
-    assert all(not trace["x"] for trace in traces(pareto(results, bare, "latency_ms")).values())
+    assert all(
+        not trace["x"] for trace in traces(pareto(results, bare, "latency_ms").figure).values()
+    )
 
 
 def test_the_view_stays_on_the_front_and_says_what_it_leaves_out(results, target):
     far = replace(results.evaluated[0], metrics={"error": 500.0})
-    rest = (replace(point, metrics={"error": 0.0}) for point in results.evaluated[1:])
+    rest = (replace(p, metrics={"error": target.front[0].error}) for p in results.evaluated[1:])
     bare = replace(target, predicted_front=())
-    figure = pareto(replace(results, evaluated=(far, *rest)), bare, "latency_ms")
-    layout = figure.to_plotly_json()["layout"]
-    assert layout["yaxis"]["range"][1] < 100
-    assert layout["annotations"][0]["text"] == "1 of 120 evaluated subnets lie above this view"
+    drawn = pareto(replace(results, evaluated=(far, *rest)), bare, "latency_ms")
+    low, high = drawn.figure.to_plotly_json()["layout"]["yaxis"]["range"]
+    assert 0 < low < min(p.error for p in target.front)
+    assert high < 100
+    assert drawn.aside.startswith("Outside of this view lie 1 evaluated subnet and full precision")
+
+
+def test_a_reference_of_a_far_higher_cost_leaves_the_view_to_the_front(results, target):
+    dear = replace(target.references[1], costs={"latency_ms": 1e3})
+    drawn = pareto(results, replace(target, references=(target.references[0], dear)), "latency_ms")
+    assert 10 ** drawn.figure.to_plotly_json()["layout"]["xaxis"]["range"][1] < 1e3
+    assert f"{dear.name} (1,000 ms, {dear.error:.2f} %)" in drawn.aside
 
 
 def test_hypervolume_is_drawn_over_evaluations(target):
@@ -165,6 +201,12 @@ def test_the_policy_draws_width_kernel_and_bits():
     assert [*shown["activations: full precision"]["text"]] == ["fp"]
     assert [*shown["weights: 4 bits"]["x"]] == [1, 2]
     assert [*shown["share of MACs"]["y"]] == [0.25, 0.5, 0.25, 0.0]
+
+
+def test_bars_of_a_precision_that_only_far_layers_have_are_as_narrow_as_all():
+    far = LayerPolicy("tail", "Linear", 10, None, "int2", "uint8", 1.0)
+    drawn = policy((replace(far, address="start"), *LAYERS, far)).to_plotly_json()["data"]
+    assert {bar["width"] for bar in drawn} == {0.88}
 
 
 def test_every_bit_width_is_in_the_legend_once():
