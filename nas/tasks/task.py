@@ -164,14 +164,16 @@ class Task:
         return splits[split].batches(size, rng=rng)
 
     def calibration(self, samples: int, size: int) -> list[Inputs]:
-        """The inputs of the first training samples in batches, which are always the same.
+        """The inputs of the first training samples as training shows them, always the same batches.
+
+        Weights that were trained on augmented samples expect the statistics of such samples.
 
         Args:
             samples: How many samples.
             size: Samples per batch.
         """
-        first = Split(*self.train.at(slice(samples)))
-        return [inputs for inputs, _ in first.batches(size)]
+        rng, rows = np.random.default_rng(0), np.arange(min(samples, len(self.train)))
+        return [self.train.batch(rows[i : i + size], rng)[0] for i in range(0, len(rows), size)]
 
     def test_batches(self, size: int) -> Iterator[Batch]:
         """Batches of the test split, for the final report and never for a decision."""
