@@ -84,11 +84,18 @@ def images(data: str) -> tuple[TrainSplit, Split]:
     return learned, Split({"image": (test_x - mean) / std}, test_y)
 
 
+@cache
+def calibration(data: str) -> list[Tensor]:
+    """The first images of a training split in batches, augmented as in training."""
+    learned, rng = images(data)[0], np.random.default_rng(0)
+    rows = np.arange(CALIBRATION_IMAGES).reshape(-1, 128)
+    return [learned.batch(part, rng)[0]["image"] for part in rows]
+
+
 def accuracy(supernet: Supernet, genotype: Genotype, *, data: str) -> float:
     """The test accuracy of a deployed subnet in percent."""
-    learned, test = images(data)
-    batches = learned.inputs["image"][:CALIBRATION_IMAGES].split(128)
-    module = deploy(extract(supernet, genotype, batches)).module()
+    _, test = images(data)
+    module = deploy(extract(supernet, genotype, calibration(data))).module()
     with torch.no_grad():
         right = sum(int((module(**x).argmax(1) == y).sum()) for x, y in test.batches(BATCH))
     return 100 * right / len(test)

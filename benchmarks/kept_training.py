@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.fidelity import BATCH, CALIBRATION_IMAGES, FloatArray, images
+from benchmarks.fidelity import BATCH, FloatArray, calibration, images
 from nas.durable import write_atomic
 from nas.recipe.methods import methods_of
 from nas.tasks.criteria import Classification
@@ -93,9 +93,8 @@ def score(supernet: Supernet, genotype: Genotype, *, tested: int, data: str) -> 
         tested: The number of test images; the first ones are taken.
         data: The images, one of `benchmarks.fidelity.SHEETS`.
     """
-    learned, test = images(data)
-    batches = learned.inputs["image"][:CALIBRATION_IMAGES].split(128)
-    module = deploy(extract(supernet, genotype, batches)).module()
+    _, test = images(data)
+    module = deploy(extract(supernet, genotype, calibration(data))).module()
     shown, truth = test.inputs["image"][:tested], test.targets[:tested]
     logits = torch.cat([module(part) for part in shown.split(BATCH)])
     loss = torch.nn.functional.cross_entropy(logits, truth)

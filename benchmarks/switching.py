@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.fidelity import BATCH, CALIBRATION_IMAGES, IMAGE, images
+from benchmarks.fidelity import BATCH, IMAGE, calibration, images
 from benchmarks.kept_training import KeptTraining
 from nas.durable import write_atomic
 from nas.export import export_onnx
@@ -66,9 +66,7 @@ def measured(training: KeptTraining, *, switches: bool) -> dict[str, Any]:
     path = training.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if path.exists():
         return json.loads(path.read_text())
-    learned, _ = images(training.data)
-    batches = learned.inputs["image"][:CALIBRATION_IMAGES].split(128)
-    deployment = Deployment(training.trained(), batches)
+    deployment = Deployment(training.trained(), calibration(training.data))
     networks: dict[int, Deployed] = {}
     for bits in MODES:
         genotype = uniform(training.space, bits, training.space.largest)
