@@ -19,8 +19,8 @@ MAY_IMPORT = {
 }
 # The rooms of `nas/`, from the roof down: a room imports those behind it, and the loose files.
 ROOMS = (
-    *("testing", "cli", "run", "report", "recipe", "tabular", "search", "archive", "problem"),
-    *("evaluation", "profiling", "export", "targets", "tasks", "settings", "terminal"),
+    *("testing", "cli", "drafting", "run", "report", "recipe", "tabular", "search", "archive"),
+    *("problem", "evaluation", "profiling", "export", "targets", "tasks", "settings", "terminal"),
 )
 LOOSE = {"data_facts", "durable", "memory", "metric", "ort", "parts"}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name

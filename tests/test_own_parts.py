@@ -97,6 +97,14 @@ def test_the_wheel_alone_runs_them(installed: Path, place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_wheel_alone_brings_the_recipes(installed: Path, tmp_path: Path) -> None:
+    for name in ("digits", "table", "own-parts"):
+        called(installed, "-m", "nas", "init", "--example", name, cwd=tmp_path)
+    for recipe in ("digits.toml", "table.toml", "mine.toml"):
+        called(installed, "-m", "nas", "spaces", recipe, cwd=tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_wheel_alone_runs_them_on_two_workers(installed: Path, place: Path) -> None:
     pytest.importorskip("ray")

@@ -15,6 +15,7 @@ import typer
 
 from nas.cli.archive import archive_app
 from nas.cli.import_table import import_table
+from nas.cli.init import init_command
 from nas.cli.parts import parts_command
 from nas.cli.profile import profile_command
 from nas.cli.search import search_command
@@ -108,6 +109,7 @@ def run_command(
     say(f"report: {RunFolder(folder).report}")
 
 
+app.command("init")(init_command)
 app.command("profile")(profile_command)
 app.command("search")(search_command)
 app.command("sweep")(sweep_command)

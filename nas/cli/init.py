@@ -1,0 +1,119 @@
+"""The command `nas init`: a first recipe, for the user's data or from the package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.terminal.display import TerminalTable, say
+from nas.terminal.interrupts import loading
+
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of images, an .npz file or folder of .npy, a table, a text.",
+    ),
+]
+ExampleName = Annotated[
+    str | None, typer.Option("--example", help="Instead of DATA: a shipped recipe, by its name.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The recipe to write.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", help="A device to search for; may be repeated.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE in the recipe, such as task.image_size=64."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is most likely.")]
+Listing = Annotated[bool, typer.Option("--list", help="List the shipped examples and stop.")]
+
+
+def init_command(
+    data: Data = None,
+    example: ExampleName = None,
+    out: Out = None,
+    targets: Targets = None,
+    set_: Settings = None,
+    yes: Yes = False,
+    list_: Listing = False,  # a flag of the command line
+) -> None:
+    """Write a first recipe: for your data, of a size for this machine, or one of the examples."""
+    if list_:
+        say(_examples())
+    elif example is not None:
+        _bring(example, out, alone=data is None and not targets and not set_)
+    else:
+        _draft(data, out, targets=targets or (), overrides=set_ or (), yes=yes)
+
+
+def _examples() -> TerminalTable:
+    with loading():
+        from nas.drafting.examples import EXAMPLES
+
+    table = TerminalTable(("example", "what it does"))
+    for name, held in EXAMPLES.items():
+        table.add_row(name, held.about)
+    return table
+
+
+def _bring(name: str, out: Path | None, *, alone: bool) -> None:
+    with loading():
+        from nas.drafting.examples import absent, brought
+        from nas.settings.toml_file import RecipeError
+
+    if not alone:
+        raise RecipeError(
+            "--example brings a recipe as it is, so DATA, --target and --set have no effect; "
+            "leave them out, or give them to `nas run`"
+        )
+    first, *others = brought(name, out)
+    say(f"wrote {', '.join(map(str, (first, *others)))}")
+    for missing in absent(first):
+        say(f"{missing} is not there: enter your file, or give it with --set to each command")
+    say(f"now: python {first}" if first.suffix == ".py" else f"now: nas run {first}")
+
+
+def _draft(
+    data: Path | None,
+    out: Path | None,
+    *,
+    targets: Sequence[str],
+    overrides: Sequence[str],
+    yes: bool,
+) -> None:
+    with loading():
+        from nas.drafting.asking import unasked
+        from nas.drafting.draft import drafted
+
+    ask = _asked if _is_asked() and not yes else unasked
+    if data is None:
+        data = Path(ask("Where are your data?", key="DATA, or --example NAME (see --list)"))
+    made = drafted(data, out=out, targets=targets, overrides=overrides, ask=ask)
+    task = made.task
+    inputs = ", ".join(f"{each.name} {each.shape}" for each in task.inputs)
+    sizes = ", ".join(f"{count} {split}" for split, count in task.sizes().items())
+    say(f"{task.name}: {inputs} -> {task.output}; {sizes} samples; a machine with {made.machine}")
+    say(f"wrote {made.path}, which you can edit")
+    say(f"now: nas spaces {made.path}, then: nas run {made.path}")
+
+
+def _is_asked() -> bool:
+    return sys.stdin.isatty()
+
+
+def _asked(
+    question: str, *, key: str, options: Sequence[str] = (), default: str | None = None
+) -> str:
+    """The answer of the user at the terminal, asked again until it is allowed."""
+    choices = f" [{', '.join(options)}]" if options else ""
+    while True:
+        answer = str(typer.prompt(f"{question}{choices}", default=default)).strip()
+        if not options or answer in options:
+            return answer
+        say(f"answer one of {', '.join(options)}; or stop, and give {key}")
