@@ -23,6 +23,7 @@ from nas.search.polish import mutants
 from nas.search.proposer import Proposer
 from nas.tasks.criteria import Regression
 from nas.tasks.task import Split, Task, TrainSplit
+from nas.usage import Port, Usage
 from predictors.features import OneHot, checked
 from predictors.proxies.proxy import AS_TRAINED, Proxy, probe
 from search_spaces.choice import choice
@@ -98,6 +99,10 @@ def wave(*, samples: int = 240):
         train=TrainSplit({"x": x[:half]}, y[:half]),
         validation=Split({"x": x[half:rest]}, y[half:rest]),
         _test=Split({"x": x[rest:]}, y[rest:]),
+        usage=Usage(
+            {"x": Port("Four variables from -1 to 1.", ("variable",))},
+            Port("The height of the wave.", ("value",)),
+        ),
     )
 
 

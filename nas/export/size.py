@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.export.containers import Container, IntegerArray
 from nas.export.onnx_model import OUTPUT, declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
-from nas.export.statement import inputs_json, policy_json
+from nas.export.statement import METADATA_PREFIX, inputs_json, policy_json
 from nas.export.stored_weights import on_integers
 from nas.export.writer import Value, Writer
 from nas.targets.saturation import EightBitWeights
@@ -81,6 +81,12 @@ def file_bytes(graph: Graph, *, eight_bit_weights: EightBitWeights = "unsigned")
     """The number of bytes of the file of a resolved graph: a sum over kernels, and one frame."""
     cost = partial(onnx_bytes, eight_bit_weights=eight_bit_weights)
     return total(cost, graph, ONNX_FUSION) - (len(graph.inputs) - 1) * _frame_bytes(())
+
+
+def told_bytes(metadata: Mapping[str, str]) -> float:
+    """The number of bytes of metadata that `file_bytes` does not count: what a task tells."""
+    told = {key: text for key, text in metadata.items() if key not in _METADATA}
+    return float(sum(len(f"{METADATA_PREFIX}{key}{text}".encode()) for key, text in told.items()))
 
 
 @dataclass

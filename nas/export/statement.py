@@ -17,12 +17,14 @@ METADATA_PREFIX = "elastic_nas."
 def stated(deployed: Deployed) -> dict[str, str]:
     """The metadata of `deployed`, its inputs and its policy as texts, sorted by key.
 
+    Metadata that tell of the inputs, as those of a task do, stand in place of shapes and types.
+
     Raises:
         ExportError: If a value is no text.
     """
     graph = deployed.graph
-    made = {"inputs": inputs_json(graph.inputs.values()), "policy": policy_json(graph)}
-    entries: Mapping[str, object] = {**deployed.metadata, **made}
+    inputs = {"inputs": inputs_json(graph.inputs.values())}
+    entries: Mapping[str, object] = {**inputs, **deployed.metadata, "policy": policy_json(graph)}
     return {key: _text(key, entries[key]) for key in sorted(entries)}
 
 

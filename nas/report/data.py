@@ -187,6 +187,7 @@ class Results:
         words: The words of errors, further metrics and costs.
         task: One sentence on the data and its splits.
         data: What was read; `None` for a table of networks.
+        usage: What exported files tell of their inputs and their output (`nas.usage`).
         recipe: The resolved recipe.
         versions: Name of a software or the platform -> its version.
         date: The time at which these results were written, ISO 8601.
@@ -205,6 +206,7 @@ class Results:
     words: Words
     task: str = ""
     data: DataFacts | None = None
+    usage: Mapping[str, JsonValue] = field(default_factory=dict)
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""

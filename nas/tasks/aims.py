@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from nas.tasks.criterion import Criterion
 from nas.tasks.section import SplitSection
 from nas.tasks.source import Array, DataSource, Divided, Samples
 from nas.tasks.task import Augmentation, Split, Task, TaskError, TrainSplit
+from nas.usage import Port, Scaling, Usage, numbers
 from search_spaces.ops import Input, Shape
 
 
@@ -26,13 +26,13 @@ class Prepared:
     Attributes:
         specs: The inputs.
         tensors: A function from samples to the tensors of the inputs, by name.
-        metadata: What exported files tell about the inputs.
+        ports: Input name -> what raw data become the input.
         augment: The augmentation of training batches.
     """
 
     specs: tuple[Input, ...]
     tensors: Callable[[Samples], Mapping[str, Tensor]]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, Port]
     augment: Augmentation | None = None
 
 
@@ -48,12 +48,12 @@ class Aim:
     Attributes:
         output: The shape of the output of one sample.
         criterion: The criterion.
-        metadata: What exported files tell about outputs.
+        port: What the output means.
     """
 
     output: Shape
     criterion: Criterion
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    port: Port
 
     def task(self, name: str, parts: Divided, inputs: Prepared) -> Task:
         """The task with this aim whose splits are `parts`."""
@@ -69,7 +69,7 @@ class Aim:
             train=TrainSplit(*tensors[0], inputs.augment),
             validation=Split(*tensors[1]),
             _test=Split(*tensors[2]),
-            metadata={**inputs.metadata, **self.metadata},
+            usage=Usage(inputs.ports, self.port),
             facts=parts.facts,
         )
 
@@ -84,8 +84,9 @@ def classified(
     """
     source, names = numbered(source)
     source = replace(source, reading=replace(source.reading, classes=names))
-    told = {"classes": json.dumps(names)}
-    aim = Aim((len(names),), Classification(label_smoothing), told)
+    about = "A logit per class: the largest is the answer, and softmax gives probabilities."
+    port = Port(about, ("class",), names=names)
+    aim = Aim((len(names),), Classification(label_smoothing), port)
     return section.divided(source, stratified=True), aim
 
 
@@ -117,9 +118,27 @@ def regressed(section: SplitSection, source: DataSource, unit: str) -> tuple[Div
         unit=unit if single else "standard deviations",
         scale=float(deviation.max()) if single else 1.0,
     )
-    told = {"mean": mean.tolist(), "std": deviation.tolist()}
-    aim = Aim(parts.train.targets.shape[1:], criterion, {"target_normalization": json.dumps(told)})
+    targets = parts.train.targets
+    aim = Aim(targets.shape[1:], criterion, _values(targets, mean, deviation, unit=unit))
     return parts.changed(standard), aim
+
+
+def _values(targets: Array, mean: Array, std: Array, *, unit: str) -> Port:
+    """The meaning of outputs that are values; `mean` and `std` are of each value or of all."""
+    axis = 0 if mean.size > 1 else None
+    return Port(
+        "The values of the targets, in their order and unit.",
+        axes_of(targets, last="value"),
+        Scaling(numbers(mean), numbers(std)),
+        low=numbers(targets.min(axis)),
+        high=numbers(targets.max(axis)),
+        unit=unit,
+    )
+
+
+def axes_of(samples: Array, *, last: str) -> tuple[str, ...]:
+    """Names for the axes of samples `(batch, ...)`: the last has a name, the others a number."""
+    return (*(f"axis {place}" for place in range(samples.ndim - 2)), last)
 
 
 def _spread(name: str, targets: Array) -> tuple[Array, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ def facts_of_task(task: Task) -> DataFacts:
         split: Samples({n: x.cpu().numpy() for n, x in inputs.items()}, targets.cpu().numpy())
         for split, (inputs, targets) in task.content().items()
     }
-    classes = tuple(map(str, json.loads(task.metadata.get("classes", "[]"))))
+    classes = task.usage.output.names
     numbers = [samples.targets for samples in splits.values()]
     if not all(x.ndim == 1 and x.dtype.kind == "i" and x.max() < len(classes) for x in numbers):
         classes = ()  # the names are of something else than one class per sample

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.tasks.aims import Prepared
+from nas.tasks.aims import Prepared, axes_of
 from nas.tasks.source import Array, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import TaskError
+from nas.usage import Port, Scaling, numbers
 from search_spaces.ops import Input
 
 FEATURES = "features"
@@ -50,5 +49,12 @@ def prepared_features(train: Samples) -> Prepared:
         features = samples.inputs[FEATURES].astype(np.float64)
         return {FEATURES: torch.from_numpy(((features - mean) / std).astype(np.float32))}
 
-    told = {"normalization": json.dumps({"mean": mean.tolist(), "std": std.tolist()})}
-    return Prepared((Input(FEATURES, train.shapes[FEATURES]),), tensors, told)
+    shape = train.shapes[FEATURES]
+    port = Port(
+        "The features in the order and the units of the data.",
+        axes_of(train.inputs[FEATURES], last="feature"),
+        Scaling(numbers(mean), numbers(std), axis=len(shape) - 1),
+        low=numbers(exact.min(axis=0)),
+        high=numbers(exact.max(axis=0)),
+    )
+    return Prepared((Input(FEATURES, shape),), tensors, {FEATURES: port})

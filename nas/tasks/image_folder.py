@@ -49,6 +49,16 @@ class FolderTask(ImageSection):
         there = [split for split in splits if (self.path / split).is_dir()]
         return DataSource(name, **{split: self._images(self.path / split) for split in there})
 
+    def about_images(self) -> str:
+        """What raw images are and how they get their size."""
+        colours = "red, green and blue" if self.channels == 3 else "grey"
+        side = self.image_size
+        scaled = "" if side is None else f"scaled as a whole to fit into {side} x {side} pixels, "
+        return (
+            f"The pixels of an image file, {colours}; an image is {scaled}padded with black around "
+            "its centre to a square."
+        )
+
     def _images(self, folder: Path) -> Samples:
         files = image_files(folder, "*/*")
         if not files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +14,12 @@ from nas.tasks.array_files import SPLITS, read_arrays
 from nas.tasks.clean import IMAGE, Layout, channels_first, pixel_statistics
 from nas.tasks.criteria import Pixels
 from nas.tasks.image_files import SUFFIXES, image_files, read_images
+from nas.tasks.images import image_port
 from nas.tasks.section import SplitSection
 from nas.tasks.source import Array, DataSource, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import Task, TaskError
+from nas.usage import Scaling
 from search_spaces.ops import Input
 
 _PEAKS = {"uint8": 255.0, "uint16": 65535.0}
@@ -67,7 +68,10 @@ class ImagePairsTask(SplitSection):
         source = DataSource(self.path.stem, **splits)
         parts = self.divided(source, stratified=False)
         mean, std = _statistics(parts.train.inputs[IMAGE])
-        told = {"normalization": json.dumps({"mean": mean, "std": std})}
+        scaling, trained = Scaling((mean,), (std,)), parts.train
+        read = image_port("The pixels of the image to improve.", trained.inputs[IMAGE], scaling)
+        white = f"The pixels of the improved image; white is {peak:g} above black."
+        port = image_port(white, trained.targets, scaling)
 
         def standard(samples: Samples) -> Samples:
             return Samples(
@@ -75,9 +79,8 @@ class ImagePairsTask(SplitSection):
                 _scaled(samples.targets, mean, std),
             )
 
-        inputs = Prepared((Input(IMAGE, parts.train.shapes[IMAGE]),), tensors_of, told)
-        outputs = {"target_normalization": told["normalization"], "peak": json.dumps(peak)}
-        aim = Aim(parts.train.targets.shape[1:], Pixels(peak=peak / std), outputs)
+        inputs = Prepared((Input(IMAGE, trained.shapes[IMAGE]),), tensors_of, {IMAGE: read})
+        aim = Aim(trained.targets.shape[1:], Pixels(peak=peak / std), port)
         return aim.task(source.name, parts.changed(standard), inputs)
 
     def _read(self) -> Iterator[tuple[str, tuple[Array, Array]]]:

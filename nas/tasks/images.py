@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,9 +14,15 @@ from nas.tasks.aims import Prepared, classified
 from nas.tasks.augment import Augment
 from nas.tasks.clean import IMAGE, pixel_statistics
 from nas.tasks.section import SplitSection
-from nas.tasks.source import DataSource, Samples
+from nas.tasks.source import Array, DataSource, Samples
 from nas.tasks.task import Batch, Task
+from nas.usage import Port, Scaling, numbers
 from search_spaces.ops import Input
+
+PIXELS = (
+    "Pixels with the numbers that they have in the data; an image that is not square has zeros "
+    "around its centre."
+)
 
 
 class ImageSection(SplitSection):
@@ -45,7 +50,12 @@ class ImageSection(SplitSection):
         """
         source = self.read()
         parts, aim = classified(self, source, self.label_smoothing)
-        return aim.task(source.name, parts, prepared_images(parts.train, self.augment))
+        inputs = prepared_images(parts.train, self.augment, about=self.about_images())
+        return aim.task(source.name, parts, inputs)
+
+    def about_images(self) -> str:
+        """What raw images are and how they become square, in sentences for exported files."""
+        return PIXELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +77,13 @@ class ImageAugmentation:
         return {IMAGE: self.augment(images, self.black.to(images.device), rng)}, targets
 
 
-def prepared_images(train: Samples, augment: Augment) -> Prepared:
+def prepared_images(train: Samples, augment: Augment, *, about: str = PIXELS) -> Prepared:
     """The images less their mean in deviations, which are those of the training split's channels.
 
     Args:
         train: The training split.
         augment: The augmentation of training images.
+        about: What raw images are.
     """
     mean, std = pixel_statistics(train.inputs[IMAGE])
     center, spread = (each.astype(np.float32).reshape(1, -1, 1, 1) for each in (mean, std))
@@ -86,6 +97,13 @@ def prepared_images(train: Samples, augment: Augment) -> Prepared:
     return Prepared(
         specs=(Input(IMAGE, train.shapes[IMAGE]),),
         tensors=tensors,
-        metadata={"normalization": json.dumps({"mean": mean.tolist(), "std": std.tolist()})},
+        ports={IMAGE: image_port(about, train.inputs[IMAGE], Scaling(numbers(mean), numbers(std)))},
         augment=ImageAugmentation(augment, torch.from_numpy(-mean / std).float()),
     )
+
+
+def image_port(about: str, images: Array, scaling: Scaling) -> Port:
+    """The meaning of an input or an output that is an image; `images` are raw, `(n, c, h, w)`."""
+    others = (0, 2, 3) if len(scaling.mean) > 1 else None
+    low, high = numbers(images.min(others)), numbers(images.max(others))
+    return Port(about, ("channel", "height", "width"), scaling, low=low, high=high)

@@ -16,6 +16,7 @@ from nas.tasks.source import Divided, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_text, short_name
 from nas.tasks.tokens import TOKENS, ByteSection, Codes, Tokenizer, TokenizerSection
+from nas.usage import Port
 from search_spaces.ops import Input
 
 
@@ -55,9 +56,12 @@ class NextTokenTask(SplitSection):
         name = short_name(self.train)
         parts = Divided(**splits, facts=facts_of(name, splits, self._reading()))
         spec = Input(TOKENS, (self.length,), "int64", tokenizer.vocabulary)
-        told = {"tokenizer": tokenizer.to_json()}
-        aim = Aim((self.length, tokenizer.vocabulary), TokenPrediction(), told)
-        inputs = Prepared((spec,), tensors_of)
+        about = "The tokens of a text; places behind a shorter text hold any token."
+        answers = "A logit per token of the vocabulary; place i is about the token at place i + 1."
+        told = Port(about, ("token",), tokenizer=tokenizer.stated())
+        port = Port(answers, ("token", "vocabulary"))
+        aim = Aim((self.length, tokenizer.vocabulary), TokenPrediction(), port)
+        inputs = Prepared((spec,), tensors_of, {TOKENS: told})
         return aim.task(name, parts, inputs)
 
     def _reading(self) -> Reading:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor
 
 from nas.data_facts import DataFacts
 from nas.tasks.criterion import Criterion, CriterionError
+from nas.usage import Usage
 from search_spaces.ops import Input, Shape
 from supernets.inputs import Inputs, rows, to_device
 
@@ -104,11 +106,12 @@ class Task:
         criterion: The criterion of the task: loss, distance, and what a good answer is.
         train: The training samples.
         validation: The samples by which a search compares networks.
-        metadata: What exported files tell about inputs and outputs, as texts by key.
+        usage: What raw data become the inputs, and what the output means, for exported files.
         facts: What was read, where the source of the samples told it.
 
     Raises:
-        TaskError: If a split does not fit the inputs, the output or the criterion.
+        TaskError: If a split does not fit the inputs, the output or the criterion, or the usage
+            contradicts inputs or output.
     """
 
     name: str
@@ -118,10 +121,12 @@ class Task:
     train: TrainSplit
     validation: Split
     _test: Split = field(repr=False)
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage
     facts: DataFacts | None = None
 
     def __post_init__(self) -> None:
+        if problems := self.usage.problems(self.inputs, self.output):
+            raise TaskError(f"the task {self.name!r}: {'; '.join(problems)}; correct its usage")
         for name, split in self._splits().items():
             self._check(f"the {name} split of {self.name}", split)
 
@@ -182,6 +187,10 @@ class Task:
     def test_samples(self) -> Batch:
         """The whole test split, for the final report and never for a decision."""
         return self._test.inputs, self._test.targets
+
+    def stated(self) -> dict[str, JsonValue]:
+        """What exported files tell of the inputs and the output, as JSON values."""
+        return self.usage.stated(self.inputs, self.output)
 
     def sizes(self) -> dict[str, int]:
         """The number of samples per split."""

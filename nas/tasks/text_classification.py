@@ -17,6 +17,7 @@ from nas.tasks.source import DataSource, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_columns, short_name
 from nas.tasks.tokens import PADDING, TOKENS, ByteSection, Tokenizer, TokenizerSection
+from nas.usage import Port
 from search_spaces.ops import Input
 
 _TEXT = "text"
@@ -64,7 +65,9 @@ class TextClassificationTask(SplitSection):
             return {TOKENS: torch.from_numpy(self._encoded(tokenizer, samples.inputs[_TEXT]))}
 
         spec = Input(TOKENS, (self.length,), "int64", tokenizer.vocabulary)
-        inputs = Prepared((spec,), tensors, {"tokenizer": tokenizer.to_json()})
+        about = f"The first {self.length} tokens of a text; a shorter text ends in padding."
+        port = Port(about, ("token",), tokenizer=tokenizer.stated())
+        inputs = Prepared((spec,), tensors, {TOKENS: port})
         return aim.task(source.name, parts, inputs)
 
     def _read(self, path: Path) -> Samples:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from nas.tasks.task import TaskError
 
@@ -33,8 +33,8 @@ class Tokenizer(Protocol):
         """The tokens of each text, `(tokens,)`; never the padding."""
         ...
 
-    def to_json(self) -> str:
-        """The tokenizer as JSON, with which a text can be prepared for an exported network."""
+    def stated(self) -> dict[str, JsonValue]:
+        """The tokenizer as JSON values, with which texts become inputs of an exported network."""
         ...
 
 
@@ -51,9 +51,9 @@ class Bytes:
         """The bytes of each text."""
         return (np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) for text in texts)
 
-    def to_json(self) -> str:
-        """The rule in words, as JSON."""
-        return json.dumps({"tokens": "the bytes of the text in UTF-8", "padding": PADDING})
+    def stated(self) -> dict[str, JsonValue]:
+        """The rule in words."""
+        return {"tokens": "the bytes of the text in UTF-8", "padding": PADDING}
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Words:
         """The words of each text; a word that is not known is the token `<unk>`."""
         return (np.array(self.held.encode(text).ids, dtype=np.int64) for text in texts)
 
-    def to_json(self) -> str:
-        """The file `tokenizer.json`, which `tokenizers.Tokenizer.from_str` reads."""
-        return self.held.to_str()
+    def stated(self) -> dict[str, JsonValue]:
+        """The content of `tokenizer.json`, whose text `tokenizers.Tokenizer.from_str` reads."""
+        return json.loads(self.held.to_str())
 
 
 class ByteSection(BaseModel):

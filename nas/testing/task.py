@@ -93,9 +93,26 @@ class TaskContract:
             assert not torch.equal(values, other.train.inputs[name])
 
     def test_what_files_tell_is_json(self, task: Task) -> None:
-        assert task.metadata
-        for text in task.metadata.values():
-            json.loads(text)
+        told = task.stated()
+        assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+    def test_raw_numbers_of_training_are_within_the_range_that_files_tell(self, task: Task) -> None:
+        sides = [(port, task.train.inputs[name]) for name, port in task.usage.inputs.items()]
+        for port, values in (*sides, (task.usage.output, task.train.targets)):
+            if port.scaling is None:
+                continue
+            raw = port.scaling.undone(values.numpy())
+            column = (-1, *(1,) * (raw.ndim - 2 - port.scaling.axis))
+            low, high = (np.reshape(end, column) for end in (port.low, port.high))
+            slack = 1e-5 * np.maximum(1.0, np.abs(high - low))
+            assert ((low - slack <= raw) & (raw <= high + slack)).all()
+            assert (raw.min(), raw.max()) == pytest.approx((low.min(), high.max()), abs=slack.max())
+
+    def test_scaled_inputs_have_mean_0_and_deviation_1(self, task: Task) -> None:
+        for name, port in task.usage.inputs.items():
+            if port.scaling is not None:
+                assert abs(float(task.train.inputs[name].mean())) < 0.05
+                assert float(task.train.inputs[name].std()) < 1.05
 
     def test_batches_hold_every_sample_once(self, task: Task) -> None:
         plain = [inputs for inputs, _ in task.batches("validation", 4)]
@@ -135,7 +152,7 @@ class ClassesTaskContract(TaskContract):
 
     def test_targets_number_the_classes(self, task: Task) -> None:
         (classes,) = task.output
-        assert len(json.loads(task.metadata["classes"])) == classes
+        assert len(task.usage.output.names) == classes
         assert task.train.targets.unique().tolist() == list(range(classes))
 
     def test_limit_keeps_classes_in_proportion(self, section: SplitSection, task: Task) -> None:

@@ -10,7 +10,7 @@ from nas.export.containers import container_for
 from nas.export.form import Opened, Output
 from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_outputs
-from nas.export.size import file_bytes
+from nas.export.size import file_bytes, told_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
 from nas.targets.saturation import EightBitWeights
@@ -64,7 +64,8 @@ class OnnxForm:
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The size in bytes, the sum over kernels that a search can compile for all subnets."""
-        return file_bytes(stand_in.graph, eight_bit_weights=self.eight_bit_weights)
+        network = file_bytes(stand_in.graph, eight_bit_weights=self.eight_bit_weights)
+        return network + told_bytes(stand_in.metadata)
 
 
 ONNX = OnnxForm()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
 def described_by(plan: Plan, target: str, pick: Evaluation) -> dict[str, str]:
     """The metadata of every file that is exported for a target."""
     return {
-        **plan.task.metadata,
+        **{key: json.dumps(value) for key, value in plan.task.stated().items()},
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
         "genotype": ",".join(map(str, pick.genotype)),

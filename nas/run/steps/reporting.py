@@ -84,6 +84,7 @@ def _results(
         words=Words(criterion.error, criterion.shown, further),
         task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} samples",
         data=facts_of_task(plan.task),
+        usage=plan.task.stated(),
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -70,14 +70,14 @@ class Made:
     files: RunFolder
 
 
-def told(task: Task, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and deviation that files tell."""
-    found = json.loads(task.metadata[key])
+def told(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and deviation of outputs that files tell."""
+    found = task.stated()["output"]
     return np.array(found["mean"]), np.array(found["std"])
 
 
 def regression(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    mean, std = told(task, "target_normalization")
+    mean, std = told(task)
     out, targets = out * std + mean, targets * std + mean
     return {
         "error": mean_absolute_error(targets, out),
@@ -87,7 +87,7 @@ def regression(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, fl
 
 
 def pixels(task: Task, out: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    _, std = told(task, "target_normalization")
+    _, std = told(task)
     apart = (out - targets) * std
     ratios = 10 * np.log10(255**2 / np.square(apart).mean(axis=(1, 2, 3)))
     return {"error": 100 - ratios.mean(), "mean_absolute_error": 100 / 255 * np.abs(apart).mean()}
@@ -203,8 +203,10 @@ def test_the_file_has_the_inputs_and_outputs_of_the_task(made):
 def test_the_file_says_how_it_is_fed(made):
     held = onnx.load(made.files.path / "edge-npu.onnx").metadata_props
     found = {each.key.removeprefix("elastic_nas."): each.value for each in held}
-    assert made.task.metadata
-    assert found.items() >= made.task.metadata.items()
+    told = {key: json.loads(found[key]) for key in ("inputs", "output")}
+    assert told == made.task.stated() == made.results.usage
+    (size,) = (target.chosen.file.bytes for target in made.results.targets)
+    assert size.predicted.mean == pytest.approx(size.measured.mean, rel=0.1, abs=300)
 
 
 def test_the_figures_are_those_of_the_file(made, answers):

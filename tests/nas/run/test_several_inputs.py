@@ -12,6 +12,7 @@ from nas.parts import register
 from nas.report.store import load
 from nas.tasks import Split, Task, TrainSplit
 from nas.tasks.criteria import Classification
+from nas.usage import Port, Usage
 from search_spaces.ops import Input
 from tests.nas.runs import TINY, evaluations, nas, settings, succeeded
 from tests.supernets.test_inputs import both
@@ -39,6 +40,13 @@ def captioned() -> Task:
         train=TrainSplit(*train),
         validation=Split(*validation),
         _test=Split(*test),
+        usage=Usage(
+            {
+                "image": Port("Brightness.", ("channel", "height", "width")),
+                "tokens": Port("Words.", ("token",)),
+            },
+            Port("A logit per class.", ("class",)),
+        ),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def test_what_passes_is_finite_once_it_is_normalised(tmp_path, value):
 
 def test_what_float32_cannot_tell_apart_has_no_spread(tmp_path):
     task = loaded(saved(tmp_path, x_train=IMAGES * 1e-300, y_train=LABELS))
-    assert json.loads(task.metadata["normalization"])["std"] == [1.0]
+    assert task.usage.inputs["image"].scaling.std == (1.0,)
     assert task.train.inputs["image"].isfinite().all()
 
 

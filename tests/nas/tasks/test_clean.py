@@ -1,7 +1,5 @@
 """What is wrong with data is said in one sentence, and what is only unusual is put right."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -101,7 +99,7 @@ def test_labels_need_not_begin_at_zero(write):
         test_fraction=0.3,
     )
     task = section.load()
-    assert json.loads(task.metadata["classes"]) == ["5", "15", "25"]
+    assert task.usage.output.names == ("5", "15", "25")
     assert set(task.train.targets.tolist()) == {0, 1, 2}
 
 

@@ -14,6 +14,7 @@ from nas.tasks.facts import digest, facts_of_task
 from nas.tasks.source import Samples
 from nas.tasks.task import Split, Task, TrainSplit
 from nas.terminal.display import TerminalTable
+from nas.usage import Port, Usage
 from search_spaces.ops import Input
 
 
@@ -52,7 +53,8 @@ def test_the_terminal_and_the_report_say_the_same(facts):
 def test_a_task_without_a_source_is_told_by_its_tensors():
     split = Split({"row": torch.arange(12.0).reshape(6, 2)}, torch.arange(6) % 2)
     train = TrainSplit(split.inputs, split.targets)
-    task = Task("own", (Input("row", (2,)),), (2,), Classification(), train, split, split)
+    usage = Usage({"row": Port("Numbers.", ("number",))}, Port("A logit per class.", ("class",)))
+    task = Task("own", (Input("row", (2,)),), (2,), Classification(), train, split, split, usage)
     told = facts_of_task(task).splits["train"]
     assert told.inputs["row"] == ValueFacts((2,), "float32", 0.0, 11.0)
     assert told.targets == ValueFacts((), "int64", 0.0, 1.0)  # names of classes are not known

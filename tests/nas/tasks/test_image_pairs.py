@@ -1,7 +1,5 @@
 """Pairs of images: those of files, and those made by shrinking."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -28,14 +26,13 @@ class TestShrunkArrays(TaskContract):
         assert task.output == (3, 8, 12)
         of_targets = torch.nn.functional.avg_pool2d(task.train.targets, 4)
         torch.testing.assert_close(task.train.inputs["image"], of_targets, atol=1e-5, rtol=0)
-        told = json.loads(task.metadata["target_normalization"])
-        pixels = task.train.targets * told["std"] + told["mean"]
+        pixels = torch.from_numpy(task.usage.output.scaling.undone(task.train.targets.numpy()))
         torch.testing.assert_close(pixels, pixels.round(), atol=1e-3, rtol=0)
         assert (pixels.min().round(), pixels.max().round()) == (0, 255)
 
     def test_the_ratio_is_that_of_the_pixels_of_the_file(self, task):
         targets = next(iter(task.test_batches(20)))[1]
-        out = targets + 16 / json.loads(task.metadata["target_normalization"])["std"]
+        out = targets + 16 / task.usage.output.scaling.std[0]
         told = task.criterion.shown.figure(float(task.criterion.losses(out, targets).mean()))
         assert told == pytest.approx(20 * np.log10(255 / 16), abs=1e-3)
 
@@ -74,8 +71,8 @@ class TestPairsOfFiles(TaskContract):
         with Image.open(tmp_path / "test" / "y" / "003.png") as file:
             pixels = np.asarray(file.convert("L"), dtype=np.float32)
         targets = torch.cat([targets for _, targets in task.test_batches(10)])[3, 0]
-        told = json.loads(task.metadata["target_normalization"])
-        np.testing.assert_allclose(targets * told["std"] + told["mean"], pixels, atol=1e-3)
+        (told,) = task.usage.output.scaling.undone(targets.numpy()[None, None])[0]
+        np.testing.assert_allclose(told, pixels, atol=1e-3)
 
 
 def test_images_that_stand_alone_are_shrunk(tmp_path):
@@ -118,7 +115,7 @@ def test_arrays_that_are_no_pairs_are_refused(tmp_path, arrays, options, fault):
 def test_white_may_be_told(tmp_path):
     np.savez(tmp_path / "t.npz", x_train=images(20, 4, 4) * 4.0)
     task = ImagePairsTask(path=tmp_path / "t.npz", shrink=2, peak=1020).load()
-    std = json.loads(task.metadata["target_normalization"])["std"]
+    std = task.usage.output.scaling.std[0]
     assert task.criterion.peak == pytest.approx(1020 / std)
 
 

@@ -1,7 +1,5 @@
 """Every kind of task keeps the contract, and gives what its source holds."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,7 +52,7 @@ class TestArraysFolder(ImageTaskContract):
         return ArraysTask(path=tmp_path)
 
     def test_class_names_are_kept_and_test_is_drawn(self, task):
-        assert json.loads(task.metadata["classes"]) == ["cat", "dog", "owl"]
+        assert task.usage.output.names == ("cat", "dog", "owl")
         assert task.sizes() == {"train": 96, "validation": 30, "test": 24}
 
 
@@ -74,7 +72,7 @@ class TestFolder(ImageTaskContract):
         return FolderTask(path=tmp_path / "pets")
 
     def test_folders_are_classes(self, task):
-        assert (task.name, json.loads(task.metadata["classes"])) == ("pets", ["cat", "dog"])
+        assert (task.name, task.usage.output.names) == ("pets", ("cat", "dog"))
         assert task.sizes() == {"train": 58, "validation": 6, "test": 16}
 
 

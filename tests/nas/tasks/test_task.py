@@ -8,6 +8,7 @@ import torch
 
 from nas.tasks.criteria import Classification, Regression
 from nas.tasks.task import Split, Task, TaskError, TrainSplit
+from nas.usage import Port, Scaling, Usage
 from search_spaces.ops import Input
 
 ROWS = torch.arange(24.0).reshape(8, 3)
@@ -16,10 +17,14 @@ CLASSES = torch.arange(8) % 2
 ROW = (Input("row", (3,)),)
 
 
-def task(criterion, output, targets, *, rows=ROWS, inputs=ROW) -> Task:
+PORT = Port("Numbers.", ("number",))
+
+
+def task(criterion, output, targets, *, rows=ROWS, inputs=ROW, usage=None) -> Task:
     split = Split({"row": rows}, targets)
     train = TrainSplit(split.inputs, split.targets)
-    return Task("made", inputs, output, criterion, train, split, split)
+    told = usage or Usage({each.name: PORT for each in inputs}, PORT)
+    return Task("made", inputs, output, criterion, train, split, split, told)
 
 
 def test_a_regression_never_trains_by_cross_entropy() -> None:
@@ -57,3 +62,34 @@ def test_augmentation_is_a_function_of_the_batch_and_a_generator() -> None:
     assert torch.equal(targets, CLASSES[[5, 2]])
     assert torch.equal(inputs["row"], ROWS[[5, 2]] + float(np.random.default_rng(0).random()))
     assert train.to("cpu").augment is noisy
+
+
+@pytest.mark.parametrize(
+    ("usage", "message"),
+    [
+        (Usage({}, PORT), r"tells of the inputs \[\], but there are \['row'\]"),
+        (Usage({"row": Port("", ("number",))}, PORT), "input 'row' says nothing"),
+        (Usage({"row": Port("Rows.", ())}, PORT), r"names the axes \(\)"),
+        (
+            Usage({"row": Port("Rows.", ("x",), Scaling((0, 0), (1, 1)))}, PORT),
+            "2 means for 3 places",
+        ),
+        (
+            Usage({"row": Port("Rows.", ("x",), Scaling((0,) * 3, (1,) * 3, 1))}, PORT),
+            "3 means for 0 places",
+        ),
+        (Usage({"row": PORT}, Port("Classes.", ("class",), names=("a",))), "names 1 places"),
+        (Usage({"row": Port("Rows.", ("x",), low=(1.0,))}, PORT), "1 least and 0 largest"),
+    ],
+)
+def test_what_files_would_tell_fits_inputs_and_output(usage, message) -> None:
+    with pytest.raises(TaskError, match=message):
+        task(Classification(), (2,), CLASSES, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((), ()), ((0,), (1, 1)), ((0,), (0,)), ((np.nan,), (1,))]
+)
+def test_a_scaling_has_finite_means_and_positive_deviations(mean, std) -> None:
+    with pytest.raises(ValueError, match=r"deviations"):
+        Scaling(mean, std)

@@ -1,7 +1,6 @@
 """Tasks on text: classes of texts, and the next token of a text."""
 
 import gzip
-import json
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ class TestTextsAsBytes(ClassesTaskContract):
         task = TextClassificationTask(train=path, text="sentence", length=4).load()
         found = {tuple(row.tolist()) for row in task.train.inputs["tokens"]}
         assert found == {(97, 98, 99, 100), (97, 98, 0, 0), (97, 98, 99, 0), (98, 0, 0, 0)}
-        assert json.loads(task.metadata["classes"]) == ["x", "y"]
+        assert task.usage.output.names == ("x", "y")
 
 
 class TestTextsAsWords(ClassesTaskContract):
@@ -51,7 +50,7 @@ class TestTextsAsWords(ClassesTaskContract):
         return table(tmp_path, length=8, tokenizer={"kind": "word"})
 
     def test_files_tell_the_vocabulary_of_the_training_split(self, task):
-        vocabulary = json.loads(task.metadata["tokenizer"])["model"]["vocab"]
+        vocabulary = task.usage.inputs["tokens"].tokenizer["model"]["vocab"]
         assert {*WORDS} < {*vocabulary}
         assert len(vocabulary) == 2 + len(WORDS) + task.sizes()["train"]  # each has its number
         held_out = next(iter(task.test_batches(100)))[0]["tokens"]

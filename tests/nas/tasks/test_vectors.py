@@ -1,7 +1,5 @@
 """Arrays of any rank, with classes or values as targets; and the bundled regression."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -24,9 +22,8 @@ def saved(folder, **arrays):
     return folder / "table.npz"
 
 
-def told(task, key):
-    found = json.loads(task.metadata[key])
-    return torch.tensor(found["mean"]), torch.tensor(found["std"])
+def told(port):
+    return torch.tensor(port.scaling.mean), torch.tensor(port.scaling.std)
 
 
 class TestDiabetes(TaskContract):
@@ -35,9 +32,9 @@ class TestDiabetes(TaskContract):
         return DiabetesTask()
 
     def test_it_holds_what_scikit_learn_ships(self, task):
-        mean, std = told(task, "normalization")
+        mean, std = told(task.usage.inputs["features"])
         features = (task.train.inputs["features"] * std + mean).numpy()
-        mean, std = told(task, "target_normalization")
+        mean, std = told(task.usage.output)
         targets = (task.train.targets * std + mean).numpy()
         held = load_diabetes(scaled=False)
         rows = np.column_stack([held.data, held.target])
@@ -47,7 +44,7 @@ class TestDiabetes(TaskContract):
 
     def test_the_error_is_in_units_of_the_targets(self, task):
         targets = task.validation.targets
-        mean, std = told(task, "target_normalization")
+        mean, std = told(task.usage.output)
         losses = task.criterion.losses(torch.zeros_like(targets), targets)
         expected = (targets * std + mean - mean).abs().mean()
         torch.testing.assert_close(losses.mean(), expected.float(), rtol=1e-5, atol=0)
@@ -92,7 +89,7 @@ class TestImagesOfValues(TaskContract):
     def test_the_unit_is_that_of_the_file(self, task):
         assert task.inputs[0].shape == (1, 6, 6)
         assert task.criterion.error.unit == "grey levels"
-        assert task.criterion.scale == pytest.approx(float(told(task, "target_normalization")[1]))
+        assert task.criterion.scale == pytest.approx(float(told(task.usage.output)[1]))
 
 
 def test_values_of_images_are_brought_to_one_scale(tmp_path):
