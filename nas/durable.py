@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from nas.sheet import decoded
+
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.old)?\.part", re.DOTALL)
 
 
@@ -170,14 +172,14 @@ def _sync(path: Path) -> None:
 
 
 def read_text(path: Path, *, at_most: int) -> str:
-    """The UTF-8 text of a file.
+    """The text of a file, in UTF-8 or UTF-16 as `nas.sheet.decoded` reads it.
 
     Raises:
         OSError: If there is no such regular file, or if it is larger than `at_most` bytes.
-        ValueError: If it is not UTF-8.
+        SheetError: If it is no text.
     """
     require_size(path, at_most=at_most)
-    return path.read_text(encoding="utf-8")
+    return decoded(path.read_bytes())
 
 
 def require_size(path: Path, *, at_most: int) -> None:

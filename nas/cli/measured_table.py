@@ -75,7 +75,7 @@ def asked_for(
         threads=options.threads or threads,
         device=options.device or "cpu",
         dtype=options.dtype or "float32",
-        eight_bit_weights=load_target(base).eight_bit_weights,
+        eight_bit_weights=load_target(base, unmeasured=True).eight_bit_weights,
     )
     asked.measure(made, display)
 
@@ -92,7 +92,7 @@ def _send(
     made = write_folder(
         sent if count is None else sample(sent, count),
         folder=folder,
-        eight_bit_weights=load_target(base).eight_bit_weights,
+        eight_bit_weights=load_target(base, unmeasured=True).eight_bit_weights,
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(

@@ -98,6 +98,9 @@ def _rules(rules: Rules) -> Iterator[str]:
 
 
 def _about_table(table: LatencyTable) -> Iterator[str]:
+    if not table.rows:
+        yield "the table holds no rows yet"
+        return
     yield f"{len(table.rows)} rows{' with energy' if table.has_energy else ''}"
     for operator, counts in sorted(by_operator(table).items()):
         listed = ", ".join(

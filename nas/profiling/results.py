@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nas.durable import read_text
 from nas.profiling.measure import COLUMNS
+from nas.sheet import Sheet, absent, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.table.rows import Row
 
 SHOWN = 10
+_MOST_BYTES = 1 << 28
 REQUIRED = ("manifest", "device", "runtime", "threads")
 _AGAIN = "run measure.py there again, it goes on where it stopped"
 
@@ -24,21 +26,20 @@ def read_results(path: Path, names: Sequence[str]) -> tuple[dict[str, str], dict
             message lists the problems.
     """
     if not path.exists():
-        raise TargetError(f"{path} is not there; run measure.py in that folder first")
+        raise TargetError(f"{absent(path)}; run measure.py in that folder first")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, at_most=_MOST_BYTES)
+        sheet = read_sheet(text, by_line=True).with_points(COLUMNS[1:])
+    except (OSError, ValueError) as error:
         raise TargetError(f"results {path} cannot be read: {error}") from error
     if not text.endswith("\n"):
         raise TargetError(f"the last line of {path} is torn; {_AGAIN}")
-    lines = text[:-1].split("\n")
-    start = next((n for n, words in enumerate(lines) if not words.startswith("#")), len(lines))
     notes = {
         key.strip(): value.strip()
-        for key, _, value in (words[1:].partition(":") for words in lines[:start])
+        for key, _, value in (words[1:].partition(":") for _, words in sheet.notes)
     }
     rows: dict[str, Row] = {}
-    problems = [*_heading(notes, lines[start : start + 1])] or [*_fill(rows, lines, start, names)]
+    problems = [*_heading(notes, sheet)] or [*_fill(rows, sheet, names)]
     if problems:
         more = f", the first {SHOWN}" if len(problems) > SHOWN else ""
         listed = "\n".join(f"  {problem}" for problem in problems[:SHOWN])
@@ -51,25 +52,21 @@ def read_results(path: Path, names: Sequence[str]) -> tuple[dict[str, str], dict
     return notes, rows
 
 
-def _heading(notes: dict[str, str], header: Sequence[str]) -> Iterator[str]:
+def _heading(notes: dict[str, str], sheet: Sheet) -> Iterator[str]:
     for name in REQUIRED:
         if not notes.get(name):
             yield f"no line '# {name}: ...' at its head"
-    if header != [",".join(COLUMNS)]:
+    if sheet.header != COLUMNS:
         yield f"no header; it is {','.join(COLUMNS)}"
 
 
-def _fill(
-    rows: dict[str, Row], lines: Sequence[str], start: int, names: Sequence[str]
-) -> Iterator[str]:
+def _fill(rows: dict[str, Row], sheet: Sheet, names: Sequence[str]) -> Iterator[str]:
     """Put all valid rows into `rows`; yields the problems of the others."""
     known = set(names)
-    for number, words in enumerate(lines[start + 1 :], start + 2):
-        if words.startswith("#"):
+    for number, cells in sheet.rows:
+        if cells and cells[0].startswith("#"):
             yield f"line {number}: a second heading; results of two runs are mixed, keep one"
-            continue
-        cells = next(csv.reader([words]), [])
-        if len(cells) != len(COLUMNS):
+        elif len(cells) != len(COLUMNS):
             yield f"line {number}: {len(cells)} values for {len(COLUMNS)} columns"
         elif cells[0] not in known:
             yield f"line {number}: {cells[0]!r} is not in the manifest"
@@ -79,8 +76,8 @@ def _fill(
             row = _row(cells)
             if row is None:
                 yield (
-                    f"line {number}: {words!r} must hold finite milliseconds, not negative, and a "
-                    "whole number of repetitions"
+                    f"line {number}: {','.join(cells)!r} must hold finite milliseconds, not "
+                    "negative, and a whole number of repetitions"
                 )
             else:
                 rows[cells[0]] = row

@@ -194,7 +194,9 @@ def load_targets(recipe: Recipe, files: RunFolder) -> tuple[HardwareTarget, ...]
 
 
 def _loaded(name: str, files: RunFolder) -> HardwareTarget:
-    return load_target(name, table=files.table if name == THIS_CPU else None)
+    if name == THIS_CPU:
+        return load_target(name, table=files.table, unmeasured=True)
+    return load_target(name)
 
 
 def prepare(recipe: Recipe, files: RunFolder) -> Plan:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from nas.durable import require_size
 from nas.memory import shortage
+from nas.sheet import SheetError, absent, decoded, read_sheet
 from nas.tabular.description import TableError
 
 Cell = bool | int | float | str | None
@@ -52,6 +51,8 @@ def _read(path: Path) -> Columns:
             columns = _csv(path)
         else:
             raise TableError(f"{path} is none of {', '.join(_SUFFIXES)}; convert it to one")
+    except FileNotFoundError as error:
+        raise TableError(f"{absent(path)}; correct the name of the table") from error
     except (OSError, EOFError, zlib.error) as error:
         raise TableError(f"cannot read the table {path}: {error}") from error
     if not columns or not next(iter(columns.values())):
@@ -66,17 +67,18 @@ def _csv(path: Path) -> Columns:
         raise TableError(f"the table {path} is larger than {MAXIMUM_BYTES} bytes")
     _require_room(path, content.count(b",") + content.count(b"\n"))
     try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"the table {path} is no CSV text in UTF-8: {error}") from error
-    header, *rows = [line for line in lines if line] or [[]]
+        sheet = read_sheet(decoded(content)).with_points()
+    except SheetError as error:
+        raise TableError(f"the table {path} is no CSV text: {error}") from error
+    header = sheet.header
     _require_distinct(header, path)
-    ragged = [number for number, row in enumerate(rows, 1) if len(row) != len(header)]
+    ragged = [number for number, row in sheet.rows if len(row) != len(header)]
     if ragged:
         raise TableError(
-            f"row {ragged[0]} of {path} has another number of entries than the {len(header)} "
-            f"columns ({len(ragged)} such rows); give every row an entry per column"
+            f"line {ragged[0]} of {path} has another number of entries than the {len(header)} "
+            f"columns ({len(ragged)} such lines); give every row an entry per column"
         )
+    rows = [row for _, row in sheet.rows]
     return {name: [row[place] or None for row in rows] for place, name in enumerate(header)}
 
 

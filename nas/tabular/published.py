@@ -7,8 +7,6 @@ unless the caller gives one.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from nas.metric import MetricWords
 from nas.tabular.benchmark import Tabular, load_table
+from nas.tabular.columns import plain, read_files
 from nas.tabular.description import TableError
 from search_spaces.choice import Spec, choice
 from search_spaces.graph import Graph
@@ -260,9 +259,13 @@ def _ofa_note10(data: Path) -> Tabular:
 
 def _note10(data: Path) -> tuple[float, FloatArray]:
     """The latencies in ms: of the fixed layers, and of every block, `(20, kernels, expansions)`."""
-    with gzip.open(data / "ofa_mbv3/note10_lut.csv.gz", "rt") as file:
-        lines = [line for line in csv.DictReader(file) if line["resolution"] == "224"]
-    fixed = sum(float(x["mean_ms"]) for x in lines if not x["expand"] or x["expand"] == "24")
+    columns = read_files([data / "ofa_mbv3/note10_lut.csv.gz"], None)
+    rows = [
+        dict(zip(columns, map(plain, cells), strict=True))
+        for cells in zip(*columns.values(), strict=True)
+    ]
+    lines = [row for row in rows if row["resolution"] == 224]
+    fixed = sum(float(x["mean_ms"]) for x in lines if not x["expand"] or x["expand"] == 24)
     found = {
         (x["input"], x["output"], int(x["expand"]), int(x["kernel"])): float(x["mean_ms"])
         for x in lines

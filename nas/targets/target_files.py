@@ -44,15 +44,19 @@ def available() -> list[str]:
     return sorted(path.stem for path in DEVICES.glob("*.toml"))
 
 
-def load_target(name_or_path: str | Path, *, table: Path | None = None) -> HardwareTarget:
+def load_target(
+    name_or_path: str | Path, *, table: Path | None = None, unmeasured: bool = False
+) -> HardwareTarget:
     """The target with a name, or the target that a file describes.
 
-    If a measured target has no table yet, it has no rows, and compiling it lists the kernels to
-    measure. A calibration that lies beside the table is applied.
+    A calibration that lies beside the table is applied.
 
     Args:
         name_or_path: One of `available()`, or the path of a `.toml` file.
         table: A latency table to use in place of the one that the file names.
+        unmeasured: Whether the table of a measured target may be missing, since it will be
+            measured. Such a target has no rows, and compiling it lists the kernels to measure. The
+            shipped `this-cpu` may always be without a table.
 
     Raises:
         UnreadableFile: If the file, or a file that it names, cannot be read.
@@ -64,7 +68,12 @@ def load_target(name_or_path: str | Path, *, table: Path | None = None) -> Hardw
     if described.transfer is not None:
         return _predicted(described, path, described.transfer)
     source = table or (None if described.table is None else _beside(path, described.table))
-    model = _roofline(described) if source is None else _table(described, source)
+    shipped = table is None and path.parent == DEVICES
+    model = (
+        _roofline(described)
+        if source is None
+        else _table(described, source, unmeasured=unmeasured or shipped)
+    )
     measured = model.notes if isinstance(model, LatencyTable) else {}
     if source is not None and calibration_path(source).exists():
         calibration = read_calibration(calibration_path(source), conditions=measured)
@@ -170,14 +179,15 @@ def _problems(error: ValidationError) -> Iterator[str]:
             yield f"{key}{given}: {detail['msg'].removeprefix('Value error, ')}"
 
 
-def _table(described: TargetFile, path: Path) -> LatencyTable:
+def _table(described: TargetFile, path: Path, *, unmeasured: bool) -> LatencyTable:
     if described.provenance == "analytical":
         raise TargetError(
             f"target {described.name!r} is analytical and takes no latency table, given {path}; "
             "name a measured or imported target"
         )
     if described.provenance == "measured":
-        table = LatencyTable.read(path, unfinished=True) if path.exists() else LatencyTable({})
+        is_to_come = unmeasured and not path.exists()
+        table = LatencyTable({}) if is_to_come else LatencyTable.read(path, unfinished=True)
         _check_weights(described, path, table.notes)
         remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
         return replace(table, remedy=remedy)

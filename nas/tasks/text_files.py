@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.memory import shortage
+from nas.sheet import Sheet, SheetError, absent, decoded, read_sheet
 from nas.tasks.task import TaskError
 
 _CHUNK = 1 << 20
 _COPIES = 12  # bytes of memory per byte of text: as text, and as a token of 64 bits
-_DELIMITERS = {".tsv": "\t", ".csv": ","}
+_SUFFIXES = (".tsv", ".csv")
 
 
 def short_name(path: Path) -> str:
@@ -23,24 +22,15 @@ def short_name(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; a name that ends in `.gz` is decompressed.
+    """The text of a file in UTF-8 or UTF-16; a name that ends in `.gz` is decompressed.
 
     Raises:
         TaskError: If the file cannot be read, is empty, is no text, or does not fit into memory.
     """
-    content = _content(path)
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            f"{path} is not UTF-8: byte {error.start:,} of it is 0x{content[error.start]:02x}; "
-            "save it anew as UTF-8"
-        ) from error
-    if "\0" in text:
-        raise TaskError(
-            f"{path} holds a NUL character at position {text.index(chr(0)):,}, so it is no text; "
-            "give a text file"
-        )
+        text = decoded(_content(path))
+    except SheetError as error:
+        raise TaskError(f"{path} cannot be read: {error}") from error
     if not text.strip():
         raise TaskError(f"{path} holds no text; give a file with some")
     return text
@@ -49,34 +39,37 @@ def read_text(path: Path) -> str:
 def read_columns(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     """The rows of a `.tsv` or `.csv` file, each with the values of the columns `names`.
 
-    The first line names the columns. Values of a `.csv` file may be in double quotes; in a `.tsv`
-    file, quotes are characters like any other.
-
     Raises:
         TaskError: If the file cannot be read, lacks a column or a row, or a value is missing.
     """
+    return _picked(path, read_table(path), names)
+
+
+def read_table(path: Path) -> Sheet:
+    """The table in a `.tsv` or `.csv` file, whose first line names the columns.
+
+    Values of a `.csv` file may be in double quotes; in a `.tsv` file, quotes are characters like
+    any other.
+
+    Raises:
+        TaskError: If the file cannot be read.
+    """
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix not in _DELIMITERS:
+    if suffix not in _SUFFIXES:
         raise TaskError(
-            f"{path} is neither a table of tab-separated values (.tsv) nor of comma-separated ones "
+            f"{path} is neither a table of tab-separated values (.tsv) nor one of separated values "
             "(.csv), with or without .gz; rename or convert it"
         )
-    quoting = csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL
-    lines = io.StringIO(read_text(path), newline="")
-    reader = csv.reader(lines, delimiter=_DELIMITERS[suffix], quoting=quoting, strict=True)
+    tabs = suffix == ".tsv"
     try:
-        return _picked(path, ((reader.line_num, row) for row in reader), names)
-    except csv.Error as error:
-        raise TaskError(
-            f"line {reader.line_num} of {path} is no row of a table ({error}); repair it"
-        ) from error
+        return read_sheet(read_text(path), delimiter="\t" if tabs else None, quoted=not tabs)
+    except SheetError as error:
+        raise TaskError(f"{path} cannot be read: {error}") from error
 
 
-def _picked(
-    path: Path, lines: Iterator[tuple[int, list[str]]], names: Sequence[str]
-) -> list[tuple[str, ...]]:
-    """The columns `names` of a table, whose lines come with the number at which each ends."""
-    _, header = next(lines)
+def _picked(path: Path, sheet: Sheet, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The columns `names` of a table."""
+    header = sheet.header
     for name in names:
         if header.count(name) != 1:
             raise TaskError(
@@ -85,15 +78,13 @@ def _picked(
             )
     places = [header.index(name) for name in names]
     rows: list[tuple[str, ...]] = []
-    for number, row in lines:
-        if not row:
-            continue
+    for number, row in sheet.rows:
         if len(row) != len(header):
             raise TaskError(
                 f"line {number} of {path} has {len(row)} values, but there are "
                 f"{len(header)} columns; repair it"
             )
-        values = tuple(row[place].strip() for place in places)
+        values = tuple(row[place] for place in places)
         if not all(values):
             raise TaskError(
                 f"line {number} of {path} has no value in the column "
@@ -115,7 +106,7 @@ def _content(path: Path) -> bytes:
                 if missing := shortage(len(held) * _COPIES):
                     raise TaskError(f"to read {path} {missing}; give a shorter text")
     except FileNotFoundError as error:
-        raise TaskError(f"there is no file {path}; give the path of a text file") from error
+        raise TaskError(f"{absent(path)}; give the path of a text file") from error
     except (OSError, EOFError, zlib.error) as error:
         raise TaskError(
             f"{path} cannot be read ({error}); give a whole file, compressed by gzip if its name "

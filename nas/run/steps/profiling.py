@@ -54,7 +54,7 @@ class Profiling:
         """Measure the missing kernels, and return the target with its table."""
         whole = self._whole(backend)
         if isinstance(backend, OnnxRuntime):
-            warn(load_target(self.base), display)
+            warn(load_target(self.base, unmeasured=True), display)
         kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
         for (operator, numerics), reason in refused.items():
             if not self._is_new():
@@ -128,7 +128,7 @@ class Profiling:
 
 def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
     """Every kernel of the space in all formats that the target `base` has for it."""
-    found = load_target(base).natively(space)
+    found = load_target(base, unmeasured=True).natively(space)
     if not found:
         raise TargetError(f"target {str(base)!r} runs no kernel of {space.name!r}; name another")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import math
@@ -15,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from nas.sheet import SheetError, decoded, read_sheet
 from nas.targets.adapters.imported import Unmappable, reject
 from search_spaces.documents import Source, UnreadableFile, parse_json, shortened
 
@@ -59,9 +59,9 @@ def _is_pickle(data: bytes) -> bool:
 def text(path: Path) -> str:
     """The text of a UTF-8 file; raises `TargetError` as `content` does."""
     try:
-        return content(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise reject(path, f"is not UTF-8 text ({error})", "convert it") from error
+        return decoded(content(path))
+    except SheetError as error:
+        raise reject(path, f"is no text: {error}", "or fetch the file again") from error
 
 
 def _ended(path: Path, words: str) -> str:
@@ -88,23 +88,20 @@ def table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, s
     Raises:
         TargetError: If a column is missing or repeated, or a row has another number of values.
     """
-    lines = csv.reader(io.StringIO(_ended(path, text(path)), newline=""), strict=True)
     try:
-        header = next(lines, [])
-        missing = [name for name in columns if name not in header]
-        if missing or len(set(header)) < len(header):
-            what = f"lacks the columns {', '.join(missing)}" if missing else "repeats a column"
-            raise reject(path, what, f"the header must name {', '.join(columns)}, each once")
-        for cells in lines:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                fault = f"line {lines.line_num} has {len(cells)} values for {len(header)} columns"
-                raise reject(path, fault, "the file may be cut off; fetch it again")
-            yield f"line {lines.line_num}", dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        fault = f"line {lines.line_num} is no CSV ({error})"
-        raise reject(path, fault, "fetch the file again") from error
+        sheet = read_sheet(_ended(path, text(path))).with_points()
+    except SheetError as error:
+        raise reject(path, f"is no usable CSV: {error}", "or fetch the file again") from error
+    header = sheet.header
+    missing = [name for name in columns if name not in header]
+    if missing or len(set(header)) < len(header):
+        what = f"lacks the columns {', '.join(missing)}" if missing else "repeats a column"
+        raise reject(path, what, f"the header must name {', '.join(columns)}, each once")
+    for number, cells in sheet.rows:
+        if len(cells) != len(header):
+            fault = f"line {number} has {len(cells)} values for {len(header)} columns"
+            raise reject(path, fault, "the file may be cut off; fetch it again")
+        yield f"line {number}", dict(zip(header, cells, strict=True))
 
 
 def headless(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:

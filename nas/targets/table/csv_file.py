@@ -7,8 +7,9 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 
+from nas.sheet import SheetError, read_sheet
 from nas.targets.errors import TargetError
-from nas.targets.table.columns import COLUMNS, FORMS, KEY_COLUMNS, REQUIRED_COLUMNS
+from nas.targets.table.columns import COLUMNS, FIGURES, FORMS, KEY_COLUMNS, REQUIRED_COLUMNS
 from nas.targets.table.row_reader import read_rows
 from nas.targets.table.rows import KernelKey, Row
 
@@ -59,28 +60,21 @@ def _joined(values: Sequence[object]) -> str:
 
 def parse(text: str) -> tuple[dict[KernelKey, Row], dict[str, str], list[str]]:
     """The rows and the notes of a whole CSV file, and all problems with their line numbers."""
-    lines = text.removesuffix("\n").split("\n")
-    start = next((n for n, words in enumerate(lines) if not words.startswith("#")), len(lines))
-    notes = dict(_note(words) for words in lines[:start])
+    try:
+        sheet = read_sheet(text, by_line=True).with_points(FIGURES)
+    except SheetError as error:
+        return {}, {}, [str(error)]
+    notes = dict(_note(words) for _, words in sheet.notes)
     problems = [
         f"line {number}: a note holds control characters: {words!r}"
-        for number, words in enumerate(lines[:start], 1)
+        for number, words in sheet.notes
         if not "".join(_note(words)).isprintable()
     ]
-    if not any(lines[start:]):
-        missing = f"line {start + 1}: no header; the columns are {','.join(REQUIRED_COLUMNS)}"
+    if not sheet.header:
+        missing = f"line {sheet.line}: no header; the columns are {','.join(REQUIRED_COLUMNS)}"
         return {}, notes, [*problems, missing]
-    rows = ((n, _cells(words)) for n, words in enumerate(lines[start + 1 :], start + 2))
-    found, wrong = read_rows(_cells(lines[start]), rows, header=start + 1)
+    found, wrong = read_rows(sheet.header, sheet.rows, header=sheet.line)
     return found, notes, [*problems, *wrong]
-
-
-def _cells(words: str) -> list[str]:
-    """The cells of a line; none if the line is not CSV."""
-    try:
-        return next(csv.reader([words]), [])
-    except csv.Error:
-        return []
 
 
 def _note(words: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nas.durable import read_text
+from nas.sheet import absent
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
 from nas.targets.table.csv_file import heading, line, parse
@@ -147,6 +148,10 @@ def _parsed(
         if path.suffix == PARQUET:
             return read_parquet(path)
         text = read_text(path, at_most=MAXIMUM_BYTES)
+    except FileNotFoundError as error:
+        raise TargetError(
+            f"latency table: {absent(path)}; write it, or correct its name"
+        ) from error
     except (OSError, ValueError) as error:
         raise TargetError(f"latency table {path} cannot be read: {error}") from error
     if unfinished:

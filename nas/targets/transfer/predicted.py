@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.durable import read_text
+from nas.sheet import absent, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
 from nas.targets.target import HardwareTarget
@@ -146,15 +147,20 @@ def read_networks(path: Path, space: SearchSpace) -> tuple[list[Genotype], list[
             hold.
     """
     try:
-        lines = list(csv.DictReader(io.StringIO(read_text(path, at_most=_MOST_BYTES)), strict=True))
-    except (OSError, ValueError, csv.Error) as error:
+        sheet = read_sheet(read_text(path, at_most=_MOST_BYTES), by_line=True).with_points(
+            [LATENCY]
+        )
+    except FileNotFoundError as error:
+        raise TargetError(f"measured networks: {absent(path)}; correct its name") from error
+    except (OSError, ValueError) as error:
         raise TargetError(f"measured networks {path} cannot be read: {error}") from error
-    if not lines:
+    if not sheet.rows:
         raise TargetError(f"measured networks {path} has no lines; add what was measured")
     networks: list[Genotype] = []
     latencies: list[float] = []
-    for number, line in enumerate(lines, start=2):
+    for number, cells in sheet.rows:
         try:
+            line = dict(zip(sheet.header, cells, strict=True))
             latencies.append(float(line.pop(LATENCY, "") or "nan"))
             networks.append(
                 space.genotype(

@@ -88,7 +88,7 @@ def test_measured_elsewhere_it_is_the_same_table_under_the_devices_name(
     succeeded(given := nas(*sending))
     assert "python measure.py" in given.out
     unread = nas("profile", space_file, "--read", folder, "--out", tmp_path / "there.csv")
-    assert_refused(unread, "results.csv is not there", "run measure.py")
+    assert_refused(unread, "there is no file", "results.csv", "run measure.py")
     assert run_script(folder, "--device", "my board").returncode == 0
     succeeded(nas("profile", space_file, "--read", folder, "--out", tmp_path / "there.csv"))
     succeeded(nas("profile", space_file, "--out", tmp_path / "here.csv", *FAST))

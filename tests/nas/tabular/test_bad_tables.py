@@ -56,7 +56,7 @@ def test_a_cell_that_cannot_be_is_named(tmp_path, column: str, value: object, pa
         ('files = ["nets.csv"]', 'files = ["a.csv", "b.csv"]', ("need join",)),
         ('reading = "accuracy"', 'reading = "percent"', ("loss.reading = 'percent'",)),
         ("nets.csv", "nets.txt", ("none of .csv, .csv.gz, .parquet",)),
-        ("nets.csv", "other.csv", ("cannot read the table", "other.csv")),
+        ("nets.csv", "netz.csv", ("no file", "netz.csv", "beside it lies 'nets.csv'")),
         ('reading = "rate", unit = 1000', "unit = 0", ("unit = 0: ",)),
         ("[loss]", "[loss", ("is no TOML", "line 9")),
         ("width = [8, 16, 32]", "width = { edge = [1, 2] }", ("table 'nets'", "make no cell")),
@@ -77,8 +77,8 @@ def test_a_description_that_does_not_fit_is_told(tmp_path, old: str, new: str, p
         (b"", ("no rows",)),
         (b"depth,width\n", ("no rows",)),
         (b"depth,depth\n1,2\n", ("several columns depth",)),
-        (b"depth,width\n1,2\n1\n", ("row 2", "another number of entries than the 2 columns")),
-        (b"\xff\xfe\x00\n", ("no CSV text",)),
+        (b"depth,width\n1,2\n1\n", ("line 3", "another number of entries than the 2 columns")),
+        (b"\xff\xfd\x00\n", ("no CSV text", "UTF-8")),
     ],
 )
 def test_a_file_that_is_no_table_is_told(tmp_path, content: bytes, parts) -> None:

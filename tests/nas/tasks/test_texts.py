@@ -23,7 +23,7 @@ def test_a_text_is_the_same_with_and_without_compression(tmp_path):
         ("cut.txt.gz", gzip.compress(b"text" * 500)[:-9], "cannot be read"),
         ("bent.txt.gz", b"\x1f\x8b\x08" + bytes(30), "cannot be read"),
         ("plain.txt.gz", b"not compressed", "cannot be read"),
-        ("latin.txt", "Gr\xfc\xdfe".encode("latin-1"), "not UTF-8: byte 2 of it is 0xfc"),
+        ("latin.txt", "Gr\xfc\xdfe".encode("latin-1"), "not UTF-8: byte 2, in line 1, is 0xfc"),
         ("data.txt", b"a\0b", "NUL character at position 1"),
         ("empty.txt", b"", "holds no text"),
         ("blank.txt", b" \n\n", "holds no text"),

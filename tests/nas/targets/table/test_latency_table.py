@@ -80,7 +80,13 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.just(GOOD.rstrip("\n")) | st.text(max_size=40), max_size=5))
+@given(
+    st.lists(
+        st.just(GOOD.rstrip("\n"))
+        | st.text(st.characters(exclude_characters="\n"), max_size=40).map("x".__add__),
+        max_size=5,
+    )
+)
 def test_any_lines_below_the_header_are_rows_or_problems(lines: list[str]) -> None:
     text = heading({}) + "".join(f"{words}\n" for words in lines)
     found, _, problems = parse(text)
@@ -165,11 +171,13 @@ def test_what_is_no_operator_is_named_with_its_line(old: str, new: str, expected
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_bytes(b"\xff\xfe\x00")
+    path.write_bytes(b"\xff\xfe\x00\x00")
     with pytest.raises(TargetError, match="cannot be read"):
         LatencyTable.read(path)
-    with pytest.raises(TargetError, match="cannot be read"):
-        LatencyTable.read(tmp_path / "absent.csv")
+    with pytest.raises(TargetError, match=r"there is no file .*absent\.csv; write it"):
+        LatencyTable.read(tmp_path / "elsewhere" / "absent.csv")
+    with pytest.raises(TargetError, match=r"beside it lies 'table\.csv' .upper and lower case"):
+        LatencyTable.read(tmp_path / "Table.CSV")
 
 
 def test_write_then_read(tmp_path: Path) -> None:
