@@ -8,17 +8,17 @@ from typing import Any
 
 from nas.drafting.asking import Ask
 from nas.settings.toml_file import RecipeError
-from nas.tasks.image_files import SUFFIXES
+from nas.tasks.image_layout import found_in
+from nas.tasks.picture import glance
 from nas.tasks.task import TaskError
 
 _LOOKED_AT = 2000
 _SIZES = (16, 24, 32, 48, 64)  # larger images are scaled down, so that the first run is short
-_GREY = {"1", "L", "LA", "I", "F"}
 
 
 def images_in(folder: Path) -> list[Path]:
     """Image files in a folder and below, in the order of their names."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(found_in(folder).images)
 
 
 def image_keys(
@@ -57,22 +57,16 @@ def image_keys(
 
 def _looked_at(files: Sequence[Path]) -> tuple[set[tuple[int, int]], bool]:
     """The widths and heights of images, and whether all are grey; pixels are not read."""
-    try:
-        from PIL import Image  # an extra, needed for images only
-    except ImportError as error:
-        raise TaskError(
-            "reading a folder of images needs Pillow; run: pip install 'elastic-nas[images]'"
-        ) from error
     sides, grey = set[tuple[int, int]](), True
     for file in files:
         try:
-            with Image.open(file) as image:
-                sides.add(image.size)
-                grey &= image.mode.split(";")[0] in _GREY
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            seen = glance(file)
+        except ValueError as error:
             raise TaskError(
                 f"{file} cannot be read as an image ({error}); repair or remove it"
             ) from error
+        sides.add(seen.size)
+        grey &= seen.grey
     return sides, grey
 
 

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from nas.tasks.clean import labelled
-from nas.tasks.image_files import SUFFIXES, image_files, read_images
+from nas.tasks.image_files import read_images
+from nas.tasks.image_layout import (
+    ClassFolders,
+    class_folders,
+    counted,
+    others_beside,
+    split_folders,
+)
 from nas.tasks.images import ImageSection
-from nas.tasks.source import DataSource, Samples
+from nas.tasks.picture import Background, Channels, Fit, Style, imaging
+from nas.tasks.source import DataSource, Reading
 from nas.tasks.task import TaskError
+
+_REMEDY = "set image_size, the side of a square into which each is scaled, such as image_size = 64"
 
 
 class FolderTask(ImageSection):
     """A task section for image files in folders.
 
-    Images lie at `path/CLASS/*.png`, or at `path/train/CLASS/*.png` with `validation/` and `test/`
-    beside `train/`.
+    Images lie at `path/CLASS/NAME.png` or in folders below `CLASS`; or at
+    `path/train/CLASS/NAME.png` with folders for validation and test beside `train`.
 
     Attributes:
         path: The folder.
-        image_size: Side in pixels of the square into which every image is scaled; proportions are
-            kept. Where left out, all images must have the same size.
+        image_size: Side in pixels of the square into which every image is scaled. Where left out,
+            all images must have the same size.
+        fit: How an image that is no square is brought into the square: `pad` adds black, `crop`
+            cuts off both ends of the longer side, `stretch` changes the proportions.
         channels: 3 reads images in colour, 1 in grey.
+        background: The colour behind transparent pixels.
     """
 
     path: Path
     image_size: Annotated[int, Field(ge=1)] | None = None
-    channels: Literal[1, 3] = 3
+    fit: Fit = "pad"
+    channels: Channels = 3
+    background: Background = "black"
 
     def read(self) -> DataSource:
         """All images of the folder; the label of an image is the name of its class.
@@ -42,30 +59,47 @@ class FolderTask(ImageSection):
             raise TaskError(
                 f"there is no folder {self.path}; give a folder with one folder per class"
             )
-        name = self.path.resolve().name
-        if not (self.path / "train").is_dir():
-            return DataSource(name, self._images(self.path))
-        splits = ("train", "validation", "test")
-        there = [split for split in splits if (self.path / split).is_dir()]
-        return DataSource(name, **{split: self._images(self.path / split) for split in there})
+        imaging()
+        folders = split_folders(self.path)
+        found = {name: class_folders(f) for name, f in (folders or {"train": self.path}).items()}
+        files = {
+            split: [file for files in each.files.values() for file in files]
+            for split, each in found.items()
+        }
+        style = Style(self.channels, self.image_size, self.fit, self.background)
+        read = read_images(self.path, files, style, remedy=_REMEDY)
+        parts = {
+            split: labelled(str(self.path), pixels, _labels(found[split]), layout="nhwc")
+            for split, pixels in read.pixels.items()
+        }
+        endings = Counter(file.suffix.lower() for each in files.values() for file in each)
+        passed_over = [over for each in found.values() for over in each.passed_over]
+        reading = Reading(
+            kind=f"a folder of images ({counted(endings)})",
+            origins={split: f"{folder.name}/" for split, folder in folders.items()},
+            notes=read.notes,
+            passed_over=(*others_beside(self.path, folders), *passed_over),
+        )
+        return DataSource(self.path.resolve().name, **parts, reading=reading)
 
     def about_images(self) -> str:
         """What raw images are and how they get their size."""
         colours = "red, green and blue" if self.channels == 3 else "grey"
-        side = self.image_size
-        scaled = "" if side is None else f"scaled as a whole to fit into {side} x {side} pixels, "
+        ways = {
+            "pad": "scaled as a whole to fit into {0} x {0} pixels and padded with black",
+            "crop": "scaled and cut around its centre to {0} x {0} pixels",
+            "stretch": "stretched to {0} x {0} pixels",
+        }
+        way = "padded with black around its centre to a square"
+        if self.image_size is not None:
+            way = ways[self.fit].format(self.image_size)
         return (
-            f"The pixels of an image file, {colours}; an image is {scaled}padded with black around "
-            "its centre to a square."
+            f"The pixels of an image file, {colours}, turned as its EXIF data say; transparent "
+            f"pixels are {self.background}; an image that is not square is {way}."
         )
 
-    def _images(self, folder: Path) -> Samples:
-        files = image_files(folder, "*/*")
-        if not files:
-            raise TaskError(
-                f"{folder} holds no images; put them into one folder per class, as "
-                f"{folder}/CLASS/NAME.png ({', '.join(sorted(SUFFIXES))})"
-            )
-        images = read_images(files, self.channels, size=self.image_size)
-        labels = np.array([file.parent.name for file in files])
-        return labelled(str(folder), images, labels, layout="nhwc")
+
+def _labels(found: ClassFolders) -> np.ndarray:
+    """The class of each image; equal names have equal texts, however a disk writes accents."""
+    names = [name for name, files in found.files.items() for _ in files]
+    return np.array([unicodedata.normalize("NFC", name) for name in names])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -13,15 +13,18 @@ from nas.tasks.aims import Aim, Prepared, tensors_of
 from nas.tasks.array_files import SPLITS, read_arrays
 from nas.tasks.clean import IMAGE, Layout, channels_first, pixel_statistics
 from nas.tasks.criteria import Pixels
-from nas.tasks.image_files import SUFFIXES, image_files, read_images
+from nas.tasks.image_files import read_images
+from nas.tasks.image_layout import Found, counted, found_in, split_folders
 from nas.tasks.images import image_port
+from nas.tasks.picture import Channels, Style
 from nas.tasks.section import SplitSection
-from nas.tasks.source import Array, DataSource, Samples
+from nas.tasks.source import Array, DataSource, Reading, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import Task, TaskError
 from nas.usage import Scaling
 from search_spaces.ops import Input
 
+Pair = tuple[Array, Array]
 _PEAKS = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -46,7 +49,7 @@ class ImagePairsTask(SplitSection):
 
     path: Path
     layout: Layout = "auto"
-    channels: Literal[1, 3] = 3
+    channels: Channels = 3
     shrink: Annotated[int, Field(ge=2)] | None = None
     peak: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
@@ -56,7 +59,7 @@ class ImagePairsTask(SplitSection):
         Raises:
             TaskError: If images cannot be read, have no partner, or differ in size.
         """
-        found = dict(self._read())
+        found, reading = self._read()
         where = str(self.path)
         peak = self.peak or _peak(where, [y for _, y in found.values()])
         splits = {
@@ -65,7 +68,7 @@ class ImagePairsTask(SplitSection):
             )
             for split, (x, y) in found.items()
         }
-        source = DataSource(self.path.stem, **splits)
+        source = DataSource(self.path.stem, **splits, reading=reading)
         parts = self.divided(source, stratified=False)
         mean, std = _statistics(parts.train.inputs[IMAGE])
         scaling, trained = Scaling((mean,), (std,)), parts.train
@@ -83,20 +86,13 @@ class ImagePairsTask(SplitSection):
         aim = Aim(trained.targets.shape[1:], Pixels(peak=peak / std), port)
         return aim.task(source.name, parts.changed(standard), inputs)
 
-    def _read(self) -> Iterator[tuple[str, tuple[Array, Array]]]:
+    def _read(self) -> tuple[dict[str, Pair], Reading]:
         """The inputs and targets of each split, `(n, c, h, w)` in the pixel units of their file."""
         if self.path.is_dir() and not (self.path / "x_train.npy").is_file():
-            folders = {split: self.path / split for split in SPLITS}
-            if not folders["train"].is_dir():
-                folders = {"train": self.path}
-            for split, folder in folders.items():
-                if folder.is_dir():
-                    yield split, self._from_files(folder)
-            return
+            return self._from_files()
         arrays = read_arrays(self.path, targets=self.shrink is None)
-        for split in SPLITS:
-            if f"x_{split}" in arrays:
-                yield split, self._from_arrays(arrays, split)
+        there = [split for split in SPLITS if f"x_{split}" in arrays]
+        return {split: self._from_arrays(arrays, split) for split in there}, Reading("arrays")
 
     def _from_arrays(self, arrays: dict[str, Array], split: str) -> tuple[Array, Array]:
         where = f"{self.path} (x_{split})"
@@ -111,27 +107,62 @@ class ImagePairsTask(SplitSection):
             )
         return images, targets
 
-    def _from_files(self, folder: Path) -> tuple[Array, Array]:
-        if self.shrink is not None:
-            images = self._images(folder, "*")
-            return shrunk(str(folder), images, self.shrink), images
-        names = [[file.stem for file in image_files(folder, f"{side}/*")] for side in "xy"]
-        lonely = sorted({*names[0]} ^ {*names[1]})
-        if lonely:
-            raise TaskError(
-                f"{folder} has {lonely[0]!r} in one of x and y only; give an image with that name "
-                "to both"
+    def _from_files(self) -> tuple[dict[str, Pair], Reading]:
+        folders = split_folders(self.path) or {"train": self.path}
+        sides = ("",) if self.shrink is not None else ("x", "y")
+        held = {
+            side: {split: self._found(folder / side) for split, folder in folders.items()}
+            for side in sides
+        }
+        if self.shrink is None:
+            _require_partners(folders, held)
+        read = {
+            side: read_images(
+                self.path,
+                {split: found.images for split, found in splits.items()},
+                Style(self.channels),
+                remedy="scale all inputs to one size, and all targets",
             )
-        return self._images(folder, "x/*"), self._images(folder, "y/*")
+            for side, splits in held.items()
+        }
+        images = {
+            side: {split: x.transpose(0, 3, 1, 2) for split, x in each.pixels.items()}
+            for side, each in read.items()
+        }
+        reading = Reading(
+            kind="a folder of images",
+            origins={split: f"{folder.name}/" for split, folder in folders.items()},
+            notes=tuple(dict.fromkeys(note for each in read.values() for note in each.notes)),
+            passed_over=tuple(
+                f"{counted(found.others)} in {folders[split] / side}"
+                for side, splits in held.items()
+                for split, found in splits.items()
+                if found.others
+            ),
+        )
+        if self.shrink is None:
+            return {split: (images["x"][split], images["y"][split]) for split in folders}, reading
+        small = {s: shrunk(str(self.path), x, self.shrink) for s, x in images[""].items()}
+        return {split: (small[split], images[""][split]) for split in folders}, reading
 
-    def _images(self, folder: Path, pattern: str) -> Array:
-        files = image_files(folder, pattern)
-        if not files:
+    def _found(self, folder: Path) -> Found:
+        found = found_in(folder, deep=False)
+        if not found.images:
             raise TaskError(
-                f"{folder} holds no images {pattern} ({', '.join(sorted(SUFFIXES))}); give some, "
-                "and set shrink if images stand alone"
+                f"{folder} holds no images; give some, and set shrink if images stand alone"
             )
-        return read_images(files, self.channels).transpose(0, 3, 1, 2)
+        return found
+
+
+def _require_partners(folders: Mapping[str, Path], held: Mapping[str, dict[str, Found]]) -> None:
+    """Refuse images without a partner of the same name."""
+    for split, folder in folders.items():
+        names = [{file.stem for file in held[side][split].images} for side in "xy"]
+        if lonely := sorted(names[0] ^ names[1]):
+            raise TaskError(
+                f"{folder} has {len(lonely):,} names in one of x and y only, such as "
+                f"{lonely[0]!r}; give an image with that name to both"
+            )
 
 
 def shrunk(where: str, images: Array, factor: int) -> Array:

@@ -121,7 +121,10 @@ def test_white_may_be_told(tmp_path):
 
 def test_files_without_a_partner_are_refused(tmp_path):
     write(tmp_path / "x", 9, 4, 4, 3)
-    with pytest.raises(TaskError, match="'000' in one of x and y only"):
+    with pytest.raises(TaskError, match=r"/y holds no images"):
+        ImagePairsTask(path=tmp_path).load()
+    write(tmp_path / "y", 7, 4, 4, 3)
+    with pytest.raises(TaskError, match="2 names in one of x and y only, such as '007'"):
         ImagePairsTask(path=tmp_path).load()
     with pytest.raises(TaskError, match="holds no images"):
         ImagePairsTask(path=tmp_path, shrink=2).load()
