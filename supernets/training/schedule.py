@@ -52,7 +52,7 @@ class TrainingSettings:
     float_epochs: int = 30
     quantized_epochs: int = 20
     epochs: int | None = None
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 0.2
     optimizer: OptimizerName = "sgd"
     step_rate: float = 1.0

@@ -152,14 +152,14 @@ def test_teachers_of_the_students_from_the_costliest_to_the_cheapest(name, taugh
 @pytest.mark.parametrize("name", list(Parts("mix")))
 @pytest.mark.parametrize("distillation", [0.0, 0.3, 1.0])
 def test_mixes_stay_shares(name: str, distillation: float) -> None:
-    plan = schedule(TrainingSettings(float_epochs=2, quantized_epochs=2), 640)
+    plan = schedule(TrainingSettings(float_epochs=2, quantized_epochs=2, batch_size=64), 640)
     for step in (0, 20, 39):
         for cost in (0.0, 0.4, 1.0):
             assert 0 <= Parts("mix")[name](distillation, Moment(step, plan), cost) <= 1
 
 
 def test_mixes_are_those_of_their_words() -> None:
-    plan = schedule(TrainingSettings(float_epochs=2, quantized_epochs=2), 640)
+    plan = schedule(TrainingSettings(float_epochs=2, quantized_epochs=2, batch_size=64), 640)
     moments = [Moment(step, plan) for step in (0, 10, 20, 30)]
     rising, by_cost = Parts("mix")["rising"], Parts("mix")["by-cost"]
     assert [rising(0.8, moment, 0.5) for moment in moments] == pytest.approx([0, 0.2, 0.4, 0.6])

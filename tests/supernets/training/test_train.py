@@ -356,7 +356,9 @@ def test_only_weights_decay():
 
 
 def test_the_learning_rate_rises_and_falls_once():
-    settings = TrainingSettings(float_epochs=6, quantized_epochs=4, warmup=0.1, learning_rate=0.1)
+    settings = TrainingSettings(
+        float_epochs=6, quantized_epochs=4, batch_size=64, warmup=0.1, learning_rate=0.1
+    )
     plan = schedule(settings, 1000)
     rates = [plan.learning_rate(step) for step in range(plan.total)]
     top = int(np.argmax(rates))
