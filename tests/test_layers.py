@@ -24,6 +24,9 @@ ROOMS = (
 )
 LOOSE = {"data_facts", "durable", "memory", "metric", "ort", "parts", "sheet", "usage"}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
+ALONE = (
+    ROOT / "nas" / "export" / "predict.py"
+)  # copied beside exported files, of which it is no part
 
 
 def modules() -> list[Path]:
@@ -104,7 +107,11 @@ def test_search_spaces_load_without_torch():
 
 @pytest.mark.parametrize("library", DOORS)
 def test_each_big_library_has_one_door(library):
-    users = [p for p in modules() if library in {name.split(".")[0] for name in imports(p)}]
+    users = [
+        p
+        for p in modules()
+        if p != ALONE and library in {name.split(".")[0] for name in imports(p)}
+    ]
     assert len(users) <= DOORS[library], users
 
 

@@ -150,6 +150,11 @@ class RunFolder:
         """The file of the subnet chosen for a target, in the form with this `suffix`."""
         return self.path / f"{target}{suffix}"
 
+    @property
+    def predict(self) -> Path:
+        """The script that asks an exported ONNX file about raw data."""
+        return self.path / "predict.py"
+
     @contextlib.contextmanager
     def open(self, recipe: BaseModel, *, resume: bool) -> Iterator[RunFolder]:
         """A context in which the folder belongs to this process and to `recipe`.

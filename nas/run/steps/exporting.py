@@ -6,10 +6,12 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from nas.durable import write_atomic
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
@@ -28,6 +30,7 @@ from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 from supernets.supernet import Supernet
 
+_PREDICTED = ".onnx"  # the files that `predict.py` runs
 _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
@@ -89,7 +92,14 @@ def exported(
             if pick is not None:
                 shipped[target.name] = _ship(plan, supernet, target, pick)
         advance(len(plan.targets), len(plan.targets), "")
+    if any(each.path.suffix == _PREDICTED for made in shipped.values() for each in made.exports):
+        write_predict(plan)
     return shipped
+
+
+def write_predict(plan: Plan) -> None:
+    """Write `predict.py` to the run folder; the script is for ONNX files, of any task."""
+    write_atomic(plan.files.predict, files("nas.export").joinpath("predict.py").read_bytes())
 
 
 def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluation) -> Shipped:

@@ -14,7 +14,7 @@ from nas.export.runtime import file_outputs
 from nas.export.switching import BITS, Switching, export_switching
 from nas.run.measuring import BATCH, deployment_of
 from nas.run.plan import Plan
-from nas.run.steps.exporting import chosen, described_by
+from nas.run.steps.exporting import chosen, described_by, write_predict
 from nas.terminal.display import Display, TerminalTable
 from search_spaces.formats import MAXIMUM_BITS, MINIMUM_BITS
 from search_spaces.policy import uniform
@@ -45,6 +45,7 @@ def switched(plan: Plan, supernet: Supernet, measured: Measurements, display: Di
         }
         path = plan.files.exported(target.name, ".switching.onnx")
         size = export_switching(Switching.of(networks), path)
+        write_predict(plan)
         display.say(_tested(plan, networks, path, title=f"{path.name}, {size:,} bytes"))
 
 

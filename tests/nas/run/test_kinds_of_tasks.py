@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +178,24 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Made(kind, recipe.task.load(), run(recipe, folder=files.path), files)
 
 
+ALONE = """
+import sys
+
+class Closed:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in {*sys.stdlib_module_names, "numpy", "onnxruntime", "predict"}:
+            raise ImportError(f"{name} is not there")
+
+sys.meta_path.insert(0, Closed())
+sys.path.insert(0, ".")
+import numpy as np
+from predict import predict
+
+*read, write = sys.argv[1:]
+np.save(write, predict("edge-npu.onnx", *map(np.load, read)))
+"""
+
+
 @pytest.fixture(scope="module")
 def answers(made: Made) -> tuple[np.ndarray, np.ndarray]:
     """Outputs of the exported file and the targets, of all test samples."""
@@ -240,3 +260,24 @@ def test_the_report_has_the_words_of_the_task(made):
     shown = re.sub(r"<[^>]+>", " ", text.split("Recipe")[0])
     assert [word for word in made.kind.words if word not in shown] == []
     assert [word for word in made.kind.foreign if word in shown] == []
+
+
+def test_predict_asks_the_file_about_raw_data_with_numpy_and_onnxruntime_alone(
+    made, answers, tmp_path
+):
+    inputs, _ = made.task.test_samples()
+    for name, port in made.task.usage.inputs.items():
+        fed = inputs[name].numpy()
+        np.save(tmp_path / f"{name}.npy", port.scaling.undone(fed) if port.scaling else fed)
+    paths = [tmp_path / f"{name}.npy" for name in made.task.usage.inputs]
+    command = [sys.executable, "-I", "-c", ALONE, *paths, tmp_path / "found.npy"]
+    done = subprocess.run(command, cwd=made.files.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found, output = np.load(tmp_path / "found.npy"), made.task.usage.output
+    if output.names:
+        expected = np.array(output.names)[answers[0].argmax(1)]
+        assert (found == expected).mean() > 0.99  # a raw number of a tie may round to either side
+        return
+    expected = answers[0] if output.scaling is None else output.scaling.undone(answers[0])
+    close = np.isclose(found, expected, atol=1e-3 * expected.std(), rtol=0)
+    assert close.mean() > 0.99

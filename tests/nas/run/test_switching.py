@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from nas.export import ExportError
+from nas.export import predict as script
+from nas.export.predict import predict
 from nas.export.runtime import file_outputs
 from nas.export.switching import BITS
 from nas.recipe.recipe import load_recipe
@@ -51,7 +53,12 @@ def test_every_target_gets_a_file_with_the_bit_widths_that_all_precisions_offer(
         for bits in (8, 4):
             (out,) = file_outputs(path, [{**inputs, BITS: torch.tensor(bits)}])
             assert out.shape == (len(out), 10)
-    rows = [cell for line in outcome.out.splitlines() for cell in re.findall(r"\D([84])\s", line)]
+            raw = plan.task.usage.inputs["image"].scaling.undone(inputs["image"].numpy())
+            asked = predict(path, raw, bits=bits)
+            assert (asked == out.argmax(1).astype(str)).mean() > 0.99
+        assert (predict(path, raw) == predict(path, raw, bits=8)).all()
+    assert (folder / "predict.py").read_bytes() == Path(script.__file__).read_bytes()
+    rows = re.findall(r"│ +([84]) │", outcome.out)
     assert rows == ["8", "4", "8", "4"], outcome.out
 
 
