@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,67 +18,104 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.memory import shortage
+from nas.sheet import absent
+from nas.tasks.array_names import SLOTS, SPLITS, Names, Slot, found
+from nas.tasks.source import Reading
 from nas.tasks.task import TaskError
 
 Array = NDArray[Any]
-SPLITS = ("train", "validation", "test")
 
 
-def read_arrays(path: Path, *, targets: bool = True) -> dict[str, Array]:
-    """The arrays `x_train`, `y_train`, `x_validation` and so on of a file or folder, by name.
+@dataclass(frozen=True, eq=False)
+class ArrayFile:
+    """The arrays of a task in a file or folder.
+
+    Attributes:
+        path: The file or folder.
+        arrays: Slot such as `x_train` -> the array.
+        names: The names of the arrays in the file.
+    """
+
+    path: Path
+    arrays: Mapping[Slot, Array]
+    names: Names
+
+    def where(self, slot: Slot) -> str:
+        """The file with the name of an array in it, for errors."""
+        return f"{self.path} ({self.names.held[slot]})"
+
+    @property
+    def splits(self) -> Iterator[tuple[str, Slot, Slot]]:
+        """The splits that are there, each with the slots of its inputs and of its targets."""
+        for place, split in enumerate(SPLITS):
+            inputs, targets = SLOTS[2 * place : 2 * place + 2]
+            if inputs in self.arrays:
+                yield split, inputs, targets
+
+    def reading(self) -> Reading:
+        """What was read, and what was passed over."""
+        held = self.names.held
+        return Reading(
+            kind="a folder of numpy arrays" if self.path.is_dir() else "a file of numpy arrays",
+            origins={
+                split: ", ".join(held[slot] for slot in slots if slot in held)
+                for split, *slots in self.splits
+            },
+            notes=self.names.notes,
+            passed_over=tuple(f"{name}: no array of the task" for name in self.names.others),
+        )
+
+
+def read_arrays(
+    path: Path, *, targets: bool = True, keys: Mapping[Slot, str] | None = None
+) -> ArrayFile:
+    """The arrays `x_train`, `y_train`, `x_validation` and so on of a file or folder.
 
     Args:
-        path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on; other
-            content of the file or folder is ignored.
+        path: An `.npz` file, or a folder of `.npy` files.
         targets: Whether every `x` needs a `y`.
+        keys: The name of each array. If left out, arrays are found by their usual names.
 
     Raises:
         TaskError: If a file cannot be read, does not fit into memory, or there is no `x_train` or
             no `y` for an `x`.
     """
-    arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
-    if "x_train" not in arrays:
-        raise TaskError(
-            f"{path} holds {sorted(arrays) or 'no array'}; give at least x_train, y_train"
-        )
-    for split in SPLITS:
-        if targets and f"x_{split}" in arrays and f"y_{split}" not in arrays:
-            raise TaskError(
-                f"{path} has x_{split} but no y_{split}; give what each sample of it should give"
-            )
-    return arrays
+    find = functools.partial(found, str(path), given=keys, targets=targets)
+    return _read_folder(path, find) if path.is_dir() else _read_npz(path, find)
 
 
-_KEYS = tuple(f"{axis}_{split}" for split in SPLITS for axis in "xy")
+Find = Callable[[Collection[str]], Names]
+_NPY = ".npy"
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of numpy.savez
 _FLOAT32_BYTES = 4
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
-    """The arrays of an `.npz` file by key; other keys of the file are ignored."""
+def _read_npz(path: Path, find: Find) -> ArrayFile:
     with _told(path), path.open("rb") as file:
         if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
             raise TaskError(f"{path} is one array; give an .npz, or a folder with x_train.npy etc.")
     with _told(path), zipfile.ZipFile(path) as archive:
-        names = {key: f"{key}.npy" for key in _KEYS if f"{key}.npy" in archive.namelist()}
-        members = {key: archive.getinfo(name) for key, name in names.items()}
+        there = [name for name in archive.namelist() if name.endswith(_NPY)]
+        names = find([name.removesuffix(_NPY) for name in there])
+        members = {slot: archive.getinfo(f"{name}{_NPY}") for slot, name in names.held.items()}
         for member in members.values():
             if member.compress_type not in _COMPRESSIONS:
                 raise ValueError(f"{member.filename} is compressed as numpy.savez does not")
         _require_room(path, (_opened(archive, member) for member in members.values()))
-        return {key: _array(*_opened(archive, member)) for key, member in members.items()}
+        arrays = {slot: _array(*_opened(archive, member)) for slot, member in members.items()}
+    return ArrayFile(path, arrays, names)
 
 
-def _read_folder(path: Path) -> dict[str, Array]:
-    files = {key: path / f"{key}.npy" for key in _KEYS}
-    found = {key: file for key, file in files.items() if file.is_file()}
+def _read_folder(path: Path, find: Find) -> ArrayFile:
+    names = find([file.stem for file in path.glob(f"*{_NPY}")])
+    files = {slot: path / f"{name}{_NPY}" for slot, name in names.held.items()}
     with _told(path):
-        _require_room(path, ((file.open("rb"), file.stat().st_size) for file in found.values()))
-    arrays: dict[str, Array] = {}
-    for key, file in found.items():
+        _require_room(path, ((file.open("rb"), file.stat().st_size) for file in files.values()))
+    arrays: dict[Slot, Array] = {}
+    for slot, file in files.items():
         with _told(file):
-            arrays[key] = _array(file.open("rb"), file.stat().st_size)
-    return arrays
+            arrays[slot] = _array(file.open("rb"), file.stat().st_size)
+    return ArrayFile(path, arrays, names)
 
 
 def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[IO[bytes], int]:
@@ -91,7 +130,7 @@ def _told(path: Path) -> Iterator[None]:
     except TaskError:
         raise
     except FileNotFoundError as error:
-        raise TaskError(f"there is no file {path}; give the path of an .npz file") from error
+        raise TaskError(f"{absent(path)}; give the path of an .npz file") from error
     # The headers of numpy files are Python literals; deep nesting in them raises other errors.
     except (
         *(OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError, TypeError),

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from nas.tasks.aims import classified, regressed
-from nas.tasks.array_files import SPLITS, Array, read_arrays
+from nas.tasks.array_files import Array, read_arrays
+from nas.tasks.array_names import Slot
 from nas.tasks.classes import class_labels
 from nas.tasks.clean import IMAGE, Layout, clean_images
 from nas.tasks.features import FEATURES, clean_features, prepared_features
@@ -20,10 +21,14 @@ class ArraysTask(ImageSection):
     """A task section for numpy arrays.
 
     The arrays `x_train`, `x_validation` and `x_test` hold images or features; `y_train`,
-    `y_validation` and `y_test` hold their targets. Only the training arrays are required.
+    `y_validation` and `y_test` hold their targets. Only the training arrays are required. They are
+    found under their usual names too, such as `X_train`, `train_images`, `x_val`, or `images` and
+    `labels` (`nas.tasks.array_names`).
 
     Attributes:
-        path: An `.npz` file with these keys, or a folder with `x_train.npy` and so on.
+        path: An `.npz` file with these arrays, or a folder with `x_train.npy` and so on.
+        keys: The name of each array, such as `{ x_train = "arr_0", y_train = "arr_1" }`. If left
+            out, arrays are found by their usual names.
         layout: The order of the axes: images, or `features` for measured values along the last
             axis. `auto` takes three axes for grey images, and of four axes the one of length 1 or 3
             for the channels; all else are features.
@@ -33,6 +38,7 @@ class ArraysTask(ImageSection):
     """
 
     path: Path
+    keys: dict[Slot, str] | None = None
     layout: Layout | Literal["features"] = "auto"
     target: Meaning | None = None
     unit: str = ""
@@ -44,23 +50,22 @@ class ArraysTask(ImageSection):
             TaskError: If the file cannot be read or does not hold such arrays, or a key is given
                 that means nothing for such a task.
         """
-        arrays = read_arrays(self.path)
+        file = read_arrays(self.path, keys=self.keys)
+        arrays = file.arrays
         images = self._holds_images(arrays["x_train"])
-        for split in SPLITS:
-            if f"x_{split}" in arrays:
-                where = f"{self.path} (x_{split}, y_{split})"
-                require_targets(where, len(arrays[f"x_{split}"]), arrays[f"y_{split}"])
-        kind = self.target or meaning(f"{self.path} (y_train)", arrays["y_train"])
+        for _, x, y in file.splits:
+            where = f"{self.path} ({file.names.held[x]}, {file.names.held[y]})"
+            require_targets(where, len(arrays[x]), arrays[y])
+        kind = self.target or meaning(file.where("y_train"), arrays["y_train"])
         self._require_use(images=images, kind=kind)
         parts = {
             split: Samples(
-                self._inputs(f"{self.path} (x_{split})", arrays[f"x_{split}"], images=images),
-                self._targets(f"{self.path} (y_{split})", arrays[f"y_{split}"], kind),
+                self._inputs(file.where(x), arrays[x], images=images),
+                self._targets(file.where(y), arrays[y], kind),
             )
-            for split in SPLITS
-            if f"x_{split}" in arrays
+            for split, x, y in file.splits
         }
-        source = DataSource(self.path.stem, **parts)
+        source = DataSource(self.path.stem, **parts, reading=file.reading())
         if kind == "classes":
             divided, aim = classified(self, source, self.label_smoothing)
         else:

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from nas.tasks.aims import Aim, Prepared, tensors_of
-from nas.tasks.array_files import SPLITS, read_arrays
+from nas.tasks.array_files import ArrayFile, read_arrays
+from nas.tasks.array_names import Slot
 from nas.tasks.clean import IMAGE, Layout, channels_first, pixel_statistics
 from nas.tasks.criteria import Pixels
 from nas.tasks.image_files import read_images
@@ -88,22 +89,20 @@ class ImagePairsTask(SplitSection):
 
     def _read(self) -> tuple[dict[str, Pair], Reading]:
         """The inputs and targets of each split, `(n, c, h, w)` in the pixel units of their file."""
-        if self.path.is_dir() and not (self.path / "x_train.npy").is_file():
+        if self.path.is_dir() and not any(self.path.glob("*.npy")):
             return self._from_files()
-        arrays = read_arrays(self.path, targets=self.shrink is None)
-        there = [split for split in SPLITS if f"x_{split}" in arrays]
-        return {split: self._from_arrays(arrays, split) for split in there}, Reading("arrays")
+        file = read_arrays(self.path, targets=self.shrink is None)
+        return {split: self._from_arrays(file, x, y) for split, x, y in file.splits}, file.reading()
 
-    def _from_arrays(self, arrays: dict[str, Array], split: str) -> tuple[Array, Array]:
-        where = f"{self.path} (x_{split})"
-        images = channels_first(where, arrays[f"x_{split}"], self.layout)
+    def _from_arrays(self, file: ArrayFile, x: Slot, y: Slot) -> tuple[Array, Array]:
+        images = channels_first(file.where(x), file.arrays[x], self.layout)
         if self.shrink is not None:
-            return shrunk(where, images, self.shrink), images
-        where = f"{self.path} (y_{split})"
-        targets = channels_first(where, arrays[f"y_{split}"], self.layout)
+            return shrunk(file.where(x), images, self.shrink), images
+        targets = channels_first(file.where(y), file.arrays[y], self.layout)
         if len(targets) != len(images):
             raise TaskError(
-                f"{where} has {len(targets)} images for {len(images)} in x_{split}; give pairs"
+                f"{file.where(y)} has {len(targets)} images for {len(images)} in "
+                f"{file.names.held[x]}; give pairs"
             )
         return images, targets
 

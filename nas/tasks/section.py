@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas.tasks.classes import balanced_order
 from nas.tasks.facts import facts_of
-from nas.tasks.source import DataSource, Divided, Samples
+from nas.tasks.sound import about_classes, about_content, about_scale, require_enough
+from nas.tasks.source import Array, DataSource, Divided, Samples
 from nas.tasks.task import Task, TaskError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -59,21 +61,54 @@ class SplitSection(BaseModel):
         """
         _require_one_shape(source)
         rng, targets = np.random.default_rng(self.seed), source.train.targets
+        drawn = [split for split in ("validation", "test") if split not in source.given]
+        classes = source.reading.classes
+        if stratified:
+            require_enough(source.name, targets, classes=classes, drawn=drawn)
         order = balanced_order(targets, rng) if stratified else rng.permutation(len(targets))
         train, validation, test = source.train.at(order), source.validation, source.test
         if test is None:
-            test, train = _halves(source.name, train, self.test_fraction, "test_fraction")
+            test, train = self._halves(source.name, train, "test_fraction", stratified=stratified)
         if validation is None:
-            validation, train = _halves(
-                source.name, train, self.validation_fraction, "validation_fraction"
+            validation, train = self._halves(
+                source.name, train, "validation_fraction", stratified=stratified
             )
         # The beginning and the rest of a balanced order are balanced too.
         train = train.at(slice(self.limit))
-        if stratified:
-            _require_classes(source.name, train, len(np.unique(targets)))
         splits = {"train": train, "validation": validation, "test": test}
-        reading = replace(source.reading, origins=self._origins(source))
+        warnings = [*about_scale(source.name, source.given)]
+        warnings += about_content(source.name, splits)
+        if stratified:
+            warnings += about_classes(source.name, splits, classes)
+        reading = replace(
+            source.reading,
+            origins=self._origins(source),
+            warnings=(*source.reading.warnings, *warnings),
+        )
         return Divided(**splits, facts=facts_of(source.name, splits, reading))
+
+    def _halves(
+        self, name: str, whole: Samples, setting: str, *, stratified: bool
+    ) -> tuple[Samples, Samples]:
+        """The samples that are held out from `whole`, and all others.
+
+        Args:
+            name: The source, for errors.
+            whole: The samples.
+            setting: The key of the recipe that sets the share that is held out.
+            stratified: Whether both parts need samples of every class.
+        """
+        fraction: float = getattr(self, setting)
+        count = round(fraction * len(whole))
+        if not 0 < count < len(whole):
+            raise TaskError(
+                f"{name}: {setting} = {fraction} of {len(whole)} samples leaves a split empty; "
+                "give more samples or another fraction"
+            )
+        held = np.arange(len(whole)) < count
+        if stratified:
+            held = _with_every_class(held, whole.targets)
+        return whole.at(np.flatnonzero(held)), whole.at(np.flatnonzero(~held))
 
     def _origins(self, source: DataSource) -> dict[str, str]:
         """Where the samples of each split come from, also of those that were drawn."""
@@ -99,28 +134,16 @@ def _told(samples: Samples) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in samples.shapes.items())
 
 
-def _require_classes(name: str, train: Samples, classes: int) -> None:
-    missing = classes - len(np.unique(train.targets))
-    if missing:
-        raise TaskError(
-            f"{name} has {missing} of {classes} classes without a sample among its {len(train)} "
-            "training samples; raise limit or lower the held-out fractions"
-        )
+def _with_every_class(held: NDArray[np.bool_], targets: Array) -> NDArray[np.bool_]:
+    """The choice of samples `(n,)`, changed so that both parts have every class.
 
-
-def _halves(name: str, whole: Samples, fraction: float, setting: str) -> tuple[Samples, Samples]:
-    """The samples that are held out from `whole`, and all others.
-
-    Args:
-        name: The source, for errors.
-        whole: The samples.
-        fraction: The share that is held out.
-        setting: The key of the recipe that sets the share, for errors.
+    Only classes change of which one part would have no sample; each has two samples at least.
     """
-    held = round(fraction * len(whole))
-    if not 0 < held < len(whole):
-        raise TaskError(
-            f"{name}: {setting} = {fraction} of {len(whole)} samples leaves a split empty; "
-            "give more samples or another fraction"
-        )
-    return whole.at(slice(held)), whole.at(slice(held, None))
+    changed = held.copy()
+    for number in np.unique(targets):
+        members = np.flatnonzero(targets == number)
+        if not held[members].any():
+            changed[members[0]] = True
+        elif held[members].all():
+            changed[members[-1]] = False
+    return changed

@@ -113,6 +113,7 @@ def test_a_file_that_claims_what_it_does_not_hold_is_refused(tmp_path, content, 
         path = tmp_path / "data.npz"
         with zipfile.ZipFile(path, "w", compression) as archive:
             archive.writestr("x_train.npy", content)
+            archive.writestr("y_train.npy", claiming("(10,)"))
     with pytest.raises(TaskError, match="cannot be read as numpy arrays"):
         loaded(path)
 
@@ -120,6 +121,7 @@ def test_a_file_that_claims_what_it_does_not_hold_is_refused(tmp_path, content, 
 def test_other_compressions_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "data.npz", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("x_train.npy", claiming("(10,)"))
+        archive.writestr("y_train.npy", claiming("(10,)"))
     with pytest.raises(TaskError, match=r"compressed as numpy\.savez does not"):
         loaded(tmp_path / "data.npz")
 

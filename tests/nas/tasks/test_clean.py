@@ -48,7 +48,7 @@ def test_images_are_padded_to_a_square_around_their_centre():
 @pytest.mark.parametrize(
     ("arrays", "layout", "message"),
     [
-        ({"y_train": LABELS}, "auto", "at least x_train"),
+        ({"y_train": LABELS}, "auto", "usual name of x_train"),
         ({"x_train": images(5, 5)}, "auto", "no y_train"),
         ({"x_train": images(5, 5), "y_train": LABELS[:7]}, "auto", "12 samples but targets"),
         ({"x_train": images(25), "y_train": LABELS}, "nhw", "layout 'nhw' cannot be"),

@@ -106,8 +106,8 @@ def test_windows_follow_one_another():
     ("rows", "options", "fault"),
     [
         ([(t, "same") for t in texts(40)], {}, "one class only, same"),
-        ([(t, n % 2) for n, t in enumerate(texts(3))], {}, "leaves a split empty"),
-        ([(t, n) for n, t in enumerate(texts(40))], {}, "classes without a sample"),
+        ([(t, n % 2) for n, t in enumerate(texts(3))], {}, "fewer than 3 samples.*: 0 .2., 1 .1.;"),
+        ([(t, n) for n, t in enumerate(texts(40))], {}, "fewer than 3 samples.* and 30 more"),
         ([(t, n % 2) for n, t in enumerate(texts(40))], {"label": "stars"}, "no columns 'stars'"),
     ],
 )
