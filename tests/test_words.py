@@ -13,7 +13,10 @@ ROOMS = (
     *("recipe", "settings"),
 )
 OF_A_TASK = re.compile(r"accurac|\b(images?|classes)\b", re.IGNORECASE)
-MEANT = {"nas/search/policy_gradient.py": "the accuracy that a paper rewards"}
+MEANT = {
+    "nas/search/policy_gradient.py": "the accuracy that a paper rewards",
+    "nas/cli/init.py": "the kinds of data that a user may bring",
+}
 
 
 def texts(path: Path) -> Iterator[str]:

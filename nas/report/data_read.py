@@ -9,7 +9,7 @@ from nas.data_facts import DataFacts, SplitFacts, ValueFacts
 from nas.report.markup import Markup, table, tag
 from nas.terminal.display import TerminalTable
 
-_SHOWN_CLASSES = 12
+_SHOWN_TARGETS = 12
 
 
 def data_read(facts: DataFacts) -> Iterator[TerminalTable | str]:
@@ -47,11 +47,11 @@ def _targets(split: SplitFacts) -> str:
     if split.targets is not None:
         return _values(split.targets)
     counts = split.classes
-    if len(counts) <= _SHOWN_CLASSES:
+    if len(counts) <= _SHOWN_TARGETS:
         return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
     fewest, most = (f(counts, key=lambda name: counts[name]) for f in (min, max))
     return (
-        f"{len(counts):,} classes, from {counts[fewest]:,} ({fewest}) to {counts[most]:,} ({most})"
+        f"{len(counts):,} targets, from {counts[fewest]:,} ({fewest}) to {counts[most]:,} ({most})"
     )
 
 
