@@ -56,6 +56,15 @@ class MetricWords:
         """The figure of a network with this loss, with its unit, such as `97.25 %`."""
         return f"{self.figure(loss):.{self.digits}f} {self.unit}".rstrip()
 
+    def span(self, first: float, last: float) -> str:
+        """The figures of two losses as a range without unit, the lower one first: `94.3 to 98.1`.
+
+        One digit less than in `text` is told, since a range is no exact figure.
+        """
+        low, high = sorted((self.figure(first), self.figure(last)))
+        digits = max(0, self.digits - 1)
+        return f"{low:.{digits}f} to {high:.{digits}f}"
+
     def difference(self, value: float) -> str:
         """A difference of two figures with its unit; that of percentages is told in points."""
         points = "point" if value == 1 else "points"

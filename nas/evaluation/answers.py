@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Losses = NDArray[np.floating]
-WRONG = 100.0
-"""The loss of a wrong answer, where answers are only right or wrong: losses are in percent."""
+from nas.noise import WRONG, Interval, Losses, chance_of_equals, interval_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,15 @@ class Answers:
         if self.packed:  # as a share first, as ever: equal seeds give equal numbers to the last bit
             return WRONG * float(self._bits().mean())
         return float(self.losses.mean())
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of the mean loss, if there is one."""
+        return interval_of(self.losses)
+
+    def chance_of_equals(self, other: Answers) -> float | None:
+        """The p-value of the difference to another subnet on the samples that both were shown."""
+        return chance_of_equals(self.losses, other.losses)
 
     def _bits(self) -> NDArray[np.uint8]:
         return np.unpackbits(np.frombuffer(self.held, dtype=np.uint8), count=self.seen)

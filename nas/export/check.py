@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.export.containers import ExportError
@@ -16,8 +18,9 @@ from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
 from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
+from nas.noise import Interval, interval_of, resampled
 from nas.targets.saturation import SaturationWarning, processor_saturates
-from nas.tasks.criterion import Criterion
+from nas.tasks.criterion import Criterion, Metric
 from search_spaces.documents import Source, parse_json
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
@@ -32,7 +35,8 @@ class Verification:
     """The comparison of an exported file with its network on a set of samples.
 
     Errors are mean losses of the criterion; `metrics` are the losses of its further metrics for the
-    file. `largest_difference` is the largest difference of outputs, `agreement` the percentage of
+    file, and `intervals` the intervals of both for the file, `error` among them, where these can be
+    told. `largest_difference` is the largest difference of outputs, `agreement` the percentage of
     equal answers (None where the criterion has no answers to compare), `nodes` the number of nodes
     of the file by type.
     """
@@ -41,6 +45,7 @@ class Verification:
     network_error: float
     file_error: float
     metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
     largest_difference: float
     agreement: float | None
     nodes: Mapping[str, int]
@@ -89,6 +94,7 @@ def verify(
         _error(criterion, ours, targets),
         _error(criterion, theirs, targets),
         {n: metric.compute(theirs, targets) for n, metric in criterion.further.items()},
+        _intervals(criterion, theirs, targets),
         float((ours - theirs).abs().max()),
         criterion.agreement(theirs, ours),
         opened.nodes,
@@ -118,6 +124,20 @@ def _cut_off(path: str | Path, opened: Opened) -> str:
 
 def _error(criterion: Criterion, out: Tensor, targets: Tensor) -> float:
     return float(criterion.losses(out, targets).double().mean())
+
+
+def _intervals(criterion: Criterion, out: Tensor, targets: Tensor) -> dict[str, Interval]:
+    """The intervals of the error and of all further metrics that have one, by name."""
+
+    def of(metric: Metric) -> Interval | None:
+        def figure(rows: NDArray[np.int64]) -> float:
+            return metric.compute(out[rows], targets[rows])
+
+        return resampled(figure, tuple(out.shape))
+
+    found = {"error": interval_of(criterion.losses(out, targets).cpu().numpy())}
+    found |= {name: of(metric) for name, metric in criterion.further.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def _network_outputs(deployed: Deployed, parts: Iterable[Inputs]) -> Iterator[Tensor]:

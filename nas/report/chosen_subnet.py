@@ -61,11 +61,12 @@ def _facts(words: Words, chosen: Chosen) -> Iterator[list[str]]:
         return
     yield _compared(words, "model_bytes", "File size", file.bytes)
     if file.test_error is not None:
-        measured = words.shown.text(file.test_error)
+        measured = words.tested("error", file.test_error, file.test_intervals.get("error"))
         yield [f"Test {words.shown.name}", "—", measured]
     for name, loss in file.test_metrics.items():
         further = words.metrics[name]
-        yield [f"Test {further.name}", "—", further.text(loss)]
+        measured = words.tested(name, loss, file.test_intervals.get(name))
+        yield [f"Test {further.name}", "—", measured]
     if file.output_difference is not None:
         shown = text.significant(file.output_difference)
         yield ["Largest difference of outputs", "—", shown]

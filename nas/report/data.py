@@ -21,6 +21,7 @@ from nas.report.subnets import (
     CostCheck,
     Costs,
     FrontPoint,
+    Largest,
     Point,
     PredictedPoint,
     Reference,
@@ -194,6 +195,7 @@ class Results:
         budget: The number of evaluations that the recipe allows.
         training: The supernet's training; `None` until the supernet is trained.
         table: The table that was searched in place of a supernet; else `None`.
+        largest: The largest network of the space; `None` for a table of networks.
         evaluated: All evaluated subnets, in order.
         targets: One result per device.
         proxies: Name of a proxy -> quality of its ranking.
@@ -213,6 +215,7 @@ class Results:
     budget: int | None = None
     training: TrainingSummary | None = None
     table: TableSummary | None = None
+    largest: Largest | None = None
     evaluated: tuple[Point, ...] = ()
     targets: tuple[TargetResult, ...] = ()
     proxies: Mapping[str, ProxyRank] = field(default_factory=dict)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.noise import Interval
+
 NORMAL_90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its standard deviation, if that is known."""
+    """A figure with its standard deviation, or its interval as a mean over samples, if known."""
 
     mean: float
     std: float | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)

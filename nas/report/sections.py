@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
+from nas.noise import chance_tau
 from nas.report import plots, text
-from nas.report.data import FigureOrigin, Origin, Results, TargetResult
-from nas.report.markup import Markup, details, table, tag
+from nas.report.advice import advice
+from nas.report.data import FigureOrigin, Origin, ProxyRank, Results, TargetResult
+from nas.report.markup import Markup, details, html_of, table, tag
 from nas.report.page import Page
-from nas.report.subnets import Costs
+from nas.report.subnets import Costs, ExportedFile
 from nas.report.words import Words
 from nas.settings.urls import without_secrets
 
 _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
 
 
+_BRACKETS = (
+    "In brackets: the figures that other samples of the same kind may give, with a confidence of "
+    "95 %."
+)
+
+
 def summary(results: Results) -> Markup:
     """The summary section: a few main figures, and one line per target."""
     notes = () if results.table is None else results.table.notes
-    parts = [tag("h2", "Summary", id="summary"), *map(_notice, [*unfinished(results), *notes])]
+    told = [*unfinished(results), *notes, *advice(results)]
+    parts = [tag("h2", "Summary", id="summary"), *map(_notice, told)]
     return tag("section", [*parts, _tiles(results), _targets_table(results)])
 
 
@@ -78,7 +88,11 @@ def _targets_table(results: Results) -> Markup:
     figures = [words.title("error"), f"Test {words.shown.name}"]
     header = ["Target", "Costs are", "Objective", *figures, "File"]
     rows = [_target_row(results, target) for target in results.targets]
-    return table(header, rows, numeric=(2, 3, 4, 5))
+    shown = table(header, rows, numeric=(2, 3, 4, 5))
+    known = any(
+        t.chosen and t.chosen.file and t.chosen.file.test_intervals for t in results.targets
+    )
+    return html_of([shown, tag("p", _BRACKETS, class_="muted") if known else Markup()])
 
 
 def _target_row(results: Results, target: TargetResult) -> list[str]:
@@ -94,9 +108,13 @@ def _target_row(results: Results, target: TargetResult) -> list[str]:
         *row,
         f"{words.title(objective)} {_cost(words, chosen.costs, objective)}",
         words.estimate("error", chosen.error.measured),
-        "—" if error is None else words.shown.text(error),
+        "—" if file is None or error is None else _tested(words, file),
         text.estimate("model_bytes", size),
     ]
+
+
+def _tested(words: Words, file: ExportedFile) -> str:
+    return words.tested("error", file.test_error or 0.0, file.test_intervals.get("error"))
 
 
 def anchor(target: TargetResult) -> str:
@@ -124,15 +142,28 @@ def predictions(results: Results, page: Page) -> Markup:
         heading = f"Predicted and measured {results.words.error.name}"
         blocks.append(page.figure(heading, shown, caption))
     if results.proxies:
-        caption = "Zero-cost proxies against the measured ranking; 1 agrees wholly, 0 says nothing."
-        blocks.append(
-            page.figure("How well each proxy ranked", plots.proxies(results.proxies), caption)
-        )
+        shown = plots.proxies(results.proxies)
+        blocks.append(page.figure("How well each proxy ranked", shown, _judged(results.proxies)))
     if not blocks:
         return Markup()
     return tag(
         "section",
         [tag("h2", "Predictions", id="predictions"), tag("div", blocks, class_="columns")],
+    )
+
+
+def _judged(proxies: Mapping[str, ProxyRank]) -> str:
+    """The caption of the ranks of proxies: on how many subnets, and what may be chance."""
+    count = min(rank.count for rank in proxies.values())
+    chance = chance_tau(count)
+    sure = (
+        "on so few, no value can be told from chance"
+        if chance >= 1
+        else f"values up to ± {chance:.2f} may be chance"
+    )
+    return (
+        f"Zero-cost proxies against the measured ranking of {count:,} subnets; 1 agrees wholly, 0 "
+        f"says nothing, and {sure}."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from nas.noise import Interval
 from nas.report.estimates import Comparison, Estimate
 from nas.targets.numerics import FULL
 from search_spaces.space import Genotype
@@ -31,12 +32,24 @@ class Point:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A measured subnet that no other measured subnet dominates on this target."""
+    """A measured subnet that no other measured subnet dominates on this target.
+
+    Attributes:
+        genotype: The subnet.
+        error: The error on the validation split.
+        costs: All costs on this target.
+        description: The picked options.
+        interval: The interval of the error, if the losses of all samples are known.
+        p_value: The chance of so large a difference to the member with the next larger error, if
+            both were equally good; None for the member with the largest error.
+    """
 
     genotype: Genotype
     error: float
     costs: Costs
     description: Description = field(default_factory=dict)
+    interval: Interval | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,26 @@ class Reference:
     name: str
     error: float
     costs: Costs
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What training made of the largest network of the space, on the validation split.
+
+    Attributes:
+        full_precision: The error in full precision.
+        uniform: The error with 8 bits everywhere; `None` if the space has no such network.
+        p_value: The chance of so large a difference between the two, if both were equally good.
+        constant: The error of the best answer that is the same for all samples, if it is known.
+        interval: The interval of the error in full precision.
+    """
+
+    full_precision: float
+    uniform: float | None = None
+    p_value: float | None = None
+    constant: float | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +122,7 @@ class ExportedFile:
         agreement: Percent of the answers that are those of the extracted module; None for tasks
             whose answers are no choices.
         nodes: Operator type -> number of such operators in the file.
+        test_intervals: The intervals of `test_metrics` by name, and that of the error as `error`.
     """
 
     form: str
@@ -99,6 +133,7 @@ class ExportedFile:
     output_difference: float | None = None
     agreement: float | None = None
     nodes: Mapping[str, int] = field(default_factory=dict)
+    test_intervals: Mapping[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

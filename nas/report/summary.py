@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nas.durable import write_atomic
+from nas.metric import MetricWords
+from nas.noise import Interval
 from nas.report import text
 from nas.report.across import alike
+from nas.report.advice import advice, doubts
 from nas.report.data import Results, TargetResult
 from nas.report.layers import in_words
 from nas.report.selection import in_short, selections
@@ -27,7 +30,8 @@ def write_front_csv(target: TargetResult, path: Path, *, words: Words) -> None:
     There is one row per subnet of the front. The columns are:
 
     - `rank`, cheapest first, and `chosen`, yes or no,
-    - `error`, on the validation split, in the unit of the task's error,
+    - `error`, on the validation split, in the unit of the task's error, with `error_low` and
+      `error_high`, the ends of its interval of 95 %, if that is known,
     - the objectives, then the other costs by name; a further metric as a reader is shown it, such
       as a recall in percent,
     - `latency_std_ms`, the standard deviation of the predicted latency, if that is known,
@@ -46,11 +50,15 @@ def write_front_csv(target: TargetResult, path: Path, *, words: Words) -> None:
     writer = csv.writer(text_out, lineterminator="\n")
     latencies = [_latencies(target, point) for point in target.front]
     seen = [name for name in _LATENCIES if any(name in found for found in latencies)]
-    header = ["rank", "chosen", "error", *costs, *seen, "genotype", "description"]
+    ends = ["error_low", "error_high"] if any(point.interval for point in target.front) else []
+    header = ["rank", "chosen", "error", *ends, *costs, *seen, "genotype", "description"]
     writer.writerow([spreadsheet_cell(name) for name in header])
     for rank, (point, found) in enumerate(zip(target.front, latencies, strict=True), start=1):
         figures = {**{n: words.value(n, cost) for n, cost in point.costs.items()}, **found}
-        writer.writerow([rank, *_row(target, point, [figures.get(n, "") for n in costs + seen])])
+        if point.interval is not None:
+            figures |= {"error_low": point.interval.low, "error_high": point.interval.high}
+        columns = [figures.get(name, "") for name in (*ends, *costs, *seen)]
+        writer.writerow([rank, *_row(target, point, columns)])
     write_atomic(path, text_out.getvalue().encode())
 
 
@@ -79,10 +87,34 @@ def _row(target: TargetResult, point: FrontPoint, figures: list[object]) -> list
 def told(results: Results) -> Iterator[str | TerminalTable]:
     """The lines for the console: a table, then per device the subnet and why it was chosen."""
     yield summary_table(results)
-    for name, made in selections(results).items():
-        network = f"{in_words(made.pick.layers)}\n" if made.pick.layers else ""
-        yield f"{name}: {network}{in_short(made)}"
+    made = selections(results)
+    for target in results.targets:
+        if target.name in made:
+            pick = made[target.name].pick
+            network = f"{in_words(pick.layers)}\n" if pick.layers else ""
+            yield f"{target.name}: {network}{in_short(made[target.name])}"
+        if sure := "; ".join(_sure(results.words, target)):
+            yield f"{target.name}, with a confidence of 95 %: {sure}"
+        yield from (f"{target.name}: {sentence}" for sentence in doubts(results.words, target))
     yield from alike(results)
+    yield from advice(results)
+
+
+def _sure(words: Words, target: TargetResult) -> Iterator[str]:
+    """The intervals of the chosen subnet's error and of its file's, as far as they are known."""
+    chosen = target.chosen
+    if chosen is None:
+        return
+    measured, file = chosen.error.measured, chosen.file
+    if measured is not None and (found := measured.interval) is not None:
+        yield _range(words.named("error"), words.error, found)
+    if file is not None and (found := file.test_intervals.get("error")) is not None:
+        yield _range(f"test {words.shown.name}", words.shown, found)
+
+
+def _range(name: str, words: MetricWords, found: Interval) -> str:
+    unit = f" {words.unit}" if words.unit else ""
+    return f"{name} {words.span(found.low, found.high)}{unit} ({found.samples:,} samples)"
 
 
 def summary_table(results: Results) -> TerminalTable:
@@ -105,13 +137,14 @@ def _cells(words: Words, target: TargetResult) -> list[str]:
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
         return [*start, words.title(objective), "none chosen", "—", "—"]
+    measured = chosen.error.measured
     error = chosen.file.test_error if chosen.file else None
     size = chosen.file.bytes.measured if chosen.file else None
     value = chosen.costs.get(objective)
     return [
         *start,
         "—" if value is None else words.quantity(objective, value),
-        words.estimate("error", chosen.error.measured),
+        "—" if measured is None else words.quantity("error", measured.mean),
         "—" if error is None else words.shown.text(error),
         text.estimate("model_bytes", size),
     ]

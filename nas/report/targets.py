@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from nas.noise import CHANCE
 from nas.report import plots, text
+from nas.report.advice import doubts
 from nas.report.chosen_subnet import chosen_subnet
 from nas.report.data import Results, TargetResult
+from nas.report.estimates import Estimate
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
 from nas.report.pareto import pareto, plane
 from nas.report.sections import anchor, origin_of, where
 from nas.report.selection import reasons, selections
+from nas.report.subnets import FrontPoint
 from nas.report.words import Words
 
 
@@ -25,7 +29,10 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         tag("p", statement(results.words, target), class_="lead"),
         *_why(results, target),
         *_band(target),
-        *(tag("p", note, class_="notice") for note in target.notes),
+        *(
+            tag("p", note, class_="notice")
+            for note in (*target.notes, *doubts(results.words, target))
+        ),
         _comparison(results.words, target),
         *_fronts(results, target, page),
         _growth(results.words, target, page),
@@ -88,7 +95,8 @@ def _comparison(words: Words, target: TargetResult) -> Markup:
     rows: list[list[str]] = [own]
     for reference in target.references:
         cells = [_times(name, reference.costs.get(name), chosen.costs[name]) for name in names]
-        rows.append([reference.name, words.quantity("error", reference.error), *cells])
+        error = words.estimate("error", Estimate(reference.error, interval=reference.interval))
+        rows.append([reference.name, error, *cells])
     header = ["Network", *map(words.title, ["error", *names])]
     return table(header, rows, numeric=range(1, len(header)))
 
@@ -156,18 +164,29 @@ def front_table(words: Words, target: TargetResult) -> Markup:
     known = dict.fromkeys(name for point in target.front for name in point.costs)
     names = sorted(known, key=lambda name: name not in target.objectives)  # objectives first
     measured = target.measured_latency_ms
+    tested = any(point.p_value is not None for point in target.front)
     rows = [
         [
-            words.quantity("error", point.error),
+            words.estimate("error", Estimate(point.error, interval=point.interval)),
+            *([_sure(point)] if tested else []),
             *([text.estimate("latency_ms", measured.get(point.genotype))] if measured else []),
             *(_cost(words, target, name, point.costs.get(name)) for name in names),
         ]
         for point in target.front
     ]
-    column = ["Latency, measured"] if measured else []
+    column = [*(["Better than the next?"] if tested else [])]
+    column += ["Latency, measured"] if measured else []
     header = [words.title("error"), *column, *map(words.title, names)]
     shown = table(header, rows, numeric=range(len(header)))
     return details(f"The measured front as a table ({len(rows)} subnets)", shown)
+
+
+def _sure(point: FrontPoint) -> str:
+    """Whether a member of the front is surely better than that with the next larger error."""
+    if point.p_value is None:
+        return "—"
+    sure = "yes" if point.p_value < CHANCE else "not sure"
+    return f"{sure} (p = {text.significant(point.p_value, 2)})"
 
 
 def _cost(words: Words, target: TargetResult, name: str, value: float | None) -> str:

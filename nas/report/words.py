@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nas.metric import MetricWords
+from nas.noise import Interval
 from nas.report import text
 from nas.report.estimates import Estimate
 
@@ -58,14 +59,31 @@ class Words:
         return words.text(loss)
 
     def estimate(self, name: str, value: Estimate | None) -> str:
-        """A figure with its standard deviation: "2.31 ± 0.20 %"; a dash for None."""
+        """A figure with its deviation, "2.31 ± 0.20 %", or interval, "2.31 % (1.9 to 2.8)".
+
+        A dash for None.
+        """
         if value is None or self._measured(name) is None:
             return text.estimate(name, value)
         shown = self.quantity(name, value.mean)
+        if value.interval is not None and (words := self._measured(name)) is not None:
+            return f"{shown} ({words.span(value.interval.low, value.interval.high)})"
         if not value.std or not math.isfinite(value.mean):
             return shown
         number, _, unit = shown.partition(" ")
         return f"{number} ± {text.significant(value.std, 2)} {unit}".rstrip()
+
+    def tested(self, name: str, loss: float, interval: Interval | None) -> str:
+        """A figure of an exported file, with its interval if that is known.
+
+        Args:
+            name: The name of the figure; that of the searched loss is `error`.
+            loss: The loss on the test split.
+            interval: The interval of the loss.
+        """
+        words = self.shown if name == _ERROR else self.metrics[name]
+        told = words.text(loss)
+        return told if interval is None else f"{told} ({words.span(interval.low, interval.high)})"
 
     def best(self, name: str) -> str:
         """The name of a figure of the least loss: "lowest latency"."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +94,23 @@ class Findings:
 
     def _front(self, goal: Goal) -> tuple[FrontPoint, ...]:
         """The measured front within the limits, cheapest first."""
+        front = measured_front(goal, self.measured)
+        ranked = sorted(front, key=lambda found: found.error)
+        chances = {
+            better.genotype: better.answers.chance_of_equals(worse.answers)
+            for better, worse in pairwise(ranked)
+            if better.answers is not None and worse.answers is not None
+        }
         return tuple(
             FrontPoint(
                 found.genotype,
                 found.error,
                 {n: float(cost(np.array([found.genotype]))[0]) for n, cost in goal.costs.items()},
                 self._space.describe(found.genotype),
+                found.answers and found.answers.interval,
+                chances.get(found.genotype),
             )
-            for found in measured_front(goal, self.measured)
+            for found in front
         )
 
     def _predicted_front(self, goal: Goal) -> tuple[PredictedPoint, ...]:

@@ -93,6 +93,13 @@ class Criterion(Protocol):
         """The `loss` of the best constant answer to `targets`."""
         ...
 
+    def constant_error(self, targets: Tensor) -> float | None:
+        """The mean of `losses` for the best answer that is the same for all samples, or nearly so.
+
+        A network that has learned something is better. None where the answer is not known.
+        """
+        return None
+
     def agreement(self, out: Tensor, other: Tensor) -> float | None:
         """The percentage of equal answers in two outputs; None where answers are no choices."""
 

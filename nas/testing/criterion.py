@@ -126,6 +126,14 @@ class CriterionContract:
         constant = outputs.mean(dim=0).expand_as(outputs)
         assert 0.0 <= guess <= float(criterion.loss(constant, targets)) + 1e-6
 
+    def test_a_constant_answer_is_worse_than_right_ones_and_no_worse_than_any_constant(
+        self, criterion: Criterion, outputs: Tensor, targets: Tensor
+    ) -> None:
+        best = criterion.constant_error(targets)
+        constant = outputs.mean(dim=0).expand_as(outputs)
+        worst = float(criterion.losses(constant, targets).double().mean())
+        assert best is None or 0.0 <= best <= worst + 1e-4
+
     def test_further_metrics_are_finite_losses_with_names_of_their_own(
         self, criterion: Criterion, outputs: Tensor, targets: Tensor
     ) -> None:

@@ -69,10 +69,8 @@ def _results(
     targets: list[TargetResult] = []
     for target, goal in zip(plan.targets, plan.problem.goals, strict=True):
         made = _target(plan, target, found.on(goal, _provenance(target)), shipped, points)
-        on_target = (yardstick.on(target) for yardstick in compared)
         checks = checked_costs(plan, supernet, target.name, measured_front(goal, measured))
-        known = tuple(reference for reference in on_target if reference is not None)
-        targets.append(replace(made, references=known, cost_checks=checks))
+        targets.append(replace(made, references=compared.on(target), cost_checks=checks))
     sizes, criterion = plan.task.sizes(), plan.task.criterion
     further = {name: figure.words for name, figure in plan.figures.items()}
     return Results(
@@ -90,6 +88,7 @@ def _results(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=min(plan.recipe.search.budget, plan.space.size),
         training=training_summary(plan),
+        largest=compared.summary,
         evaluated=points,
         targets=tuple(targets),
         proxies={} if probe is None else _proxies(plan, probe, measured),

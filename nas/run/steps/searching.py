@@ -146,6 +146,19 @@ def searcher_of(plan: Plan, context: RunContext) -> Searcher:
     return made
 
 
+def validation_shown(plan: Plan, *, more: int = 0) -> Split:
+    """The validation samples of the search, in the order in which subnets are shown them.
+
+    Args:
+        plan: The run.
+        more: The number of samples behind them that are held back from the search.
+    """
+    whole = samples_shown(plan)
+    # The first samples stand for all, also where a task's are in the order of their classes.
+    order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
+    return Split(*plan.task.validation.at(torch.from_numpy(order)))
+
+
 @contextlib.contextmanager
 def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[StoppingEvaluator]:
     """A context with the evaluator of a run, in this process or on the recipe's Ray workers.
@@ -153,9 +166,7 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
     The evaluator uses the validation samples of the search, and `more` that were held back.
     """
     compute, settings, whole = plan.recipe.compute, plan.recipe.search, samples_shown(plan)
-    # The first samples stand for all, also where a task's are in the order of their classes.
-    order = np.concatenate([np.random.default_rng(0).permutation(whole), whole + np.arange(more)])
-    shown = Split(*plan.task.validation.at(torch.from_numpy(order)))
+    shown = validation_shown(plan, more=more)
     size = min(BATCH, -(-whole // STEPS)) if settings.early_stop else BATCH
     local = SupernetEvaluator(
         deployment_of(plan, supernet),

@@ -30,7 +30,9 @@ def described(
     row = np.array([genotype])
     known = {name: float(cost(row)[0]) for name, cost in goal.costs.items()}
     predicted = next((p.predicted for p in points if p.genotype == genotype), None)
-    error = Comparison(predicted, Estimate(shipped.evaluation.error))
+    measured = shipped.evaluation
+    interval = measured.answers and measured.answers.interval
+    error = Comparison(predicted, Estimate(measured.error, interval=interval))
     foretold = known["latency_ms"]
     predicted_ms = Estimate(foretold) if band is None else band.estimate(foretold)
     latency = Comparison(predicted_ms, shipped.latency_ms)
@@ -53,6 +55,7 @@ def _described(export: Export) -> ExportedFile:
         path=export.path.name,
         test_error=found.file_error,
         test_metrics=found.metrics,
+        test_intervals=found.intervals,
         bytes=Comparison(Estimate(export.foretold_bytes), Estimate(bytes_of(export.path))),
         output_difference=found.largest_difference,
         agreement=found.agreement,

@@ -100,6 +100,10 @@ class Classification(Criterion):
         _answered(targets[..., None], targets)
         return frequency_loss(targets, smoothing=self.label_smoothing)
 
+    def constant_error(self, targets: Tensor) -> float:
+        """The percentage of samples that are not of the most frequent class."""
+        return 100.0 - percent(targets == targets.mode().values)
+
     def agreement(self, out: Tensor, other: Tensor) -> float | None:
         """The percentage of samples to which both outputs give the same answer."""
         require_samples(out, other, out.shape)

@@ -81,6 +81,11 @@ class Pixels(Criterion):
         middle = targets.median(dim=0).values if self.norm == "l1" else targets.mean(dim=0)
         return float(self.loss(middle.expand_as(targets), targets))
 
+    def constant_error(self, targets: Tensor) -> float:
+        """Decibels by which the PSNR of the mean image is below 100, the mean over the images."""
+        middle = targets.mean(dim=0).expand_as(targets)
+        return float(self.losses(middle, targets).double().mean())
+
     def mean_absolute_error(self, out: Tensor, target: Tensor) -> float:
         """The mean absolute difference of pixels, in percent of the peak."""
         return 100.0 / self.peak * float(residuals(out, target).double().abs().mean())

@@ -69,6 +69,11 @@ class Regression(Criterion):
         """The loss of always answering the mean of the targets."""
         return float(F.mse_loss(targets.mean(dim=0).expand_as(targets), targets))
 
+    def constant_error(self, targets: Tensor) -> float:
+        """The mean absolute error of always answering the median of each value."""
+        middle = targets.median(dim=0).values.expand_as(targets)
+        return float(self.losses(middle, targets).double().mean())
+
     def rmse(self, out: Tensor, target: Tensor) -> float:
         """The root of the mean squared error."""
         return self.scale * math.sqrt(float(residuals(out, target).double().square().mean()))

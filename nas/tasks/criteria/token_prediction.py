@@ -85,6 +85,10 @@ class TokenPrediction(Criterion):
         _tokens_of(targets[..., None], targets)
         return frequency_loss(targets, smoothing=self.label_smoothing)
 
+    def constant_error(self, targets: Tensor) -> float:
+        """The cross entropy of always answering how often each token occurs, in nats."""
+        return frequency_loss(targets, smoothing=0.0)
+
     def agreement(self, out: Tensor, other: Tensor) -> float | None:
         """The percentage of tokens to which both outputs give the same answer."""
         require_samples(out, other, out.shape)
