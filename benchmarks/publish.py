@@ -40,7 +40,7 @@ def output(command: list[str]) -> str:
 def place(name: str, content: str) -> None:
     """Write `content` between the markers of `name`; raises `ValueError` if there are none."""
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.rglob("*.md")):
         page = path.read_text()
         if pattern.search(page):
             path.write_text(pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", page))

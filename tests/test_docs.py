@@ -46,7 +46,7 @@ from search_spaces.quant import Quant
 ROOT = Path(__file__).parent.parent
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
 TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text()
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 REQUIRED = object()
 
 # Heading in formats.md -> the type whose keys its table lists, and what another table lists.
