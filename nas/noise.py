@@ -20,6 +20,9 @@ WRONG = 100.0
 CHANCE = 0.05
 """The p-value from which a difference may be chance alone; intervals leave out as much."""
 
+FEW_SAMPLES = 250
+"""The samples of a split below which its figures hardly tell networks apart."""
+
 _DRAWS = 100
 _MOST_NUMBERS = 5e8  # numbers that are read for one interval; more would take minutes
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from nas.noise import CHANCE, Interval
+from nas.noise import CHANCE, FEW_SAMPLES, Interval
 from nas.report.data import Results, TargetResult
 from nas.report.subnets import FrontPoint, Largest
 from nas.report.words import Words
 
-FEW_SAMPLES = 250
 _LOST = 0.02  # of a constant answer's error: the loss by rounding to 8 bits that is told
 _POOR_SHARE, _POOR = 0.4, 0.8  # of a constant answer's error: a network that learned little
 _CHECKS = 3  # measured latencies from which a common direction is told

@@ -11,7 +11,7 @@ from pydantic import Field
 from nas.tasks.aims import Aim, Prepared, tensors_of
 from nas.tasks.criteria import TokenPrediction
 from nas.tasks.facts import facts_of
-from nas.tasks.section import SplitSection
+from nas.tasks.section import Fraction, SplitSection
 from nas.tasks.source import Divided, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_text, short_name
@@ -31,6 +31,7 @@ class NextTokenTask(SplitSection):
         train: The text file for training, UTF-8, plain or `.gz`.
         validation: The text file for the search; cut from the end of `train` where left out.
         test: The text file for the report; cut from the end of `train` where left out.
+        validation_fraction: The share of the text that is cut off for the search.
         length: The number of tokens in a window.
         tokenizer: The tokenizer; words are those of the training split.
     """
@@ -38,6 +39,7 @@ class NextTokenTask(SplitSection):
     train: Path
     validation: Path | None = None
     test: Path | None = None
+    validation_fraction: Fraction = 0.1
     length: Annotated[int, Field(ge=1)] = 64
     tokenizer: TokenizerSection = ByteSection()
 

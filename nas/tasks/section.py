@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nas.tasks.classes import balanced_order
 from nas.tasks.facts import facts_of
-from nas.tasks.sound import about_classes, about_content, about_scale, require_enough
+from nas.tasks.sound import about_classes, about_content, about_scale, about_size, require_enough
 from nas.tasks.source import Array, DataSource, Divided, Samples
 from nas.tasks.task import Task, TaskError
 
+ENOUGH = 500
+"""The validation samples that are held out where a recipe does not say how many."""
+
+_LEAST_HELD, _MOST_HELD = 0.1, 0.25
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -26,7 +31,7 @@ class SplitSection(BaseModel):
 
     Attributes:
         validation_fraction: Share of the training samples that is held out for the search; used if
-            the source has no validation split.
+            the source has no validation split. Where left out, `enough` of them.
         test_fraction: Share of all samples that is held out for the report; used if the source has
             no test split.
         seed: The seed of the splits.
@@ -35,7 +40,7 @@ class SplitSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    validation_fraction: Fraction = 0.1
+    validation_fraction: Fraction | None = None
     test_fraction: Fraction = 0.2
     seed: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(ge=2)] | None = None
@@ -67,58 +72,64 @@ class SplitSection(BaseModel):
             require_enough(source.name, targets, classes=classes, drawn=drawn)
         order = balanced_order(targets, rng) if stratified else rng.permutation(len(targets))
         train, validation, test = source.train.at(order), source.validation, source.test
+        shares: dict[str, float] = {}
         if test is None:
-            test, train = self._halves(source.name, train, "test_fraction", stratified=stratified)
+            shares["test"] = self.test_fraction
+            test, train = _halves(source.name, train, shares, stratified=stratified)
         if validation is None:
-            validation, train = self._halves(
-                source.name, train, "validation_fraction", stratified=stratified
-            )
+            shares["validation"] = self.validation_fraction or enough(len(train))
+            validation, train = _halves(source.name, train, shares, stratified=stratified)
         # The beginning and the rest of a balanced order are balanced too.
         train = train.at(slice(self.limit))
         splits = {"train": train, "validation": validation, "test": test}
         warnings = [*about_scale(source.name, source.given)]
         warnings += about_content(source.name, splits)
+        warnings += about_size(splits, shares=stratified)
         if stratified:
             warnings += about_classes(source.name, splits, classes)
         reading = replace(
             source.reading,
-            origins=self._origins(source),
+            origins={**source.reading.origins, **_origins(shares)},
             warnings=(*source.reading.warnings, *warnings),
         )
         return Divided(**splits, facts=facts_of(source.name, splits, reading))
 
-    def _halves(
-        self, name: str, whole: Samples, setting: str, *, stratified: bool
-    ) -> tuple[Samples, Samples]:
-        """The samples that are held out from `whole`, and all others.
 
-        Args:
-            name: The source, for errors.
-            whole: The samples.
-            setting: The key of the recipe that sets the share that is held out.
-            stratified: Whether both parts need samples of every class.
-        """
-        fraction: float = getattr(self, setting)
-        count = round(fraction * len(whole))
-        if not 0 < count < len(whole):
-            raise TaskError(
-                f"{name}: {setting} = {fraction} of {len(whole)} samples leaves a split empty; "
-                "give more samples or another fraction"
-            )
-        held = np.arange(len(whole)) < count
-        if stratified:
-            held = _with_every_class(held, whole.targets)
-        return whole.at(np.flatnonzero(held)), whole.at(np.flatnonzero(~held))
+def enough(count: int) -> float:
+    """The share of so many training samples that tells networks apart, where that can be spared.
 
-    def _origins(self, source: DataSource) -> dict[str, str]:
-        """Where the samples of each split come from, also of those that were drawn."""
-        shares = {"validation": self.validation_fraction, "test": self.test_fraction}
-        drawn = {
-            split: f"drawn from train ({share:.0%})"
-            for split, share in shares.items()
-            if split not in source.given
-        }
-        return {**source.reading.origins, **drawn}
+    A tenth, but at least 500 samples, and never more than a quarter.
+    """
+    return min(_MOST_HELD, max(_LEAST_HELD, ENOUGH / count))
+
+
+def _halves(
+    name: str, whole: Samples, shares: Mapping[str, float], *, stratified: bool
+) -> tuple[Samples, Samples]:
+    """The samples that are held out from `whole`, and all others.
+
+    Args:
+        name: The source, for errors.
+        whole: The samples.
+        shares: Split -> the share that is held out; the last one counts.
+        stratified: Whether both parts need samples of every class.
+    """
+    split, fraction = [*shares.items()][-1]
+    count = round(fraction * len(whole))
+    if not 0 < count < len(whole):
+        raise TaskError(
+            f"{name}: {split}_fraction = {fraction:g} of {len(whole)} samples leaves a split "
+            "empty; give more samples or another fraction"
+        )
+    held = np.arange(len(whole)) < count
+    if stratified:
+        held = _with_every_class(held, whole.targets)
+    return whole.at(np.flatnonzero(held)), whole.at(np.flatnonzero(~held))
+
+
+def _origins(shares: Mapping[str, float]) -> dict[str, str]:
+    """Where the samples of each split that was drawn come from."""
+    return {split: f"drawn from train ({share:.0%})" for split, share in shares.items()}
 
 
 def _require_one_shape(source: DataSource) -> None:

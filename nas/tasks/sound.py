@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.noise import FEW_SAMPLES
 from nas.tasks.clean import IMAGE, pixel_statistics
 from nas.tasks.source import Array, Samples
 from nas.tasks.task import TaskError
@@ -113,6 +115,24 @@ def _blank(images: Array) -> NDArray[np.bool_]:
     """Whether each image `(c, h, w)` has the same value at all places of each channel, `(n,)`."""
     flat = images.reshape(len(images), images.shape[1], -1)
     return (flat.min(axis=2) == flat.max(axis=2)).all(axis=1)
+
+
+def about_size(splits: Splits, *, shares: bool) -> Iterator[str]:
+    """Warnings about a validation or a test split that is too small to tell networks apart.
+
+    Args:
+        splits: The samples of all splits.
+        shares: Whether figures are shares of right answers.
+    """
+    for split in ("validation", "test"):
+        if (count := len(splits[split])) < FEW_SAMPLES:
+            points = 196 * math.sqrt(0.9 * 0.1 / count)
+            example = f", by {points:.0f} points at an accuracy of 90 %" if shares else ""
+            cure = "give more" if split == "test" else "raise validation_fraction, or give more"
+            yield (
+                f"the {split} split has {count} samples, so a figure measured on these is "
+                f"uncertain{example}, and networks closer than that are not told apart; {cure}"
+            )
 
 
 def about_classes(name: str, splits: Splits, classes: Sequence[str]) -> Iterator[str]:

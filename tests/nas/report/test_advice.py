@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.noise import Interval
-from nas.report.advice import FEW_SAMPLES, advice, doubts
+from nas.noise import FEW_SAMPLES, Interval
+from nas.report.advice import advice, doubts
 from nas.report.data import ProxyRank
 from nas.report.estimates import Comparison, Estimate, LatencyBand
 from nas.report.html import html

@@ -30,11 +30,11 @@ def facts(tmp_path):
 def test_splits_classes_and_ranges_are_told(facts):
     assert {name: split.samples for name, split in facts.splits.items()} == {
         "train": 30,
-        "validation": 6,
+        "validation": 15,
         "test": 6,
     }
     assert facts.splits["train"].classes == {"0": 10, "1": 10, "2": 10}
-    assert facts.splits["validation"].origin == "drawn from train (10%)"
+    assert facts.splits["validation"].origin == "drawn from train (25%)"
     told = facts.splits["test"].inputs["image"]
     assert (told.shape, told.dtype) == ((1, 4, 4), "uint8")
 

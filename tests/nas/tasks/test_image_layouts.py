@@ -235,5 +235,5 @@ def test_no_image_is_left_out(made, kind, classes):
     assert counts(facts) == classes
     assert json.loads(json.dumps(facts.passed_over)) == []
     assert facts.splits["validation"].origin == (
-        "val/" if kind == "val" else "drawn from train (10%)"
+        "val/" if kind == "val" else "drawn from train (25%)"
     )

@@ -38,7 +38,7 @@ class TestArraysFile(ImageTaskContract):
 
     def test_given_splits_are_kept(self, task):
         assert task.name == "colours"
-        assert task.sizes() == {"train": 108, "validation": 12, "test": 30}
+        assert task.sizes() == {"train": 90, "validation": 30, "test": 30}
 
 
 class TestArraysFolder(ImageTaskContract):
@@ -73,7 +73,7 @@ class TestFolder(ImageTaskContract):
 
     def test_folders_are_classes(self, task):
         assert (task.name, task.usage.output.names) == ("pets", ("cat", "dog"))
-        assert task.sizes() == {"train": 58, "validation": 6, "test": 16}
+        assert task.sizes() == {"train": 48, "validation": 16, "test": 16}
 
 
 class TestSplitFolder(ImageTaskContract):
