@@ -13,7 +13,7 @@ LOWEST := .venv-lowest
 LOWEST_TESTS := tests/nas/run/test_preflight.py tests/nas/archive/test_archive.py tests/nas/cli/test_main.py \
 	tests/nas/export/test_onnx.py tests/nas/export/test_forms.py tests/nas/evaluation/test_dispatch.py tests/test_imports.py
 
-.PHONY: search test test-lowest check format clean
+.PHONY: search test test-lowest docs check format clean
 
 search: $(VENV)/installed
 	$(BIN)/nas run runs/digits.toml --resume
@@ -25,6 +25,11 @@ test: $(VENV)/installed-dev check
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) -m "not slow and not ray"
 	$(LOWEST)/bin/python -W ignore -m pytest -W ignore tests/nas/evaluation/test_cluster.py -k "work_is_shared"
+
+# The page of commands is made from the command line itself; the site goes to site/.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m typer nas.cli.main utils docs --name nas --title "Command line" --output docs/cli.md
+	$(BIN)/zensical build --clean --strict
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -50,6 +55,10 @@ $(VENV)/installed: pyproject.toml $(VENV)/torch
 $(VENV)/installed-dev: pyproject.toml $(VENV)/torch
 	$(BIN)/pip install -e ".[dev]"
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml $(VENV)/torch
+	$(BIN)/pip install -e ".[docs]"
+	touch $@
 
 $(LOWEST)/installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -293,3 +294,36 @@ def test_the_python_example_of_tables_runs(monkeypatch: pytest.MonkeyPatch) -> N
     exact = defined["exact"]
     assert exact.volume > 0
     assert len(exact.genotypes) == len(exact.points) > 1
+
+
+def pages_of(nav: list[Any]) -> Iterator[str]:
+    """All pages that an entry of the site's navigation names."""
+    for entry in nav:
+        for value in entry.values():
+            yield from [value] if isinstance(value, str) else pages_of(value)
+
+
+def test_the_site_has_every_page_once() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    there = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(pages_of(site["nav"])) == sorted(there)
+
+
+def test_the_api_page_names_what_is_there() -> None:
+    named = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.M)
+    assert named
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name).__doc__, path
+
+
+def test_every_extra_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = re.findall(r"`([a-z]+)`", extras_listed())
+    assert set(listed) == set(project["optional-dependencies"])
+
+
+def extras_listed() -> str:
+    """The first column of the table of extras."""
+    table = (ROOT / "docs" / "install.md").read_text().partition("## Extras")[2]
+    return "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
