@@ -1,7 +1,7 @@
 """Shared weights against training alone: the loss of accuracy, and the ranking of subnets.
 
     python -m benchmarks.ranking [--spaces residual mobilenet] [--lengths short long]
-        [--supernet-seeds 0 1 2] [--run FOLDER]
+        [--supernet-seeds 0 1 2] [--variants default before] [--run FOLDER]
 
 Subnets of a space of architectures and precisions, stratified by BitOPs, are trained alone with two
 seeds each. A supernet of the space is trained for as many epochs as one subnet, with every seed and
@@ -40,10 +40,10 @@ ALONE_SEEDS = (0, 1)
 # A single network: no other subnet learns beside the network, whatever the defaults are.
 ALONE: dict[str, Any] = {"largest_first": 0.0, "random_subnets": 0, "distillation": 0.0}
 DATA, TESTED = "report", 10_000
-# The compared settings that differ from the defaults.
+# The compared settings that differ from the defaults; `before` has all subnets from the first step.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "all subnets from the first step, two random": {"largest_first": 0.0, "random_subnets": 2},
     "default": {},
+    "before": {"largest_first": 0.0, "random_subnets": 2},
 }
 
 
@@ -99,7 +99,9 @@ def taus(scores: FloatArray, measured: FloatArray, cost: FloatArray) -> str:
     return f"{kendall_tau(scores, measured):.2f} | {np.nanmean(within):.2f}"
 
 
-def rows(name: str, length: str, seeds: list[int], folder: Path) -> Iterator[str]:
+def rows(
+    name: str, length: str, folder: Path, *, seeds: list[int], variants: list[str]
+) -> Iterator[str]:
     """The lines of the table for one space and one length of training."""
     space = spaces()[name]
     subnets, cost = stratified(space)
@@ -110,9 +112,9 @@ def rows(name: str, length: str, seeds: list[int], folder: Path) -> Iterator[str
     between = taus(by_seed[0], by_seed[1], cost)
     yield f"| {here} | alone, one seed against the other | {spread} | 0 | | {between} | | |"
     yield f"| {here} | BitOPs alone | | | | {taus(cost, reference, cost)} | | |"
-    for label, changed in VARIANTS.items():
+    for label in variants:
         for seed in seeds:
-            kept = training(space, length, seed, folder, **changed)
+            kept = training(space, length, seed, folder, **VARIANTS[label])
             shared, loss = kept.scores(subnets, tested=TESTED).T
             gap = shared - reference
             spread = f"{shared.mean():.1f} ({shared.min():.1f} to {shared.max():.1f})"
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--spaces", nargs="+", choices=spaces(), default=list(spaces()))
     parser.add_argument("--lengths", nargs="+", choices=LENGTHS, default=list(LENGTHS))
     parser.add_argument("--supernet-seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--run", type=Path, default=Path("runs/ranking"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,8 +144,15 @@ def main() -> None:
     print(f"| {' | '.join(['---'] * len(columns))} |")
     for space in options.spaces:
         for length in options.lengths:
-            for row in rows(space, length, options.supernet_seeds, options.run):
-                print(row, flush=True)
+            lines = rows(
+                space,
+                length,
+                options.run,
+                seeds=options.supernet_seeds,
+                variants=options.variants,
+            )
+            for line in lines:
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
