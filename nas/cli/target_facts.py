@@ -13,6 +13,7 @@ from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
 from nas.targets.coverage import SpaceCoverage, by_operator, findings, spread, table_of
 from nas.targets.numerics import Numerics
+from nas.targets.plausible import speeds, timed
 from nas.targets.rules import Rules
 from nas.targets.table.latency_table import LatencyTable
 from search_spaces.quant import FULL_PRECISION_BITS
@@ -107,6 +108,8 @@ def _about_table(table: LatencyTable) -> Iterator[str]:
             f"{count} at {numerics}" for numerics, count in sorted(counts.items(), key=str)
         )
         yield f"  {operator}: {listed}"
+    if (found := speeds(timed(table.rows))) is not None:
+        yield f"speed: {found[0]:.3g} to {found[1]:.3g} GMAC/s, the slowest and the fastest kernel"
     if (ratios := spread(table)) is not None:
         yield f"spread over repetitions: median {ratios[0]:.1%}, worst {ratios[1]:.1%}"
 

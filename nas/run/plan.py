@@ -22,6 +22,7 @@ from nas.report.data_read import data_read
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
+from nas.targets.coverage import suspicions
 from nas.tasks import Task
 from nas.tasks.criterion import CriterionError, Figure, figures
 from nas.tasks.facts import facts_of_task
@@ -303,7 +304,13 @@ def overview(plan: Plan) -> list[TerminalTable | str]:
         targets.add_row(
             target.name, target.provenance, ", ".join(section.objective), told or "none", share
         )
-    return [*data_read(facts_of_task(plan.task)), space, targets]
+    warnings = [words for target in plan.targets for words in warned(target)]
+    return [*data_read(facts_of_task(plan.task)), space, targets, *warnings]
+
+
+def warned(target: HardwareTarget) -> list[str]:
+    """Warnings about latencies of a target that are probably wrong, for the terminal."""
+    return [f"warning: {target.name}: {words}" for words in suspicions(target)]
 
 
 def _relation(plan: Plan, name: str) -> str:

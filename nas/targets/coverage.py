@@ -11,11 +11,13 @@ from nas.targets.capability import wanted as asks
 from nas.targets.correction.correction import uncalibrated
 from nas.targets.legality import refused_options
 from nas.targets.numerics import Numerics
+from nas.targets.plausible import doubts, timed
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.nearest import Neighbours
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey, Row
 from nas.targets.target import HardwareTarget, space_kernels
+from nas.targets.transfer.predicted import Combined
 from search_spaces.formats import Int
 from search_spaces.ops import Op
 from search_spaces.quant import Quant
@@ -24,7 +26,6 @@ from search_spaces.space import SearchSpace
 WIDE_SPREAD = 0.25
 FASTER = 0.9  # of the narrower kernel's latency: beyond what noise explains
 _EQUAL_ROWS = 4
-_LONG_MS = 1000.0
 _CONDITIONS = ("device", "runtime", "threads", "date")
 Choices = tuple[str, ...]
 
@@ -127,17 +128,14 @@ def spread(table: LatencyTable) -> tuple[float, float] | None:
 
 
 def findings(target: HardwareTarget) -> list[str]:
-    """Warnings about a target's latency table, in words; the table can be used despite them."""
+    """Warnings about a target's latencies, in words; they can be used despite them."""
     table = table_of(target)
     if table is None or not table.rows:
-        return []
+        return suspicions(target)
     rows = table.rows
     timed = target.provenance != "simulated"
     lacking = [name for name in _CONDITIONS if timed and name not in target.notes]
     unsaid = [f"nothing says its {', '.join(lacking)}; add notes"] if lacking else []
-    slow = median(row.latency_ms for row in rows.values())
-    if slow > _LONG_MS:
-        unsaid.append(f"half of the rows take more than {slow:,.0f} ms; are they milliseconds?")
     groups = {
         f"have a spread above {WIDE_SPREAD:.0%}": _unsteady(rows),
         "take no time at all": [str(key) for key, row in rows.items() if not row.latency_ms],
@@ -151,7 +149,19 @@ def findings(target: HardwareTarget) -> list[str]:
         for what, found in groups.items()
         if found
     ]
-    return [*unsaid, *told, *_copies(rows)]
+    return [*unsaid, *suspicions(target), *told, *_copies(rows)]
+
+
+def suspicions(target: HardwareTarget) -> list[str]:
+    """Warnings about latencies that are probably in another unit, or were disturbed, in words."""
+    model = uncalibrated(target).model
+    if isinstance(model, Combined):
+        return [*model.doubts]
+    if not isinstance(model, LatencyTable) or not model.rows:
+        return []
+    return doubts(
+        timed(model.rows), runtime=target.runtime, simulated=target.provenance == "simulated"
+    )
 
 
 def _unsteady(rows: Mapping[KernelKey, Row]) -> list[str]:

@@ -20,6 +20,7 @@ from nas.profiling.table_loop import BUDGET_MS
 from nas.run.steps.correcting import measured
 from nas.run.steps.this_machine import warn
 from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.coverage import suspicions
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
 from nas.terminal.display import Display, TerminalTable
@@ -120,6 +121,8 @@ class Profiling:
             )
         target = load_target(self.target_file)
         display.say(summary(target, notes, self.space))
+        for words in suspicions(target):
+            display.say(f"warning: {words}")
         display.say(f"table: {self.path}")
         named = f'  [[targets]]\n  name = "{self.target_file}"'
         display.say(f"target: {self.target_file}, in a recipe:\n{named}")

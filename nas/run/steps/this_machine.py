@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.problem.feasibility import feasibility
 from nas.profiling import OnnxRuntime, profile
-from nas.run.plan import Plan
+from nas.run.plan import Plan, warned
 from nas.run.steps.correcting import calibrated
 from nas.targets import HardwareTarget
 from nas.targets.saturation import caution
@@ -31,6 +31,8 @@ def profiled(plan: Plan, display: Display) -> Plan:
         rng = np.random.default_rng(plan.recipe.seed)
         share = feasibility(plan.goal(measured), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
+        for words in warned(measured):
+            display.say(words)
     return calibrated(plan, display)
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from nas.targets.adapters.imported import Entry, Finding, Sample, Unmapped, counted, plain
 from nas.targets.errors import TargetError
+from nas.targets.plausible import UNLIKE, Timed, kind_of, of_no_device, unlike
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.kernels import Kernel
 
 NOISE = 0.05
 WIDE_SPREAD = 0.1
 LARGEST = 1e7
-PLAUSIBLE_GMACS_PER_S = (1e-4, 1e6)
 
 Item = Entry | Sample | Unmapped
 
@@ -167,16 +167,24 @@ def _zeros(entries: Iterable[Entry]) -> Iterator[Finding]:
 
 
 def _odd(entries: Mapping[KernelKey, Entry]) -> Iterator[Finding]:
-    low, high = PLAUSIBLE_GMACS_PER_S
-    rated = [
-        (entry.where, entry.kernel.macs / entry.latency_ms / 1e6)
-        for entry in entries.values()
-        if entry.latency_ms and entry.kernel.macs
+    kernels = [
+        Timed(
+            entry.where,
+            kind_of(key),
+            entry.kernel.macs,
+            sum(map(math.prod, (*entry.kernel.inputs, entry.kernel.output))),
+            entry.latency_ms,
+        )
+        for key, entry in entries.items()
     ]
     yield from counted(
+        "units", "figures of no known device (is the unit right?)", of_no_device(kernels)
+    )
+    yield from counted(
         "units",
-        "figures of no known device (is the unit right?)",
-        (f"{where} at {rate:.3g} GMAC/s" for where, rate in rated if not low < rate < high),
+        f"figures over {UNLIKE:.0f} times slower than that of a like kernel (is the unit the same "
+        "everywhere?)",
+        (f"{slow.where} beside {fast.where}" for slow, fast, _ in unlike(kernels)),
     )
     yield from counted(
         "not monotone",

@@ -18,6 +18,7 @@ from nas.sheet import absent, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
 from nas.targets.target import HardwareTarget
+from nas.targets.transfer.doubts import measured_doubts
 from nas.targets.transfer.transfer import KnownTargets, Transfer, kind_of
 from search_spaces.documents import Source, parse_json
 from search_spaces.kernels import Kernel
@@ -37,10 +38,12 @@ class Combined:
     Attributes:
         known: The known targets.
         factors: Class name of the anchor -> the weight of each known target, `(known,)`.
+        doubts: Warnings about the measured networks, in words.
     """
 
     known: tuple[HardwareTarget, ...]
     factors: Mapping[str, FloatArray]
+    doubts: tuple[str, ...] = ()
 
     @property
     def costs(self) -> Mapping[str, Callable[[Kernel, Numerics], float]]:
@@ -112,10 +115,12 @@ def predicted_target(
         )
     fitted = Transfer(devices).fit(networks, np.array(latency_ms))
     factors, constant = fitted.fitted.linear()
+    parts = devices.parts(np.array(networks))
+    odd = measured_doubts(np.array(latency_ms), parts.sum(axis=2), names=devices.names)
     by_class = dict(zip(devices.classes, factors.T, strict=False))  # nothing beyond kernels
     return replace(
         target,
-        model=Combined(tuple(known), by_class),
+        model=Combined(tuple(known), by_class, tuple(odd)),
         source="; ".join(part for part in (target.source, fitted.source) if part),
         rules=replace(target.rules, overhead_ms=constant),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from nas.profiling.transfer_folder import MEASURED, NETWORKS, write_transfer
 from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.coverage import findings
 from nas.targets.transfer.predicted import networks_text, read_networks
 from nas.testing.target import TargetContract
 from predictors.rank import kendall_tau
@@ -194,6 +197,56 @@ def test_measurements_that_cannot_be_right_are_refused(
     (tmp_path / MEASURED).write_text("\n".join(edit(lines)) + "\n")
     with pytest.raises(TargetError, match=message):
         load_target(tmp_path / measured.name)
+
+
+@pytest.fixture
+def copied(measured: Path, known, tmp_path: Path) -> Path:
+    """A copy of the folder whose latencies are filled in."""
+    shutil.copytree(measured.parent, tmp_path / "copy", ignore=lambda *_: [NETWORKS])
+    text = measured.read_text()
+    (line,) = [line for line in text.splitlines() if "second.toml" in line]
+    path = tmp_path / "copy" / measured.name
+    path.write_text(text.replace(line, f'    "{known[1]}",'))
+    return path
+
+
+def remeasured(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """What is told about a target after a change of its measured latencies."""
+    file = path.parent / MEASURED
+    with file.open() as opened:
+        latencies = np.array([float(line["latency_ms"]) for line in csv.DictReader(opened)])
+    fill_in(file, change(latencies))
+    return findings(load_target(path))
+
+
+def test_one_stalled_measurement_of_ten_is_told_by_its_number(copied) -> None:
+    assert remeasured(copied, lambda ms: ms) == []
+    (said,) = remeasured(copied, lambda ms: np.where(np.arange(10) == 3, 100 * ms, ms))
+    assert said.startswith("measured network 4 took ")
+    assert "was the run disturbed? measure it again" in said
+
+
+def test_measurements_in_another_unit_are_told(copied) -> None:
+    (said,) = remeasured(copied, lambda ms: 1000 * ms)
+    assert said.endswith("the nearest known device; are they milliseconds?")
+
+
+def test_measurements_are_read_as_a_spreadsheet_saves_them(copied) -> None:
+    file = copied.parent / MEASURED
+    before = load_target(copied).source
+    rows = list(csv.reader(file.read_text().splitlines()))
+    for sign, decimal in ((",", "."), (";", ","), ("\t", ",")):
+        text = io.StringIO()
+        sheet = csv.writer(text, delimiter=sign, lineterminator="\r\n")
+        sheet.writerows([*row[:-1], row[-1].replace(".", decimal)] for row in rows)
+        file.write_bytes(("\ufeff" + text.getvalue() + sign * (len(rows[0]) - 1)).encode())
+        assert load_target(copied).source == before
+
+
+def test_a_file_of_measurements_that_is_not_there_is_named(copied) -> None:
+    (copied.parent / MEASURED).rename(copied.parent / "Measured.csv")
+    with pytest.raises(TargetError, match=r"no file .*measured\.csv; beside it lies 'Meas"):
+        load_target(copied)
 
 
 def test_known_targets_must_fuse_alike(measured, known, tmp_path: Path) -> None:
