@@ -19,8 +19,11 @@ from search_spaces.residual import residual
 from tests.nas.runs import nas
 
 NOTES = {
-    **{"device": "a board, small", "runtime": "onnxruntime", "threads": "1"},
-    **{"weights": "unsigned", "date": "today"},
+    "device": "a board, small",
+    "runtime": "onnxruntime",
+    "threads": "1",
+    "weights": "unsigned",
+    "date": "today",
 }
 TARGET = """name = "mine"
 device = "a board"
