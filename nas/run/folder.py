@@ -61,9 +61,9 @@ class RunFolder:
         return self.path / "training.safetensors"
 
     @property
-    def start(self) -> Path:
-        """The file of float weights with which the training started, and its digest, JSON."""
-        return self.path / "start.json"
+    def sources(self) -> Path:
+        """What the run read beside its recipe, with digests, JSON."""
+        return self.path / "sources.json"
 
     @property
     def history(self) -> Path:
@@ -243,13 +243,13 @@ class RunFolder:
             yield
 
     @property
-    def _begun(self) -> bool:
+    def begun(self) -> bool:
         """Whether the folder holds any result of a recipe's work."""
         made = (self.training, self.supernet, self.probe, self.archive, self.results)
         return any(path.exists() for path in made)
 
     def _check(self, content: dict[str, Any], *, resume: bool) -> None:
-        if not self._begun:
+        if not self.begun:
             return
         if not resume:
             raise RunFolderError(

@@ -16,6 +16,7 @@ from nas.recipe.table_recipe import AnyRecipe, TableRecipe
 from nas.report.data import Results
 from nas.run.folder import RunFolder, RunFolderError
 from nas.run.plan import Plan, overview, prepare
+from nas.run.sources import compared
 from nas.run.steps import preflight
 from nas.run.steps.estimating import estimate
 from nas.run.steps.this_machine import profiled
@@ -107,8 +108,10 @@ def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: 
     """The complete plan: read, checked and shown, with this machine measured if needed."""
     plan = prepare(recipe, files)
     use_threads(plan)
-    for table in overview(plan):
-        display.say(table)
+    for shown in overview(plan):
+        display.say(shown)
+    for sentence in compared(plan):
+        display.say(sentence)
     display.say(estimate(plan))
     preflight.check(plan, searching=searching)
     write_atomic(files.space, plan.space.to_json().encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nas.evaluation.connection import require_ray, require_ray_train
 from nas.evaluation.evaluation import ERROR
@@ -36,7 +37,6 @@ from supernets.training.split import split
 
 if TYPE_CHECKING:  # most runs learn from no other run and need not load it
     from nas.run.experience import Experience
-    from nas.run.start import Start
 
 THIS_CPU = "this-cpu"
 _SUMMARY_SAMPLES = 2001
@@ -84,14 +84,14 @@ class Plan:
         )
 
     @cached_property
-    def start(self) -> Start | None:
+    def start(self) -> dict[str, Tensor] | None:
         """The float weights of the recipe's file; None without a file, or if training is done."""
         file = self.recipe.training.start
         if file is None or self.files.supernet.exists():
             return None
-        from nas.run.start import start_of
+        from nas.run.start import start_weights
 
-        return start_of(file, self.space, self.files)
+        return start_weights(file, self.space)
 
     @cached_property
     def figures(self) -> dict[str, Figure]:

@@ -125,6 +125,7 @@ def _copied(found: RunFolder, archive: Archive, new: RunFolder, recipe: Recipe) 
             found.probe,
             found.table,
             found.transfer,
+            found.sources,
         ):
             if path.exists():
                 shutil.copyfile(path, new.path / path.name)

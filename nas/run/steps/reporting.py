@@ -22,6 +22,7 @@ from nas.run.folder import RunFolder
 from nas.run.plan import Plan, cost_ranges
 from nas.run.probing import Probe, probed, proxies_of
 from nas.run.references import yardsticks
+from nas.run.sources import changed_figures
 from nas.run.steps.exporting import Shipped, checked_costs
 from nas.run.steps.offering import predictor_of
 from nas.run.steps.shipping import described
@@ -140,7 +141,9 @@ def _target(
 ) -> TargetResult:
     """The results for one device, with the subnet that ships there."""
     band = latency_band(target)
-    found = replace(found, latency_band=band, tolerance=plan.section(target).tolerance)
+    notes = (*found.notes, *changed_figures(plan, target))
+    tolerance = plan.section(target).tolerance
+    found = replace(found, latency_band=band, tolerance=tolerance, notes=notes)
     if target.name not in shipped:
         return replace(found, notes=(NONE_WITHIN, *found.notes))
     goal = plan.problem.goals[plan.targets.index(target)]

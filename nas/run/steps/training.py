@@ -66,8 +66,7 @@ def trained(plan: Plan, display: Display) -> Supernet:
     settings = plan.training
     supernet = Supernet(plan.space, seed=settings.seed, quantizer=methods.quantizer)
     if plan.start is not None:
-        plan.start.note(plan.files)
-        set_weights(supernet, plan.start.weights)
+        set_weights(supernet, plan.start)
     device, start = device_of(plan), time.monotonic()
     with display.stage("train") as advance:
 

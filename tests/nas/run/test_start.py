@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from nas.recipe.recipe import RecipeError, load_recipe
 from nas.run.folder import RunFolder, RunFolderError
 from nas.run.plan import Plan, prepare
+from nas.run.sources import compared
 from nas.run.steps import training
 from nas.run.steps.training import trained
 from nas.terminal.display import Silent
@@ -69,8 +69,7 @@ def test_training_starts_with_the_weights_of_the_file(recipe, files, given, weig
         trained(planned(recipe, files, given), Silent())
     assert begun[0].keys() == weights.keys()
     assert all(torch.equal(begun[0][name], weights[name]) for name in weights)
-    assert json.loads(files.start.read_text())["file"] == str(given)
-    planned(recipe, files, given)  # continues with the same file
+    compared(planned(recipe, files, given))  # continues with the same file
 
 
 def test_a_changed_file_is_noticed_when_a_training_is_continued(
@@ -79,13 +78,29 @@ def test_a_changed_file_is_noticed_when_a_training_is_continued(
     save_file(weights, given)
     with pytest.raises(KeyboardInterrupt):
         trained(planned(recipe, files, given), Silent())
+    assert compared(planned(recipe, files, given)) == []
     weights["head.bias"] += 1
     save_file(weights, given)
-    with pytest.raises(RunFolderError, match=r"has changed since the training .* restore the file"):
-        planned(recipe, files, given)
+    with pytest.raises(
+        RunFolderError, match=r"training.start = .*float.safetensors' has other con"
+    ):
+        compared(planned(recipe, files, given))
+
+
+def test_a_finished_training_needs_no_file_any_more(recipe, files, given, weights):
+    save_file(weights, given)
+    begun = planned(recipe, files, given)
+    compared(begun)
+    files.space.write_text(begun.space.to_json())
     files.supernet.write_bytes(b"trained")
-    files.training.unlink()
-    assert planned(recipe, files, given).start is None  # nothing starts any more
+    given.unlink()
+    again = planned(recipe, files, given)
+    assert compared(again) == []
+    assert again.start is None
+    weights["head.bias"] += 1
+    save_file(weights, given)
+    with pytest.raises(RunFolderError, match=r"training.start = .*has other content"):
+        compared(again)
 
 
 def test_weights_that_do_not_fit_are_refused_before_any_work(recipe, files, given, weights):
