@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nas.profiling.timing import device_name
 from nas.recipe.recipe import load_recipe
 from nas.run.plan import THIS_CPU
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
-from nas.targets.coverage import SpaceCoverage, by_operator, findings, spread, table_of
+from nas.targets.coverage import (
+    Refusal,
+    SpaceCoverage,
+    by_operator,
+    findings,
+    spread,
+    table_of,
+)
 from nas.targets.numerics import Numerics
 from nas.targets.plausible import speeds, timed
 from nas.targets.rules import Rules
@@ -26,28 +34,34 @@ OTHERWISE = {
 }
 
 
-def measuring(target: HardwareTarget, file: str, source: Path) -> str:
-    """The command that measures the kernels that a space needs, quoted for a shell.
+def remedy(target: HardwareTarget, file: str, source: Path) -> str:
+    """Advice for a table that lacks kernels of a space, with a command quoted for a shell.
+
+    Only rows of this machine's own table are measured here: on another device, somebody else must
+    take the figures.
 
     Args:
         target: The target.
         file: Its name or file, as the user gave it.
         source: The recipe or the space file.
     """
-    words = ["nas", "profile", str(source)]
-    if file != THIS_CPU:
-        words += ["--target", file]
-    if target.provenance != "measured":
-        words += ["--backend", "elsewhere"]
-    return shlex.join(words)
+    named = [] if file == THIS_CPU else ["--target", file]
+    if file == THIS_CPU or target.notes.get("device") == device_name():
+        return f"measure them with: {shlex.join(['nas', 'profile', str(source), *named])}"
+    words = ["nas", "targets", "template", str(source), *named, "--out", "NEW.csv"]
+    advice = f"a table with empty rows to fill in: {shlex.join(words)}"
+    if "onnxruntime" not in target.runtime.lower():
+        return advice
+    words = ["nas", "profile", str(source), *named, "--backend", "elsewhere", "--out", "FOLDER"]
+    return f"{advice}; models to time on the device: {shlex.join(words)}"
 
 
-def space_of(path: Path, *, is_recipe: bool) -> SearchSpace:
-    """The space that a recipe searches, or the space in a file that `to_json` wrote."""
-    if is_recipe:
-        made = load_recipe(path)
-        return made.space.build(made.task.load())
-    return SearchSpace.read(path)
+def space_of(path: Path) -> SearchSpace:
+    """The space that a recipe searches, or the space in a `.json` file that `to_json` wrote."""
+    if path.suffix == ".json":
+        return SearchSpace.read(path)
+    made = load_recipe(path)
+    return made.space.build(made.task.load())
 
 
 def about(target: HardwareTarget) -> Iterator[str]:
@@ -122,13 +136,21 @@ def covered(coverage: SpaceCoverage, space: str) -> Iterator[str]:
     for (name, given), asked in coverage.contained.items():
         what = "is refused" if given is None else f"runs at {given}"
         yield f"  {name} at {_listed(asked)} {what}"
-    for option, choices in coverage.refused.items():
-        yield f"  {option}: refused in {_listed(choices)}"
-    for key, near in [*coverage.missing.items()][:SHOWN]:
+    yield from _refused(coverage.refused)
+    for key, near in coverage.missing.items():
         yield f"  no row for {key}"
         yield from (f"    nearest: {row}" for row in near)
-    if len(coverage.missing) > SHOWN:
-        yield f"  and none for {len(coverage.missing) - SHOWN} more"
+
+
+def _refused(refused: Mapping[str, Refusal]) -> Iterator[str]:
+    """The options that a target refuses, in a line for all that no choice keeps."""
+    nowhere = [option for option, found in refused.items() if len(found.choices) == found.offered]
+    if nowhere:
+        yield f"  refused in every choice: {', '.join(nowhere)}"
+    for option, found in refused.items():
+        if option not in nowhere:
+            count = f"{len(found.choices)} of {found.offered} choices"
+            yield f"  {option}: refused in {count}, such as {found.choices[0]}"
 
 
 def _listed(items: Sequence[object]) -> str:

@@ -27,7 +27,19 @@ WIDE_SPREAD = 0.25
 FASTER = 0.9  # of the narrower kernel's latency: beyond what noise explains
 _EQUAL_ROWS = 4
 _CONDITIONS = ("device", "runtime", "threads", "date")
-Choices = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The choices of a space in which a target refuses an option.
+
+    Attributes:
+        choices: The names of these choices.
+        offered: The number of choices that offer the option.
+    """
+
+    choices: tuple[str, ...]
+    offered: int
 
 
 @dataclass(frozen=True)
@@ -39,14 +51,13 @@ class SpaceCoverage:
         missing: The kernels without a row in the table, each with the nearest rows.
         contained: Operators that compute in other formats than they ask for: (operator, formats
             that it computes in, or None where it is refused) -> formats that it asks for.
-        refused: An option in words, such as `4 bits` -> the choices in which this option is
-            refused.
+        refused: An option in words, such as `4 bits` -> where this option is refused.
     """
 
     wanted: int
     missing: Mapping[KernelKey, Sequence[KernelKey]]
     contained: Mapping[tuple[str, Numerics | None], Sequence[Numerics]]
-    refused: Mapping[str, Choices]
+    refused: Mapping[str, Refusal]
 
 
 def table_of(target: HardwareTarget) -> LatencyTable | None:
@@ -95,11 +106,17 @@ def _contained(
     return {key: sorted(asked, key=str) for key, asked in sorted(found.items(), key=str)}
 
 
-def _refused(target: HardwareTarget, space: SearchSpace) -> dict[str, Choices]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for name, index in sorted(refused_options(space, target)):
-        found[_option(space.choices[space.column[name]].options[index])].append(name)
-    return {option: tuple(names) for option, names in found.items()}
+def _refused(target: HardwareTarget, space: SearchSpace) -> dict[str, Refusal]:
+    offered = Counter(
+        told for choice in space.choices for told in {_option(each) for each in choice.options}
+    )
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, index in refused_options(space, target):
+        found[_option(space.choices[space.column[name]].options[index])].add(name)
+    return {
+        option: Refusal(tuple(sorted(names)), offered[option])
+        for option, names in sorted(found.items())
+    }
 
 
 def _option(option: object) -> str:

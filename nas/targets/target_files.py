@@ -54,9 +54,9 @@ def load_target(
     Args:
         name_or_path: One of `available()`, or the path of a `.toml` file.
         table: A latency table to use in place of the one that the file names.
-        unmeasured: Whether the table of a measured target may be missing, since it will be
-            measured. Such a target has no rows, and compiling it lists the kernels to measure. The
-            shipped `this-cpu` may always be without a table.
+        unmeasured: Whether the table may be missing, since it will be measured or filled in. Such a
+            target has no rows, and compiling it lists the kernels that it lacks. The shipped
+            `this-cpu` may always be without a table.
 
     Raises:
         UnreadableFile: If the file, or a file that it names, cannot be read.
@@ -185,13 +185,15 @@ def _table(described: TargetFile, path: Path, *, unmeasured: bool) -> LatencyTab
             f"target {described.name!r} is analytical and takes no latency table, given {path}; "
             "name a measured or imported target"
         )
-    if described.provenance == "measured":
-        is_to_come = unmeasured and not path.exists()
-        table = LatencyTable({}) if is_to_come else LatencyTable.read(path, unfinished=True)
+    is_measured = described.provenance == "measured"
+    is_to_come = unmeasured and not path.exists()
+    table = LatencyTable({}) if is_to_come else LatencyTable.read(path, unfinished=is_measured)
+    if is_measured:
         _check_weights(described, path, table.notes)
-        remedy = f"measure them into {path}; for this-cpu that is: nas profile RECIPE"
-        return replace(table, remedy=remedy)
-    return replace(LatencyTable.read(path), remedy=f"add them to {path}")
+    # For this machine, the name; for any other target, its file, whose path is not known here.
+    here = "; for this-cpu, `nas profile RECIPE` measures them" if is_measured else ""
+    listed = "`nas targets template RECIPE --target FILE --out TABLE.csv` lists all of them"
+    return replace(table, remedy=f"add them to {path}: {listed}{here}")
 
 
 def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:

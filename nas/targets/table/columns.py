@@ -16,6 +16,9 @@ KEY_COLUMNS = tuple(f.name for f in fields(KernelKey))
 FIGURES = tuple(f.name for f in fields(Row))
 COLUMNS = (*KEY_COLUMNS, *FIGURES)
 ENERGY = "energy_mj"  # the only optional column
+LATENCY = "latency_ms"
+# The meaning of an empty cell beside a latency that was given without repetitions.
+UNREPEATED: dict[str, float] = {"spread_ms": 0.0, "count": 1}
 REQUIRED_COLUMNS = tuple(name for name in COLUMNS if name != ENERGY)
 FIELDS = "fields"
 _MINIMUM = {"kernel": 1, "stride": 1, "out": 1, "activation_bits": 1, "batch": 1}
@@ -94,6 +97,8 @@ def value(name: str, text: str) -> Any:
         if not form.fullmatch(text):
             raise ValueError(f"{name} = {shortened(text)} must be {meant}")
         return text
+    if not text and name in UNREPEATED:
+        return UNREPEATED[name]
     if (unit := name.rpartition("_")[2]) in _UNITS:
         return None if name == ENERGY and not text else _figure(name, text, unit=_UNITS[unit])
     least = _MINIMUM.get(name, 0)

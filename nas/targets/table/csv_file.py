@@ -44,12 +44,21 @@ def line(key: KernelKey, row: Row) -> str:
     Raises:
         TargetError: If a text of the key is not what a table may hold.
     """
+    energy = [] if row.energy_mj is None else [repr(row.energy_mj)]
+    return _joined([*_cells(key), repr(row.latency_ms), repr(row.spread_ms), row.count, *energy])
+
+
+def unfilled(key: KernelKey, *, energy: bool = False) -> str:
+    """The line of a kernel whose figures somebody is to enter; raises `TargetError` as `line`."""
+    return _joined([*_cells(key), *[""] * len(FIGURES if energy else FIGURES[:-1])])
+
+
+def _cells(key: KernelKey) -> list[object]:
     values = [getattr(key, name) for name in KEY_COLUMNS]
     for name, (form, meant) in FORMS.items():
         if not form.fullmatch(getattr(key, name)):
             raise TargetError(f"{name} = {getattr(key, name)!r} of a latency row must be {meant}")
-    energy = [] if row.energy_mj is None else [repr(row.energy_mj)]
-    return _joined([*values, repr(row.latency_ms), repr(row.spread_ms), row.count, *energy])
+    return values
 
 
 def _joined(values: Sequence[object]) -> str:

@@ -60,7 +60,7 @@ class LatencyTable:
         rows, notes, problems = _parsed(path, unfinished=unfinished)
         if problems:
             raise TargetError(
-                f"latency table {path} has {len(problems)} problems{_first(problems)}\n"
+                f"latency table {path} has {_counted(problems)}{_first(problems)}\n"
                 "correct or delete these lines"
             )
         try:
@@ -159,6 +159,10 @@ def _parsed(
         if all(words.startswith("#") for words in text.splitlines()):
             return {}, {}, []
     return parse(text)
+
+
+def _counted(problems: Sequence[str]) -> str:
+    return "a problem" if len(problems) == 1 else f"{len(problems)} problems"
 
 
 def _first(items: Sequence[Item], told: Callable[[Item], object] = str) -> str:

@@ -10,6 +10,7 @@ from nas.targets.numerics import numerics_of
 from nas.targets.table.columns import (
     FIELDS,
     KEY_COLUMNS,
+    LATENCY,
     has_bits,
     header_problems,
     is_old,
@@ -37,7 +38,11 @@ def read_rows(
     rows: dict[KernelKey, Row] = {}
     seen: dict[KernelKey, int] = {}
     reader = KeyReader()
+    empty: list[int] = []
     for number, texts in cells if not problems else ():
+        if len(texts) == len(columns) and not texts[columns.index(LATENCY)]:
+            empty.append(number)
+            continue
         try:
             key, row = _row(texts, columns, reader)
         except ValueError as error:
@@ -46,7 +51,24 @@ def read_rows(
         if key in seen:
             problems.append(f"line {number}: repeats the kernel of line {seen[key]}: {key}")
         rows[key], seen[key] = row, seen.get(key, number)
+    if empty:
+        problems.insert(0, _to_fill_in(empty, filled=len(rows)))
     return rows, problems
+
+
+def _to_fill_in(lines: Sequence[int], *, filled: int) -> str:
+    """A sentence about the rows without a latency, with the numbers of all their lines."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    named = ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return (
+        f"{len(lines)} of {len(lines) + filled} rows have no {LATENCY} yet, in lines {named}; "
+        "enter milliseconds there"
+    )
 
 
 class KeyReader:

@@ -106,7 +106,9 @@ def test_a_wrong_cell_is_named(position: int, text: str) -> None:
 
 def test_every_problem_is_listed_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    path.write_text(heading({"device": "d"}) + GOOD + GOOD + "1,2\n" + GOOD.replace("0.5", "") * 12)
+    path.write_text(
+        heading({"device": "d"}) + GOOD + GOOD + "1,2\n" + GOOD.replace("0.5", "-1") * 12
+    )
     with pytest.raises(TargetError) as caught:
         LatencyTable.read(path)
     message = str(caught.value)
