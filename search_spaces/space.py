@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,7 +20,10 @@ from search_spaces.activity import Openings, activity_tables, count_networks
 from search_spaces.choice import Choice, choice, is_open, rebuild, texts_in
 from search_spaces.documents import MOST_BYTES, Source, checked, parse_json, read_text
 from search_spaces.graph import Graph, can_hold
+from search_spaces.labels import Label
 from search_spaces.names import require_name, require_text
+from search_spaces.notebook import html_table
+from search_spaces.picks import Picks, plain_options
 
 _REMEDY = "give what `to_json` wrote, such as space.json of a run folder"
 _TEXT = Source("the text of a search space", _REMEDY)
@@ -175,8 +179,28 @@ class SearchSpace:
         picked = zip(self.choices, self.validate(genotype), self.active(genotype), strict=True)
         return {c.name: serialize.encode(c.options[i]) for c, i, is_active in picked if is_active}
 
+    def picks(self, genotype: Sequence[int]) -> Picks:
+        """The picks as plain values, such as 8 for 8 bits: choice name -> pick, for open choices.
+
+        Raises:
+            InvalidGenotype: If `genotype` does not belong to the space.
+        """
+        indices, active = self.validate(genotype), self.active(genotype)
+        return Picks(
+            (name, options[index])
+            for (name, options), index, is_active in zip(
+                self.plain_options.items(), indices, active, strict=True
+            )
+            if is_active
+        )
+
+    @cached_property
+    def plain_options(self) -> Mapping[str, Sequence[Label]]:
+        """Choice name -> the options as plain values, see `search_spaces.picks`."""
+        return {made.name: plain_options(made.options) for made in self.choices}
+
     def genotype(self, description: Mapping[str, Any]) -> Genotype:
-        """The genotype for a description that `describe` returned.
+        """The genotype for a description that `describe` or `picks` returned.
 
         Choices that the description leaves out stand at their first option.
 
@@ -189,13 +213,13 @@ class SearchSpace:
         picks = [0] * len(self.choices)
         for position, made in enumerate(self.choices):
             if made.name in description:
-                options = [serialize.encode(option) for option in made.options]
-                if description[made.name] not in options:
+                given, plain = description[made.name], [*self.plain_options[made.name]]
+                written = [serialize.encode(option) for option in made.options]
+                if given not in plain and given not in written:
                     raise InvalidGenotype(
-                        f"choice {made.name!r} has the options {options}, "
-                        f"given {description[made.name]!r}"
+                        f"choice {made.name!r} has the options {plain}, given {given!r}"
                     )
-                picks[position] = options.index(description[made.name])
+                picks[position] = (plain if given in plain else written).index(given)
         return self.canonical(picks)
 
     def restrict(self, keep: Callable[[Choice[Any], Any], bool]) -> SearchSpace:
@@ -261,6 +285,14 @@ class SearchSpace:
             raise source.error(f"holds no networks: {error}") from error
         return space
 
+    def __repr__(self) -> str:
+        return f"<SearchSpace {self.name!r}: {len(self.choices)} choices, {_count(self.size)}>"
+
+    def _repr_html_(self) -> str:
+        rows = ((name, ", ".join(map(str, told))) for name, told in self.plain_options.items())
+        title = f"Space {self.name}: {len(self.choices)} choices, {_count(self.size)}"
+        return html_table(title, ("choice", "options"), rows)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return SearchSpace.from_json, (self.to_json(),)
 
@@ -269,6 +301,11 @@ class SearchSpace:
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
+
+
+def _count(networks: int) -> str:
+    few = networks < 1_000_000
+    return f"{networks:,} networks" if few else f"{Decimal(networks):.3g} networks"
 
 
 def as_genotypes(rows: IntArray) -> list[Genotype]:

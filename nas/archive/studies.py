@@ -19,7 +19,6 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from nas.archive.database import Reservations, connection_options, patiently
 from nas.archive.journal import Journal, ReadJournal, digest
-from nas.archive.labels import labels
 from nas.archive.trials import (
     DIGEST,
     ArchiveError,
@@ -31,6 +30,7 @@ from nas.archive.trials import (
 )
 from nas.evaluation.evaluation import ERROR, Evaluation
 from nas.settings.urls import database_url, reading, shown
+from search_spaces.labels import labels
 from search_spaces.space import Genotype, SearchSpace
 
 UNUSABLE = (SQLAlchemyError, StorageInternalError)

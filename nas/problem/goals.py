@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
+from nas.targets.device_costs import DeviceCosts
+from search_spaces.notebook import html_table
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -47,7 +49,8 @@ class Goal:
         costs: Cost name with unit (`latency_ms`) -> the function from `(n, choices)` genotypes to
             costs `(n,)`; infinite where the target cannot run the network at all.
         objectives: The costs that span the front beside the metric.
-        limits: Hard upper limits on costs, by name.
+        limits: Hard upper limits on costs, by name. Where `costs` are what a target's `compile`
+            gave, the limits of the device's own memory are added; of two limits the smaller holds.
         origins: Cost name -> a note on the origin of its limit, shown beside the value.
     """
 
@@ -58,6 +61,10 @@ class Goal:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.costs, DeviceCosts):
+            limits, origins = within_device(self.limits, self.costs.limits)
+            object.__setattr__(self, "limits", limits)
+            object.__setattr__(self, "origins", {**origins, **self.origins})
         unknown = sorted({*self.objectives, *self.limits} - set(self.costs))
         if unknown or not self.objectives:
             raise ValueError(
@@ -70,6 +77,23 @@ class Goal:
                 f"goal {self.name!r} has the limits {senseless}; costs are positive and every one "
                 "is minimised, so give upper limits above 0"
             )
+
+    def __repr__(self) -> str:
+        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in self.limits.items())
+        within = f" within {limits}" if limits else ""
+        return f"<Goal {self.name!r}: least error, {', '.join(self.objectives)}{within}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                "minimised" if name in self.objectives else "",
+                f"{self.limits[name]:g}" if name in self.limits else "",
+                self.origins.get(name, ""),
+            )
+            for name in self.costs
+        ]
+        return html_table(f"Goal {self.name}", ("cost", "", "limit", "origin of the limit"), rows)
 
     @property
     def computed(self) -> Goal:
@@ -123,6 +147,23 @@ class Goal:
         for name, limit in self.limits.items():
             excess += np.maximum(known[name] / limit - 1.0, 0.0)
         return values, np.where(np.isfinite(values).all(axis=1), excess, np.inf)
+
+
+def within_device(
+    asked: Mapping[str, float], held: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The smaller of the limits asked for and of the device's, and notes on the device's limits.
+
+    Args:
+        asked: The limits that a user gives, by name of the cost.
+        held: The limits of the device's memory, by name of the cost.
+    """
+    limits, origins = dict(asked), dict[str, str]()
+    for name, most in held.items():
+        limits[name] = min(most, asked.get(name, most))
+        allowed = f", {asked[name]:g} is asked for" if name in asked else ""
+        origins[name] = f"the device has {most:g}{allowed}"
+    return limits, origins
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from nas.evaluation.evaluation import ERROR
 from nas.export import forms_for
 from nas.parts import Parts
 from nas.problem.feasibility import ConstraintError, feasibility
-from nas.problem.goals import Goal, Measured, Problem
+from nas.problem.goals import Goal, Measured, Problem, within_device
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
 from nas.report.data_read import data_read
@@ -70,7 +70,7 @@ class Plan:
         measured = {name: Measured(figure.metric) for name, figure in told.items()}
         known = {**self.costs.on(target), **measured}
         _check_named(section, known, measured, self.figures)
-        limits, origins = _limits(section.limits, target)
+        limits, origins = within_device(section.limits, target.limits)
         limits |= {n: told[n].words.loss(limit) for n, limit in limits.items() if n in told}
         return Goal(target.name, known, section.objective, limits, origins)
 
@@ -294,7 +294,7 @@ def overview(plan: Plan) -> list[TerminalTable | str]:
     targets = TerminalTable(("target", "figures", "minimised", "limits", "random subnets within"))
     for target in plan.targets:
         section = plan.section(target)
-        limits, origins = _limits(section.limits, target)
+        limits, origins = within_device(section.limits, target.limits)
         told = ", ".join(
             f"{name} {_relation(plan, name)} {limit:g}"
             + (f" ({origins[name]})" if name in origins else "")
@@ -316,18 +316,6 @@ def warned(target: HardwareTarget) -> list[str]:
 def _relation(plan: Plan, name: str) -> str:
     figure = plan.figures.get(name)
     return "≥" if figure is not None and figure.words.larger_is_better else "≤"
-
-
-def _limits(
-    asked: Mapping[str, float], target: HardwareTarget
-) -> tuple[dict[str, float], dict[str, str]]:
-    """The smaller of the recipe's and the device's limits, and notes on the device's limits."""
-    limits, origins = dict(asked), dict[str, str]()
-    for name, held in target.limits.items():
-        limits[name] = min(held, asked.get(name, held))
-        allowed = f", the recipe allows {asked[name]:g}" if name in asked else ""
-        origins[name] = f"the device has {held:g}{allowed}"
-    return limits, origins
 
 
 def _share(plan: Plan, target: HardwareTarget) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from nas.targets.capability import Capability
+from nas.targets.device_costs import DeviceCosts
 from nas.targets.errors import TargetError
 from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, priced
 from nas.targets.numerics import Numerics
@@ -18,6 +19,7 @@ from nas.targets.saturation import EightBitWeights
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel
+from search_spaces.notebook import html_table
 from search_spaces.ops import Op
 from search_spaces.space import SearchSpace
 
@@ -72,6 +74,20 @@ class HardwareTarget:
     eight_bit_weights: EightBitWeights = "unsigned"
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        where, costs = f"{self.device}, {self.runtime}", ", ".join(self.model.costs)
+        return f"<HardwareTarget {self.name!r}: {where}; {self.provenance} {costs}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("device", self.device),
+            ("runtime", self.runtime),
+            ("costs", f"{', '.join(self.model.costs)} ({self.provenance})"),
+            *((f"most {name}", f"{limit:,.0f}") for name, limit in self.limits.items()),
+            *self.notes.items(),
+        ]
+        return html_table(f"Target {self.name}", ("", ""), rows)
+
     @property
     def kernel_costs(self) -> Mapping[str, KernelCost]:
         """The costs of one kernel by name, at least `latency_ms`."""
@@ -81,17 +97,17 @@ class HardwareTarget:
         """The latency of one kernel in ms: 0 for an input, infinite for a refused kernel."""
         return self.kernel_costs["latency_ms"](kernel)
 
-    def compile(self, space: SearchSpace) -> dict[str, PopulationCost]:
-        """The costs of every genotype of `space`, by name with unit.
+    def compile(self, space: SearchSpace) -> DeviceCosts:
+        """The costs of every genotype of `space`, by name with unit, and the device's own limits.
 
-        They are those of the cost model, such as `latency_ms`; `model_bytes` as this device stores
-        the model; `peak_activation_bytes`; and `memory_bytes`, the sum of the last two. All are
-        infinite for a network that the device refuses.
+        The costs are those of the cost model, such as `latency_ms`; `model_bytes` as this device
+        stores the model; `peak_activation_bytes`; and `memory_bytes`, the sum of the last two. All
+        are infinite for a network that the device refuses.
 
         Raises:
             TargetError: If the cost model lacks a kernel that the device would run.
         """
-        return self._network_costs(space_kernels(space, self.fusion))
+        return DeviceCosts(self._network_costs(space_kernels(space, self.fusion)), self.limits)
 
     def costs(self, graph: Graph) -> dict[str, float]:
         """The costs of one resolved network, by name as in `compile`.

@@ -50,7 +50,7 @@ def test_the_smaller_limit_of_device_and_recipe_counts(recipe, tmp_path, held, a
     name = limited(tmp_path, total_bytes=held)
     asked = f"targets.0.limits.memory_bytes={allowed}"
     given = nas("spaces", recipe, *settings(f"targets.0.name={name}", asked))
-    both = f"memory_bytes to 10 (the device has {held}, the recipe allows {allowed})"
+    both = f"memory_bytes to 10 (the device has {held}, {allowed} is asked for)"
     assert_refused(given, both, "no subnet", "more memory")
 
 
