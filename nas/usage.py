@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,11 +54,23 @@ class Scaling:
                 f"means are finite and deviations positive, given {self.mean} and {self.std}"
             )
 
+    def done(self, raw: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The numbers of a network of raw numbers, `(batch, ...)`."""
+        return (raw.astype(np.float64) - self._over(raw, self.mean)) / self._over(raw, self.std)
+
     def undone(self, numbers: NDArray[np.floating]) -> NDArray[np.float64]:
         """The raw numbers of numbers of a network, `(batch, ...)`."""
-        column = (-1, *(1,) * (numbers.ndim - 2 - self.axis))
-        mean, std = (np.reshape(each, column) for each in (self.mean, self.std))
-        return numbers.astype(np.float64) * std + mean
+        return numbers * self._over(numbers, self.std) + self._over(numbers, self.mean)
+
+    @property
+    def inverse(self) -> Scaling:
+        """The scaling from numbers of a network to raw numbers, as means and deviations again."""
+        means = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return Scaling(means, tuple(1 / std for std in self.std), self.axis)
+
+    def _over(self, samples: NDArray[Any], each: tuple[float, ...]) -> NDArray[np.float64]:
+        """Numbers of the axis in a shape that fits samples, `(batch, ...)`."""
+        return np.reshape(np.array(each), (-1, *(1,) * (samples.ndim - 2 - self.axis)))
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from torch import Tensor
 from nas.export.containers import ExportError
 from nas.export.form import Exporter, Held, HeldPrecision, Opened
 from nas.export.forms import form_of
+from nas.export.raw import raw_of, reading_raw, scaled_answers
 from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
 from nas.noise import Interval, interval_of, resampled
 from nas.targets.saturation import SaturationWarning, processor_saturates
 from nas.tasks.criterion import Criterion, Metric
+from nas.usage import Usage
 from search_spaces.documents import Source, parse_json
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
@@ -59,8 +61,8 @@ def verify(
     targets: Tensor,
     *,
     criterion: Criterion,
+    raw: Usage | None = None,
     batch_size: int = 256,
-    threads: int = 1,
 ) -> Verification:
     """Check the precisions and nodes of an exported file, and run the file beside `deployed`.
 
@@ -75,8 +77,9 @@ def verify(
         inputs: The inputs by name; one tensor for a network with one input.
         targets: The targets of these samples, `(n, ...)`.
         criterion: The criterion by which the outputs are judged.
+        raw: The usage of the network, if the file was made by `nas.export.raw.reading_raw`: then
+            the file reads the raw data of the inputs, and its raw answers are scaled back.
         batch_size: The number of samples per run.
-        threads: The number of threads of the runtime, pinned if the runtime has its own.
 
     Warns:
         SaturationWarning: If sums of the file may overflow on this processor.
@@ -84,11 +87,12 @@ def verify(
     Raises:
         ExportError: If the file cannot be run, or its bits or nodes do not match the policy.
     """
-    opened = _checked(path, deployed, threads=threads)
+    opened = _checked(path, reading_raw(deployed, raw))
     named = inputs_of(deployed.graph, inputs)
     parts = [*batches(named, batch_size)]
     ours = torch.cat([*_network_outputs(deployed, parts)])
-    theirs = torch.cat([torch.from_numpy(opened.run(part)) for part in parts])
+    answers = [torch.from_numpy(opened.run(raw_of(part, raw))) for part in parts]
+    theirs = scaled_answers(torch.cat(answers), raw)
     return Verification(
         count(named),
         _error(criterion, ours, targets),
@@ -102,10 +106,10 @@ def verify(
     )
 
 
-def _checked(path: str | Path, deployed: Deployed, *, threads: int) -> Opened:
+def _checked(path: str | Path, deployed: Deployed) -> Opened:
     """The opened file, whose precisions, statement and nodes are those of the network."""
     form = form_of(path)
-    opened = form.open(Path(path), deployed.graph, threads=threads)
+    opened = form.open(Path(path), deployed.graph)
     if opened.saturable and processor_saturates():
         warnings.warn(_cut_off(path, opened), SaturationWarning, stacklevel=3)
     check_policy(opened.policy, deployed, form)

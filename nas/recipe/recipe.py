@@ -125,6 +125,8 @@ class ExportSection(Section):
     formats: Annotated[tuple[FormName, ...], Field(min_length=1), Distinct] = (
         Parts("export-form").default,
     )
+    raw: bool = False
+    """Whether the files read raw data and give raw answers, with the scaling inside."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from nas.evaluation.connection import require_ray, require_ray_train
 from nas.evaluation.evaluation import ERROR
 from nas.export import forms_for
+from nas.export.raw import require_scaling
 from nas.parts import Parts
 from nas.problem.feasibility import ConstraintError, feasibility
 from nas.problem.goals import Goal, Measured, Problem, within_device
@@ -213,6 +214,7 @@ def prepare(recipe: Recipe, files: RunFolder) -> Plan:
     targets = load_targets(recipe, files)
     task = recipe.task.load()
     _check_held_back(recipe, len(task.validation))
+    require_scaling(task.usage if recipe.export.raw else None)
     # A trained supernet keeps its space, whatever the targets of a later search could run.
     space = files.trained_space() or legal(recipe.space.build(task), targets)
     plan = Plan(recipe, files, task, space, targets, TargetCosts(space))

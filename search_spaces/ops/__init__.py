@@ -11,7 +11,13 @@ from search_spaces.ops.arithmetic import Add, Multiply
 from search_spaces.ops.attention import MatMul, MergeHeads, Softmax, SplitHeads
 from search_spaces.ops.convolution import Conv2d, Convolution, DepthwiseConv2d
 from search_spaces.ops.linear import Linear
-from search_spaces.ops.normalization import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from search_spaces.ops.normalization import (
+    BatchNorm2d,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+    Standardize,
+)
 from search_spaces.ops.op import (
     Bounds,
     DType,
@@ -69,6 +75,7 @@ __all__ = [
     "Size",
     "Softmax",
     "SplitHeads",
+    "Standardize",
     "Window",
     "Windowed",
     "deeper_than",

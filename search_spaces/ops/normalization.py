@@ -111,5 +111,35 @@ class GroupNorm(Op):
         return _scale_and_shift(inputs[0][0])
 
 
+@dataclass(frozen=True)
+class Standardize(Op):
+    """Numbers less a constant mean, over a constant deviation, for each place along one axis.
+
+    Exported networks that read raw data begin with this operator; no space needs one.
+    """
+
+    channel_axis: int = 0
+    activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        axes = len(inputs[0])
+        if not -axes <= self.channel_axis < axes:
+            raise ValueError(
+                f"Standardize has the axis {self.channel_axis}, which the shape {inputs[0]} that "
+                "it reads does not have"
+            )
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        axis = self.channel_axis % len(inputs[0])
+        behind = len(inputs[0]) - axis - 1  # axes over which the numbers are repeated
+        shape, roles = (inputs[0][axis], *(1,) * behind), ("out", *("window",) * behind)
+        return {
+            "mean": Parameter(shape, roles, "zeros"),
+            "deviation": Parameter(shape, roles, "ones"),
+        }
+
+
 def _scale_and_shift(channels: int) -> dict[str, Parameter]:
     return {"scale": per_channel(channels, "ones"), "shift": per_channel(channels)}

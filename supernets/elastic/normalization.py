@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape
+from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape, Standardize
 from supernets.elastic.dispatch import Tensors, compute, filled, statistics, stock
 from supernets.elastic.shared_norm import shared_norm
 from supernets.ranks import present
@@ -77,3 +77,8 @@ def _(op: GroupNorm, tensors: Tensors, *x: Tensor) -> Tensor:
 def _(op: GroupNorm, tensors: Tensors, *inputs: Shape) -> nn.Module:
     layer = nn.GroupNorm(op.groups, inputs[0][0], op.epsilon, device="meta")
     return filled(layer, _affine(tensors))
+
+
+@compute.register
+def _(op: Standardize, tensors: Tensors, *x: Tensor) -> Tensor:
+    return torch.div(torch.sub(x[0], tensors["mean"]), tensors["deviation"])

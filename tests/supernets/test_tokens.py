@@ -23,6 +23,7 @@ from search_spaces.ops import (
     Op,
     Permute,
     Reshape,
+    Standardize,
 )
 from supernets.elastic import compute
 
@@ -47,6 +48,24 @@ class TestGroupNorm(OperatorContract):
     def forms(self) -> Sequence[Form]:
         shapes = [(4, (8, 3, 3)), (1, (6, 5)), (2, (4, 2, 2))]
         return [(GroupNorm(groups), (shape,)) for groups, shape in shapes]
+
+
+class TestStandardize(OperatorContract):
+    @pytest.fixture(params=[0, -1])
+    def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
+        op = Standardize(request.param)
+        return [(op, (shape,)) for shape in [(4, 3, 5), (3, 2, 2)]]
+
+
+class TestStandardizeOfFeatures(OperatorContract):
+    @pytest.fixture
+    def forms(self) -> Sequence[Form]:
+        return [(Standardize(), (shape,)) for shape in [(6,), (4,)]]
+
+
+def test_an_axis_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"axis 1, which the shape \(6,\)"):
+        Standardize(1).infer((6,))
 
 
 class TestFunctions(OperatorContract):

@@ -1,10 +1,12 @@
 """Normalizations."""
 
+# ruff: noqa: ARG001  # a case may need only the type of its operator
+
 from __future__ import annotations
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import GroupNorm, LayerNorm, RMSNorm
+from search_spaces.ops import GroupNorm, LayerNorm, RMSNorm, Standardize
 
 
 @write.register
@@ -30,3 +32,9 @@ def _(op: GroupNorm, site: Site) -> Value:
     operands = site.read(), site.floats("scale"), site.floats("shift")
     attributes = {"num_groups": op.groups, "epsilon": op.epsilon}
     return site.node("GroupNormalization", *operands, **attributes)
+
+
+@write.register
+def _(op: Standardize, site: Site) -> Value:
+    centred = site.node("Sub", site.read(), site.floats("mean")).name
+    return Value(site.writer.node("Div", centred, site.floats("deviation")))

@@ -15,13 +15,14 @@ from nas.durable import write_atomic
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
+from nas.export.raw import reading_raw
 from nas.export.stand_in import stand_in
 from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.estimates import Estimate
 from nas.report.subnets import CostCheck
-from nas.run.measuring import deployment_of
+from nas.run.measuring import deployment_of, raw_usage, told_by_files
 from nas.run.plan import THIS_CPU, Plan
 from nas.targets import HardwareTarget
 from nas.targets.saturation import EightBitWeights
@@ -115,7 +116,7 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
 def described_by(plan: Plan, target: str, pick: Evaluation) -> dict[str, str]:
     """The metadata of every file that is exported for a target."""
     return {
-        **{key: json.dumps(value) for key, value in plan.task.stated().items()},
+        **{key: json.dumps(value) for key, value in told_by_files(plan).items()},
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
         "genotype": ",".join(map(str, pick.genotype)),
@@ -126,10 +127,12 @@ def described_by(plan: Plan, target: str, pick: Evaluation) -> dict[str, str]:
 def _export(plan: Plan, deployed: Deployed, genotype: Genotype, form: Exporter) -> Export:
     """Export the network in one form to the run folder, and verify the file by running it."""
     path = plan.files.exported(deployed.metadata["target"], form.suffix)
-    made_up = stand_in(plan.space.decode(genotype))
-    foretold = form.foretold_bytes(replace(made_up, metadata=deployed.metadata))
-    form.write(deployed, path)
-    checked = verify(path, deployed, *plan.task.test_samples(), criterion=plan.task.criterion)
+    raw, made_up = raw_usage(plan), stand_in(plan.space.decode(genotype))
+    told = replace(made_up, metadata=deployed.metadata)
+    foretold = form.foretold_bytes(reading_raw(told, raw))
+    form.write(reading_raw(deployed, raw), path)
+    samples, criterion = plan.task.test_samples(), plan.task.criterion
+    checked = verify(path, deployed, *samples, criterion=criterion, raw=raw)
     return Export(form.name, path, checked, foretold)
 
 

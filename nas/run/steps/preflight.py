@@ -8,9 +8,11 @@ import numpy as np
 
 from nas.evaluation.connection import check_cluster
 from nas.export import forms_for, rehearse
+from nas.export.raw import reading_raw
 from nas.export.stand_in import stand_in
 from nas.recipe.recipe import RecipeError
 from nas.run.folder import RunFolderError
+from nas.run.measuring import raw_usage
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
 from search_spaces.graph import Graph
@@ -34,7 +36,8 @@ def check(plan: Plan, *, searching: bool) -> None:
     _check_training(plan)
     if searching:
         _check_search(plan)
-    networks = [stand_in(graph) for graph in telling_networks(plan.space)]
+    held, raw = telling_networks(plan.space), raw_usage(plan)
+    networks = [reading_raw(stand_in(graph), raw) for graph in held]
     for form in forms_for(plan.recipe.export.formats):
         rehearse(form, networks)
 

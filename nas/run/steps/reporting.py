@@ -19,6 +19,7 @@ from nas.report.summary import write_front_csv
 from nas.report.words import Words
 from nas.run.findings import NONE_WITHIN, Findings, points_of
 from nas.run.folder import RunFolder
+from nas.run.measuring import told_by_files
 from nas.run.plan import Plan, cost_ranges
 from nas.run.probing import Probe, probed, proxies_of
 from nas.run.references import yardsticks
@@ -83,7 +84,7 @@ def _results(
         words=Words(criterion.error, criterion.shown, further),
         task=f"{plan.task.name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} samples",
         data=facts_of_task(plan.task),
-        usage=plan.task.stated(),
+        usage=told_by_files(plan),
         recipe=plan.recipe.model_dump(mode="json"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

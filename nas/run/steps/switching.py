@@ -10,9 +10,10 @@ import torch
 
 from nas.evaluation.measurements import Measurements
 from nas.export import ExportError
+from nas.export.raw import raw_of, reading_raw, scaled_answers
 from nas.export.runtime import file_outputs
 from nas.export.switching import BITS, Switching, export_switching
-from nas.run.measuring import BATCH, deployment_of
+from nas.run.measuring import BATCH, deployment_of, raw_usage
 from nas.run.plan import Plan
 from nas.run.steps.exporting import chosen, described_by, write_predict
 from nas.terminal.display import Display, TerminalTable
@@ -44,7 +45,8 @@ def switched(plan: Plan, supernet: Supernet, measured: Measurements, display: Di
             for bits, genotype in modes(plan.space, pick.genotype).items()
         }
         path = plan.files.exported(target.name, ".switching.onnx")
-        size = export_switching(Switching.of(networks), path)
+        held = {bits: reading_raw(each, raw_usage(plan)) for bits, each in networks.items()}
+        size = export_switching(Switching.of(held), path)
         write_predict(plan)
         display.say(_tested(plan, networks, path, title=f"{path.name}, {size:,} bytes"))
 
@@ -71,13 +73,14 @@ def _tested(
     criterion, (inputs, targets) = plan.task.criterion, plan.task.test_samples()
     words = criterion.shown
     table = TerminalTable(("bits", f"{words.name} alone", "in the file"), title, numeric=(0, 1, 2))
-    parts = [*batches(inputs, BATCH)]
+    parts, raw = [*batches(inputs, BATCH)], raw_usage(plan)
     for bits, network in networks.items():
         module = network.module()
         with torch.no_grad():
             alone = torch.cat([module(**part) for part in parts])
-        asked = [{**part, BITS: torch.tensor(bits)} for part in parts]
-        shared = torch.cat([torch.from_numpy(out) for out in file_outputs(path, asked)])
+        asked = [{**raw_of(part, raw), BITS: torch.tensor(bits)} for part in parts]
+        answers = torch.cat([torch.from_numpy(out) for out in file_outputs(path, asked)])
+        shared = scaled_answers(answers, raw)
         losses = (float(criterion.losses(out, targets).double().mean()) for out in (alone, shared))
         table.add_row(str(bits), *map(words.text, losses))
     return table

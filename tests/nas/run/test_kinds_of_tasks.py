@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -28,12 +29,19 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from nas.export import ExportError
+from nas.export.raw import raw_of
 from nas.ort import onnxruntime
 from nas.recipe.recipe import load_recipe
 from nas.report.data import Results
 from nas.run.folder import RunFolder
 from nas.run.pipeline import run
+from nas.run.plan import prepare
+from nas.run.steps.exporting import exported
+from nas.run.steps.searching import archive_of
+from nas.run.steps.training import supernet_of
 from nas.tasks import Task
+from nas.terminal.display import Silent
 from tests.shared_data import shared_data
 
 RUNS = Path(__file__).parents[3] / "runs"
@@ -178,6 +186,18 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Made(kind, recipe.task.load(), run(recipe, folder=files.path), files)
 
 
+def predicted(made: Made, folder: Path, place: Path) -> np.ndarray:
+    """The answers of `predict.py` in a folder for the raw test samples, without the engine."""
+    inputs, _ = made.task.test_samples()
+    for name, tensor in raw_of(inputs, made.task.usage).items():
+        np.save(place / f"{name}.npy", tensor.numpy())
+    paths = [place / f"{name}.npy" for name in inputs]
+    command = [sys.executable, "-I", "-c", ALONE, *paths, place / "found.npy"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return np.load(place / "found.npy")
+
+
 ALONE = """
 import sys
 
@@ -265,15 +285,7 @@ def test_the_report_has_the_words_of_the_task(made):
 def test_predict_asks_the_file_about_raw_data_with_numpy_and_onnxruntime_alone(
     made, answers, tmp_path
 ):
-    inputs, _ = made.task.test_samples()
-    for name, port in made.task.usage.inputs.items():
-        fed = inputs[name].numpy()
-        np.save(tmp_path / f"{name}.npy", port.scaling.undone(fed) if port.scaling else fed)
-    paths = [tmp_path / f"{name}.npy" for name in made.task.usage.inputs]
-    command = [sys.executable, "-I", "-c", ALONE, *paths, tmp_path / "found.npy"]
-    done = subprocess.run(command, cwd=made.files.path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    found, output = np.load(tmp_path / "found.npy"), made.task.usage.output
+    found, output = predicted(made, made.files.path, tmp_path), made.task.usage.output
     if output.names:
         expected = np.array(output.names)[answers[0].argmax(1)]
         assert (found == expected).mean() > 0.99  # a raw number of a tie may round to either side
@@ -281,3 +293,28 @@ def test_predict_asks_the_file_about_raw_data_with_numpy_and_onnxruntime_alone(
     expected = answers[0] if output.scaling is None else output.scaling.undone(answers[0])
     close = np.isclose(found, expected, atol=1e-3 * expected.std(), rtol=0)
     assert close.mean() > 0.99
+
+
+def test_a_file_that_reads_raw_data_gives_the_same_answers(made, tmp_path):
+    recipe = load_recipe(
+        RUNS / f"{made.kind.recipe}.toml", (*SMALL, *made.kind.overrides(), "export.raw=true")
+    )
+    folder = RunFolder(shutil.copytree(made.files.path, tmp_path / "raw"))
+    if all(port.scaling is None for port in made.task.usage.inputs.values()):
+        with pytest.raises(ExportError, match=r"nothing is scaled for this task .*tokens"):
+            prepare(recipe, folder)
+        return
+    plan = prepare(recipe, folder)
+    (export,) = exported(plan, supernet_of(plan), archive_of(plan).measurements(), Silent())[
+        "edge-npu"
+    ].exports
+    (plain,) = made.results.targets[0].chosen.files
+    assert export.verification.file_error == pytest.approx(plain.test_error, rel=0.02)
+    held = {each.key: each.value for each in onnx.load(export.path).metadata_props}
+    told = json.loads(held["elastic_nas.inputs"]), json.loads(held["elastic_nas.output"])
+    assert not [facts for facts in (*told[0].values(), told[1]) if "mean" in facts]
+    found, expected = (predicted(made, each.path, tmp_path) for each in (folder, made.files))
+    if made.task.usage.output.names:
+        assert (found == expected).mean() > 0.99
+    else:
+        assert np.isclose(found, expected, atol=1e-3 * expected.std(), rtol=0).mean() > 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,18 @@ def test_modes_keep_the_architecture() -> None:
     assert list(found) == [8, 4, 2]
     graphs = [full_precision(space.decode(genotype)) for genotype in found.values()]
     assert all(graph == full_precision(space.decode(space.smallest)) for graph in graphs)
+
+
+def test_a_file_that_switches_may_read_raw_data(recipe: Path, folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "raw"))
+    succeeded(nas("switching", recipe, *DOUBLE, "--set", "export.raw=true", "--out", copy))
+    succeeded(nas("switching", recipe, *DOUBLE, "--out", folder))
+    plan = prepare(load_recipe(recipe), RunFolder(folder))
+    inputs, _ = plan.task.test_samples()
+    raw = plan.task.usage.inputs["image"].scaling.undone(inputs["image"].numpy())
+    for bits in (8, 4):
+        fed = [{"image": torch.from_numpy(raw).float(), BITS: torch.tensor(bits)}]
+        (out,) = file_outputs(copy / "edge-npu.switching.onnx", fed)
+        plain = [{**inputs, BITS: torch.tensor(bits)}]
+        (expected,) = file_outputs(folder / "edge-npu.switching.onnx", plain)
+        assert (abs(out - expected).max(axis=1) < 1e-3 * expected.std()).mean() > 0.95
