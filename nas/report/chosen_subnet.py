@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.report import text
+from nas.report.cells import error_cell, file_cell
 from nas.report.data import TargetResult
 from nas.report.estimates import Comparison
+from nas.report.graph_figure import drawing
 from nas.report.layers import kernel_text
 from nas.report.markup import Markup, details, table, tag
 from nas.report.page import Page
@@ -33,6 +35,8 @@ def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Ma
         yield tag("p", _MEASURED, class_="muted")
     for file in chosen.files:
         yield tag("p", _file_line(file), class_="muted")
+    if chosen.file is not None and "model_bytes" in chosen.costs:
+        yield tag("p", _about_size(target, chosen.costs["model_bytes"]), class_="muted")
     if len(chosen.files) > 1:
         yield details("Every exported form", _forms_table(words, chosen))
     if not chosen.layers:
@@ -50,10 +54,14 @@ def chosen_subnet(words: Words, target: TargetResult, page: Page) -> Iterator[Ma
         told=True,
     )
     yield details("Layers as a table", _layer_table(chosen))
+    yield drawing(chosen.graph)
 
 
 def _facts(words: Words, chosen: Chosen) -> Iterator[list[str]]:
-    yield _compared(words, "error", words.title("error"), chosen.error)
+    predicted, measured = (
+        error_cell(words, e) for e in (chosen.error.predicted, chosen.error.measured)
+    )
+    yield [words.title("error"), predicted, measured]
     if chosen.latency_ms is not None:
         yield _compared(words, "latency_ms", "Latency", chosen.latency_ms)
     file = chosen.file
@@ -61,15 +69,29 @@ def _facts(words: Words, chosen: Chosen) -> Iterator[list[str]]:
         return
     yield _compared(words, "model_bytes", "File size", file.bytes)
     if file.test_error is not None:
-        measured = words.tested("error", file.test_error, file.test_intervals.get("error"))
-        yield [f"Test {words.shown.name}", "—", measured]
-    for name, loss in file.test_metrics.items():
-        further = words.metrics[name]
-        measured = words.tested(name, loss, file.test_intervals.get(name))
-        yield [f"Test {further.name}", "—", measured]
+        yield [f"Test {words.shown.name}", "—", file_cell(words, file)]
+    for name in file.test_metrics:
+        yield [f"Test {words.metrics[name].name}", "—", file_cell(words, file, name)]
     if file.output_difference is not None:
         shown = text.significant(file.output_difference)
         yield ["Largest difference of outputs", "—", shown]
+
+
+def _about_size(target: TargetResult, model_bytes: float) -> str:
+    """Why a file is larger than the model, and which of the two a limit counts."""
+    size = text.quantity("model_bytes", model_bytes)
+    limit = target.limits.get("model_bytes")
+    counted = (
+        ""
+        if limit is None
+        else f" The limit of {text.quantity('model_bytes', limit)} counts this size, not the file."
+    )
+    return (
+        f"The model size of {size} is that of the numbers a device stores: weights at their bits, "
+        "scales and biases. The file also holds the graph, names and metadata of its format, and "
+        f"some types are wider there.{counted} A device that loads the file itself needs room for "
+        "the file; one whose compiler reads it needs about the model size and its own code."
+    )
 
 
 def _compared(words: Words, name: str, heading: str, pair: Comparison) -> list[str]:

@@ -11,6 +11,7 @@ from nas.report.data import Results
 from nas.report.data_read import data_section
 from nas.report.markup import Markup, html_of, tag
 from nas.report.page import Page
+from nas.report.running import using_files
 from nas.report.targets import target_section
 
 
@@ -30,6 +31,7 @@ def html(results: Results) -> str:
         _header(results),
         sections.summary(results),
         comparison(results),
+        using_files(results),
         *(target_section(results, target, page) for target in results.targets),
         sections.predictions(results, page),
         data_section(results.data),
@@ -51,6 +53,7 @@ def _navigation(results: Results, parts: list[Markup]) -> Markup:
     places = [
         ("summary", "Summary"),
         ("devices", "Devices compared"),
+        ("files", "Using the files"),
         *((sections.anchor(target), target.name) for target in results.targets),
         ("predictions", "Predictions"),
         ("data", "Data"),

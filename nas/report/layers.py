@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from nas.report import text
-from nas.report.subnets import LayerPolicy
+from nas.report.subnets import DrawnNode, LayerPolicy
 from nas.targets.numerics import FULL, bits_in, wanted
 from search_spaces.formats import FORMATS, Int
 from search_spaces.graph import Graph
@@ -33,6 +33,27 @@ def layer_policies(graph: Graph) -> tuple[LayerPolicy, ...]:
                 macs=node.op.macs(*inputs),
             )
         )
+    return tuple(found)
+
+
+def drawn_nodes(graph: Graph) -> tuple[DrawnNode, ...]:
+    """The inputs, the operators with a weight, and those that read several results.
+
+    All others, such as norms and activation functions, are passed through.
+    """
+    shapes, found = graph.shapes(), list[DrawnNode]()
+    seen_as: dict[str, tuple[str, ...]] = {}  # address -> the drawn operators that are seen there
+    for address, node in graph.nodes.items():
+        above = tuple(dict.fromkeys(s for read in node.inputs for s in seen_as[read]))
+        has_weight = node.op.weight_shape(*(shapes[read] for read in node.inputs)) is not None
+        if not (has_weight or len(node.inputs) != 1):
+            seen_as[address] = above
+            continue
+        numbers, kind = wanted(node.op), type(node.op).__name__
+        weight = numbers.stored if has_weight else None
+        read_as = numbers.activation if node.inputs else None
+        found.append(DrawnNode(address, kind, above, weight, read_as))
+        seen_as[address] = (address,)
     return tuple(found)
 
 

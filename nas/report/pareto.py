@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
 
+from nas.noise import Interval
 from nas.problem.front import nondominated
 from nas.report import style, text
 from nas.report.data import Results, TargetResult
@@ -34,6 +35,7 @@ class _Mark:
         error: The validation error.
         x: The number that stands for the cost on the axis.
         facts: The HTML that is shown when the pointer is on the mark.
+        interval: The interval of the error, for a mark of the measured front.
     """
 
     heading: str
@@ -41,6 +43,7 @@ class _Mark:
     error: float
     x: float
     facts: str
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,12 @@ def _evaluated(results: Results, target: TargetResult, objective: str) -> list[_
 
 def _front(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
     heading = "on the measured front"
-    return _finite([_mark(words, heading, objective, p.error, p.costs) for p in target.front])
+    return _finite(
+        [
+            replace(_mark(words, heading, objective, p.error, p.costs), interval=p.interval)
+            for p in target.front
+        ]
+    )
 
 
 def _references(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
@@ -230,6 +238,13 @@ def _line(name: str, marks: Sequence[_Mark], band: LatencyBand | None) -> go.Sca
     return go.Scatter(
         **_data(name, marks),
         error_x={"array": spread, "color": style.FAINT, "width": 0, "visible": band is not None},
+        error_y={
+            "array": [m.interval.high - m.error if m.interval else 0.0 for m in marks],
+            "arrayminus": [m.error - m.interval.low if m.interval else 0.0 for m in marks],
+            "color": style.FAINT,
+            "width": 0,
+            "visible": any(mark.interval is not None for mark in marks),
+        },
         mode="lines+markers",
         line={"color": style.MEASURED, "width": 2, "shape": "hv"},
         marker={"size": 8},

@@ -115,7 +115,7 @@ def _cells(
         y=[0.92] * len(here),
         width=_BAR,
         base=[base + 0.04] * len(here),
-        text=[_short(name)] * len(here),
+        text=[short(name)] * len(here),
         customdata=[_facts(layer) for _, layer in here],
         hovertemplate="%{customdata}<extra></extra>",
         textposition="inside",
@@ -130,7 +130,7 @@ def _cells(
     )
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """The text in a cell: the bits of integers, or the name of a format."""
     if name == FULL:
         return "fp"

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from nas.noise import chance_tau
 from nas.report import plots, text
 from nas.report.advice import advice
+from nas.report.cells import UNKNOWN, error_cell, file_cell
 from nas.report.data import FigureOrigin, Origin, ProxyRank, Results, TargetResult
 from nas.report.markup import Markup, details, html_of, table, tag
 from nas.report.page import Page
-from nas.report.subnets import Costs, ExportedFile
+from nas.report.subnets import Costs
 from nas.report.words import Words
 from nas.settings.urls import without_secrets
 
 _COUNTED = ("macs", "bitops", "parameters", "model_bytes", "peak_activation_bytes", "memory_bytes")
 
 
-_BRACKETS = (
-    "In brackets: the figures that other samples of the same kind may give, with a confidence of "
-    "95 %."
+_SMALL = (
+    "In small: the figures that other samples of the same kind may give, with a confidence of 95 %."
 )
 
 
@@ -92,7 +92,7 @@ def _targets_table(results: Results) -> Markup:
     known = any(
         t.chosen and t.chosen.file and t.chosen.file.test_intervals for t in results.targets
     )
-    return html_of([shown, tag("p", _BRACKETS, class_="muted") if known else Markup()])
+    return html_of([shown, tag("p", _SMALL, class_="muted") if known else Markup()])
 
 
 def _target_row(results: Results, target: TargetResult) -> list[str]:
@@ -102,19 +102,14 @@ def _target_row(results: Results, target: TargetResult) -> list[str]:
     if chosen is None:
         return [*row, words.title(objective), "none chosen", "—", "—"]
     file = chosen.file
-    error = None if file is None else file.test_error
     size = None if file is None else file.bytes.measured
     return [
         *row,
         f"{words.title(objective)} {_cost(words, chosen.costs, objective)}",
-        words.estimate("error", chosen.error.measured),
-        "—" if file is None or error is None else _tested(words, file),
+        error_cell(words, chosen.error.measured),
+        UNKNOWN if file is None else file_cell(words, file),
         text.estimate("model_bytes", size),
     ]
-
-
-def _tested(words: Words, file: ExportedFile) -> str:
-    return words.tested("error", file.test_error or 0.0, file.test_intervals.get("error"))
 
 
 def anchor(target: TargetResult) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from nas.noise import WRONG
 from nas.problem.choosing import FloatArray, Mask, cheapest, good_enough
 from nas.report import text
 from nas.report.data import Results, TargetResult
 from nas.report.subnets import Chosen
 from nas.report.words import Words
+from search_spaces.space import Genotype
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class Selection:
         target: The device.
         pick: The subnet chosen.
         row: Its position.
+        genotypes: Every subnet, `n` of them.
         errors: Error of every subnet, `(n,)`.
         costs: Cost name -> the cost of every subnet on this device, `(n,)`.
         runs: Whether a subnet was evaluated wholly and runs on this device, `(n,)`.
@@ -35,6 +38,7 @@ class Selection:
     target: TargetResult
     pick: Chosen
     row: int
+    genotypes: Sequence[Genotype]
     errors: FloatArray
     costs: Mapping[str, FloatArray]
     runs: Mask
@@ -64,6 +68,14 @@ class Selection:
         """The subnet that would be chosen if the chosen one had not been evaluated."""
         others = self.within & (np.arange(len(self.errors)) != self.row)
         return self._chosen(others)
+
+    @property
+    def cheaper(self) -> int | None:
+        """The subnet of the front that costs the most of those that cost less than the chosen."""
+        front = {point.genotype for point in self.target.front}
+        rows = [row for row, genotype in enumerate(self.genotypes) if genotype in front]
+        less = [row for row in rows if self.cost[row] < self.cost[self.row]]
+        return max(less, key=lambda row: float(self.cost[row]), default=None)
 
     @cached_property
     def deciding(self) -> tuple[str, ...]:
@@ -102,20 +114,26 @@ def selections(results: Results) -> dict[str, Selection]:
         costs = {name: np.array(values) for name, values in target.costs.items()}
         finite = np.isfinite([costs[name] for name in target.objectives]).all(axis=0)
         row, runs = rows[pick.genotype], whole & finite
-        made = Selection(results.words, target, pick, row, errors, costs, runs)
+        made = Selection(results.words, target, pick, row, [*rows], errors, costs, runs)
         if made.without([]) == made.row:  # not so where an older version kept no tolerance
             found[target.name] = made
     return found
 
 
 def reasons(made: Selection) -> Iterator[str]:
-    """Full sentences: among how many, which limit or tolerance decided, and the runner-up."""
+    """Full sentences: among how many, what decided, how far limits are used, and alternatives."""
     yield _field(made)
     if made.target.limits:
         yield _limits(made)
     yield _error(made)
+    if made.target.limits:
+        yield _room(made)
     if made.runner_up is not None:
-        yield f"The runner-up is {_figures(made, made.runner_up)}."
+        price = _price(made, made.runner_up)
+        yield f"The runner-up is {_figures(made, made.runner_up)}: {price}."
+    if made.cheaper is not None and made.cheaper != made.runner_up:
+        price = _price(made, made.cheaper)
+        yield f"The next cheaper one of the front is {_figures(made, made.cheaper)}: {price}."
 
 
 def in_short(made: Selection) -> str:
@@ -186,6 +204,50 @@ def _figures(made: Selection, row: int) -> str:
     costs = (f"{words.named(n)} {words.quantity(n, float(made.costs[n][row]))}" for n in names)
     error = words.error.text(float(made.errors[row]))
     return f"a subnet with {words.error.name} {error}, {', '.join(costs)}"
+
+
+def _room(made: Selection) -> str:
+    """How much of each limit the chosen subnet uses."""
+    words, limits = made.words, made.target.limits
+    used = (
+        f"{words.named(n)} {words.quantity(n, float(made.costs[n][made.row]))} of "
+        f"{words.quantity(n, limit)}"
+        for n, limit in limits.items()
+    )
+    return f"It uses {text.listed(used)}."
+
+
+def _price(made: Selection, row: int) -> str:
+    """What another subnet costs and answers, compared with the chosen one."""
+    return f"{_apart_in_cost(made, row)} and {_apart_in_error(made, row)}"
+
+
+def _apart_in_cost(made: Selection, row: int) -> str:
+    words, name = made.words, made.target.objectives[0]
+    chosen, other = float(made.cost[made.row]), float(made.cost[row])
+    if other == chosen:
+        return f"the same {words.named(name)}"
+    if name in words.metrics:  # a ratio of losses says nothing
+        return f"{'worse' if other > chosen else 'better'} {words.named(name)}"
+    side = "more" if other > chosen else "less"
+    if not chosen:
+        return f"{words.quantity(name, abs(other - chosen))} {side} {words.named(name)}"
+    share = text.significant(100 * abs(other / chosen - 1), 2)
+    return f"{share} % {side} {words.named(name)}"
+
+
+def _apart_in_error(made: Selection, row: int) -> str:
+    words = made.words.error
+    apart = float(made.errors[row] - made.errors[made.row])
+    if round(apart, words.digits) == 0:
+        return f"the same {words.name}"
+    told = f"{words.difference(round(abs(apart), words.digits))} {'more' if apart > 0 else 'less'}"
+    measured = made.pick.error.measured
+    interval = measured and measured.interval
+    if interval is None or interval.wrong is None:
+        return f"{told} {words.name}"
+    count = round(abs(apart) / WRONG * interval.samples)
+    return f"{told} {words.name} ({count} of {interval.samples:,} samples)"
 
 
 def _tolerance(made: Selection) -> str:

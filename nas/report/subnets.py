@@ -109,6 +109,25 @@ class LayerPolicy:
 
 
 @dataclass(frozen=True)
+class DrawnNode:
+    """An operator in the drawing of the chosen subnet: an input, a layer, or where paths meet.
+
+    Attributes:
+        address: The address in the graph.
+        operator: The name of the operator.
+        reads: The addresses of the drawn operators whose results arrive here.
+        weight: The format of the weight; `None` for an operator without one.
+        activation: The format of what is read; `None` for an input.
+    """
+
+    address: str
+    operator: str
+    reads: tuple[str, ...] = ()
+    weight: str | None = None
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
 class ExportedFile:
     """An exported file of the chosen subnet, with the results of running this file.
 
@@ -150,7 +169,8 @@ class Chosen:
     """The subnet that is chosen for a target: the best measured one within its limits.
 
     `error` is that on the validation split, predicted before and measured by the search.
-    `latency_ms` is predicted from the target's table and measured for the whole network.
+    `latency_ms` is predicted from the target's table and measured for the whole network. `graph`
+    has the inputs, the layers, and the operators where several paths meet.
     """
 
     genotype: Genotype
@@ -160,6 +180,7 @@ class Chosen:
     description: Description = field(default_factory=dict)
     latency_ms: Comparison | None = None
     files: tuple[ExportedFile, ...] = ()
+    graph: tuple[DrawnNode, ...] = ()
 
     @property
     def file(self) -> ExportedFile | None:

@@ -8,6 +8,7 @@ from itertools import combinations
 from nas.noise import CHANCE
 from nas.report import plots, text
 from nas.report.advice import doubts
+from nas.report.cells import error_cell
 from nas.report.chosen_subnet import chosen_subnet
 from nas.report.data import Results, TargetResult
 from nas.report.estimates import Estimate
@@ -90,13 +91,13 @@ def _comparison(words: Words, target: TargetResult) -> Markup:
     if chosen is None or not target.references:
         return Markup()
     names = [*chosen.costs]
-    error = words.estimate("error", chosen.error.measured)
+    error = error_cell(words, chosen.error.measured)
     own = [tag("b", "chosen subnet"), error, *(words.quantity(n, chosen.costs[n]) for n in names)]
     rows: list[list[str]] = [own]
     for reference in target.references:
         cells = [_times(name, reference.costs.get(name), chosen.costs[name]) for name in names]
-        error = words.estimate("error", Estimate(reference.error, interval=reference.interval))
-        rows.append([reference.name, error, *cells])
+        error = Estimate(reference.error, interval=reference.interval)
+        rows.append([reference.name, error_cell(words, error), *cells])
     header = ["Network", *map(words.title, ["error", *names])]
     return table(header, rows, numeric=range(1, len(header)))
 
@@ -130,8 +131,13 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
         )
         if target.predicted_front:
             caption += " The band is one standard deviation of a predicted error."
+        if any(point.interval is not None for point in target.front):
+            caption += (
+                " Upright bars: the range of a member of the front for other samples. Members are "
+                "compared on the same samples, so smaller differences may be real."
+            )
         if objective == "latency_ms" and target.latency_band is not None:
-            caption += " Bars on the measured front: one standard deviation of a prediction."
+            caption += " Level bars on the measured front: one standard deviation of a prediction."
         drawn = pareto(results, target, objective)
         yield page.figure(heading, drawn.figure, f"{caption} {drawn.aside}".rstrip(), wide=True)
     for pair in combinations(target.objectives, 2):
@@ -167,7 +173,7 @@ def front_table(words: Words, target: TargetResult) -> Markup:
     tested = any(point.p_value is not None for point in target.front)
     rows = [
         [
-            words.estimate("error", Estimate(point.error, interval=point.interval)),
+            error_cell(words, Estimate(point.error, interval=point.interval)),
             *([_sure(point)] if tested else []),
             *([text.estimate("latency_ms", measured.get(point.genotype))] if measured else []),
             *(_cost(words, target, name, point.costs.get(name)) for name in names),

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nas.metric import MetricWords
-from nas.noise import Interval
 from nas.report import text
 from nas.report.estimates import Estimate
 
@@ -72,18 +71,6 @@ class Words:
             return shown
         number, _, unit = shown.partition(" ")
         return f"{number} ± {text.significant(value.std, 2)} {unit}".rstrip()
-
-    def tested(self, name: str, loss: float, interval: Interval | None) -> str:
-        """A figure of an exported file, with its interval if that is known.
-
-        Args:
-            name: The name of the figure; that of the searched loss is `error`.
-            loss: The loss on the test split.
-            interval: The interval of the loss.
-        """
-        words = self.shown if name == _ERROR else self.metrics[name]
-        told = words.text(loss)
-        return told if interval is None else f"{told} ({words.span(interval.low, interval.high)})"
 
     def best(self, name: str) -> str:
         """The name of a figure of the least loss: "lowest latency"."""

@@ -10,7 +10,7 @@ from nas.evaluation.measurements import Measurements
 from nas.export import bytes_of
 from nas.problem.goals import Goal
 from nas.report.estimates import Comparison, Estimate, LatencyBand
-from nas.report.layers import layer_policies
+from nas.report.layers import drawn_nodes, layer_policies
 from nas.report.subnets import Chosen, ExportedFile, Point
 from nas.run.plan import Plan
 from nas.run.steps.exporting import Export, Shipped
@@ -45,6 +45,7 @@ def described(
         description=plan.space.describe(genotype),
         latency_ms=latency,
         files=tuple(_described(export) for export in shipped.exports),
+        graph=drawn_nodes(graph),
     )
 
 

@@ -124,8 +124,9 @@ def test_intervals_stand_beside_the_figures(results, tmp_path):
         front=front((33, None), (31, 0.7)),
     )
     page = html(replace(results, targets=(target,)))
-    assert "1.39 % (0.5 to 3.5)" in page
-    assert "% (94.3 to 98.1)" in page
+    assert "1.39 % (0.5 to 3.5)" in page  # in the sentence on the choice
+    assert '1.39 %<small class="range"> 0.5 to 3.5</small>' in page
+    assert '<small class="range"> 94.3 to 98.1</small>' in page
     assert "with a confidence of 95 %" in page
     lines = [part for part in told(replace(results, targets=(target,))) if isinstance(part, str)]
     assert (

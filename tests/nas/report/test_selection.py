@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nas.noise import Interval
+from nas.report.estimates import Comparison, Estimate
 from nas.report.selection import in_short, reasons, selections
+from nas.report.subnets import FrontPoint
 from tests.nas.report.two import FAST, device, of
 
 
@@ -24,7 +27,8 @@ def test_of_equal_errors_the_cheapest_is_told_with_its_runner_up():
     assert why(1, FAST) == [
         "Chosen from 5 evaluated subnets, without limits.",
         "2 subnets share the lowest error, 1.00 %; of these it has the lowest latency.",
-        "The runner-up is a subnet with error 1.00 %, latency 9.00 ms.",
+        "The runner-up is a subnet with error 1.00 %, latency 9.00 ms: 12 % more latency and the "
+        "same error.",
     ]
     assert short(1, FAST) == "lowest latency of 2 that share the lowest error"
 
@@ -55,7 +59,9 @@ def test_a_limit_that_decided_is_told_with_what_it_ruled_out():
         "The limit on latency decided; without that limit the choice would be a subnet with "
         "error 1.00 %, latency 8.00 ms.",
         "It alone has the lowest error, 1.40 %.",
-        "The runner-up is a subnet with error 3.00 %, latency 2.00 ms.",
+        "It uses latency 4.00 ms of 5.00 ms and model size 400 B of 5.00 kB.",
+        "The runner-up is a subnet with error 3.00 %, latency 2.00 ms: 50 % less latency and 1.6 "
+        "points more error.",
     ]
     assert short(2, FAST, limits=limits) == (
         "lowest error among 3 of 5 within its limits; latency decided"
@@ -87,6 +93,24 @@ def test_the_only_subnet_within_the_limits_has_no_runner_up():
     told = why(4, FAST, limits={"latency_ms": 1.0})
     assert told[0] == "Of 5 evaluated subnets, 1 keeps the limits."
     assert not any("runner-up" in sentence for sentence in told)
+
+
+def test_a_difference_is_told_in_samples_where_answers_are_right_or_wrong():
+    target = device("d", 2, FAST, limits={"latency_ms": 5.0})
+    sure = Estimate(1.4, interval=Interval(0.6, 3.5, 250, 4))
+    pick = replace(target.chosen, error=Comparison(None, sure))
+    told = [*reasons(selections(of(replace(target, chosen=pick)))["d"])]
+    assert told[-1].endswith("50 % less latency and 1.6 points more error (4 of 250 samples).")
+
+
+def test_one_step_down_the_front_is_told_with_its_price():
+    front = tuple(FrontPoint((row,), 0.0, {}) for row in (4, 3, 1))
+    told = why(1, FAST, front=front)
+    assert told[-2].startswith("The runner-up is a subnet with error 1.00 %, latency 9.00 ms")
+    assert told[-1] == (
+        "The next cheaper one of the front is a subnet with error 3.00 %, latency 2.00 ms: 75 % "
+        "less latency and 2 points more error."
+    )
 
 
 def test_subnets_that_were_stopped_early_or_do_not_run_were_no_choice():

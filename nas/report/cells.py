@@ -1,0 +1,36 @@
+"""Cells of tables that hold a figure with its interval below, which keeps columns narrow."""
+
+from __future__ import annotations
+
+from nas.metric import MetricWords
+from nas.noise import Interval
+from nas.report.estimates import Estimate
+from nas.report.markup import Markup, tag
+from nas.report.subnets import ExportedFile
+from nas.report.words import Words
+
+UNKNOWN = tag("span", "—")
+
+
+def error_cell(words: Words, error: Estimate | None) -> Markup:
+    """An error on the validation split, with its interval or deviation if that is known."""
+    if error is None or error.interval is None:
+        return tag("span", words.estimate("error", error))
+    return ranged(words.error, error.mean, error.interval)
+
+
+def file_cell(words: Words, file: ExportedFile, name: str = "error") -> Markup:
+    """A figure of an exported file on the test split; that of the searched loss is `error`."""
+    loss = file.test_error if name == "error" else file.test_metrics[name]
+    if loss is None:
+        return UNKNOWN
+    named = words.shown if name == "error" else words.metrics[name]
+    return ranged(named, loss, file.test_intervals.get(name))
+
+
+def ranged(words: MetricWords, loss: float, interval: Interval | None) -> Markup:
+    """The figure of a loss, with the figures of its interval below."""
+    if interval is None:
+        return tag("span", words.text(loss))
+    span = words.span(interval.low, interval.high)
+    return tag("span", [words.text(loss), tag("small", f" {span}", class_="range")])
