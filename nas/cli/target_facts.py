@@ -102,14 +102,14 @@ def _rules(rules: Rules) -> Iterator[str]:
             f"{rules.cast.bandwidth_gb_per_s:g} GB/s"
         )
     memory = rules.memory
-    limits = {
-        "in all": memory.total_bytes,
-        "for activations": memory.activation_bytes,
-        "for the model": memory.model_bytes,
+    held = {
+        "flash for the model": memory.flash_bytes,
+        "RAM for activations": memory.ram_bytes,
+        "memory for model and activations": memory.total_bytes,
     }
-    for what, limit in limits.items():
+    for what, limit in held.items():
         if limit is not None:
-            yield f"at most {limit:,.0f} bytes {what}"
+            yield f"{limit:,.0f} bytes of {what}"
 
 
 def _about_table(table: LatencyTable) -> Iterator[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.targets.device_costs import DeviceCosts
+from nas.targets.rules import MEMORIES
 from search_spaces.notebook import html_table
 from search_spaces.space import IntArray, SearchSpace
 
@@ -162,7 +163,7 @@ def within_device(
     for name, most in held.items():
         limits[name] = min(most, asked.get(name, most))
         allowed = f", {asked[name]:g} is asked for" if name in asked else ""
-        origins[name] = f"the device has {most:g}{allowed}"
+        origins[name] = f"the device has {most:,.0f} bytes of {MEMORIES[name]}{allowed}"
     return limits, origins
 
 

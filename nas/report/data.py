@@ -121,6 +121,7 @@ class TargetResult:
         chosen: The chosen subnet; `None` if none is chosen yet or none meets the limits.
         latency_band: The error of predicted latencies; `None` if that was not measured.
         notes: Sentences that a reader must know.
+        memory: The bytes that the device has for a cost, such as flash for `model_bytes`.
     """
 
     name: str
@@ -138,6 +139,7 @@ class TargetResult:
     chosen: Chosen | None = None
     latency_band: LatencyBand | None = None
     notes: tuple[str, ...] = ()
+    memory: Costs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.objectives:

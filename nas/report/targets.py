@@ -19,6 +19,7 @@ from nas.report.sections import anchor, origin_of, where
 from nas.report.selection import reasons, selections
 from nas.report.subnets import FrontPoint
 from nas.report.words import Words
+from nas.targets.rules import MEMORIES
 
 
 def target_section(results: Results, target: TargetResult, page: Page) -> Markup:
@@ -29,6 +30,7 @@ def target_section(results: Results, target: TargetResult, page: Page) -> Markup
         tag("p", where(target), class_="muted"),
         tag("p", statement(results.words, target), class_="lead"),
         *_why(results, target),
+        *_memory(target),
         *_band(target),
         *(
             tag("p", note, class_="notice")
@@ -48,6 +50,18 @@ def _why(results: Results, target: TargetResult) -> Iterator[Markup]:
     made = selections(results).get(target.name)
     if made is not None:
         yield tag("p", " ".join(reasons(made)))
+
+
+def _memory(target: TargetResult) -> Iterator[Markup]:
+    """A sentence about the memories of the device; nothing for a device without limits."""
+    takes = {} if target.chosen is None else target.chosen.costs
+    told: list[str] = []
+    for name, held in target.memory.items():
+        told.append(f"{text.quantity(name, held)} of {MEMORIES[name]}")
+        if name in takes:
+            told[-1] += f", of which the chosen subnet takes {text.quantity(name, takes[name])}"
+    if told:
+        yield tag("p", f"The device has {'; and '.join(told)}.")
 
 
 def _band(target: TargetResult) -> Iterator[Markup]:

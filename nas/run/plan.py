@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from nas.problem.goals import Goal, Measured, Problem, within_device
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
 from nas.report.data import CostRange
 from nas.report.data_read import data_read
+from nas.report.text import is_scaled, quantity
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
@@ -293,21 +294,22 @@ def overview(plan: Plan) -> list[TerminalTable | str]:
         space.add_row(
             name, *(f"{value:,.0f}" for value in (made.smallest, made.median, made.largest))
         )
-    targets = TerminalTable(("target", "figures", "minimised", "limits", "random subnets within"))
+    targets = TerminalTable(("target", "figures", "minimised", "random subnets within limits"))
     for target in plan.targets:
-        section = plan.section(target)
-        limits, origins = within_device(section.limits, target.limits)
-        told = ", ".join(
-            f"{name} {_relation(plan, name)} {limit:g}"
-            + (f" ({origins[name]})" if name in origins else "")
-            for name, limit in limits.items()
-        )
+        objectives = ", ".join(plan.section(target).objective)
         share = "after profiling" if target in plan.unmeasured else _share(plan, target)
-        targets.add_row(
-            target.name, target.provenance, ", ".join(section.objective), told or "none", share
-        )
+        targets.add_row(target.name, target.provenance, objectives, share)
+    limits = [words for target in plan.targets for words in _limits(plan, target)]
     warnings = [words for target in plan.targets for words in warned(target)]
-    return [*data_read(facts_of_task(plan.task)), space, targets, *warnings]
+    return [*data_read(facts_of_task(plan.task)), space, targets, *limits, *warnings]
+
+
+def _limits(plan: Plan, target: HardwareTarget) -> Iterator[str]:
+    """The limits on a target, a line each, and those that its own memory sets."""
+    limits, origins = within_device(plan.section(target).limits, target.limits)
+    for name, limit in limits.items():
+        origin = f" ({origins[name]})" if name in origins else ""
+        yield f"{target.name}: {name} {_relation(plan, name)} {_shown(name, limit)}{origin}"
 
 
 def warned(target: HardwareTarget) -> list[str]:
@@ -318,6 +320,10 @@ def warned(target: HardwareTarget) -> list[str]:
 def _relation(plan: Plan, name: str) -> str:
     figure = plan.figures.get(name)
     return "≥" if figure is not None and figure.words.larger_is_better else "≤"
+
+
+def _shown(name: str, limit: float) -> str:
+    return quantity(name, limit) if is_scaled(name) else f"{limit:g}"
 
 
 def _share(plan: Plan, target: HardwareTarget) -> str:

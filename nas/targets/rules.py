@@ -7,6 +7,9 @@ from typing import Literal
 
 from search_spaces.quant import FULL_PRECISION_BITS
 
+# The memories of a device, by the costs that they limit.
+MEMORIES = {"model_bytes": "flash", "peak_activation_bytes": "RAM", "memory_bytes": "memory"}
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -26,17 +29,17 @@ class Cast:
 
 @dataclass(frozen=True)
 class Memory:
-    """Hard limits of a device's memory, in bytes; None where there is no limit.
+    """The memory of a device for a network, in bytes; None where there is no limit.
 
     Attributes:
-        total_bytes: Limit on the stored model and the peak activation together.
-        activation_bytes: Limit on the peak activation.
-        model_bytes: Limit on the stored model.
+        flash_bytes: The limit on the stored model.
+        ram_bytes: The limit on the peak activation.
+        total_bytes: The limit on both together, of a device that has one memory for them.
     """
 
+    flash_bytes: float | None = None
+    ram_bytes: float | None = None
     total_bytes: float | None = None
-    activation_bytes: float | None = None
-    model_bytes: float | None = None
 
 
 @dataclass(frozen=True)

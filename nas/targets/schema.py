@@ -152,14 +152,23 @@ class CastSection(_Section):
 
 
 class MemorySection(_Section):
-    """Hard limits of the memory in bytes; no limit where left out."""
+    """The memory of the device in bytes, which sets hard limits; no limit where left out."""
 
+    flash_bytes: Bytes | None = None
+    """Flash that is left for the model: the limit on model_bytes."""
+    ram_bytes: Bytes | None = None
+    """RAM that is left for activations: the limit on peak_activation_bytes."""
     total_bytes: Bytes | None = None
-    """Limit on the stored model and its peak activation together."""
-    activation_bytes: Bytes | None = None
-    """Limit on the peak activation."""
-    model_bytes: Bytes | None = None
-    """Limit on the stored model."""
+    """One memory for both, in place of flash and RAM: the limit on memory_bytes."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> MemorySection:
+        if self.total_bytes is not None and (self.flash_bytes or self.ram_bytes):
+            raise ValueError(
+                "total_bytes is one memory for model and activations, and flash_bytes and "
+                "ram_bytes are two; keep one kind"
+            )
+        return self
 
 
 class EnergySection(_Section):
@@ -260,7 +269,7 @@ class TargetFile(_Section):
     cast: CastSection | None = None
     """The cost of converting tensors between formats; conversions are free where left out."""
     memory: MemorySection | None = None
-    """Hard limits of the memory."""
+    """The memory of the device, which sets hard limits."""
     roofline: RooflineSection | None = None
     """Figures of an analytical target; no other target has this section."""
     table: Annotated[str, AfterValidator(_beside)] | None = None

@@ -137,9 +137,9 @@ class HardwareTarget:
         """The hard upper limits that the device's memory sets, by name of the cost."""
         memory = self.rules.memory
         known = {
+            "model_bytes": memory.flash_bytes,
+            "peak_activation_bytes": memory.ram_bytes,
             "memory_bytes": memory.total_bytes,
-            "peak_activation_bytes": memory.activation_bytes,
-            "model_bytes": memory.model_bytes,
         }
         return {name: limit for name, limit in known.items() if limit is not None}
 

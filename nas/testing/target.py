@@ -101,7 +101,7 @@ class TargetContract:
         self, target: HardwareTarget, space: SearchSpace
     ) -> None:
         limited = dataclasses.replace(target, rules=Rules(memory=Memory(1e6, 1e4)))
-        assert limited.limits == {"memory_bytes": 1e6, "peak_activation_bytes": 1e4}
+        assert limited.limits == {"model_bytes": 1e6, "peak_activation_bytes": 1e4}
         assert set(limited.limits) <= set(limited.compile(space))
         assert dataclasses.replace(target, rules=Rules()).limits == {}
 

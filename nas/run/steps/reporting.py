@@ -144,7 +144,9 @@ def _target(
     band = latency_band(target)
     notes = (*found.notes, *changed_figures(plan, target))
     tolerance = plan.section(target).tolerance
-    found = replace(found, latency_band=band, tolerance=tolerance, notes=notes)
+    found = replace(
+        found, latency_band=band, tolerance=tolerance, notes=notes, memory=target.limits
+    )
     if target.name not in shipped:
         return replace(found, notes=(NONE_WITHIN, *found.notes))
     goal = plan.problem.goals[plan.targets.index(target)]

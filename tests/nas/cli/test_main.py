@@ -50,7 +50,7 @@ def test_the_smaller_limit_of_device_and_recipe_counts(recipe, tmp_path, held, a
     name = limited(tmp_path, total_bytes=held)
     asked = f"targets.0.limits.memory_bytes={allowed}"
     given = nas("spaces", recipe, *settings(f"targets.0.name={name}", asked))
-    both = f"memory_bytes to 10 (the device has {held}, {allowed} is asked for)"
+    both = f"memory_bytes to 10 (the device has {held} bytes of memory, {allowed} is asked for)"
     assert_refused(given, both, "no subnet", "more memory")
 
 
@@ -58,23 +58,24 @@ def test_spaces_shows_whose_limit_it_is(recipe, tmp_path):
     name = limited(tmp_path, total_bytes=1e6)
     given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
     succeeded(given)
-    assert all(word in given.out for word in ("memory_bytes", "1e+06", "device"))
+    assert all(word in given.out for word in ("memory_bytes", "≤ 1.00 MB", "device"))
 
 
 @pytest.mark.parametrize(
     ("memory", "cost"),
-    [("activation_bytes", "peak_activation_bytes"), ("model_bytes", "model_bytes")],
+    [("ram", "peak_activation_bytes"), ("flash", "model_bytes")],
 )
 def test_a_device_without_enough_memory_is_told_at_once(recipe, tmp_path, memory, cost):
-    name = limited(tmp_path, **{memory: 10})
+    name = limited(tmp_path, **{f"{memory}_bytes": 10})
     given = nas("spaces", recipe, *settings(f"targets.0.name={name}"))
-    assert_refused(given, f"{cost} to 10", "the device has 10", "more memory")
+    held = f"the device has 10 bytes of {'RAM' if memory == 'ram' else memory}"
+    assert_refused(given, f"{cost} to 10", held, "more memory")
 
 
 def test_a_limit_that_few_subnets_meet_is_not_shown_as_none(tmp_path):
     given = nas("spaces", ROOT / "runs" / "digits.toml", "--out", tmp_path / "run")
     succeeded(given)
-    (line,) = (line for line in given.out.splitlines() if "tiny-mcu" in line)
+    (line,) = (line for line in given.out.splitlines() if "tiny-mcu   │" in line)
     assert "under 1%" in line
 
 

@@ -52,10 +52,12 @@ def test_a_network_beyond_the_memory_violates_such_a_goal(space, costs):
 
 
 def test_limits_name_their_origin():
-    assert within_device({}, {"a": 5.0}) == ({"a": 5.0}, {"a": "the device has 5"})
-    limits, origins = within_device({"a": 7.0, "b": 1.0}, {"a": 5.0})
-    assert limits == {"a": 5.0, "b": 1.0}
-    assert origins == {"a": "the device has 5, 7 is asked for"}
+    ram = "peak_activation_bytes"
+    origin = "the device has 5,000 bytes of RAM"
+    assert within_device({}, {ram: 5e3}) == ({ram: 5e3}, {ram: origin})
+    limits, origins = within_device({ram: 7.0, "b": 1.0}, {ram: 5e3})
+    assert limits == {ram: 7.0, "b": 1.0}
+    assert origins == {ram: f"{origin}, 7 is asked for"}
 
 
 def test_goals_and_targets_show_themselves_shortly(target, costs):

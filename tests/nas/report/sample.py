@@ -149,6 +149,7 @@ def _target(
         ),
         chosen=_chosen(run, int(within[-1]), costs_of(int(within[-1]))) if len(within) else None,
         latency_band=LatencyBand(0.012, 0.034, 0.9, 1.0, 10),
+        memory={"model_bytes": 2e6, "peak_activation_bytes": 64_000.0},
     )
 
 

@@ -18,6 +18,7 @@ from nas.report.markup import Markup, html_of, table, tag
 from nas.report.sections import anchor
 from nas.report.store import from_json, to_json
 from nas.report.subnets import LayerPolicy
+from nas.report.text import quantity
 from tests.nas.report.sample import unfinished
 
 EVIL = "<script>alert('x')</script>\x1b[31m\u202e\u200b\x00"
@@ -211,6 +212,15 @@ def test_predicted_latencies_come_with_their_error(results, page):
         results, targets=tuple(replace(t, latency_band=None) for t in results.targets)
     )
     assert "calibrated on" not in html(without)
+
+
+def test_memories_of_a_device_are_told_with_what_the_subnet_takes(results, page):
+    text = " ".join(Reader(page).text)
+    taken = quantity("model_bytes", results.targets[0].chosen.costs["model_bytes"])
+    held, ram = quantity("model_bytes", 2e6), quantity("model_bytes", 64e3)
+    flash = f"The device has {held} of flash, of which the chosen subnet takes {taken}"
+    assert f"{flash}; and {ram} of RAM." in text
+    assert "The device has" not in html(unfinished(results))
 
 
 def test_origins_are_told(results, page):

@@ -90,7 +90,7 @@ def test_a_whole_run_compiles_every_target_once(
 
 def test_what_a_target_lacks_is_asked_and_refused_where_it_is_needed(tmp_path: Path) -> None:
     space = small_space()
-    empty = load_target("this-cpu", table=tmp_path / "this-cpu.csv")
+    empty = load_target("this-cpu", table=tmp_path / "this-cpu.csv", unmeasured=True)
     told = empty.lacking(space)
     assert told is not None
     assert "has no row for" in told

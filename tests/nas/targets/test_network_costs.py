@@ -152,5 +152,5 @@ def test_a_table_of_whole_blocks() -> None:
 
 def test_limits_name_only_what_the_device_has() -> None:
     assert device(memory=Memory(total_bytes=5.0)).limits == {"memory_bytes": 5.0}
-    assert device(memory=Memory(activation_bytes=5.0)).limits == {"peak_activation_bytes": 5.0}
-    assert device(memory=Memory(model_bytes=5.0)).limits == {"model_bytes": 5.0}
+    assert device(memory=Memory(ram_bytes=5.0)).limits == {"peak_activation_bytes": 5.0}
+    assert device(memory=Memory(flash_bytes=5.0)).limits == {"model_bytes": 5.0}

@@ -36,6 +36,12 @@ PEAKS = 'gmacs_per_s = { "int4xint4" = 12.8'
         ("DepthwiseConv2d = 0.25", "DepthwiseConv2d = 1.5", "DepthwiseConv2d = 1.5: .*less than"),
         ('otherwise = "container"', 'otherwise = "container"\ntable = "t.csv"', "only those do"),
         ("[[supports]]", "[[supports]", "line .*is no TOML"),
+        ("[roofline]", "[memory]\nmodel_bytes = 9\n[roofline]", "memory.model_bytes: no such key"),
+        (
+            "[roofline]",
+            "[memory]\nflash_bytes = 9\ntotal_bytes = 9\n[roofline]",
+            "total_bytes is one memory for model and activations",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -215,7 +215,7 @@ def small() -> SearchSpace:
 @pytest.fixture
 def table(small: SearchSpace, tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    empty = load_target("this-cpu", table=tmp_path / "none.csv")
+    empty = load_target("this-cpu", table=tmp_path / "none.csv", unmeasured=True)
     rows = {
         KernelKey.of(kernel, bits): Row(float(rng.uniform(0.01, 0.1)), 0.001, 9)
         for kernel, bits in empty.natively(small)
