@@ -38,6 +38,7 @@ SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "digits": "nas.tasks.digits:DigitsTask",
             "diabetes": "nas.tasks.diabetes:DiabetesTask",
             "arrays": "nas.tasks.arrays:ArraysTask",
+            "features": "nas.tasks.feature_table:FeaturesTask",
             "folder": "nas.tasks.image_folder:FolderTask",
             "openml": "nas.tasks.openml:OpenMLTask",
             "text-classification": "nas.tasks.text_classification:TextClassificationTask",

@@ -33,6 +33,7 @@ from nas.targets.table.columns import COLUMNS
 from nas.targets.table.csv_file import parse
 from nas.tasks import ArraysTask, DigitsTask, FolderTask, OpenMLTask
 from nas.tasks.augment import Augment
+from nas.tasks.feature_table import FeaturesTask
 from nas.tasks.image_pairs import ImagePairsTask
 from nas.tasks.images import ImageSection
 from nas.tasks.next_token import NextTokenTask
@@ -59,6 +60,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     'task: kind = "arrays"': (ArraysTask, ImageSection),
     'task: kind = "folder"': (FolderTask, ImageSection),
     'task: kind = "openml"': (OpenMLTask, ImageSection),
+    'task: kind = "features"': (FeaturesTask, SplitSection),
     'task: kind = "text-classification"': (TextClassificationTask, SplitSection),
     'task: kind = "next-token"': (NextTokenTask, SplitSection),
     'task: kind = "image-pairs"': (ImagePairsTask, SplitSection),

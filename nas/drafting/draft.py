@@ -100,7 +100,7 @@ def _task(data: Path, given: Mapping[str, Any], ask: Ask) -> tuple[Keys, Task]:
         return keys, _loaded(data, keys.values)
     except TaskError as error:
         if (
-            keys.values["kind"] != "arrays"
+            keys.values["kind"] not in ("arrays", "features")
             or "target" in keys.values
             or "target =" not in str(error)
         ):

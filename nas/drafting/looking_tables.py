@@ -1,17 +1,13 @@
-"""A look at a table of texts: which column holds the texts, and which holds their classes."""
+"""A look at a table: which columns hold texts or measured values, and which the targets."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nas.drafting.asking import Ask
-from nas.settings.toml_file import RecipeError
-from nas.tasks.text_files import read_text
+from nas.tasks.text_files import read_table
 
 _ROWS = 1000
 _LABELS = ("label", "class", "target", "category", "y", "sentiment", "stars", "rating")
@@ -26,7 +22,7 @@ def table_keys(
 
     Raises:
         TaskError: The table cannot be read.
-        RecipeError: No column holds texts.
+        RecipeError: Nobody is asked, and columns do not tell what they hold.
     """
     header, rows = _rows(path)
     words = {
@@ -35,10 +31,7 @@ def table_keys(
     }
     texts = [name for name in header if words[name] > _WORDS]
     if not texts and "text" not in given:
-        raise RecipeError(
-            f"no column of {path} holds texts ({', '.join(map(repr, header))}); for measured "
-            "values, save arrays x_train and y_train with numpy.savez and give that file"
-        )
+        return _features(path, given, header, rows, ask)
     text = given.get("text") or _chosen("texts", texts, ask, key="text")
     others = [name for name in header if name != text]
     label = given.get("label") or _label(others, ask)
@@ -60,11 +53,40 @@ def table_keys(
     return values, comments
 
 
+def _features(
+    path: Path,
+    given: Mapping[str, Any],
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    ask: Ask,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The keys of a task on measured values, which are all columns but one."""
+    label = given.get("label") or _label(header, ask)
+    names = [
+        name
+        for place, name in enumerate(header)
+        if name != label and not all(_is_number(row[place]) for row in rows if place < len(row))
+    ]
+    values = {"kind": "features", "train": str(path), "label": label, "categories": names}
+    comments = {
+        "kind": "a class or a value for each row of measured values",
+        "label": "the column of the classes or values; all others are features",
+        "categories": "columns of names; each name becomes a feature",
+    }
+    return values, comments
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return not cell  # a missing value, which the task names
+    return True
+
+
 def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    header, *rows = itertools.islice(reader, _ROWS + 1)
-    return header, rows
+    sheet = read_table(path).with_points()
+    return [*sheet.header], [row for _, row in sheet.rows[:_ROWS]]
 
 
 def _label(names: Sequence[str], ask: Ask) -> str:

@@ -8,6 +8,7 @@ A search never sees the test split. Read the modules in this order: `task` (the 
 from nas.tasks.arrays import ArraysTask
 from nas.tasks.diabetes import DiabetesTask
 from nas.tasks.digits import DigitsTask
+from nas.tasks.feature_table import FeaturesTask
 from nas.tasks.image_folder import FolderTask
 from nas.tasks.image_pairs import ImagePairsTask
 from nas.tasks.next_token import NextTokenTask
@@ -19,6 +20,7 @@ __all__ = [
     "ArraysTask",
     "DiabetesTask",
     "DigitsTask",
+    "FeaturesTask",
     "FolderTask",
     "ImagePairsTask",
     "NextTokenTask",

@@ -36,10 +36,14 @@ def clean_features(where: str, features: Array) -> Array:
     return features
 
 
-def prepared_features(train: Samples) -> Prepared:
+def prepared_features(train: Samples, *, names: tuple[str, ...] = ()) -> Prepared:
     """The features less their mean in deviations, which are those of the training split.
 
     The deviation of a feature that is always the same counts as 1.
+
+    Args:
+        train: The training split.
+        names: The names of the features, where they have some.
     """
     exact = train.inputs[FEATURES].astype(np.float64).reshape(-1, train.shapes[FEATURES][-1])
     mean, std = exact.mean(axis=0), exact.std(axis=0)
@@ -56,5 +60,6 @@ def prepared_features(train: Samples) -> Prepared:
         Scaling(numbers(mean), numbers(std), axis=len(shape) - 1),
         low=numbers(exact.min(axis=0)),
         high=numbers(exact.max(axis=0)),
+        names=names,
     )
     return Prepared((Input(FEATURES, shape),), tensors, {FEATURES: port})

@@ -93,6 +93,17 @@ def test_a_table_of_texts():
     assert made["space"]["family"] == "transformer-encoder"
 
 
+def test_a_table_of_measured_values():
+    rows = (
+        f"{n % 7 / 4:g};{n % 5};{'fm'[n % 2]};{'abc'[n % 3]}\n".replace(".", ",") for n in range(60)
+    )
+    Path("flowers.csv").write_text("length;width;sex;class\n" + "".join(rows))
+    made = drafted("flowers.csv")
+    assert made["task"]["kind"] == "features"
+    assert (made["task"]["label"], made["task"]["categories"]) == ("class", ["sex"])
+    assert made["space"]["family"] == "mlp"
+
+
 def test_a_text():
     Path("book.txt").write_text("It was the best of times.\n" * 200)
     assert drafted("book.txt")["space"]["family"] == "language-model"
@@ -129,7 +140,7 @@ def test_what_cannot_be_known_is_refused_where_nobody_is_asked():
     ("name", "content", "said"),
     [
         ("report.pdf", "x", "no file that a task reads"),
-        ("numbers.csv", "a,b\n1,2\n", "no column of numbers.csv holds texts ('a', 'b')"),
+        ("numbers.csv", "a,b\n1,2\n", "Which column holds the classes?"),
         ("sounds/a.wav", "x", "1 of .wav"),
         ("absent", None, "there is no absent"),
     ],
