@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from nas.memory import shortage
-from nas.tasks.picture import COLOUR, DEEP_COLOUR, GREY, Picture, Style, read_picture
+from nas.tasks.picture import (
+    COLOUR,
+    DEEP_COLOUR,
+    GREY,
+    TRANSPARENT,
+    VANISHED,
+    Picture,
+    Style,
+    read_picture,
+)
 from nas.tasks.source import Array
 from nas.tasks.task import TaskError
 
@@ -64,7 +73,7 @@ def read_images(
                 pixels[split] = np.empty(shape, picture.pixels.dtype)
             if picture.pixels.shape == pixels[split].shape[1:]:
                 pixels[split][row] = picture.pixels
-    if faults := [*census.faults(remedy)]:
+    if faults := [*census.faults(style, remedy)]:
         raise TaskError("\n".join(faults))
     return ImagesRead(pixels, tuple(census.notes(style)))
 
@@ -109,7 +118,7 @@ class _Census:
         if DEEP_COLOUR in picture.traits:
             self._brightest = max(self._brightest, int(picture.pixels.max()))
 
-    def faults(self, remedy: str) -> Iterator[str]:
+    def faults(self, style: Style, remedy: str) -> Iterator[str]:
         """A sentence per kind of fault, with the names of files."""
         if self.unread:
             told = (f"{self._name(path)} ({why})" for path, why in self.unread.items())
@@ -136,6 +145,14 @@ class _Census:
                 f"{self.where} has images in colour with 16 bits that use the lower bits only, and "
                 f"Pillow reads the upper 8 ({self._example(deep)}); save them with 8 bits, or "
                 "spread them over all 16"
+            )
+        drawn, vanished = self._traits[TRANSPARENT], self._traits[VANISHED]
+        if vanished and len(vanished) == len(drawn):
+            other = "black" if style.background == "white" else "white"
+            yield (
+                f"{self.where} has images drawn in {style.background} on transparent ground, of "
+                f"which nothing is left on {style.background} ({self._example(vanished)}); set "
+                f'background = "{other}" if the task has this key'
             )
 
     def notes(self, style: Style) -> Iterator[str]:

@@ -60,8 +60,9 @@ class FolderTask(ImageSection):
                 f"there is no folder {self.path}; give a folder with one folder per class"
             )
         imaging()
-        folders = split_folders(self.path)
-        found = {name: class_folders(f) for name, f in (folders or {"train": self.path}).items()}
+        splits = split_folders(self.path)
+        folders = splits or {"train": self.path}
+        found = {split: class_folders(folder) for split, folder in folders.items()}
         files = {
             split: [file for files in each.files.values() for file in files]
             for split, each in found.items()
@@ -78,7 +79,7 @@ class FolderTask(ImageSection):
             kind=f"a folder of images ({counted(endings)})",
             origins={split: f"{folder.name}/" for split, folder in folders.items()},
             notes=read.notes,
-            passed_over=(*others_beside(self.path, folders), *passed_over),
+            passed_over=(*others_beside(self.path, splits), *passed_over),
         )
         return DataSource(self.path.resolve().name, **parts, reading=reading)
 

@@ -199,7 +199,10 @@ def _scaled(images: Array, mean: float, std: float) -> Array:
 def _peak(where: str, targets: list[Array]) -> float:
     """The difference between black and white that the type of the targets tells."""
     kinds = {str(images.dtype) for images in targets}
-    if len(kinds) == 1 and kinds <= {*_PEAKS}:
+    highest = max(images.max() for images in targets)
+    # 12 bits in files of 16: against a white of 16 bits, any error would look small.
+    whole = kinds != {"uint16"} or highest > _PEAKS["uint16"] / 2
+    if len(kinds) == 1 and kinds <= {*_PEAKS} and whole:
         return _PEAKS[kinds.pop()]
     if all(
         images.dtype.kind == "f" and images.min() >= 0 and images.max() <= 1 for images in targets

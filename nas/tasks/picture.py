@@ -79,6 +79,7 @@ GREY = "in grey"
 COLOUR = "in colour"
 TURNED = "turned as their EXIF data say"
 TRANSPARENT = "with transparent pixels"
+VANISHED = "with transparent pixels, and all others of the background's colour"
 SEVERAL = "that hold several images, of which the first was read"
 PRINT = "in CMYK, turned into RGB"
 DEEP_COLOUR = "in colour with 16 bits, of which Pillow reads the upper 8"
@@ -166,6 +167,8 @@ def _picture(opened: Any, style: Style) -> Picture:
         raise ValueError("it has pixels that are NaN or infinite")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], style.channels, axis=2)
+    if TRANSPARENT in traits and pixels.min() == pixels.max():
+        traits.add(VANISHED)
     return Picture(pixels, depth, frozenset(traits))
 
 

@@ -12,7 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nas.tasks.classes import balanced_order
 from nas.tasks.facts import facts_of
-from nas.tasks.sound import about_classes, about_content, about_scale, about_size, require_enough
+from nas.tasks.sound import (
+    about_classes,
+    about_content,
+    about_copies,
+    about_scale,
+    about_size,
+    require_enough,
+)
 from nas.tasks.source import Array, DataSource, Divided, Samples
 from nas.tasks.task import Task, TaskError
 
@@ -84,7 +91,8 @@ class SplitSection(BaseModel):
         splits = {"train": train, "validation": validation, "test": test}
         warnings = [*about_scale(source.name, source.given)]
         warnings += about_content(source.name, splits)
-        warnings += about_size(splits, shares=stratified)
+        warnings += about_copies(splits)
+        warnings += about_size(splits, shares=stratified, drawn=drawn)
         if stratified:
             warnings += about_classes(source.name, splits, classes)
         reading = replace(

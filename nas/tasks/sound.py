@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,18 +117,38 @@ def _blank(images: Array) -> NDArray[np.bool_]:
     return (flat.min(axis=2) == flat.max(axis=2)).all(axis=1)
 
 
-def about_size(splits: Splits, *, shares: bool) -> Iterator[str]:
+def about_copies(splits: Splits) -> Iterator[str]:
+    """Warnings about samples of other splits that are training samples too."""
+    known = {*_contents(splits["train"])}
+    for split in ("validation", "test"):
+        if copies := sum(content in known for content in _contents(splits[split])):
+            yield (
+                f"{copies:,} of {len(splits[split]):,} samples of the {split} split are training "
+                "samples too, so its figures are better than they would be on new ones"
+            )
+
+
+def _contents(samples: Samples) -> Iterator[int]:
+    """A number per sample, equal for equal inputs."""
+    columns = [samples.inputs[name] for name in sorted(samples.inputs)]
+    for row in range(len(samples)):
+        cells = (column[row] for column in columns)
+        yield hash(tuple(c.tobytes() if isinstance(c, np.ndarray) else c for c in cells))
+
+
+def about_size(splits: Splits, *, shares: bool, drawn: Collection[str]) -> Iterator[str]:
     """Warnings about a validation or a test split that is too small to tell networks apart.
 
     Args:
         splits: The samples of all splits.
         shares: Whether figures are shares of right answers.
+        drawn: The splits that are drawn from the training samples.
     """
     for split in ("validation", "test"):
         if (count := len(splits[split])) < FEW_SAMPLES:
             points = 196 * math.sqrt(0.9 * 0.1 / count)
             example = f", by {points:.0f} points at an accuracy of 90 %" if shares else ""
-            cure = "give more" if split == "test" else "raise validation_fraction, or give more"
+            cure = f"raise {split}_fraction, or give more" if split in drawn else "give more"
             yield (
                 f"the {split} split has {count} samples, so a figure measured on these is "
                 f"uncertain{example}, and networks closer than that are not told apart; {cure}"

@@ -128,3 +128,12 @@ def test_files_without_a_partner_are_refused(tmp_path):
         ImagePairsTask(path=tmp_path).load()
     with pytest.raises(TaskError, match="holds no images"):
         ImagePairsTask(path=tmp_path, shrink=2).load()
+
+
+def test_12_bits_in_16_need_a_peak(tmp_path):
+    path = tmp_path / "deep.npz"
+    pairs = images(60, 8, 8).astype(np.uint16) * 16
+    np.savez(path, x_train=pairs)
+    with pytest.raises(TaskError, match=r"uint16 from \d+ to \d+, which does not tell.*set peak"):
+        ImagePairsTask(path=path, shrink=2).load()
+    assert ImagePairsTask(path=path, shrink=2, peak=4095).load().sizes()["train"] > 0

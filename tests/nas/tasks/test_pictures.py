@@ -272,3 +272,18 @@ def test_12_bits_in_colour_would_be_black_and_are_refused(tmp_path):
         deep_png(tmp_path / name / "0.png", COLOUR.astype(np.uint16) * 16, kind=2)
     with pytest.raises(TaskError, match=r"16 bits that use the lower bits only.*2, first cat/0"):
         FolderTask(path=tmp_path).load()
+
+
+@pytest.mark.parametrize(
+    ("background", "drawn", "other"), [("black", 0, "white"), ("white", 255, "black")]
+)
+def test_drawings_of_the_colour_of_the_background_are_refused(tmp_path, background, drawn, other):
+    line = np.full((4, 4, 4), drawn, np.uint8)
+    line[..., 3] = 255 * (np.arange(4) > 0)[:, None]  # the first row is transparent
+    for name in ("cat/0.png", "dog/0.png"):
+        folder_of(tmp_path, {name: Image.fromarray(line)})
+    with pytest.raises(
+        TaskError, match=rf"nothing is left on {background} .*background = .{other}"
+    ):
+        FolderTask(path=tmp_path, background=background).load()
+    assert read_picture(tmp_path / "cat" / "0.png", Style(background=other)).pixels.std() > 0

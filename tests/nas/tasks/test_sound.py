@@ -64,7 +64,8 @@ def test_splits_that_differ_a_little_are_told_and_equal_ones_are_not(tmp_path):
     assert "their spread is 0.3 times" in told
     assert "prepared alike?" in told
     other = RNG.permutation(120)[:40]
-    assert warnings(tmp_path, **TRAIN, x_test=IMAGES[other], y_test=LABELS[other]) == ()
+    mirrored = IMAGES[other, :, ::-1]
+    assert warnings(tmp_path, **TRAIN, x_test=mirrored, y_test=LABELS[other]) == ()
 
 
 def test_images_without_content_are_refused_or_told(tmp_path):
@@ -84,8 +85,8 @@ def test_splits_of_few_samples_are_warned_of(tmp_path):
     assert "by 12 points at an accuracy of 90 %" in told[0]
     assert "raise validation_fraction" in told[0]
     assert "the test split has 24 samples" in told[1]
-    many = RNG.integers(0, 120, 1300)
-    assert facts_of_task(load(tmp_path, x_train=IMAGES[many], y_train=LABELS[many])).warnings == ()
+    many, labels = RNG.integers(0, 255, (1300, 8, 8)), np.arange(1300) % 3
+    assert facts_of_task(load(tmp_path, x_train=many, y_train=labels)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -139,3 +140,19 @@ def test_classes_that_a_given_split_lacks_are_told_or_refused(tmp_path):
 def test_a_limit_that_cuts_a_class_off_names_it(tmp_path):
     with pytest.raises(TaskError, match="classes without a sample among its 2 training samples: "):
         load(tmp_path, **TRAIN, options={"limit": 2})
+
+
+def test_samples_that_are_in_two_splits_are_told(tmp_path):
+    told = warnings(tmp_path, **TRAIN, x_test=IMAGES[:30], y_test=LABELS[:30])
+    assert any(" of 30 samples of the test split are training samples too" in w for w in told)
+    mirrored = IMAGES[..., ::-1]
+    assert not warnings(tmp_path, **TRAIN, x_test=mirrored, y_test=LABELS)
+
+
+def test_a_given_split_that_is_small_is_not_raised_by_a_fraction(tmp_path):
+    told = facts_of_task(load(tmp_path, **TRAIN, x_validation=IMAGES, y_validation=LABELS)).warnings
+    small = [words for words in told if "so a figure measured on these" in words]
+    assert [words.partition("told apart; ")[2] for words in small] == [
+        "give more",
+        "raise test_fraction, or give more",
+    ]
