@@ -116,6 +116,10 @@ def save_state(
         ) from error
 
 
+# safetensors leaves some headers to torch, which raises exceptions of its own for them.
+_UNREADABLE = (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError)
+
+
 def load_state(path: Path | str, *, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata that `save_state` wrote for the space of this `fingerprint`.
 
@@ -128,14 +132,23 @@ def load_state(path: Path | str, *, fingerprint: str) -> tuple[dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}; train the supernet first") from error
-    # safetensors leaves some headers to torch, which raises exceptions of its own for them.
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read ({error}); it is truncated or no safetensors file: "
             "delete it and train the supernet again"
         ) from error
     _check(path, tensors, metadata, fingerprint)
     return tensors, {key: value for key, value in metadata.items() if key != "digest"}
+
+
+def steps_done(path: Path) -> int:
+    """The number of steps that a checkpoint of a training counts; 0 if none can be read there."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = (file.metadata() or {}).get("step", "")
+        return int(told) if told.isdecimal() else 0
+    except _UNREADABLE:
+        return 0  # the training itself refuses a damaged file, with a sentence
 
 
 def _check(

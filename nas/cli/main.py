@@ -23,17 +23,17 @@ from nas.cli.sweep import sweep_command
 from nas.cli.targets import targets_app
 from nas.cli.transfer import transfer
 from nas.cli.trust import Trust
-from nas.terminal.display import Terminal, complain, lines, say
+from nas.cli.words import named
+from nas.terminal.display import Manner, complain, dump_record, lines, manner, say, speak
 from nas.terminal.interrupts import Interruptible, loading
+from nas.terminal.plain import terminal_display
 
 _STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
 # The base class of typer's errors about wrong usage, whichever version of click it uses.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
-    help="Search architecture and quantization together: trained once, for every device at once.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 targets_app.command("import")(import_table)
@@ -50,6 +50,43 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="The run folder; by default one beside the recipe.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, if any.")]
+
+
+# Options of every command, which may stand anywhere on the command line.
+_EVERYWHERE = ("--debug", "--quiet", "-q", "--json")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata  # which takes its time
+
+        say(f"elastic-nas {importlib.metadata.version('elastic-nas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show results and warnings, but no progress.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write every message as a line of JSON, for programs.")
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error as well.")
+    ] = False,
+    _shown: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and stop.", callback=_version),
+    ] = False,
+) -> None:
+    """Search architecture and quantization together: trained once, for every device at once.
+
+    The options --quiet, --json and --debug may also stand behind a command.
+    """
+    if quiet and json:
+        raise typer.BadParameter("give --quiet or --json, not both")
+    speak(Manner.QUIET if quiet else Manner.JSON if json else Manner.WORDS)
 
 
 def expected() -> tuple[type[Exception], ...]:
@@ -102,7 +139,7 @@ def run_command(
 
     made = load_any_recipe(recipe, set_ or ())
     folder = _folder(recipe, made.name, out)
-    with Terminal() as display:
+    with terminal_display() as display:
         results = run(made, folder=folder, resume=resume, display=display)
     for part in told(results):
         say(part)
@@ -146,7 +183,7 @@ def _do(step: str, recipe: Path, *, overrides: Sequence[str], out: Path | None) 
         from nas.run.pipeline import run_steps
 
     made = load_recipe(recipe, overrides)
-    with Terminal() as display:
+    with terminal_display() as display:
         run_steps(made, [step], folder=_folder(recipe, made.name, out), display=display)
 
 
@@ -205,21 +242,28 @@ def spaces(
 
 def main() -> None:
     """Run the command line; expected errors end in one sentence and exit code 1."""
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    given, debug = sys.argv[1:], "--debug" in sys.argv
+    arguments = [each for each in given if each in _EVERYWHERE]
+    arguments += [each for each in given if each not in _EVERYWHERE]
+    speak(Manner.WORDS)
     sys.excepthook = _unexpected
     warnings.formatwarning = _warning
     with Interruptible(_STOPPED):
         try:
             # Calling the application itself would replace our hook for exceptions by typer's.
-            code = typer.main.get_command(app)(arguments, standalone_mode=False)
-        except _UsageError as error:  # first, since `expected` loads many modules
+            command = named(typer.main.get_command(app))
+            code = command(arguments, prog_name="nas", standalone_mode=False)
+        except SystemExit:  # of the completion of words; `expected` would load many modules
+            raise
+        except _UsageError as error:
             _tell_usage(error)
             sys.exit(2)
         except expected() as error:
             if debug:
                 complain(traceback.format_exc())
             complain(f"error: {error}")
+            if manner() is Manner.JSON:
+                dump_record({"error": str(error)})
             sys.exit(1)
         sys.exit(code)
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from nas.terminal.display import Terminal
 from nas.terminal.interrupts import loading
+from nas.terminal.plain import terminal_display
 
 Source = Annotated[Path, typer.Argument(help="A recipe (TOML), or a space that `to_json` wrote.")]
 Overrides = Annotated[
@@ -68,7 +68,7 @@ def profile_command(
     options = Options(
         target, backend, device, dtype, threads, budget_ms, sample, read, networks=calibrate
     )
-    with Terminal() as display:
+    with terminal_display() as display:
         others = astuple(replace(options, networks=None))
         if not any(option is not None for option in others) and not is_table(out):
             more = [] if calibrate is None else [f"compute.profile_networks={calibrate}"]

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from nas.cli.trust import Trust
-from nas.terminal.display import Terminal, say
+from nas.terminal.display import say
 from nas.terminal.interrupts import loading
+from nas.terminal.plain import terminal_display
 
 Source = Annotated[Path | None, typer.Argument(help="The recipe, a TOML file.")]
 Overrides = Annotated[
@@ -58,7 +59,7 @@ def search_command(
                 "--target, --evaluations and --archive go with --from; a recipe names its own"
             )
         made = load_recipe(recipe, set_ or ())
-        with Terminal() as display:
+        with terminal_display() as display:
             run_steps(made, ["search"], folder=out or recipe.parent / made.name, display=display)
         return
     if source is None or recipe is not None:
@@ -67,7 +68,7 @@ def search_command(
         raise RecipeError("--from needs --target, a shipped target (`nas targets`) or a file")
     origin = source.parent if source.is_file() else source
     folder = out or origin.with_name(f"{origin.name}-{'-'.join(Path(t).stem for t in targets)}")
-    with Terminal() as display:
+    with terminal_display() as display:
         results = reused(
             source,
             targets,

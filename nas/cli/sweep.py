@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from nas.terminal.display import Terminal, TerminalTable, say
+from nas.terminal.display import TerminalTable, say
 from nas.terminal.interrupts import loading
+from nas.terminal.plain import terminal_display
 
 
 def sweep_command(
     recipes: Annotated[list[Path], typer.Argument(help="Recipes, TOML files.")],
-    seeds: Annotated[str, typer.Option(help="Seeds, such as 0,1,2; else the recipes' own.")] = "",
+    seeds: Annotated[str, typer.Option(metavar="0,1,2", help="Seeds; else the recipes' own.")] = "",
     targets: Annotated[
         list[str] | None,
         typer.Option("--target", help="Devices in place of the recipes'; may be repeated."),
@@ -26,7 +27,8 @@ def sweep_command(
     cpus: Annotated[float, typer.Option(help="CPUs that each run reserves.")] = 1.0,
     gpus: Annotated[float, typer.Option(help="GPUs that each run reserves; may be part.")] = 0.0,
     ray_address: Annotated[
-        str | None, typer.Option(help="The cluster's; by default one of this machine.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The cluster's; by default one of this machine."),
     ] = None,
 ) -> None:
     """Run recipes x seeds, each for all devices, on a Ray cluster; call again to continue."""
@@ -38,7 +40,7 @@ def sweep_command(
         recipes, out=out, seeds=_numbers(seeds), targets=targets or (), overrides=set_ or ()
     )
     _require_place(out)
-    with Terminal() as display:
+    with terminal_display() as display:
         found = sweep(todo, cpus=cpus, gpus=gpus, address=ray_address, display=display)
     write_summary(found, out / "sweep.csv")
     names = ("run", "seed", "target", "state", "validated", "error", "cost", "tested", "test")

@@ -6,7 +6,7 @@ an error in the plan, is shown early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from nas.durable import write_atomic
@@ -18,7 +18,7 @@ from nas.run.folder import RunFolder, RunFolderError
 from nas.run.plan import Plan, overview, prepare
 from nas.run.sources import compared
 from nas.run.steps import preflight
-from nas.run.steps.estimating import estimate
+from nas.run.steps.estimating import foresee
 from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import supernet_of, trained, use_threads
 from nas.terminal.display import Display, Silent
@@ -62,7 +62,11 @@ def _shipped(plan: Plan, supernet: Supernet, measured: Measurements, display: Di
     from nas.run.steps.exporting import exported
     from nas.run.steps.reporting import reported
 
-    return reported(plan, supernet, measured, exported(plan, supernet, measured, display))
+    shipped = exported(plan, supernet, measured, display)
+    with display.stage("report") as advance:
+        made = reported(plan, supernet, measured, shipped)
+        advance(1, 1, "")
+    return made
 
 
 # What can be asked for alone.
@@ -72,6 +76,8 @@ STEPS: dict[str, Callable[[Plan, Display], object]] = {
     "export": _export,
     "switching": _switch,
 }
+WHOLE = ("train", "search", "export")
+"""The steps of a whole run."""
 
 
 def run(
@@ -91,7 +97,7 @@ def run(
             from nas.run.steps.tabulating import searched_table
 
             return searched_table(recipe, files, shown)
-        plan = _prepared(recipe, files, shown, searching=True)
+        plan = _prepared(recipe, files, shown, steps=WHOLE)
         supernet = trained(plan, shown)
         return _shipped(plan, supernet, _searched(plan, supernet, shown), shown)
 
@@ -99,20 +105,23 @@ def run(
 def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Display) -> None:
     """Run some of `STEPS`, by name, in a new or existing run folder."""
     with RunFolder(folder).open(recipe, resume=True) as files:
-        plan = _prepared(recipe, files, display, searching="search" in steps)
+        plan = _prepared(recipe, files, display, steps=steps)
         for step in steps:
             STEPS[step](plan, display)
 
 
-def _prepared(recipe: Recipe, files: RunFolder, display: Display, *, searching: bool) -> Plan:
+def _prepared(
+    recipe: Recipe, files: RunFolder, display: Display, *, steps: Collection[str]
+) -> Plan:
     """The complete plan: read, checked and shown, with this machine measured if needed."""
+    searching = "search" in steps
     plan = prepare(recipe, files)
     use_threads(plan)
     for shown in overview(plan):
         display.say(shown)
     for sentence in compared(plan):
         display.say(sentence)
-    display.say(estimate(plan))
+    foresee(plan, display, steps=steps)
     preflight.check(plan, searching=searching)
     write_atomic(files.space, plan.space.to_json().encode())
     plan = profiled(plan, display)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -201,6 +203,30 @@ def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
 def _open_precisions(plan: Plan) -> list[dict[str, tuple[Quant | None, ...]]]:
     graph = plan.space.graph
     return [open_precisions(graph, "weight"), open_precisions(graph, "activation")]
+
+
+def proxies_and_sensitivity(plan: Plan, supernet: Supernet) -> tuple[float, int, float]:
+    """What a probe costs: the seconds of a subnet's scores, the passes for sensitivity, their time.
+
+    Args:
+        plan: The run.
+        supernet: A supernet of its space, trained or not, on any device.
+    """
+    here = on_device(supernet, device_of(plan))
+    middle = as_genotypes(plan.space.sample_array(np.random.default_rng(0), 2))
+    times = [_timed(functools.partial(score, plan, here, genotype)) for genotype in middle]
+    inputs, _ = _batch(plan, here, _SENSITIVITY_BATCH)
+    plain = extract(here, plan.space.largest, [inputs], quantize=False).module.eval()
+    passes = sum(len(quants) for found in _open_precisions(plan) for quants in found.values())
+    with torch.no_grad():
+        forward = [_timed(functools.partial(plain, **inputs)) for _ in range(2)]
+    return times[-1], passes, forward[-1]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _encode(

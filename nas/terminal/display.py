@@ -7,8 +7,10 @@ escapes.
 from __future__ import annotations
 
 import contextlib
+import enum
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,13 +22,38 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
+from nas.terminal.forecast import Course, Forecast, duration
 from nas.terminal.untrusted import visible
 
 _CONTINUED = "  "
+
+
+class Manner(enum.Enum):
+    """The manner in which the command line speaks, for the whole process.
+
+    In words, with progress; in words, results and warnings only; or in lines of JSON.
+    """
+
+    WORDS = enum.auto()
+    QUIET = enum.auto()
+    JSON = enum.auto()
+
+
+_manner = Manner.WORDS
+
+
+def speak(manner: Manner) -> None:
+    """Let all output of this process have a manner from now on."""
+    global _manner  # noqa: PLW0603  # a process has one standard output
+    _manner = manner
+
+
+def manner() -> Manner:
+    """The manner of this process."""
+    return _manner
 
 
 @dataclass
@@ -61,10 +88,21 @@ class Advance(Protocol):
 
 
 class Display(Protocol):
-    """A display on which a run shows its progress and its messages."""
+    """A display on which a run shows its progress and its messages.
+
+    Attributes:
+        timed: Whether the display tells how long a run takes, so that this must be found out.
+    """
+
+    @property
+    def timed(self) -> bool: ...  # noqa: D102  # documented above
 
     def say(self, what: str | TerminalTable) -> None:
         """Show a sentence or a table."""
+        ...
+
+    def expect(self, courses: Mapping[str, Course]) -> None:
+        """Take over how long each stage to come is expected to take, in the order of stages."""
         ...
 
     def stage(self, name: str) -> contextlib.AbstractContextManager[Advance]:
@@ -75,8 +113,13 @@ class Display(Protocol):
 class Silent:
     """A display that shows nothing, for use from Python and in tests."""
 
+    timed = False
+
     def say(self, what: str | TerminalTable) -> None:
         """Show nothing."""
+
+    def expect(self, courses: Mapping[str, Course]) -> None:
+        """Expect nothing."""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Advance]:
@@ -87,16 +130,19 @@ class Silent:
 class Terminal:
     """A display on the terminal: one progress bar per stage, below all sentences and tables."""
 
+    timed = True
+
     def __init__(self) -> None:
         self._bars = Progress(
             TextColumn("{task.description:<8}", markup=False),
-            BarColumn(bar_width=32),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=Console(),
         )
+        self._forecast = Forecast()
 
     def __enter__(self) -> Terminal:
         self._bars.start()
@@ -105,6 +151,10 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    def expect(self, courses: Mapping[str, Course]) -> None:
+        """Take over how long each stage to come is expected to take."""
+        self._forecast.expect(courses)
+
     def say(self, what: str | TerminalTable) -> None:
         """Print a sentence or a table above the bars."""
         _print(self._bars.console, what)
@@ -112,17 +162,40 @@ class Terminal:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Advance]:
         """A context for a stage with a bar of its own, which stays when the stage is over."""
-        bar = self._bars.add_task(visible(name), total=None, note="")
+        self._forecast.begin(name)
+        left = left_in_words(self._forecast)
+        bar = self._bars.add_task(visible(name), total=None, note="", left=left)
 
         def advance(done: int, total: int, note: str) -> None:
-            self._bars.update(bar, completed=done, total=total, note=visible(note))
+            self._forecast.advance(done, total)
+            left = left_in_words(self._forecast)
+            self._bars.update(bar, completed=done, total=total, note=visible(note), left=left)
 
         yield advance
+        self._forecast.end()
+        self._bars.update(bar, left="")
+
+
+def left_in_words(forecast: Forecast) -> str:
+    """The time left of the present stage and of the run, as far as known, else an empty text."""
+    told = {"": forecast.stage_left(), "run ": forecast.left()}
+    return ", ".join(f"{what}{duration(s)} left" for what, s in told.items() if s is not None)
 
 
 def say(what: str | TerminalTable) -> None:
     """Print a sentence or a table to the standard output."""
-    _print(Console(), what)
+    if _manner is not Manner.JSON:
+        _print(Console(), what)
+    elif isinstance(what, str):
+        dump_record({"message": what})
+    else:
+        rows = [dict(zip(what.header, row, strict=True)) for row in what.rows]
+        dump_record({"table": what.title, "rows": rows})
+
+
+def in_terminal() -> bool:
+    """Whether the standard output is a terminal."""
+    return Console().is_terminal
 
 
 def complain(what: str) -> None:
@@ -133,6 +206,12 @@ def complain(what: str) -> None:
 def dump(document: str) -> None:
     """Print a document unchanged to the standard output, for another program to read."""
     sys.stdout.write(document)
+    sys.stdout.flush()
+
+
+def dump_record(record: Mapping[str, object]) -> None:
+    """Print a record as a line of JSON to the standard output."""
+    dump(f"{json.dumps(record)}\n")
 
 
 def _print(console: Console, what: str | TerminalTable) -> None:

@@ -131,7 +131,7 @@ def train(
     require_rows(ranks.count, settings.batch_size)
     supernet.to(device)
     keep_freed_memory()
-    batch = partial(_batch, data, settings, device=torch.device(device))
+    batch = partial(batch_of, data, settings, device=torch.device(device))
     context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost, ranks)
     state = TrainingState(TrainingStep(context, methods), samples=len(data))
     _begin(state, state_path)
@@ -141,7 +141,7 @@ def train(
     guess = _guess(context)
     _run(state, guess, state_path, progress=progress, say=say)
     if not settings.quantized_epochs:
-        _initialise(context)
+        initialise(context)
     return History(
         state.losses.numpy(),
         plan.float_steps,
@@ -206,9 +206,9 @@ def _next_step(state: TrainingState, guess: float) -> list[float]:
     if state.step == state.context.plan.largest_steps > 0:
         state.sort_channels()
     if state.step == state.context.plan.float_steps:
-        _initialise(state.context)
+        initialise(state.context)
     with state.context.ranks.sharing():
-        losses = _train_step(state)
+        losses = train_step(state)
     state.record(losses)
     if trouble := trouble_of(state, guess):
         raise _Trouble(trouble)
@@ -239,7 +239,7 @@ def _gone_back(state: TrainingState, trouble: str) -> str:
     )
 
 
-def _train_step(state: TrainingState) -> list[float]:
+def train_step(state: TrainingState) -> list[float]:
     """Take a step if its losses and gradients are finite; returns its losses (see `LOSSES`)."""
     context, made, moment = state.context, state.made, state.moment
     rate = moment.plan.learning_rate(moment.step)
@@ -272,7 +272,7 @@ def _guess(context: TrainingContext) -> float:
     return context.criterion.guess(torch.cat([context.batch(step)[1] for step in batches]))
 
 
-def _batch(
+def batch_of(
     data: TrainingData, settings: TrainingSettings, step: int, *, device: torch.device
 ) -> Batch:
     """The batch of `step` on a device; every epoch has an order of its own."""
@@ -286,7 +286,7 @@ def _batch(
     return channels_last(moved) if device.type == "cpu" else moved, targets.to(device)
 
 
-def _initialise(context: TrainingContext) -> None:
+def initialise(context: TrainingContext) -> None:
     """Initialise the quantizers from the present weights and the first batches."""
     if context.ranks.first:
         batches = [context.batch(step)[0] for step in range(_CALIBRATION_BATCHES)]

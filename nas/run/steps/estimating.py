@@ -1,127 +1,212 @@
-"""An estimate of the training time of a run, and a check of its memory."""
+"""An estimate of the time of a run, stage by stage, from a few steps of the real work."""
 
 from __future__ import annotations
 
-import math
+import os
 import time
-from itertools import pairwise
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from nas.memory import gigabytes, memory_limit, shortage
+from nas.profiling.table_loop import BUDGET_MS
 from nas.recipe.methods import methods_of
 from nas.recipe.recipe import RecipeError
-from nas.run.plan import Plan
+from nas.run.plan import THIS_CPU, Plan
+from nas.run.steps.room import require_room
 from nas.run.steps.training import device_of
-from search_spaces import costs
+from nas.targets.table.latency_table import LatencyTable
+from nas.targets.table.rows import KernelKey
+from nas.terminal.display import Display
+from nas.terminal.forecast import Course, course_of, duration
+from search_spaces.space import as_genotypes
+from supernets.calibrate import initialise_steps
+from supernets.checkpoint import steps_done
 from supernets.inputs import to_device
 from supernets.supernet import Supernet
-from supernets.training.context import Batch, Moment, TrainingContext
-from supernets.training.methods import Methods
-from supernets.training.samplers import Sandwich
+from supernets.training.context import Moment, TrainingContext
+from supernets.training.pace import paces, parts
 from supernets.training.schedule import schedule
 from supernets.training.step import TrainingStep
+from supernets.training.train import batch_of
 
-_TIMED_STEPS = 2
-_FLOAT_BYTES = 4
-_COPIES = 5  # of every weight: itself, its gradient, its momentum; two as of the last good epoch
-_WRITTEN = (
-    8  # and while a checkpoint is written, in this machine's memory, four of those twice more
-)
-_LARGEST_ONNX = 1 << 31  # of the protocol buffers that the file is made of
-
-
-def estimate(plan: Plan) -> str:
-    """A sentence on the remaining training time, from two steps of every part of the training."""
-    if plan.files.supernet.exists():
-        return "The supernet is trained already."
-    settings, device = plan.training, device_of(plan)
-    held = _require_room(plan, device)
-    methods = methods_of(settings)
-    steps = schedule(settings, len(plan.task.train), rate=methods.schedule)
-    supernet = Supernet(plan.space, seed=0, quantizer=methods.quantizer).to(device)
-    rng = np.random.default_rng(0)
-    rows = np.arange(settings.batch_size)
-
-    def batch(_: int) -> Batch:
-        inputs, targets = plan.task.train.batch(rows, rng)
-        return to_device(inputs, device), targets.to(device)
-
-    context = TrainingContext(supernet, settings, steps, plan.task.criterion, batch)
-    made = _made(context, methods)
-
-    def seconds(moment: Moment) -> float:
-        start = time.perf_counter()
-        shown = batch(moment.step)
-        made.gradients(moment, shown, _drawn(made, moment, shown, rng))
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    parts = (0, steps.largest_steps, steps.float_steps, steps.total)
-    total = sum(
-        (end - start) * min(seconds(Moment(end - 1, steps)) for _ in range(_TIMED_STEPS))
-        for start, end in pairwise(parts)
-        if end > start
-    )
-    return f"Training takes about {_words(total)} ({steps.total} steps) on {device}.{held}"
+_AROUND = 1.25  # loading models and timing empty ones, over timing kernels
+_WHOLE_S = 0.3  # one whole network of the first few, exported and timed
+_AGAIN_S = 0.15  # one whole network later on
+_PAGE_S = 0.5  # the report
+_ASKED_S = 0.15  # one question to a searcher that learns from evaluations
+_CHECKED = 6  # whole networks of this machine's front that are timed at the end
+_FEW = 32  # samples that give the quantizers of an untrained supernet sensible steps
+_TIMED = 2  # subnets, after one that warms up
+_NEXT_TO_ZERO = 1e-9  # a learning rate with which untrained weights cannot diverge
+_FILES = 2  # evaluations that take as long as making, writing and running one exported file
 
 
-def _made(context: TrainingContext, methods: Methods) -> TrainingStep:
-    """The step of a training; raises `RecipeError` if a part refuses the settings or the space."""
-    try:
-        return TrainingStep(context, methods)
-    except ValueError as error:
-        raise RecipeError(f"training: {error}") from error
+def foresee(plan: Plan, display: Display, *, steps: Collection[str]) -> None:
+    """Show how long the steps will take, stage by stage, and let the display correct this.
 
-
-def _drawn(made: TrainingStep, moment: Moment, batch: Batch, rng: np.random.Generator) -> Sandwich:
-    """The subnets of a step; raises `RecipeError` if the sampler cannot draw from the space."""
-    try:
-        return made.subnets(moment, batch, rng)
-    except ValueError as error:
-        raise RecipeError(f"training: {error}") from error
-
-
-def _require_room(plan: Plan, device: torch.device) -> str:
-    """A warning if training needs more than half the memory; an empty text if it needs less.
-
-    The least memory of a training is counted: weights, gradients, momenta, weights and momenta of
-    the last good epoch, a checkpoint being written, and the outputs of the largest subnet's layers
-    for one batch.
+    Args:
+        plan: The run; what its folder holds already is left out.
+        display: The display.
+        steps: The steps of the pipeline that will follow the measurement of this machine.
 
     Raises:
-        RecipeError: Training needs more memory than the machine has, or an exported file would be
-            larger than ONNX allows.
+        RecipeError: The training does not fit into memory, or a part of it refuses the settings.
     """
-    largest = plan.space.decode(plan.space.largest)
-    weights = costs.total(costs.parameters, largest)
-    values = sum(map(math.prod, largest.shapes().values()))
-    batch = plan.recipe.training.batch_size
-    if device.type == "cuda":
-        copies, limit = _COPIES, torch.cuda.get_device_properties(device).total_memory
+    device, training = device_of(plan), None
+    if plan.files.supernet.exists():
+        display.say("The supernet is trained already.")
     else:
-        copies, limit = _COPIES + _WRITTEN, memory_limit()
-    needed = _FLOAT_BYTES * (copies * weights + batch * values)
-    content = f"{weights:,.0f} weights, {values:,} values per sample in batches of {batch}"
-    if missing := shortage(needed, limit=limit):
-        raise RecipeError(
-            f"training the largest network of space {plan.space.name!r} ({content}) {missing} on "
-            f"{device}; give smaller widths or inputs, or a smaller training.batch_size"
-        )
-    size = costs.total(costs.model_bytes, largest)
-    if "onnx" in plan.recipe.export.formats and size > _LARGEST_ONNX:
-        raise RecipeError(
-            f"the largest network of space {plan.space.name!r} takes {gigabytes(size)} as a file, "
-            f"and an ONNX file holds {gigabytes(_LARGEST_ONNX)}; give smaller widths or fewer bits"
-        )
-    if needed <= limit / 2:
-        return ""
-    return f" It takes at least {gigabytes(needed)} of {gigabytes(limit)} of memory ({content})."
+        if held := require_room(plan, device):
+            display.say(held)
+        training = _training_step(plan, _untrained(plan))
+    if not display.timed:
+        return
+    courses = {"profile": _profiling(plan), "calibrate": _calibrating(plan)}
+    if training is not None and "train" in steps:
+        courses["train"] = _training(plan, training)
+    if {"search", "export"} & {*steps}:
+        supernet = _untrained(plan) if training is None else training.context.supernet
+        courses |= _measuring(plan, supernet, steps)
+    courses = {name: made for name, made in courses.items() if made.left(0) > 0}
+    if courses:
+        display.expect(courses)
+        display.say(_told(courses, device))
 
 
-def _words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _untrained(plan: Plan) -> Supernet:
+    quantizer = methods_of(plan.training).quantizer
+    return Supernet(plan.space, seed=0, quantizer=quantizer).to(device_of(plan))
+
+
+def _told(courses: Mapping[str, Course], device: torch.device) -> str:
+    seconds = {name: made.left(0) for name, made in courses.items()}
+    listed = ", ".join(f"{name} {duration(each)}" for name, each in seconds.items() if each >= 1)
+    listed = listed and f": {listed}"
+    return f"The run takes about {duration(sum(seconds.values()))} on {device}{listed}."
+
+
+def _profiling(plan: Plan) -> Course:
+    """The measurement of the kernels that have no row yet."""
+    wanted = {
+        KernelKey.of(kernel, numerics)
+        for target in plan.unmeasured
+        for kernel, numerics in target.natively(plan.space)
+    }
+    there: set[KernelKey] = set()
+    if wanted and plan.files.table.exists():
+        there = {*LatencyTable.read(plan.files.table, unfinished=True).rows}
+    seconds = len(wanted) * BUDGET_MS * _AROUND / 1e3 * crowding()
+    whole = Course.even(len(wanted), seconds, telling=False)
+    return whole.after(len(wanted & there))
+
+
+def _calibrating(plan: Plan) -> Course:
+    here = any(target.name == THIS_CPU for target in plan.targets)
+    asked = min(plan.recipe.compute.profile_networks, plan.space.size)
+    needed = here and not plan.files.calibration.exists()
+    seconds = asked * _WHOLE_S * crowding() if needed else 0.0
+    return Course.even(asked, seconds, telling=False)
+
+
+def crowding() -> float:
+    """The processes that want a core of this machine, per core; 1 if there are fewer."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def _training_step(plan: Plan, supernet: Supernet) -> TrainingStep:
+    """The step of the training at a learning rate next to 0.
+
+    Raises:
+        RecipeError: A part of the training refuses the settings or the space.
+    """
+    settings, methods = plan.training, methods_of(plan.training)
+    steps = schedule(settings, len(plan.task.train), rate=methods.schedule)
+    slow = replace(steps, highest=_NEXT_TO_ZERO)
+    batch = partial(batch_of, plan.task.train, settings, device=device_of(plan))
+    judge, cost = plan.task.criterion, plan.device_cost
+    context = TrainingContext(supernet, settings, slow, judge, batch, cost)
+    try:
+        made, rng = TrainingStep(context, methods), np.random.default_rng(0)
+        for start, _ in parts(slow):
+            made.subnets(Moment(start, slow), batch(start), rng)
+    except ValueError as error:
+        raise RecipeError(f"training: {error}") from error
+    return made
+
+
+def _training(plan: Plan, made: TrainingStep) -> Course:
+    """The steps that are left, some of which are taken, so that the weights change."""
+    done, workers = steps_done(plan.files.training), max(1, plan.recipe.compute.train_workers)
+    found = paces(made, samples=len(plan.task.train), done=done)
+    every = {part: found.get(part, 0.0) / workers for part in parts(made.context.plan)}
+    return course_of(every).after(done)
+
+
+def _measuring(plan: Plan, supernet: Supernet, steps: Collection[str]) -> dict[str, Course]:
+    """The stages that make networks of the supernet, which need not be trained to be timed."""
+    few, _ = next(plan.task.batches("train", _FEW))
+    initialise_steps(supernet, [to_device(few, device_of(plan))])
+    each = _evaluation(plan, supernet)
+    found = _searching(plan, supernet, each) if "search" in steps else {}
+    return {**found, **(_shipping(plan, each) if "export" in steps else {})}
+
+
+def _probing(plan: Plan, supernet: Supernet) -> float:
+    """The seconds of the zero-cost proxies and of the sensitivity to precisions."""
+    from nas.run.probing import proxies_and_sensitivity
+
+    if not plan.recipe.search.proxies or plan.files.probe.exists():
+        return 0.0
+    score, layers, forward = proxies_and_sensitivity(plan, supernet)
+    return plan.recipe.search.proxies * score + layers * forward
+
+
+def _searching(plan: Plan, supernet: Supernet, each: float) -> dict[str, Course]:
+    """The probe and the evaluations that are left, each of which takes `each` seconds."""
+    settings = plan.recipe.search
+    budget, done = min(settings.budget, plan.space.size), 0
+    if plan.files.archive.exists():
+        from nas.archive.archive import Archive
+
+        done = len(Archive(plan.files.archive, plan.space, study=plan.recipe.name, read_only=True))
+    workers = max(1, plan.recipe.compute.workers)
+    seconds = budget * (each / workers + _ASKED_S * crowding() / settings.batch)
+    probe = Course.even(settings.proxies, _probing(plan, supernet))
+    done = min(budget, max(0, done - settings.known))
+    return {"probe": probe, "search": Course.even(budget, seconds).after(done)}
+
+
+def _shipping(plan: Plan, each: float) -> dict[str, Course]:
+    """The exported files and the report, if an evaluation takes `each` seconds."""
+    files = len(plan.targets) * len(plan.recipe.export.formats)
+    here = any(target.name == THIS_CPU for target in plan.targets)
+    report = (_PAGE_S + (_CHECKED * _AGAIN_S if here else 0.0)) * crowding() + 2 * each
+    return {
+        "export": Course.even(len(plan.targets), files * _FILES * each),
+        "report": Course.even(1, report),
+    }
+
+
+def _evaluation(plan: Plan, supernet: Supernet) -> float:
+    """The seconds of one evaluation: a subnet is deployed and shown the validation samples."""
+    from nas.run.measuring import BATCH, deployment_of
+    from nas.run.steps.offering import samples_shown
+
+    deployment, shown = deployment_of(plan, supernet), samples_shown(plan)
+    batches = [inputs for inputs, _ in plan.task.batches("validation", BATCH)]
+    share = shown / len(plan.task.validation)
+    rows = plan.space.sample_array(np.random.default_rng(0), 1 + _TIMED)
+
+    def seconds(genotype: tuple[int, ...]) -> float:
+        start = time.perf_counter()
+        module = deployment(genotype).module().to(deployment.device)
+        made = time.perf_counter()
+        with torch.inference_mode():
+            for inputs in batches:
+                module(**to_device(inputs, deployment.device))
+        return (made - start) + share * (time.perf_counter() - made)
+
+    return float(np.mean([seconds(genotype) for genotype in as_genotypes(rows)][1:]))

@@ -131,6 +131,8 @@ def test_wrong_usage(arguments):
     [
         (["--help"], 0),
         ([], 2),
+        (["init", "--list"], 0),
+        (["init", "--help"], 0),
         *([[name, "--help"], 0] for name in ("run", "profile", "search", "sweep", "train")),
         *([[name, "--help"], 0] for name in ("export", "report", "spaces", "archive", "targets")),
         *([["targets", name, "--help"], 0] for name in ("import", "transfer", "check")),
@@ -171,8 +173,38 @@ def test_help_names_every_command():
         for command in app.registered_commands
     ] + [str(group.name) for group in app.registered_groups]
     steps = {"run", "profile", "train", "search", "export", "report"}
-    assert {*steps, "spaces", "targets", "archive", "sweep", "parts", "switching"} == {*names}
-    assert all(name in given.out for name in names)
+    further = {"init", "spaces", "targets", "archive", "sweep", "parts", "switching"}
+    assert steps | further == {*names}
+    options = ("--quiet", "--json", "--debug", "--version", "--install-completion")
+    assert all(word in given.out for word in (*names, *options))
+
+
+@pytest.mark.parametrize("command", ["run", "profile", "sweep", "search"])
+def test_types_of_options_are_words_of_a_user(command):
+    told = nas(command, "--help").out
+    assert "KEY=VALUE" in told
+    assert "PATH" in told
+    assert not [word for word in ("<str>", "<path>", "list[", "<int", "<float") if word in told]
+
+
+def test_options_of_all_commands_may_stand_anywhere():
+    before, behind = nas("--json", "targets", "list"), nas("targets", "list", "--json")
+    assert before == behind
+    assert "edge-npu" in [row["target"] for row in json.loads(before.out)["rows"]]
+    assert nas("targets", "list").out != before.out  # which holds for one call only
+    assert nas("--quiet", "targets", "--json").code == 2
+
+
+def test_an_error_is_a_record_too():
+    given = nas("run", "missing.toml", "--json")
+    assert given.code == 1
+    assert json.loads(given.out)["error"] in given.err
+
+
+def test_the_version_is_told():
+    given = nas("--version")
+    succeeded(given)
+    assert given.out == f"elastic-nas {version('elastic-nas')}\n"
 
 
 def test_an_interrupt_says_how_to_go_on(recipe, monkeypatch):

@@ -10,10 +10,10 @@ import pytest
 
 from nas.recipe.recipe import Recipe, RecipeError, load_recipe
 from nas.run.folder import RunFolder
-from nas.run.pipeline import run
+from nas.run.pipeline import WHOLE, run
 from nas.run.plan import overview, prepare
 from nas.run.steps import preflight
-from nas.run.steps.estimating import estimate
+from nas.run.steps.estimating import foresee
 from nas.run.steps.this_machine import profiled
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, TargetError, load_target
@@ -69,7 +69,7 @@ def test_planning_compiles_every_target_once(
     assert [target.name for target in plan.unmeasured] == ["this-cpu"]
     assert compiled == {"edge-npu": 1, "bit-serial": 1}
     overview(plan)
-    estimate(plan)
+    foresee(plan, Silent(), steps=WHOLE)
     preflight.check(plan, searching=True)
     write_table(files.table, plan.space)
     measured = profiled(plan.reloaded(), Silent())

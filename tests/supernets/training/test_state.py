@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nas.tasks.criteria import Classification
-from supernets.checkpoint import CheckpointError, load, save
+from supernets.checkpoint import CheckpointError, load, save, steps_done
 from supernets.supernet import Supernet
 from supernets.training.context import Batch, TrainingContext
 from supernets.training.methods import Methods
@@ -50,6 +50,15 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     again.load(path)
     assert again.step == 5
     return path.read_bytes()
+
+
+def test_the_steps_done_are_read_without_the_tensors(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "training.safetensors"
+    assert steps_done(path) == 0
+    path.write_bytes(content)
+    assert steps_done(path) == 5
+    path.write_bytes(content[:100])
+    assert steps_done(path) == 0
 
 
 def _a_weight(header: Header) -> Header:
