@@ -32,7 +32,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     building = ("pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q")
     called(sys.executable, "-m", *building, "-w", folder, source, cwd=folder)
@@ -94,6 +94,17 @@ def test_the_wheel_alone_runs_them(installed: Path, place: Path) -> None:
     listed = called(installed, "-m", "nas", "parts", "--recipe", "mine.toml", cwd=place)
     for name in ("Softsign", "two-layers", "wave", "huber", "neighbours", "bayesian-linear"):
         assert name in listed
+
+
+@pytest.mark.slow
+def test_the_wheel_says_where_it_comes_from(installed: Path) -> None:
+    script = "from importlib.metadata import metadata; print(metadata('elastic-nas'))"
+    told = called(installed, "-c", script, cwd=installed.parent)
+    assert "Project-URL: Source, https://" in told
+    assert "Classifier: Programming Language :: Python :: 3.13" in told
+    links = re.findall(r"\]\((.*?)\)", told)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 @pytest.mark.slow
