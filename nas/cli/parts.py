@@ -29,11 +29,13 @@ def parts_command(
             from nas.settings.toml_file import read_recipe
 
         with_modules(read_recipe(recipe), str(recipe), recipe.parent)
-    table = TerminalTable(("kind", "name", "where", "keys in a recipe"))
+    header = ("kind", "name", "where") if kind is None else ("name", "where", "keys in a recipe")
+    table = TerminalTable(header)
     for shown in SHIPPED if kind is None else (kind,):
         known = Parts(shown)
         for name in known:
-            table.add_row(shown, name, known.where(name), _keys(shown, name) if kind else "")
+            found = (name, known.where(name))
+            table.add_row(*((shown, *found) if kind is None else (*found, _keys(shown, name))))
     say(table)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import rich.table
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -29,6 +30,7 @@ from nas.terminal.forecast import Course, Forecast, duration
 from nas.terminal.untrusted import visible
 
 _CONTINUED = "  "
+_WIDEST_WORD = 16  # of a heading, up to which a narrow terminal does not break the word
 
 
 class Manner(enum.Enum):
@@ -217,8 +219,10 @@ def dump_record(record: Mapping[str, object]) -> None:
 def _print(console: Console, what: str | TerminalTable) -> None:
     if isinstance(what, str):
         console.print(Text(lines(what)), soft_wrap=True)
-    else:
-        console.print(_drawn(what))
+        return
+    if what.title:
+        console.print(Text(visible(what.title)), soft_wrap=True)
+    console.print(_drawn(what))
 
 
 def lines(content: str) -> str:
@@ -232,13 +236,18 @@ def lines(content: str) -> str:
 
 
 def _drawn(table: TerminalTable) -> rich.table.Table:
-    title = Text(visible(table.title)) if table.title else None
-    drawn = rich.table.Table(title=title, title_justify="left")
+    """The table without its title; nothing is cut off where a terminal is narrow.
+
+    Lines between columns would take the room of a column in a terminal of 80 characters.
+    """
+    drawn = rich.table.Table(box=SIMPLE_HEAD, pad_edge=False)
     for column, heading in enumerate(table.header):
         drawn.add_column(
             Text(visible(heading)),
             justify="right" if column in table.numeric else "left",
             no_wrap=column in table.whole,
+            overflow="fold",
+            min_width=min(_WIDEST_WORD, max(map(len, heading.split()), default=0)),
         )
     for row in table.rows:
         drawn.add_row(*(Text(visible(cell)) for cell in row))
