@@ -29,13 +29,15 @@ def parts_command(
             from nas.settings.toml_file import read_recipe
 
         with_modules(read_recipe(recipe), str(recipe), recipe.parent)
-    header = ("kind", "name", "where") if kind is None else ("name", "where", "keys in a recipe")
-    table = TerminalTable(header)
-    for shown in SHIPPED if kind is None else (kind,):
-        known = Parts(shown)
-        for name in known:
-            found = (name, known.where(name))
-            table.add_row(*((shown, *found) if kind is None else (*found, _keys(shown, name))))
+    rows = [
+        (shown, name, Parts(shown).where(name), _keys(shown, name) if kind else "")
+        for shown in (SHIPPED if kind is None else (kind,))
+        for name in Parts(shown)
+    ]
+    keyed = any(keys for *_, keys in rows)
+    table = TerminalTable(("kind", "name", "where", *(["keys in a recipe"] if keyed else [])))
+    for *row, keys in rows:
+        table.add_row(*row, *([keys] if keyed else []))
     say(table)
 
 
