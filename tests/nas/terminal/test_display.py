@@ -85,7 +85,7 @@ def test_faults_and_warnings_are_told_by_the_same_door(
 
 def test_there_is_no_other_way_to_the_terminal() -> None:
     """Apart: scripts for other machines, modules that load before the door, shipped examples."""
-    alone = {"measure.py", "interrupts.py"}
+    alone = {"measure.py", "predict.py", "interrupts.py"}
     for path in ENGINE.rglob("*.py"):
         if path == DOOR or path.name in alone or "shipped" in path.parts:
             continue
