@@ -9,9 +9,10 @@ from pathlib import Path
 from nas.profiling.backends import ELSEWHERE, backend_named
 from nas.profiling.elsewhere import write_folder
 from nas.profiling.measured_target import timed_by
-from nas.profiling.onnx_runtime import OnnxRuntime
+from nas.profiling.onnx_runtime import Elsewhere
 from nas.profiling.sampled import sample
 from nas.profiling.table_loop import BUDGET_MS
+from nas.profiling.timing import device_name
 from nas.recipe.recipe import load_recipe
 from nas.run.pipeline import run_steps
 from nas.run.steps.profiling import Profiling, kernels_of
@@ -70,6 +71,8 @@ def asked_for(
     if options.read is not None:
         asked.read(options.read, display)
         return
+    if out is None:
+        _require_this_machine(Path(base), table)
     made = backend_named(
         options.backend or "onnxruntime",
         threads=options.threads or threads,
@@ -80,15 +83,35 @@ def asked_for(
     asked.measure(made, display)
 
 
+def _require_this_machine(file: Path, table: Path) -> None:
+    """Raise `TargetError` if the new table of a target file would hold times of another device.
+
+    A table that is there names its device itself, and is only continued on that device.
+    """
+    device, here = read_target_file(file).device, device_name()
+    if not table.exists() and device != here and "this machine" not in device:
+        raise TargetError(
+            f"{file} is about {device!r}, and this command times this machine ({here}); write "
+            "kernels for that device with --backend elsewhere, or let `nas targets template` list "
+            f'the figures to enter; if {file} means this machine, let it say device = "this '
+            'machine"'
+        )
+
+
 def _send(
     base: str, space: SearchSpace, display: Display, *, folder: Path | None, count: int | None
 ) -> None:
     """Write a folder of kernels that another machine can measure."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
-    sent, refused = timed_by(OnnxRuntime(), kernels_of(space, base))
+    sent, refused = timed_by(Elsewhere(), kernels_of(space, base))
     for (operator, numerics), reason in refused.items():
         display.say(f"left out: {operator} at {numerics}; {reason}")
+    if refused:
+        display.say(
+            "figures for what is left out can be entered by hand: `nas targets template` lists the "
+            "rows"
+        )
     made = write_folder(
         sent if count is None else sample(sent, count),
         folder=folder,

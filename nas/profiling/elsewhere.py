@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from nas import ort
 from nas.durable import write_atomic, write_error
-from nas.profiling.onnx_runtime import empties, job, refusal
+from nas.profiling.onnx_runtime import Elsewhere, empties, job
 from nas.profiling.results import read_results
 from nas.profiling.rows_file import append, opened
 from nas.targets.errors import TargetError
@@ -62,7 +62,8 @@ def write_folder(
         TargetError: If a kernel cannot be timed, or `folder` holds other things.
     """
     wanted = {KernelKey.of(kernel, numerics): (kernel, numerics) for kernel, numerics in kernels}
-    refused = [why for k, n in wanted.values() if (why := refusal(k, n)) is not None]
+    reasons = (Elsewhere().refusal(kernel, numerics) for kernel, numerics in wanted.values())
+    refused = [why for why in reasons if why is not None]
     if refused:
         raise TargetError(refused[0])
     if not (folder / "manifest.json").exists() and folder.exists() and any(folder.iterdir()):

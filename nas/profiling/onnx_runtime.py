@@ -41,6 +41,7 @@ _DECODED = (
     *(Numerics(None, read) for read in _FLOATS),
 )
 _FEW_BITS = ("int2", "int4", "int8")  # the formats of weights with inputs in floats
+_PACKED = of_bits(4, MAXIMUM_BITS)  # a type of ONNX; only some devices have kernels for it
 _NETWORK_BUDGET_MS = 40.0 * ROUNDS  # the time for a whole network
 
 
@@ -91,8 +92,37 @@ class OnnxRuntime:
         return Timed(Session(model, threads=self.threads))
 
 
+@dataclass(frozen=True)
+class Elsewhere(OnnxRuntime):
+    """onnxruntime on another machine, which may have kernels for weights of 4 bits.
+
+    `write_folder` writes what this backend can time; the backend itself measures nothing here.
+    """
+
+    name: str = "elsewhere"
+
+    def refusal(self, kernel: Kernel, numerics: Numerics) -> str | None:
+        """The reason why no ONNX file can hold `kernel` in `numerics`; None if one can."""
+        if (why := _unwritable(kernel, numerics)) is not None:
+            return why
+        if numerics == _PACKED or _is_timed(kernel, numerics):
+            return None
+        return f"no ONNX file holds {type(kernel.op).__name__} computing at {numerics}"
+
+
 def refusal(kernel: Kernel, numerics: Numerics) -> str | None:
-    """The reason why `kernel` in `numerics` has no ONNX model to time; None if there is one."""
+    """The reason why `kernel` in `numerics` cannot be timed on this machine; None if it can."""
+    if (why := _unwritable(kernel, numerics)) is not None or _is_timed(kernel, numerics):
+        return why
+    return (
+        f"onnxruntime on this machine is timed at {', '.join(map(str, (*_TIMED, *_DECODED)))}, "
+        f"given {type(kernel.op).__name__} at {numerics}; let the target's containers map it to "
+        "one of them"
+    )
+
+
+def _unwritable(kernel: Kernel, numerics: Numerics) -> str | None:
+    """The reason why `kernel` has no ONNX model, whatever number formats there are; else None."""
     if not kernel.inputs:
         return unshipped(kernel)
     unknown = [type(op).__name__ for op in kernel.ops if not (op.folds or is_writable(op))]
@@ -105,13 +135,11 @@ def refusal(kernel: Kernel, numerics: Numerics) -> str | None:
         return why
     if numerics.groups and kernel.op.looks_up:
         return f"a table that {type(kernel.op).__name__} looks up has no groups in a file"
-    if _is_weight_only(kernel, numerics) or numerics in _DECODED or numerics.plain in _TIMED:
-        return None
-    return (
-        f"onnxruntime on this machine is timed at {', '.join(map(str, (*_TIMED, *_DECODED)))}, "
-        f"given {type(kernel.op).__name__} at {numerics}; let the target's containers map it to "
-        "one of them"
-    )
+    return None
+
+
+def _is_timed(kernel: Kernel, numerics: Numerics) -> bool:
+    return _is_weight_only(kernel, numerics) or numerics in _DECODED or numerics.plain in _TIMED
 
 
 def _is_weight_only(kernel: Kernel, numerics: Numerics) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from nas.profiling import Backend, NetworkBackend, OnnxRuntime, profile
 from nas.profiling.elsewhere import read_folder
 from nas.profiling.measured_target import Kernels, Refused, timed_by, write_target
+from nas.profiling.onnx_runtime import Elsewhere
 from nas.profiling.rows_file import PREDICTED
 from nas.profiling.sampled import complete, sample
 from nas.profiling.table_loop import BUDGET_MS
@@ -92,7 +93,7 @@ class Profiling:
 
     def read(self, folder: Path, display: Display) -> HardwareTarget:
         """Read measurements from another machine, and return the target with its table."""
-        kernels, refused = timed_by(OnnxRuntime(), kernels_of(self.space, self.base))
+        kernels, refused = timed_by(Elsewhere(), kernels_of(self.space, self.base))
         chosen = kernels if self.sample is None else sample(kernels, self.sample)
         read_folder(folder, chosen, path=self.path)
         return self._finished(kernels, refused, display)

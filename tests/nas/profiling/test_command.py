@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.profiling.elsewhere import read_manifest
 from nas.targets import load_target
 from nas.targets.correction.correction import calibration_of
 from nas.targets.table.latency_table import LatencyTable
@@ -17,6 +18,7 @@ from search_spaces.space import SearchSpace
 from tests.nas.profiling.test_elsewhere import run_script
 from tests.nas.runs import TINY, assert_refused, nas, settings, succeeded
 from tests.nas.spaces import tiny_space
+from tests.nas.targets.test_template import LEAST, described, network
 
 FAST = ("--budget-ms", 1)
 
@@ -98,6 +100,25 @@ def test_measured_elsewhere_it_is_the_same_table_under_the_devices_name(
     assert set(rows[0]) == set(rows[1])
     space = SearchSpace.from_json(space_file.read_text())
     assert set(there.compile(space)) == set(here.compile(space))
+
+
+def test_a_folder_holds_every_width_of_the_target_or_it_is_told(tmp_path: Path) -> None:
+    board, source, folder = described(tmp_path), tmp_path / "s.json", tmp_path / "board"
+    board.write_text(board.read_text().replace('"int4xint8"', '"int2xint8", "int4xint8"'))
+    source.write_text(network(LEAST).to_json())
+    options = ("--target", board, "--backend", "elsewhere", "--out", folder)
+    succeeded(given := nas("profile", source, *options))
+    assert "left out: Conv2d at int2xint8; no ONNX file holds" in given.out
+    assert "nas targets template" in given.out
+    assert {key.weight for key in read_manifest(folder).keys.values()} == {"int4", "int8", ""}
+
+
+def test_this_machine_is_never_timed_into_the_table_of_a_board(tmp_path: Path) -> None:
+    board, source = described(tmp_path), tmp_path / "s.json"
+    source.write_text(network(LEAST).to_json())
+    refused = nas("profile", source, "--target", board)
+    assert_refused(refused, "a board on the desk", "this machine", "--backend elsewhere")
+    assert not board.with_suffix(".csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from nas.profiling import OnnxRuntime, elsewhere, profile
 from nas.profiling.elsewhere import read_folder, read_manifest, read_networks, write_folder
 from nas.profiling.kernel_models import kernel_model
+from nas.profiling.timing import Session
 from nas.targets import TargetError
 from nas.targets.numerics import numerics_of, of_bits
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.operator_reader import OperatorReader
 from nas.targets.table.rows import KernelKey
 from search_spaces.documents import UnreadableFile
+from search_spaces.kernels import Kernel
 from tests.nas.profiling.kernels import (
     DEPTHWISE,
     FAST,
@@ -230,12 +233,21 @@ def test_a_kernel_that_is_none_is_named(folder: Path, changed: dict[str, Any], r
         read_manifest(folder)
 
 
+@pytest.mark.parametrize("kernel", [SMALL, DEPTHWISE, HEAD])
+def test_weights_of_4_bits_go_along_and_run(kernel: Kernel, tmp_path: Path) -> None:
+    write_folder([(kernel, of_bits(4, 8))], folder=tmp_path)
+    model = tmp_path / "models" / "kernel-00000.onnx"
+    kinds = {tensor.data_type for tensor in onnx.load(model).graph.initializer}
+    assert onnx.TensorProto.INT4 in kinds
+    assert Session(str(model), threads=1)() > 0
+
+
 def test_wrong_folders(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"holds no manifest\.json; give a folder that"):
         read_manifest(tmp_path)
     (tmp_path / "mine.txt").touch()
     with pytest.raises(TargetError, match="holds other files"):
         write_folder(KERNELS, folder=tmp_path)
-    with pytest.raises(TargetError, match="given Conv2d at int4xint8"):
-        write_folder([(SMALL, of_bits(4, 8))], folder=tmp_path / "new")
+    with pytest.raises(TargetError, match="no ONNX file holds Conv2d computing at int2xint8"):
+        write_folder([(SMALL, of_bits(2, 8))], folder=tmp_path / "new")
     assert not (tmp_path / "new").exists()
