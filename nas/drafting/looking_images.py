@@ -57,16 +57,17 @@ def image_keys(
 
 def _looked_at(files: Sequence[Path]) -> tuple[set[tuple[int, int]], bool]:
     """The widths and heights of images, and whether all are grey; pixels are not read."""
-    sides, grey = set[tuple[int, int]](), True
+    sides, grey, reason = set[tuple[int, int]](), True, ""
     for file in files:
         try:
             seen = glance(file)
-        except ValueError as error:
-            raise TaskError(
-                f"{file} cannot be read as an image ({error}); repair or remove it"
-            ) from error
+        except ValueError as error:  # loading the task names all of them
+            reason = reason or f"{file} cannot be read as an image ({error}); repair or remove it"
+            continue
         sides.add(seen.size)
         grey &= seen.grey
+    if not sides:
+        raise TaskError(reason)
     return sides, grey
 
 

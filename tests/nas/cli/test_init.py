@@ -60,6 +60,15 @@ def test_a_folder_of_photos_of_several_sizes():
     assert Path("photos-search.toml").exists()
 
 
+def test_all_damaged_photos_are_named():
+    folder = photos(Path("photos"))
+    for name in ("a/0.png", "b/1.png"):
+        (folder / name).write_text("no image")
+    refused = nas("init", folder, "--yes")
+    assert refused.code == 1
+    assert "2 in all: a/0.png (of no known format), b/1.png" in refused.err
+
+
 def test_grey_images_of_one_size_stay_as_they_are():
     made = drafted(photos(Path("signs"), mode="L", sides=(16,)))
     assert "image_size" not in made["task"]

@@ -126,7 +126,9 @@ def test_a_recipe_section_picks_its_kind():
     assert openml.name == "mnist"
     with pytest.raises(ValidationError, match="Extra inputs"):
         read({"kind": "digits", "folds": 3})
-    with pytest.raises(ValidationError, match="'arrays', 'diabetes', 'digits', 'folder'"):
+    with pytest.raises(
+        ValidationError, match="'arrays', 'diabetes', 'digits', 'features', 'folder'"
+    ):
         read({"kind": "imagenet"})
     with pytest.raises(ValidationError, match="less than 1"):
         read({"kind": "digits", "test_fraction": 1.0})
