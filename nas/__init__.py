@@ -4,3 +4,7 @@ Read the packages in this order: `evaluation` (how a subnet is measured), `probl
 device), `search` (which subnets are measured), `archive` (how evaluations are kept), `run` (all
 steps of a run), `cli` (the command line).
 """
+
+from nas.siblings import require_own
+
+require_own()

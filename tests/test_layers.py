@@ -22,7 +22,18 @@ ROOMS = (
     *("testing", "cli", "drafting", "run", "report", "recipe", "tabular", "search", "archive"),
     *("problem", "evaluation", "profiling", "export", "targets", "tasks", "settings", "terminal"),
 )
-LOOSE = {"data_facts", "durable", "memory", "metric", "noise", "ort", "parts", "sheet", "usage"}
+LOOSE = {
+    "data_facts",
+    "durable",
+    "memory",
+    "metric",
+    "noise",
+    "ort",
+    "parts",
+    "sheet",
+    "siblings",
+    "usage",
+}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
 ALONE = (
     ROOT / "nas" / "export" / "predict.py"
