@@ -47,18 +47,19 @@ def about_scale(name: str, given: Splits) -> Iterator[str]:
             mean, std = _statistics(key, others)
             ratio = float(np.median(std / spread))
             shift = float(np.median(np.abs(mean - center) / spread))
-            ranges = f"{_range(others)}, and the training samples have {_range(values)}"
+            where = (
+                f"the values of {key} in the {split} split are {_range(others)}, those of the "
+                f"training samples {_range(values)}"
+            )
             if not 1 / _REFUSED < ratio < _REFUSED:
                 raise TaskError(
-                    f"{name}: {key} of the {split} split are values {ranges}: another scale, "
-                    f"{max(ratio, 1 / ratio):.0f} times {'wider' if ratio > 1 else 'narrower'}; "
-                    "bring all splits to one scale"
+                    f"{name}: {where}: another scale, {max(ratio, 1 / ratio):.0f} times "
+                    f"{'wider' if ratio > 1 else 'narrower'}; bring all splits to one scale"
                 )
             if not 1 / _ODD < ratio < _ODD or shift > 1:
                 yield (
-                    f"{key} of the {split} split are values {ranges}; their spread is {ratio:.2g} "
-                    f"times that of the training samples and their mean lies {shift:.2g} "
-                    "deviations away: are all splits prepared alike?"
+                    f"{where}; their spread is {ratio:.2g} times that of the training samples and "
+                    f"their mean lies {shift:.2g} deviations away: are all splits prepared alike?"
                 )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from nas.memory import shortage
 from nas.tasks.aims import Prepared, classified
 from nas.tasks.section import SplitSection
-from nas.tasks.source import DataSource, Samples
+from nas.tasks.source import DataSource, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_columns, short_name
 from nas.tasks.tokens import PADDING, TOKENS, ByteSection, Tokenizer, TokenizerSection
@@ -56,8 +56,13 @@ class TextClassificationTask(SplitSection):
             TaskError: If a table cannot be read, there is one class only, or memory is too small.
         """
         files = {"train": self.train, "validation": self.validation, "test": self.test}
-        splits = {split: self._read(path) for split, path in files.items() if path is not None}
-        source = DataSource(short_name(self.train), **splits)
+        given = {split: path for split, path in files.items() if path is not None}
+        splits = {split: self._read(path) for split, path in given.items()}
+        reading = Reading(
+            kind=f"a table of texts in {self.text!r} with classes in {self.label!r}",
+            origins={split: path.name for split, path in given.items()},
+        )
+        source = DataSource(short_name(self.train), **splits, reading=reading)
         parts, aim = classified(self, source, self.label_smoothing)
         tokenizer = self.tokenizer.learned(parts.train.inputs[_TEXT])
 

@@ -39,7 +39,10 @@ TRAIN = {"x_train": IMAGES, "y_train": LABELS}
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda x: x / 255, "from 0 to 0.780392, and the training samples have from 0 to 199: "),
+        (
+            lambda x: x / 255,
+            "from 0 to 0.780392, those of the training samples from 0 to 199",
+        ),
         (lambda x: x * 257, "257 times wider"),
         (lambda x: (x - 100) / 50, "times narrower"),
     ],
@@ -47,15 +50,15 @@ TRAIN = {"x_train": IMAGES, "y_train": LABELS}
 def test_a_split_in_another_scale_is_refused(tmp_path, split, change, told):
     with pytest.raises(TaskError, match=told) as caught:
         load(tmp_path, **TRAIN, **{f"x_{split}": change(IMAGES), f"y_{split}": LABELS})
-    assert f"image of the {split} split are values" in str(caught.value)
+    assert f"the values of image in the {split} split are" in str(caught.value)
 
 
 def test_features_and_values_in_another_scale_are_refused(tmp_path):
     values = FEATURES.sum(axis=1)
     train = {"x_train": FEATURES, "y_train": values}
-    with pytest.raises(TaskError, match=r"features of the test split.*times narrower"):
+    with pytest.raises(TaskError, match=r"features in the test split.*times narrower"):
         load(tmp_path, **train, x_test=FEATURES / 1000, y_test=values)
-    with pytest.raises(TaskError, match=r"targets of the test split.*1000 times wider"):
+    with pytest.raises(TaskError, match=r"targets in the test split.*1000 times wider"):
         load(tmp_path, **train, x_test=FEATURES, y_test=values * 1000)
 
 
