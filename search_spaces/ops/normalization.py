@@ -115,11 +115,11 @@ class GroupNorm(Op):
 class Standardize(Op):
     """Numbers less a constant mean, over a constant deviation, for each place along one axis.
 
-    Exported networks that read raw data begin with this operator; no space needs one.
+    Exported networks that read raw data begin with this operator; no space needs one. Raw data have
+    no precision, so the operator reads floats.
     """
 
     channel_axis: int = 0
-    activation: Quant | None = None
     channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:

@@ -51,16 +51,10 @@ class TestGroupNorm(OperatorContract):
 
 
 class TestStandardize(OperatorContract):
-    @pytest.fixture(params=[0, -1])
+    @pytest.fixture(params=[(0, (4, 3, 5)), (-1, (4, 3, 5)), (0, (6,))])
     def forms(self, request: pytest.FixtureRequest) -> Sequence[Form]:
-        op = Standardize(request.param)
-        return [(op, (shape,)) for shape in [(4, 3, 5), (3, 2, 2)]]
-
-
-class TestStandardizeOfFeatures(OperatorContract):
-    @pytest.fixture
-    def forms(self) -> Sequence[Form]:
-        return [(Standardize(), (shape,)) for shape in [(6,), (4,)]]
+        axis, shape = request.param
+        return [(Standardize(axis), (shape,))]
 
 
 def test_an_axis_that_is_not_there_is_refused() -> None:

@@ -46,7 +46,7 @@ _BEHIND_CODES = ("Reshape", "Multiply", "Subtract", "Convert")
 _CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
 _SECTION = "elastic_nas"
 _DYNAMIC_QUANTIZATION = ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]
-_CLAMPS, _LOWEST = ("Relu", "Clip"), "lowest"
+_CLAMPS, _SCALING, _LOWEST = ("Relu", "Clip"), "Sub", "lowest"
 
 
 class OpenVinoForm:
@@ -73,7 +73,7 @@ class OpenVinoForm:
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "subnet.onnx"
             export_onnx(deployed, file, eight_bit_weights="signed")
-            onnx.save(_clamps_apart(_in_8_bits(onnx.load(file))), file)
+            onnx.save(_kept_apart(_in_8_bits(onnx.load(file))), file)
             model = openvino.convert_model(file)
             _keep_roundings(model)
             # Else OpenVINO rounds what a Linear of at least 32 features reads to 8 bits of its own.
@@ -161,20 +161,26 @@ def _in_8_bits(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _clamps_apart(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put a maximum that changes no number behind each clamp with a precision of its own.
+def _kept_apart(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a maximum that changes no number between operators that would become one.
 
-    OpenVINO (2026.4) merges a clamp into the rounding behind the clamp, so that no operator of the
-    file has the precision of the clamp any more.
+    OpenVINO (2026.4) merges a clamp into the rounding behind the clamp, and a scaling of answers
+    into the operator before the scaling. No operator of the file then has the precision of the
+    clamp, or the address of the operator before.
     """
     nodes, lowest = model.graph.node, np.array(np.finfo(np.float32).min, np.float32)
-    for node in [node for node in nodes if node.name and node.op_type in _CLAMPS]:
-        given, cut = node.output[0], f"{node.output[0]}_cut"
-        node.output[0] = cut
-        place = list(nodes).index(node) + 1
-        nodes.insert(place, onnx.helper.make_node("Max", [cut, _LOWEST], [given]))
-        if all(tensor.name != _LOWEST for tensor in model.graph.initializer):
-            model.graph.initializer.append(numpy_helper.from_array(lowest, _LOWEST))
+    named = [node for node in nodes if node.name and node.op_type in (*_CLAMPS, _SCALING)]
+    for node in named:
+        place = list(nodes).index(node)
+        if node.op_type == _SCALING:
+            given, kept = node.input[0], f"{node.input[0]}_kept"
+            node.input[0] = kept
+        else:
+            given, kept, place = f"{node.output[0]}_cut", node.output[0], place + 1
+            node.output[0] = given
+        nodes.insert(place, onnx.helper.make_node("Max", [given, _LOWEST], [kept]))
+    if named:
+        model.graph.initializer.append(numpy_helper.from_array(lowest, _LOWEST))
     return model
 
 

@@ -35,6 +35,8 @@ safetensors.
     output = network({names})  # {gives}
 
 {reads}
+How raw data become the inputs, and what the output means, is stated as `elastic_nas.inputs` and
+`elastic_nas.output` by `safetensors.safe_open("weights.safetensors", "pt").metadata()`.
 
 Norms are folded into the layers before them. Each layer's inputs pass a `Quantize`, which rounds
 them as integer hardware does; weights and biases are integers in the file and floats in the

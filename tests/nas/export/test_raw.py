@@ -67,6 +67,9 @@ def test_raw_pixels_give_the_answers_of_the_plain_file_in_raw_units(
     # A number of a tie between two codes may round to either side.
     assert np.mean(apart < 1e-4) > 0.95
     assert apart.max() < 0.1
+    inputs, targets = {"image": scaled(PIXELS)}, torch.from_numpy(answers)
+    checked = verify(files[1], plain, inputs, targets, criterion=Regression(), raw=USAGE)
+    assert checked.file_error < 0.01 * answers.std()
 
 
 def test_the_check_of_a_file_feeds_it_raw_data(tmp_path: Path) -> None:
