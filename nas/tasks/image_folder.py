@@ -56,8 +56,9 @@ class FolderTask(ImageSection):
             TaskError: If a folder or an image cannot be read, or images differ in size.
         """
         if not self.path.is_dir():
+            fault = f"{self.path} is a file" if self.path.exists() else f"there is no {self.path}"
             raise TaskError(
-                f"there is no folder {self.path}; give a folder with one folder per class"
+                f"{fault}; give a folder with one folder of images per class, and unpack an archive"
             )
         imaging()
         splits = split_folders(self.path)

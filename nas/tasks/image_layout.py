@@ -129,6 +129,7 @@ def class_folders(folder: Path) -> ClassFolders:
     loose = found_in(folder, deep=False)
     _require_classes(folder, held, loose)
     _require_readable(folder, held)
+    _require_no_splits_inside(folder, held)
     classes = {path.name: found.images for path, found in held.items() if found.images}
     return ClassFolders(classes, tuple(_passed_over(folder, held, loose)))
 
@@ -177,6 +178,18 @@ def _require_no_wrapping(folder: Path, filled: list[Path]) -> None:
             f"{', '.join(inner[:_SHOWN])}; if these are the classes or splits, give "
             f"{filled[0]} as the path"
         )
+
+
+def _require_no_splits_inside(folder: Path, held: Mapping[Path, Found]) -> None:
+    """Refuse splits below the classes, which would be joined without a word."""
+    for path, found in held.items():
+        inner = [below for below in _below(path) if _is_split(below)] if found.images else []
+        if len({_SPLIT_OF[below.name.lower()] for below in inner}) > 1:
+            told = " and ".join(below.name for below in inner)
+            raise TaskError(
+                f"{path} holds {told}; splits lie above classes here: move them to "
+                f"{folder / inner[0].name / path.name} and so on"
+            )
 
 
 def _require_readable(folder: Path, held: Mapping[Path, Found]) -> None:

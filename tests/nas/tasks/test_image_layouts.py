@@ -125,6 +125,7 @@ def test_images_of_a_missing_package_do_not_vanish(tmp_path, monkeypatch):
         (("train", "test"), r"no images in a folder of a class; 12 images lie in .*train itself"),
         (("train/cat", "train/dog", "val"), r"12 images lie in .*val itself"),
         (("data/cat", "data/dog"), r"one folder only, data, which holds .* cat, dog.*data as the"),
+        (("cat/train", "cat/test", "dog/train"), r"cat holds test and train; splits lie above"),
         (("images/train", "images/val"), r"one folder only, images, .* splits, give .*images as"),
         (("train/cat", "train/dog", "val/cow"), r"validation split of .* has the class cow"),
     ],
@@ -143,6 +144,12 @@ def test_boxes_around_objects_are_no_classes(tmp_path, splits):
         (tmp_path / split / "labels" / "00.txt").write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(TaskError, match="images and labels, as for the detection of objects"):
         read(tmp_path)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(TaskError, match=r"photos\.zip is a file; .* unpack an archive"):
+        read(tmp_path / "photos.zip")
 
 
 def test_a_train_can_be_a_vehicle(tmp_path):
