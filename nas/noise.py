@@ -111,7 +111,8 @@ def resampled(
     """The interval of a figure that is no mean over samples, by the bootstrap (Efron 1979).
 
     Its width is that of a normal distribution with the deviation over 100 draws of as many samples,
-    with replacement. None for a single sample, or where the draws would take minutes.
+    with replacement. None for a single sample, where the draws would take minutes, or where all
+    draws agree, as for a network without a fault.
 
     Args:
         figure: A function from the positions of samples to the loss of the figure on these.
@@ -123,4 +124,4 @@ def resampled(
     rng = np.random.default_rng(0)
     drawn = [figure(rng.integers(count, size=count)) for _ in range(_DRAWS)]
     mean, reach = figure(np.arange(count)), 1.96 * float(np.std(drawn, ddof=1))
-    return Interval(max(0.0, mean - reach), mean + reach, count)
+    return Interval(max(0.0, mean - reach), mean + reach, count) if reach else None

@@ -134,6 +134,9 @@ def _intervals(criterion: Criterion, out: Tensor, targets: Tensor) -> dict[str, 
     """The intervals of the error and of all further metrics that have one, by name."""
 
     def of(metric: Metric) -> Interval | None:
+        if metric.each is not None:
+            return interval_of(metric.each(out, targets).cpu().numpy())
+
         def figure(rows: NDArray[np.int64]) -> float:
             return metric.compute(out[rows], targets[rows])
 

@@ -114,6 +114,6 @@ def _few(words: Words, interval: Interval | None) -> Iterator[str]:
         f"The validation split is small: with {interval.samples} samples, the "
         f"{words.error.name} of the largest network may be anything from {span} "
         f"{words.error.unit}".rstrip()
-        + ". Networks that differ by less cannot be told apart; raise task.validation_fraction, "
-        "or give more samples."
+        + ". Small differences between networks are chance there; raise "
+        "task.validation_fraction, or give more samples."
     )

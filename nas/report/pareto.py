@@ -35,7 +35,7 @@ class _Mark:
         error: The validation error.
         x: The number that stands for the cost on the axis.
         facts: The HTML that is shown when the pointer is on the mark.
-        interval: The interval of the error, for a mark of the measured front.
+        interval: The interval of the error, for the chosen subnet.
     """
 
     heading: str
@@ -80,7 +80,8 @@ def pareto(results: Results, target: TargetResult, objective: str) -> Drawn:
     figure.add_trace(_line("measured front", front, band))
     for place, reference in enumerate(references):
         figure.add_trace(_reference(reference, _SYMBOLS[place % len(_SYMBOLS)]))
-    figure.add_trace(_points("chosen subnet", chosen, style.CHOSEN, size=17, symbol="star"))
+    star = _points("chosen subnet", chosen, style.CHOSEN, size=17, symbol="star")
+    figure.add_trace(star.update(error_y=_reach(chosen)))
     figure.update_xaxes(**style.axis(words, objective, across))
     figure.update_yaxes(**style.axis(words, "error", up))
     _limit(figure, words, target, objective, view=across)
@@ -185,12 +186,7 @@ def _evaluated(results: Results, target: TargetResult, objective: str) -> list[_
 
 def _front(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
     heading = "on the measured front"
-    return _finite(
-        [
-            replace(_mark(words, heading, objective, p.error, p.costs), interval=p.interval)
-            for p in target.front
-        ]
-    )
+    return _finite([_mark(words, heading, objective, p.error, p.costs) for p in target.front])
 
 
 def _references(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
@@ -201,8 +197,9 @@ def _chosen(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
     chosen = target.chosen
     if chosen is None or chosen.error.measured is None:
         return []
-    error = chosen.error.measured.mean
-    return _finite([_mark(words, "chosen subnet", objective, error, chosen.costs)])
+    error = chosen.error.measured
+    mark = _mark(words, "chosen subnet", objective, error.mean, chosen.costs)
+    return _finite([replace(mark, interval=error.interval)])
 
 
 def _mark(
@@ -233,18 +230,24 @@ def _points(
     )
 
 
+def _reach(marks: Sequence[_Mark]) -> dict[str, object]:
+    """The settings of upright bars over the intervals of the marks' errors."""
+    known = [mark for mark in marks if mark.interval is not None]
+    return {
+        "array": [mark.interval.high - mark.error for mark in known if mark.interval],
+        "arrayminus": [mark.error - mark.interval.low for mark in known if mark.interval],
+        "color": style.CHOSEN,
+        "thickness": 1,
+        "width": 4,
+        "visible": bool(known),
+    }
+
+
 def _line(name: str, marks: Sequence[_Mark], band: LatencyBand | None) -> go.Scatter:
     spread = [0.0 if band is None else band.estimate(mark.cost).std for mark in marks]
     return go.Scatter(
         **_data(name, marks),
         error_x={"array": spread, "color": style.FAINT, "width": 0, "visible": band is not None},
-        error_y={
-            "array": [m.interval.high - m.error if m.interval else 0.0 for m in marks],
-            "arrayminus": [m.error - m.interval.low if m.interval else 0.0 for m in marks],
-            "color": style.FAINT,
-            "width": 0,
-            "visible": any(mark.interval is not None for mark in marks),
-        },
         mode="lines+markers",
         line={"color": style.MEASURED, "width": 2, "shape": "hv"},
         marker={"size": 8},

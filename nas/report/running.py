@@ -42,7 +42,8 @@ def using_files(results: Results) -> Markup:
             tag(
                 "p",
                 "All files of this run read and answer the same. Numbers that are prepared "
-                "otherwise than stated here give wrong answers without an error.",
+                "otherwise than stated here give wrong answers without an error. What is cut off "
+                "here is whole in results.json, under usage, and in the files.",
             ),
             tag("ul", [tag("li", _port(name, facts)) for name, facts in ports.items()]),
             *_script(made),
@@ -78,8 +79,8 @@ def _numbers(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _few(items: Sequence[object]) -> str:
-    more = f" and {len(items) - _TOLD:,} more, in results.json under usage"
-    return ", ".join(map(str, items[:_TOLD])) + (more if len(items) > _TOLD else "")
+    more = f" ... ({len(items):,} in all)" if len(items) > _TOLD else ""
+    return ", ".join(map(str, items[:_TOLD])) + more
 
 
 def _script(made: Sequence[Chosen]) -> Iterator[Markup]:

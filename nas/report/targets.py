@@ -145,10 +145,11 @@ def _fronts(results: Results, target: TargetResult, page: Page) -> Iterator[Mark
         )
         if target.predicted_front:
             caption += " The band is one standard deviation of a predicted error."
-        if any(point.interval is not None for point in target.front):
+        measured = target.chosen and target.chosen.error.measured
+        if measured and measured.interval:
             caption += (
-                " Upright bars: the range of a member of the front for other samples. Members are "
-                "compared on the same samples, so smaller differences may be real."
+                " The upright bar is the range of the chosen subnet for other samples; subnets are "
+                "compared on the same ones, so smaller differences may be real."
             )
         if objective == "latency_ms" and target.latency_band is not None:
             caption += " Level bars on the measured front: one standard deviation of a prediction."

@@ -24,10 +24,13 @@ class Metric:
         words: The words of the figure.
         compute: A function from the outputs and targets of all samples to the loss of the figure,
             which is at least 0.
+        each: A function from the outputs and targets to the loss of each sample, `(n,)`, for a
+            figure that is their mean: its interval is then exact, also for shares near 100 %.
     """
 
     words: MetricWords
     compute: Callable[[Tensor, Tensor], float]
+    each: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class Criterion(Protocol):

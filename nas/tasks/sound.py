@@ -152,7 +152,7 @@ def about_size(splits: Splits, *, shares: bool, drawn: Collection[str]) -> Itera
             cure = f"raise {split}_fraction, or give more" if split in drawn else "give more"
             yield (
                 f"the {split} split has {count} samples, so a figure measured on these is "
-                f"uncertain{example}, and networks closer than that are not told apart; {cure}"
+                f"uncertain{example}, and small differences between networks are chance; {cure}"
             )
 
 

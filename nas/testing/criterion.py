@@ -141,6 +141,10 @@ class CriterionContract:
         for name, metric in criterion.further.items():
             loss = metric.compute(outputs, targets)
             assert 0.0 <= loss < math.inf, name
+            if metric.each is not None:
+                each = metric.each(outputs, targets)
+                assert each.shape == (len(outputs),), name
+                assert abs(float(each.double().mean()) - loss) < 1e-4, name
         names = [
             criterion.shown.name,
             *(metric.words.name for metric in criterion.further.values()),

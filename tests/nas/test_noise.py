@@ -73,6 +73,10 @@ def test_the_bootstrap_is_left_out_where_it_says_nothing_or_takes_minutes(size):
     assert resampled(lambda rows: pytest.fail("it must not be drawn"), size) is None
 
 
+def test_a_figure_that_never_varies_has_no_interval_by_the_bootstrap():
+    assert resampled(lambda rows: 0.0, (50,)) is None
+
+
 def test_ranks_of_few_networks_say_nothing():
     assert chance_tau(3) > 1
     assert chance_tau(1) == np.inf

@@ -55,9 +55,11 @@ class Classification(Criterion):
     def further(self) -> Mapping[str, Metric]:
         """Metrics beside the accuracy: of rankings, of probabilities, and of unequal classes."""
         return {
-            "top5": Metric(MetricWords("top-5 accuracy", "%", best=100.0), top5_error),
+            "top5": Metric(MetricWords("top-5 accuracy", "%", best=100.0), top5_error, top5_misses),
             "ece": Metric(MetricWords("expected calibration error", "%"), calibration_error),
-            "nll": Metric(MetricWords("negative log-likelihood", "nats", 3), negative_log),
+            "nll": Metric(
+                MetricWords("negative log-likelihood", "nats", 3), negative_log, negative_logs
+            ),
             "macro_f1": Metric(MetricWords("macro F1", "%", best=100.0), macro_f1_loss),
             "balanced_accuracy": Metric(
                 MetricWords("balanced accuracy", "%", best=100.0), balanced_error
@@ -120,8 +122,13 @@ def _answered(out: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def top5_error(out: Tensor, target: Tensor) -> float:
     """The percentage of samples whose class is not among the five largest logits."""
+    return float(top5_misses(out, target).double().mean())
+
+
+def top5_misses(out: Tensor, target: Tensor) -> Tensor:
+    """100 for a sample whose class is not among the five largest logits, else 0, `(n,)`."""
     best = out.topk(min(_TOP, out.shape[1]), dim=1).indices
-    return percent((best != target[:, None]).all(dim=1))
+    return 100.0 * (best != target[:, None]).all(dim=1).float()
 
 
 def calibration_error(out: Tensor, target: Tensor) -> float:
@@ -137,6 +144,11 @@ def calibration_error(out: Tensor, target: Tensor) -> float:
 def negative_log(out: Tensor, target: Tensor) -> float:
     """The mean negative log-likelihood of the classes, in nats, without smoothing."""
     return float(F.cross_entropy(out.double(), target))
+
+
+def negative_logs(out: Tensor, target: Tensor) -> Tensor:
+    """The negative log-likelihood of the class of each sample, in nats, `(n,)`."""
+    return F.cross_entropy(out.double(), target, reduction="none")
 
 
 def macro_f1_loss(out: Tensor, target: Tensor) -> float:

@@ -46,7 +46,9 @@ class TokenPrediction(Criterion):
         """Perplexity, and the share of tokens that are answered rightly."""
         return {
             "perplexity": Metric(MetricWords("perplexity"), perplexity),
-            "token_accuracy": Metric(MetricWords("token accuracy", "%", best=100.0), token_error),
+            "token_accuracy": Metric(
+                MetricWords("token accuracy", "%", best=100.0), token_error, token_errors
+            ),
         }
 
     def check(self, output: Shape, targets: Tensor) -> None:
@@ -111,3 +113,8 @@ def perplexity(out: Tensor, target: Tensor) -> float:
 def token_error(out: Tensor, target: Tensor) -> float:
     """The percentage of tokens that are answered wrongly."""
     return percent(out.argmax(dim=-1) != target)
+
+
+def token_errors(out: Tensor, target: Tensor) -> Tensor:
+    """The percentage of wrong tokens of each sample, `(n,)`."""
+    return 100.0 * (out.argmax(dim=-1) != target).double().flatten(1).mean(dim=1)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from nas.noise import Interval
 from nas.report import plots
 from nas.report.data import LossPoint, ProxyRank, TrainingSummary
 from nas.report.estimates import Estimate
@@ -47,6 +48,17 @@ def test_pareto_marks_the_chosen_subnet_and_the_references(results, target):
         )
     symbols = {shown[reference.name]["marker"]["symbol"] for reference in target.references}
     assert len(symbols) == len(target.references)
+
+
+def test_the_interval_of_the_chosen_subnet_is_a_bar(results, target):
+    error = Estimate(4.0, interval=Interval(2.5, 6.0, 100, 4))
+    chosen = replace(target.chosen, error=replace(target.chosen.error, measured=error))
+    shown = traces(pareto(results, replace(target, chosen=chosen), "latency_ms").figure)
+    bar = shown["chosen subnet"]["error_y"]
+    assert (bar["visible"], [*bar["array"]], [*bar["arrayminus"]]) == (True, [2.0], [1.5])
+    assert not traces(pareto(results, target, "latency_ms").figure)["chosen subnet"]["error_y"][
+        "visible"
+    ]
 
 
 def test_no_text_is_drawn_beside_points_where_texts_could_overlap(results, target):

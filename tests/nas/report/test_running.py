@@ -38,7 +38,7 @@ def test_what_goes_in_and_comes_out_is_told():
     for told in (
         "(batch, channel 1, height 8, width 8), float32. Pixels.",
         "(raw - mean) / std with mean 5.000 and std 6.000; raw numbers were 0 to 16 in training",
-        "In order: cat, dog, eel, fox and 1 more, in results.json under usage.",
+        "In order: cat, dog, eel, fox ... (5 in all).",
         "python predict.py d.onnx samples.npy",
     ):
         assert told in page

@@ -170,6 +170,41 @@ def test_the_exported_file_has_the_accuracy_that_the_report_states(made, guided,
     assert picked.file.bytes.measured.mean == (files.path / picked.file.path).stat().st_size
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_error_has_its_interval_and_every_step_of_the_front_its_test(made, name):
+    _, results = made
+    target = result(results, name)
+    samples = results.data.splits["validation"].samples
+    for point in (*target.front, *target.references):
+        assert point.interval.low <= point.error <= point.interval.high
+        assert point.interval.wrong == round(point.error * samples / 100)
+    worst, *others = sorted(target.front, key=lambda point: -point.error)
+    assert worst.p_value is None
+    assert all(0 <= point.p_value <= 1 for point in others)
+    file = target.chosen.file
+    assert file.test_intervals["error"].samples == results.data.splits["test"].samples
+    assert {"error", "top5", "nll"} <= file.test_intervals.keys() <= {"error", *file.test_metrics}
+
+
+def test_the_largest_network_is_compared_with_its_rounding_and_with_a_constant_answer(made):
+    _, results = made
+    largest, counts = results.largest, results.data.splits["validation"].classes
+    assert largest.constant == pytest.approx(
+        100 - 100 * max(counts.values()) / sum(counts.values())
+    )
+    named = {r.name: r.error for target in results.targets for r in target.references}
+    assert named["full precision, largest"] == largest.full_precision
+    assert named["uniform 8-bit, largest"] == largest.uniform
+    assert 0 <= largest.p_value <= 1
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_drawn_graph_has_every_layer_of_the_chosen_subnet(made, name):
+    chosen = result(made[1], name).chosen
+    weighted = [node.address for node in chosen.graph if node.weight is not None]
+    assert weighted == [layer.address for layer in chosen.layers]
+
+
 def test_a_finished_run_resumed_trains_and_evaluates_nothing(made, guided, tmp_path, monkeypatch):
     files, results = made
     folder = Path(shutil.copytree(files.path, tmp_path / "run"))
