@@ -104,12 +104,14 @@ def test_a_table_of_texts():
 
 def test_a_table_of_measured_values():
     rows = (
-        f"{n % 7 / 4:g};{n % 5};{'fm'[n % 2]};{'abc'[n % 3]}\n".replace(".", ",") for n in range(60)
+        f"{n};{n % 7 / 4:g};{n % 5};{'fm'[n % 2]};no {n};{'abc'[n % 3]}\n".replace(".", ",")
+        for n in range(60)
     )
-    Path("flowers.csv").write_text("length;width;sex;class\n" + "".join(rows))
+    Path("flowers.csv").write_text("row;length;width;sex;name;class\n" + "".join(rows))
     made = drafted("flowers.csv")
     assert made["task"]["kind"] == "features"
     assert (made["task"]["label"], made["task"]["categories"]) == ("class", ["sex"])
+    assert made["task"]["leave_out"] == ["name", "row"]  # these say nothing of a flower
     assert made["space"]["family"] == "mlp"
 
 
@@ -149,7 +151,8 @@ def test_what_cannot_be_known_is_refused_where_nobody_is_asked():
     ("name", "content", "said"),
     [
         ("report.pdf", "x", "no file that a task reads"),
-        ("numbers.csv", "a,b\n1,2\n", "Which column holds the classes?"),
+        ("numbers.csv", "a,b\n1,2\n", "Which column holds the classes or values?"),
+        ("alone.csv", "a\n1\n", "alone.csv has 1 columns"),
         ("sounds/a.wav", "x", "1 of .wav"),
         ("absent", None, "there is no absent"),
     ],
