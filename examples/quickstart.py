@@ -6,16 +6,11 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from nas.archive.archive import Archive
+import nas
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
-from nas.problem.front import measured_front
-from nas.problem.goals import Goal, Problem
-from nas.search.guided import Guided
-from nas.search.loop import search
 from nas.targets import legal, load_target
 from nas.tasks import DigitsTask
 from search_spaces.residual import residual
@@ -38,19 +33,13 @@ def main(folder: Path) -> None:
     state, criterion = folder / "training.safetensors", task.criterion
     train(supernet, task.train, settings, criterion=criterion, state_path=state)
 
-    goal = Goal(target.name, target.compile(space), objectives=("latency_ms",))
-    searcher = Guided(Problem(space, (goal,)), seed=0)
     deployment = Deployment(supernet, task.calibration(256, 256))
     shown = [*task.batches("validation", 256)]
-    evaluate = SupernetEvaluator(deployment, shown, criterion=criterion, seed=0)
-    archive = Archive(folder / "archive.journal", space, study="quickstart")
-    search(searcher, evaluate, archive, budget=40, batch=10)
-    front = measured_front(goal, archive.measurements())
-    for found in front:
-        latency = goal.costs["latency_ms"](np.array([found.genotype]))[0]
-        print(f"{latency:.3f} ms  {criterion.error.text(found.error)} error  {found.genotype}")
+    evaluator = SupernetEvaluator(deployment, shown, criterion=criterion, seed=0)
+    study = nas.search(space, evaluator, targets=target, metric=criterion.error, budget=40)
+    print(study.front().to_string())
 
-    deployed = deployment(front[-1].genotype)
+    deployed = deployment(study.best.genotype)
     written = export_onnx(deployed, folder / "subnet.onnx")
     checked = verify(written.path, deployed, *task.test_samples(), criterion=criterion)
     told = criterion.shown.text(checked.file_error)

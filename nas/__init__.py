@@ -1,10 +1,55 @@
-"""The engine: targets, goals, searchers, archive, Ray, export, report, tasks, command line.
+"""Search of architecture and quantization together: `nas.search`, `nas.run`, `nas.targets`.
+
+`nas.search(space, objective, ...)` searches a space for a function of yours, `nas.run(recipe, ...)`
+does what the command `nas run` does, and `nas.targets` has the devices; docs/python.md shows all of
+them. Nothing heavy is imported before one of them is used.
 
 Read the packages in this order: `evaluation` (how a subnet is measured), `problem` (goals per
 device), `search` (which subnets are measured), `archive` (how evaluations are kept), `run` (all
-steps of a run), `cli` (the command line).
+steps of a run), `api` (the functions for Python), `cli` (the command line).
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from nas.siblings import require_own
 
+if TYPE_CHECKING:
+    from nas.api.runs import Run as Run
+    from nas.api.runs import run as run
+    from nas.api.searching import search as search
+    from nas.api.study import Network as Network
+    from nas.api.study import Study as Study
+    from nas.metric import MetricWords as MetricWords
+
+    __version__: str
+
 require_own()
+
+_ELSEWHERE = {
+    "MetricWords": "nas.metric",
+    "Network": "nas.api.study",
+    "Run": "nas.api.runs",
+    "Study": "nas.api.study",
+}
+_ROOMS = ("run", "search", "targets")  # the first two can be called, see `nas.callable_room`
+
+__all__ = ["MetricWords", "Network", "Run", "Study", "__version__", "run", "search", "targets"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("elastic-nas")
+    if name in _ROOMS:
+        return importlib.import_module(f"nas.{name}")
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module 'nas' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

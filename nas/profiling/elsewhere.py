@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from nas import ort
+import nas.ort
 from nas.durable import write_atomic, write_error
 from nas.profiling.onnx_runtime import Elsewhere, empties, job
 from nas.profiling.results import read_results
@@ -70,7 +70,7 @@ def write_folder(
         raise TargetError(f"{folder} holds other files; give a new folder, or an empty one")
     try:
         (folder / MODELS).mkdir(parents=True, exist_ok=True)
-        for source in (Path(ort.__file__), HERE / "timing.py", HERE / "measure.py"):
+        for source in (Path(str(nas.ort.__file__)), HERE / "timing.py", HERE / "measure.py"):
             text = source.read_text(encoding="utf-8")
             (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
     except OSError as error:
