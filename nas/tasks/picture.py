@@ -19,7 +19,7 @@ Fit = Literal["pad", "crop", "stretch"]
 Background = Literal["black", "white"]
 
 _BITS8 = ("1", "L", "P", "LA", "La", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB")
-_KINDS = {
+DEPTHS = {
     **dict.fromkeys((*_BITS8, "HSV"), "8 bits"),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "16 bits"),
     "I": "32-bit integers",
@@ -152,9 +152,9 @@ def read_picture(file: Path, style: Style) -> Picture:
 def _picture(opened: Any, style: Style) -> Picture:
     from PIL import ImageOps
 
-    if opened.mode not in _KINDS:
+    if opened.mode not in DEPTHS:
         raise ValueError(f"its mode {opened.mode!r} is not known here; save it in RGB")
-    depth, traits = _KINDS[opened.mode], {*_traits(opened)}
+    depth, traits = DEPTHS[opened.mode], {*_traits(opened)}
     image = ImageOps.exif_transpose(opened)
     if depth == "8 bits":
         image, transparent = _of_8_bits(image, style)
@@ -176,7 +176,7 @@ def _traits(opened: Any) -> list[str]:
     """What the header of a file tells."""
     found = [GREY if opened.mode in _GREY else COLOUR]
     # First of all, since the parts of a file are known only until the pixels are loaded.
-    if ";16" in str(opened.tile) and _KINDS[opened.mode] == "8 bits":
+    if ";16" in str(opened.tile) and DEPTHS[opened.mode] == "8 bits":
         found.append(DEEP_COLOUR)
     if opened.getexif().get(_ORIENTATION, 1) in range(2, 9):
         found.append(TURNED)
