@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nas.archive.archive import Archive, ArchiveError
 from nas.durable import write_atomic
@@ -13,13 +16,22 @@ from nas.evaluation.evaluation import Evaluation
 from nas.terminal.untrusted import spreadsheet_cell
 from search_spaces.space import SearchSpace
 
+Costs = Callable[[NDArray[np.integer]], Mapping[str, Sequence[float]]]
+"""A function from genotypes, one a row, to their costs by name."""
 
-def export_archive(archive: Archive, path: Path) -> int:
+
+def export_archive(archive: Archive, path: Path, *, costs: Costs | None = None) -> int:
     """Write every evaluation as a row of a CSV or Parquet file, by suffix.
 
-    The columns are: one per choice, with the option as text; `genotype`, the option indices joined
-    by spaces; every metric; `samples`, the number seen of the validation split; `stopped`, whether
-    the evaluation was stopped early; `seed`, `seconds` and `where`. A cell without value is empty.
+    The columns are: one per choice, with the pick as a plain value, such as 8 for 8 bits;
+    `genotype`, the option indices joined by spaces; every metric; every cost; `samples`, the number
+    seen of the validation split; `stopped`, whether the evaluation was stopped early; `seed`,
+    `seconds` and `where`. A cell without value is empty, as where a choice has no effect.
+
+    Args:
+        archive: The archive.
+        path: The file to write.
+        costs: The costs of networks, none where left out.
 
     Returns:
         The number of rows.
@@ -34,7 +46,7 @@ def export_archive(archive: Archive, path: Path) -> int:
             "name the file so"
         )
     evaluations = archive.evaluations()
-    columns = _columns(archive.space, evaluations)
+    columns = _columns(archive.space, evaluations, costs)
     write_atomic(path, _WRITERS[path.suffix](columns))
     return len(evaluations)
 
@@ -62,13 +74,20 @@ def merge_archives(into: Archive, others: Sequence[Archive]) -> int:
     return len(into) - before
 
 
-def _columns(space: SearchSpace, evaluations: Sequence[Evaluation]) -> dict[str, list[object]]:
-    columns: dict[str, list[object]] = {}
-    for position, made in enumerate(space.choices):
-        columns[made.name] = [_text(made.options[e.genotype[position]]) for e in evaluations]
+def _columns(
+    space: SearchSpace, evaluations: Sequence[Evaluation], costs: Costs | None
+) -> dict[str, list[object]]:
+    picked = [space.picks(e.genotype) for e in evaluations]
+    columns: dict[str, list[object]] = {
+        name: _of_one_type([picks.get(name) for picks in picked], options)
+        for name, options in space.plain_options.items()
+    }
     columns["genotype"] = [" ".join(map(str, e.genotype)) for e in evaluations]
     for metric in sorted({name for e in evaluations for name in e.metrics}):
         columns[metric] = [e.metrics.get(metric) for e in evaluations]
+    if costs is not None:
+        rows = np.array([e.genotype for e in evaluations]).reshape(-1, len(space.choices))
+        columns |= {name: [*values] for name, values in costs(rows).items()}
     columns["samples"] = [e.answers and e.answers.seen for e in evaluations]
     columns["stopped"] = ["no" if e.complete else "yes" for e in evaluations]
     columns["seed"] = [e.seed for e in evaluations]
@@ -77,8 +96,11 @@ def _columns(space: SearchSpace, evaluations: Sequence[Evaluation]) -> dict[str,
     return columns
 
 
-def _text(option: object) -> str:
-    return "float" if option is None else str(option)
+def _of_one_type(picks: Sequence[object], options: Sequence[object]) -> list[object]:
+    """Picks as numbers if all options are numbers, else as texts; None where a choice is closed."""
+    if all(isinstance(option, int | float) for option in options):
+        return [*picks]
+    return [None if pick is None else str(pick) for pick in picks]
 
 
 def _csv(columns: dict[str, list[object]]) -> bytes:

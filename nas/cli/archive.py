@@ -25,14 +25,23 @@ def export(
     folder: Folder,
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     databases: Databases = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="A target file that the recipe names and may be opened."),
+    ] = None,
     _trust: Trust = False,
 ) -> None:
-    """Write every evaluation of a run as a row of a CSV or Parquet file."""
+    """Write every evaluation of a run, with its costs, as a row of a CSV or Parquet file."""
     with loading():
         from nas.archive.sharing import export_archive
+        from nas.run.archive_costs import ArchiveCosts
         from nas.run.run_archive import archive_in
 
-    count = export_archive(archive_in(folder, databases=databases or ()), file)
+    archive = archive_in(folder, databases=databases or ())
+    costs = ArchiveCosts(folder, archive.space, named=targets or ())
+    count = export_archive(archive, file, costs=costs)
+    for words in costs.left_out:
+        complain(words)
     say(f"{count} evaluations in {file}")
 
 
