@@ -86,7 +86,7 @@ def found(
                 f"{where} has {has}_{split} but no {lacks}_{split}; give both; its arrays are "
                 f"{listed}"
             )
-    names = {slot: held[slot] for slot in SLOTS if slot in held}
+    names: dict[Slot, str] = {slot: held[slot] for slot in SLOTS if slot in held}
     return Names(names, tuple(sorted(name for name in there if name not in names.values())))
 
 

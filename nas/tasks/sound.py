@@ -191,7 +191,7 @@ def about_classes(name: str, splits: Splits, classes: Sequence[str]) -> Iterator
     for split in ("validation", "test"):
         if len(none := np.flatnonzero(counts[split] == 0)):
             yield f"the {split} split has no sample of {named(none)}"
-    if len(few := np.flatnonzero(counts["train"] < _FEW_OF_A_CLASS)):
+    if len(few := np.flatnonzero(counts["train"] < _FEW_OF_A_CLASS).tolist()):
         told = _listed([f"{classes[c]} ({counts['train'][c]})" for c in few])
         yield f"classes of fewer than {_FEW_OF_A_CLASS} training samples: {told}"
 
@@ -208,7 +208,7 @@ def require_enough(
         drawn: The names of the splits that are drawn.
     """
     counts = np.bincount(targets, minlength=len(classes))
-    rare = np.flatnonzero(counts < 1 + len(drawn))
+    rare = np.flatnonzero(counts < 1 + len(drawn)).tolist()
     if drawn and len(rare):
         told = _listed([f"{classes[c]} ({counts[c]})" for c in rare])
         raise TaskError(

@@ -42,6 +42,7 @@ def test_splits_classes_and_ranges_are_told(facts):
 def test_the_terminal_and_the_report_say_the_same(facts):
     table, sentences = data_read(facts)
     assert isinstance(table, TerminalTable)
+    assert isinstance(sentences, str)
     assert table.rows[0] == ("train", "30", "x_train, y_train", "0: 10, 1: 10, 2: 10")
     assert "image: uint8 of shape 1 x 4 x 4 from 0 to 200" in sentences
     page = data_section(facts)
