@@ -15,8 +15,17 @@ UNKNOWN = tag("span", "—")
 def error_cell(words: Words, error: Estimate | None) -> Markup:
     """An error on the validation split, with its interval or deviation if that is known."""
     if error is None or error.interval is None:
-        return tag("span", words.estimate("error", error))
+        return estimate_cell(words, "error", error)
     return ranged(words.error, error.mean, error.interval)
+
+
+def estimate_cell(words: Words, name: str, value: Estimate | None) -> Markup:
+    """A cost or an error, with its standard deviation below if that is known."""
+    _, sign, deviation = words.estimate(name, value).partition("±")
+    if value is None or not sign:
+        return tag("span", words.estimate(name, value))
+    shown = words.quantity(name, value.mean)
+    return tag("span", [shown, tag("small", f" {sign}{deviation}", class_="range")])
 
 
 def file_cell(words: Words, file: ExportedFile, name: str = "error") -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.report import text
-from nas.report.cells import error_cell, file_cell
+from nas.report.cells import error_cell, estimate_cell, file_cell
 from nas.report.data import TargetResult
 from nas.report.estimates import Comparison
 from nas.report.graph_figure import drawing
@@ -95,7 +95,7 @@ def _about_size(target: TargetResult, model_bytes: float) -> str:
 
 
 def _compared(words: Words, name: str, heading: str, pair: Comparison) -> list[str]:
-    return [heading, words.estimate(name, pair.predicted), words.estimate(name, pair.measured)]
+    return [heading, *(estimate_cell(words, name, e) for e in (pair.predicted, pair.measured))]
 
 
 def _file_line(file: ExportedFile) -> list[str]:

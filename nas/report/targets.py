@@ -8,7 +8,7 @@ from itertools import combinations
 from nas.noise import CHANCE
 from nas.report import plots, text
 from nas.report.advice import doubts
-from nas.report.cells import error_cell
+from nas.report.cells import error_cell, estimate_cell
 from nas.report.chosen_subnet import chosen_subnet
 from nas.report.data import Results, TargetResult
 from nas.report.estimates import Estimate
@@ -190,7 +190,11 @@ def front_table(words: Words, target: TargetResult) -> Markup:
         [
             error_cell(words, Estimate(point.error, interval=point.interval)),
             *([_sure(point)] if tested else []),
-            *([text.estimate("latency_ms", measured.get(point.genotype))] if measured else []),
+            *(
+                [estimate_cell(words, "latency_ms", measured.get(point.genotype))]
+                if measured
+                else []
+            ),
             *(_cost(words, target, name, point.costs.get(name)) for name in names),
         ]
         for point in target.front
@@ -215,5 +219,5 @@ def _cost(words: Words, target: TargetResult, name: str, value: float | None) ->
     if value is None:
         return "—"
     if name == "latency_ms" and target.latency_band is not None:
-        return text.estimate(name, target.latency_band.estimate(value))
+        return estimate_cell(words, name, target.latency_band.estimate(value))
     return words.quantity(name, value)

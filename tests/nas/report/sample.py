@@ -25,7 +25,7 @@ from nas.report.data import (
 )
 from nas.report.estimates import Comparison, Estimate, LatencyBand
 from nas.report.html import render
-from nas.report.layers import layer_policies
+from nas.report.layers import drawn_nodes, layer_policies
 from nas.report.subnets import (
     Chosen,
     CostCheck,
@@ -170,6 +170,7 @@ def _chosen(run: Invented, row: int, known: dict[str, float]) -> Chosen:
         error=Comparison(Estimate(error + 0.31, 0.62), Estimate(error, 0.2)),
         costs=known,
         layers=layer_policies(run.space.decode(genotype)),
+        graph=drawn_nodes(run.space.decode(genotype)),
         description=run.space.describe(genotype),
         latency_ms=Comparison(Estimate(latency), Estimate(latency * 1.05, latency * 0.02)),
         files=(
