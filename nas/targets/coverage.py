@@ -155,7 +155,6 @@ def findings(target: HardwareTarget) -> list[str]:
     unsaid = [f"nothing says its {', '.join(lacking)}; add notes"] if lacking else []
     groups = {
         f"have a spread above {WIDE_SPREAD:.0%}": _unsteady(rows),
-        "take no time at all": [str(key) for key, row in rows.items() if not row.latency_ms],
         "are faster than the same kernel at fewer bits": [*_faster(rows)],
         "stand at formats that the target has no kernels for, and are never used": [
             *_unused(target, rows)

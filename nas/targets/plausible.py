@@ -79,6 +79,7 @@ def doubts(kernels: Sequence[Timed], *, runtime: str = "", simulated: bool = Fal
         simulated: Whether the figures were computed, so that no clock and no start limit them.
     """
     return [
+        *_without_time(kernels),
         *_of_no_device(kernels),
         *([] if simulated else _too_short(kernels)),
         *_too_long(kernels, runtime),
@@ -100,6 +101,11 @@ def of_no_device(kernels: Iterable[Timed]) -> list[str]:
         for each in kernels
         if each.macs and each.latency_ms and not low < each.gmacs_per_s < high
     ]
+
+
+def _without_time(kernels: Sequence[Timed]) -> Iterator[str]:
+    if zero := [each.where for each in kernels if not each.latency_ms]:
+        yield f"{len(zero)} of {len(kernels)} rows take no time at all, such as {zero[0]}"
 
 
 def _of_no_device(kernels: Sequence[Timed]) -> Iterator[str]:

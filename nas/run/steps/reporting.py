@@ -30,6 +30,7 @@ from nas.run.steps.shipping import described
 from nas.run.steps.training import training_summary
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import calibration_of
+from nas.targets.coverage import suspicions
 from nas.tasks.facts import facts_of_task
 from predictors.proxies.ranking import directions, proxy_report
 from supernets.supernet import Supernet
@@ -142,7 +143,8 @@ def _target(
 ) -> TargetResult:
     """The results for one device, with the subnet that ships there."""
     band = latency_band(target)
-    notes = (*found.notes, *changed_figures(plan, target))
+    odd = (f"Look at the latencies: {words}" for words in suspicions(target))
+    notes = (*found.notes, *changed_figures(plan, target), *odd)
     tolerance = plan.section(target).tolerance
     found = replace(
         found, latency_band=band, tolerance=tolerance, notes=notes, memory=target.limits
