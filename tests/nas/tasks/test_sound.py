@@ -155,7 +155,7 @@ def test_samples_that_are_in_two_splits_are_told(tmp_path):
 def test_a_given_split_that_is_small_is_not_raised_by_a_fraction(tmp_path):
     told = facts_of_task(load(tmp_path, **TRAIN, x_validation=IMAGES, y_validation=LABELS)).warnings
     small = [words for words in told if "so a figure measured on these" in words]
-    assert [words.partition("told apart; ")[2] for words in small] == [
+    assert [words.partition("are chance; ")[2] for words in small] == [
         "give more",
         "raise test_fraction, or give more",
     ]
