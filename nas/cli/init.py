@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -88,10 +87,10 @@ def _draft(
     yes: bool,
 ) -> None:
     with loading():
-        from nas.drafting.asking import unasked
+        from nas.cli.prompting import asker
         from nas.drafting.draft import drafted
 
-    ask = _asked if _is_asked() and not yes else unasked
+    ask = asker(yes=yes)
     if data is None:
         data = Path(ask("Where are your data?", key="DATA, or --example NAME (see --list)"))
     made = drafted(data, out=out, targets=targets, overrides=overrides, ask=ask)
@@ -101,19 +100,3 @@ def _draft(
     say(f"{task.name}: {inputs} -> {task.output}; {sizes} samples; a machine with {made.machine}")
     say(f"wrote {made.path}, which you can edit")
     say(f"now: nas spaces {made.path}, then: nas run {made.path}")
-
-
-def _is_asked() -> bool:
-    return sys.stdin.isatty()
-
-
-def _asked(
-    question: str, *, key: str, options: Sequence[str] = (), default: str | None = None
-) -> str:
-    """The answer of the user at the terminal, asked again until it is allowed."""
-    choices = f" [{', '.join(options)}]" if options else ""
-    while True:
-        answer = str(typer.prompt(f"{question}{choices}", default=default)).strip()
-        if not options or answer in options:
-            return answer
-        say(f"answer one of {', '.join(options)}; or stop, and give {key}")

@@ -16,6 +16,7 @@ import typer
 from nas.cli.archive import archive_app
 from nas.cli.import_table import import_table
 from nas.cli.init import init_command
+from nas.cli.new_target import new_target
 from nas.cli.parts import parts_command
 from nas.cli.profile import profile_command
 from nas.cli.search import search_command
@@ -36,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+targets_app.command("new")(new_target)
 targets_app.command("import")(import_table)
 targets_app.command("transfer")(transfer)
 app.add_typer(targets_app, name="targets")

@@ -17,15 +17,23 @@ def written(content: Mapping[str, Any], comments: Mapping[str, str], *, head: st
         comments: The comment on a section or a key, by its path, such as `task.kind`.
         head: The comment at the beginning, of one or more lines.
     """
-    plain = {key: value for key, value in content.items() if not isinstance(value, dict | list)}
+    plain = {
+        key: value
+        for key, value in content.items()
+        if not isinstance(value, dict) and not _is_sections(value)
+    }
     lines = [f"# {line}" for line in head.splitlines()]
     lines += _values("", plain, comments)
     for name, value in content.items():
         if isinstance(value, dict):
             lines += _section(name, f"[{name}]", value, comments)
-        for place, section in enumerate(value if isinstance(value, list) else []):
+        for place, section in enumerate(value if _is_sections(value) else []):
             lines += _section(name, f"[[{name}]]", section, {} if place else comments)
     return "\n".join(lines) + "\n"
+
+
+def _is_sections(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(each, dict) for each in value)
 
 
 def _section(
@@ -49,7 +57,7 @@ def _holds_lists(value: Any) -> bool:
 
 def _values(prefix: str, content: Mapping[str, Any], comments: Mapping[str, str]) -> Iterator[str]:
     for key, value in content.items():
-        line, comment = f"{key} = {toml(value)}", comments.get(f"{prefix}{key}")
+        line, comment = _assigned(key, value), comments.get(f"{prefix}{key}")
         if comment is None:
             yield line
         elif len(line) + len(comment) < _WIDEST:
@@ -57,6 +65,15 @@ def _values(prefix: str, content: Mapping[str, Any], comments: Mapping[str, str]
         else:
             yield f"# {comment}"
             yield line
+
+
+def _assigned(key: str, value: Any) -> str:
+    """A key with its value; a long list has a line for each item."""
+    line = f"{key} = {toml(value)}"
+    if len(line) <= _WIDEST or not isinstance(value, list):
+        return line
+    items = "".join(f"    {toml(item)},\n" for item in value)
+    return f"{key} = [\n{items}]"
 
 
 def toml(value: Any) -> str:

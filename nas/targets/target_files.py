@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -126,7 +127,15 @@ def read_target_file(path: Path) -> TargetFile:
         UnreadableFile: If the file cannot be read.
         TargetError: If a key or value is wrong; lists all of them.
     """
-    content = read_toml(path, what="target file", remedy=_EXAMPLES)
+    return checked_target(read_toml(path, what="target file", remedy=_EXAMPLES), path)
+
+
+def checked_target(content: Mapping[str, Any], path: Path) -> TargetFile:
+    """The content of a target file, if it is right; `path` is for errors.
+
+    Raises:
+        TargetError: If a key or value is wrong; lists all of them.
+    """
     try:
         return TargetFile.model_validate(content)
     except ValidationError as error:

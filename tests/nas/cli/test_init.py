@@ -129,7 +129,7 @@ def test_answers_given_as_options_win():
 
 
 def test_a_user_is_asked_until_the_answer_is_allowed(monkeypatch):
-    monkeypatch.setattr("nas.cli.init._is_asked", lambda: True)
+    monkeypatch.setattr("nas.cli.prompting.is_terminal", lambda: True)
     path = arrays(Path("doubt.npz"), np.random.default_rng(0).integers(0, 99, 60))
     done = CliRunner().invoke(app, ["init", str(path)], input="perhaps\nregression\nedge-npu\n")
     assert done.exit_code == 0, done.output
