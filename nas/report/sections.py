@@ -86,9 +86,9 @@ def _targets_table(results: Results) -> Markup:
         return Markup()
     words = results.words
     figures = [words.title("error"), f"Test {words.shown.name}"]
-    header = ["Target", "Costs are", "Objective", *figures, "File"]
+    header = ["Target", *figures, "Objective", "File", "Costs are"]
     rows = [_target_row(results, target) for target in results.targets]
-    shown = table(header, rows, numeric=(2, 3, 4, 5))
+    shown = table(header, rows, numeric=(1, 2, 3, 4))
     known = any(
         t.chosen and t.chosen.file and t.chosen.file.test_intervals for t in results.targets
     )
@@ -97,18 +97,19 @@ def _targets_table(results: Results) -> Markup:
 
 def _target_row(results: Results, target: TargetResult) -> list[str]:
     name = tag("a", target.name, href=f"#{anchor(target)}")
-    row: list[str] = [name, tag("span", target.provenance.origin, class_="badge")]
+    origin = tag("span", target.provenance.origin, class_="badge")
     chosen, objective, words = target.chosen, target.objectives[0], results.words
     if chosen is None:
-        return [*row, words.title(objective), "none chosen", "—", "—"]
+        return [name, "none chosen", "—", words.title(objective), "—", origin]
     file = chosen.file
     size = None if file is None else file.bytes.measured
     return [
-        *row,
-        f"{words.title(objective)} {_cost(words, chosen.costs, objective)}",
+        name,
         error_cell(words, chosen.error.measured),
         UNKNOWN if file is None else file_cell(words, file),
+        f"{words.title(objective)} {_cost(words, chosen.costs, objective)}",
         text.estimate("model_bytes", size),
+        origin,
     ]
 
 
