@@ -49,10 +49,9 @@ def _targets(split: SplitFacts) -> str:
     counts = split.classes
     if len(counts) <= _SHOWN_TARGETS:
         return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
-    fewest, most = (f(counts, key=lambda name: counts[name]) for f in (min, max))
-    return (
-        f"{len(counts):,} targets, from {counts[fewest]:,} ({fewest}) to {counts[most]:,} ({most})"
-    )
+    fewest, most = min(counts.values()), max(counts.values())
+    each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    return f"{len(counts):,} names, {each} of each"
 
 
 def _values(values: ValueFacts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -156,12 +157,18 @@ class ImagePairsTask(SplitSection):
 def _require_partners(folders: Mapping[str, Path], held: Mapping[str, dict[str, Found]]) -> None:
     """Refuse images without a partner of the same name."""
     for split, folder in folders.items():
-        names = [{file.stem for file in held[side][split].images} for side in "xy"]
-        if lonely := sorted(names[0] ^ names[1]):
+        names = [[file.stem for file in held[side][split].images] for side in "xy"]
+        if lonely := sorted({*names[0]} ^ {*names[1]}):
             raise TaskError(
                 f"{folder} has {len(lonely):,} names in one of x and y only, such as "
                 f"{lonely[0]!r}; give an image with that name to both"
             )
+        for side, stems in zip("xy", names, strict=True):
+            if twice := sorted(name for name, count in Counter(stems).items() if count > 1):
+                raise TaskError(
+                    f"{folder / side} has several images called {twice[0]!r} with different "
+                    "endings; keep one"
+                )
 
 
 def shrunk(where: str, images: Array, factor: int) -> Array:

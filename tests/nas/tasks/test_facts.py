@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data_facts import ValueFacts
+from nas.data_facts import DataFacts, SplitFacts, ValueFacts
 from nas.report.data_read import data_read, data_section
 from nas.tasks import ArraysTask
 from nas.tasks.criteria import Classification
@@ -49,6 +49,14 @@ def test_the_terminal_and_the_report_say_the_same(facts):
     for part in ("0: 10, 1: 10, 2: 10", "uint8 of shape 1 x 4 x 4", 'id="data"'):
         assert part in page
     assert data_section(None) == ""
+
+
+def test_of_many_classes_the_counts_are_told_and_not_the_names():
+    split = SplitFacts(29, "0a", classes={str(n): 2 if n else 1 for n in range(15)})
+    even = SplitFacts(30, "0b", classes={str(n): 2 for n in range(15)})
+    table, _ = data_read(DataFacts("many", "", {"train": split, "validation": even}))
+    assert isinstance(table, TerminalTable)
+    assert [row[-1] for row in table.rows] == ["15 names, 1 to 2 of each", "15 names, 2 of each"]
 
 
 def test_a_task_without_a_source_is_told_by_its_tensors():

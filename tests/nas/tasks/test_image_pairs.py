@@ -124,6 +124,13 @@ def test_files_without_a_partner_are_refused(tmp_path):
     with pytest.raises(TaskError, match=r"/y holds no images"):
         ImagePairsTask(path=tmp_path).load()
     write(tmp_path / "y", 7, 4, 4, 3)
+    Image.new("RGB", (4, 4)).save(tmp_path / "y" / "008.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "y" / "007.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "y" / "007.jpg")
+    with pytest.raises(TaskError, match=r"/y has several images called '007' .* keep one"):
+        ImagePairsTask(path=tmp_path).load()
+    for name in ("007.png", "007.jpg", "008.png"):
+        (tmp_path / "y" / name).unlink()
     with pytest.raises(TaskError, match="2 names in one of x and y only, such as '007'"):
         ImagePairsTask(path=tmp_path).load()
     with pytest.raises(TaskError, match="holds no images"):
