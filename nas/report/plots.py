@@ -116,18 +116,26 @@ def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
             name="Kendall tau",
             y=[style.label(name) for name, _ in ordered],
             x=[rank.tau for _, rank in ordered],
-            text=[f"{rank.tau:.2f}" for _, rank in ordered],
             customdata=[f"{rank.direction} is better, {rank.count} subnets" for _, rank in ordered],
             hovertemplate="%{y}: %{x:.3f}<br>%{customdata}<extra></extra>",
             orientation="h",
-            textposition="outside",
-            cliponaxis=False,
             marker={"color": [style.MEASURED if r.tau > 0 else style.NEUTRAL for _, r in ordered]},
         )
     )
+    figure.add_trace(  # at the right of every bar, since names stand at the left
+        go.Scatter(
+            name="figures",
+            y=[style.label(name) for name, _ in ordered],
+            x=[max(0.0, rank.tau) for _, rank in ordered],
+            text=[f" {rank.tau:.2f}" for _, rank in ordered],
+            mode="text",
+            textposition="middle right",
+            hoverinfo="skip",
+        )
+    )
     figure.update_xaxes(
-        title="Kendall tau with the measured ranking",
-        range=[min([0.0, *(rank.tau - _LABEL for _, rank in ordered)]), 1 + _LABEL],
+        title="Kendall tau",
+        range=[min([0.0, *(rank.tau - 0.05 for _, rank in ordered)]), 1 + _LABEL],
     )
     figure.update_yaxes(automargin=True)
     return figure

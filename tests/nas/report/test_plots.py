@@ -186,6 +186,13 @@ def test_proxies_are_ordered_by_how_well_they_ranked():
     assert [*bars["x"]] == [0.2, 0.6]
 
 
+def test_figures_of_proxies_stand_right_of_their_bars_and_not_on_the_names():
+    ranks = {"worse": ProxyRank("higher", -0.33, 9), "macs": ProxyRank("higher", 0.6, 9)}
+    shown = traces(plots.proxies(ranks))["figures"]
+    assert [*shown["x"]] == [0.0, 0.6]
+    assert [*shown["text"]] == [" -0.33", " 0.60"]
+
+
 def test_the_loss_is_one_line_per_phase():
     curve = (LossPoint(1, 2.0, "full precision"), LossPoint(2, 1.0, "elastic"))
     shown = traces(plots.loss_curve(TrainingSummary(10.0, 2, curve)))
