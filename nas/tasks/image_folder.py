@@ -12,6 +12,7 @@ from pydantic import Field
 
 from nas.tasks.clean import labelled
 from nas.tasks.image_files import read_images
+from nas.tasks.image_labels import classes_in
 from nas.tasks.image_layout import (
     ClassFolders,
     class_folders,
@@ -31,7 +32,8 @@ class FolderTask(ImageSection):
     """A task section for image files in folders.
 
     Images lie at `path/CLASS/NAME.png` or in folders below `CLASS`; or at
-    `path/train/CLASS/NAME.png` with folders for validation and test beside `train`.
+    `path/train/CLASS/NAME.png` with folders for validation and test beside `train`. A table may
+    give the classes instead; then the folders mean nothing.
 
     Attributes:
         path: The folder.
@@ -41,6 +43,9 @@ class FolderTask(ImageSection):
             cuts off both ends of the longer side, `stretch` changes the proportions.
         channels: 3 reads images in colour, 1 in grey.
         background: The colour behind transparent pixels.
+        labels: A table (.csv, .tsv) of the class of each image, if folders are no classes.
+        file: The column of this table with the path or name of an image.
+        label: The column of this table with its class.
     """
 
     path: Path
@@ -48,6 +53,9 @@ class FolderTask(ImageSection):
     fit: Fit = "pad"
     channels: Channels = 3
     background: Background = "black"
+    labels: Path | None = None
+    file: str = "file"
+    label: str = "label"
 
     def read(self) -> DataSource:
         """All images of the folder; the label of an image is the name of its class.
@@ -61,9 +69,9 @@ class FolderTask(ImageSection):
                 f"{fault}; give a folder with one folder of images per class, and unpack an archive"
             )
         imaging()
-        splits = split_folders(self.path)
+        splits = {} if self.labels is not None else split_folders(self.path)
         folders = splits or {"train": self.path}
-        found = {split: class_folders(folder) for split, folder in folders.items()}
+        found = {split: self._classes(folder) for split, folder in folders.items()}
         files = {
             split: [file for files in each.files.values() for file in files]
             for split, each in found.items()
@@ -83,6 +91,18 @@ class FolderTask(ImageSection):
             passed_over=(*others_beside(self.path, splits), *passed_over),
         )
         return DataSource(self.path.resolve().name, **parts, reading=reading)
+
+    def _classes(self, folder: Path) -> ClassFolders:
+        """The images of a split by class."""
+        if self.labels is None:
+            for key in ("file", "label"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise TaskError(
+                        f"{self.path}: {key} names a column of the table labels; give labels too, "
+                        f"or leave {key} out"
+                    )
+            return class_folders(folder)
+        return classes_in(folder, self.labels, file=self.file, label=self.label)
 
     def about_images(self) -> str:
         """What raw images are and how they get their size."""
