@@ -108,7 +108,8 @@ def search(
     if first:
         proposing = Offered(proposing, [asked.problem.space.genotype(picks) for picks in first])
     with _location(storage) as location, _measuring(evaluator, workers) as measuring:
-        archive = Archive(location, asked.problem.space, study=name)
+        archive = Archive(location, asked.problem.space, study=name, figure=_in_words(words))
+        _require_figures(archive, asked.measured)
         study = Study(
             asked, archive, metric=words, name=name, budget=budget, batch=batch, seed=seed
         )
@@ -116,6 +117,21 @@ def search(
         with contextlib.suppress(_Stopped):
             search_loop(proposing, measuring, archive, budget=budget, batch=batch, progress=told)
     return study
+
+
+def _in_words(metric: MetricWords) -> str:
+    """The figure that an archive's errors stand for, and which of its values is no error."""
+    return metric.heading if metric.best is None else f"{metric.heading}, at best {metric.best:g}"
+
+
+def _require_figures(archive: Archive, needed: Sequence[str]) -> None:
+    """Raise `ValueError` if evaluations of an earlier search lack a figure that is needed now."""
+    for known in archive.evaluations():
+        if missing := [name for name in needed if name not in known.metrics]:
+            raise ValueError(
+                f"the evaluations in {archive.location} have no figure {', '.join(missing)}, which "
+                "objectives or limits name; give another storage or name, or leave the figure out"
+            )
 
 
 class _Stopped(Exception):  # it is no error

@@ -33,11 +33,12 @@ class Archive:
         space: The space that the genotypes belong to.
         study: The name of the study in the file or database, such as the name of a run.
         supernet: An identifier of the weights that are measured, if several runs share the study.
+        figure: The words of the figure that the metric `error` stands for, if a user chose it.
         read_only: Whether the archive is only read: nothing is created, locked, cut or written.
 
     Raises:
-        ArchiveError: The study belongs to another space or supernet, or the file is damaged before
-            its end.
+        ArchiveError: The study belongs to another space, supernet or figure, or the file is damaged
+            before its end.
         WriteError: The file cannot be written, or the database cannot be used.
     """
 
@@ -48,6 +49,7 @@ class Archive:
         *,
         study: str,
         supernet: str | None = None,
+        figure: str | None = None,
         read_only: bool = False,
     ) -> None:
         self.location = shown(str(location)) if "://" in str(location) else str(location)
@@ -56,9 +58,8 @@ class Archive:
         self._first: dict[Genotype, Evaluation] = {}
         self._best: dict[Genotype, Evaluation] = {}
         self._measurements: Measurements | None = None
-        marks = {"space": space.fingerprint}
-        if supernet is not None:
-            marks["supernet"] = supernet
+        told = {"space": space.fingerprint, "supernet": supernet, "figure": figure}
+        marks = {kind: mark for kind, mark in told.items() if mark is not None}
         with usable(self.location, read_only=read_only):
             self._trials = opened(
                 str(location), space, study=study, marks=marks, read_only=read_only

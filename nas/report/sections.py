@@ -64,7 +64,7 @@ def _made(results: Results) -> tuple[str, str, str]:
     """The tile about the source of the evaluations: the training, or a table."""
     training, table = results.training, results.table
     if table is not None:
-        rows = f"{table.rows:,} rows" if table.rows else "a formula"
+        rows = f"{table.rows:,} rows" if table.rows else "a function"
         return "Looked up in", results.space.name, f"{rows}; nothing was trained"
     if training is None:
         return "Supernet trained in", "not yet", ""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nas
-from nas.archive.archive import Archive
+from nas.archive.archive import Archive, ArchiveError
 from nas.evaluation.evaluation import Evaluation, EvaluationError
 from nas.problem.goals import Goal
 from nas.search.loop import search as loop
@@ -119,6 +119,16 @@ def test_nothing_is_evaluated_twice(tmp_path):
         raise AssertionError(picks)
 
     assert len(nas.search(SPACE, never, **how)) == 10
+
+
+def test_evaluations_of_another_figure_are_refused(tmp_path):
+    how = {"budget": 3, "searcher": "random", "storage": tmp_path / "s"}
+    nas.search(SPACE, error, **how)
+    with pytest.raises(ArchiveError, match="figure error, given figure accuracy"):
+        nas.search(SPACE, error, metric=nas.MetricWords("accuracy", "%", best=100), **how)
+    with pytest.raises(ValueError, match="have no figure size"):
+        nas.search(SPACE, objective, objectives="size", **how)
+    assert len(nas.search(SPACE, objective, objectives="size", name="another", **how)) == 3
 
 
 def test_error_alone_is_minimised_without_targets():
