@@ -24,7 +24,7 @@ from nas.cli.sweep import sweep_command
 from nas.cli.targets import targets_app
 from nas.cli.transfer import transfer
 from nas.cli.trust import Trust
-from nas.cli.words import named
+from nas.cli.words import InWords
 from nas.terminal.display import Manner, complain, dump_record, lines, manner, say, speak
 from nas.terminal.interrupts import Interruptible, loading
 from nas.terminal.plain import terminal_display
@@ -34,6 +34,7 @@ _STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from 
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
+    cls=InWords,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -223,23 +224,22 @@ def report(
 def spaces(
     recipe: RecipePath, set_: Overrides = None, out: Out = None, _trust: Trust = False
 ) -> None:
-    """Show the space that a recipe would search, before any work."""
+    """Show the space that a recipe would search, and how long the run would take."""
     with loading():
         from nas.recipe.table_recipe import TableRecipe, load_any_recipe
         from nas.run.folder import RunFolder
-        from nas.run.plan import overview, prepare
+        from nas.run.pipeline import previewed
         from nas.run.steps.tabulating import prepare_table, table_overview
 
     made = load_any_recipe(recipe, set_ or ())
     files = RunFolder(_folder(recipe, made.name, out))
     files.require_own()
-    shown = (
-        table_overview(prepare_table(made, files))
-        if isinstance(made, TableRecipe)
-        else overview(prepare(made, files))
-    )
-    for table in shown:
-        say(table)
+    if isinstance(made, TableRecipe):
+        for table in table_overview(prepare_table(made, files)):
+            say(table)
+        return
+    with terminal_display() as display:
+        previewed(made, files, say, display)
 
 
 def main() -> None:
@@ -253,7 +253,7 @@ def main() -> None:
     with Interruptible(_STOPPED):
         try:
             # Calling the application itself would replace our hook for exceptions by typer's.
-            command = named(typer.main.get_command(app))
+            command = typer.main.get_command(app)
             code = command(arguments, prog_name="nas", standalone_mode=False)
         except SystemExit:  # of the completion of words; `expected` would load many modules
             raise

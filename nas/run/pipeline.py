@@ -21,7 +21,7 @@ from nas.run.steps import preflight
 from nas.run.steps.estimating import foresee
 from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import supernet_of, trained, use_threads
-from nas.terminal.display import Display, Silent
+from nas.terminal.display import Display, Silent, TerminalTable
 from supernets.supernet import Supernet
 
 
@@ -108,6 +108,24 @@ def run_steps(recipe: Recipe, steps: Sequence[str], *, folder: Path, display: Di
         plan = _prepared(recipe, files, display, steps=steps)
         for step in steps:
             STEPS[step](plan, display)
+
+
+def previewed(
+    recipe: Recipe, files: RunFolder, say: Callable[[str | TerminalTable], None], display: Display
+) -> None:
+    """Show what a run would search and how long it would take; nothing is written.
+
+    Args:
+        recipe: The recipe.
+        files: The folder of the run, if it exists; what it holds takes no time.
+        say: Shows the data, the space and the targets.
+        display: Shows how long the run would take, if it is timed.
+    """
+    plan = prepare(recipe, files)
+    use_threads(plan)
+    for shown in overview(plan):
+        say(shown)
+    foresee(plan, display, steps=WHOLE)
 
 
 def _prepared(

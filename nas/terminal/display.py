@@ -181,7 +181,7 @@ class Terminal:
 def left_in_words(forecast: Forecast) -> str:
     """The time left of the present stage and of the run, as far as known, else an empty text."""
     told = {"": forecast.stage_left(), "run ": forecast.left()}
-    return ", ".join(f"{what}{duration(s)} left" for what, s in told.items() if s is not None)
+    return ", ".join(f"{what}{duration(s)} left" for what, s in told.items() if s)
 
 
 def say(what: str | TerminalTable) -> None:

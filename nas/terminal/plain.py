@@ -113,7 +113,7 @@ class Lines:
 
 def _in_words(news: StageNews) -> None:
     left = {"": news.left_seconds, "run ": news.run_left_seconds}
-    times = [f"{what}about {duration(s)} left" for what, s in left.items() if s is not None]
+    times = [f"{what}about {duration(s)} left" for what, s in left.items() if s]
     share = f"{news.done} of {news.total}" if news.total else ""
     match news.state:
         case "begins":

@@ -36,6 +36,7 @@ def test_spaces_shows_size_costs_and_feasibility_and_writes_nothing(recipe, tmp_
     assert all(name in given.out for name in ("macs", "bitops", "model_bytes"))
     assert "model_bytes ≤ 700" in given.out
     assert "100%" in given.out
+    assert "The run takes about " in given.out
     assert not (tmp_path / "run").exists()
 
 
