@@ -4,6 +4,7 @@
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
 from nas.targets import legal, load_target
 from nas.tasks import DigitsTask
+from nas.usage import as_texts
 from search_spaces.residual import residual
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
@@ -39,7 +41,7 @@ def main(folder: Path) -> None:
     study = nas.search(space, evaluator, targets=target, metric=criterion.error, budget=40)
     print(study.front().to_string())
 
-    deployed = deployment(study.best.genotype)
+    deployed = replace(deployment(study.best.genotype), metadata=as_texts(task.stated()))
     written = export_onnx(deployed, folder / "subnet.onnx")
     checked = verify(written.path, deployed, *task.test_samples(), criterion=criterion)
     told = criterion.shown.text(checked.file_error)

@@ -6,6 +6,7 @@ that run a network without this engine.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,11 @@ _PREPARED, _ANSWERED = "(raw - mean) / std", "output * std + mean"
 def numbers(values: ArrayLike) -> tuple[float, ...]:
     """The numbers of an array as Python's floats, all axes in one."""
     return tuple(map(float, np.ravel(values)))
+
+
+def as_texts(stated: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Facts of `Usage.stated` as the metadata of a network: each as JSON text."""
+    return {key: json.dumps(value) for key, value in stated.items()}
 
 
 @dataclass(frozen=True)

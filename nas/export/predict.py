@@ -22,7 +22,7 @@ def predict(path, *raw, bits=None):
     fed = {n: prepared(n, inputs[n], np.asarray(x)) for n, x in zip(inputs, raw, strict=True)}
     if "elastic_nas.bits" in told:  # a file that switches between bit-widths, the highest first
         fed["bits"] = np.array(bits or told["elastic_nas.bits"].split(",")[0], np.int64)
-    found = session.run(None, fed)[0]
+    found = np.asarray(session.run(None, fed)[0])
     mean, std = scaling(output)
     return np.array(output["names"])[found.argmax(-1)] if "names" in output else found * std + mean
 

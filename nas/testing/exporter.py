@@ -33,7 +33,12 @@ from nas.testing.networks import (
 from search_spaces.graph import Graph
 from supernets.deployed import Deployed
 
-METADATA = {"run": "contract", "genotype": "1,2,3", "space": "0" * 16}
+METADATA = {
+    "run": "contract",
+    "genotype": "1,2,3",
+    "space": "0" * 16,
+    "output": json.dumps({"names": ['a "cat"', "<pears> & Äpfel"]}, ensure_ascii=False),
+}
 SHOWN = IMAGES[:64]
 ALONE = """
 import sys

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from search_spaces.ops.op import FloatArray, Op, Parameter, Shape, Size, per_channel
+from search_spaces.ops.op import FloatArray, Op, Parameter, Role, Shape, Size, per_channel
 from search_spaces.ops.window import image_of
 from search_spaces.quant import Quant
 
@@ -134,7 +134,9 @@ class Standardize(Op):
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
         axis = self.channel_axis % len(inputs[0])
         behind = len(inputs[0]) - axis - 1  # axes over which the numbers are repeated
-        shape, roles = (inputs[0][axis], *(1,) * behind), ("out", *("window",) * behind)
+        repeated: list[Role] = ["window" for _ in range(behind)]
+        shape: Shape = (inputs[0][axis], *(1 for _ in repeated))
+        roles: tuple[Role, ...] = ("out", *repeated)
         return {
             "mean": Parameter(shape, roles, "zeros"),
             "deviation": Parameter(shape, roles, "ones"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from nas.run.plan import THIS_CPU, Plan
 from nas.targets import HardwareTarget
 from nas.targets.saturation import EightBitWeights
 from nas.terminal.display import Display
+from nas.usage import as_texts
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 from supernets.supernet import Supernet
@@ -116,7 +116,7 @@ def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluati
 def described_by(plan: Plan, target: str, pick: Evaluation) -> dict[str, str]:
     """The metadata of every file that is exported for a target."""
     return {
-        **{key: json.dumps(value) for key, value in told_by_files(plan).items()},
+        **as_texts(told_by_files(plan)),
         "run": plan.recipe.name,
         "space": plan.space.fingerprint,
         "genotype": ",".join(map(str, pick.genotype)),
