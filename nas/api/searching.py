@@ -7,6 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from nas.evaluation.evaluation import Evaluation, Evaluator, EvaluatorFactory
 from nas.metric import MetricWords
 from nas.parts import Parts
 from nas.search.loop import search as search_loop
+from nas.search.loop import search_asynchronously
 from nas.search.named import searcher_named
 from nas.search.offered import Offered
 from nas.search.searcher import Searcher
@@ -56,6 +58,7 @@ def search(
     storage: str | Path | None = None,
     name: str = "search",
     workers: int = 0,
+    asynchronous: bool = False,
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
     failed: Returned | None = None,
@@ -86,6 +89,8 @@ def search(
             kept in memory only.
         name: The name of the search in `storage` and in its report.
         workers: The number of processes that evaluate, by Ray; 0 evaluates in this process.
+        asynchronous: Whether a worker gets its next network at once, instead of when its round is
+            over. No worker waits then, but two searches differ even at equal seeds.
         timeout: The seconds after which no further evaluation begins.
         callbacks: Functions of the study and of the networks just evaluated.
         failed: The figures with which a network counts if the objective raises or returns NaN or
@@ -115,7 +120,8 @@ def search(
         )
         told = _Progress(study, callbacks, timeout)
         with contextlib.suppress(_Stopped):
-            search_loop(proposing, measuring, archive, budget=budget, batch=batch, progress=told)
+            how = search_asynchronously if asynchronous else partial(search_loop, batch=batch)
+            how(proposing, measuring, archive, budget=budget, progress=told)
     return study
 
 

@@ -121,6 +121,13 @@ def test_nothing_is_evaluated_twice(tmp_path):
     assert len(nas.search(SPACE, never, **how)) == 10
 
 
+def test_an_asynchronous_search_spends_its_budget_and_goes_on(tmp_path):
+    how = {"asynchronous": True, "searcher": "random", "storage": tmp_path / "s"}
+    assert len(nas.search(SPACE, error, budget=7, **how)) == 7
+    study = nas.search(SPACE, error, budget=12, **how)
+    assert len(study) == len({*genotypes(study)}) == 12
+
+
 def test_evaluations_of_another_figure_are_refused(tmp_path):
     how = {"budget": 3, "searcher": "random", "storage": tmp_path / "s"}
     nas.search(SPACE, error, **how)

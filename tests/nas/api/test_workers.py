@@ -28,3 +28,5 @@ def test_workers_find_the_same_networks_and_keep_failures():
     there = nas.search(toy_space(), flawed, workers=2, **how)
     assert there.front().equals(here.front())
     assert there.failures == here.failures
+    at_once = nas.search(toy_space(), flawed, workers=2, asynchronous=True, **how)
+    assert len(at_once) == 12
