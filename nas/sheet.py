@@ -157,7 +157,8 @@ def absent(path: Path) -> str:
     folder = path.parent if path.parent.is_dir() else None
     names = sorted(each.name for each in folder.iterdir()) if folder else []
     other_case = [name for name in names if name.lower() == path.name.lower()]
-    near = other_case or difflib.get_close_matches(path.name, names)
+    alike = [name for name in names if Path(name).suffix.lower() == path.suffix.lower()]
+    near = other_case or difflib.get_close_matches(path.name, alike)
     if not near:
         return f"there is no file {path}"
     why = "upper and lower case differ" if other_case else "is one of these meant?"

@@ -414,7 +414,7 @@ def test_a_table_is_read_with_care(recipe, board, kind):
 
 def test_a_table_that_is_not_there(recipe, board):
     board.with_suffix(".csv").unlink()
-    assert_refused(run_for(board, recipe), "board.csv", "cannot be read")
+    assert_refused(run_for(board, recipe), "there is no file", "board.csv; write it")
 
 
 @pytest.mark.parametrize(
