@@ -324,7 +324,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 FULL = {"recipe.json": 400, "training.safetensors": 20_000, "archive.journal": 9_000}
-FULL |= {"results.json": 20_000, "report.html": 1_000_000}
+FULL |= {"results.json": 20_000, "report.html": 500_000}
 
 
 @pytest.mark.parametrize("name", FULL)
