@@ -87,7 +87,8 @@ def chance_of_equals(first: Losses, second: Losses) -> float | None:
         return float(stats.binomtest(int((apart > 0).sum()), int((apart != 0).sum())).pvalue)
     if seen < 2 or not float(apart.std()):
         return None
-    return float(stats.ttest_1samp(apart, 0.0).pvalue)
+    _, chance = stats.ttest_1samp(apart, 0.0)
+    return float(chance)
 
 
 def chance_tau(count: int) -> float:

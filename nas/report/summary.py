@@ -57,7 +57,7 @@ def write_front_csv(target: TargetResult, path: Path, *, words: Words) -> None:
         figures = {**{n: words.value(n, cost) for n, cost in point.costs.items()}, **found}
         if point.interval is not None:
             figures |= {"error_low": point.interval.low, "error_high": point.interval.high}
-        columns = [figures.get(name, "") for name in (*ends, *costs, *seen)]
+        columns: list[object] = [figures.get(name, "") for name in (*ends, *costs, *seen)]
         writer.writerow([rank, *_row(target, point, columns)])
     write_atomic(path, text_out.getvalue().encode())
 
