@@ -165,7 +165,8 @@ def _require_classes(folder: Path, held: Mapping[Path, Found], loose: Found) -> 
     _require_readable(folder, held)
     raise TaskError(
         f"{folder} holds no images in a folder of a class{lying}; put them into one folder per "
-        f"class, as {folder}/CLASS/NAME.png, with an ending among {', '.join(sorted(suffixes()))}"
+        f"class, as {folder}/CLASS/NAME.png, with an ending among {', '.join(sorted(suffixes()))}; "
+        "or name a table of files and classes as labels"
     )
 
 
