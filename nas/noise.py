@@ -87,7 +87,7 @@ def chance_of_equals(first: Losses, second: Losses) -> float | None:
         return float(stats.binomtest(int((apart > 0).sum()), int((apart != 0).sum())).pvalue)
     if seen < 2 or not float(apart.std()):
         return None
-    _, chance = stats.ttest_1samp(apart, 0.0)
+    _, chance = np.asarray(stats.ttest_1samp(apart, 0.0))
     return float(chance)
 
 
