@@ -20,6 +20,7 @@ from search_spaces.space import IntArray, SearchSpace
 Target = HardwareTarget | Goal | str | Path
 NO_COST = "no cost"
 _ANY = "any device"
+_COUNTED = ("macs", "bitops", "model_bytes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +92,20 @@ def asked_for(
         goals = [_without_device(costs, objectives, limits)]
     for goal in goals:
         _require_feasible(goal, allowed, seed)
-    origins = {
-        goal.name: Provenance(one.provenance, one.device, one.runtime)
-        if isinstance(one, HardwareTarget)
-        else Provenance("imported", goal.name)
-        for goal, one in zip(goals, made or goals, strict=True)
-    }
+    origins = {goal.name: _origin(one) for goal, one in zip(goals, made or goals, strict=True)}
     return Asked(Problem(allowed, tuple(goals)), origins)
+
+
+def _origin(target: HardwareTarget | Goal) -> Provenance:
+    """Where the costs of a target come from; those of a goal made by hand, as far as it is seen."""
+    if isinstance(target, HardwareTarget):
+        return Provenance(target.provenance, target.device, target.runtime)
+    first = target.objectives[0]
+    if isinstance(target.costs[first], Measured):
+        return Provenance("measured", "the objective")
+    if first in _COUNTED and not isinstance(target.costs, DeviceCosts):
+        return Provenance("counted", target.name)
+    return Provenance("imported", target.name)
 
 
 def _goal(
@@ -116,11 +124,10 @@ def _without_device(
     costs: TargetCosts, objectives: Sequence[str], limits: Mapping[str, float]
 ) -> Goal:
     """A goal of costs that are counted or measured, or of the metric alone."""
-    counted = ("macs", "bitops", "model_bytes")
     named = {*objectives, *limits}
     known: dict[str, ArrayCost] = {}
-    if named & {*counted}:
-        known = {name: costs.shared[name] for name in counted}
+    if named & {*_COUNTED}:
+        known = {name: costs.shared[name] for name in _COUNTED}
     if not objectives:
         known[NO_COST] = _nothing
     every = {**known, **_measured([*objectives, *limits], known)}

@@ -305,6 +305,7 @@ def test_each_target_has_its_front_with_its_costs(images, on_devices):
     with pytest.raises(ValueError, match="given 'gpu'"):
         on_devices.best_on("gpu")
     assert "edge-npu latency_ms" in repr(on_devices.networks[0])
+    assert on_devices.asked.origins["edge-npu"].origin == target.provenance
 
 
 def test_a_goal_made_by_hand_is_searched_as_it_is(images):
@@ -331,6 +332,7 @@ def test_that_no_network_is_within_the_limits_is_told():
 def test_counted_costs_need_no_target(images):
     study = nas.search(images, by_width, objectives="macs", budget=6, searcher="random")
     assert (study.front()["macs"] > 0).all()
+    assert study.asked.origins["any device"].origin == "counted"
 
 
 def test_a_search_can_be_drawn_and_reported(study, tmp_path):
@@ -338,6 +340,7 @@ def test_a_search_can_be_drawn_and_reported(study, tmp_path):
     assert {"evaluated subnets", "measured front"} <= {trace.name for trace in figure.data}
     page = study.report(tmp_path / "report.html")
     assert "An objective in Python" in page.read_text()
+    assert study.asked.origins["any device"].origin == "measured"
     with pytest.raises(ValueError, match="has the objectives size; given 'latency_ms'"):
         study.plot(objective="latency_ms")
 
