@@ -97,18 +97,22 @@ def _read_npz(path: Path, find: Find) -> ArrayFile:
     with _told(path), zipfile.ZipFile(path) as archive:
         there = [name for name in archive.namelist() if name.endswith(_NPY)]
         names = find([name.removesuffix(_NPY) for name in there])
-        members = {slot: archive.getinfo(f"{name}{_NPY}") for slot, name in names.held.items()}
+        members: dict[Slot, zipfile.ZipInfo] = {
+            slot: archive.getinfo(f"{name}{_NPY}") for slot, name in names.held.items()
+        }
         for member in members.values():
             if member.compress_type not in _COMPRESSIONS:
                 raise ValueError(f"{member.filename} is compressed as numpy.savez does not")
         _require_room(path, (_opened(archive, member) for member in members.values()))
-        arrays = {slot: _array(*_opened(archive, member)) for slot, member in members.items()}
+        arrays: dict[Slot, Array] = {
+            slot: _array(*_opened(archive, member)) for slot, member in members.items()
+        }
     return ArrayFile(path, arrays, names)
 
 
 def _read_folder(path: Path, find: Find) -> ArrayFile:
     names = find([file.stem for file in path.glob(f"*{_NPY}")])
-    files = {slot: path / f"{name}{_NPY}" for slot, name in names.held.items()}
+    files: dict[Slot, Path] = {slot: path / f"{name}{_NPY}" for slot, name in names.held.items()}
     with _told(path):
         _require_room(path, ((file.open("rb"), file.stat().st_size) for file in files.values()))
     arrays: dict[Slot, Array] = {}
