@@ -27,6 +27,8 @@ def measured_doubts(
         known_ms: Their latencies on known devices, `(networks, devices)`.
         names: The names of the known devices.
     """
+    if not (np.isfinite(known_ms) & (known_ms > 0)).all():
+        return  # a known device without figures foretells nothing
     ratios = np.log(measured_ms[:, None] / known_ms)
     centers = np.median(ratios, axis=0)
     apart = np.abs(ratios - centers)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.targets import HardwareTarget, load_target
@@ -13,6 +14,7 @@ from nas.targets.coverage import findings, suspicions
 from nas.targets.plausible import doubts, timed
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
+from nas.targets.transfer.doubts import measured_doubts
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
@@ -203,3 +205,11 @@ def test_a_table_that_is_not_there_is_an_error(mine, move, named):
     said = " ".join(done.err.split())
     assert "there is no file" in said
     assert named in said
+
+
+def test_measured_networks_are_not_compared_with_a_device_that_takes_no_time():
+    measured, known = np.linspace(1, 2, 10), np.zeros((10, 1))
+    assert [*measured_doubts(measured, known, names=["still"])] == []
+    stalled = np.where(np.arange(10) == 3, 100.0, measured)
+    (said,) = measured_doubts(stalled, measured[:, None], names=["alike"])
+    assert said.startswith("measured network 4 took 100 ms, 75 times longer than alike")
