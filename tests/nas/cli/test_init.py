@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from nas import parts
 from nas.cli.main import app
 from nas.drafting.examples import EXAMPLES, SHIPPED
 from nas.recipe.recipe import load_recipe
@@ -22,6 +23,8 @@ RECIPES = [name for name, held in EXAMPLES.items() if held.file.endswith(".toml"
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for kind in parts.SHIPPED:  # an example registers parts of its own
+        monkeypatch.setitem(parts._registered, kind, {})
 
 
 def photos(folder: Path, *, mode: str = "RGB", sides: tuple[int, ...] = (20, 28)) -> Path:
