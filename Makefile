@@ -13,7 +13,12 @@ LOWEST := .venv-lowest
 LOWEST_TESTS := tests/nas/run/test_preflight.py tests/nas/archive/test_archive.py tests/nas/cli/test_main.py \
 	tests/nas/export/test_onnx.py tests/nas/export/test_forms.py tests/nas/evaluation/test_dispatch.py tests/test_imports.py
 
-.PHONY: search test test-lowest docs check format clean
+# The versions that the package allows beside the one of `make test`.
+PYTHONS ?= 3.12 3.13
+PYTHONS_TESTS := tests/test_imports.py tests/test_siblings.py tests/nas/cli/test_main.py \
+	tests/nas/export/test_onnx.py tests/nas/targets/test_template.py
+
+.PHONY: search test test-lowest test-pythons docs check format clean
 
 search: $(VENV)/installed
 	$(BIN)/nas run runs/digits.toml --resume
@@ -25,6 +30,14 @@ test: $(VENV)/installed-dev check
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) -m "not slow and not ray"
 	$(LOWEST)/bin/python -W ignore -m pytest -W ignore tests/nas/evaluation/test_cluster.py -k "work_is_shared"
+
+# Other versions of Python, as far as this machine has them; any that is missing is named.
+test-pythons: $(addprefix test-python-,$(PYTHONS))
+
+test-python-%:
+	@if [ -n "$$(.ci/python $*)" ]; then $(MAKE) .venv-$*/installed && \
+		.venv-$*/bin/python -m pytest $(PYTHONS_TESTS) -m "not slow and not ray"; \
+	else echo "Python $* is not on this machine; nothing is tested with it"; fi
 
 # The page of commands is made from the command line itself; the site goes to site/.
 docs: $(VENV)/installed-docs
@@ -60,6 +73,13 @@ $(VENV)/installed-docs: pyproject.toml $(VENV)/torch
 	$(BIN)/pip install -e ".[docs]"
 	touch $@
 
+.venv-3.%/installed: pyproject.toml
+	$$(.ci/python 3.$*) -m venv .venv-3.$*
+	.venv-3.$*/bin/pip install uv
+	.venv-3.$*/bin/uv pip install --python .venv-3.$*/bin/python "$(TORCH)" $(TORCH_INDEX)
+	.venv-3.$*/bin/uv pip install --python .venv-3.$*/bin/python -e ".[dev]"
+	touch $@
+
 $(LOWEST)/installed: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/pip install "$(TORCH)" uv $(TORCH_INDEX)
@@ -68,4 +88,4 @@ $(LOWEST)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .venv-3.* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
