@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nas.siblings import require_own
 
 if TYPE_CHECKING:
+    from nas import targets as targets
     from nas.api.runs import Run as Run
     from nas.api.runs import run as run
     from nas.api.searching import search as search

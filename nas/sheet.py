@@ -14,7 +14,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 _SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _MARKED = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -25,6 +25,7 @@ _COMPARED = 1000  # rows that tell the sign between cells, if the header does no
 _EMPTY = " \t,;"  # the signs of a line that holds no cell
 _RESAVE = "save it anew as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
 Cells = tuple[int, list[str]]
+_Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
 
 
 class SheetError(ValueError):
@@ -35,7 +36,7 @@ class _Form(TypedDict):
     """How a row is written, in the words of the module `csv`."""
 
     delimiter: str
-    quoting: int
+    quoting: _Quoting
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _notes(
             yield number, note.rstrip(sign) if padded else note
 
 
-def _delimiter(lines: Sequence[str], quoting: int) -> str:
+def _delimiter(lines: Sequence[str], quoting: _Quoting) -> str:
     """The sign between the cells of some lines, of which the first is the header.
 
     Raises:

@@ -69,13 +69,14 @@ class Figures:
                 f"{', '.join(missing)}, which the search needs; return {{{_keys(needed)}}}, or "
                 "name another metric, objective or limit"
             )
-        further = {name: float(given[name]) for name in given if name != self.metric.name}
-        if reserved := sorted({*further} & {ERROR, FAILED}):
+        figures = {str(name): float(cast("float", value)) for name, value in given.items()}
+        searched = figures.pop(self.metric.name)
+        if reserved := sorted({*figures} & {ERROR, FAILED}):
             raise FormError(
                 f"the objective returned a further figure called {', '.join(reserved)}, a name "
                 "that the archive uses itself; give the figure another name"
             )
-        return {ERROR: self.metric.loss(float(given[self.metric.name])), **further}
+        return {ERROR: self.metric.loss(searched), **figures}
 
 
 def _keys(names: Iterable[str]) -> str:

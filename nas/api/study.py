@@ -114,7 +114,9 @@ class Study(Evaluated):
         metrics = [self.figures_of(one) for one in evaluations]
         ordered = [*goal.objectives, *costs, *(name for one in metrics for name in one)]
         figures = {
-            name: costs[name] if name in costs else [one.get(name, np.nan) for one in metrics]
+            name: costs[name].tolist()
+            if name in costs
+            else [one.get(name, np.nan) for one in metrics]
             for name in dict.fromkeys([self.metric.name, *ordered])
             if name != NO_COST
         }

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,7 +261,7 @@ def _ofa_note10(data: Path) -> Tabular:
 def _note10(data: Path) -> tuple[float, FloatArray]:
     """The latencies in ms: of the fixed layers, and of every block, `(20, kernels, expansions)`."""
     columns = read_files([data / "ofa_mbv3/note10_lut.csv.gz"], None)
-    rows = [
+    rows: list[dict[str, Any]] = [
         dict(zip(columns, map(plain, cells), strict=True))
         for cells in zip(*columns.values(), strict=True)
     ]

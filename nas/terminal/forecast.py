@@ -49,7 +49,7 @@ class Course:
         return replace(self, points=((0.0, 0.0), (float(done), 0.0), *later))
 
 
-def course_of(parts: Mapping[tuple[float, float], float]) -> Course:
+def course_of(parts: Mapping[tuple[int, int], float]) -> Course:
     """The course of a stage of parts, given as (first step, last step) -> seconds per step."""
     points = [(0.0, 0.0)]
     for (start, end), each in parts.items():
