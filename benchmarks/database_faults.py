@@ -14,7 +14,7 @@ import sqlalchemy as sql
 
 from benchmarks.fault_rounds import BUDGET, SPACE, Fault, Round
 from nas.archive.archive import Archive, ArchiveError
-from nas.durable import WriteError
+from nas.files.durable import WriteError
 from tests.nas.archive.postgres import Server, started
 
 AWAY_S = 20.0

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks import sleeper
 from benchmarks.sleeper import Sleeper
 from nas.archive.archive import Archive, ArchiveError
-from nas.durable import WriteError
 from nas.evaluation.evaluation import Evaluation, EvaluationError, Evaluator
+from nas.files.durable import WriteError
 from nas.search.loop import search
 from nas.search.random import RandomSearch
 from search_spaces.ops import Input

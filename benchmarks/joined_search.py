@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from benchmarks.search_digits import sequence
-from nas.durable import write_atomic
 from nas.evaluation.evaluation import flat
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
+from nas.files.durable import write_atomic
 from nas.recipe.recipe import load_recipe
 from nas.run.folder import RunFolder
 from nas.run.measuring import BATCH, deployment_of

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.fidelity import BATCH, FloatArray, calibration, images
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.recipe.methods import methods_of
 from nas.tasks.criteria import Classification
 from search_spaces.space import Genotype, SearchSpace

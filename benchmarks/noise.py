@@ -27,7 +27,7 @@ from benchmarks.tables import TableProblem, load
 from nas.evaluation.answers import STEPS, Answers, estimated_error, hopeless
 from nas.evaluation.evaluation import Evaluation, RivalOf, StoppingEvaluator, flat, no_rival
 from nas.evaluation.measurements import Measurements
-from nas.noise import WRONG
+from nas.facts.noise import WRONG
 from nas.problem.front import hypervolume, measured_front
 from nas.problem.goals import Problem
 from nas.recipe.recipe import load_recipe

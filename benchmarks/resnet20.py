@@ -38,7 +38,7 @@ from torch import Tensor
 from benchmarks.cifar10_npz import labels, tiles
 from benchmarks.ranking import only
 from benchmarks.tables import ROOT
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.tasks.augment import Augment
 from nas.tasks.criteria import Classification
 from nas.tasks.images import ImageAugmentation

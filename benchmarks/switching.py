@@ -29,10 +29,10 @@ import torch
 
 from benchmarks.fidelity import BATCH, IMAGE, calibration, images
 from benchmarks.kept_training import KeptTraining
-from nas.durable import write_atomic
 from nas.export import export_onnx
 from nas.export.runtime import file_outputs
 from nas.export.switching import BITS, Switching, export_switching
+from nas.files.durable import write_atomic
 from search_spaces.policy import Policy, uniform
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace

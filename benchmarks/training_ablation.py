@@ -51,7 +51,7 @@ from benchmarks.fidelity import (
     shown,
     stratified,
 )
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.parts import Parts
 from nas.recipe.methods import KINDS, methods_of
 from nas.tasks.criteria import Classification

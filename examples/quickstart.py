@@ -12,9 +12,9 @@ import torch
 import nas
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
+from nas.facts.usage import as_texts
 from nas.targets import legal, load_target
 from nas.tasks import DigitsTask
-from nas.usage import as_texts
 from search_spaces.residual import residual
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.siblings import require_own
+from nas.settings.siblings import require_own
 
 if TYPE_CHECKING:
     from nas import targets as targets
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from nas.api.searching import search as search
     from nas.api.study import Network as Network
     from nas.api.study import Study as Study
-    from nas.metric import MetricWords as MetricWords
+    from nas.facts.metric import MetricWords as MetricWords
 
     __version__: str
 
 require_own()
 
 _ELSEWHERE = {
-    "MetricWords": "nas.metric",
+    "MetricWords": "nas.facts.metric",
     "Network": "nas.api.study",
     "Run": "nas.api.runs",
     "Study": "nas.api.study",

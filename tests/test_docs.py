@@ -14,10 +14,10 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from nas import data_facts
 from nas.cli.main import app
 from nas.cli.targets import schema_text
 from nas.export.containers import container_for
+from nas.facts import data_facts
 from nas.parts import Parts
 from nas.recipe import recipe, table_recipe
 from nas.recipe.sections import SpaceSection, TaskSection

@@ -21,21 +21,9 @@ MAY_IMPORT = {
 ROOMS = (
     *("testing", "cli", "drafting", "api", "run", "report", "recipe", "tabular", "search"),
     *("archive", "problem", "evaluation", "profiling", "export", "targets", "tasks"),
-    *("settings", "terminal"),
+    *("facts", "settings", "terminal", "files"),
 )
-LOOSE = {
-    "callable_room",
-    "data_facts",
-    "durable",
-    "memory",
-    "metric",
-    "noise",
-    "ort",
-    "parts",
-    "sheet",
-    "siblings",
-    "usage",
-}
+LOOSE = {"callable_room", "memory", "ort", "parts"}
 DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
 ALONE = (
     ROOT / "nas" / "export" / "predict.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.siblings import PACKAGES
+from nas.settings.siblings import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 SHOW = "import nas, predictors; print(predictors.__file__)"

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from sklearn.linear_model import BayesianRidge
 from torch import nn
 
-from nas.durable import write_atomic
 from nas.export.forms.onnx import OnnxForm
 from nas.export.onnx_operators import write
+from nas.facts.usage import Port, Usage
+from nas.files.durable import write_atomic
 from nas.parts import Parts, register
 from nas.problem.front import nondominated
 from nas.search.points import points
@@ -23,7 +24,6 @@ from nas.search.polish import mutants
 from nas.search.proposer import Proposer
 from nas.tasks.criteria import Regression
 from nas.tasks.task import Split, Task, TrainSplit
-from nas.usage import Port, Usage
 from predictors.features import OneHot, checked
 from predictors.proxies.proxy import AS_TRAINED, Proxy, probe
 from search_spaces.choice import choice

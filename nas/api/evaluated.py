@@ -13,7 +13,7 @@ from nas.api.problem import NO_COST, Asked
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import ERROR, Evaluation
 from nas.evaluation.measurements import Measurements
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.problem.goals import Goal
 from search_spaces.space import SearchSpace
 

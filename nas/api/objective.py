@@ -1,4 +1,4 @@
-"""A user's function of picks as an evaluator: what it returns is checked, what fails is kept."""
+"""A user's function of picks as an evaluator: results are checked, failures are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.evaluation.evaluation import (
     EvaluationError,
     EvaluatorFactory,
 )
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from search_spaces.picks import Picks
 from search_spaces.space import Genotype, SearchSpace
 
@@ -32,7 +32,7 @@ _OPTIONS = "a number, or a dict of numbers by name"
 
 
 class FormError(EvaluationError):
-    """The error for something that an objective returned and that is not what it should return."""
+    """The error for a return value of an objective that holds no usable numbers."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nas.api.problem import Asked, Target, asked_for
 from nas.api.study import Study
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation, Evaluator, EvaluatorFactory
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.parts import Parts
 from nas.search.loop import search as search_loop
 from nas.search.loop import search_asynchronously

@@ -11,9 +11,9 @@ from nas.archive.journal import DamagedJournal
 from nas.archive.studies import UNUSABLE, opened
 from nas.archive.trials import ArchiveError as ArchiveError
 from nas.archive.trials import require_archivable
-from nas.durable import WriteError, write_error
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
+from nas.files.durable import WriteError, write_error
 from nas.settings.urls import shown
 from search_spaces.space import Genotype, SearchSpace
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from nas.archive.records import record_problem
-from nas.durable import write_error
+from nas.files.durable import write_error
 
 PLACE, PREVIOUS, DIGEST = "place", "previous", "digest"
 SEAL = (PLACE, PREVIOUS, DIGEST)

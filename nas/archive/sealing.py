@@ -11,7 +11,7 @@ from typing import Any
 from nas.archive.journal import DIGEST, PREVIOUS, SEAL, read, sealed, written
 from nas.archive.records import MAKE_STUDY, MAKE_TRIAL, record_problem
 from nas.archive.trials import ArchiveError, restored_from
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from search_spaces.space import SearchSpace
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.archive.archive import Archive, ArchiveError
-from nas.durable import write_atomic
 from nas.evaluation.evaluation import Evaluation
+from nas.files.durable import write_atomic
 from nas.terminal.untrusted import spreadsheet_cell
 from search_spaces.space import SearchSpace
 

@@ -98,9 +98,9 @@ def expected() -> tuple[type[Exception], ...]:
     All other errors are faults of the engine and are shown with their traceback.
     """
     from nas.archive.archive import ArchiveError
-    from nas.durable import WriteError
     from nas.evaluation.evaluation import EvaluationError
     from nas.export import ExportError
+    from nas.files.durable import WriteError
     from nas.parts import PartError
     from nas.problem.feasibility import ConstraintError
     from nas.recipe.recipe import RecipeError

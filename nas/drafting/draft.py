@@ -14,7 +14,7 @@ from nas.drafting.asking import Ask
 from nas.drafting.examples import require_new
 from nas.drafting.looking import Keys, looked
 from nas.drafting.text import written
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.recipe.recipe import validate_recipe
 from nas.recipe.sections import TaskSection, section_for
 from nas.run.folder import RunFolder

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.settings.toml_file import RecipeError
 
 SHIPPED = Path(__file__).with_name("shipped")

@@ -12,7 +12,7 @@ from typing import Any
 from nas.drafting.asking import Ask, Check
 from nas.drafting.examples import require_new
 from nas.drafting.text import written
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.targets.errors import TargetError
 from nas.targets.numerics import FULL
 from nas.targets.schema import numerics_in

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.noise import WRONG, Interval, Losses, chance_of_equals, interval_of
+from nas.facts.noise import WRONG, Interval, Losses, chance_of_equals, interval_of
 
 
 @dataclass(frozen=True)

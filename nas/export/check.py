@@ -19,10 +19,10 @@ from nas.export.forms import form_of
 from nas.export.raw import raw_of, reading_raw, scaled_answers
 from nas.export.statement import policy_json
 from nas.export.stored_bits import bits_for
-from nas.noise import Interval, interval_of, resampled
+from nas.facts.noise import Interval, interval_of, resampled
+from nas.facts.usage import Usage
 from nas.targets.saturation import SaturationWarning, processor_saturates
 from nas.tasks.criterion import Criterion, Metric
-from nas.usage import Usage
 from search_spaces.documents import Source, parse_json
 from search_spaces.formats import Int
 from search_spaces.graph import Graph

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from nas.durable import write_atomic
 from nas.export.onnx_network import write_network
 from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.writer import Value, Writer
+from nas.files.durable import write_atomic
 from nas.targets.saturation import EightBitWeights
 from search_spaces.ops import Input, Shape
 from supernets.deployed import Deployed

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.export.containers import ExportError
-from nas.usage import Scaling, Usage
+from nas.facts.usage import Scaling, Usage
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Shape, Standardize
 from supernets.deployed import Deployed

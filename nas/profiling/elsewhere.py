@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 import nas.ort
-from nas.durable import write_atomic, write_error
+from nas.files.durable import write_atomic, write_error
 from nas.profiling.onnx_runtime import Elsewhere, empties, job
 from nas.profiling.results import read_results
 from nas.profiling.rows_file import append, opened

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.profiling.backend import Backend
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics

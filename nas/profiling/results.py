@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.durable import read_text
+from nas.files.durable import read_text
+from nas.files.sheet import Sheet, absent, read_sheet
 from nas.profiling.measure import COLUMNS
-from nas.sheet import Sheet, absent, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.table.rows import Row
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nas.durable import write_atomic, write_error
-from nas.sheet import SheetError, decoded
+from nas.files.durable import write_atomic, write_error
+from nas.files.sheet import SheetError, decoded
 from nas.targets.errors import TargetError
 from nas.targets.table.csv_file import heading, line
 from nas.targets.table.latency_table import LatencyTable

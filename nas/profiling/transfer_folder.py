@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tomli_w
 
-from nas.durable import write_atomic
 from nas.export.onnx_model import export_onnx
 from nas.export.stand_in import stand_in
+from nas.files.durable import write_atomic
 from nas.targets.errors import TargetError
 from nas.targets.target_files import load_target, read_target_file, target_path
 from nas.targets.transfer.predicted import networks_text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from nas.noise import CHANCE, FEW_SAMPLES, Interval
+from nas.facts.noise import CHANCE, FEW_SAMPLES, Interval
 from nas.report.data import Results, TargetResult
 from nas.report.subnets import FrontPoint, Largest
 from nas.report.words import Words

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nas.metric import MetricWords
-from nas.noise import Interval
+from nas.facts.metric import MetricWords
+from nas.facts.noise import Interval
 from nas.report.estimates import Estimate
 from nas.report.markup import Markup, tag
 from nas.report.subnets import ExportedFile

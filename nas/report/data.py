@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat, JsonValue
 
-from nas.data_facts import DataFacts
+from nas.facts.data_facts import DataFacts
 from nas.report.estimates import Estimate, LatencyBand
 from nas.report.subnets import (
     Chosen,
@@ -190,7 +190,7 @@ class Results:
         words: The words of errors, further metrics and costs.
         task: One sentence on the data and its splits.
         data: What was read; `None` for a table of networks.
-        usage: What exported files tell of their inputs and their output (`nas.usage`).
+        usage: What exported files tell of their inputs and their output (`nas.facts.usage`).
         recipe: The resolved recipe.
         versions: Name of a software or the platform -> its version.
         date: The time at which these results were written, ISO 8601.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from nas.data_facts import DataFacts, SplitFacts, ValueFacts
+from nas.facts.data_facts import DataFacts, SplitFacts, ValueFacts
 from nas.report.markup import Markup, table, tag
 from nas.terminal.display import TerminalTable
 

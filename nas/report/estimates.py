@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.noise import Interval
+from nas.facts.noise import Interval
 
 NORMAL_90 = 1.645  # 90 % of a normal distribution lie within so many standard deviations
 

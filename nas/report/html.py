@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.report import sections
 from nas.report.across import comparison
 from nas.report.data import Results

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
-from nas.noise import Interval
+from nas.facts.noise import Interval
 from nas.problem.front import nondominated
 from nas.report import style, text
 from nas.report.data import Results, TargetResult

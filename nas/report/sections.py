@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from nas.noise import chance_tau
+from nas.facts.noise import chance_tau
 from nas.report import plots, text
 from nas.report.advice import advice
 from nas.report.cells import UNKNOWN, error_cell, file_cell

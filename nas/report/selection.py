@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nas.noise import WRONG
+from nas.facts.noise import WRONG
 from nas.problem.choosing import FloatArray, Mask, cheapest, good_enough
 from nas.report import text
 from nas.report.data import Results, TargetResult

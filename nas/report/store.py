@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.report.data import Results
 from search_spaces.documents import Source, checked, parse_json, read_json
 

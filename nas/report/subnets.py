@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from nas.noise import Interval
+from nas.facts.noise import Interval
 from nas.report.estimates import Comparison, Estimate
 from nas.targets.numerics import FULL
 from search_spaces.space import Genotype

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from nas.durable import write_atomic
-from nas.metric import MetricWords
-from nas.noise import Interval
+from nas.facts.metric import MetricWords
+from nas.facts.noise import Interval
+from nas.files.durable import write_atomic
 from nas.report import text
 from nas.report.across import alike
 from nas.report.advice import advice, doubts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from nas.noise import CHANCE
+from nas.facts.noise import CHANCE
 from nas.report import plots, text
 from nas.report.advice import doubts
 from nas.report.cells import error_cell, estimate_cell

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.report import text
 from nas.report.estimates import Estimate
 

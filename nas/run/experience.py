@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.problem.front import nondominated
 from nas.problem.goals import Problem
 from nas.run.folder import RunFolderError

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nas.durable import remove, remove_unfinished, write_atomic
+from nas.files.durable import remove, remove_unfinished, write_atomic
 from nas.settings.toml_file import RecipeError
 from nas.targets.correction.correction import calibration_path
 from search_spaces.documents import MOST_TOML_BYTES, Source, parse_json, read_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from nas.facts.usage import Usage
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
-from nas.usage import Usage
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 

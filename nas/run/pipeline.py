@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from nas.durable import write_atomic
 from nas.evaluation.measurements import Measurements
+from nas.files.durable import write_atomic
 from nas.recipe.recipe import Recipe
 from nas.recipe.table_recipe import AnyRecipe, TableRecipe
 from nas.report.data import Results

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from scipy.stats import rankdata
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.parts import Parts
 from nas.problem.goals import Goal
 from nas.run.plan import Plan

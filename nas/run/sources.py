@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from nas.data_facts import DataFacts, SplitFacts
-from nas.durable import write_atomic
+from nas.facts.data_facts import DataFacts, SplitFacts
+from nas.files.durable import write_atomic
 from nas.report.text import listed, quantity
 from nas.run.folder import RunFolder, RunFolderError
 from nas.run.plan import THIS_CPU, Plan

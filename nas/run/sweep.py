@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.durable import write_atomic
 from nas.evaluation.connection import Lifelines, check_room, connected
 from nas.evaluation.dispatch import LOOK_S
+from nas.files.durable import write_atomic
 from nas.recipe.table_recipe import AnyRecipe, load_any_recipe, validate_any_recipe
 from nas.report.data import Results
 from nas.report.store import load

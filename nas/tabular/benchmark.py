@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Arrays, Evaluation, EvaluatorFactory
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.problem.goals import Goal, Problem
 from nas.tabular.columns import read_files
 from nas.tabular.description import ERROR, Description, TableError, read_description

@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.durable import require_size
+from nas.files.durable import require_size
+from nas.files.sheet import SheetError, absent, decoded, read_sheet
 from nas.memory import shortage
-from nas.sheet import SheetError, absent, decoded, read_sheet
 from nas.tabular.description import TableError
 
 Cell = bool | int | float | str | None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.settings.problems import explained
 from nas.settings.toml_file import named_toml
 from search_spaces.tabular import Option

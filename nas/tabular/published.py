@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.tabular.benchmark import Tabular, load_table
 from nas.tabular.columns import plain, read_files
 from nas.tabular.description import TableError

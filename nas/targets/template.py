@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.targets.coverage import of_space, table_of
 from nas.targets.errors import TargetError
 from nas.targets.legality import legal

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.facts.usage import Port, Scaling, Usage, numbers
 from nas.tasks.classes import numbered
 from nas.tasks.criteria import Classification, Regression
 from nas.tasks.criterion import Criterion
 from nas.tasks.section import SplitSection
 from nas.tasks.source import Array, DataSource, Divided, Samples
 from nas.tasks.task import Augmentation, Split, Task, TaskError, TrainSplit
-from nas.usage import Port, Scaling, Usage, numbers
 from search_spaces.ops import Input, Shape
 
 

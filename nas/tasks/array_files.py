@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.files.sheet import absent
 from nas.memory import shortage
-from nas.sheet import absent
 from nas.tasks.array_names import SLOTS, SPLITS, Names, Slot, found
 from nas.tasks.source import Reading
 from nas.tasks.task import TaskError

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from search_spaces.ops import Shape
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.data_facts import DataFacts, SplitFacts, ValueFacts
+from nas.facts.data_facts import DataFacts, SplitFacts, ValueFacts
 from nas.tasks.source import Array, Reading, Samples
 
 if TYPE_CHECKING:

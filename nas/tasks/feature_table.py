@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from nas.files.sheet import Sheet
 from nas.memory import shortage
-from nas.sheet import Sheet
 from nas.tasks.aims import classified, regressed
 from nas.tasks.classes import class_labels
 from nas.tasks.features import FEATURES, clean_features, prepared_features

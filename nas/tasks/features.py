@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.facts.usage import Port, Scaling, numbers
 from nas.tasks.aims import Prepared, axes_of
 from nas.tasks.source import Array, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import TaskError
-from nas.usage import Port, Scaling, numbers
 from search_spaces.ops import Input
 
 FEATURES = "features"

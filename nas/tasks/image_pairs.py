@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from nas.facts.usage import Scaling
 from nas.tasks.aims import Aim, Prepared, tensors_of
 from nas.tasks.array_files import ArrayFile, read_arrays
 from nas.tasks.array_names import Slot
@@ -23,7 +24,6 @@ from nas.tasks.section import SplitSection
 from nas.tasks.source import Array, DataSource, Reading, Samples
 from nas.tasks.targets import require_finite
 from nas.tasks.task import Task, TaskError
-from nas.usage import Scaling
 from search_spaces.ops import Input
 
 Pair = tuple[Array, Array]

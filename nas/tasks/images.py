@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nas.facts.usage import Port, Scaling, numbers
 from nas.tasks.aims import Prepared, classified
 from nas.tasks.augment import Augment
 from nas.tasks.clean import IMAGE, pixel_statistics
 from nas.tasks.section import SplitSection
 from nas.tasks.source import Array, DataSource, Samples
 from nas.tasks.task import Batch, Task
-from nas.usage import Port, Scaling, numbers
 from search_spaces.ops import Input
 
 PIXELS = (

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from nas.facts.usage import Port
 from nas.tasks.aims import Aim, Prepared, tensors_of
 from nas.tasks.criteria import TokenPrediction
 from nas.tasks.facts import facts_of
@@ -16,7 +17,6 @@ from nas.tasks.source import Divided, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_text, short_name
 from nas.tasks.tokens import TOKENS, ByteSection, Codes, Tokenizer, TokenizerSection
-from nas.usage import Port
 from search_spaces.ops import Input
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.noise import FEW_SAMPLES
+from nas.facts.noise import FEW_SAMPLES
 from nas.tasks.clean import IMAGE, pixel_statistics
 from nas.tasks.source import Array, Samples
 from nas.tasks.task import TaskError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data_facts import DataFacts
+from nas.facts.data_facts import DataFacts
 
 Array = NDArray[Any]
 Rows = NDArray[np.integer] | slice
@@ -42,7 +42,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source tells beyond its samples, for `nas.data_facts`.
+    """What a source tells beyond its samples, for `nas.facts.data_facts`.
 
     Attributes:
         kind: The kind of file or folder in words, with counts of files where there are several.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
 
-from nas.data_facts import DataFacts
+from nas.facts.data_facts import DataFacts
+from nas.facts.usage import Usage
 from nas.tasks.criterion import Criterion, CriterionError
-from nas.usage import Usage
 from search_spaces.ops import Input, Shape
 from supernets.inputs import Inputs, rows, to_device
 

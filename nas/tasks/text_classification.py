@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nas.facts.usage import Port
 from nas.memory import shortage
 from nas.tasks.aims import Prepared, classified
 from nas.tasks.section import SplitSection
@@ -17,7 +18,6 @@ from nas.tasks.source import DataSource, Reading, Samples
 from nas.tasks.task import Task, TaskError
 from nas.tasks.text_files import read_columns, short_name
 from nas.tasks.tokens import PADDING, TOKENS, ByteSection, Tokenizer, TokenizerSection
-from nas.usage import Port
 from search_spaces.ops import Input
 
 _TEXT = "text"

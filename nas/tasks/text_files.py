@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.files.sheet import Sheet, SheetError, absent, decoded, read_sheet
 from nas.memory import shortage
-from nas.sheet import Sheet, SheetError, absent, decoded, read_sheet
 from nas.tasks.task import TaskError
 
 _CHUNK = 1 << 20

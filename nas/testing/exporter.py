@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from nas.durable import WriteError
 from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.stand_in import stand_in
 from nas.export.statement import policy_json
+from nas.files.durable import WriteError
 from nas.tasks.criteria import Classification
 from nas.testing.networks import (
     FAMILIES,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import (
     Held,
@@ -26,6 +25,7 @@ from nas.export.forms.program import program_of
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.files.durable import require_parent, write_atomic
 from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from nas.durable import require_parent, write_folder_atomic
 from nas.export.containers import ExportError
 from nas.export.form import (
     Held,
@@ -29,6 +28,7 @@ from nas.export.onnx_model import BASE_OPSET, OUTPUT, export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
+from nas.files.durable import require_parent, write_folder_atomic
 from nas.targets.saturation import EightBitWeights, adds_pairs, pair_fits
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant

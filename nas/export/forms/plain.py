@@ -13,7 +13,6 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from nas.durable import write_folder_atomic
 from nas.export.form import (
     Held,
     HeldPrecision,
@@ -27,6 +26,7 @@ from nas.export.plain.plain_network import MODEL, WEIGHTS, Array, load_network, 
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.files.durable import write_folder_atomic
 from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant

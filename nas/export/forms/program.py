@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, fx
 from torch.export import Dim, ExportedProgram
 
-from nas.durable import require_parent, write_atomic
 from nas.export.containers import ExportError
 from nas.export.form import (
     Held,
@@ -29,6 +28,7 @@ from nas.export.form import (
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import stated
 from nas.export.stored_bits import bits_for, grid_of
+from nas.files.durable import require_parent, write_atomic
 from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant

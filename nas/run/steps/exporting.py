@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.durable import write_atomic
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.export import Exporter, Verification, export_onnx, forms_for, verify
 from nas.export.raw import reading_raw
 from nas.export.stand_in import stand_in
+from nas.facts.usage import as_texts
+from nas.files.durable import write_atomic
 from nas.problem.choosing import cheapest
 from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
@@ -26,7 +27,6 @@ from nas.run.plan import THIS_CPU, Plan
 from nas.targets import HardwareTarget
 from nas.targets.saturation import EightBitWeights
 from nas.terminal.display import Display
-from nas.usage import as_texts
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 from supernets.supernet import Supernet

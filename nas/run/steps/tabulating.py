@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from nas.archive.archive import Archive
-from nas.durable import write_atomic
 from nas.evaluation.evaluation import flat
 from nas.evaluation.measurements import Measurements
+from nas.files.durable import write_atomic
 from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem
 from nas.recipe.recipe import RecipeError

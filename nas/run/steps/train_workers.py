@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from nas.durable import write_atomic
 from nas.evaluation.cluster import thread_variables
 from nas.evaluation.connection import Lifelines, check_room, connected, require_ray_train
 from nas.evaluation.crew import ClusterError
 from nas.evaluation.dispatch import LOOK_S
+from nas.files.durable import write_atomic
 from nas.recipe.methods import methods_of
 from nas.run.plan import Plan
 from nas.settings.own_modules import import_modules, imported_modules

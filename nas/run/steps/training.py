@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.recipe.methods import methods_of
 from nas.recipe.recipe import RecipeError
 from nas.report.data import TrainingSummary

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from nas.sheet import SheetError, decoded, read_sheet
+from nas.files.sheet import SheetError, decoded, read_sheet
 from nas.targets.adapters.imported import Unmappable, reject
 from search_spaces.documents import Source, UnreadableFile, parse_json, shortened
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
-from nas.durable import write_atomic
+from nas.files.durable import write_atomic
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics, parse_numerics
 from nas.targets.target import CostModel, HardwareTarget

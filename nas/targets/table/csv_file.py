@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 
-from nas.sheet import SheetError, read_sheet
+from nas.files.sheet import SheetError, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.table.columns import COLUMNS, FIGURES, FORMS, KEY_COLUMNS, REQUIRED_COLUMNS
 from nas.targets.table.row_reader import read_rows

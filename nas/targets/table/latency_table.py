@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nas.durable import read_text
-from nas.sheet import absent
+from nas.files.durable import read_text
+from nas.files.sheet import absent
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
 from nas.targets.table.csv_file import heading, line, parse

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from types import ModuleType
 
-from nas.durable import require_size
+from nas.files.durable import require_size
 from nas.targets.errors import TargetError
 from nas.targets.table.columns import COLUMNS, ENERGY, FORMS, KEY_COLUMNS, key_columns
 from nas.targets.table.row_reader import read_rows

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.durable import read_text
-from nas.sheet import absent, read_sheet
+from nas.files.durable import read_text
+from nas.files.sheet import absent, read_sheet
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
 from nas.targets.target import HardwareTarget

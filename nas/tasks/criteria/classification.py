@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.tasks.criteria.distribution import (
     divergence,
     frequency_loss,

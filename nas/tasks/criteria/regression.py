@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.tasks.criteria.values import require_values, residuals, sample_means
 from nas.tasks.criterion import Criterion, Metric
 from search_spaces.ops import Shape

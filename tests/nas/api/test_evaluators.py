@@ -5,7 +5,7 @@ import pytest
 
 from nas.api.objective import Figures, ObjectiveEvaluator
 from nas.evaluation.evaluation import Evaluation, EvaluatorFactory
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.tabular import load_table
 from nas.testing.evaluator import EvaluatorContract
 from tests.nas.api.toys import objective, toy_space

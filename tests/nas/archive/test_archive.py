@@ -22,9 +22,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from nas.archive.archive import Archive, ArchiveError
 from nas.archive.sealing import seal_journal
-from nas.durable import WriteError
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
+from nas.files.durable import WriteError
 from nas.testing.archive import ArchiveContract, evaluated
 from search_spaces.ops import Input
 from search_spaces.policy import Policy

@@ -17,9 +17,9 @@ from nas.archive import database
 from nas.archive.archive import Archive, ArchiveError
 from nas.archive.sharing import merge_archives
 from nas.archive.studies import seal_database
-from nas.durable import WriteError
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation
+from nas.files.durable import WriteError
 from nas.search import loop
 from nas.search.loop import search, search_asynchronously
 from nas.search.random import RandomSearch

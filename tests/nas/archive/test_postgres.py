@@ -17,7 +17,7 @@ import sqlalchemy as sql
 
 from nas.archive import database
 from nas.archive.archive import Archive, ArchiveError
-from nas.durable import WriteError
+from nas.files.durable import WriteError
 from nas.testing.archive import ArchiveContract, evaluated
 from search_spaces.space import SearchSpace
 from tests.nas.archive.postgres import Server, started

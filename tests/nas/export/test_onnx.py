@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from nas.durable import WriteError
 from nas.export.containers import ExportError
 from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_outputs, kernels_run
+from nas.files.durable import WriteError
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,

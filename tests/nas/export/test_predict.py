@@ -19,8 +19,8 @@ from nas.export import export_onnx
 from nas.export import predict as script
 from nas.export.predict import predict
 from nas.export.stand_in import stand_in
+from nas.facts.usage import Port, Scaling, Usage
 from nas.tasks.tokens import ByteSection, WordSection
-from nas.usage import Port, Scaling, Usage
 from search_spaces.graph import Graph
 from search_spaces.ops import Add, Conv2d, Embedding, Flatten, Input, Linear
 from supernets.deployed import Deployed

@@ -11,9 +11,9 @@ import torch
 from nas.export import FORMS, Exporter, ExportError, verify
 from nas.export.raw import raw_of, reading_raw, require_scaling, scaled_answers
 from nas.export.stand_in import stand_in
+from nas.facts.usage import Port, Scaling, Usage
 from nas.tasks.criteria import Regression
 from nas.testing.deployment import installed
-from nas.usage import Port, Scaling, Usage
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Add, Conv2d, Embedding, Flatten, Input, Linear

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.problem.front import hypervolume, nondominated
 from nas.report.data import (
     CostRange,

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.noise import FEW_SAMPLES, Interval
+from nas.facts.noise import FEW_SAMPLES, Interval
 from nas.report.advice import advice, doubts
 from nas.report.data import ProxyRank
 from nas.report.estimates import Comparison, Estimate, LatencyBand

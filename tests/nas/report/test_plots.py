@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.noise import Interval
+from nas.facts.noise import Interval
 from nas.report import plots
 from nas.report.data import LossPoint, ProxyRank, TrainingSummary
 from nas.report.estimates import Estimate

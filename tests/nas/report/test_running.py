@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from nas.facts.usage import Port, Scaling, Usage
 from nas.report.html import html
 from nas.report.running import using_files
 from nas.report.subnets import Chosen, ExportedFile
-from nas.usage import Port, Scaling, Usage
 from search_spaces.ops import Input
 from tests.nas.report.two import FAST, device, of
 

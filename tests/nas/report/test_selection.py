@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.noise import Interval
+from nas.facts.noise import Interval
 from nas.report.estimates import Comparison, Estimate
 from nas.report.selection import in_short, reasons, selections
 from nas.report.subnets import FrontPoint

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.report.data import Results
 from nas.report.estimates import Comparison, Estimate
 from nas.report.html import html

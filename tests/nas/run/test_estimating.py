@@ -98,8 +98,10 @@ def test_only_the_stages_asked_for_are_foreseen(plan: Plan, steps, stages):
 
 
 def test_nothing_is_timed_for_a_display_that_does_not_tell(plan: Plan, monkeypatch):
-    monkeypatch.setattr(estimating, "paces", None)
+    timed: list[object] = []
+    monkeypatch.setattr(estimating, "paces", lambda *given, **_: timed.append(given) or {})
     foresee(plan, Silent(), steps=WHOLE)
+    assert not timed
 
 
 def test_a_busy_machine_is_taken_into_account(plan: Plan, monkeypatch):

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from nas import parts
+from nas.facts.usage import Port, Usage
 from nas.ort import onnxruntime
 from nas.parts import register
 from nas.report.store import load
 from nas.tasks import Split, Task, TrainSplit
 from nas.tasks.criteria import Classification
-from nas.usage import Port, Usage
 from search_spaces.ops import Input
 from tests.nas.runs import TINY, evaluations, nas, settings, succeeded
 from tests.supernets.test_inputs import both

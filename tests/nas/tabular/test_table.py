@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import EvaluationError, flat
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.search.named import searcher_named

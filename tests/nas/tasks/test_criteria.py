@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from sklearn import metrics as reference
 
-from nas.metric import MetricWords
+from nas.facts.metric import MetricWords
 from nas.tasks.criteria import Classification, Pixels, Regression, TokenPrediction
 from nas.tasks.criterion import CriterionError
 from nas.testing.criterion import CriterionContract

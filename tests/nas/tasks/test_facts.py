@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data_facts import DataFacts, SplitFacts, ValueFacts
+from nas.facts.data_facts import DataFacts, SplitFacts, ValueFacts
+from nas.facts.usage import Port, Usage
 from nas.report.data_read import data_read, data_section
 from nas.tasks import ArraysTask
 from nas.tasks.criteria import Classification
@@ -14,7 +15,6 @@ from nas.tasks.facts import digest, facts_of_task
 from nas.tasks.source import Samples
 from nas.tasks.task import Split, Task, TrainSplit
 from nas.terminal.display import TerminalTable
-from nas.usage import Port, Usage
 from search_spaces.ops import Input
 
 

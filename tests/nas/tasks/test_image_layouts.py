@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data_facts import DataFacts
+from nas.facts.data_facts import DataFacts
 from nas.tasks import FolderTask, ImagePairsTask, TaskError
 from nas.tasks.facts import facts_of_task
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nas.facts.usage import Port, Scaling, Usage
 from nas.tasks.criteria import Classification, Regression
 from nas.tasks.task import Split, Task, TaskError, TrainSplit
-from nas.usage import Port, Scaling, Usage
 from search_spaces.ops import Input
 
 ROWS = torch.arange(24.0).reshape(8, 3)

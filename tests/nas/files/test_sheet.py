@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.sheet import Sheet, SheetError, absent, decoded, read_sheet
+from nas.files.sheet import Sheet, SheetError, absent, decoded, read_sheet
 
 TABLE = "name,width,ms\na,1,0.5\nb,2,1.25\n"
 ROWS = [["a", "1", "0.5"], ["b", "2", "1.25"]]

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from nas.evaluation.answers import Answers
-from nas.noise import WRONG, chance_of_equals, chance_tau, interval_of, resampled
+from nas.facts.noise import WRONG, chance_of_equals, chance_tau, interval_of, resampled
 
 
 def answers(wrong: int, count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ def require_own() -> None:
         ImportError: Another folder or file of such a name stands before ours in `sys.path`, as in a
             project that has a folder `predictors/` of its own; the message names that folder.
     """
-    beside = Path(__file__).resolve().parent.parent
+    beside = Path(__file__).resolve().parents[2]
     for name in PACKAGES:
         found = _found(name)
         if found is None:

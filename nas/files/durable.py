@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from nas.sheet import decoded
+from nas.files.sheet import decoded
 
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.old)?\.part", re.DOTALL)
 
@@ -172,7 +172,7 @@ def _sync(path: Path) -> None:
 
 
 def read_text(path: Path, *, at_most: int) -> str:
-    """The text of a file, in UTF-8 or UTF-16 as `nas.sheet.decoded` reads it.
+    """The text of a file, in UTF-8 or UTF-16 as `nas.files.sheet.decoded` reads it.
 
     Raises:
         OSError: If there is no such regular file, or if it is larger than `at_most` bytes.

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from nas.durable import WriteError, remove_unfinished, write_atomic
+from nas.files.durable import WriteError, remove_unfinished, write_atomic
 
 
 def names(folder: Path) -> list[str]:
