@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import typer
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
@@ -273,6 +276,31 @@ def test_commands_in_the_documents_exist() -> None:
 
 def _name(callback: Any) -> str:
     return callback.__name__
+
+
+def lines_of_commands() -> Iterator[list[str]]:
+    """The words of every line in the documents that begins with `nas`, without its comment."""
+    for document in DOCUMENTS:
+        whole = document.read_text().replace("\\\n", " ")
+        blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", whole, re.S))
+        for line in re.findall(r"^nas .*$", blocks, re.M):
+            yield shlex.split(line, comments=True)[1:]
+
+
+@pytest.mark.parametrize("words", [*lines_of_commands()], ids=" ".join)
+def test_every_line_of_commands_could_be_typed(words: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    known = {option for param in command.params for option in param.opts} | {"--help"}
+    for word in words:
+        if not word.startswith("-"):
+            command = getattr(command, "commands", {}).get(word, command)
+        known |= {option for param in command.params for option in param.opts}
+    given = {word for word in words if word.startswith("--")}
+    assert given <= known
+    recipe = next((ROOT / word for word in words if word.startswith("runs/")), None)
+    changes = [after for word, after in itertools.pairwise(words) if word == "--set"]
+    if recipe is not None and recipe.suffix == ".toml" and words[0] in ("run", "spaces"):
+        assert table_recipe.load_any_recipe(recipe, changes)
 
 
 def test_every_searcher_is_listed():
