@@ -24,6 +24,7 @@ from nas.archive.trials import (
     ArchiveError,
     Choose,
     JournalTrials,
+    NoStudyError,
     Trials,
     attributes,
     restored_from,
@@ -301,7 +302,7 @@ def _existing(storage: BaseStorage, name: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
-        raise ArchiveError(
+        raise NoStudyError(
             f"the archive holds no study {name!r}, so no run of this name archived there; look "
             "whether it is the right one"
         ) from error

@@ -29,6 +29,10 @@ class ArchiveError(ValueError):
     """An archive that cannot be used, or an evaluation that cannot be archived."""
 
 
+class NoStudyError(ArchiveError):
+    """An archive that holds no study of a name."""
+
+
 Choose = Callable[[Sequence[Evaluation]], Sequence[Evaluation]]
 """A function that gets the evaluations added since the last look and returns those to add."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas import memory
-from nas.run.steps import estimating
+from nas.run.steps import room
 from nas.tabular import TableError
 from nas.tabular.columns import read_files
 from tests.nas.runs import TINY, assert_refused, nas, settings, succeeded
@@ -38,7 +38,7 @@ def test_weights_that_do_not_fit_are_refused_before_training(
 def test_a_batch_that_does_not_fit_is_refused(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimating, "memory_limit", lambda: 200_000)
+    monkeypatch.setattr(room, "memory_limit", lambda: 200_000)
     outcome = nas("run", recipe, "--out", tmp_path / "run")
     assert_refused(outcome, "in batches of 32", "there are 0.0002 GB", "training.batch_size")
 
@@ -46,16 +46,18 @@ def test_a_batch_that_does_not_fit_is_refused(
 def test_more_than_half_of_the_memory_is_told(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimating, "memory_limit", lambda: 2_000_000)
+    monkeypatch.setattr(room, "memory_limit", lambda: 2_000_000)
     outcome = nas("train", recipe, "--out", tmp_path / "run")
     succeeded(outcome)
-    assert "It takes at least 0.00133 GB of 0.002 GB of memory" in " ".join(outcome.out.split())
+    assert "Training takes at least 0.00133 GB of 0.002 GB of memory" in " ".join(
+        outcome.out.split()
+    )
 
 
 def test_a_file_that_onnx_cannot_hold_is_refused(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimating, "_LARGEST_ONNX", 1000)
+    monkeypatch.setattr(room, "_LARGEST_ONNX", 1000)
     outcome = nas("run", recipe, "--out", tmp_path / "run")
     assert_refused(outcome, "an ONNX file holds 1e-06 GB", "fewer bits")
 

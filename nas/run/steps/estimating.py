@@ -167,16 +167,25 @@ def _probing(plan: Plan, supernet: Supernet) -> float:
 def _searching(plan: Plan, supernet: Supernet, each: float) -> dict[str, Course]:
     """The probe and the evaluations that are left, each of which takes `each` seconds."""
     settings = plan.recipe.search
-    budget, done = min(settings.budget, plan.space.size), 0
-    if plan.files.archive.exists():
-        from nas.archive.archive import Archive
-
-        done = len(Archive(plan.files.archive, plan.space, study=plan.recipe.name, read_only=True))
+    budget, done = min(settings.budget, plan.space.size), _evaluated(plan)
     workers = max(1, plan.recipe.compute.workers)
     seconds = budget * (each / workers + _ASKED_S * crowding() / settings.batch)
     probe = Course.even(settings.proxies, _probing(plan, supernet))
     done = min(budget, max(0, done - settings.known))
     return {"probe": probe, "search": Course.even(budget, seconds).after(done)}
+
+
+def _evaluated(plan: Plan) -> int:
+    """The number of evaluations that the folder has; none under another name than the recipe's."""
+    if not plan.files.archive.exists():
+        return 0
+    from nas.archive.archive import Archive
+    from nas.archive.trials import NoStudyError
+
+    try:
+        return len(Archive(plan.files.archive, plan.space, study=plan.recipe.name, read_only=True))
+    except NoStudyError:
+        return 0
 
 
 def _shipping(plan: Plan, each: float) -> dict[str, Course]:
