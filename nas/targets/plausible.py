@@ -173,7 +173,8 @@ def _pairs(group: list[Timed]) -> Iterator[tuple[Timed, Timed, float]]:
     ends = np.searchsorted(work, work * ALIKE, side="right")
     for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         allowed = np.maximum(work[place] / work[start:end], 1.0)
-        times = latency[place] / latency[start:end] / allowed
+        with np.errstate(over="ignore"):  # a latency next to zero is faster without bounds
+            times = latency[place] / latency[start:end] / allowed
         most = int(np.argmax(times))
         if times[most] > UNLIKE:
             yield group[place], group[start + most], float(times[most])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nas.targets import TargetError
@@ -34,6 +34,7 @@ figures = st.one_of(st.floats(), st.floats(0, 10), st.sampled_from([-1.0, 0.0, 1
 
 
 @given(latencies=st.lists(figures, min_size=1, max_size=12), spread=figures)
+@example(latencies=[1.0, 2e-309], spread=0.0)
 def test_every_entry_becomes_a_row_or_has_a_reason(latencies: list[float], spread: float) -> None:
     items = [entry(8 * (n + 1), ms, spread) for n, ms in enumerate(latencies)]
     if not any(0 <= item.latency_ms <= 1e7 and 0 <= spread <= 1e7 for item in items):
