@@ -25,8 +25,9 @@ _WEIGHTED = ("Conv2d", "DepthwiseConv2d", "Linear")
 _PLAIN = (
     *("Add", "Multiply", "GlobalPool", "MaxPool2d", "AvgPool2d"),
     *("Resize", "Concat", "Permute", "DepthToSpace"),
+    *("Affine", "Scale", "Mean", "AdaptiveAvgPool2d", "Slice", "Pad"),
 )
-_FOLDED = ("Activation", "LeakyReLU", "BatchNorm2d")
+_FOLDED = ("Activation", "LeakyReLU", "Clamp", "BatchNorm2d")
 _FUSION = (
     *((conv, "BatchNorm2d", "Activation") for conv in _WEIGHTED[:2]),
     *((conv, "BatchNorm2d") for conv in _WEIGHTED[:2]),

@@ -111,10 +111,13 @@ class DepthwiseConv2d(Convolution, Op):
     dilation: Extent = 1
     weight: Quant | None = None
     activation: Quant | None = None
-    younger: ClassVar[frozenset[str]] = frozenset({"padding", "dilation"})
-    bias: ClassVar[bool] = False
+    bias: bool = False
+    younger: ClassVar[frozenset[str]] = frozenset({"padding", "dilation", "bias"})
     mixes_channels: ClassVar[bool] = False
     channelwise: ClassVar[bool] = True
+
+    def canonical(self) -> Self:
+        return replace(super().canonical(), bias=False)
 
     def out_of(self, channels: int) -> int:
         return channels

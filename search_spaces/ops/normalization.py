@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,9 +25,13 @@ class BatchNorm2d(Op):
     `scale` and `shift`.
     """
 
+    epsilon: Epsilon = 1e-5
+    younger: ClassVar[frozenset[str]] = frozenset({"epsilon"})
     folds: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
-    epsilon: ClassVar[float] = 1e-5
+
+    def canonical(self) -> Self:
+        return type(self)()  # a device adds nothing to a variance: the norm is folded
 
     def infer(self, *inputs: Shape) -> Shape:
         return image_of(inputs[0], "BatchNorm2d")
@@ -41,6 +45,26 @@ class BatchNorm2d(Op):
     def affine(self, held: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         factor = held["scale"] / np.sqrt(held["variance"].astype(np.float64) + self.epsilon)
         return factor, held["shift"] - held["mean"] * factor
+
+
+@dataclass(frozen=True)
+class Affine(Op):
+    """A learned factor and a learned shift for every place along the axis of the channels.
+
+    The evaluation form of a batch norm that no operator can absorb, and the scale of a layer
+    (Touvron et al. 2021, "Going deeper with image transformers", section 2).
+    """
+
+    channel_axis: int = 0
+    activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        _require_axis(self, inputs[0])
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return _scale_and_shift(inputs[0][self.channel_axis])
 
 
 @dataclass(frozen=True)
@@ -123,12 +147,7 @@ class Standardize(Op):
     channelwise: ClassVar[bool] = True
 
     def infer(self, *inputs: Shape) -> Shape:
-        axes = len(inputs[0])
-        if not -axes <= self.channel_axis < axes:
-            raise ValueError(
-                f"Standardize has the axis {self.channel_axis}, which the shape {inputs[0]} that "
-                "it reads does not have"
-            )
+        _require_axis(self, inputs[0])
         return inputs[0]
 
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
@@ -141,6 +160,15 @@ class Standardize(Op):
             "mean": Parameter(shape, roles, "zeros"),
             "deviation": Parameter(shape, roles, "ones"),
         }
+
+
+def _require_axis(op: Op, shape: Shape) -> None:
+    """Raise `ValueError` if the `shape` that an operator reads has no axis of channels."""
+    if not -len(shape) <= op.channel_axis < len(shape):
+        raise ValueError(
+            f"{type(op).__name__} has the axis {op.channel_axis}, which the shape {shape} that it "
+            "reads does not have"
+        )
 
 
 def _scale_and_shift(channels: int) -> dict[str, Parameter]:

@@ -25,6 +25,7 @@ from search_spaces.quant import Quant, Shape
 
 # The bounds hold for specs read from files; nothing checks a spec that is made in Python.
 Size = Annotated[int, Field(ge=1)]
+Axis = Annotated[int, Field(ge=0)]  # of a sample, counted from the front
 Role = Literal["entry", "out", "in", "window"]
 DType = Literal["float32", "int64"]
 Start = Literal["fan_in", "small", "ones", "zeros"]

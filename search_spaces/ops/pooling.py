@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
-from search_spaces.ops.op import Op, Shape
-from search_spaces.ops.window import Extent, Padding, Windowed, image_of
+from search_spaces.ops.op import Axis, Op, Shape
+from search_spaces.ops.window import Extent, Padding, Windowed, image_of, pair, shortest
 from search_spaces.quant import Quant
 
 
@@ -20,6 +20,60 @@ class GlobalPool(Op):
     def infer(self, *inputs: Shape) -> Shape:
         channels, _, _ = image_of(inputs[0], "GlobalPool")
         return (channels, 1, 1)
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class AdaptiveAvgPool2d(Op):
+    """Average pooling to `size` windows, one number for both sides or `(height, width)`.
+
+    Window `i` of `n` over a side of length `l` is from `floor(i * l / n)` up to, and without,
+    `ceil((i + 1) * l / n)`, as in torch; windows may overlap, and repeat pixels of a small image.
+    """
+
+    size: Extent
+    activation: Quant | None = None
+    channelwise: ClassVar[bool] = True
+
+    def canonical(self) -> Self:
+        return replace(self, size=shortest(pair(self.size)))
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, _, _ = image_of(inputs[0], "AdaptiveAvgPool2d")
+        return (channels, *pair(self.size))
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Mean(Op):
+    """The mean over `axes`, which stay as axes of length 1 if `keeps` is true, or else vanish.
+
+    Raises:
+        ValueError: If `axes` is empty or repeats an axis.
+    """
+
+    axes: tuple[Axis, ...]
+    keeps: bool = False
+    activation: Quant | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.axes, tuple) and len({*self.axes}) != max(len(self.axes), 1):
+            raise ValueError(f"Mean is over the axes {self.axes}; name one or more, each once")
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if max(self.axes) >= len(inputs[0]):
+            raise ValueError(
+                f"Mean is over the axes {self.axes} of the shape {inputs[0]}, which has "
+                f"{len(inputs[0])}; axes count from 0"
+            )
+        pairs = [*enumerate(inputs[0])]
+        if self.keeps:
+            return tuple(1 if axis in self.axes else length for axis, length in pairs)
+        return tuple(length for axis, length in pairs if axis not in self.axes)
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0]
@@ -62,10 +116,17 @@ class MaxPool2d(Pooling, Op):
 
 @dataclass(frozen=True)
 class AvgPool2d(Pooling, Op):
-    """Average pooling over windows; padding counts as zeros, torch's `count_include_pad=True`."""
+    """Average pooling over windows.
+
+    Attributes:
+        counts_padding: Whether padding counts as zeros, torch's `count_include_pad=True`; if not,
+            the mean is over the places of a window that lie within the image.
+    """
 
     kernel: Extent
     stride: Extent
     padding: Padding = 0
     activation: Quant | None = None
+    counts_padding: bool = True
+    younger: ClassVar[frozenset[str]] = frozenset({"counts_padding"})
     dilation: ClassVar[int] = 1

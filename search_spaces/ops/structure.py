@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from search_spaces.ops.op import Op, Shape
+from search_spaces.ops.op import Axis, Op, Shape, Size
 from search_spaces.ops.window import image_of
 from search_spaces.quant import Quant
 
 Several = Annotated[int, Field(ge=2)]
-Axis = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=-1)]
+Filling = Literal["value", "reflect", "edge"]
 
 
 @dataclass(frozen=True)
 class Concat(Op):
-    """Concatenation of any number of inputs along the channels, which are the first axis.
+    """Concatenation of any number of inputs along an axis; the channels are the first axis.
 
     If an elastic input is narrower, the channels of all later inputs move forward. The reader then
     applies weights to them that a wider network applies to other channels.
@@ -30,14 +30,19 @@ class Concat(Op):
 
     arity: Several = 2
     activation: Quant | None = None
+    axis: Axis = 0
+    younger: ClassVar[frozenset[str]] = frozenset({"axis"})
 
     def infer(self, *inputs: Shape) -> Shape:
-        if len({shape[1:] for shape in inputs}) > 1 or not all(inputs):
+        at = self.axis
+        others = {(*shape[:at], *shape[at + 1 :]) for shape in inputs}
+        if len(others) > 1 or any(len(shape) <= at for shape in inputs):
             raise ValueError(
-                f"Concat needs inputs that differ in channels only, given the shapes {inputs}; "
+                f"Concat needs inputs that differ along axis {at} only, given the shapes {inputs}; "
                 "bring them to one size first"
             )
-        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+        joined = sum(shape[at] for shape in inputs)
+        return (*inputs[0][:at], joined, *inputs[0][at + 1 :])
 
     def never_negative(self, *inputs: bool) -> bool:
         return all(inputs)
@@ -138,3 +143,89 @@ class Permute(Op):
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0]
+
+
+@dataclass(frozen=True)
+class Slice(Op):
+    """The places `start`, `start + step`, ... along an axis, up to and without `stop`.
+
+    The channels of a narrower input keep their numbers, so a slice of channels needs an input of
+    at least `stop` channels.
+
+    Raises:
+        ValueError: If `stop` is not above `start`.
+    """
+
+    axis: Axis
+    start: Axis
+    stop: Size
+    step: Size = 1
+    keeps_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        numbers = isinstance(self.start, int) and isinstance(self.stop, int)
+        if numbers and self.start >= self.stop:
+            raise ValueError(
+                f"Slice is from {self.start} to {self.stop}, which holds nothing; give a stop "
+                "above the start"
+            )
+
+    def infer(self, *inputs: Shape) -> Shape:
+        lengths = [*inputs[0]]
+        if self.axis >= len(lengths) or self.stop > lengths[self.axis]:
+            raise ValueError(
+                f"Slice takes {self.start} to {self.stop} of axis {self.axis}, given the shape "
+                f"{inputs[0]}; give an axis and a stop within it"
+            )
+        lengths[self.axis] = math.ceil((self.stop - self.start) / self.step)
+        return tuple(lengths)
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """Places added before and behind the numbers of each axis.
+
+    Attributes:
+        before: How many places are added in front, for each axis.
+        behind: How many places are added at the end, for each axis.
+        mode: The numbers there: `value`, or those of the tensor, mirrored without the edge
+            (`reflect`) or those of its `edge`.
+        value: The number of the mode `value`.
+
+    Raises:
+        ValueError: If `before` and `behind` differ in their number of axes.
+    """
+
+    before: tuple[Axis, ...]
+    behind: tuple[Axis, ...]
+    mode: Filling = "value"
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.before) != len(self.behind):
+            raise ValueError(
+                f"Pad adds {self.before} before and {self.behind} behind; give a number for each "
+                "axis in both"
+            )
+
+    def infer(self, *inputs: Shape) -> Shape:
+        lengths = inputs[0]
+        if len(lengths) != len(self.before):
+            raise ValueError(
+                f"Pad adds places to {len(self.before)} axes, given the shape {lengths}; give one "
+                "number for each axis"
+            )
+        most = max((*self.before, *self.behind), default=0)
+        pairs = [*zip(lengths, self.before, self.behind, strict=True)]
+        if self.mode == "reflect" and any(max(b, e) >= n for n, b, e in pairs if b or e):
+            raise ValueError(
+                f"Pad mirrors up to {most} places of the shape {lengths}, which has no more; pad "
+                "less than a side"
+            )
+        return tuple(before + length + behind for length, before, behind in pairs)
+
+    def never_negative(self, *inputs: bool) -> bool:
+        return inputs[0] and (self.mode != "value" or self.value >= 0)

@@ -77,3 +77,28 @@ class MeanTokens(Op):
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0]
+
+
+@dataclass(frozen=True)
+class Learned(Op):
+    """A learned tensor of the given `shape`, the same for every sample, such as a class token.
+
+    Only the number of samples of the input matters.
+
+    Attributes:
+        trained: Whether training changes the numbers; False for constants, such as a mask.
+    """
+
+    shape: tuple[Size, ...]
+    trained: bool = True
+    channel_axis: ClassVar[int] = -1
+
+    @property
+    def passes(self) -> bool:
+        return False
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return self.shape
+
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return {"values": Parameter(self.shape, ("out",) * len(self.shape), "small")}

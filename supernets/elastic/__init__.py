@@ -12,6 +12,7 @@ from supernets.elastic import (
     attention,
     linear,
     normalization,
+    opaque,
     pointwise,
     sources,
     structure,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from search_spaces.ops import (
     Embedding,
+    Learned,
     MatMul,
     MeanTokens,
     MergeHeads,
@@ -71,3 +72,9 @@ def _(op: PositionalEmbedding, tensors: Tensors, *x: Tensor) -> Tensor:
 @compute.register
 def _(op: MeanTokens, tensors: Tensors, *x: Tensor) -> Tensor:
     return x[0].mean(1)
+
+
+@compute.register
+def _(op: Learned, tensors: Tensors, *x: Tensor) -> Tensor:
+    values = tensors["values"] if op.trained else tensors["values"].detach()
+    return values.unsqueeze(0).expand(x[0].shape[0], *(-1 for _ in op.shape))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.ops import BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape, Standardize
+from search_spaces.ops import Affine, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm, Shape, Standardize
 from supernets.elastic.dispatch import Tensors, compute, filled, statistics, stock
 from supernets.elastic.shared_norm import shared_norm
 from supernets.ranks import present
@@ -38,6 +38,14 @@ def _(op: BatchNorm2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
 @statistics.register
 def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
     return {"mean": layer.get_buffer("running_mean"), "variance": layer.get_buffer("running_var")}
+
+
+@compute.register
+def _(op: Affine, tensors: Tensors, *x: Tensor) -> Tensor:
+    behind = -1 - op.channel_axis if op.channel_axis < 0 else x[0].dim() - 2 - op.channel_axis
+    along = (-1, *(1,) * behind)
+    product = torch.mul(x[0], tensors["scale"].reshape(along))
+    return torch.add(product, tensors["shift"].reshape(along))
 
 
 def _affine(tensors: Tensors) -> dict[str, Tensor]:

@@ -9,7 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from search_spaces.ops import Activation, Add, LeakyReLU, Multiply, Nonlinearity, Shape
+from search_spaces.ops import (
+    Activation,
+    Add,
+    Clamp,
+    LeakyReLU,
+    Multiply,
+    Nonlinearity,
+    Scale,
+    Shape,
+)
 from supernets.elastic.dispatch import Tensors, by_layer, compute, stock
 
 compute.register(Activation, by_layer)
@@ -25,6 +34,11 @@ _LAYERS: dict[Nonlinearity, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "gelu_tanh": lambda: nn.GELU("tanh"),
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "softplus": nn.Softplus,
+    "mish": nn.Mish,
 }
 
 
@@ -39,6 +53,11 @@ def _(op: LeakyReLU, tensors: Tensors, *inputs: Shape) -> nn.Module:
 
 
 @compute.register
+def _(op: Clamp, tensors: Tensors, *x: Tensor) -> Tensor:
+    return torch.clamp(x[0], op.low, op.high)
+
+
+@compute.register
 def _(op: Add, tensors: Tensors, *x: Tensor) -> Tensor:
     return torch.add(*x)
 
@@ -46,3 +65,9 @@ def _(op: Add, tensors: Tensors, *x: Tensor) -> Tensor:
 @compute.register
 def _(op: Multiply, tensors: Tensors, *x: Tensor) -> Tensor:
     return torch.mul(*x)
+
+
+@compute.register
+def _(op: Scale, tensors: Tensors, *x: Tensor) -> Tensor:
+    scaled = torch.mul(x[0], op.factor) if op.factor != 1 else x[0]
+    return torch.add(scaled, op.shift) if op.shift or op.factor == 1 else scaled

@@ -4,11 +4,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.ops import AvgPool2d, Convolution, GlobalPool, MaxPool2d, Pooling, Shape, Window
+from search_spaces.ops import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Convolution,
+    GlobalPool,
+    MaxPool2d,
+    Mean,
+    Pooling,
+    Shape,
+    Window,
+)
 from supernets.elastic.dispatch import Tensors, by_layer, compute, filled, stock
 
 _LOWEST = torch.finfo(torch.float32).min
@@ -70,5 +82,33 @@ def _(op: MaxPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
 
 
 @stock.register
-def _(op: AvgPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
-    return _pooled(op, nn.AvgPool2d, 0.0)
+def _(op: AvgPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module | None:
+    if op.counts_padding:
+        return _pooled(op, nn.AvgPool2d, 0.0)
+    window = op.window
+    if window.margins is None:
+        return None
+    return nn.AvgPool2d(window.kernel, window.stride, window.margins, count_include_pad=False)
+
+
+@compute.register
+def _(op: AvgPool2d, tensors: Tensors, *x: Tensor) -> Tensor:
+    if op.counts_padding or op.window.margins is not None:
+        return by_layer(op, tensors, *x)
+    # Torch pads opposite sides alike: a mean of zeros and numbers, over the share of numbers.
+    whole = replace(op, counts_padding=True)
+    share = by_layer(whole, tensors, torch.ones_like(x[0][:1, :1]))
+    return torch.div(by_layer(whole, tensors, x[0]), share)
+
+
+compute.register(AdaptiveAvgPool2d, by_layer)
+
+
+@stock.register
+def _(op: AdaptiveAvgPool2d, tensors: Tensors, *inputs: Shape) -> nn.Module:
+    return nn.AdaptiveAvgPool2d(op.size)
+
+
+@compute.register
+def _(op: Mean, tensors: Tensors, *x: Tensor) -> Tensor:
+    return x[0].mean(tuple(axis + 1 for axis in op.axes), keepdim=op.keeps)
