@@ -32,7 +32,7 @@ from search_spaces.ops.op import (
     filled_up,
     per_channel,
 )
-from search_spaces.ops.opaque import Argument, Opaque, Outputs, Read, Samples, Word
+from search_spaces.ops.opaque import Argument, Fixed, Opaque, Outputs, Read, Samples, Word
 from search_spaces.ops.pooling import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -65,6 +65,7 @@ __all__ = [
     "DepthToSpace",
     "DepthwiseConv2d",
     "Embedding",
+    "Fixed",
     "Flatten",
     "GlobalPool",
     "GroupNorm",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from search_spaces.choice import Spec
 from search_spaces.names import require_text
-from search_spaces.ops.op import Axis, DType, Op, Shape, Size
+from search_spaces.ops.op import Axis, DType, Op, Parameter, Shape, Size
 from search_spaces.ops.structure import Several
 
-# None, a number, a text, a Read, a Samples, a Word, or a tuple of these.
+# None, a number, a text, a Read, a Fixed, a Samples, a Word, or a tuple of these.
 Argument = Any
 Result = Annotated[int, Field(ge=0)]
 _TARGET = re.compile(r"aten\.[a-z0-9_]+\.[A-Za-z0-9_]+")
@@ -41,6 +41,23 @@ class Read(Spec):
 
 
 @dataclass(frozen=True)
+class Fixed(Spec):
+    """The argument of an opaque call that is a tensor of the network itself, `fixed0` and so on.
+
+    Attributes:
+        slot: The number in the name of the parameter.
+        shape: The shape of the tensor.
+        dtype: The type that the call reads; the parameter itself is always float32.
+        trained: Whether training changes the numbers.
+    """
+
+    slot: Axis
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    dtype: Literal["float32", "int64", "bool"] = "float32"
+    trained: bool = False
+
+
+@dataclass(frozen=True)
 class Samples(Spec):
     """The argument of an opaque call that is the number of samples, times a constant `factor`."""
 
@@ -58,6 +75,10 @@ class Word(Spec):
         require_text("the argument of an opaque call", self.name)
 
 
+Part = TypeVar("Part", Read, Fixed)
+_ARGUMENTS = (bool, int, float, str, Read, Fixed, Samples, Word)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opaque(Op):
     """A call of torch that is none of the engine's operators, with the shapes seen at tracing.
@@ -67,7 +88,7 @@ class Opaque(Op):
     Attributes:
         target: A function of torch that changes none of its arguments, such as
             `aten.cumsum.default`.
-        arguments: The arguments by position, tensors as `Read`.
+        arguments: The arguments by position, tensors as `Read` or `Fixed`.
         named: The arguments by name, as pairs.
         seen: The shapes of the inputs, without the batch.
         shape: The shape of the output, without the batch.
@@ -97,7 +118,7 @@ class Opaque(Op):
                 f"Opaque has the target {self.target!r}; only functions of torch's own aten are "
                 "run, such as 'aten.cumsum.default'"
             )
-        held = {part.slot for part in self._reads((self.arguments, self.named))}
+        held = {part.slot for part in self._of(Read, (self.arguments, self.named))}
         if held != {*range(self.arity)} or len(self.seen) != self.arity:
             raise ValueError(
                 f"Opaque {self.target!r} reads {self.arity} inputs of the shapes {self.seen}, but "
@@ -113,17 +134,23 @@ class Opaque(Op):
             )
         return self.shape
 
-    def _reads(self, value: Argument) -> Iterator[Read]:
-        """The inputs that an argument reads, in their order, with repetitions."""
-        if isinstance(value, Read):
+    def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
+        return {
+            f"fixed{part.slot}": Parameter(part.shape, ("window",) * len(part.shape), "zeros")
+            for part in self._of(Fixed, (self.arguments, self.named))
+        }
+
+    def _of(self, kind: type[Part], value: Argument) -> Iterator[Part]:
+        """The parts of an argument that are of a kind, in their order, with repetitions."""
+        if isinstance(value, kind):
             yield value
         elif isinstance(value, tuple):
             for part in value:
-                yield from self._reads(part)
-        elif not (value is None or isinstance(value, bool | int | float | str | Samples | Word)):
+                yield from self._of(kind, part)
+        elif not (value is None or isinstance(value, _ARGUMENTS)):
             raise ValueError(
                 f"Opaque {self.target!r} has the argument {value!r}; give numbers, texts, Read, "
-                "Samples, Word, or tuples of these"
+                "Fixed, Samples, Word, or tuples of these"
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_spaces.ops import Argument, Opaque, Outputs, Read, Samples, Word
+from search_spaces.ops import Argument, Fixed, Opaque, Outputs, Read, Samples, Word
 from supernets.elastic.dispatch import Tensors, compute
 
 _RANDOM = torch.Tag.nondeterministic_seeded
@@ -49,8 +49,8 @@ def function_of(target: str) -> Any:
 @compute.register
 def _(op: Opaque, tensors: Tensors, *x: Tensor) -> Tensor:
     samples = x[0].shape[0]
-    read = [_given(value, x, samples) for value in op.arguments]
-    named = {name: _given(value, x, samples) for name, value in op.named}
+    read = [_given(value, x, tensors, samples) for value in op.arguments]
+    named = {name: _given(value, x, tensors, samples) for name, value in op.named}
     found = function_of(op.target)(*read, **named)
     if op.result is not None:
         found = found[op.result]
@@ -86,11 +86,15 @@ def as_called(value: Tensor, held: Read) -> Tensor:
     return value.reshape(value.shape[0], outer, -1).transpose(0, 1).reshape(held.shape)
 
 
-def _given(argument: Argument, x: Sequence[Tensor], samples: Any) -> Any:
-    """The value of an argument for inputs `x` with so many samples."""
+def _given(argument: Argument, x: Sequence[Tensor], held: Tensors, samples: Any) -> Any:
+    """The value of an argument for inputs `x` with so many samples, and parameters `held`."""
     match argument:
         case Read():
             return as_called(x[argument.slot], argument)
+        case Fixed():
+            value = held[f"fixed{argument.slot}"]
+            value = value if argument.trained else value.detach()
+            return value.to(getattr(torch, argument.dtype))
         case Samples():
             return samples if argument.factor == 1 else samples * argument.factor
         case Word("float", name):
@@ -100,6 +104,6 @@ def _given(argument: Argument, x: Sequence[Tensor], samples: Any) -> Any:
         case Word(_, name):
             return getattr(torch, name)
         case tuple():
-            return [_given(part, x, samples) for part in argument]
+            return [_given(part, x, held, samples) for part in argument]
         case _:
             return argument

@@ -11,7 +11,7 @@ from search_spaces.ops import Concat, DepthToSpace, Flatten, Permute, Reshape
 
 @write.register
 def _(op: Concat, site: Site) -> Value:
-    return site.node("Concat", *map(site.read, range(op.arity)), axis=1)
+    return site.node("Concat", *map(site.read, range(op.arity)), axis=1 + op.axis)
 
 
 @write.register

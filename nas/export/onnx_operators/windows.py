@@ -37,5 +37,5 @@ def _(op: MaxPool2d, site: Site) -> Value:
 @write.register
 def _(op: AvgPool2d, site: Site) -> Value:
     window = op.window
-    counted = {"kernel_shape": window.kernel, "count_include_pad": 1}
+    counted = {"kernel_shape": window.kernel, "count_include_pad": int(op.counts_padding)}
     return site.node("AveragePool", site.read(), **counted, **moving(window))

@@ -20,6 +20,7 @@ from search_spaces.ops import (
     Clamp,
     Concat,
     DepthwiseConv2d,
+    Fixed,
     Input,
     Learned,
     Mean,
@@ -91,6 +92,17 @@ SAME: list[tuple[Op, tuple[Tensor, ...], Tensor]] = [
         (ROWS,),
         ROWS.cumsum(1),
     ),
+    (
+        Opaque(
+            target="aten.add.Tensor",
+            arguments=(Read(0), Samples(2)),
+            named=(("alpha", 3),),
+            seen=((5, 8),),
+            shape=(5, 8),
+        ),
+        (ROWS,),
+        ROWS + 2 * BATCH * 3,
+    ),
     (Outputs(names=("a", "b")), (ROWS, GATE), torch.cat([ROWS.flatten(1), GATE.flatten(1)], 1)),
 ]
 
@@ -102,6 +114,19 @@ def test_an_operator_computes_what_torch_computes(
     found = compute(op, {}, *read)
     torch.testing.assert_close(found, wanted)
     assert found.shape[1:] == op.infer(*(tuple(tensor.shape[1:]) for tensor in read))
+
+
+def test_an_opaque_call_holds_tensors_of_its_own() -> None:
+    index = Fixed(0, (3,), "int64")
+    op = Opaque(
+        target="aten.index.Tensor",
+        arguments=(Read(0), (None, index)),
+        seen=((5, 8),),
+        shape=(3, 8),
+    )
+    assert op.parameters((5, 8))["fixed0"].shape == (3,)
+    found = compute(op, {"fixed0": torch.tensor([4.0, 0.0, 4.0])}, ROWS)
+    assert torch.equal(found, ROWS[:, [4, 0, 4]])
 
 
 def test_an_affine_has_a_factor_and_a_shift_per_channel() -> None:
@@ -147,7 +172,7 @@ def test_a_file_holds_every_traced_operator() -> None:
     seen = (((4, 6, 7),),) * 2
     arguments: tuple[Any, ...] = (
         Read(0, 1, (2, -1, 2, 6, 7), 2),
-        (Samples(2), Word("float", "-inf")),
+        (Samples(2), Word("float", "-inf"), Fixed(0, (2,))),
     )
     given = {"target": "aten.made.up", "arguments": arguments, "seen": seen[0], "shape": (4,)}
     graph.add("opaque", Opaque(**given, named=(("dtype", Word("dtype", "float32")),)), "input")
