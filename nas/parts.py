@@ -1,7 +1,7 @@
 """The table of named parts: everything that a recipe or the command line refers to by its name.
 
-A part has a kind and a name. The shipped parts are listed below as `module:attribute` and are
-imported when they are asked for. A module of a user adds parts with `register`. An installed
+A part has a kind and a name. The shipped parts are listed in `parts.toml` as `module:attribute` and
+are imported when they are asked for. A module of a user adds parts with `register`. An installed
 package adds parts with entry points of the group `elastic_nas.parts`, which are called
 `KIND.NAME`, such as `"searcher.mine" = "mine.search:make"`.
 """
@@ -12,9 +12,11 @@ import functools
 import importlib
 import importlib.util
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -23,134 +25,7 @@ Made = TypeVar("Made")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 SHIPPED: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "operator": {},  # an operator is known by its class
-        "space": {
-            "residual": "search_spaces.residual:residual",
-            "mobilenet": "search_spaces.mobilenet:mobilenet",
-            "mlp": "search_spaces.mlp:mlp",
-            "super-resolution": "search_spaces.super_resolution:super_resolution",
-            "transformer-encoder": "search_spaces.transformer_encoder:transformer_encoder",
-            "language-model": "search_spaces.language_model:language_model",
-            "file": "search_spaces.saved:saved",
-        },
-        "task": {
-            "digits": "nas.tasks.digits:DigitsTask",
-            "diabetes": "nas.tasks.diabetes:DiabetesTask",
-            "arrays": "nas.tasks.arrays:ArraysTask",
-            "features": "nas.tasks.feature_table:FeaturesTask",
-            "folder": "nas.tasks.image_folder:FolderTask",
-            "openml": "nas.tasks.openml:OpenMLTask",
-            "text-classification": "nas.tasks.text_classification:TextClassificationTask",
-            "next-token": "nas.tasks.next_token:NextTokenTask",
-            "image-pairs": "nas.tasks.image_pairs:ImagePairsTask",
-        },
-        "criterion": {
-            "classification": "nas.tasks.criteria.classification:Classification",
-            "regression": "nas.tasks.criteria.regression:Regression",
-            "token-prediction": "nas.tasks.criteria.token_prediction:TokenPrediction",
-            "pixels": "nas.tasks.criteria.pixels:Pixels",
-        },
-        "searcher": {
-            "guided": "nas.search.guided:guided",
-            "random": "nas.search.random:random",
-            "nsga2": "nas.search.evolution:nsga2",
-            "nsga3": "nas.search.evolution:nsga3",
-            "sms-emoa": "nas.search.evolution:sms_emoa",
-            "age-moea": "nas.search.evolution:age_moea",
-            "r-nsga2": "nas.search.evolution:r_nsga2",
-            "regularized": "nas.search.regularized:regularized",
-            "local": "nas.search.local:local",
-            "linas": "nas.search.linas:linas",
-            "boshnas": "nas.search.boshnas:boshnas",
-            "policy-gradient": "nas.search.policy_gradient:policy_gradient",
-            "differentiable": "nas.search.differentiable:differentiable",
-            "optuna-tpe": "nas.search.samplers:tpe",
-            "optuna-tpe-multivariate": "nas.search.samplers:tpe_multivariate",
-            "optuna-nsga2": "nas.search.samplers:nsga2",
-        },
-        "quantizer": {
-            "lsq": "supernets.quantizers.learned_steps:LearnedSteps",
-            "double-rounding": "supernets.quantizers.double_rounding:DoubleRounding",
-            "statsq": "supernets.quantizers.statistical:StatisticalScales",
-        },
-        "schedule": {
-            "cosine": "supernets.training.rates:cosine",
-            "cooldown": "supernets.training.rates:cooldown",
-        },
-        "sampler": {
-            "sandwich": "supernets.training.samplers.sandwich:UniformSandwich",
-            "hasb": "supernets.training.samplers.hasb:HessianAware",
-            "complexity": "supernets.training.samplers.complexity:ComplexityAware",
-            "attentive": "supernets.training.samplers.attentive:AttentiveBest",
-            "attentive-worst": "supernets.training.samplers.attentive:AttentiveWorst",
-            "bit-freezing": "supernets.training.samplers.bit_freezing:BitFreezing",
-            "single-path": "supernets.training.samplers.single_path:SinglePath",
-        },
-        "teacher": {
-            "largest": "supernets.training.students.teachers:largest",
-            "recursive": "supernets.training.students.teachers:recursive",
-            "guided": "supernets.training.students.teachers:guided",
-        },
-        "divergence": {
-            "task": "supernets.training.students.divergences:task_distance",
-            "alpha": "supernets.training.students.alpha:alpha",
-            "balanced": "supernets.training.students.balanced:balanced",
-        },
-        "mix": {
-            "constant": "supernets.training.students.mixes:constant",
-            "rising": "supernets.training.students.mixes:rising",
-            "by-cost": "supernets.training.students.mixes:by_cost",
-        },
-        "callback": {
-            "ema": "supernets.training.callbacks.ema:ExponentialAverage",
-            "soup": "supernets.training.callbacks.soup:UniformSoup",
-            "dampening": "supernets.training.callbacks.dampening:Dampening",
-            "freezing": "supernets.training.callbacks.freezing:Freezing",
-            "annealing": "supernets.training.callbacks.annealing:Annealing",
-            "conflict-freezing": (
-                "supernets.training.callbacks.conflict_freezing:ConflictFreezing"
-            ),
-            "weight-distribution": (
-                "supernets.training.callbacks.weight_distribution:WeightDistribution"
-            ),
-            "features": "supernets.training.callbacks.features:Features",
-            "alrs": "supernets.training.callbacks.alrs:AdaptiveRates",
-        },
-        "predictor": {
-            "gaussian": "predictors.gaussian:gaussian",
-            "ridge": "predictors.ridge:ridge",
-            "ensemble": "predictors.ensemble:ensemble",
-        },
-        "proxy": {
-            "counts": "predictors.proxies.counts:COUNTS",
-            "gradients": "predictors.proxies.gradients:GRADIENTS",
-            "synflow": "predictors.proxies.synflow:SYNFLOW",
-            "naswot": "predictors.proxies.naswot:NASWOT",
-            "jacob-cov": "predictors.proxies.jacobian:JACOB_COV",
-        },
-        "export-form": {
-            "onnx": "nas.export.forms.onnx:ONNX",
-            "torch": "nas.export.forms.plain:PLAIN",
-            "torch-export": "nas.export.forms.program:PROGRAM",
-            "openvino": "nas.export.forms.openvino_ir:OPENVINO",
-            "executorch": "nas.export.forms.executorch_pte:EXECUTORCH",
-        },
-        "table-format": {
-            "ofa": "nas.targets.adapters.ofa:Ofa",
-            "proxyless": "nas.targets.adapters.ofa:Proxyless",
-            "dpu-blocks": "nas.targets.adapters.dpu_blocks:DpuBlocks",
-            "fbnet": "nas.targets.adapters.fbnet:FbNet",
-            "hw-nas-bench": "nas.targets.adapters.hwnasbench:HwNasBench",
-            "hat": "nas.targets.adapters.hat:Hat",
-            "tf-nas": "nas.targets.adapters.tfnas:TfNas",
-            "single-path": "nas.targets.adapters.single_path:SinglePath",
-            "apq": "nas.targets.adapters.apq:Apq",
-            "haq": "nas.targets.adapters.haq:Haq",
-            "hawq-v3": "nas.targets.adapters.hawq:Hawq",
-            "spaceevo": "nas.targets.adapters.spaceevo:SpaceEvo",
-        },
-    }
+    tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 )
 """Kind -> name -> where a shipped part stands. The first name of a kind is its default."""
 

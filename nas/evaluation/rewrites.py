@@ -1,0 +1,49 @@
+"""Post-training quantization with rewrites that are looked up in the table of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from nas.parts import Parts
+from search_spaces.space import SearchSpace
+from supernets.inputs import Inputs
+from supernets.post_training import Maker, PostTraining
+
+DEFAULT = ("ranges", "nearest", "round-biases")
+"""The names of the rewrites that are applied where none are named, in order."""
+
+
+def post_training(
+    space: SearchSpace,
+    tensors: Mapping[str, Tensor],
+    calibration: Sequence[Inputs | Tensor],
+    *,
+    rewrites: Sequence[str] = DEFAULT,
+) -> PostTraining:
+    """The maker of networks of any precision from trained float weights.
+
+    Args:
+        space: The space.
+        tensors: The largest parameters and the statistics of norms, by `ADDRESS.NAME`.
+        calibration: Batches of inputs; at least one.
+        rewrites: The names of parts of the kind `rewrite`, in order.
+
+    Raises:
+        PartError: If there is no rewrite of a name, or it cannot be loaded.
+        ValueError: As `PostTraining` does.
+    """
+    return PostTraining(space, tensors, calibration, rewrites=makers(rewrites))
+
+
+def makers(names: Sequence[str]) -> tuple[Maker, ...]:
+    """The makers of the rewrites of these names.
+
+    Raises:
+        PartError: If there is no rewrite of a name, or it cannot be loaded.
+    """
+    known = Parts("rewrite")
+    for name in names:
+        known.entry(name)
+    return tuple(known[name] for name in names)

@@ -1,0 +1,13 @@
+"""Post-training quantization: networks at any precision from float weights, without training.
+
+Read the modules in this order: `float_network` (the network before any rounding), `observing` (the
+numbers that arrive in a network), `reference` (the float network with its calibration batches),
+`ranges` and `nearest` (the two rewrites that make numbers of few bits), and `post_training` (from a
+genotype to its deployed network).
+"""
+
+from supernets.post_training.float_network import float_network
+from supernets.post_training.post_training import Maker, PostTraining
+from supernets.post_training.reference import Reference
+
+__all__ = ["Maker", "PostTraining", "Reference", "float_network"]

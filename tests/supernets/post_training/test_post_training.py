@@ -1,0 +1,136 @@
+"""Deployment without training: networks at any precision, made from what they share."""
+
+import numpy as np
+import pytest
+import torch
+
+from nas.evaluation.rewrites import DEFAULT, makers, post_training
+from nas.parts import PartError
+from nas.testing.rewrite import assert_same
+from search_spaces.formats import E4M3, Int
+from search_spaces.policy import full_precision
+from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
+from supernets.encoded import EncodedTensor, IntegerBias
+from supernets.post_training import PostTraining
+from supernets.post_training.nearest import rounded, whole_range_steps
+from supernets.post_training.observing import Sample
+from supernets.post_training.ranges import least_error, percentile
+from supernets.rounding import squared_error_steps
+
+
+@pytest.fixture(scope="module")
+def deployment(space, tensors, batches):
+    return post_training(space, tensors, batches)
+
+
+def test_full_precision_everywhere_is_the_float_network(space, deployment, batches):
+    floats = space.largest  # None is the last option of every precision
+    made = deployment(floats)
+    assert not made.inputs
+    with torch.no_grad():
+        assert torch.equal(
+            made.module()(**batches[0]), deployment.full_precision(floats)(**batches[0])
+        )
+
+
+def test_a_network_has_the_precisions_of_its_genotype(space, deployment):
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        genotype = space.sample(rng)
+        made = deployment(genotype)
+        for address, node in space.decode(genotype).nodes.items():
+            quant = node.op.weight
+            if quant is not None:
+                weight = made.weight(address)
+                assert isinstance(weight, EncodedTensor), address
+                assert weight.quant == quant
+            slots = [(address, slot) in made.inputs for slot in range(len(node.inputs))]
+            assert all(slots) if node.op.activation is not None else not any(slots)
+
+
+def test_what_networks_share_is_made_once_and_order_does_not_matter(
+    space, tensors, batches, deployment
+):
+    one, other = space.smallest, space.canonical((0, 0, 1, *space.smallest[3:]))
+    alone = post_training(space, tensors, batches)(one)
+    deployment(other)
+    again = deployment(one)
+    assert_same(alone, again)
+    assert deployment(one).weight("stage1.block0.conv1") is again.weight("stage1.block0.conv1")
+    assert deployment.reference(one).module is deployment.reference(one).module
+
+
+def test_integer_biases_where_integers_meet(space, deployment):
+    held = deployment(space.smallest).parameters["stage0.block0.conv1"]
+    assert isinstance(held["bias"], IntegerBias)
+
+
+def test_a_list_of_rewrites_without_a_rounding_is_refused(space, tensors, batches):
+    made = PostTraining(space, tensors, batches, rewrites=makers(["ranges"]))
+    with pytest.raises(ValueError, match=r"leave the weights of .*conv1.* in floats.*nearest"):
+        made(space.smallest)
+    made = PostTraining(space, tensors, batches, rewrites=makers(["nearest"]))
+    with pytest.raises(ValueError, match=r"leave the inputs of .* in floats.*add ranges"):
+        made(space.smallest)
+
+
+def test_an_unknown_rewrite_is_refused_with_all_that_there_are():
+    with pytest.raises(PartError, match=r"no rewrite 'magic'; there are ranges, .*round-biases"):
+        makers([*DEFAULT, "magic"])
+
+
+def test_no_batch_is_refused_before_any_work(space, tensors):
+    with pytest.raises(ValueError, match="given no batch"):
+        post_training(space, tensors, [])
+
+
+@pytest.mark.parametrize("granularity", [PerTensor(), PerChannel(), PerGroup(2)])
+@pytest.mark.parametrize("number_format", [Int(3), Int(4, symmetric=False), E4M3])
+def test_weights_become_the_nearest_numbers(number_format, granularity):
+    weight = np.random.default_rng(0).normal(size=(4, 6, 3, 3)).astype(np.float32)
+    quant = Quant(number_format, granularity)
+    for steps in (squared_error_steps, whole_range_steps):
+        made = rounded(weight, quant, steps)
+        shape, over = granularity.split(weight.shape)
+        position = weight.reshape(shape) / made.scale.reshape(over)
+        near = number_format.snap(position + made.zero_point.reshape(over))
+        held = (near - made.zero_point.reshape(over)) * made.scale.reshape(over)
+        np.testing.assert_allclose(made.values(), held.reshape(weight.shape), atol=1e-5)
+
+
+def test_the_whole_range_clips_nothing_and_theleast_error_is_less():
+    weight = np.random.default_rng(1).normal(size=(4, 6, 3, 3)).astype(np.float32)
+    quant = Quant(Int(3), PerChannel())
+    made = [rounded(weight, quant, steps) for steps in (whole_range_steps, squared_error_steps)]
+    whole, least = (float(np.square(one.values() - weight).sum()) for one in made)
+    assert least < whole
+    furthest = np.abs(weight).reshape(4, -1).max(1)
+    np.testing.assert_allclose(made[0].scale * 3, furthest, rtol=1e-6)
+
+
+def test_one_far_value_does_not_decide_the_range():
+    """With the range of all values, 4-bit codes of a normal tensor would be 0 and 15 only."""
+    values = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    sample = Sample(values, float(values.min()), 100.0)
+    quant = Quant(Int(4, symmetric=False))
+    for fit in (least_error, percentile):
+        scale = fit(sample, quant)
+        assert scale.scale < 1.0
+        assert 4 <= scale.zero_point <= 11
+    assert percentile(sample, Quant(Int(8))).scale == pytest.approx(
+        float(values.abs().max()) / 127, rel=0.2
+    )
+
+
+def test_a_tensor_of_zeros_has_a_range():
+    sample = Sample(torch.zeros(10), 0.0, 0.0)
+    for quant in (Quant(Int(8)), Quant(Int(4, symmetric=False)), Quant(E4M3)):
+        for fit in (least_error, percentile):
+            assert 0 < fit(sample, quant).scale < np.inf
+
+
+def test_readers_of_one_tensor_share_its_scale(space, deployment):
+    made = deployment(space.smallest)
+    block = "stage1.block0"
+    assert made.inputs[f"{block}.conv1", 0] == made.inputs[f"{block}.skip", 0]
+    assert full_precision(made.graph).nodes[f"{block}.conv1"].op.activation is None
