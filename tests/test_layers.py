@@ -19,8 +19,8 @@ MAY_IMPORT = {
 }
 # The rooms of `nas/`, from the roof down: a room imports those behind it, and the loose files.
 ROOMS = (
-    *("testing", "cli", "drafting", "api", "run", "report", "recipe", "tabular", "search"),
-    *("archive", "problem", "evaluation", "profiling", "export", "targets", "tasks"),
+    *("testing", "cli", "drafting", "api", "run", "report", "recipe", "tabular", "own"),
+    *("search", "archive", "problem", "evaluation", "profiling", "export", "targets", "tasks"),
     *("facts", "settings", "terminal", "files"),
 )
 LOOSE = {"callable_room", "memory", "ort", "parts"}

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from nas.api.network import Network
 from nas.api.objective import FAILED, Figures, FormError, Objective, ObjectiveEvaluator, Returned
 from nas.api.problem import Asked, Target, asked_for
+from nas.api.searched import Searched
 from nas.api.study import Study
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation, Evaluator, EvaluatorFactory
@@ -26,7 +27,7 @@ from nas.search.offered import Offered
 from nas.search.searcher import Searcher
 from search_spaces.space import SearchSpace
 
-Callback = Callable[[Study, Sequence[Network]], None]
+Callback = Callable[[Any, Sequence[Network]], None]
 
 
 @runtime_checkable
@@ -104,7 +105,7 @@ def search(
         ValueError: Something that was given makes no sense.
         TargetError, ConstraintError, ArchiveError, PartError, ClusterError: As their classes say.
     """
-    _require(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
+    require_numbers(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
     words = MetricWords(metric, digits=4) if isinstance(metric, str) else metric
     named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
     asked = asked_for(space, targets, objectives=named, limits=limits or {}, seed=seed)
@@ -113,19 +114,19 @@ def search(
     if first:
         proposing = Offered(proposing, [asked.problem.space.genotype(picks) for picks in first])
     with _location(storage) as location, _measuring(evaluator, workers) as measuring:
-        archive = Archive(location, asked.problem.space, study=name, figure=_in_words(words))
+        archive = Archive(location, asked.problem.space, study=name, figure=in_words(words))
         _require_figures(archive, asked.measured)
         study = Study(
             asked, archive, metric=words, name=name, budget=budget, batch=batch, seed=seed
         )
-        told = _Progress(study, callbacks, timeout)
-        with contextlib.suppress(_Stopped):
+        told = Progress(study, callbacks, timeout)
+        with contextlib.suppress(Stopped):
             how = search_asynchronously if asynchronous else partial(search_loop, batch=batch)
             how(proposing, measuring, archive, budget=budget, progress=told)
     return study
 
 
-def _in_words(metric: MetricWords) -> str:
+def in_words(metric: MetricWords) -> str:
     """The figure that an archive's errors stand for, and which of its values is no error."""
     return metric.heading if metric.best is None else f"{metric.heading}, at best {metric.best:g}"
 
@@ -140,19 +141,22 @@ def _require_figures(archive: Archive, needed: Sequence[str]) -> None:
             )
 
 
-class _Stopped(Exception):  # it is no error
+class Stopped(Exception):  # it is no error
     """The end of a search before its budget is spent."""
 
 
-class _Progress:
+class Progress:
     """What happens after every evaluation: callbacks, and the end of the time."""
 
-    def __init__(self, study: Study, callbacks: Sequence[Callback], timeout: float | None) -> None:
+    def __init__(
+        self, study: Searched, callbacks: Sequence[Callback], timeout: float | None
+    ) -> None:
         self._study, self._callbacks = study, callbacks
         self._known = {one.genotype for one in study.measured.evaluations}
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def __call__(self, done: int, budget: int, latest: Sequence[Evaluation]) -> None:
+        """Tell the callbacks of new evaluations, and raise `Stopped` if the search is to end."""
         new = [one for one in latest if one.genotype not in self._known]
         if not new:
             return
@@ -160,10 +164,12 @@ class _Progress:
         for callback in self._callbacks:
             callback(self._study, networks)
         if self._study.stopped or (self._end is not None and time.monotonic() > self._end):
-            raise _Stopped
+            raise Stopped
 
 
-def _require(*, budget: int, batch: int, seed: int, workers: int, timeout: float | None) -> None:
+def require_numbers(
+    *, budget: int, batch: int, seed: int, workers: int, timeout: float | None
+) -> None:
     """Raise `ValueError` for numbers that make no sense; the message lists all of them."""
     least = {"budget": (budget, 1), "batch": (batch, 1), "seed": (seed, 0), "workers": (workers, 0)}
     wrong = [

@@ -1,0 +1,7 @@
+"""A user's own trained network: what it is made of, what it reads, and which policy is returned.
+
+Read the modules in this order: `model` (a network that can be used, or one sentence why not),
+`samples` (the batches of a loader, and their parts), `distance` (how far outputs are from those of
+the float network), `evaluator` (policies as evaluations), `uniform` (the same format everywhere),
+`choosing` (the policy that a device gets: never one that a uniform policy dominates).
+"""

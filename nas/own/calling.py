@@ -1,0 +1,87 @@
+"""How a user's network is called, so that every network made from it is called alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from nas.own.model import called
+from nas.own.samples import Samples, require_outputs
+from search_spaces.graph import Graph
+from supernets.inputs import Inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Calling:
+    """The inputs and outputs of a user's network.
+
+    Attributes:
+        inputs: The names of the graph's inputs, in the order of the network's arguments.
+        arguments: The names of the network's arguments.
+        spec: The structure of the network's output, such as a dict of three tensors.
+        shapes: The shape of each tensor of the output, without the batch.
+    """
+
+    inputs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    spec: pytree.TreeSpec
+    shapes: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, graph: Graph, few: Samples) -> Calling:
+        """The inputs and outputs of a network, seen on a few samples.
+
+        Args:
+            model: The network.
+            graph: Its graph, with inputs in the order of the arguments.
+            few: The samples.
+        """
+        output = called(model, few.given())
+        leaves = require_outputs(output, len(few))
+        inputs = tuple(op.name for op in graph.inputs.values())
+        shapes = tuple(leaf.shape[1:] for leaf in leaves)
+        return cls(inputs, few.names or inputs, pytree.tree_structure(output), shapes)
+
+    def named(self, samples: Samples) -> Inputs:
+        """Samples by the names of the graph's inputs."""
+        return dict(zip(self.inputs, samples.tensors, strict=True))
+
+    def module(self, network: fx.GraphModule) -> nn.Module:
+        """A network made from the user's, to be called like it and with the same outputs."""
+        if self.spec.num_leaves == 1 and self.spec.is_leaf() and self.arguments == self.inputs:
+            return network
+        return CalledAlike(network, self)
+
+
+class CalledAlike(nn.Module):
+    """A network with several outputs or other names of inputs, called like the user's own.
+
+    Args:
+        network: The network, whose outputs are flattened, one behind the other.
+        calling: The inputs and outputs of the user's network.
+    """
+
+    def __init__(self, network: fx.GraphModule, calling: Calling) -> None:
+        super().__init__()
+        self.network = network
+        self._calling = calling
+
+    def forward(self, *args: Tensor, **named: Tensor) -> Any:
+        """The outputs in the structure of the user's network."""
+        of = dict(zip(self._calling.arguments, self._calling.inputs, strict=True))
+        output = self.network(*args, **{of.get(name, name): one for name, one in named.items()})
+        return pytree.tree_unflatten(parted(output, self._calling.shapes), self._calling.spec)
+
+
+def parted(output: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """The outputs in a tensor `(n, numbers)` that holds all of them, one behind the other."""
+    if len(shapes) == 1:
+        return [output]
+    sizes = [shape.numel() for shape in shapes]
+    parts = output.reshape(len(output), -1).split(sizes, dim=1)
+    return [part.reshape(len(output), *shape) for part, shape in zip(parts, shapes, strict=True)]

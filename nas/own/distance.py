@@ -1,0 +1,63 @@
+"""The distance of a network's outputs from those of the float network, without any labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from nas.evaluation.answers import Answers
+from nas.facts.metric import MetricWords
+from nas.own.model import called
+from nas.own.samples import Samples
+
+WORDS = MetricWords("distance to the float network", "%", digits=3)
+"""The squared distance of outputs, in percent of the variance of the float network's outputs."""
+
+
+class Distance:
+    """The distance to the float network on some samples.
+
+    The distance of a sample is the squared distance of its outputs from those of the float network,
+    in percent of the mean squared distance of the float network's outputs from their mean. Of
+    several outputs, the distances are averaged. 100 % is no better than a constant answer.
+
+    Args:
+        model: The float network, which is run once on all samples.
+        samples: The samples.
+        batch: The number of samples that are run at once.
+    """
+
+    def __init__(self, model: nn.Module, samples: Samples, *, batch: int = 64) -> None:
+        self._batches = [*samples.batches(batch)]
+        self.count = len(samples)
+        self._float = self._outputs(model)
+        self._spread = [
+            float(((out - out.mean(0)) ** 2).sum(1).mean()) or 1.0 for out in self._float
+        ]
+
+    def losses(self, module: nn.Module) -> Answers:
+        """The distance of each sample in percent, for a network that is called as the float one."""
+        outputs = self._outputs(module)
+        each = [
+            ((out - target) ** 2).sum(1) / spread
+            for out, target, spread in zip(outputs, self._float, self._spread, strict=True)
+        ]
+        found = 100 * torch.stack(each).mean(0)
+        # An output that overflows is as far away as float32 can tell.
+        held = torch.nan_to_num(found, nan=1e30, posinf=1e30).clamp_(max=1e30)
+        return Answers.of(held.numpy(), self.count)
+
+    def _outputs(self, module: nn.Module) -> Sequence[Tensor]:
+        """All outputs for all samples, each `(n, numbers)`."""
+        found = [
+            [out.reshape(len(out), -1).double() for out in _tensors(called(module, batch.given()))]
+            for batch in self._batches
+        ]
+        return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
+
+def _tensors(output: object) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

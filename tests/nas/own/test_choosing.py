@@ -1,0 +1,105 @@
+"""The returned policy is good enough, and no uniform policy dominates it."""
+
+import numpy as np
+import pytest
+
+from nas.own.choosing import Candidates, chosen, verdict
+from nas.own.uniform import uniform_policies
+from nas.testing.networks import space
+from search_spaces.ops import Input
+from search_spaces.policy import Policy
+from search_spaces.quant import bits_of
+from search_spaces.residual import residual
+
+
+def candidates(rows):
+    """Candidates from rows of loss, further loss, cost, whether uniform."""
+    losses, further, costs, uniform = map(np.array, zip(*rows, strict=True))
+    return Candidates(
+        [(place,) for place in range(len(rows))],
+        np.stack([losses, further], axis=1).astype(float),
+        costs[:, None].astype(float),
+        uniform.astype(bool),
+        np.isfinite(costs.astype(float)),
+    )
+
+
+FLOAT, INT8, INT4 = (0.0, 0.0, 10.0, True), (1.0, 1.0, 5.0, True), (9.0, 9.0, 4.0, True)
+
+
+def picked(*rows, most=None, cheap=True):
+    return chosen(candidates(rows), most_loss=most, prefer_cheap=cheap)
+
+
+def test_the_cheapest_that_is_good_enough():
+    mixed = (0.5, 0.5, 7.0, False)
+    assert picked(FLOAT, INT8, INT4, mixed, most=1.0) == 1
+    assert picked(FLOAT, INT8, INT4, mixed, most=0.6) == 3
+    assert picked(FLOAT, INT8, INT4, mixed, cheap=False) == 0
+    assert picked(FLOAT, most=-1.0) is None
+
+
+def test_a_dominated_mixed_policy_is_never_returned():
+    assert picked(FLOAT, INT8, (1.0, 0.9, 5.0, False), most=1.0) == 1
+    assert picked(FLOAT, INT8, (0.9, 1.0, 5.0, False), most=0.95) == 0
+    assert picked(FLOAT, INT8, (0.9, 0.9, 5.0, False), most=0.95) == 2
+
+
+def test_equal_uniform_policies_do_not_drive_each_other_out():
+    assert picked(INT8, INT8) == 0
+    assert picked((1.0, 1.0, 6.0, True), INT8) == 1
+
+
+def test_no_choice_of_random_candidates_is_dominated():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows = np.column_stack([rng.integers(0, 5, (12, 3)) + 1.0, rng.random(12) < 0.4])
+        held = candidates([tuple(row) for row in rows])
+        for cheap in (True, False):
+            place = chosen(held, most_loss=3.0, prefer_cheap=cheap)
+            if place is None or held.uniform[place]:
+                continue
+            rivals = held.uniform & (held.costs[:, 0] <= held.costs[place, 0])
+            assert (held.losses[rivals] > held.losses[place]).all()
+
+
+def test_verdicts():
+    names = {(0,): "float32", (1,): "int8", (2,): "int4"}
+    held = candidates([FLOAT, INT8, INT4, (0.5, 0.5, 7.0, False)])
+    assert "nothing is cheaper in ms at the quality asked for" in verdict(held, 1, names, cost="ms")
+    assert "cheaper but worse: int4" in verdict(held, 1, names, cost="ms")
+    assert "30% less ms than float32" in verdict(held, 3, names, cost="ms")
+
+
+def test_uniform_policies_have_every_pair_of_formats():
+    made = space("residual", Policy(weight_bits=(4, 8, None), activation_bits=(8, None)))
+    found = {one.name: one for one in uniform_policies(made)}
+    assert next(iter(found)) == "float32"
+    assert {"int8", "float32", "int4 weights, int8 activations"} <= found.keys()
+    assert len(found) == 6
+    graph = made.decode(found["int8"].genotype)
+    weights = [bits_of(node.op.weight) for node in graph.nodes.values() if node.op.weight]
+    assert set(weights) == {8}
+
+
+def test_a_choice_without_a_format_gets_the_next_wider_one():
+    made = residual(
+        (Input("image", (1, 8, 8)),),
+        (10,),
+        widths=((8,), (8,)),
+        depths=((1,),),
+        policy=Policy(weight_bits=(2, 4), activation_bits=(8,), edge_bits=(4, 8)),
+    )
+    found = {one.name: one.genotype for one in uniform_policies(made)}
+    graph = made.decode(found["int2 weights, int8 activations"])
+    assert graph.nodes["stem"].op.weight.bits == 4
+    assert graph.nodes["stage0.block0.conv1"].op.weight.bits == 2
+
+
+@pytest.mark.parametrize(("bits", "name"), [(8, "int8"), (None, "float32")])
+def test_a_space_without_choices_has_its_only_policy(bits, name):
+    policy = Policy(weight_bits=(bits,), activation_bits=(bits,), edge_bits=bits)
+    only = residual(
+        (Input("image", (1, 8, 8)),), (10,), widths=((8,), (8,)), depths=((1,),), policy=policy
+    )
+    assert [(one.name, one.genotype) for one in uniform_policies(only)] == [(name, ())]
