@@ -61,8 +61,11 @@ def _granularity(option: Any) -> Granularity:
     return granularity_named(option)
 
 
-def _no_fewer_bits(options: tuple[int | Format | None, ...]) -> tuple[int | Format | None, ...]:
-    """Training relies on the last option of every choice being the largest."""
+def no_fewer_bits(options: tuple[int | Format | None, ...]) -> tuple[int | Format | None, ...]:
+    """The options of a precision, checked; a `ValueError` says what they must be.
+
+    Training relies on the last option of every choice being the largest.
+    """
     bits = [math.inf if o is None else o if isinstance(o, int) else o.bits for o in options]
     if not options or bits != sorted(bits) or len(set(options)) < len(options):
         raise ValueError("must hold at least one option, each once, and no fewer bits after more")
@@ -87,7 +90,7 @@ Precision = Annotated[
     PlainSerializer(_written),
 ]
 """Bits of integers, a number format such as e4m3, or None, "float", 16 or 32: full precision."""
-Precisions = Annotated[tuple[Precision, ...], AfterValidator(_no_fewer_bits)]
+Precisions = Annotated[tuple[Precision, ...], AfterValidator(no_fewer_bits)]
 Granularities = Annotated[
     tuple[
         Annotated[

@@ -18,6 +18,7 @@ from supernets.fold import fold_norms
 from supernets.weights import WeightsError
 
 Tensors = Mapping[str, Tensor]
+_ROUNDED = ("weight", "bias")  # other tensors, such as a mask, may well hold infinite numbers
 
 
 def float_network(graph: Graph, tensors: Tensors) -> Deployed:
@@ -47,7 +48,7 @@ def float_network(graph: Graph, tensors: Tensors) -> Deployed:
         f"{address}.{name}"
         for address, held in parameters.items()
         for name, array in held.items()
-        if not np.isfinite(array).all()
+        if np.isnan(array).any() or (name in _ROUNDED and not np.isfinite(array).all())
     ]
     if broken:
         raise WeightsError(

@@ -23,6 +23,8 @@ SAMPLED_VALUES = 1 << 15
 class Sample:
     """Some of the values of a tensor, drawn at random, with the least and the greatest of all.
 
+    Infinite numbers, such as those of a mask, are left out.
+
     Attributes:
         values: `(n,)`, the values.
         low: The least of all values.
@@ -118,18 +120,22 @@ def samples(network: Deployed, batches: Sequence[Inputs]) -> Mapping[str, Sample
 
     def see(address: str, output: Tensor) -> None:
         values = output.reshape(-1)
+        if not bool(values.isfinite().all()):
+            values = values[values.isfinite()]
         if len(values) > quota:
             index = torch.randint(len(values), (quota,), generator=drawn)
             parts[address].append(values[index.to(values.device)].cpu())
         else:
             parts[address].append(values.cpu().clone())
-        ends[address].append(torch.stack(values.aminmax()).cpu())
+        if len(values):
+            ends[address].append(torch.stack(values.aminmax()).cpu())
 
     watch = Watch(network.module(), places, see)
     for batch in batches:
         watch.show(batch)
-    return {address: _sample(parts[address], torch.stack(ends[address])) for address in parts}
+    return {address: _sample(parts[address], ends[address]) for address in parts}
 
 
-def _sample(parts: list[Tensor], ends: Tensor) -> Sample:
-    return Sample(torch.cat(parts), float(ends[:, 0].min()), float(ends[:, 1].max()))
+def _sample(parts: list[Tensor], ends: list[Tensor]) -> Sample:
+    both = torch.stack(ends) if ends else torch.zeros(1, 2)
+    return Sample(torch.cat(parts), float(both[:, 0].min()), float(both[:, 1].max()))
