@@ -111,6 +111,11 @@ def sources(graph: Graph) -> set[str]:
     }
 
 
+def outputs_of_ops(graph: Graph) -> dict[str, int]:
+    """How many numbers each operator of a resolved graph gives for one sample, by address."""
+    return {address: math.prod(shape) for address, shape in graph.shapes().items()}
+
+
 def samples(network: Deployed, batches: Sequence[Inputs]) -> Mapping[str, Sample]:
     """A sample of the output of each operator that others could quantize, by address."""
     quota = math.ceil(SAMPLED_VALUES / len(batches))

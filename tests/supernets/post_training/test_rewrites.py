@@ -30,6 +30,16 @@ class TestNearestInRange(_ByName):
     name = "nearest-in-range"
 
 
+class TestNormRepair(_ByName):
+    name = "norm-repair"
+    before = makers(["ranges", "nearest"])
+
+
+class TestBiasCorrection(_ByName):
+    name = "bias-correction"
+    before = makers(["ranges", "nearest"])
+
+
 class TestRoundBiases(_ByName):
     name = "round-biases"
     before = makers(["ranges", "nearest"])

@@ -1,0 +1,180 @@
+"""Repair of rounded layers: outputs get back the mean and the variance of the float network.
+
+Rounding a weight shifts and stretches the output of every channel. Both are measured on calibration
+batches and put into the scales and the bias, which costs nothing at run time (Banner et al. 2019,
+section 4.2; here for the network with folded norms, and relative to the float network: a plain new
+estimate of norms loses points, since trained statistics come from augmented images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from supernets.assemble import ADDRESS
+from supernets.biases import bias_shifts
+from supernets.deployed import Deployed, Rewrite
+from supernets.encoded import EncodedTensor
+from supernets.fold import absorbs, folded_weight
+from supernets.inputs import Inputs, arguments, count, rows
+from supernets.post_training.observing import Watch, outputs_of_ops
+from supernets.post_training.reference import Reference
+
+_MOST_VALUES = 1 << 25
+"""How many numbers the largest tensor of a pass may have; fewer samples are used beyond that."""
+_LEAST_VARIANCE = 1e-12
+_FURTHEST = 4.0  # a channel that needs a larger factor has lost its meaning
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The mean and the variance of every channel of a tensor, `(channels,)` each."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def norm_repair(reference: Reference) -> Rewrite:
+    """The rewrite that gives rounded layers the channel means and variances of the float layers.
+
+    Layers are repaired in execution order, in one pass; each reads what the repaired layers before
+    give. Means are exact on the calibration batches; variances where the scales of a weight belong
+    to a single output channel, other weights keep their scales.
+    """
+    batch = bounded(reference)
+    wanted: dict[str, Moments] = {}
+
+    def rewrite(deployed: Deployed) -> Deployed:
+        axes = _rounded_layers(deployed)
+        if missing := axes.keys() - wanted.keys():
+            found = _moments(reference.module, {a: axes[a] for a in missing}, batch)
+            wanted.update(found)
+        scaled = {a for a in axes if absorbs(deployed.graph.nodes[a].op.weight)}
+        run = _Matching(deployed.module(), {a: wanted[a] for a in axes}, axes, scaled)
+        with torch.no_grad():
+            run.run(*arguments(run.module, batch))
+        for address, (factor, shift) in run.found.items():
+            deployed = _affine(deployed, address, factor.numpy(), shift.numpy())
+        return deployed
+
+    return rewrite
+
+
+def bias_correction(reference: Reference) -> Rewrite:
+    """The rewrite that gives rounded layers the channel means of the float layers.
+
+    Biases are corrected in execution order; each layer reads what the corrected layers before give
+    (Nagel et al. 2019, section 4.2, with measured means).
+    """
+    batch = bounded(reference)
+
+    def rewrite(deployed: Deployed) -> Deployed:
+        axes = _rounded_layers(deployed)
+        pairs = {address: address for address in axes}
+        shifts = bias_shifts(reference.module, deployed.module(), pairs, batch, axes=axes)
+        for address, shift in shifts.items():
+            one = np.ones(len(shift), np.float32)
+            deployed = _affine(deployed, address, one, shift.numpy())
+        return deployed
+
+    return rewrite
+
+
+def bounded(reference: Reference) -> Inputs:
+    """The samples of all calibration batches as one batch, as many as memory allows."""
+    whole = {
+        name: torch.cat([batch[name] for batch in reference.batches])
+        for name in reference.batches[0]
+    }
+    largest = max(outputs_of_ops(reference.network.graph).values())
+    return rows(whole, slice(0, max(1, min(count(whole), _MOST_VALUES // largest))))
+
+
+def _rounded_layers(deployed: Deployed) -> dict[str, int]:
+    """The addresses of rounded layers that have a bias, each with the axis of its channels.
+
+    Raises:
+        ValueError: If a bias is on the grid of integers already.
+    """
+    layers = {
+        address: node.op.channel_axis
+        for address, node in deployed.graph.nodes.items()
+        if node.op.absorbs and isinstance(deployed.weight(address), EncodedTensor)
+    }
+    done = [a for a in layers if not isinstance(deployed.parameters[a]["bias"], np.ndarray)]
+    if done:
+        raise ValueError(
+            f"the biases of {', '.join(done)} are integers already, which a repair would undo; "
+            "apply round-biases last"
+        )
+    return layers
+
+
+def _affine(deployed: Deployed, address: str, factor: np.ndarray, shift: np.ndarray) -> Deployed:
+    """The network with the output of a layer times `factor` plus `shift`, per channel."""
+    held = deployed.parameters[address]
+    weight, bias = held["weight"], held["bias"]
+    assert isinstance(weight, EncodedTensor)
+    assert isinstance(bias, np.ndarray)
+    if (factor != 1).any():
+        weight = folded_weight(weight, factor.astype(np.float64))
+    return deployed.changed(address, weight=weight, bias=(bias * factor + shift).astype(np.float32))
+
+
+def _moments(
+    module: fx.GraphModule, axes: Mapping[str, int], batch: Inputs
+) -> Mapping[str, Moments]:
+    found: dict[str, Moments] = {}
+
+    def see(address: str, output: Tensor) -> None:
+        found[address] = moments_of(output, axes[address])
+
+    Watch(module, axes.keys(), see).show(batch)
+    return found
+
+
+def moments_of(output: Tensor, axis: int) -> Moments:
+    """The moments of a batch of outputs; `axis` is the axis of channels without the batch."""
+    channels = 1 + axis % (output.dim() - 1)
+    others = tuple(one for one in range(output.dim()) if one != channels)
+    variance, mean = torch.var_mean(output, others, correction=0)
+    return Moments(mean, variance)
+
+
+class _Matching(fx.Interpreter):
+    """A run that gives the outputs of layers their wanted moments, before others read them.
+
+    Attributes:
+        found: The factor and the shift of each layer, `(channels,)` each, by address.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        wanted: Mapping[str, Moments],
+        axes: Mapping[str, int],
+        scaled: set[str],
+    ) -> None:
+        super().__init__(module)
+        self._wanted, self._axes, self._scaled = wanted, axes, scaled
+        self.found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def run_node(self, n: fx.Node) -> object:
+        output, address = super().run_node(n), n.meta.get(ADDRESS)
+        if address not in self._wanted or not isinstance(output, Tensor):
+            return output
+        wanted, axis = self._wanted[address], self._axes[address]
+        now = moments_of(output, axis)
+        factor = torch.ones_like(now.mean)
+        if address in self._scaled:
+            known = torch.minimum(now.variance, wanted.variance) > _LEAST_VARIANCE
+            ratio = (wanted.variance / now.variance).sqrt().clamp(1 / _FURTHEST, _FURTHEST)
+            factor = torch.where(known, ratio, factor)
+        shift = wanted.mean - factor * now.mean
+        self.found[address] = (factor, shift)
+        column = (-1, *(1,) * (output.dim() - 2 - axis % (output.dim() - 1)))
+        return output * factor.reshape(column) + shift.reshape(column)
