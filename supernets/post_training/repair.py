@@ -8,24 +8,25 @@ estimate of norms loses points, since trained statistics come from augmented ima
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from supernets.assemble import ADDRESS
+from search_spaces.quant import Quant
 from supernets.biases import bias_shifts
 from supernets.deployed import Deployed, Rewrite
 from supernets.encoded import EncodedTensor
 from supernets.fold import absorbs, folded_weight
-from supernets.inputs import Inputs, arguments, count, rows
-from supernets.post_training.observing import Watch, outputs_of_ops
+from supernets.inputs import Inputs, batches, count, rows
+from supernets.post_training.observing import LayerByLayer, outputs_of_ops
 from supernets.post_training.reference import Reference
 
 _MOST_VALUES = 1 << 25
 """How many numbers the largest tensor of a pass may have; fewer samples are used beyond that."""
+_CHUNK = 64
 _LEAST_VARIANCE = 1e-12
 _FURTHEST = 4.0  # a channel that needs a larger factor has lost its meaning
 
@@ -45,19 +46,14 @@ def norm_repair(reference: Reference) -> Rewrite:
     give. Means are exact on the calibration batches; variances where the scales of a weight belong
     to a single output channel, other weights keep their scales.
     """
-    batch = bounded(reference)
+    chunks = [*batches(bounded(reference), _CHUNK)]
     wanted: dict[str, Moments] = {}
 
     def rewrite(deployed: Deployed) -> Deployed:
         axes = _rounded_layers(deployed)
         if missing := axes.keys() - wanted.keys():
-            found = _moments(reference.module, {a: axes[a] for a in missing}, batch)
-            wanted.update(found)
-        scaled = {a for a in axes if absorbs(deployed.graph.nodes[a].op.weight)}
-        run = _Matching(deployed.module(), {a: wanted[a] for a in axes}, axes, scaled)
-        with torch.no_grad():
-            run.run(*arguments(run.module, batch))
-        for address, (factor, shift) in run.found.items():
+            wanted.update(_moments(reference.module, {a: axes[a] for a in missing}, chunks))
+        for address, (factor, shift) in _matched(deployed, wanted, axes, chunks=chunks).items():
             deployed = _affine(deployed, address, factor.numpy(), shift.numpy())
         return deployed
 
@@ -125,56 +121,64 @@ def _affine(deployed: Deployed, address: str, factor: np.ndarray, shift: np.ndar
     return deployed.changed(address, weight=weight, bias=(bias * factor + shift).astype(np.float32))
 
 
+def moments_of(parts: Sequence[Tensor], axis: int) -> Moments:
+    """The moments of a batch in `parts`; `axis` is the axis of channels without the batch."""
+    others = [d for d in range(parts[0].dim()) if d != 1 + axis % (parts[0].dim() - 1)]
+    middle = parts[0].mean(others, keepdim=True)  # near the mean, so that no digits cancel
+    first = torch.zeros(middle.numel(), dtype=torch.float64)
+    second = torch.zeros_like(first)
+    for part in parts:
+        apart = part - middle
+        first += apart.sum(others)
+        second += apart.square_().sum(others)
+    places = sum(part.numel() for part in parts) / middle.numel()
+    mean = first / places
+    variance = (second / places - mean.square()).clamp_min(0.0)
+    return Moments((mean + middle.reshape(-1)).float(), variance.float())
+
+
 def _moments(
-    module: fx.GraphModule, axes: Mapping[str, int], batch: Inputs
-) -> Mapping[str, Moments]:
+    module: fx.GraphModule, axes: Mapping[str, int], chunks: Sequence[Inputs]
+) -> dict[str, Moments]:
+    """The moments of the outputs at the addresses of `axes`."""
     found: dict[str, Moments] = {}
 
-    def see(address: str, output: Tensor) -> None:
-        found[address] = moments_of(output, axes[address])
+    def see(address: str, parts: list[Tensor]) -> list[Tensor]:
+        found[address] = moments_of(parts, axes[address])
+        return parts
 
-    Watch(module, axes.keys(), see).show(batch)
+    LayerByLayer(module, axes.keys(), see).show(chunks)
     return found
 
 
-def moments_of(output: Tensor, axis: int) -> Moments:
-    """The moments of a batch of outputs; `axis` is the axis of channels without the batch."""
-    channels = 1 + axis % (output.dim() - 1)
-    others = tuple(one for one in range(output.dim()) if one != channels)
-    variance, mean = torch.var_mean(output, others, correction=0)
-    return Moments(mean, variance)
+def _matched(
+    deployed: Deployed,
+    wanted: Mapping[str, Moments],
+    axes: Mapping[str, int],
+    *,
+    chunks: Sequence[Inputs],
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The factor and the shift of each layer, `(channels,)` each, that give the wanted moments."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
 
-
-class _Matching(fx.Interpreter):
-    """A run that gives the outputs of layers their wanted moments, before others read them.
-
-    Attributes:
-        found: The factor and the shift of each layer, `(channels,)` each, by address.
-    """
-
-    def __init__(
-        self,
-        module: fx.GraphModule,
-        wanted: Mapping[str, Moments],
-        axes: Mapping[str, int],
-        scaled: set[str],
-    ) -> None:
-        super().__init__(module)
-        self._wanted, self._axes, self._scaled = wanted, axes, scaled
-        self.found: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def run_node(self, n: fx.Node) -> object:
-        output, address = super().run_node(n), n.meta.get(ADDRESS)
-        if address not in self._wanted or not isinstance(output, Tensor):
-            return output
-        wanted, axis = self._wanted[address], self._axes[address]
-        now = moments_of(output, axis)
+    def match(address: str, parts: list[Tensor]) -> list[Tensor]:
+        now, aim = moments_of(parts, axes[address]), wanted[address]
         factor = torch.ones_like(now.mean)
-        if address in self._scaled:
-            known = torch.minimum(now.variance, wanted.variance) > _LEAST_VARIANCE
-            ratio = (wanted.variance / now.variance).sqrt().clamp(1 / _FURTHEST, _FURTHEST)
+        if absorbs(_quant(deployed, address)):
+            known = torch.minimum(now.variance, aim.variance) > _LEAST_VARIANCE
+            ratio = (aim.variance / now.variance).sqrt().clamp(1 / _FURTHEST, _FURTHEST)
             factor = torch.where(known, ratio, factor)
-        shift = wanted.mean - factor * now.mean
-        self.found[address] = (factor, shift)
-        column = (-1, *(1,) * (output.dim() - 2 - axis % (output.dim() - 1)))
-        return output * factor.reshape(column) + shift.reshape(column)
+        found[address] = factor, aim.mean - factor * now.mean
+        behind = parts[0].dim() - 2 - axes[address] % (parts[0].dim() - 1)
+        column = (-1, *(1,) * behind)
+        factor, shift = (one.reshape(column) for one in found[address])
+        return [part * factor + shift for part in parts]
+
+    LayerByLayer(deployed.module(), axes.keys(), match).show(chunks)
+    return found
+
+
+def _quant(deployed: Deployed, address: str) -> Quant:
+    weight = deployed.weight(address)
+    assert isinstance(weight, EncodedTensor)
+    return weight.quant

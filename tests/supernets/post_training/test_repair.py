@@ -40,7 +40,7 @@ def applied(names, given, reference):
 
 
 def at(deployed, reference, address):
-    outputs = torch.cat([*outputs_at(deployed, address, reference.batches)])
+    outputs = [*outputs_at(deployed, address, reference.batches)]
     return moments_of(outputs, deployed.graph.nodes[address].op.channel_axis)
 
 
@@ -90,3 +90,13 @@ def test_a_repair_behind_integer_biases_is_refused():
     names = ["ranges", "nearest", "round-biases", "norm-repair"]
     with pytest.raises(ValueError, match=r"biases of a are integers already.*round-biases last"):
         applied(names, given, reference)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((5, 3, 4, 2), 0), ((5, 4, 3), -1), ((5, 3), -1)])
+def test_moments_are_those_of_all_parts(shape, axis):
+    whole = 100 + torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    found = moments_of([whole[:2], whole[2:]], axis)
+    channels = whole.movedim(1 if axis == 0 else -1, 0).flatten(1).double()
+    torch.testing.assert_close(found.mean.double(), channels.mean(1))
+    variance = channels.var(1, correction=0)
+    torch.testing.assert_close(found.variance.double(), variance, rtol=1e-3, atol=1e-6)
