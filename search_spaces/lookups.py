@@ -157,6 +157,28 @@ def _require_small(what: str, met: Mapping[str, int]) -> None:
         )
 
 
+def separated(table: Lookup) -> list[Lookup]:
+    """Lookups over as few choices as possible with the same sum; all entries must be finite.
+
+    Each is the part of the values that only those choices together explain, and is 0 where one of
+    them has its first option. What is smaller than the rounding of sums is left out.
+    """
+    least = 1e-12 * float(np.abs(table.values).max(initial=0.0))
+    parts = [table]
+    for name in table.choices:
+        split: list[Lookup] = []
+        for part in parts:
+            axis = part.choices.index(name)
+            first = part.values.take([0], axis=axis)
+            others = part.choices[:axis] + part.choices[axis + 1 :]
+            split += [
+                Lookup(others, first.squeeze(axis)),
+                Lookup(part.choices, part.values - first),
+            ]
+        parts = [part for part in split if np.abs(part.values).max(initial=0.0) > least]
+    return parts
+
+
 def merged(tables: Sequence[Lookup]) -> list[Lookup]:
     """Fewer lookups with the same sum.
 

@@ -19,8 +19,6 @@ from supernets.encoded import EncodedTensor, IntegerBias
 def integer_module(deployed: Deployed) -> fx.GraphModule:
     """A module that computes the same as `deployed.module()`, bit for bit, from integer codes.
 
-    A network with several outputs gives a tuple of them.
-
     Operators with quantized parameters are layers of the class `OfCodes`. All other layers, and all
     names, are those of `deployed.module()`. The module is for inference.
     """
@@ -31,7 +29,7 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
             return OfCodes(step.op, held)
         return deployed.stock_layer(step)
 
-    return assemble(steps_of(deployed.graph), layer, deployed.inputs, apart=True).eval()
+    return assemble(steps_of(deployed.graph), layer, deployed.inputs).eval()
 
 
 class OfCodes(nn.Module):

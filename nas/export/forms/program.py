@@ -22,7 +22,6 @@ from nas.export.form import (
     Opened,
     Output,
     integer_container,
-    joined,
     read_metadata,
     require_integers,
 )
@@ -83,7 +82,7 @@ class ProgramForm:
 
         def run(inputs: Inputs) -> Output:
             with torch.no_grad():
-                return joined(module(*(inputs[str(name)] for name in names)))
+                return module(*(inputs[str(name)] for name in names)).numpy()
 
         return Opened(
             run,

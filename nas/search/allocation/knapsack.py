@@ -6,15 +6,35 @@ The usual case is the bits of each layer within a budget of latency or size.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.problem.goals import ArrayCost
+from nas.search.allocation.options import require_choices
+from nas.search.allocation.unreachable import Unreachable
 from nas.search.polish import mutants
-from search_spaces.space import Genotype, IntArray, InvalidGenotype, SearchSpace
+from search_spaces.space import Genotype, IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
+
+
+class Solver(Protocol):
+    """A function that picks one option per choice within each budget."""
+
+    def __call__(
+        self,
+        losses: FloatArray,
+        costs: FloatArray,
+        /,
+        *,
+        counts: NDArray[np.int64],
+        budgets: FloatArray,
+    ) -> IntArray:
+        """The options, `(budgets, choices)`, as `allocate` gives them."""
+        ...
+
 
 _STATES = 20_000
 _ROUNDS = 4
@@ -92,6 +112,7 @@ def reallocated(
     cost: ArrayCost,
     budgets: FloatArray,
     choices: Collection[str],
+    solve: Solver | None = None,
 ) -> IntArray:
     """The `genotype` with new picks for some choices, for the least loss within each budget.
 
@@ -106,32 +127,33 @@ def reallocated(
         cost: The cost of `(n, choices)` genotypes as `(n,)`, in any unit.
         budgets: Upper limits on the cost, `(n,)`, in the unit of the cost.
         choices: The names of the choices to pick again, such as all that hold precisions.
+        solve: The solver of each problem of sums; `allocate` where left out.
 
     Returns:
         `(budgets, choices)`.
 
     Raises:
         InvalidGenotype: The space has no choice of a given name.
-        ValueError: No network that was found is within a budget.
+        Unreachable: No network that was found is within a budget.
     """
-    if unknown := sorted(set(choices) - set(space.column)):
-        raise InvalidGenotype(f"space {space.name!r} has no choices {unknown}")
+    require_choices(space, choices)
     named = np.array([made.name in choices for made in space.choices], dtype=np.bool_)
     free = np.repeat(named, space.counts)
     start = np.array([space.canonical(genotype)])
     best = current = np.repeat(start, len(budgets), axis=0)
     least = np.where(cost(best) <= budgets, loss(best), np.inf)
     for _ in range(_ROUNDS if choices else 0):
-        current = _anew(space, current, loss, cost, budgets=budgets, free=free)
+        current = _anew(space, current, loss, cost, budgets=budgets, free=free, solve=solve)
         found = np.where(cost(current) <= budgets, loss(current), np.inf)
         best = np.where((found < least)[:, None], current, best)
         least = np.minimum(found, least)
     if np.isinf(least).any():
         short = float(budgets[np.isinf(least)].max())
-        raise ValueError(
-            f"no picks of {', '.join(sorted(choices))} are within {short:g}; raise the budget, or "
-            "begin with a smaller network"
-        )
+        cheapest = start
+        for _ in range(_ROUNDS if choices else 0):
+            none = np.full(1, np.finfo(np.float64).min)
+            cheapest = _anew(space, cheapest, loss, cost, budgets=none, free=free, solve=allocate)
+        raise Unreachable({"cost": short}, {"cost": float(cost(cheapest)[0])})
     return best
 
 
@@ -143,6 +165,7 @@ def _anew(
     *,
     budgets: FloatArray,
     free: NDArray[np.bool_],
+    solve: Solver | None,
 ) -> IntArray:
     """New picks for each row within its budget, `(n, choices)`.
 
@@ -158,5 +181,6 @@ def _anew(
     losses, costs = np.where(allowed, losses, np.inf), np.where(allowed, costs, 0)
     left = (budgets - spent)[:, None]
     problems = zip(losses, costs, left, strict=True)
-    picks = [allocate(*one[:2], counts=space.counts, budgets=one[2]) for one in problems]
+    solve = solve or allocate
+    picks = [solve(*one[:2], counts=space.counts, budgets=one[2]) for one in problems]
     return space.canonical_array(np.concatenate(picks))

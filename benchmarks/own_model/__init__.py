@@ -1,0 +1,1 @@
+"""The tables of "your own trained network": tracing, precision, slimming, speed."""
