@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.choice import Choice, choices_in, is_open, resolve, variants
 from search_spaces.names import require_address
-from search_spaces.ops import Input, Op, Shape
+from search_spaces.ops import Input, Op, Outputs, Shape
 
 if TYPE_CHECKING:
     import networkx as nx
+
+OUTPUT = "output"
+"""The name of the output of a network that has only one."""
 
 MOST_NODES = 10_000
 """The number of nodes of the largest graph: ten times a network of a thousand layers."""
@@ -71,6 +74,14 @@ class Graph:
     def output(self) -> str:
         """The address of the last node."""
         return next(reversed(self.nodes))
+
+    @property
+    def results(self) -> dict[str, str]:
+        """The address of every output of the network, by name; a single one is called `output`."""
+        last = self.nodes[self.output]
+        if isinstance(last.op, Outputs):
+            return dict(zip(last.op.names, last.inputs, strict=True))
+        return {OUTPUT: self.output}
 
     def add(self, name: str, op: Op, *inputs: str, present: bool | tuple[bool, ...] = True) -> str:
         """Append a node and return its address.

@@ -13,7 +13,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Input, Op, Shape
+from search_spaces.ops import Input, Op, Outputs, Shape
 from supernets.elastic import compute, is_bare
 from supernets.encoded import ActivationScale
 from supernets.rounding import snapped
@@ -81,6 +81,7 @@ def assemble(
     scales: Mapping[Slot, ActivationScale],
     *,
     device: torch.device | str = "cpu",
+    apart: bool = False,
 ) -> fx.GraphModule:
     """The torch module that runs `steps`, by a layer or by the function `compute` at each step.
 
@@ -94,12 +95,16 @@ def assemble(
             or if the layer only holds parameters.
         scales: The quantization of each quantized input, by address and position.
         device: The device of the scales.
+        apart: Whether a network with several outputs gives a tuple of them, each in its own shape;
+            else the module gives what the operator `Outputs` does.
     """
     root, graph = nn.Module(), fx.Graph()
     tracer = GraphAppendingTracer(graph)
     inputs = {step.address: step.op for step in steps if isinstance(step.op, Input)}
     values = {address: graph.placeholder(op.name) for address, op in inputs.items()}
-    for step in (step for step in steps if step.reads):
+    last = steps[-1]
+    several = apart and isinstance(last.op, Outputs)
+    for step in (step for step in steps if step.reads and not (several and step is last)):
         read = [values[address] for address in step.reads]
         for position, value in enumerate(read):
             slot = (step.address, position)
@@ -116,7 +121,8 @@ def assemble(
             values[step.address] = graph.call_module(name, tuple(read))
     for address, node in values.items():
         node.meta[ADDRESS] = address
-    graph.output(values[steps[-1].address])
+    given = tuple(values[read] for read in last.reads)
+    graph.output(given if several else values[last.address])
     return fx.GraphModule(root, graph)
 
 

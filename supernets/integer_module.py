@@ -19,6 +19,8 @@ from supernets.encoded import EncodedTensor, IntegerBias
 def integer_module(deployed: Deployed) -> fx.GraphModule:
     """A module that computes the same as `deployed.module()`, bit for bit, from integer codes.
 
+    A network with several outputs gives a tuple of them.
+
     Operators with quantized parameters are layers of the class `OfCodes`. All other layers, and all
     names, are those of `deployed.module()`. The module is for inference.
     """
@@ -29,7 +31,7 @@ def integer_module(deployed: Deployed) -> fx.GraphModule:
             return OfCodes(step.op, held)
         return deployed.stock_layer(step)
 
-    return assemble(steps_of(deployed.graph), layer, deployed.inputs).eval()
+    return assemble(steps_of(deployed.graph), layer, deployed.inputs, apart=True).eval()
 
 
 class OfCodes(nn.Module):

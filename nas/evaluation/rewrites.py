@@ -11,7 +11,7 @@ from search_spaces.space import SearchSpace
 from supernets.inputs import Inputs
 from supernets.post_training import Maker, PostTraining
 
-DEFAULT = ("ranges", "nearest", "round-biases")
+DEFAULT = ("ranges", "nearest", "norm-repair", "round-biases")
 """The names of the rewrites that are applied where none are named, in order."""
 
 

@@ -48,15 +48,15 @@ class Container:
     @property
     def computed(self) -> Container:
         """The 8-bit type to which integer kernels convert codes of this type."""
-        return Container(8, self.signed, _BASE_OPSET)
+        return Container(8, self.signed, BASE_OPSET)
 
     def bytes_for(self, elements: int) -> int:
         """The stored size, in bytes, of a tensor with so many elements."""
         return math.ceil(elements * self.bits / 8)
 
 
-_BASE_OPSET = 21
-_OPSETS = {2: 25, 4: 21, 8: _BASE_OPSET}
+BASE_OPSET = 21
+_OPSETS = {2: 25, 4: 21, 8: BASE_OPSET}
 
 
 _FLOATS: dict[Format, str] = {E4M3: "FLOAT8E4M3FN", E5M2: "FLOAT8E5M2"}
@@ -70,7 +70,7 @@ def container_for(quant: Quant) -> Container:
             with FLOAT4E2M1.
     """
     if quant.format in _FLOATS:
-        return Container(quant.bits, signed=False, opset=_BASE_OPSET, floats=_FLOATS[quant.format])
+        return Container(quant.bits, signed=False, opset=BASE_OPSET, floats=_FLOATS[quant.format])
     if not isinstance(quant.format, Int):
         raise ExportError(
             f"format {quant.name} has no type of ONNX in which onnxruntime computes; there are "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,20 @@ class HeldPrecision:
     activations: tuple[Held | None, ...]
 
 
+def joined(outputs: Any) -> Output:
+    """The output of a file, or a sequence of outputs, as `Opened.run` gives them.
+
+    Several outputs are flattened and stand one behind the other, as the operator `Outputs` gives
+    them.
+    """
+    if not isinstance(outputs, Sequence):
+        return np.asarray(outputs)
+    if len(outputs) == 1:
+        return np.asarray(outputs[0])
+    arrays = map(np.asarray, outputs)
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
 _METADATA = TypeAdapter(dict[str, str])
 
 
@@ -62,7 +76,7 @@ class Opened:
 
     Attributes:
         run: A function that runs the file: from a batch of inputs by name to the output
-            `(batch, ...)`.
+            `(batch, ...)`, or to several outputs as `joined` gives them.
         policy: Address -> the precision that the file holds there.
         metadata: The metadata of the file, by keys without the engine's prefix.
         nodes: Operator type -> the number of such operators.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from nas.export.containers import BASE_OPSET, ExportError
 from nas.export.onnx_network import write_network
 from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.writer import Value, Writer
@@ -18,9 +19,6 @@ from nas.files.durable import write_atomic
 from nas.targets.saturation import EightBitWeights
 from search_spaces.ops import Input, Shape
 from supernets.deployed import Deployed
-
-OUTPUT = "output"
-BASE_OPSET = 21
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def export_onnx(
     """Write `deployed` to an ONNX file and return a report; equal networks give equal bytes.
 
     The inputs of the file have the names, shapes and types of the network's `Input` operators, with
-    a batch of any length; the output is called `output`. Operators with a precision bear their
-    address as node name.
+    a batch of any length. The output is called `output`; several have the names that the network
+    gives them. Operators with a precision bear their address as node name.
 
     Args:
         deployed: The network, norms folded, weights as integer codes. Its metadata are stored under
@@ -57,16 +55,23 @@ def export_onnx(
             products are not cut off, as by x86-64 processors without VNNI.
 
     Raises:
-        ExportError: For an operator or a tensor that has no form in ONNX.
+        ExportError: For an operator or a tensor that has no form in ONNX, or an output that has the
+            name of an input.
         WriteError: If the file cannot be written; what stood there before still stands.
     """
-    inputs, output = deployed.graph.inputs, deployed.graph.output
-    writer = Writer(eight_bit_weights, reserved=frozenset(op.name for op in inputs.values()))
+    inputs, results = deployed.graph.inputs, deployed.graph.results
     given = {address: Value(op.name) for address, op in inputs.items()}
-    written = writer.plain(write_network(deployed, writer, given)[output])
-    writer.rename(written, OUTPUT)
-    reads = [declared(op) for op in inputs.values()]
-    gives = [tensor(OUTPUT, deployed.graph.shapes()[output])]
+    names = [*(op.name for op in inputs.values()), *results]
+    if len({*names}) < len(names):
+        raise ExportError(
+            f"the inputs and outputs of the network are called {', '.join(names)}, and a file "
+            "knows each tensor by its own name; rename inputs or outputs"
+        )
+    writer = Writer(eight_bit_weights, reserved=frozenset(names))
+    values = write_network(deployed, writer, given)
+    _name_outputs(writer, {name: writer.plain(values[at]) for name, at in results.items()})
+    reads, shapes = [declared(op) for op in inputs.values()], deployed.graph.shapes()
+    gives = [tensor(name, shapes[address]) for name, address in results.items()]
     model = model_of(writer, reads, gives, texts=stated(deployed))
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
@@ -78,6 +83,19 @@ def export_onnx(
         dict(Counter(node.op_type for node in writer.nodes)),
         {address: container.name for address, container in writer.containers.items()},
     )
+
+
+def _name_outputs(writer: Writer, written: Mapping[str, str]) -> None:
+    """Give each tensor the name of its output; a tensor that cannot have the name is copied."""
+    computed = {name for node in writer.nodes for name in node.output}
+    named: dict[str, str] = {}
+    for name, tensor_name in written.items():
+        if tensor_name in named or tensor_name not in computed:
+            source = named.get(tensor_name, tensor_name)
+            writer.rename(writer.node("Identity", source), name)
+        else:
+            writer.rename(tensor_name, name)
+            named[tensor_name] = name
 
 
 def declared(op: Input, kind: int | None = None) -> onnx.ValueInfoProto:

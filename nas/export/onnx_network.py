@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.export.onnx_operators import Site, is_clamp, write
+from nas.export.onnx_operators import Site, is_clamp, prepare, write
 from nas.export.writer import Value, Writer
 from supernets.deployed import Deployed
 from supernets.encoded import ActivationScale
@@ -24,6 +24,7 @@ def write_network(
         ends: The quantization of results that leave the file as codes, by address.
     """
     graph, shapes = deployed.graph, deployed.graph.shapes()
+    prepare(graph)
     on_one_grid = _on_one_grid(deployed, ends or {})
     values = dict(given)
     for address, node in graph.nodes.items():

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import ExportError
-from nas.export.onnx_model import OUTPUT
+from nas.export.form import joined
 from nas.ort import RUNTIME_ERRORS, onnxruntime
 from supernets.inputs import Inputs
 
@@ -26,7 +26,7 @@ def file_outputs(
         session = _session(path, options)
         for batch in batches:
             fed = {name: tensor.numpy() for name, tensor in batch.items()}
-            yield np.asarray(session.run([OUTPUT], fed)[0])
+            yield joined(session.run(None, fed))
     except RUNTIME_ERRORS as error:
         raise ExportError(f"onnxruntime cannot run {path}: {error}") from error
 

@@ -12,14 +12,14 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray
-from nas.export.onnx_model import OUTPUT, declared, model_of, tensor
+from nas.export.onnx_model import declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import METADATA_PREFIX, inputs_json, policy_json
 from nas.export.stored_weights import on_integers
 from nas.export.writer import Value, Writer
 from nas.targets.saturation import EightBitWeights
 from search_spaces.costs import total
-from search_spaces.graph import Graph, Node
+from search_spaces.graph import OUTPUT, Graph, Node
 from search_spaces.kernels import Fusion, Kernel
 from search_spaces.ops import (
     Activation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +33,8 @@ class Value:
         kept: Whether a node that clamps or rounds must not directly follow the node that computes
             the tensor, since a runtime would then choose a slower kernel.
         on_grid: Whether the numbers come from a DequantizeLinear and were only moved since.
+        samples: For a tensor of a single sample that the reader must repeat for the batch: a tensor
+            of the file that has the batch, and the number of axes; else None.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Value:
     shape: tuple[int, ...] | None = None
     kept: bool = False
     on_grid: bool = False
+    samples: tuple[str, int] | None = None
 
 
 @dataclass
@@ -83,6 +87,22 @@ class Writer:
         )
         return output
 
+    def inlined(self, node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+        """Append a copy of `node` without its name; `names` are the new names of its tensors."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.ClearField("name")
+        for held in (copy.input, copy.output):
+            held[:] = [names[name] if name else name for name in held]
+        self.nodes.append(copy)
+
+    def copied(self, tensor: onnx.TensorProto, name: str) -> None:
+        """Append a copy of an initializer under another name."""
+        copy = onnx.TensorProto()
+        copy.CopyFrom(tensor)
+        copy.name = name
+        self.initializers.append(copy)
+
     def rename(self, output: str, name: str) -> None:
         """Give the tensor `output` another `name`, which no tensor has yet."""
         for names in (names for node in self.nodes for names in (node.input, node.output)):
@@ -120,7 +140,9 @@ class Writer:
 
     def float32(self, value: float) -> str:
         """A shared float32 scalar."""
-        return self._scalar(f"f{value:g}", np.float32(value), onnx.TensorProto.FLOAT)
+        held, name = np.float32(value), f"{value:g}"
+        name = name if np.float32(name) == held else str(held)  # six digits are not every number
+        return self._scalar(f"f{name}", held, onnx.TensorProto.FLOAT)
 
     def int32_scalar(self, name: str, value: int) -> str:
         """A shared int32 scalar under a name of its own."""
@@ -146,10 +168,22 @@ class Writer:
         return name
 
     def plain(self, value: Value) -> str:
-        """The tensor as floats, with clamp and reshape done by separate nodes."""
+        """The tensor as floats, with clamp, reshape and repetition done by separate nodes."""
         if value not in self._readings:
-            self._readings[value] = self._shaped(self._clamped(value), value.shape)
+            shaped = self._shaped(self._clamped(value), value.shape)
+            self._readings[value] = self._repeated(shaped, value.samples)
         return self._readings[value]
+
+    def _repeated(self, name: str, samples: tuple[str, int] | None) -> str:
+        if samples is None:
+            return name
+        like, axes = samples
+        key = ("samples", samples)
+        if key not in self._readings:
+            count = self.node("Shape", like, start=0, end=1)
+            ones = [self.int64(*(1,) * (axes - 1))] if axes > 1 else []
+            self._readings[key] = self.node("Concat", count, *ones, axis=0)
+        return self.node("Expand", name, self._readings[key])
 
     def clamped(self, value: Value, clamp: Clamp | None) -> Value:
         """The tensor with `clamp` left to its reader."""
@@ -201,6 +235,8 @@ class Writer:
         Codes always live in uint8, symmetric ones moved up by 128: onnxruntime on x86 fuses
         uint8 activations only. They get their shape as codes, which keeps kernels fused.
         """
+        if value.samples is not None:
+            value = Value(self.plain(value))
         key = (value, scale)
         if key not in self._readings:
             self._readings[key] = (
@@ -242,7 +278,7 @@ class Writer:
         least, most = grid.clamp_codes(value.clamp)
         # A clamp commutes with rounding to the grid. Done on codes it leaves the kernel before it
         # next to its QuantizeLinear, which fuses; a Relu that cuts where uint8 ends fuses itself.
-        if value.clamp is not None and least == 0:
+        if value.clamp is not None and value.clamp[0] == 0 and least == 0:
             source = self.plain(replace(value, clamp=(0.0, np.inf)))
         else:
             source = self._apart(value)

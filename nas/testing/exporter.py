@@ -21,7 +21,7 @@ from nas.export import FORMS, Exporter, ExportError, bytes_of, verify
 from nas.export.stand_in import stand_in
 from nas.export.statement import policy_json
 from nas.files.durable import WriteError
-from nas.tasks.criteria import Classification
+from nas.tasks.criteria import Classification, Regression
 from nas.testing.networks import (
     FAMILIES,
     IMAGES,
@@ -30,6 +30,7 @@ from nas.testing.networks import (
     uniform,
     uniform_network,
 )
+from nas.testing.traced import traced_network
 from search_spaces.graph import Graph
 from supernets.deployed import Deployed
 
@@ -128,6 +129,17 @@ class ExporterContract:
         difference = np.abs(found - ours).max(1)
         assert np.median(difference) <= self.tolerance * ours.std()
         assert np.mean(difference <= self.tolerance * ours.std()) >= 0.9
+
+    def test_all_outputs_of_a_traced_network_are_equal(
+        self, exporter: Exporter, tmp_path: Path
+    ) -> None:
+        network, given = traced_network()
+        path = tmp_path / f"net{exporter.suffix}"
+        exporter.write(network, path)
+        targets = torch.zeros(len(given["left"]), network.graph.shapes()[network.graph.output][0])
+        found = verify(path, network, given, targets, criterion=Regression(), batch_size=3)
+        assert found.largest_difference <= max(self.tolerance, 1e-5)
+        assert len(network.graph.results) > 1
 
     def test_any_batch_is_read(self, exporter: Exporter, case: Case) -> None:
         run = exporter.open(case.path, case.graph).run

@@ -54,6 +54,10 @@ class Activation(Op):
     def clamp(self) -> Bounds | None:
         return {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}.get(self.function)
 
+    @property
+    def homogeneous(self) -> bool:
+        return self.function == "relu"
+
     def never_negative(self, *inputs: bool) -> bool:
         return self.function in _NEVER_NEGATIVE
 
@@ -68,6 +72,10 @@ class LeakyReLU(Op):
     negative_slope: Slope = 0.01
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
+
+    @property
+    def homogeneous(self) -> bool:
+        return True
 
     def infer(self, *inputs: Shape) -> Shape:
         return inputs[0]
@@ -101,6 +109,10 @@ class Clamp(Op):
     def clamp(self) -> Bounds:
         low = -math.inf if self.low is None else self.low
         return low, math.inf if self.high is None else self.high
+
+    @property
+    def homogeneous(self) -> bool:
+        return self.clamp == (0, math.inf)
 
     def never_negative(self, *inputs: bool) -> bool:
         return inputs[0] or self.clamp[0] >= 0

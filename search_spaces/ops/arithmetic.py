@@ -21,6 +21,10 @@ class Add(Op):
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
 
+    @property
+    def homogeneous(self) -> bool:
+        return True
+
     def infer(self, *inputs: Shape) -> Shape:
         return repeated("Add", *inputs)
 

@@ -143,6 +143,14 @@ class Op(Spec):
         return None
 
     @property
+    def homogeneous(self) -> bool:
+        """Whether inputs times a positive number give the output times this number.
+
+        False for an operator with parameters, since those could be multiplied instead.
+        """
+        return False
+
+    @property
     def clamp(self) -> Bounds | None:
         """The bounds `(low, high)` of an operator that only clamps, such as ReLU; else None."""
         return None

@@ -17,6 +17,10 @@ class GlobalPool(Op):
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
 
+    @property
+    def homogeneous(self) -> bool:
+        return True
+
     def infer(self, *inputs: Shape) -> Shape:
         channels, _, _ = image_of(inputs[0], "GlobalPool")
         return (channels, 1, 1)
@@ -36,6 +40,10 @@ class AdaptiveAvgPool2d(Op):
     size: Extent
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
+
+    @property
+    def homogeneous(self) -> bool:
+        return True
 
     def canonical(self) -> Self:
         return replace(self, size=shortest(pair(self.size)))
@@ -86,6 +94,10 @@ class Pooling(Windowed):
     """
 
     channelwise: ClassVar[bool] = True
+
+    @property
+    def homogeneous(self) -> bool:
+        return True
 
     def infer(self, *inputs: Shape) -> Shape:
         name, window = type(self).__name__, self.window

@@ -62,6 +62,10 @@ class Flatten(Op):
     keeps_values: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
 
+    @property
+    def homogeneous(self) -> bool:
+        return True
+
     def infer(self, *inputs: Shape) -> Shape:
         shape = inputs[0]
         if self.start >= len(shape):

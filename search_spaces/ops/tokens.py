@@ -101,4 +101,4 @@ class Learned(Op):
         return self.shape
 
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
-        return {"values": Parameter(self.shape, ("out",) * len(self.shape), "small")}
+        return {"numbers": Parameter(self.shape, ("out",) * len(self.shape), "small")}

@@ -76,5 +76,5 @@ def _(op: MeanTokens, tensors: Tensors, *x: Tensor) -> Tensor:
 
 @compute.register
 def _(op: Learned, tensors: Tensors, *x: Tensor) -> Tensor:
-    values = tensors["values"] if op.trained else tensors["values"].detach()
-    return values.unsqueeze(0).expand(x[0].shape[0], *(-1 for _ in op.shape))
+    numbers = tensors["numbers"] if op.trained else tensors["numbers"].detach()
+    return numbers.unsqueeze(0).expand(x[0].shape[0], *(-1 for _ in op.shape))

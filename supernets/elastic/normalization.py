@@ -42,10 +42,10 @@ def _(op: BatchNorm2d, layer: nn.Module) -> dict[str, Tensor]:
 
 @compute.register
 def _(op: Affine, tensors: Tensors, *x: Tensor) -> Tensor:
-    behind = -1 - op.channel_axis if op.channel_axis < 0 else x[0].dim() - 2 - op.channel_axis
-    along = (-1, *(1,) * behind)
-    product = torch.mul(x[0], tensors["scale"].reshape(along))
-    return torch.add(product, tensors["shift"].reshape(along))
+    axis = op.channel_axis + (op.channel_axis >= 0)  # the batch is the first axis of a tensor
+    last = x[0] if axis == -1 else torch.movedim(x[0], axis, -1)
+    found = torch.add(torch.mul(last, tensors["scale"]), tensors["shift"])
+    return found if axis == -1 else torch.movedim(found, -1, axis)
 
 
 def _affine(tensors: Tensors) -> dict[str, Tensor]:

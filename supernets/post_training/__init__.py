@@ -2,8 +2,10 @@
 
 Read the modules in this order: `float_network` (the network before any rounding), `observing` (the
 numbers that arrive in a network), `reference` (the float network with its calibration batches),
-`ranges` and `nearest` (the two rewrites that make numbers of few bits), and `post_training` (from a
-genotype to its deployed network).
+`ranges` and `nearest` (the two rewrites that make numbers of few bits), `repair` (what these lose,
+put back into scales and biases), and `post_training` (from a genotype to its deployed network).
+Then `equalize` (channels scaled before anything is rounded) and `layerwise` (weights rounded by
+what arrives at their layers).
 """
 
 from supernets.post_training.float_network import float_network

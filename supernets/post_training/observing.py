@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import networkx as nx
 import torch
 from torch import Tensor, fx
+from torch.fx.node import map_aggregate
 
 from search_spaces.graph import Graph
 from supernets.assemble import ADDRESS
@@ -69,6 +70,58 @@ class Watch(fx.Interpreter):
             return self.run(*arguments(self.module, inputs))
 
 
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """A tensor in parts along the batch."""
+
+    parts: list[Tensor]
+
+
+class LayerByLayer(fx.Interpreter):
+    """A run of an assembled module in which each node runs on all chunks of a batch in turn.
+
+    A layer can thereby be changed by what it gives on all samples, before any other layer reads it,
+    while convolutions run on chunks that fit the cache.
+
+    Args:
+        module: The module, as `supernets.assemble.assemble` makes it.
+        addresses: The addresses of the operators that are shown.
+        change: A function of an address and of the chunks of the output there, which returns the
+            chunks that others read.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        addresses: Collection[str],
+        change: Callable[[str, list[Tensor]], list[Tensor]],
+    ) -> None:
+        super().__init__(module)
+        self._addresses, self._change = addresses, change
+
+    def run_node(self, n: fx.Node) -> object:
+        """The result of a node on all chunks."""
+        if n.op in ("placeholder", "get_attr", "output"):
+            return super().run_node(n)
+        given = self.fetch_args_kwargs_from_env(n)
+        run = getattr(self, n.op)
+        parts: list[Tensor] = []
+        for number in range(self._chunks):
+            args, kwargs = map_aggregate(
+                given, lambda a, i=number: a.parts[i] if isinstance(a, _Chunks) else a
+            )
+            parts.append(run(n.target, args, kwargs))
+        address = n.meta.get(ADDRESS)
+        return _Chunks(self._change(address, parts) if address in self._addresses else parts)
+
+    def show(self, chunks: Sequence[Inputs]) -> None:
+        """Run the module on the chunks of a batch, without gradients."""
+        self._chunks = len(chunks)
+        given = zip(*(arguments(self.module, chunk) for chunk in chunks), strict=True)
+        with torch.no_grad():
+            self.run(*(_Chunks([*parts]) for parts in given))
+
+
 def until(network: Deployed, address: str) -> Deployed:
     """The part of a network whose output is that of the operator at `address`."""
     graph = network.graph
@@ -109,6 +162,11 @@ def sources(graph: Graph) -> set[str]:
         if "activation" in {field.name for field in fields(node.op)}
         for read in node.inputs
     }
+
+
+def outputs_of_ops(graph: Graph) -> dict[str, int]:
+    """How many numbers each operator of a resolved graph gives for one sample, by address."""
+    return {address: math.prod(shape) for address, shape in graph.shapes().items()}
 
 
 def samples(network: Deployed, batches: Sequence[Inputs]) -> Mapping[str, Sample]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from supernets.quantizers import LearnedSteps, Quantizer
 from supernets.training.callbacks import Callback
 from supernets.training.context import TrainingContext
-from supernets.training.rates import Rate, cosine
+from supernets.training.rates import Rate, cooldown
 from supernets.training.samplers import Sampler, UniformSandwich
 from supernets.training.students.divergences import Divergence, task_distance
-from supernets.training.students.mixes import Mix, constant
+from supernets.training.students.mixes import Mix, by_cost
 from supernets.training.students.teachers import Teacher, largest
 
 
@@ -30,9 +30,9 @@ class Methods:
     """
 
     quantizer: type[Quantizer] = LearnedSteps
-    schedule: Rate = cosine
+    schedule: Rate = cooldown
     sampler: Callable[[TrainingContext], Sampler] = UniformSandwich
     teacher: Teacher = largest
     divergence: Divergence = task_distance
-    mix: Mix = constant
+    mix: Mix = by_cost
     callbacks: Mapping[str, Callable[[TrainingContext], Callback]] = field(default_factory=dict)

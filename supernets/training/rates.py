@@ -9,6 +9,8 @@ from collections.abc import Callable
 # both 0 to 1 -> the learning rate over the highest.
 Rate = Callable[[float, float], float]
 
+_FALLS_FROM = 0.6
+
 
 def cosine(share: float, _quantized_from: float) -> float:
     """Half a cosine from 1 down to 0 (Loshchilov & Hutter 2017, equation 5, without restarts)."""
@@ -19,16 +21,10 @@ def cooldown(share: float, quantized_from: float) -> float:
     """1 to the end of full precision, then half a cosine down to 0 over the quantized epochs.
 
     The rate falls once, while the network learns to be rounded, and not before ("Compute-Optimal
-    Quantization-Aware Training", where the gain is small and mostly at 4 to 6 bits).
-
-    Raises:
-        ValueError: If no epoch is quantized, so that the rate would never fall.
+    Quantization-Aware Training"). If no epoch is quantized, the rate falls over the last 40 % of
+    the steps, the share of quantized epochs in `TrainingSettings`.
     """
-    if quantized_from >= 1:
-        raise ValueError(
-            "the schedule 'cooldown' lowers the learning rate in quantized epochs only, and "
-            "quantized_epochs is 0; give quantized epochs, or another schedule"
-        )
-    if share < quantized_from:
+    begin = quantized_from if quantized_from < 1 else _FALLS_FROM
+    if share < begin:
         return 1.0
-    return (1 + math.cos(math.pi * (share - quantized_from) / (1 - quantized_from))) / 2
+    return (1 + math.cos(math.pi * (share - begin) / (1 - begin))) / 2

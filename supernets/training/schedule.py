@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from supernets.training.rates import Rate, cosine
+from supernets.training.rates import Rate, cooldown
 
 OptimizerName = Literal["sgd", "adamw"]
 
@@ -31,7 +31,7 @@ class TrainingSettings:
             largest subnet learns; all other subnets then start from weights that are good already
             (Cai et al. 2020, section 3.3, whose progressive shrinking trains the largest first).
         distillation: The weight of the distillation from the largest subnet in the loss of all
-            other subnets, 0 to 1; the loss for the targets has the rest.
+            other subnets, 0 to 1, which `mix` changes; the loss for the targets has the rest.
         random_subnets: The number of random subnets of a step, besides the largest and smallest.
         gradient_clip: The largest norm of the summed gradient; a longer one is scaled down.
         warmup: The share of all steps over which the learning rate rises.
@@ -65,11 +65,11 @@ class TrainingSettings:
     warmup: float = 0.05
     checkpoint_seconds: float = 30.0
     quantizer: str = "lsq"
-    schedule: str = "cosine"
+    schedule: str = "cooldown"
     sampler: str = "sandwich"
     teacher: str = "largest"
     divergence: str = "task"
-    mix: str = "constant"
+    mix: str = "by-cost"
     callbacks: tuple[str, ...] = ()
     seed: int = 0
 
@@ -164,7 +164,7 @@ class Schedule:
     warmup: int
     largest_steps: int
     highest: float
-    rate: Rate = field(default=cosine)
+    rate: Rate = field(default=cooldown)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step: a linear rise, then the course of `rate`."""
@@ -177,7 +177,7 @@ class Schedule:
         return self.highest * self.rate(share, quantized)
 
 
-def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -> Schedule:
+def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cooldown) -> Schedule:
     """The schedule of `settings` for a number of training samples, without incomplete batches.
 
     Args:
@@ -186,8 +186,8 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         rate: The course of the learning rate that `settings.schedule` names.
 
     Raises:
-        ValueError: If a batch is larger than all samples, `settings.epochs` was not split before,
-            or the course does not fit the epochs.
+        ValueError: If a batch is larger than all samples, or `settings.epochs` was not split
+            before.
     """
     if settings.epochs is not None:
         raise ValueError(f"epochs = {settings.epochs} must be split first; use `split`")
@@ -198,7 +198,7 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         )
     epoch = samples // settings.batch_size
     total = epoch * (settings.float_epochs + settings.quantized_epochs)
-    plan = Schedule(
+    return Schedule(
         float_steps=epoch * settings.float_epochs,
         total=total,
         epoch=epoch,
@@ -207,5 +207,3 @@ def schedule(settings: TrainingSettings, samples: int, *, rate: Rate = cosine) -
         highest=settings.learning_rate,
         rate=rate,
     )
-    plan.learning_rate(total - 1)  # finds a course that does not fit before any work
-    return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from search_spaces.choice import choice
@@ -17,8 +18,9 @@ from search_spaces.ops import (
     Linear,
 )
 from search_spaces.space import SearchSpace
-from supernets.channels import groups_of, sorted_places
+from supernets.channels import coupled, moved, sorted_places
 from supernets.supernet import Supernet
+from tests.random_graphs import attention, convolutional
 from tests.supernets.stripes import stripes_space
 
 
@@ -86,12 +88,42 @@ def _again(supernet: Supernet) -> list[torch.Tensor]:
     return list(sorted_places(supernet).values())
 
 
-def test_channels_with_places_of_their_own_stay() -> None:
-    moved = {
-        axis.address
-        for group in groups_of(Supernet(flattened_space(), seed=0))
-        for axis in (*group.written, *group.read)
+def test_inputs_and_outputs_of_the_network_stay() -> None:
+    found = coupled(flattened_space())
+    assert {name: group.fixed for name, group in found.groups.items() if group.fixed} == {
+        "head.width": "they are the output of the network"
     }
-    assert moved == {"first", "depthwise", "norm", "second", "third", "head"}
-    written = {a.address for g in groups_of(Supernet(flattened_space(), seed=0)) for a in g.written}
-    assert not written & {"second", "grouped", "left", "right", "head"}
+    moving = {(along.address, along.name, along.axes) for along in found.alongs}
+    assert ("first", "weight", (0,)) in moving
+    assert ("first", "weight", (1,)) not in moving
+    assert {axes for address, _, axes in moving if address == "head"} == {(1,)}
+
+
+def test_nodes_with_larger_parameters_in_another_network_stay() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("first", Conv2d(choice("width", (8, 4)), 3))  # the larger option comes first
+    graph.add("second", Conv2d(4, 1))
+    found = coupled(SearchSpace(graph))
+    assert found.groups["first.width"].fixed == "'first' is to be left alone"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_units_of_any_network_can_change_places(seed: int) -> None:
+    make, shape = (convolutional, (3, 8, 8)) if seed % 3 else (attention, (4, 6))
+    space = SearchSpace(make(seed))
+    supernet, generator = Supernet(space, seed=seed), torch.Generator().manual_seed(seed)
+    inputs = drawn(supernet, *shape)
+    found = coupled(space)
+    assert found.free
+    tensors = {
+        (along.address, along.name): supernet.node(along.address).tensors[along.name].detach()
+        for along in found.alongs
+    }
+    orders = {
+        name: torch.randperm(found.groups[name].count, generator=generator) for name in found.free
+    }
+    before = supernet(inputs, ())
+    with torch.no_grad():
+        for (address, name), tensor in moved(found, tensors, orders).items():
+            supernet.node(address).tensors[name].copy_(tensor)
+    torch.testing.assert_close(supernet(inputs, ()), before, rtol=1e-5, atol=1e-5)

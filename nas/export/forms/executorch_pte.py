@@ -18,6 +18,7 @@ from nas.export.form import (
     Output,
     Requirement,
     integer_container,
+    joined,
     read_metadata,
     require_integers,
 )
@@ -97,7 +98,7 @@ class ExecuTorchForm:
         def run(inputs: Inputs) -> Output:
             method = program.load_method("forward")  # by itself it would not outlive its program
             found = [
-                method.execute([part[name].contiguous() for name in names])[0].numpy()
+                joined(method.execute([part[name].contiguous() for name in names]))
                 for part in batches(inputs, LARGEST_BATCH)
             ]
             return np.concatenate(found)

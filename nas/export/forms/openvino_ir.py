@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from nas.export.containers import ExportError
+from nas.export.containers import BASE_OPSET, ExportError
 from nas.export.form import (
     Held,
     HeldPrecision,
@@ -22,9 +22,10 @@ from nas.export.form import (
     Output,
     Requirement,
     integer_container,
+    joined,
     require_integers,
 )
-from nas.export.onnx_model import BASE_OPSET, OUTPUT, export_onnx
+from nas.export.onnx_model import export_onnx
 from nas.export.rehearsal import rehearsed_bytes
 from nas.export.statement import METADATA_PREFIX
 from nas.export.stored_bits import bits_for, grid_between
@@ -98,13 +99,15 @@ class OpenVinoForm:
             raise ExportError(f"OpenVINO cannot read {path}: {error}; export it again") from error
 
         def run(inputs: Inputs) -> Output:
-            return np.array(compiled({name: held.numpy() for name, held in inputs.items()})[0])
+            found = compiled({name: held.numpy() for name, held in inputs.items()})
+            return joined([*found.values()])
 
         operators = model.get_ordered_ops()
         nodes = Counter(op.get_type_name() for op in operators)
         named = {op.get_friendly_name(): op for op in operators}
         # The last operator is called after the output if no addition of a bias follows.
-        named.setdefault(graph.output, named.get(OUTPUT))
+        for name, address in graph.results.items():
+            named.setdefault(address, named.get(name))
         # A convolution and the addition of its bias have one address, which the addition bears.
         found = {a: named.get(f"{a}/WithoutBiases", named.get(a)) for a in graph.nodes}
         policy = {address: _precision(op) for address, op in found.items() if op is not None}

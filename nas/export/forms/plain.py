@@ -19,6 +19,7 @@ from nas.export.form import (
     Opened,
     Output,
     integer_container,
+    joined,
     require_integers,
 )
 from nas.export.plain.nesting import Attributes
@@ -63,7 +64,7 @@ class PlainForm:
 
         def run(inputs: Inputs) -> Output:
             with torch.no_grad():
-                return network(**inputs).numpy()
+                return joined(network(**inputs))
 
         layers = [layer for layer in network.modules() if not list(layer.children())]
         nodes = Counter(type(layer).__name__ for layer in layers)

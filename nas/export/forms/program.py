@@ -22,6 +22,7 @@ from nas.export.form import (
     Opened,
     Output,
     integer_container,
+    joined,
     read_metadata,
     require_integers,
 )
@@ -82,7 +83,7 @@ class ProgramForm:
 
         def run(inputs: Inputs) -> Output:
             with torch.no_grad():
-                return module(*(inputs[str(name)] for name in names)).numpy()
+                return joined(module(*(inputs[str(name)] for name in names)))
 
         return Opened(
             run,

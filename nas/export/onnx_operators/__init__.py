@@ -8,14 +8,16 @@
 from nas.export.onnx_operators import (
     attention,
     normalization,
+    opaque,
     pointwise,
     sources,
     structure,
     weighted,
     windows,
 )
+from nas.export.onnx_operators.opaque import prepare
 from nas.export.onnx_operators.pointwise import is_clamp
 from nas.export.onnx_operators.site import Site, is_writable, write
 from nas.export.onnx_operators.weighted import is_sound
 
-__all__ = ["Site", "is_clamp", "is_sound", "is_writable", "write"]
+__all__ = ["Site", "is_clamp", "is_sound", "is_writable", "prepare", "write"]

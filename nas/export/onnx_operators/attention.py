@@ -14,6 +14,7 @@ from nas.export.stored_weights import looked_up, stored_codes
 from nas.export.writer import Value
 from search_spaces.ops import (
     Embedding,
+    Learned,
     MatMul,
     MeanTokens,
     MergeHeads,
@@ -21,6 +22,7 @@ from search_spaces.ops import (
     Softmax,
     SplitHeads,
 )
+from supernets.deployed import values
 from supernets.encoded import EncodedTensor
 
 _EXCHANGED = (1, 0, 2)  # heads and tokens
@@ -76,6 +78,12 @@ def _(op: Embedding, site: Site) -> Value:
     # Codes are looked up before they are dequantized, so that no run dequantizes the whole table.
     found = site.node("Gather", stored_codes(site.writer, held, site.address), tokens).name
     return Value(looked_up(site.writer, held, found, tokens), on_grid=held.quant.granularity.single)
+
+
+@write.register
+def _(op: Learned, site: Site) -> Value:
+    held = site.writer.floats(values(site.parameters["numbers"])[None])
+    return Value(held, samples=(site.writer.plain(site.inputs[0]), 1 + len(op.shape)))
 
 
 @write.register

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import GroupNorm, LayerNorm, RMSNorm, Standardize
+from search_spaces.ops import Affine, GroupNorm, LayerNorm, RMSNorm, Standardize
+from supernets.deployed import values
 
 
 @write.register
@@ -38,3 +39,15 @@ def _(op: GroupNorm, site: Site) -> Value:
 def _(op: Standardize, site: Site) -> Value:
     centred = site.node("Sub", site.read(), site.floats("mean")).name
     return Value(site.writer.node("Div", centred, site.floats("deviation")))
+
+
+@write.register
+def _(op: Affine, site: Site) -> Value:
+    axes = len(site.shapes[0])
+    column = (-1, *(1,) * (axes - 1 - op.channel_axis % axes))
+    scale, shift = (
+        site.writer.floats(values(site.parameters[name]).reshape(column))
+        for name in ("scale", "shift")
+    )
+    product = site.node("Mul", site.read(), scale)
+    return Value(site.writer.node("Add", product.name, shift))

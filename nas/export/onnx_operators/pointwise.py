@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import Activation, Add, LeakyReLU, Multiply, Op
+from search_spaces.ops import Activation, Add, Clamp, LeakyReLU, Multiply, Op, Scale
 
 _FUNCTIONS: Mapping[str, str] = {
     "relu": "Relu",
@@ -16,6 +16,10 @@ _FUNCTIONS: Mapping[str, str] = {
     "gelu": "Gelu",
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
+    "elu": "Elu",
+    "selu": "Selu",
+    "softplus": "Softplus",
+    "mish": "Mish",
 }
 
 
@@ -24,22 +28,37 @@ def is_clamp(op: Op) -> bool:
     return op.clamp is not None and op.activation is None
 
 
+def _clamped(op: Op, site: Site) -> Value:
+    """The input with a clamp that is left to the reader, or is a node where readers differ."""
+    clamped = site.writer.clamped(site.inputs[0], op.clamp)
+    return clamped if site.one_grid else Value(site.writer.plain(clamped))
+
+
 @write.register
 def _(op: Activation, site: Site) -> Value:
     if is_clamp(op):
-        clamped = site.writer.clamped(site.inputs[0], op.clamp)
-        return clamped if site.one_grid else Value(site.writer.plain(clamped))
+        return _clamped(op, site)
     read = site.read()
     match op.function:
         case "relu6":
-            low, high = (site.writer.float32(end) for end in op.clamp or ())
-            return site.node("Clip", read, low, high)
+            return _clip(op, site)
         case "silu":
             return site.node("Mul", read, site.writer.node("Sigmoid", read))
+        case "gelu_tanh":
+            return site.node("Gelu", read, approximate="tanh")
         case "hardsigmoid":
             return site.node("HardSigmoid", read, alpha=1 / 6, beta=0.5)
         case _:
             return site.node(_FUNCTIONS[op.function], read)
+
+
+def _clip(op: Op, site: Site) -> Value:
+    return site.node("Clip", site.read(), *map(site.writer.float32, op.clamp or ()))
+
+
+@write.register
+def _(op: Clamp, site: Site) -> Value:
+    return _clamped(op, site) if is_clamp(op) else _clip(op, site)
 
 
 @write.register
@@ -49,9 +68,20 @@ def _(op: LeakyReLU, site: Site) -> Value:
 
 @write.register
 def _(op: Add, site: Site) -> Value:
-    return site.node("Add", site.read(0), site.read(1))
+    return site.node("Add", *site.operands())
 
 
 @write.register
 def _(op: Multiply, site: Site) -> Value:
-    return site.node("Mul", site.read(0), site.read(1))
+    return site.node("Mul", *site.operands())
+
+
+@write.register
+def _(op: Scale, site: Site) -> Value:
+    writer, read = site.writer, site.read()
+    if op.factor == 1:
+        return site.node("Add", read, writer.float32(op.shift))
+    product = site.node("Mul", read, writer.float32(op.factor))
+    if op.shift == 0:
+        return product
+    return Value(writer.node("Add", product.name, writer.float32(op.shift)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
 
@@ -51,6 +51,13 @@ class Site:
         if scale is not None:
             return self.writer.quantized(value, scale)
         return self.writer.plain(value)
+
+    def operands(self) -> tuple[str, ...]:
+        """All inputs, for a node that repeats a tensor of a single sample for the batch itself."""
+        several = any(value.samples is None for value in self.inputs)
+        values = [replace(v, samples=None) if several else v for v in self.inputs]
+        site = replace(self, inputs=tuple(values))
+        return tuple(map(site.read, range(len(values))))
 
     @property
     def on_grid(self) -> bool:

@@ -1,12 +1,23 @@
 """Operators that compute no new numbers."""
 
+# ruff: noqa: ARG001  # a case may need only the type of its operator
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 from nas.export.onnx_operators.site import Site, write
 from nas.export.writer import Value
-from search_spaces.ops import Concat, DepthToSpace, Flatten, Permute, Reshape
+from search_spaces.ops import (
+    Concat,
+    DepthToSpace,
+    Flatten,
+    Outputs,
+    Pad,
+    Permute,
+    Reshape,
+    Slice,
+)
 
 
 @write.register
@@ -27,7 +38,7 @@ def _(op: Reshape, site: Site) -> Value:
 def viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """The input of the node, with a reshape and any clamp that are left to the reader."""
     read = site.inputs[0]
-    if read.shape is not None:
+    if read.shape is not None or read.samples is not None:
         read = Value(site.writer.plain(read), on_grid=read.on_grid)
     return replace(read, shape=shape)
 
@@ -48,3 +59,22 @@ def transposed(site: Site, value: Value, order: tuple[int, ...]) -> Value:
     perm = (0, *(axis + 1 for axis in order))
     made = site.node("Transpose", site.writer.plain(value), perm=perm)
     return replace(made, on_grid=value.on_grid)
+
+
+@write.register
+def _(op: Slice, site: Site) -> Value:
+    bounds = (site.writer.int64(n) for n in (op.start, op.stop, 1 + op.axis, op.step))
+    return replace(site.node("Slice", site.read(), *bounds), on_grid=site.on_grid)
+
+
+@write.register
+def _(op: Pad, site: Site) -> Value:
+    pads = site.writer.int64(0, *op.before, 0, *op.behind)
+    if op.mode == "value":
+        return site.node("Pad", site.read(), pads, site.writer.float32(op.value))
+    return site.node("Pad", site.read(), pads, mode=op.mode)
+
+
+@write.register
+def _(op: Outputs, site: Site) -> Value:
+    return site.inputs[0]  # a file has an output for every input, and no node

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from types import MappingProxyType
-from typing import Any
 
-import torch
-from torch import fx, nn
-from torch.fx.node import map_arg
-from torch.fx.proxy import GraphAppendingTracer
+from torch import nn
 
 from nas.export.containers import ExportError
+from nas.export.plain.expressions import function
 from nas.export.plain.nesting import Attributes, Leaf, Names, Nested, Slot, blocks_of, class_names
 from search_spaces.graph import Graph
-from search_spaces.ops import Op, Shape
+from search_spaces.ops import Op, Outputs, Shape
 from search_spaces.quant import Quant
 from supernets.assemble import module_name
 from supernets.deployed import Deployed
-from supernets.elastic import compute, is_bare
+from supernets.elastic import is_bare
 from supernets.encoded import ActivationScale
 
 _INDENT = " " * 8
@@ -32,7 +28,7 @@ safetensors.
     from model import load
 
     network = load()
-    output = network({names})  # {gives}
+    {result} = network({names})  # {gives}
 
 {reads}
 How raw data become the inputs, and what the output means, is stated as `elastic_nas.inputs` and
@@ -55,16 +51,22 @@ def source_of(deployed: Deployed, module: nn.Module) -> str:
     """The source of a deployed network without its numbers; `module` is the network in torch."""
     graph = deployed.graph
     inputs, shapes = graph.inputs.values(), graph.shapes()
+    outputs = Names(op.name for op in inputs)
     blocks, attributes = blocks_of(graph), Attributes.of(graph)
     printer = _Printer(graph, module, deployed.inputs, attributes, class_names(blocks))
     classes = printer.classes(blocks)
     usage = _USAGE.format(
         names=", ".join(op.name for op in inputs),
         reads="\n".join(f"`{op.name}` is {op.dtype} {_batch_of(op.shape)}." for op in inputs),
-        gives=_batch_of(shapes[graph.output]),
+        result=", ".join(map(outputs.fresh, graph.results)),
+        gives=", ".join(_batch_of(shapes[address]) for address in graph.results.values()),
     )
     before, after = _frame().split(_PLACE)
     return usage + before[before.index("\n") :] + "\n\n".join(classes) + after
+
+
+def _parameters(layer: nn.Module | None) -> Iterable[tuple[str, nn.Parameter]]:
+    return () if layer is None else layer.named_parameters()
 
 
 def _batch_of(shape: Shape) -> str:
@@ -112,6 +114,8 @@ class _Class:
             else:
                 self._leaf(item, self.block.items[position + 1 : position + 2])
         given = ", ".join(f"{name}: Tensor" for name in self.parameters)
+        last = self.printer.graph.nodes[self.block.output].op
+        kind = "tuple[Tensor, ...]" if isinstance(last, Outputs) else "Tensor"
         returned = self.values[self.block.output]
         if self.lines and self.lines[-1].startswith(f"{returned} = "):
             returned = self.lines.pop().removeprefix(f"{returned} = ")
@@ -121,7 +125,7 @@ class _Class:
             f"{_INDENT}super().__init__()",
             *(_INDENT + line for line in self.made),
             "",
-            f"    def forward(self, {given}) -> Tensor:",
+            f"    def forward(self, {given}) -> {kind}:",
             *(_INDENT + line for line in self.lines),
             f"{_INDENT}return {returned}",
         ]
@@ -143,21 +147,30 @@ class _Class:
         if layer is not None and runs:
             made = constructor(layer, address)
             self.made.append(f"self.{leaf.name} = {made}{_bits(node.op.weight)}")
-        if not runs:
+        if isinstance(node.op, Outputs):
+            expression = f"({', '.join(given)})"
+        elif not runs:
             (expression,) = given
-        elif layer is not None and is_bare(layer):
-            held = {name: f"self.{leaf.name}.{name}" for name, _ in layer.named_parameters()}
-            expression = function(node.op, given, held)
-        elif layer is not None:
-            expression = f"self.{leaf.name}({', '.join(given)})"
+        elif layer is None or is_bare(layer):
+            held = {name: f"self.{leaf.name}.{name}" for name, _ in _parameters(layer)}
+            expression = self._function(leaf, node.op, given, held)
         else:
-            expression = function(node.op, given)
+            expression = f"self.{leaf.name}({', '.join(given)})"
         name = self.folded.pop(given[0], leaf.name)
         if self._folds(address, following):
             self.values[address] = expression
             self.folded[expression] = name
         else:
             self._assign(address, name, expression)
+
+    def _function(self, leaf: Leaf, op: Op, given: list[str], held: Mapping[str, str]) -> str:
+        """The expression of an operator; an input that occurs repeatedly gets a variable."""
+        expression = function(op, given, held)
+        for place, text in enumerate(given):
+            if not text.isidentifier() and expression.count(text) > 1:
+                given[place] = self.variables.fresh(f"{leaf.name}_input")
+                self.lines.append(f"{given[place]} = {text}")
+        return function(op, given, held)
 
     def _reading(self, leaf: Leaf, slot: int, value: str) -> str:
         scale = self.printer.scales.get((leaf.address, slot))
@@ -216,50 +229,8 @@ def constructor(layer: nn.Module, address: str) -> str:
         shapes = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters()}
         held = (f'"{name}": nn.Parameter(torch.empty({shapes[name]}))' for name in shapes)
         return f"nn.ParameterDict({{{', '.join(held)}}})"
+    if isinstance(layer, nn.AvgPool2d) and not layer.count_include_pad:  # torch says nothing of it
+        return f"nn.{repr(layer)[:-1]}, count_include_pad=False)"
     if isinstance(layer, nn.Sequential):
         return f"nn.Sequential({', '.join(constructor(inner, address) for inner in layer)})"
     return f"nn.{layer!r}".replace(_DEFAULTS.get(kind, "\0"), "")
-
-
-class _Verbatim(str):
-    """A text whose representation has no quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def function(op: Op, given: list[str], held: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The Python expression of an operator without a layer of its own.
-
-    Args:
-        op: The operator.
-        given: The expressions of its inputs.
-        held: The expressions of its parameters, by name.
-    """
-    graph = fx.Graph()
-    tracer = GraphAppendingTracer(graph)
-    texts = {graph.placeholder(f"x{n}"): text for n, text in enumerate([*held.values(), *given])}
-    tensors = [fx.Proxy(node, tracer) for node in texts]
-    parameters = dict(zip(held, tensors, strict=False))
-    output: Any = compute(op, parameters, *tensors[len(held) :])  # pyright: ignore[reportArgumentType]
-    for node in graph.nodes:
-        if node.op != "placeholder":
-            texts[node] = _call(node, texts)
-    return texts[output.node]
-
-
-def _call(node: fx.Node, texts: Mapping[fx.Node, str]) -> str:
-    def named(held: fx.Node) -> _Verbatim:
-        return _Verbatim(texts[held])
-
-    arguments = [repr(map_arg(value, named)) for value in node.args]
-    keywords = [f"{key}={map_arg(value, named)!r}" for key, value in node.kwargs.items()]
-    if node.op == "call_method":
-        return f"{arguments[0]}.{node.target}({', '.join([*arguments[1:], *keywords])})"
-    name = getattr(node.target, "__name__", "")
-    for place, holder in (("torch", torch), ("nn.functional", nn.functional)):
-        if getattr(holder, name, None) is node.target:
-            return f"{place}.{name}({', '.join([*arguments, *keywords])})"
-    raise ExportError(f"{node.target} is no function of torch, so plain torch cannot say it")

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from nas.export.containers import Container, ExportError
-from nas.export.onnx_model import BASE_OPSET, OUTPUT, declared, model_of, tensor
+from nas.export.containers import BASE_OPSET, Container, ExportError
+from nas.export.onnx_model import declared, model_of, tensor
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import stated
 from nas.export.switching.functions import DOMAIN, functions
 from nas.export.switching.shared import SharedBias, SharedWeight, Switching, Table
 from nas.export.writer import Value, Writer
 from nas.files.durable import write_atomic
+from search_spaces.graph import OUTPUT
 from supernets.assemble import Slot
 
 BITS = "bits"

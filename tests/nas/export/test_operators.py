@@ -18,8 +18,11 @@ from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
+    AdaptiveAvgPool2d,
     Add,
+    Affine,
     AvgPool2d,
+    Clamp,
     Concat,
     Conv2d,
     DepthwiseConv2d,
@@ -30,9 +33,13 @@ from search_spaces.ops import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Mean,
     Op,
+    Pad,
     Permute,
     Reshape,
+    Scale,
+    Slice,
 )
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import SearchSpace
@@ -74,6 +81,17 @@ CHAINS: dict[str, Callable[[Quant | None], Chain]] = {
     "rows": lambda _: [Flatten(1), Permute((1, 0)), Reshape((7, 28)), Linear(5), Flatten()],
     "turned, clamped": lambda _: [Activation("relu6"), Permute((1, 2, 0)), Activation("relu")],
     "turned twice": lambda _: [Permute((2, 0, 1)), Permute((1, 2, 0)), Reshape((4, 7, 7))],
+    "means": lambda read: [Mean((2,), keeps=True, activation=read), convolution()],
+    "adaptive": lambda read: [AdaptiveAvgPool2d((3, 5), read)],
+    "adaptive, to one": lambda read: [AdaptiveAvgPool2d(1, read)],
+    "average of the image": lambda read: [AvgPool2d(3, 2, 1, read, counts_padding=False)],
+    "affine": lambda read: [Affine(activation=read), Scale(0.3, 0.1), Affine(-1)],
+    "scale": lambda read: [Scale(1 / 3, activation=read), Scale(1.0, -0.5, read)],
+    "clamped": lambda read: [Clamp(-0.2, 1 / 3, read), Clamp(high=0.25)],
+    "cut": lambda _: [Pad((0, 1, 2), (0, 0, 1), value=0.5), Slice(1, 1, 8, 3), Slice(0, 1, 3)],
+    "mirrored": lambda _: [Pad((0, 2, 0), (0, 1, 3), "reflect"), Pad((0, 1, 0), (0, 0, 1), "edge")],
+    "functions": lambda read: [Activation("elu", read), Activation("mish"), Activation("selu")],
+    "softplus": lambda read: [Activation("gelu_tanh", read), Activation("softplus")],
     "leaky": lambda read: [LeakyReLU(0.2, read)],
     **{
         function: lambda read, function=function: [Activation(function, read)]

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.export import FORMS, ExportError, export_onnx
+from nas.export import FORMS, ExportError, export_onnx, torch_calls
 from nas.export.stand_in import stand_in
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
-from search_spaces.ops import Conv2d, Flatten, Input, Linear
+from search_spaces.ops import Conv2d, Flatten, Input, Linear, Opaque, Outputs, Read
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 from supernets.deployed import Deployed
 from supernets.encoded import ActivationScale, EncodedTensor
@@ -52,3 +52,31 @@ def test_weights_and_inputs_on_grids_of_another_granularity() -> None:
 def test_an_arrangement_of_weights_that_there_is_not(network: Deployed, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="one of unsigned, signed, given 'shifted'"):
         export_onnx(network, tmp_path / "net.onnx", eight_bit_weights="shifted")  # pyright: ignore[reportArgumentType]
+
+
+def test_outputs_that_have_the_name_of_an_input(tmp_path: Path) -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(5))
+    graph.add("outputs", Outputs(names=("scores", "image"), arity=2), "head", "flat")
+    with pytest.raises(ExportError, match="called image, scores, image, and a file knows each"):
+        export_onnx(stand_in(graph), tmp_path / "net.onnx")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_opaque_call_that_the_exporter_of_torch_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(calls: object) -> None:
+        raise RuntimeError("no decomposition\nand more")
+
+    monkeypatch.setattr(torch_calls, "_model", unknown)
+    graph, shape = Graph(Input("signal", (9,))), (9,)
+    for place, target in enumerate(("aten.logcumsumexp.default", "aten.cumsum.default")):
+        call = Opaque(target=target, arguments=(Read(0), 1), seen=(shape,), shape=shape)
+        graph.add(f"call{place}", call)
+    with pytest.raises(
+        ExportError, match=r"cannot write .*logcumsumexp.* in ONNX: no decomposition;"
+    ):
+        export_onnx(stand_in(graph), tmp_path / "net.onnx")
+    assert [*tmp_path.iterdir()] == []

@@ -139,9 +139,9 @@ def test_an_affine_has_a_factor_and_a_shift_per_channel() -> None:
 
 def test_a_learned_tensor_is_there_for_every_sample() -> None:
     values = torch.arange(6.0).reshape(2, 3).requires_grad_()
-    found = compute(Learned((2, 3)), {"values": values}, IMAGE)
+    found = compute(Learned((2, 3)), {"numbers": values}, IMAGE)
     assert torch.equal(found, values.expand(BATCH, 2, 3))
-    assert not compute(Learned((2, 3), trained=False), {"values": values}, IMAGE).requires_grad
+    assert not compute(Learned((2, 3), trained=False), {"numbers": values}, IMAGE).requires_grad
 
 
 def test_a_depthwise_convolution_may_have_a_bias() -> None:

@@ -36,9 +36,11 @@ def test_a_cooldown_without_float_epochs_is_the_cosine():
     assert rates(settings, cooldown) == pytest.approx(rates(settings, cosine))
 
 
-def test_a_cooldown_that_never_comes_is_refused_before_any_work():
-    with pytest.raises(ValueError, match="quantized_epochs is 0; give quantized epochs"):
-        schedule(replace(SETTINGS, quantized_epochs=0), 100, rate=cooldown)
+def test_a_cooldown_without_quantized_epochs_falls_over_the_last_two_fifths():
+    found = rates(replace(SETTINGS, float_epochs=10, quantized_epochs=0, warmup=0.0), cooldown)
+    assert found[:60] == [0.4] * 60
+    expected = [0.4 * (1 + math.cos(math.pi * k / 40)) / 2 for k in range(40)]
+    assert found[60:] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""Opaque calls of torch, which torch's own exporter writes."""
+
+from __future__ import annotations
+
+from nas.export.onnx_operators.site import Site, write
+from nas.export.torch_calls import Call, fragments
+from nas.export.writer import Value
+from search_spaces.graph import Graph
+from search_spaces.ops import Opaque
+
+
+def prepare(graph: Graph) -> None:
+    """Export all opaque calls of a resolved graph together, which takes as long as a single one."""
+    shapes = graph.shapes()
+    fragments(
+        Call(node.op, tuple(shapes[read] for read in node.inputs))
+        for node in graph.nodes.values()
+        if isinstance(node.op, Opaque)
+    )
+
+
+@write.register
+def _(op: Opaque, site: Site) -> Value:
+    call = Call(op, site.shapes)
+    (fragment,) = fragments([call])
+    read = [*map(site.read, range(op.arity)), *map(site.floats, call.parameters)]
+    names = dict(zip(fragment.inputs, read, strict=True))
+    writer = site.writer
+    for tensor in fragment.initializers:
+        names[tensor.name] = writer.fresh("w")
+        writer.copied(tensor, names[tensor.name])
+    for node in fragment.nodes:
+        names |= {name: writer.fresh("t") for name in node.output if name}
+        writer.inlined(node, names)
+    return Value(names[fragment.output])

@@ -1,0 +1,175 @@
+"""Slimming: the widths, heads and residual blocks of a given network as choices.
+
+The network is a resolved graph, such as a traced one. A group of coupled channels
+(`search_spaces.coupling`) becomes one choice, by whose name all its operators share the width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.choice import choice
+from search_spaces.coupling import Coupling, Length, Part, coupling, inside
+from search_spaces.graph import Graph, Node
+from search_spaces.ops import Add, Op, Shape, scaled
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+SHARES = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+"""The shares of its channels that a group can keep, where no others are given."""
+
+
+def slimmed(
+    graph: Graph,
+    *,
+    shares: Sequence[float] = SHARES,
+    multiple_of: int = 1,
+    leave: Sequence[str] = (),
+    blocks: bool = True,
+) -> Graph:
+    """`graph` with choices of widths, and of the presence of residual blocks.
+
+    A choice of widths has the name of its group, such as `layer1.0.conv1.width`, and a choice of
+    presence that of the addition that ends the block, such as `layer1.0.add.present`. The largest
+    network is `graph`. A narrower group keeps its first channels: sort them before
+    (`supernets.slimming.sorted_by`). `reasons` says which widths have to stay, and why.
+
+    Args:
+        graph: A resolved graph.
+        shares: The shares of its channels that a group can keep, above 0 and at most 1. All
+            channels are always an option.
+        multiple_of: A number that divides every width that is offered, but that of all channels.
+        leave: Addresses of nodes or modules whose parameters keep their shapes, and which are
+            always present.
+        blocks: Whether residual blocks may be absent where this keeps all shapes.
+
+    Raises:
+        ValueError: If the graph holds choices, a share or a multiple is out of bounds, an address
+            to be left alone is unknown, or nothing of the network can be slimmed.
+    """
+    if open_nodes := [a for a, node in graph.nodes.items() if node.present]:
+        raise ValueError(f"nodes {open_nodes} are conditional; slim a resolved graph")
+    if not shares or not all(0 < share <= 1 for share in shares) or multiple_of < 1:
+        raise ValueError(
+            f"shares are above 0 and at most 1, and widths multiples of at least 1, given shares "
+            f"{tuple(shares)} and multiples of {multiple_of}"
+        )
+    found, shapes = free_groups(graph, leave=leave), graph.shapes()
+    options = _options(found, shares, multiple_of)
+    widths = {name: choice(name, kept) for name, kept in options if len(kept) > 1}
+    conditions = _conditions(graph, leave) if blocks else {}
+    if not widths and not conditions:
+        told = "; ".join(f"{name}: {why}" for name, why in reasons(graph, leave=leave).items())
+        raise ValueError(f"no width and no block of the network can be slimmed ({told})")
+    return Graph.from_nodes(
+        {
+            address: Node(
+                _narrowed(node.op, shapes[address], found.lengths_at(address), widths),
+                node.inputs,
+                conditions.get(address, ()),
+            )
+            for address, node in graph.nodes.items()
+        }
+    )
+
+
+def reasons(graph: Graph, *, leave: Sequence[str] = ()) -> dict[str, str]:
+    """Why groups of channels of a resolved graph keep their width, by the name of the group."""
+    groups = free_groups(graph, leave=leave).groups
+    return {name: group.fixed for name, group in groups.items() if group.fixed}
+
+
+def free_groups(graph: Graph, *, leave: Sequence[str] = ()) -> Coupling:
+    """The groups of `graph`, of which those are free whose first units can be kept by themselves.
+
+    Channels in front of others, as in a concatenation, have to stay: a narrower reader would apply
+    to the later ones weights that belong to other channels.
+    """
+    found = coupling(graph, leave=leave)
+    while fixed := dict(_unable(graph, found)):
+        found = found.without(fixed)
+    return found
+
+
+def _unable(graph: Graph, found: Coupling) -> Iterator[tuple[str, str]]:
+    """The free groups that cannot be narrowed, each with the reason."""
+    for along in found.alongs:
+        *front, last = along.parts
+        for name in _groups_in(front):
+            yield name, f"they stand in front of other channels at {along.address!r}"
+        if last.group and last.outer > 1:
+            yield last.group, f"all of them come {last.outer} times at {along.address!r}"
+    for length in found.lengths:
+        view = length.index is not None and graph.nodes[length.address].op.is_view
+        several = len(found.lengths_at(length.address)) if view else len(length.parts)
+        if several > 1:
+            for name in _groups_in(length.parts):
+                yield name, f"they are not all that {length.address!r} counts"
+
+
+def _groups_in(parts: Iterable[Part]) -> Iterator[str]:
+    return (part.group for part in parts if part.group)
+
+
+def _options(
+    found: Coupling, shares: Sequence[float], multiple_of: int
+) -> Iterator[tuple[str, list[int]]]:
+    """The numbers of units that each free group can keep, ascending."""
+    for name in found.free:
+        group = found.groups[name]
+        step = multiple_of // math.gcd(multiple_of, group.channels)
+        kept = {step * max(1, round(share * group.count / step)) for share in shares}
+        yield name, sorted({n for n in kept if n < group.count} | {group.count})
+
+
+def _narrowed(op: Op, shape: Shape, lengths: Sequence[Length], widths: Mapping[str, int]) -> Op:
+    """The operator with its fields that count channels derived from `widths`."""
+    for length in lengths:
+        if widths.keys().isdisjoint(_groups_in(length.parts)):
+            continue
+        # A length of a shape of a view follows from the others.
+        value = -1 if op.is_view else _derived(length.parts, widths)
+        if length.index is not None:
+            value = (*shape[: length.index], value, *shape[length.index + 1 :])
+        op = replace(op, **{length.field: value})
+    return op
+
+
+def _derived(parts: Sequence[Part], widths: Mapping[str, int]) -> Any:
+    (part,) = parts
+    width = widths[str(part.group)]
+    return width if part.length == part.count else scaled(width, part.length / part.count, 1)
+
+
+def _conditions(graph: Graph, leave: Sequence[str]) -> dict[str, tuple[bool, ...]]:
+    """The conditions of nodes of residual blocks that may be absent, outer blocks first."""
+    kept = {address for left in leave for address in inside(graph.nodes, left)}
+    found: dict[str, tuple[bool, ...]] = {}
+    view, readers = graph.digraph(), graph.consumers()
+    blocks = (block for address in graph.nodes for block in _blocks(graph, view, address))
+    for block in sorted(blocks, key=len, reverse=True):
+        held = {*block}
+        enclosed = all(readers[a] and held.issuperset(readers[a]) for a in block[:-1])
+        if enclosed and held.isdisjoint(kept) and block[-1] != graph.output:
+            present = choice(f"{block[-1]}.present", (False, True))
+            for address in block:
+                found[address] = (*found.get(address, ()), present)
+    return found
+
+
+def _blocks(graph: Graph, view: nx.DiGraph[str], address: str) -> Iterator[list[str]]:
+    """The nodes between an addition and one of its inputs, which the others read alone."""
+    import networkx as nx
+
+    node = graph.nodes[address]
+    if not isinstance(node.op, Add):
+        return
+    for main, skip in (node.inputs, node.inputs[::-1]):
+        branch = (nx.ancestors(view, main) | {main}) & nx.descendants(view, skip)
+        reads = {read for inner in branch for read in graph.nodes[inner].inputs}
+        if main in branch and reads <= branch | {skip}:
+            yield [*(inner for inner in graph.nodes if inner in branch), address]

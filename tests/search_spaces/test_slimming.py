@@ -1,0 +1,210 @@
+"""Slimming: every network of a slimmed graph has fitting shapes, and what stays is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search_spaces.choice import Choice
+from search_spaces.coupling import coupling
+from search_spaces.graph import Graph
+from search_spaces.ops import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalPool,
+    Input,
+    Learned,
+    Linear,
+    Mean,
+    Multiply,
+    Pad,
+    Permute,
+    Reshape,
+    Slice,
+    SplitHeads,
+)
+from search_spaces.slimming import reasons, slimmed
+from search_spaces.space import SearchSpace
+from tests.random_graphs import attention, convolutional
+
+
+def chain(*, width: int = 8) -> Graph:
+    """A stem, a residual block and a head, whose convolutions all have the same width."""
+    graph = Graph(Input("image", (3, 4, 4)))
+    x = graph.add("stem", Conv2d(width, 3))
+    graph.add("block.conv1", Conv2d(width, 3))
+    graph.add("block.relu", Activation("relu"))
+    main = graph.add("block.conv2", Conv2d(width, 3))
+    graph.add("block.add", Add(), main, x)
+    graph.add("pool", GlobalPool())
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(3))
+    return graph
+
+
+def options(graph: Graph) -> dict[str, tuple[object, ...]]:
+    return {made.name: made.options for made in SearchSpace(graph).choices}
+
+
+def test_channels_that_are_added_share_a_width_and_the_block_can_be_absent() -> None:
+    space = SearchSpace(slimmed(chain(), shares=(0.25, 0.5)))
+    assert options(space.graph) == {
+        "stem.width": (2, 4, 8),
+        "block.add.present": (False, True),
+        "block.conv1.width": (2, 4, 8),
+    }
+    picked = {"stem.width": 1, "block.add.present": 1, "block.conv1.width": 0}
+    shapes = space.graph.resolve(picked).shapes()
+    assert [shapes[f"{a}"][0] for a in ("stem", "block.conv1", "block.conv2")] == [4, 2, 4]
+    without = space.graph.resolve({**picked, "block.add.present": 0})
+    assert [*without.nodes] == ["input", "stem", "pool", "flat", "head"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_network_has_fitting_shapes(seed: int) -> None:
+    graph = convolutional(seed) if seed % 4 else attention(seed)
+    space = SearchSpace(slimmed(graph))
+    assert space.decode(space.largest) == graph
+    assert SearchSpace.from_json(space.to_json()) == space
+    rng = np.random.default_rng(seed)
+    for genotype in (space.smallest, *(space.sample(rng) for _ in range(5))):
+        assert space.decode(genotype).shapes()[graph.output] == (5,)
+
+
+def test_heads_and_groups_go_as_a_whole() -> None:
+    made = slimmed(attention(0, heads=4), shares=(0.5,))
+    assert options(made)["query.heads"] == (2, 4)
+    split = made.nodes["value.heads"].op
+    assert isinstance(split, SplitHeads)
+    assert split.heads == Choice("query.heads", (2, 4))
+
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("first", Conv2d(12, 1))
+    graph.add("grouped", Conv2d(6, 3, groups=3))
+    graph.add("last", Conv2d(2, 1))
+    made = slimmed(graph, shares=(0.3, 0.7))
+    assert options(made) == {"first.groups": (1, 2, 3)}
+    narrow = made.resolve({"first.groups": 1})
+    assert narrow.nodes["grouped"].op == Conv2d(4, 3, groups=2)
+    assert narrow.shapes()["first"] == (8, 4, 4)
+
+
+def test_a_shuffle_is_followed_and_its_reshapes_fit() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("first", Conv2d(6, 1))
+    graph.add("cut", Reshape((2, 3, 4, 4)))
+    graph.add("turn", Permute((1, 0, 2, 3)))
+    graph.add("join", Reshape((6, 4, 4)))
+    graph.add("last", Conv2d(2, 1))
+    # Channels come in another order behind the shuffle, so that the first ones are other ones.
+    assert "another order" in reasons(graph)["first.width"]
+
+    graph = Graph(Input("image", (3, 2, 2)))
+    graph.add("first", Conv2d(6, 1))
+    graph.add("rows", Reshape((6, 4)))
+    graph.add("turn", Permute((1, 0)))
+    graph.add("last", Linear(2))
+    made = slimmed(graph, shares=(0.5,))
+    assert options(made) == {"first.width": (3, 6)}
+    assert made.resolve({"first.width": 0}).shapes()["turn"] == (4, 3)
+
+
+def test_what_stands_in_front_of_other_channels_stays() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    left, right = graph.add("left", Conv2d(4, 1)), graph.add("right", Conv2d(4, 1), "input")
+    graph.add("both", Concat(2), left, right)
+    graph.add("last", Conv2d(2, 1))
+    assert set(options(slimmed(graph))) == {"right.width"}
+    assert reasons(graph) == {
+        "left.width": "they stand in front of other channels at 'last'",
+        "last.width": "they are the output of the network",
+    }
+
+
+def test_layers_left_alone_keep_their_parameters() -> None:
+    graph = chain()
+    assert set(options(slimmed(graph, leave=["stem"]))) == {
+        "block.add.present",
+        "block.conv1.width",
+    }
+    assert reasons(graph, leave=["stem"])["stem.width"] == "'stem' is to be left alone"
+    with pytest.raises(ValueError, match="no width and no block"):
+        slimmed(graph, leave=["block"])
+    with pytest.raises(ValueError, match="'blok' cannot be left alone"):
+        slimmed(graph, leave=["blok"])
+
+
+def test_widths_are_multiples() -> None:
+    made = slimmed(chain(width=16), shares=(0.1, 0.4, 0.6), multiple_of=4, blocks=False)
+    assert options(made) == dict.fromkeys(("stem.width", "block.conv1.width"), (4, 8, 16))
+
+
+def test_what_cannot_be_slimmed_is_refused() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("only", Conv2d(4, 3))
+    with pytest.raises(ValueError, match=r"only\.width: they are the output"):
+        slimmed(graph)
+    with pytest.raises(ValueError, match="shares are above 0"):
+        slimmed(chain(), shares=(0.0, 1.0))
+    with pytest.raises(ValueError, match="resolved graph"):
+        slimmed(slimmed(chain()))
+
+
+def test_an_unknown_way_lets_channels_stay() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("first", Conv2d(4, 3))
+    graph.add("odd", _Odd())
+    graph.add("last", Conv2d(2, 1))
+    assert coupling(graph).free == []
+    assert reasons(graph)["first.width"] == "the way of channels through _Odd 'odd' is unknown"
+
+
+class _Odd(Activation):
+    """An operator about which nothing is known."""
+
+    channelwise = False
+
+    def __init__(self) -> None:
+        super().__init__("relu")
+
+
+def test_learned_tensors_have_the_width_of_what_they_are_added_to() -> None:
+    graph = Graph(Input("tokens", (3, 6)))
+    x = graph.add("embed", Linear(8))
+    token = graph.add("token", Learned((1, 8)), "input")
+    x = graph.add("tokens", Concat(2, axis=0), token, x)
+    positions = graph.add("positions", Learned((4, 8)), "input")
+    graph.add("sum", Add(), x, positions)
+    graph.add("first", Slice(0, 0, 1))
+    graph.add("mean", Mean((0,)))
+    graph.add("head", Linear(2))
+    made = slimmed(graph, shares=(0.5,))
+    assert options(made) == {"embed.width": (4, 8)}
+    narrow = made.resolve({"embed.width": 0})
+    assert narrow.nodes["token"].op == Learned((1, 4))
+    assert narrow.nodes["positions"].op == Learned((4, 4))
+    assert narrow.shapes()["mean"] == (4,)
+
+
+def test_a_gate_of_places_leaves_channels_alone() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    x = graph.add("first", Conv2d(4, 3))
+    gate = graph.add("gate", Conv2d(1, 3))
+    graph.add("gated", Multiply(), x, gate)
+    graph.add("last", Conv2d(2, 1))
+    assert set(options(slimmed(graph))) == {"first.width"}
+
+
+def test_a_padded_shortcut_keeps_the_channels_between_blocks() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    x = graph.add("stem", Conv2d(4, 3))
+    graph.add("conv1", Conv2d(8, 3))
+    main = graph.add("conv2", Conv2d(8, 3))
+    skip = graph.add("pad", Pad((2, 0, 0), (2, 0, 0)), x)
+    graph.add("add", Add(), main, skip)
+    graph.add("last", Conv2d(2, 1))
+    assert set(options(slimmed(graph))) == {"conv1.width"}
+    assert reasons(graph)["stem.width"] == "'pad' adds channels to them"
