@@ -24,7 +24,8 @@ def write_network(
         ends: The quantization of results that leave the file as codes, by address.
     """
     graph, shapes = deployed.graph, deployed.graph.shapes()
-    prepare(graph)
+    reads = {a: tuple(shapes[read] for read in node.inputs) for a, node in graph.nodes.items()}
+    prepare((node.op, reads[address]) for address, node in graph.nodes.items())
     on_one_grid = _on_one_grid(deployed, ends or {})
     values = dict(given)
     for address, node in graph.nodes.items():
@@ -34,7 +35,7 @@ def write_network(
             writer,
             address,
             tuple(values[read] for read in node.inputs),
-            tuple(shapes[read] for read in node.inputs),
+            reads[address],
             tuple(deployed.inputs.get((address, slot)) for slot in range(node.op.arity)),
             deployed.parameters.get(address, {}),
             one_grid=address in on_one_grid,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.export.onnx_operators import is_sound, is_writable
+from nas.export.onnx_operators import is_sound, is_writable, prepare
 from nas.profiling.kernel_models import empty_model, is_cut, kernel_model
 from nas.profiling.kernel_networks import computes_on_integers, unshipped
 from nas.profiling.timing import (
@@ -73,6 +73,7 @@ class OnnxRuntime:
 
     def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from undisturbed runs of a model with four copies of it."""
+        prepare(member for kernel, _ in kernels for member in kernel.members())
         jobs = {
             str(number): job(kernel, numerics, eight_bit_weights=self.eight_bit_weights)
             for number, (kernel, numerics) in enumerate(kernels)

@@ -106,7 +106,7 @@ class Capability:
 
     def refusal(self, op: Op) -> str:
         """The reason why a resolved operator is refused, with the formats that would run."""
-        name, support = type(op).__name__, self._of(op)
+        name, support = op.called, self._of(op)
         if support is None:
             return f"{name} is not among {', '.join(sorted(self.supports))}"
         return (

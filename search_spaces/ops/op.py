@@ -113,8 +113,16 @@ class Op(Spec):
     absorbs: ClassVar[bool] = False
 
     @property
+    def called(self) -> str:
+        """What messages call the operator."""
+        return type(self).__name__
+
+    @property
     def runs(self) -> bool:
-        """Whether a device runs a kernel for the operator; False for inputs and for views."""
+        """Whether a device runs a kernel for the operator.
+
+        False for inputs, for views, and for what a file only holds or hands over.
+        """
         return self.arity > 0 and not self.is_view
 
     def is_identity(self, *inputs: Shape) -> bool:

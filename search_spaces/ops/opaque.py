@@ -126,6 +126,10 @@ class Opaque(Op):
                 "an argument read it"
             )
 
+    @property
+    def called(self) -> str:
+        return f"the opaque call {self.target}"
+
     def infer(self, *inputs: Shape) -> Shape:
         if inputs != self.seen:
             raise ValueError(
@@ -166,6 +170,10 @@ class Outputs(Op):
 
     names: tuple[str, ...]
     arity: Several = 2
+
+    @property
+    def runs(self) -> bool:
+        return False
 
     def __post_init__(self) -> None:
         if len(self.names) != self.arity or len({*self.names}) != self.arity:

@@ -94,6 +94,10 @@ class Learned(Op):
     channel_axis: ClassVar[int] = -1
 
     @property
+    def runs(self) -> bool:
+        return False
+
+    @property
     def passes(self) -> bool:
         return False
 

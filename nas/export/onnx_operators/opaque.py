@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nas.export.onnx_operators.site import Site, write
 from nas.export.torch_calls import Call, fragments
 from nas.export.writer import Value
-from search_spaces.graph import Graph
-from search_spaces.ops import Opaque
+from search_spaces.ops import Op, Opaque, Shape
 
 
-def prepare(graph: Graph) -> None:
-    """Export all opaque calls of a resolved graph together, which takes as long as a single one."""
-    shapes = graph.shapes()
-    fragments(
-        Call(node.op, tuple(shapes[read] for read in node.inputs))
-        for node in graph.nodes.values()
-        if isinstance(node.op, Opaque)
-    )
+def prepare(operators: Iterable[tuple[Op, tuple[Shape, ...]]]) -> None:
+    """Export all opaque calls among resolved operators together, which saves nearly all the time.
+
+    Args:
+        operators: Operators with the shapes of their inputs.
+    """
+    fragments(Call(op, shapes) for op, shapes in operators if isinstance(op, Opaque))
 
 
 @write.register

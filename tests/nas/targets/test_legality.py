@@ -9,7 +9,7 @@ import pytest
 
 from nas.targets import HardwareTarget, TargetError, legal, load_target
 from search_spaces.graph import Graph
-from search_spaces.ops import Input, Resize
+from search_spaces.ops import Add, Flatten, Input, Learned, Opaque, Outputs, Read, Resize
 from search_spaces.policy import Policy
 from search_spaces.quant import PerChannel, PerTensor
 from search_spaces.residual import residual
@@ -95,3 +95,25 @@ def test_one_target_that_can_run_nothing_does_not_stop_the_others() -> None:
     )
     space = _space(weight_bits=(4, 8), weight_symmetries=(True, False))
     assert legal(space, [none, edge]) == _space(weight_bits=(4, 8), weight_symmetries=(True,))
+
+
+def test_a_device_without_opaque_calls_refuses_them_by_name() -> None:
+    graph, shape = Graph(Input("signal", (4, 9))), (4, 9)
+    call = Opaque(target="aten.cumsum.default", arguments=(Read(0), 1), seen=(shape,), shape=shape)
+    graph.add("summed", call)
+    space = SearchSpace(graph, name="own")
+    assert legal(space, [load_target("this-cpu")]) is space
+    with pytest.raises(
+        TargetError, match=r"'summed': the opaque call aten\.cumsum\.default is not"
+    ):
+        legal(space, [load_target("edge-npu")])
+
+
+def test_a_tensor_of_the_network_and_several_outputs_need_no_device() -> None:
+    graph = Graph(Input("signal", (4, 9)))
+    graph.add("bias", Learned((4, 9)))
+    graph.add("sum", Add(), "input", "bias")
+    graph.add("flat", Flatten())
+    graph.add("outputs", Outputs(names=("sum", "flat")), "sum", "flat")
+    space = SearchSpace(graph, name="own")
+    assert legal(space, [load_target("edge-npu")]) is space
