@@ -15,14 +15,24 @@ import onnxruntime
 
 
 def predict(path, *raw, bits=None):
-    """The answers for raw samples: names of classes, values in their unit, or logits of tokens."""
+    """The answers for raw samples: names of classes, values in their unit, or logits of tokens.
+
+    A network with several outputs gives all of them by name, as they are.
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     told = session.get_modelmeta().custom_metadata_map
-    inputs, output = (json.loads(told[f"elastic_nas.{key}"]) for key in ("inputs", "output"))
+    inputs, output = (
+        json.loads(told.get(f"elastic_nas.{key}", "{}")) for key in ("inputs", "output")
+    )
     fed = {n: prepared(n, inputs[n], np.asarray(x)) for n, x in zip(inputs, raw, strict=True)}
     if "elastic_nas.bits" in told:  # a file that switches between bit-widths, the highest first
         fed["bits"] = np.array(bits or told["elastic_nas.bits"].split(",")[0], np.int64)
-    found = np.asarray(session.run(None, fed)[0])
+    answers = {
+        o.name: x for o, x in zip(session.get_outputs(), session.run(None, fed), strict=True)
+    }
+    if len(answers) > 1:
+        return answers
+    (found,) = map(np.asarray, answers.values())
     mean, std = scaling(output)
     return np.array(output["names"])[found.argmax(-1)] if "names" in output else found * std + mean
 
@@ -32,7 +42,7 @@ def prepared(name, facts, raw):
     if raw.dtype.kind == "U":
         raw = np.array([tokens(text, facts) for text in raw])
     if raw.shape[1:] != tuple(facts["shape"]):
-        axes = ", ".join(["samples", *facts["axes"]])
+        axes = ", ".join(["samples", *facts.get("axes", ["..."])])
         raise SystemExit(f"{name} is ({axes}), {facts['shape']} each; given {raw.shape}")
     low, high = min(facts.get("low", [-np.inf])), max(facts.get("high", [np.inf]))
     least, most, width = raw.min(), raw.max(), high - low
@@ -45,7 +55,7 @@ def prepared(name, facts, raw):
 
 def scaling(facts):
     """The mean and the deviation, in a shape that fits samples; 0 and 1 if nothing is scaled."""
-    column = (-1, *[1] * (len(facts["shape"]) - 1 - facts.get("axis", 0)))
+    column = (-1, *[1] * (len(facts.get("shape", ())) - 1 - facts.get("axis", 0)))
     return (np.reshape(facts.get(key, [none]), column) for key, none in (("mean", 0), ("std", 1)))
 
 

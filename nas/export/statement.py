@@ -15,7 +15,7 @@ METADATA_PREFIX = "elastic_nas."
 
 
 def stated(deployed: Deployed) -> dict[str, str]:
-    """The metadata of `deployed`, its inputs and its policy as texts, sorted by key.
+    """The metadata of `deployed`, its inputs, several outputs and its policy, sorted by key.
 
     Metadata that tell of the inputs, as those of a task do, stand in place of shapes and types.
 
@@ -23,8 +23,10 @@ def stated(deployed: Deployed) -> dict[str, str]:
         ExportError: If a value is no text.
     """
     graph = deployed.graph
-    inputs = {"inputs": inputs_json(graph.inputs.values())}
-    entries: Mapping[str, object] = {**inputs, **deployed.metadata, "policy": policy_json(graph)}
+    ports = {"inputs": inputs_json(graph.inputs.values())}
+    if len(graph.results) > 1:
+        ports["outputs"] = outputs_json(graph)
+    entries: Mapping[str, object] = {**ports, **deployed.metadata, "policy": policy_json(graph)}
     return {key: _text(key, entries[key]) for key in sorted(entries)}
 
 
@@ -37,6 +39,16 @@ def _text(key: str, value: object) -> str:
 def inputs_json(inputs: Iterable[Input]) -> str:
     """The inputs of a network as JSON: name -> shape per sample and type, in their order."""
     entries = {op.name: {"shape": list(op.shape), "dtype": op.dtype} for op in inputs}
+    return json.dumps(entries, separators=(",", ":"))
+
+
+def outputs_json(graph: Graph) -> str:
+    """The outputs of a resolved network as JSON: name -> shape per sample and type, in order."""
+    shapes, results = graph.shapes(), graph.results
+    entries = {
+        name: {"shape": list(shapes[address]), "dtype": "float32"}
+        for name, address in results.items()
+    }
     return json.dumps(entries, separators=(",", ":"))
 
 

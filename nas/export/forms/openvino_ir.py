@@ -43,6 +43,8 @@ _NARROW: dict[int, type[np.integer]] = {
     **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.INT4), np.int8),
     **dict.fromkeys((onnx.TensorProto.UINT2, onnx.TensorProto.UINT4), np.uint8),
 }
+_MOVED = ("Convert", "Reshape", "Transpose")
+_ON_CODES = (*_MOVED, "Clamp", "Maximum", "Minimum")
 _BEHIND_CODES = ("Reshape", "Multiply", "Subtract", "Convert")
 _CONTAINERS = {"i8": "INT8", "u8": "UINT8"}
 _SECTION = "elastic_nas"
@@ -279,9 +281,11 @@ def _activation(op: Any) -> Held | None:
     if not _by_constant(scaled, "Multiply"):
         return None
     steps, scale = (value.get_node() for value in scaled.input_values())
-    cut = _below(steps, "Subtract", "Convert", "Reshape", "Transpose")
+    cut = _below(steps, "Subtract", *_MOVED)
     if cut.get_type_name() != "Clamp":
         return whole if cut.get_type_name() == "FakeQuantize" else None
+    if _below(cut, *_ON_CODES).get_type_name() != "FakeQuantize":
+        return None  # a clamp of the network itself, scaled by the next operator
     zero = 0
     if steps.get_type_name() == "Subtract":
         zero = int(_below(steps.input_value(1).get_node(), "Convert").data)

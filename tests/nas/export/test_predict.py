@@ -22,7 +22,7 @@ from nas.export.stand_in import stand_in
 from nas.facts.usage import Port, Scaling, Usage
 from nas.tasks.tokens import ByteSection, WordSection
 from search_spaces.graph import Graph
-from search_spaces.ops import Add, Conv2d, Embedding, Flatten, Input, Linear
+from search_spaces.ops import Add, Conv2d, Embedding, Flatten, Input, Linear, Outputs
 from supernets.deployed import Deployed
 
 IMAGE, TOKENS = Input("image", (2, 4, 4)), Input("tokens", (3,), "int64")
@@ -123,3 +123,19 @@ def test_numpy_and_onnxruntime_in_an_environment_of_their_own_are_enough(
     here = subprocess.run([sys.executable, *ask], cwd=tmp_path, capture_output=True, check=True)
     bare = subprocess.run([python, *ask], cwd=tmp_path, capture_output=True, check=True, env=alone)
     assert bare.stdout == here.stdout == f"{predict(path, RAW[:1], ['cats'])}\n".encode()
+
+
+def test_several_outputs_come_by_name_without_facts_of_a_task(tmp_path: Path) -> None:
+    graph = Graph(IMAGE)
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(3))
+    graph.add("outputs", Outputs(names=("scores", "pixels")), "head", "flat")
+    export_onnx(stand_in(graph), tmp_path / "net.onnx")
+    found = predict(tmp_path / "net.onnx", RAW)
+    assert {name: held.shape for name, held in found.items()} == {
+        "scores": (40, 3),
+        "pixels": (40, 32),
+    }
+    assert np.array_equal(found["pixels"], RAW.reshape(40, 32).astype(np.float32))
+    with pytest.raises(SystemExit, match=r"image is \(samples, \.\.\.\), \[2, 4, 4\] each"):
+        predict(tmp_path / "net.onnx", RAW[:, :1])
