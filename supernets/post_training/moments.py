@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,53 +12,107 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search_spaces.ops import Convolution, Linear, Op
+from search_spaces.ops import Convolution, Linear, Op, Shape
 from supernets.deployed import Deployed
-from supernets.inputs import Inputs
+from supernets.inputs import Inputs, count
 from supernets.post_training.error_feedback import damped
 from supernets.post_training.observing import Watch
 
-_MOST_PLACES = 1 << 15  # of which moments are taken, over all samples of a calibration set
+MOST_PLACES = 1 << 13
+"""How many places moments are taken of, over all samples of a calibration set."""
 
 
 @singledispatch
-def columns(op: Op, x: Tensor) -> Tensor | None:  # noqa: ARG001
-    """The inputs `x` of an operator as `(groups, columns, places)`, which its weight multiplies.
+def places_of(op: Op, shape: Shape) -> int | None:  # noqa: ARG001
+    """The number of places of a sample at which an operator multiplies columns by its weight.
 
-    The first axis of `x` is the batch. None for an operator whose output is no product of a matrix
-    with columns, such as an embedding.
+    None for an operator whose output is no product of a matrix with columns, such as an embedding.
+
+    Args:
+        op: The operator.
+        shape: The shape of its output, without the batch.
     """
     return None
 
 
-@columns.register
-def _(op: Linear, x: Tensor) -> Tensor:  # noqa: ARG001
-    return x.flatten(0, -2).t().unsqueeze(0)
+@places_of.register
+def _(op: Linear, shape: Shape) -> int:  # noqa: ARG001
+    return math.prod(shape[:-1])
 
 
-@columns.register
-def _(op: Convolution, x: Tensor) -> Tensor:
-    window, groups = op.window, op.groups_of(x.shape[1])
-    top, left, bottom, right = window.padding
-    image = F.pad(x, (left, right, top, bottom))
-    found = F.unfold(image, window.kernel, window.dilation, 0, window.stride)
-    return found.unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
+@places_of.register
+def _(op: Convolution, shape: Shape) -> int:  # noqa: ARG001
+    return math.prod(shape[1:])
 
 
 @singledispatch
-def outputs(op: Op, y: Tensor, groups: int) -> Tensor:
-    """The outputs `y` of an operator as `(groups, out, places)`, in the order of `columns`."""
+def columns(op: Op, x: Tensor, places: Tensor) -> Tensor:
+    """The inputs `x` at some places as `(groups, columns, samples * places)`.
+
+    Args:
+        op: An operator that has places.
+        x: A batch of inputs.
+        places: The indices of places `(n,)`, the same for all samples.
+    """
+    raise NotImplementedError(f"{type(op).__name__} has no case of post_training.moments.columns")
+
+
+@columns.register
+def _(op: Linear, x: Tensor, places: Tensor) -> Tensor:  # noqa: ARG001
+    return (
+        x.flatten(1, -2)[:, places].flatten(0, 1).t().unsqueeze(0) if x.dim() > 2 else x.t()[None]
+    )
+
+
+@columns.register
+def _(op: Convolution, x: Tensor, places: Tensor) -> Tensor:
+    window, groups = op.window, op.groups_of(x.shape[1])
+    top, left, bottom, right = window.padding
+    image = F.pad(x, (left, right, top, bottom))
+    _, across = window.over(*x.shape[2:])
+    corners = places // across, places % across
+    rows, cols = (
+        corner[:, None] * stride + torch.arange(length) * dilation
+        for corner, stride, length, dilation in zip(
+            corners, window.stride, window.kernel, window.dilation, strict=True
+        )
+    )
+    found = image[:, :, rows[:, :, None], cols[:, None, :]]  # samples, channels, places, window
+    found = found.flatten(3).permute(1, 3, 0, 2).flatten(2)
+    return found.reshape(groups, -1, found.shape[2])
+
+
+@singledispatch
+def outputs(op: Op, y: Tensor, places: Tensor) -> Tensor:
+    """The outputs `y` of an operator as `(out, samples * places)`, in the order of `columns`."""
     raise NotImplementedError(f"{type(op).__name__} has no case of post_training.moments.outputs")
 
 
 @outputs.register
-def _(op: Linear, y: Tensor, groups: int) -> Tensor:  # noqa: ARG001
-    return y.flatten(0, -2).t().unsqueeze(0)
+def _(op: Linear, y: Tensor, places: Tensor) -> Tensor:  # noqa: ARG001
+    return y.flatten(1, -2)[:, places].flatten(0, 1).t() if y.dim() > 2 else y.t()
 
 
 @outputs.register
-def _(op: Convolution, y: Tensor, groups: int) -> Tensor:  # noqa: ARG001
-    return y.flatten(2).unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(2)
+def _(op: Convolution, y: Tensor, places: Tensor) -> Tensor:  # noqa: ARG001
+    return y.flatten(2)[:, :, places].transpose(0, 1).flatten(1)
+
+
+class Draw:
+    """A draw of places, the same for the same numbers of places and samples.
+
+    Args:
+        places: The number of places of a sample.
+        samples: The number of samples of all batches.
+    """
+
+    def __init__(self, places: int, samples: int) -> None:
+        self._places, self._kept = places, max(1, min(places, MOST_PLACES // samples))
+        self._random = torch.Generator().manual_seed(0)
+
+    def __call__(self) -> Tensor:
+        """The places of the samples of one batch."""
+        return torch.randperm(self._places, generator=self._random)[: self._kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,26 +147,19 @@ class Moments:
         return shift.flatten()
 
 
-def moments(seen: Iterable[tuple[Tensor, Tensor]], samples: int) -> Moments:
-    """The moments over batches of `(inputs, what is missed)`, as `columns` and `outputs` give them.
+def moments(seen: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+    """The moments over batches of `(inputs, what is missed)`.
 
     Args:
         seen: For each batch, `(groups, columns, places)` and `(groups, out, places)`.
-        samples: About how many places all batches have; at most 32,768 of them are taken.
     """
-    random = torch.Generator().manual_seed(0)
     total: list[Tensor] = []
-    count = 0
+    places = 0
     for inputs, missed in seen:
-        places = inputs.shape[2]
-        kept = max(1, min(places, _MOST_PLACES * places // max(samples, 1)))
-        if kept < places:
-            chosen = torch.randperm(places, generator=random)[:kept]
-            inputs, missed = inputs[..., chosen], missed[..., chosen]  # noqa: PLW2901
         found = [inputs.sum(2), inputs @ inputs.mT, missed.sum(2), missed @ inputs.mT]
         total = [a + b for a, b in zip(total, found, strict=True)] if total else found
-        count += inputs.shape[2]
-    mean, gram, missing, cross = (held / count for held in total)
+        places += inputs.shape[2]
+    mean, gram, missing, cross = (held / places for held in total)
     gram = gram - mean.unsqueeze(2) * mean.unsqueeze(1)
     return Moments(mean, gram, missing, cross - missing.unsqueeze(2) * mean.unsqueeze(1))
 
@@ -123,25 +171,23 @@ def second_moments(
 
     Operators whose output is no product of a matrix with columns are left out.
     """
+    shapes, samples = network.graph.shapes(), sum(map(count, batches))
+    draws: dict[str, Draw] = {}
     readers: dict[str, list[str]] = defaultdict(list)
     for address in addresses:
-        readers[network.graph.nodes[address].inputs[0]].append(address)
+        node = network.graph.nodes[address]
+        places = places_of(node.op, shapes[address])
+        if places is not None:
+            readers[node.inputs[0]].append(address)
+            draws[address] = Draw(places, samples)
     found: dict[str, Tensor] = {}
-    places: dict[str, int] = defaultdict(int)
-    kept = _MOST_PLACES // len(batches)
-    random = torch.Generator().manual_seed(0)
 
     def see(source: str, output: Tensor) -> None:
         for address in readers[source]:
-            read = columns(network.graph.nodes[address].op, output)
-            if read is None:
-                continue
-            if kept < read.shape[2]:
-                read = read[..., torch.randperm(read.shape[2], generator=random)[:kept]]
-            found[address] = found.get(address, 0.0) + read @ read.mT
-            places[address] += read.shape[2]
+            read = columns(network.graph.nodes[address].op, output, draws[address]())
+            found[address] = found.get(address, 0.0) + read @ read.mT / read.shape[2]
 
     watch = Watch(network.module(), readers, see)
     for batch in batches:
         watch.show(batch)
-    return {address: total / places[address] for address, total in found.items()}
+    return {address: total / len(batches) for address, total in found.items()}

@@ -11,10 +11,10 @@ from torch import Tensor, fx
 from search_spaces.ops import Add
 from supernets.assemble import ADDRESS, Step, module_name, steps_of
 from supernets.deployed import Deployed, values
-from supernets.elastic import compute
 from supernets.encoded import EncodedTensor
 from supernets.inputs import Inputs, arguments, count
-from supernets.post_training.moments import Moments, columns, moments, outputs
+from supernets.post_training.lattice import matrices
+from supernets.post_training.moments import Draw, Moments, columns, moments, outputs, places_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,8 @@ def layer_by_layer(
 
 
 def _with(deployed: Deployed, exact: Deployed, layer: Layer, found: EncodedTensor) -> Deployed:
-    flat = layer.weight.reshape(layer.groups, len(layer.weight) // layer.groups, -1)
-    rounded = torch.from_numpy(found.values()).reshape(flat.shape)
+    flat = matrices(layer.weight, layer.groups)
+    rounded = matrices(torch.from_numpy(found.values()), layer.groups)
     shift = layer.moments.bias(flat, rounded).numpy()
     bias = values(exact.parameters[layer.address]["bias"]) + shift
     return deployed.changed(layer.address, weight=found, bias=bias)
@@ -88,33 +88,35 @@ def _addition(deployed: Deployed, readers: Mapping[str, list[str]], step: Step) 
     reading = readers[step.address]
     if len(reading) != 1 or not isinstance(deployed.graph.nodes[reading[0]].op, Add):
         return None
-    (other,) = (a for a in deployed.graph.nodes[reading[0]].inputs if a != step.address)
-    return other
+    others = [a for a in deployed.graph.nodes[reading[0]].inputs if a != step.address]
+    shapes = deployed.graph.shapes()
+    return next((a for a in others if shapes[a] == shapes[step.address]), None)
 
 
 def _layer(
     deployed: Deployed, exact: Deployed, step: Step, other: str | None, runs: Sequence[_Pair]
 ) -> Layer | None:
-    held = {n: torch.from_numpy(values(p)) for n, p in exact.parameters[step.address].items()}
-    first = columns(step.op, runs[0].read(step.address)[:1])
-    if first is None:
+    weight, shape = deployed.weight(step.address), step.op.infer(*step.inputs)
+    places = places_of(step.op, shape)
+    if places is None or not isinstance(weight, EncodedTensor):
         return None
-    groups = len(first)
+    held = {n: torch.from_numpy(values(p)) for n, p in exact.parameters[step.address].items()}
+    draw = Draw(places, sum(run.samples for run in runs))
 
     def seen() -> Iterator[tuple[Tensor, Tensor]]:
         for run in runs:
-            x = run.read(step.address)
-            missed = run.wanted(step.address) - compute(step.op, held, x)
+            chosen = draw()
+            read = columns(step.op, run.read(step.address), chosen)
+            given = matrices(held["weight"], len(read)) @ read
+            should = outputs(step.op, run.wanted(step.address), chosen) - held["bias"][:, None]
             if other is not None:
-                missed = missed + run.missing(other)
-            read = columns(step.op, x)
-            assert read is not None
-            yield read, outputs(step.op, missed, groups)
+                missing = run.missing(other)
+                if missing is not None:
+                    should = should + outputs(step.op, missing, chosen)
+            yield read, should.reshape(given.shape) - given
 
-    samples = first.shape[2] * sum(run.samples for run in runs)
-    weight = deployed.weight(step.address)
-    assert isinstance(weight, EncodedTensor)
-    return Layer(step.address, groups, held["weight"], weight, moments(seen(), samples))
+    found = moments(seen())
+    return Layer(step.address, len(found.gram), held["weight"], weight, found)
 
 
 class _Running(fx.Interpreter):
@@ -168,8 +170,8 @@ class _Pair:
     def wanted(self, address: str) -> Tensor:
         return self.exact.env[self.exact.nodes[address]]
 
-    def missing(self, address: str) -> Tensor | float:
-        """What the tensor at `address` lacks; 0 while it is not computed."""
+    def missing(self, address: str) -> Tensor | None:
+        """What the tensor at `address` lacks; None while it is not computed."""
         here, there = self.rounded.nodes[address], self.exact.nodes[address]
         both = here in self.rounded.env and there in self.exact.env
-        return self.exact.env[there] - self.rounded.env[here] if both else 0.0
+        return self.exact.env[there] - self.rounded.env[here] if both else None
