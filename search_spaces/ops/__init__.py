@@ -44,7 +44,7 @@ from search_spaces.ops.pooling import (
 from search_spaces.ops.sources import Input, Resize
 from search_spaces.ops.structure import Concat, DepthToSpace, Flatten, Pad, Permute, Reshape, Slice
 from search_spaces.ops.tokens import Embedding, Learned, MeanTokens, PositionalEmbedding
-from search_spaces.ops.widths import deeper_than, group_count, inverse_root, scaled
+from search_spaces.ops.widths import at_least_one, deeper_than, group_count, inverse_root, scaled
 from search_spaces.ops.window import Window, Windowed
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "Window",
     "Windowed",
     "Word",
+    "at_least_one",
     "deeper_than",
     "filled_up",
     "group_count",

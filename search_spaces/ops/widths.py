@@ -44,6 +44,12 @@ def deeper_than(depth: int, position: int) -> bool:
     return depth > position
 
 
+@derived_as("search_spaces.ops:at_least_one")
+def at_least_one(number: int) -> int:
+    """`number`, or 1 if that is more: a width of an operator that is absent where `number` is 0."""
+    return max(number, 1)
+
+
 @derived_as("search_spaces.ops:inverse_root")
 def inverse_root(length: Size) -> float:
     """One over the square root of `length`: the scale of attention with heads of that size."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from search_spaces.ops import Add
+from search_spaces.graph import Graph
+from search_spaces.ops import Add, Shape
 from supernets.assemble import ADDRESS, Step, module_name, steps_of
 from supernets.deployed import Deployed, values
 from supernets.encoded import EncodedTensor
@@ -19,88 +22,97 @@ from supernets.post_training.moments import Draw, Moments, columns, moments, out
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer that is about to be rounded.
+    """A layer that a walk has reached.
 
     Attributes:
         address: The address of the layer.
         groups: The number of groups of its channels.
-        weight: The float weight, in the shape that a device stores.
-        encoded: The weight as it is rounded so far.
+        base: The weight, in floats, against which is measured what the layer misses.
+        bias: The bias against which is measured what the layer misses.
         moments: What arrives at the layer, and what the layer misses.
     """
 
     address: str
     groups: int
-    weight: Tensor
-    encoded: EncodedTensor
+    base: Tensor
+    bias: Tensor
     moments: Moments
 
+    def fitting_bias(self, weight: Tensor) -> NDArray[np.float32]:
+        """The bias with which the layer gives the right means, if `weight` is its weight."""
+        flat, other = matrices(self.base, self.groups), matrices(weight, self.groups)
+        return (self.bias + self.moments.bias(flat, other)).numpy()
 
-Solve = Callable[[Layer], EncodedTensor]
-"""A way to round a weight by the inputs of its layer."""
+
+Change = Callable[[Deployed, Layer], Deployed]
+"""A change of a network at a layer that a walk has reached, or right behind this layer."""
 
 
-def layer_by_layer(
-    deployed: Deployed, exact: Deployed, batches: Sequence[Inputs], solve: Solve
+def walked(
+    deployed: Deployed,
+    exact: Deployed,
+    batches: Sequence[Inputs],
+    change: Change,
+    *,
+    base: Deployed | None = None,
 ) -> Deployed:
-    """`deployed` with all weights rounded anew in execution order, and with biases that fit.
+    """`deployed` changed at each rounded layer, in execution order.
 
-    Each layer reads what the layers before it really give, once they are rounded, and should give
-    what it gives in the float network. Where its output is added to another tensor, it should also
-    make good the error of that tensor.
+    At each layer is measured what arrives there, now that the layers before are changed, and what
+    the layer misses: the difference of its output in the float network and of its output with the
+    weight and bias in `base`. Where the output is added to another tensor, the layer also misses
+    what that tensor misses.
 
     Args:
         deployed: The network, with encoded weights.
         exact: The same network in floats.
         batches: Batches of inputs.
-        solve: Rounds the weight of one layer.
+        change: Changes the network at a layer.
+        base: The network with the weights against which is measured; `exact` if left out.
     """
-    readers = deployed.graph.consumers()
+    shapes = deployed.graph.shapes()
     with torch.no_grad():
         modules = deployed.module(), exact.module()
         runs = [_Pair.of(*modules, batch) for batch in batches]
-        for step in steps_of(deployed.graph):
-            weight = deployed.weight(step.address)
-            if not isinstance(weight, EncodedTensor):
+        steps = {step.address: step for step in steps_of(deployed.graph)}
+        for address, step in steps.items():
+            if not isinstance(deployed.weight(address), EncodedTensor):
                 continue
             for run in runs:
-                run.reach(step.address)
-            layer = _layer(deployed, exact, step, _addition(deployed, readers, step), runs)
+                run.reach(address)
+            added = _added(deployed.graph, shapes, address)
+            layer = _layer(base or exact, step, added, runs)
             if layer is None:
                 continue
             with torch.enable_grad():
-                found = solve(layer)
-            deployed = _with(deployed, exact, layer, found)
-            modules[0].add_module(module_name(step.address), deployed.stock_layer(step))
+                after = change(deployed, layer)
+            for other, held in after.parameters.items():
+                if held is not deployed.parameters.get(other):
+                    modules[0].add_module(module_name(other), after.stock_layer(steps[other]))
+            deployed = after
     return deployed
 
 
-def _with(deployed: Deployed, exact: Deployed, layer: Layer, found: EncodedTensor) -> Deployed:
-    flat = matrices(layer.weight, layer.groups)
-    rounded = matrices(torch.from_numpy(found.values()), layer.groups)
-    shift = layer.moments.bias(flat, rounded).numpy()
-    bias = values(exact.parameters[layer.address]["bias"]) + shift
-    return deployed.changed(layer.address, weight=found, bias=bias)
+def _added(graph: Graph, shapes: Mapping[str, Shape], address: str) -> list[str]:
+    """The addresses of the tensors to which an output is added, one after another."""
+    readers, found, here = graph.consumers(), list[str](), address
+    while len(readers[here]) == 1:
+        (reader,) = readers[here]
+        others = [read for read in graph.nodes[reader].inputs if read != here]
+        alike = all(shapes[read] == shapes[address] for read in others)
+        if not isinstance(graph.nodes[reader].op, Add) or len(others) != 1 or not alike:
+            break
+        found += others
+        here = reader
+    return found
 
 
-def _addition(deployed: Deployed, readers: Mapping[str, list[str]], step: Step) -> str | None:
-    """The address of the tensor to which the output of a step is added, its only use."""
-    reading = readers[step.address]
-    if len(reading) != 1 or not isinstance(deployed.graph.nodes[reading[0]].op, Add):
+def _layer(base: Deployed, step: Step, added: Sequence[str], runs: Sequence[_Pair]) -> Layer | None:
+    """The layer of a step; None if the output is no product of a matrix with columns."""
+    places = places_of(step.op, step.op.infer(*step.inputs))
+    if places is None:
         return None
-    others = [a for a in deployed.graph.nodes[reading[0]].inputs if a != step.address]
-    shapes = deployed.graph.shapes()
-    return next((a for a in others if shapes[a] == shapes[step.address]), None)
-
-
-def _layer(
-    deployed: Deployed, exact: Deployed, step: Step, other: str | None, runs: Sequence[_Pair]
-) -> Layer | None:
-    weight, shape = deployed.weight(step.address), step.op.infer(*step.inputs)
-    places = places_of(step.op, shape)
-    if places is None or not isinstance(weight, EncodedTensor):
-        return None
-    held = {n: torch.from_numpy(values(p)) for n, p in exact.parameters[step.address].items()}
+    held = {n: torch.from_numpy(values(p)) for n, p in base.parameters[step.address].items()}
     draw = Draw(places, sum(run.samples for run in runs))
 
     def seen() -> Iterator[tuple[Tensor, Tensor]]:
@@ -109,14 +121,12 @@ def _layer(
             read = columns(step.op, run.read(step.address), chosen)
             given = matrices(held["weight"], len(read)) @ read
             should = outputs(step.op, run.wanted(step.address), chosen) - held["bias"][:, None]
-            if other is not None:
-                missing = run.missing(other)
-                if missing is not None:
-                    should = should + outputs(step.op, missing, chosen)
+            for missing in filter(torch.is_tensor, map(run.missing, added)):
+                should = should + outputs(step.op, missing, chosen)
             yield read, should.reshape(given.shape) - given
 
     found = moments(seen())
-    return Layer(step.address, len(found.gram), held["weight"], weight, found)
+    return Layer(step.address, len(found.gram), held["weight"], held["bias"], found)
 
 
 class _Running(fx.Interpreter):
