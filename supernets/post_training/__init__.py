@@ -5,11 +5,11 @@ numbers that arrive in a network), `reference` (the float network with its calib
 `ranges` and `nearest` (the two rewrites that make numbers of few bits), `repair` (what these lose,
 put back into scales and biases), and `post_training` (from a genotype to its deployed network).
 Then `equalize` (channels scaled before anything is rounded) and `layerwise` (weights rounded by
-what arrives at their layers).
+what arrives at their layers) and `low_rank` (branches beside layers that make good what is lost).
 """
 
 from supernets.post_training.float_network import float_network
-from supernets.post_training.post_training import Maker, PostTraining
+from supernets.post_training.post_training import Maker, PostTraining, Preserving
 from supernets.post_training.reference import Reference
 
-__all__ = ["Maker", "PostTraining", "Reference", "float_network"]
+__all__ = ["Maker", "PostTraining", "Preserving", "Reference", "float_network"]

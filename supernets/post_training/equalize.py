@@ -7,15 +7,20 @@ multiply large inputs.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.quant import Quant
+from search_spaces.formats import Int
+from search_spaces.ops import Op
+from search_spaces.quant import PerChannel, Quant
 from supernets.deployed import Deployed, Rewrite, values
 from supernets.post_training.moments import second_moments
 from supernets.post_training.nearest import rounded
 from supernets.post_training.observing import Watch
+from supernets.post_training.post_training import Preserving
 from supernets.post_training.reference import Reference
 from supernets.post_training.scaling import (
     Factors,
@@ -32,9 +37,11 @@ from supernets.post_training.scaling import (
 _SWEEPS, _CONVERGED = 40, 1e-4
 _LEAST, _MOST = 1e-3, 1e3  # of a factor, against channels that are hardly used
 _STRENGTH = 0.5  # the share of the range of activations that weights take over (Xiao et al. 2023)
+_PROBE = Quant(Int(4), PerChannel())
 _STRENGTHS = tuple(tried / 10 for tried in range(11))
 
 
+@Preserving
 def equalize(reference: Reference) -> Rewrite:  # noqa: ARG001  # every maker takes a reference
     """The rewrite that makes the ranges of weights alike on both sides of every channel.
 
@@ -65,11 +72,12 @@ def equalized(deployed: Deployed) -> Deployed:
     return deployed
 
 
+@Preserving
 def smooth(reference: Reference) -> Rewrite:
     """The rewrite that moves half of the range of activations into the weights that read them.
 
     The factor of a channel is `max|x| ** 0.5 / max|w| ** 0.5` (SmoothQuant, Xiao et al. 2023, eq.
-    4). Only channels with a reader that quantizes its input are scaled.
+    4). Only channels with a reader that can quantize its inputs are scaled.
     """
 
     def smoothed(deployed: Deployed) -> Deployed:
@@ -77,7 +85,7 @@ def smooth(reference: Reference) -> Rewrite:
         groups = [
             group
             for group in scaled_channels(deployed.graph)
-            if any(nodes[address].op.activation is not None for address in group.readers)
+            if any(_can(nodes[address].op, "activation") for address in group.readers)
         ]
         seen = _sizes(deployed, reference, groups)
         for group in groups:
@@ -89,12 +97,13 @@ def smooth(reference: Reference) -> Rewrite:
     return smoothed
 
 
+@Preserving
 def awq(reference: Reference) -> Rewrite:
     """The rewrite that enlarges the weights that multiply large inputs, before they are rounded.
 
     The factor of a channel is `mean|x| ** a`; of eleven `a` from 0 to 1, that with the least
     squared error of the outputs of all readers is taken (AWQ, Lin et al. 2024, eq. 4 and 5), each
-    rounded to the nearest.
+    rounded to the nearest: at its precision, or at 4 bits per channel where it has none yet.
     """
 
     def scaled(deployed: Deployed) -> Deployed:
@@ -102,7 +111,7 @@ def awq(reference: Reference) -> Rewrite:
         groups = [
             group
             for group in scaled_channels(deployed.graph)
-            if any(nodes[address].op.weight is not None for address in group.readers)
+            if any(_can(nodes[address].op, "weight") for address in group.readers)
         ]
         seen = _sizes(deployed, reference, groups)
         reading = [address for group in groups for address in group.readers]
@@ -122,15 +131,21 @@ def _error(deployed: Deployed, group: Scaled, factors: Factors, grams: dict[str,
     """The squared error of the outputs of all readers with weights times `factors`, rounded."""
     total = 0.0
     for address in group.readers:
-        quant: Quant | None = deployed.graph.nodes[address].op.weight
-        if quant is None or address not in grams:
+        op = deployed.graph.nodes[address].op
+        if address not in grams or not _can(op, "weight"):
             continue
+        quant = op.weight or _PROBE
         weight = _weight(deployed, address)
         near = rounded(along_in(weight, factors), quant).values()
         off = torch.from_numpy(along_in(near, 1 / factors) - weight)
         off = off.reshape(len(grams[address]), -1, grams[address].shape[-1])
         total += float(((off @ grams[address]) * off).sum())
     return total
+
+
+def _can(op: Op, field: str) -> bool:
+    """Whether an operator has a precision for its weight or for its inputs."""
+    return field in {one.name for one in fields(op)}
 
 
 def _bounded(above: Factors, below: Factors) -> Factors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -24,6 +25,24 @@ Maker = Callable[[Reference], Rewrite]
 """A function that makes a rewrite for the networks that have this reference."""
 
 _REFERENCES = 8
+
+
+@dataclass(frozen=True)
+class Preserving:
+    """A maker of a rewrite that keeps the function of a float network, such as equalization.
+
+    `PostTraining` applies the rewrite once, to the float network. All rewrites behind compare with
+    the network that comes out, whose layers may give other numbers than before.
+
+    Attributes:
+        make: The maker.
+    """
+
+    make: Maker
+
+    def __call__(self, reference: Reference) -> Rewrite:
+        """The rewrite for a reference."""
+        return self.make(reference)
 
 
 def integer_biases(reference: Reference) -> Rewrite:  # noqa: ARG001  # every maker takes one
@@ -53,7 +72,8 @@ class PostTraining:
 
     Raises:
         InputError: If a batch does not fit the inputs of the space.
-        ValueError: If there is no batch, or a batch or a tensor holds numbers that are not finite.
+        ValueError: If there is no batch, or a batch or a tensor holds numbers that are not finite,
+            or a rewrite that keeps the function stands behind one that does not.
         WeightsError: If a tensor of the largest network is missing.
     """
 
@@ -69,6 +89,12 @@ class PostTraining:
         self.device = torch.device("cpu")
         self.calibration = [inputs_of(space.graph, batch) for batch in calibration]
         self._tensors, self._makers = tensors, tuple(rewrites)
+        kept = [isinstance(make, Preserving) for make in rewrites]
+        if kept != sorted(kept, reverse=True):
+            raise ValueError(
+                "rewrites that keep the function of the float network stand behind others that "
+                "compare with this network; put equalize, smooth, awq and their like first"
+            )
         self._known: OrderedDict[Hashable, tuple[Reference, tuple[Rewrite, ...]]] = OrderedDict()
         self.reference(space.largest)
 
@@ -99,7 +125,14 @@ class PostTraining:
         key = tuple(plain.nodes.items())
         if key not in self._known:
             reference = Reference(float_network(plain, self._tensors), self.calibration)
-            self._known[key] = (reference, tuple(make(reference) for make in self._makers))
+            rewrites: list[Rewrite] = []
+            for make in self._makers:
+                if isinstance(make, Preserving):
+                    network = make(reference)(reference.network)
+                    reference = Reference(network, self.calibration)
+                else:
+                    rewrites.append(make(reference))
+            self._known[key] = (reference, tuple(rewrites))
             if len(self._known) > _REFERENCES:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nas.evaluation.rewrites import makers
 from nas.testing.rewrite import drawn_tensors
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
@@ -27,7 +28,7 @@ from search_spaces.ops import (
 from search_spaces.quant import PerChannel, PerTensor, Quant
 from search_spaces.space import SearchSpace
 from supernets.deployed import values
-from supernets.post_training import Reference, float_network, nearest
+from supernets.post_training import PostTraining, Reference, float_network, nearest
 from supernets.post_training.equalize import awq, equalize, smooth
 from supernets.post_training.scaling import largest_read, largest_written, scaled_channels
 
@@ -165,3 +166,17 @@ def test_scaling_for_inputs_lowers_the_error_of_rounded_layers():
             off = rounded.module()(**batch) - network.module()(**batch)
         errors.append(float(off.square().mean()))
     assert errors[1] < errors[0]
+
+
+def test_repairs_compare_with_the_scaled_network_and_scaling_comes_first():
+    graph, batch = _mobile()
+    space = SearchSpace(graph)
+    tensors, names = drawn_tensors(space), ["ranges", "nearest", "norm-repair"]
+    with torch.no_grad():
+        exact = float_network(graph, tensors).module()(**batch)
+        for first in ("equalize", "smooth", "awq"):
+            made = PostTraining(space, tensors, [batch], rewrites=makers([first, *names]))
+            off = (made(space.smallest).module()(**batch) - exact).square().mean()
+            assert off < 0.1 * exact.var()
+    with pytest.raises(ValueError, match="put equalize, smooth, awq and their like first"):
+        PostTraining(space, tensors, [batch], rewrites=makers([*names, "equalize"]))
