@@ -1,0 +1,7 @@
+"""The error for networks that cannot be traced."""
+
+from __future__ import annotations
+
+
+class TraceError(ValueError):
+    """The error for a network that cannot become a graph, in a sentence for whoever called."""
