@@ -4,9 +4,9 @@
 
 The float network gets 91.73 % of the 10,000 test images right. Every weight, those of the first and
 last layers included, chooses from 2, 3, 4, 5, 6 and 8 bits per output channel; activations stay in
-floats. An exact knapsack gives the bits within a budget of mean bits, from what each layer loses at
-its outputs. Where all layers can have the same bits, the allocation or these uniform bits are
-measured: those whose network is nearer to the float network on other unlabelled images. A seed
+floats. An exact knapsack gives the bits within a budget of mean bits, from what each layer loses,
+seen in two ways. Of these allocations, and of uniform bits where the budget is a whole number, that
+one is measured whose network is nearest to the float network on other unlabelled images. A seed
 draws the images; nothing else is random, and no label is used.
 
 `W4A4` has weights and inputs of 4 bits everywhere but in the first and last layers, which have 8.
@@ -48,7 +48,8 @@ FloatArray = NDArray[np.float64]
 
 BITS = (2, 3, 4, 5, 6, 8)
 MEANS = (4.0, 3.5, 3.0, 2.5)
-REWRITES = ("ranges", "adaquant", "round-biases")
+WEIGHTS_ONLY = ("adaquant",)
+WITH_INPUTS = ("smooth", "ranges", "adaquant", "round-biases")
 IMAGES, SCORED, JUDGED, FEW, BATCH = 1024, 128, 256, 64, 64
 SEEDS = (0, 1, 2)
 
@@ -98,24 +99,29 @@ def layers(space: SearchSpace) -> list[str]:
     return [made.name.removesuffix(".weight.bits") for made in space.choices]
 
 
-def losses(made: PostTraining) -> FloatArray:
-    """What the network loses with one layer rounded, `(layers, bits)`.
+def losses(made: PostTraining) -> dict[str, FloatArray]:
+    """What the network loses with one layer rounded, `(layers, bits)`, in two ways.
 
-    The distance of the network's output with the layer rounded to the nearest, times the share of
-    the layer's own error that is left after rounding with error feedback.
+    `distance` is that of the network's output with the layer rounded to the nearest, times the
+    share of the layer's own error that is left after rounding with error feedback. `slope` is the
+    layer's own error with feedback, times the network's distance for each unit of it at 3 bits.
     """
     space, reference = made.space, made.reference(made.space.largest)
     at = {address: [Quant(Int(bits), PerChannel()) for bits in BITS] for address in layers(space)}
     errors = output_errors(reference, at)
-    found = np.zeros((len(space.choices), len(BITS)))
+    shape = (len(space.choices), len(BITS))
+    away, near, fed = (np.zeros(shape) for _ in range(3))
     for layer, (address, quants) in enumerate(at.items()):
         for option, quant in enumerate(quants):
             picks = [*space.largest]
             picks[layer] = option
-            away = distance(made(tuple(picks)), reference.outputs, reference.batches)
-            error = errors[address][quant]
-            found[layer, option] = away * error.feedback / error.nearest
-    return found
+            network = made(tuple(picks))
+            away[layer, option] = distance(network, reference.outputs, reference.batches)
+            near[layer, option] = errors[address][quant].nearest
+            fed[layer, option] = errors[address][quant].feedback
+    middle = BITS.index(3)
+    slopes = away[:, middle] / near[:, middle]
+    return {"distance": away * fed / near, "slope": slopes[:, None] * fed}
 
 
 def allocated(losses: FloatArray, weights: FloatArray, mean: float) -> Genotype:
@@ -128,15 +134,16 @@ def allocated(losses: FloatArray, weights: FloatArray, mean: float) -> Genotype:
 
 
 def mixed(seed: int, folder: Path, *, mean: float) -> dict[str, object]:
-    """The network of a budget: of allocation and uniform bits, the nearer on other images."""
+    """The network of a budget: of allocations and uniform bits, the nearest on other images."""
     drawn = calibration(seed, IMAGES + JUDGED, batch=BATCH)
     images, judging = drawn[: IMAGES // BATCH], drawn[IMAGES // BATCH :]
     space = weights_only()
-    made = maker(space, images, *REWRITES)
+    made = maker(space, images, *WEIGHTS_ONLY)
     weights, known = sizes(made), scores(seed, images, folder)
     begun = time.perf_counter()
-    found = {"allocation": allocated(np.array(known["losses"]), weights, mean)}
-    solved = time.perf_counter() - begun
+    tables = {name: np.array(table) for name, table in known["losses"].items()}
+    found = {name: allocated(table, weights, mean) for name, table in tables.items()}
+    solved = (time.perf_counter() - begun) / len(found)
     if mean in BITS:
         found["uniform"] = uniform(space, int(mean))
     module = made.full_precision(space.largest)
@@ -164,7 +171,8 @@ def scores(seed: int, images: Sequence[Inputs], folder: Path) -> dict[str, Any]:
     if not path.exists():
         begun = time.perf_counter()
         found = losses(maker(weights_only(), images[: SCORED // BATCH], "nearest"))
-        content = {"losses": found.tolist(), "seconds": time.perf_counter() - begun}
+        held = {name: table.tolist() for name, table in found.items()}
+        content = {"losses": held, "seconds": time.perf_counter() - begun}
         write_atomic(path, json.dumps(content).encode())
     return json.loads(path.read_text())
 
@@ -172,7 +180,7 @@ def scores(seed: int, images: Sequence[Inputs], folder: Path) -> dict[str, Any]:
 def everywhere(seed: int, folder: Path, *, bits: int, images: int) -> dict[str, object]:  # noqa: ARG001
     """The network with the same bits for all weights, calibrated on so many images."""
     space = weights_only()
-    made = maker(space, calibration(seed, images, batch=BATCH), *REWRITES)
+    made = maker(space, calibration(seed, images, batch=BATCH), *WEIGHTS_ONLY)
     begun = time.perf_counter()
     network = made(uniform(space, bits))
     seconds = time.perf_counter() - begun
@@ -186,7 +194,7 @@ def four_bits(seed: int, folder: Path) -> dict[str, object]:  # noqa: ARG001
         name="resnet20-w4a4",
     )
     begun = time.perf_counter()
-    network = maker(space, calibration(seed, IMAGES, batch=BATCH), *REWRITES)(())
+    network = maker(space, calibration(seed, IMAGES, batch=BATCH), *WITH_INPUTS)(())
     seconds = time.perf_counter() - begun
     return {"accuracy": accuracy(network.module(), TEST), "seconds": seconds}
 
