@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from search_spaces.quant import Quant
+from supernets.assemble import Slot
 from supernets.deployed import Deployed, Rewrite
 from supernets.encoded import ActivationScale
 from supernets.post_training.observing import Sample, behind_views
@@ -42,35 +43,54 @@ def percentile_ranges(reference: Reference) -> Rewrite:
     return _Ranges(reference, percentile)
 
 
-class _Ranges:
-    """A rewrite that sets the scales of all inputs that have a precision."""
+def shared_ranges(reference: Reference) -> Rewrite:
+    """`ranges` in which all inputs of an addition or a concatenation have one scale.
 
-    def __init__(self, reference: Reference, fit: Fit) -> None:
-        self._reference, self._fit = reference, fit
-        self._kept: dict[tuple[int, Quant], tuple[Sample, ActivationScale]] = {}
+    Some devices add and concatenate integer codes as they are.
+    """
+    return _Ranges(reference, least_error, shared=True)
+
+
+class _Ranges:
+    """A rewrite that sets the scales of all inputs that have a precision.
+
+    Args:
+        reference: The float network and its calibration batches.
+        fit: The function that finds a scale.
+        shared: Whether the inputs of an operator that does not multiply them have one scale.
+    """
+
+    def __init__(self, reference: Reference, fit: Fit, *, shared: bool = False) -> None:
+        self._reference, self._fit, self._shared = reference, fit, shared
+        self._kept: dict[tuple[tuple[int, ...], Quant], tuple[list[Sample], ActivationScale]] = {}
 
     def __call__(self, deployed: Deployed) -> Deployed:
         graph = deployed.graph
-        wanted = {
-            (address, position): (behind_views(graph, read), node.op.activation)
-            for address, node in graph.nodes.items()
-            for position, read in enumerate(node.inputs)
-        }
-        if not any(quant for _, quant in wanted.values()):
+        nodes = {a: node for a, node in graph.nodes.items() if node.op.activation is not None}
+        if not nodes:
             return replace(deployed, inputs={})
         samples = self._reference.samples(replace(deployed, inputs={}))
-        inputs = {
-            slot: self._scale(samples[source], quant)
-            for slot, (source, quant) in wanted.items()
-            if quant is not None
-        }
+        inputs: dict[Slot, ActivationScale] = {}
+        for address, node in nodes.items():
+            assert node.op.activation is not None
+            read = [samples[behind_views(graph, source)] for source in node.inputs]
+            for position, sample in enumerate(read):
+                seen = read if self._shared and not node.op.products else [sample]
+                inputs[address, position] = self._scale(seen, node.op.activation)
         return replace(deployed, inputs=inputs)
 
-    def _scale(self, sample: Sample, quant: Quant) -> ActivationScale:
-        key = (id(sample), quant)  # the sample is kept with the result, so its id stays taken
+    def _scale(self, seen: list[Sample], quant: Quant) -> ActivationScale:
+        key = tuple(map(id, seen)), quant  # samples are kept with the result: ids stay taken
         if key not in self._kept:
-            self._kept[key] = (sample, self._fit(sample, quant))
+            self._kept[key] = (seen, self._fit(joined(seen), quant))
         return self._kept[key][1]
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """The samples of several tensors as one."""
+    values = torch.cat([sample.values for sample in samples])
+    ends = [(sample.low, sample.high) for sample in samples]
+    return Sample(values, min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def least_error(sample: Sample, quant: Quant) -> ActivationScale:

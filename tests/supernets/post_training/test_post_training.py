@@ -130,6 +130,17 @@ def test_a_tensor_of_zeros_has_a_range():
             assert 0 < fit(sample, quant).scale < np.inf
 
 
+def test_inputs_of_an_addition_share_a_scale_where_asked(space, tensors, batches):
+    inputs = [
+        post_training(space, tensors, batches, rewrites=(name, *ROUNDED[1:]))(space.smallest).inputs
+        for name in ("shared-ranges", "ranges")
+    ]
+    add = "stage1.block0.add"
+    assert inputs[0][add, 0] == inputs[0][add, 1]
+    assert inputs[1][add, 0] != inputs[1][add, 1]
+    assert inputs[0]["stem", 0] == inputs[1]["stem", 0]
+
+
 def test_readers_of_one_tensor_share_its_scale(space, deployment):
     made = deployment(space.smallest)
     block = "stage1.block0"

@@ -25,6 +25,10 @@ class TestPercentileRanges(_ByName):
     name = "percentile-ranges"
 
 
+class TestSharedRanges(_ByName):
+    name = "shared-ranges"
+
+
 class TestNearest(_ByName):
     name = "nearest"
 
