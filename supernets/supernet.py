@@ -157,6 +157,41 @@ class Supernet(nn.Module):
             }
         )
 
+    @classmethod
+    def of(
+        cls,
+        space: SearchSpace,
+        tensors: Mapping[str, Tensor],
+        *,
+        quantizer: type[Quantizer] = LearnedSteps,
+    ) -> Supernet:
+        """The supernet whose largest parameters are copies of `tensors`.
+
+        Nodes with the very same tensor share one parameter, as a module that is called twice.
+
+        Args:
+            space: The space, such as that of a traced network.
+            tensors: The parameters by `ADDRESS.NAME` in their largest shapes. Statistics of norms,
+                `ADDRESS.mean` and `ADDRESS.variance`, are left out, as a supernet has none.
+            quantizer: The quantizer of all weights and inputs.
+
+        Raises:
+            WeightsError: If a tensor is missing, unknown, of another shape, or not finite.
+        """
+        from supernets.weights import set_weights  # builds on this module
+
+        supernet = cls(space, seed=0, quantizer=quantizer)
+        norms = {address for address, node in space.graph.nodes.items() if node.op.folds}
+        statistics = {f"{address}.{name}" for address in norms for name in ("mean", "variance")}
+        weights = {name: tensor for name, tensor in tensors.items() if name not in statistics}
+        set_weights(supernet, weights)
+        first: dict[int, nn.Parameter] = {}
+        for name, tensor in weights.items():
+            address, _, part = name.rpartition(".")
+            own = supernet.node(address).tensors
+            own[part] = first.setdefault(id(tensor), own[part])
+        return supernet
+
     def node(self, address: str) -> SharedNode:
         """The parameters and quantizers that subnets share at `address`."""
         shared = self.nodes[_key(address)]
@@ -207,10 +242,13 @@ class Supernet(nn.Module):
         """
         kinds = ("weights", "others", "weight_steps", "input_steps")
         groups: dict[str, list[nn.Parameter]] = {kind: [] for kind in kinds}
+        met: set[nn.Parameter] = set()  # several nodes may share one
         for node in self.nodes.values():
             assert isinstance(node, SharedNode)
             for name, parameter in node.tensors.items():
-                groups["weights" if name == "weight" else "others"].append(parameter)
+                if parameter not in met:
+                    groups["weights" if name == "weight" else "others"].append(parameter)
+                    met.add(parameter)
             groups["input_steps"] += node.inputs.parameters()
             groups["weight_steps"] += node.weight.parameters() if node.weight else ()
         return groups

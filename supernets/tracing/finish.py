@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 
+import torch
 from torch import Tensor
 
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Affine, BatchNorm2d, Outputs
+from supernets.fold import without_norms
 from supernets.tracing.builder import Builder
 from supernets.tracing.errors import TraceError
 from supernets.tracing.rules.norms import affine
+
+_NORM = ("scale", "shift", "mean", "variance")
 
 
 def finished(build: Builder, outputs: Mapping[str, str]) -> tuple[Graph, dict[str, Tensor]]:
@@ -55,9 +60,30 @@ def _with_affine(graph: Graph, tensors: dict[str, Tensor]) -> tuple[Graph, dict[
     nodes = dict(graph.nodes)
     for address, node in graph.nodes.items():
         if isinstance(node.op, BatchNorm2d) and len(readers[node.inputs[0]]) > 1:
-            names = ("scale", "shift", "mean", "variance")
-            held = {name: tensors.pop(f"{address}.{name}") for name in names}
+            held = {name: tensors.pop(f"{address}.{name}") for name in _NORM}
             found = affine(held, node.op.epsilon)
             tensors |= {f"{address}.{name}": tensor for name, tensor in found.items()}
             nodes[address] = Node(Affine(0), node.inputs)
     return Graph.from_nodes(nodes), tensors
+
+
+def folded(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str, Tensor]]:
+    """A resolved graph without the norms that fold, and the tensors of what is left.
+
+    An operator of which the norm was the only reader gets the factor and the shift of the norm as
+    part of its weight and its bias.
+    """
+    without, norms = without_norms(graph)
+    nodes, found = dict(without.nodes), dict(tensors)
+    for address, norm in norms.items():
+        held = {name: found.pop(f"{norm}.{name}") for name in _NORM}
+        change = affine(held, graph.nodes[norm].op.epsilon)  # pyright: ignore[reportAttributeAccessIssue]
+        weight = found[f"{address}.weight"]
+        column = change["scale"].reshape(-1, *(1,) * (weight.dim() - 1))
+        found[f"{address}.weight"] = weight * column
+        bias = found.get(f"{address}.bias", torch.zeros_like(change["shift"]))
+        found[f"{address}.bias"] = bias * change["scale"] + change["shift"]
+        op = nodes[address].op
+        if any(field.name == "bias" for field in fields(op)):
+            nodes[address] = replace(nodes[address], op=replace(op, bias=True))  # pyright: ignore[reportCallIssue]
+    return Graph.from_nodes(nodes), found

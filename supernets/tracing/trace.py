@@ -20,7 +20,7 @@ from supernets.deployed import Deployed
 from supernets.tracing.builder import Builder
 from supernets.tracing.checks import answers, require_equal, require_traceable
 from supernets.tracing.errors import TraceError
-from supernets.tracing.finish import finished
+from supernets.tracing.finish import finished, folded
 from supernets.tracing.outputs import unpacked
 from supernets.tracing.program import exported
 from supernets.tracing.tracer import Tracer
@@ -40,6 +40,14 @@ class Traced:
 
     graph: Graph
     tensors: Mapping[str, Tensor]
+
+    def folded(self) -> Traced:
+        """The network with every norm made part of the operator before the norm.
+
+        The statistics become part of weights and biases. A supernet of the folded network
+        therefore computes what the model computes, in training too.
+        """
+        return Traced(*folded(self.graph, self.tensors))
 
     def module(self) -> fx.GraphModule:
         """The network as a plain module, which takes inputs by name or in their order."""

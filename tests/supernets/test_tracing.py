@@ -23,8 +23,10 @@ from search_spaces.ops import (
     SplitHeads,
 )
 from search_spaces.space import SearchSpace
+from supernets.supernet import Supernet
 from supernets.tracing import Traced, TraceError, trace, unpacked
 from supernets.tracing.layout import Layout, viewed
+from supernets.weights import WeightsError, weights_of
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -130,6 +132,27 @@ def test_a_traced_network_is_a_space_like_any_other(net: tuple[nn.Module, Traced
     space = SearchSpace(net[1].graph, name="mine")
     assert SearchSpace.from_json(space.to_json()) == space
     assert space.choices == ()
+
+
+def test_with_nothing_elastic_a_supernet_is_the_model(net: tuple[nn.Module, Traced]) -> None:
+    """Norms are folded, as a supernet would take the statistics of the batch."""
+    model, traced = net
+    folded, images = traced.folded(), drawn(5, 3, 8, 8, seed=1)
+    assert not any(node.op.folds for node in folded.graph.nodes.values())
+    supernet = Supernet.of(SearchSpace(folded.graph), folded.tensors)
+    with torch.no_grad():
+        wanted = model(images)
+        torch.testing.assert_close(supernet(images, ()), wanted, rtol=0, atol=1e-5)
+        torch.testing.assert_close(folded.module()(images), wanted, rtol=0, atol=1e-5)
+    whole = Supernet.of(SearchSpace(traced.graph), traced.tensors)
+    assert torch.equal(weights_of(whole)["stem.weight"], model.get_parameter("stem.weight"))
+
+
+def test_a_supernet_of_other_weights_is_refused(net: tuple[nn.Module, Traced]) -> None:
+    tensors = dict(net[1].tensors)
+    del tensors["stem.weight"]
+    with pytest.raises(WeightsError, match=r"missing: stem\.weight"):
+        Supernet.of(SearchSpace(net[1].graph), tensors)
 
 
 def test_tensors_are_copies_by_address(net: tuple[nn.Module, Traced]) -> None:
@@ -259,6 +282,9 @@ def test_a_module_that_is_called_twice_has_one_weight() -> None:
     traced = assert_traced(Twice().eval(), drawn(2, 4))
     assert [*traced.graph.nodes] == ["input", "inner", "activation", "inner.linear"]
     assert traced.tensors["inner.weight"] is traced.tensors["inner.linear.weight"]
+    supernet = Supernet.of(SearchSpace(traced.graph), traced.tensors)
+    assert len([*supernet.parameters()]) == 2
+    assert sum(map(len, supernet.parameter_groups().values())) == 2
 
 
 def test_a_batch_norm_of_vectors_is_affine() -> None:
