@@ -45,6 +45,24 @@ class Preserving:
         return self.make(reference)
 
 
+@dataclass(frozen=True)
+class OfLargest:
+    """A maker of a rewrite that compares narrower networks with the largest one of the space.
+
+    `PostTraining` applies the rewrite before all others, to the float network. All rewrites behind
+    compare with the network that comes out.
+
+    Attributes:
+        make: The maker, which is given the reference of the largest network.
+    """
+
+    make: Maker
+
+    def __call__(self, reference: Reference) -> Rewrite:
+        """The rewrite for networks that are narrower than that of a reference."""
+        return self.make(reference)
+
+
 def integer_biases(reference: Reference) -> Rewrite:  # noqa: ARG001  # every maker takes one
     """The rewrite that puts biases on the grid of integer accumulators, the last one to apply."""
     return round_biases
@@ -69,6 +87,7 @@ class PostTraining:
         calibration: Batches of inputs; at least one. They need no labels.
         rewrites: Makers of the rewrites, in order: first those that keep the function, then one
             that sets ranges, one that rounds weights, those that repair, and `round_biases`.
+            One that is an `OfLargest` is applied before all others, wherever it stands.
 
     Raises:
         InputError: If a batch does not fit the inputs of the space.
@@ -88,14 +107,17 @@ class PostTraining:
         self.space = space
         self.device = torch.device("cpu")
         self.calibration = [inputs_of(space.graph, batch) for batch in calibration]
-        self._tensors, self._makers = tensors, tuple(rewrites)
-        kept = [isinstance(make, Preserving) for make in rewrites]
+        self._tensors = tensors
+        self._makers = tuple(make for make in rewrites if not isinstance(make, OfLargest))
+        kept = [isinstance(make, Preserving) for make in self._makers]
         if kept != sorted(kept, reverse=True):
             raise ValueError(
                 "rewrites that keep the function of the float network stand behind others that "
                 "compare with this network; put equalize, smooth, awq and their like first"
             )
         self._known: OrderedDict[Hashable, tuple[Reference, tuple[Rewrite, ...]]] = OrderedDict()
+        whole = self._unrounded(full_precision(space.decode(space.largest)))
+        self._repairs = [make(whole) for make in rewrites if isinstance(make, OfLargest)]
         self.reference(space.largest)
 
     def __call__(self, genotype: Genotype) -> Deployed:
@@ -119,12 +141,18 @@ class PostTraining:
         """The float network of `genotype` with the calibration batches."""
         return self._shared(self.space.decode(genotype))[0]
 
+    def _unrounded(self, plain: Graph, *repairs: Rewrite) -> Reference:
+        network = float_network(plain, self._tensors)
+        for repair in repairs:
+            network = repair(network)
+        return Reference(network, self.calibration)
+
     def _shared(self, graph: Graph) -> tuple[Reference, tuple[Rewrite, ...]]:
         """The reference and the rewrites of all networks that differ in precisions only."""
         plain = full_precision(graph)
         key = tuple(plain.nodes.items())
         if key not in self._known:
-            reference = Reference(float_network(plain, self._tensors), self.calibration)
+            reference = self._unrounded(plain, *self._repairs)
             rewrites: list[Rewrite] = []
             for make in self._makers:
                 if isinstance(make, Preserving):

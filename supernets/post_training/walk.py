@@ -129,7 +129,7 @@ def _layer(base: Deployed, step: Step, added: Sequence[str], runs: Sequence[_Pai
     return Layer(step.address, len(found.gram), held["weight"], held["bias"], found)
 
 
-class _Running(fx.Interpreter):
+class Running(fx.Interpreter):
     """An interpreter of an assembled module that stops where it is told to.
 
     Args:
@@ -162,13 +162,13 @@ class _Running(fx.Interpreter):
 class _Pair:
     """A batch on its way through the network that is rounded, and through the float network."""
 
-    rounded: _Running
-    exact: _Running
+    rounded: Running
+    exact: Running
     samples: int
 
     @classmethod
     def of(cls, rounded: fx.GraphModule, exact: fx.GraphModule, batch: Inputs) -> _Pair:
-        return cls(_Running(rounded, batch), _Running(exact, batch), count(batch))
+        return cls(Running(rounded, batch), Running(exact, batch), count(batch))
 
     def reach(self, address: str) -> None:
         self.rounded.run_to(address, inclusive=False)
