@@ -20,6 +20,7 @@ import gzip
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,12 +155,12 @@ def beside_exact(losses: FloatArray, sizes: FloatArray, bits: FloatArray) -> dic
     budgets = np.linspace(sizes.sum() * bits[0], sizes.sum() * bits[-1], BUDGETS)
     starts, spans = np.cumsum(counts) - counts, list[float]()
     found: list[FloatArray] = []
-    for solve, further in ((allocate, {}), (closed_form, {"rates": rates})):
+    for solve in (allocate, partial(closed_form, rates=rates)):
         begun = time.perf_counter()
-        picks = solve(flat, costs, counts=counts, budgets=budgets, **further)
+        picks = solve(flat, costs, counts=counts, budgets=budgets)
         spans.append(1000 * (time.perf_counter() - begun) / BUDGETS)
         if (costs[starts + picks].sum(axis=1) > budgets * (1 + 1e-9)).any():
-            raise AssertionError(f"{solve.__name__} is beyond a budget")
+            raise AssertionError("picks are beyond a budget")
         found.append(flat[starts + picks].sum(axis=1))
     excess = found[1] / found[0] - 1
     return {

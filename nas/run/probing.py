@@ -33,11 +33,13 @@ from predictors.proxies.proxy import Proxy
 from predictors.proxies.ranking import directions, rank_mean
 from predictors.proxies.sensitivity import (
     SensitivityCost,
+    Site,
+    Study,
     Values,
-    input_forward,
+    measured,
     open_precisions,
-    sensitivity,
-    weight_forward,
+    output_distance,
+    weight_names,
 )
 from search_spaces.choice import Choice
 from search_spaces.costs import SpaceKernels
@@ -184,20 +186,20 @@ def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:
     """
     inputs, _ = _batch(plan, supernet, _SENSITIVITY_BATCH)
     plain = extract(supernet, plan.space.largest, [inputs], quantize=False)
-    present = plain.graph.nodes.keys()
-    layers_at = {address: module_name(address) for address in present}
-    with torch.no_grad():
-        reference = plain.module.eval()(**inputs)
-    measured: list[Values] = []
-    forwards = (
-        weight_forward(plain.module, inputs, layers_at),
-        input_forward(plain.module, inputs, node_names(plain.module)),
+    weights, reads = (
+        {address: quants for address, quants in options.items() if address in plain.graph.nodes}
+        for options in _open_precisions(plan)
     )
-    for options, forward in zip(_open_precisions(plan), forwards, strict=True):
-        layers = {address: quants for address, quants in options.items() if address in present}
-        distance = plan.task.criterion.distance
-        measured.append(sensitivity(forward, layers, reference, distance=distance))
-    return SensitivityCost(*measured)
+    study = Study(
+        plain.module.eval(),
+        [inputs],
+        plan.task.criterion.distance,
+        node_names(plain.module),
+        weight_names(plain.module, {address: module_name(address) for address in weights}),
+        {Site("weight", address): quants for address, quants in weights.items()}
+        | {Site("activation", address): quants for address, quants in reads.items()},
+    )
+    return measured(study, output_distance)
 
 
 def _open_precisions(plan: Plan) -> list[dict[str, tuple[Quant | None, ...]]]:

@@ -12,6 +12,7 @@ import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +172,7 @@ class _Model:
             for part in _parts(table):
                 self._join(part.choices, part.values.shape)
             places = np.argwhere(np.isinf(table.values))
-            self.banned += [self._ends(table.choices, place) for place in places]
+            self.banned += [self._ends(table.choices, place) for place in places.tolist()]
 
     def row(self, tables: Iterable[Lookup]) -> tuple[FloatArray, float]:
         """The coefficients of a sum of lookups, `(variables,)`, and the constant beside them."""
@@ -235,14 +236,11 @@ class _Model:
         limits: Mapping[str, float],
         seconds: float,
     ) -> OptimizeResult | None:
-        fixed = [(list(row), list(row.values())) for row, _ in self.equal]
-        constraints = [
-            LinearConstraint(_sparse(fixed, self.size), *[[v for _, v in self.equal]] * 2)
-        ]
-        if self.banned:
-            several = [(ends, [1.0] * len(ends)) for ends in self.banned]
-            most = np.array([len(ends) - 1.0 for ends in self.banned])
-            constraints.append(LinearConstraint(_sparse(several, self.size), ub=most))
+        held = [(list(row), list(row.values())) for row, _ in self.equal]
+        held += [(ends, [1.0] * len(ends)) for ends in self.banned]
+        high: Any = np.array([v for _, v in self.equal] + [len(e) - 1.0 for e in self.banned])
+        low: Any = np.concatenate([high[: len(self.equal)], np.full(len(self.banned), -np.inf)])
+        constraints = [LinearConstraint(_sparse(held, self.size), low, high)]
         for name, limit in limits.items():
             row, constant = rows[name]
             scale = np.abs(row).max(initial=0.0) or 1.0

@@ -10,11 +10,12 @@ from nas.parts import Parts
 from nas.tasks.criteria import Classification
 from predictors.proxies import scores
 from predictors.proxies.sensitivity import (
-    SensitivityCost,
-    input_forward,
+    Site,
+    Study,
+    measured,
     open_precisions,
-    sensitivity,
-    weight_forward,
+    output_distance,
+    weight_names,
 )
 from search_spaces.costs import SpaceKernels, macs, total
 from search_spaces.mobilenet import Stage, mobilenet
@@ -68,19 +69,17 @@ def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
 def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) -> None:
     space, (images, _) = supernet.space, batch()
     module = extract(supernet, space.largest, [images], quantize=False).module
-    with torch.no_grad():
-        reference = module(images)
-    values = {}
-    for tensor, forward in (("weight", weight_forward), ("activation", input_forward)):
-        layers = open_precisions(space.graph, tensor)
-        named = {address: module_name(address) for address in layers}
-        names = named if tensor == "weight" else node_names(module)
-        values[tensor] = sensitivity(
-            forward(module, images, names), layers, reference, distance=Classification().distance
-        )
-    cost = SpaceKernels(space).compile_by_address(
-        SensitivityCost(values["weight"], values["activation"])
+    weights, reads = (open_precisions(space.graph, tensor) for tensor in ("weight", "activation"))
+    study = Study(
+        module.eval(),
+        [images],
+        Classification().distance,
+        node_names(module),
+        weight_names(module, {address: module_name(address) for address in weights}),
+        {Site("weight", address): quants for address, quants in weights.items()}
+        | {Site("activation", address): quants for address, quants in reads.items()},
     )
+    cost = SpaceKernels(space).compile_by_address(measured(study, output_distance))
     genotypes = torch.tensor([space.largest, space.largest]).numpy()
     for name, column in space.column.items():
         if name.endswith(".bits"):

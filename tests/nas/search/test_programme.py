@@ -18,8 +18,8 @@ NAMES = ("a", "b", "c", "d")
 def drawn(seed, *, interactions):
     """Random lookups over single choices, and over pairs and a triple where asked for."""
     rng = np.random.default_rng(seed)
-    counts = dict(zip(NAMES, rng.integers(1, 4, size=len(NAMES)).tolist(), strict=True))
-    over = [(name,) for name in NAMES]
+    counts: dict[str, int] = dict(zip(NAMES, rng.integers(1, 4, size=4).tolist(), strict=True))
+    over: list[tuple[str, ...]] = [(name,) for name in NAMES]
     over += [("a", "b"), ("b", "c"), ("c", "d"), ("b", "c", "d")] if interactions else []
 
     def tables():

@@ -4,18 +4,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, fx, nn
 
-from nas.tasks.criteria import Classification
 from predictors.proxies.rounding import rounded
 from predictors.proxies.sensitivity import (
     SensitivityCost,
-    input_forward,
     noise,
     open_precisions,
-    sensitivity,
     sqnr,
-    weight_forward,
     weight_noise,
 )
 from search_spaces.costs import SpaceKernels
@@ -28,25 +23,9 @@ from search_spaces.residual import residual
 
 torch.set_num_threads(1)
 
-BITS = (2, 3, 4, 6, 8)
-
 
 def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def float_network() -> fx.GraphModule:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(8, 8, 3, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(8 * 36, 5),
-        )
-    return fx.symbolic_trace(network.eval())
 
 
 @pytest.mark.parametrize(
@@ -131,69 +110,6 @@ def test_full_precision_has_no_noise() -> None:
     )
 
 
-DISTANCE = Classification().distance
-
-
-@pytest.mark.parametrize(
-    ("make", "names"),
-    [
-        (weight_forward, {"a": "0", "b": "2", "c": "5"}),
-        (input_forward, {"a": "_0", "b": "_2", "c": "_5"}),
-    ],
-)
-def test_the_distance_is_zero_in_full_precision_and_falls_with_bits(make, names) -> None:
-    module, images = float_network(), uniform(16, 1, 6, 6)
-    layers = {address: (*(Quant(Int(bits)) for bits in BITS), None) for address in names}
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    with torch.no_grad():
-        reference = module(images)
-    forward = make(module, images, names)
-    values = sensitivity(forward, layers, reference, distance=DISTANCE)
-    for address in names:
-        row = [values[address, quant] for quant in layers[address]]
-        assert row[-1] == 0.0
-        assert all(more > less for more, less in itertools.pairwise(row))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
-
-
-class Joined(nn.Module):
-    """Functions that are no layers: an addition, and a concatenation of a list."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x + 1, x], 1)
-
-
-def test_inputs_of_functions_are_rounded_too() -> None:
-    module, x = fx.symbolic_trace(Joined()), uniform(4, 2)
-    forward = input_forward(module, x, {"sum": "add", "join": "cat"})
-    quant = Quant(Int(3, symmetric=False))
-    assert torch.equal(forward({"sum": quant})[:, :2], rounded(x, quant) + 1)
-    assert torch.equal(forward({"join": quant})[:, 2:], rounded(x, quant))
-    assert torch.equal(forward({}), module(x))
-
-
-def test_a_node_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\['1'\] are not in the network's graph"):
-        input_forward(float_network(), uniform(2, 1, 6, 6), {"a": "1"})
-
-
-def test_a_name_that_stands_for_several_weights_is_refused() -> None:
-    module = nn.Sequential(float_network(), nn.Identity())
-    forward = weight_forward(module, uniform(2, 1, 6, 6), {"a": "0", "b": "1"})
-    for address in ("a", "b"):
-        with pytest.raises(ValueError, match="must hold one weight"):
-            forward({address: Quant(Int(4))})
-
-
-def test_divergence_of_a_known_pair_of_distributions() -> None:
-    reference = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
-    quantized = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).log()
-    layers = {"a": (Quant(Int(2)),)}
-    values = sensitivity(lambda _: quantized, layers, reference, distance=DISTANCE)
-    expected = 0.5 * (0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1))
-    assert values["a", Quant(Int(2))] == pytest.approx(expected)
-
-
 def small_space():
     return residual(
         inputs=(Input("image", (1, 8, 8)),),
@@ -247,34 +163,3 @@ def test_a_cost_by_address_and_a_plain_one_agree_where_the_address_is_ignored() 
     by_address = compiled.compile_by_address(lambda _, kernel: float(kernel.macs))
     plain = compiled.compile(lambda kernel: float(kernel.macs))
     np.testing.assert_array_equal(by_address(genotypes), plain(genotypes))
-
-
-def test_norms_of_the_reference_use_the_statistics_they_keep() -> None:
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).eval()
-    module[1].running_mean.fill_(0.5)
-    images = uniform(4, 1, 6, 6)
-    with torch.no_grad():
-        expected = module(images)
-    assert torch.equal(weight_forward(module, images, {})({}), expected)
-
-
-class Summed(nn.Module):
-    """A network of two inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, 2)
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        return self.layer(left) + right
-
-
-def test_several_inputs_are_given_by_name() -> None:
-    module = fx.symbolic_trace(Summed())
-    inputs = {"right": uniform(4, 2), "left": uniform(4, 3)}
-    quant = Quant(Int(3, symmetric=False))
-    by_weight = weight_forward(module, inputs, {"a": "layer"})
-    by_input = input_forward(module, inputs, {"a": "layer"})
-    assert torch.equal(by_weight({}), module(**inputs))
-    rounded_left = {**inputs, "left": rounded(inputs["left"], quant)}
-    assert torch.equal(by_input({"a": quant}), module(**rounded_left))
