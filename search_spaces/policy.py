@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypedDict
 
-from search_spaces.choice import choices_in, is_open, resolve
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.options import Granularities, Precision, Precisions
@@ -122,71 +119,6 @@ class _Edges(Policy):
 
     def layer(self, stage: str, block: str, layer: str) -> LayerPrecision:
         return self.edge()
-
-
-def uniform_policies(
-    space: SearchSpace, genotype: Sequence[int] | None = None
-) -> dict[str, Genotype]:
-    """Every policy with one precision for all weights and one for all inputs, by its name.
-
-    Precisions that fewer than half of the choices offer are left out. A choice that does not offer
-    a precision, such as that of a first layer, picks the cheapest of its options with at least as
-    many bits, or else its last option. Names are such as `int4-per-channel weights, uint8 inputs`.
-
-    Args:
-        space: The space.
-        genotype: The network whose other picks stay as they are; the largest if left out.
-    """
-    start = space.largest if genotype is None else genotype
-    fields_of = ("weight", "activation")
-    offered = {part: _offered(space, part) for part in fields_of}
-    found: dict[str, Genotype] = {}
-    for weight in _common(offered["weight"]):
-        for activation in _common(offered["activation"]):
-            picks = dict(zip(space.column, start, strict=True))
-            for part, quant in zip(fields_of, (weight, activation), strict=True):
-                for options in offered[part]:
-                    picks.update(options[_nearest(quant, options)])
-            told = (f"{_told(weight, granularity=True)} weights", f"{_told(activation)} inputs")
-            name = ", ".join(t for t, part in zip(told, fields_of, strict=True) if offered[part])
-            found.setdefault(name, space.canonical([picks[one] for one in space.column]))
-    names = {row: name for name, row in reversed(found.items())}
-    return {name: row for row, name in reversed(names.items())}
-
-
-def _offered(space: SearchSpace, part: str) -> list[dict[Quant | None, dict[str, int]]]:
-    """For every open precision of weights or of inputs, its options and the picks of each."""
-    held = (getattr(node.op, part) for node in space.graph.nodes.values())
-    found: list[dict[Quant | None, dict[str, int]]] = []
-    for placeholder in dict.fromkeys(quant for quant in held if is_open(quant)):
-        named = {made.name: len(made.options) for made in choices_in(placeholder)}
-        options: dict[Quant | None, dict[str, int]] = {}
-        for indices in itertools.product(*map(range, named.values())):
-            picks = dict(zip(named, indices, strict=True))
-            options.setdefault(resolve(placeholder, picks), picks)
-        found.append(options)
-    return found
-
-
-def _common(offered: Sequence[Iterable[Quant | None]]) -> list[Quant | None]:
-    """The precisions that at least half of the choices offer; full precision without a choice."""
-    counts = Counter(quant for options in offered for quant in options)
-    return [q for q, count in counts.items() if 2 * count >= len(offered)] if offered else [None]
-
-
-def _nearest(wanted: Quant | None, options: Iterable[Quant | None]) -> Quant | None:
-    """The option that is wanted, or else the cheapest with as many bits, or else the last."""
-    known = [*options]
-    if wanted in known:
-        return wanted
-    enough = [quant for quant in known if bits_of(quant) >= bits_of(wanted)]
-    return min(enough, key=bits_of) if enough else known[-1]
-
-
-def _told(quant: Quant | None, *, granularity: bool = False) -> str:
-    if quant is None:
-        return "float"
-    return f"{quant.name}-{quant.granularity.name}" if granularity else quant.name
 
 
 def full_precision(graph: Graph) -> Graph:

