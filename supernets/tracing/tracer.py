@@ -18,6 +18,8 @@ from supernets.tracing.program import Call, Program, layout_in
 from supernets.tracing.site import RULES, Site
 from supernets.tracing.values import Constant, Held, Value
 
+# Calls that read the type and the shape of a tensor, and none of its numbers.
+_FILLED = ("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
 _RANDOM = torch.Tag.nondeterministic_seeded
 
 
@@ -67,7 +69,7 @@ class Tracer:
         if not isinstance(call.node.target, torch._ops.OpOverload):
             raise TraceError(f"{call.name}{call.where} is no function of torch's aten")
         reads = [self.values[node] for node in call.node.all_input_nodes]
-        if not any(_depends(value) for value in reads):
+        if not any(_depends(value) for value in reads) or call.name in _FILLED:
             return self._constant(call)
         if call.name.startswith("_assert") or call.node.meta.get("val") is None:
             return None
@@ -91,7 +93,7 @@ class Tracer:
         )
 
     def _constant(self, call: Call) -> Value:
-        """The value of a call that reads only tensors of the model, computed now."""
+        """The value of a call that reads no numbers but those of the model, computed now."""
         if _RANDOM in call.node.target.tags:  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
             raise TraceError(f"{call.name}{call.where} draws random numbers, which no graph holds")
         read = [self.values[node] for node in call.node.all_input_nodes]
@@ -99,6 +101,8 @@ class Tracer:
 
         def tensor(node: fx.Node) -> Any:
             value = self.values[node]
+            if isinstance(value, Held):  # of which only type and shape matter
+                return torch.zeros(value.called, dtype=value.dtype)
             return value.value if isinstance(value, Constant) else [v.value for v in value]  # pyright: ignore[reportOptionalIterable, reportAttributeAccessIssue]
 
         arguments = fx.map_arg(call.node.args, tensor)

@@ -186,6 +186,13 @@ def windows(m: Function, x: Tensor) -> Tensor:
     return x.transpose(2, 3).reshape(b, h, w, c)
 
 
+def shifted(m: Function, x: Tensor) -> Tensor:
+    """A mask of the type and the shape of the input, as shifted windows have in torchvision."""
+    mask = x.new_zeros((4, 4))
+    mask[1:3] = 2.5
+    return x + mask + 2 * torch.ones_like(x)
+
+
 IMAGES, ROWS = drawn(2, 4, 6, 6), drawn(2, 4, 4, seed=1)
 KNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
     "ceil": (IMAGES, lambda m, x: F.max_pool2d(x, 3, 2, ceil_mode=True)),
@@ -209,6 +216,7 @@ KNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
     "matrix": (ROWS, lambda m, x: m.matrix @ x @ m.matrix + m.matrix),
     "causal": (ROWS, lambda m, x: F.scaled_dot_product_attention(x, x, x, is_causal=True)),
     "masked": (ROWS, lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=~m.mask)),
+    "shifted": (ROWS, shifted),
     "middle": (ROWS, lambda m, x: x.softmax(1) + F.layer_norm(x, (4, 4))),
     "gated": (ROWS, lambda m, x: x * torch.sigmoid(x) + torch.clamp(x, max=0.5) + F.celu(x)),
 }
