@@ -38,6 +38,7 @@ class Options:
     budget_ms: float | None
     sample: int | None
     read: Path | None
+    seams: bool | None
     networks: int | None
 
 
@@ -66,6 +67,7 @@ def asked_for(
         target_file=described,
         budget_ms=options.budget_ms or BUDGET_MS,
         sample=options.sample,
+        seams=options.seams is not False,
         networks=options.networks or 0,
     )
     if options.read is not None:

@@ -36,6 +36,10 @@ Out = Annotated[
     Path | None, typer.Option(help="TABLE.csv; a run folder; the folder to write for elsewhere.")
 ]
 Read = Annotated[Path | None, typer.Option(help="Take the results of a folder measured elsewhere.")]
+Seams = Annotated[
+    bool | None,
+    typer.Option("--seams/--no-seams", help="Also time kernels together with their neighbours."),
+]
 Calibrate = Annotated[
     int | None,
     # The minimum of `nas.targets.correction.fit`, which is not imported since it loads numpy.
@@ -55,6 +59,7 @@ def profile_command(
     sample: Sample = None,
     out: Out = None,
     read: Read = None,
+    seams: Seams = None,
     calibrate: Calibrate = None,
 ) -> None:
     """Measure a latency table: for a recipe's run, or for any space, target and device.
@@ -66,12 +71,13 @@ def profile_command(
         from nas.cli.measured_table import Options, asked_for, for_run, is_table
 
     options = Options(
-        target, backend, device, dtype, threads, budget_ms, sample, read, networks=calibrate
+        target, backend, device, dtype, threads, budget_ms, sample, read, seams, networks=calibrate
     )
     with terminal_display() as display:
-        others = astuple(replace(options, networks=None))
+        others = astuple(replace(options, seams=None, networks=None))
         if not any(option is not None for option in others) and not is_table(out):
             more = [] if calibrate is None else [f"compute.profile_networks={calibrate}"]
+            more += [] if seams is None else [f"compute.profile_seams={str(seams).lower()}"]
             for_run(source, [*(set_ or []), *more], out=out, display=display)
         else:
             asked_for(source, set_ or [], out=out, options=options, display=display)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from nas.targets.numerics import Numerics
+from nas.targets.seams.space_seams import Tensor
+from nas.targets.seams.table import Added
 from nas.targets.table.rows import Row
 from search_spaces.kernels import Kernel
 
@@ -40,5 +42,17 @@ class NetworkBackend(Backend, Protocol):
         """The latency of a model file for one sample and its spread in ms, less the cost of a call.
 
         Measured in the same way as kernels, so that the latency is comparable to their sum.
+        """
+        ...
+
+
+@runtime_checkable
+class SeamBackend(Backend, Protocol):
+    """A backend that can also time the kernels around a tensor, together and alone."""
+
+    def seams(self, tensors: Sequence[Tensor], *, budget_ms: float) -> list[Added]:
+        """What the kernels around each tensor add to the sum of their times alone.
+
+        All models are timed in turns; the repetitions of each take `budget_ms`.
         """
         ...

@@ -103,7 +103,7 @@ def _with_models(
                 "file": store.put(name, made.model),
                 "copies": made.copies,
                 "empty": made.empty,
-                "is_cut": made.is_cut,
+                "is_cut": made.cuts > 0,
                 "kernel": asdict(key),
             }
         )

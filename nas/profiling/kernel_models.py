@@ -8,10 +8,11 @@ from nas.export.onnx_model import declared, model_of, tensor
 from nas.export.onnx_network import write_network
 from nas.export.stand_in import never_negative, scale_of
 from nas.export.writer import Value, Writer
-from nas.profiling.kernel_networks import computes_on_integers, kernel_network
+from nas.profiling.kernel_networks import kernel_network
 from nas.targets.numerics import Numerics
 from nas.targets.saturation import EightBitWeights
 from search_spaces.formats import MAXIMUM_BITS, Int
+from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Shape
 from search_spaces.quant import Quant
@@ -44,10 +45,10 @@ def kernel_model(
     Raises:
         ExportError: If an operator of the kernel has no form in ONNX.
     """
-    writer, quantized = Writer(eight_bit_weights), computes_on_integers(numerics)
+    writer, quantized = Writer(eight_bit_weights), numerics.on_integers
     networks = [kernel_network(kernel, numerics, copy=copy) for copy in range(copies)]
     gives = [_written(network, writer, kernel, quantized=quantized) for network in networks]
-    grids = _grids(networks[0]) if quantized else {}
+    grids = grids_of(networks[0]) if quantized else {}
     reads = [
         declared(op, onnx.TensorProto.UINT8 if address in grids else None)
         for address, op in networks[0].graph.inputs.items()
@@ -60,21 +61,26 @@ def _written(
 ) -> onnx.ValueInfoProto:
     """Write a copy of a kernel; returns its output."""
     writer.forget_readings()
-    graph, grids = network.graph, _grids(network) if quantized else {}
+    graph, grids = network.graph, grids_of(network) if quantized else {}
     given = {
         address: writer.given(address, grids[address]) if address in grids else Value(address)
         for address in graph.inputs
     }
-    end = scale_of(_CODES, positive=never_negative(graph)[graph.output])
+    end = end_of(graph, graph.output)
     ends = {graph.output: end} if quantized else {}
     value = write_network(network, writer, given, ends=ends)[graph.output]
     name, shape = writer.code(value, end) if quantized else writer.plain(value), kernel.output
     if is_cut(kernel):
-        name, shape = _cut(writer, name, shape)
-    return tensor(name, shape, _kind(quantized=quantized))
+        name, shape = cut(writer, name, shape)
+    return tensor(name, shape, element_type(quantized=quantized))
 
 
-def _grids(network: Deployed) -> dict[str, ActivationScale]:
+def end_of(graph: Graph, address: str) -> ActivationScale:
+    """The grid on which a result of a kernel on integers leaves a model."""
+    return scale_of(_CODES, positive=never_negative(graph)[address])
+
+
+def grids_of(network: Deployed) -> dict[str, ActivationScale]:
     """The scale of each input whose readers all quantize it with the same scale."""
     found: dict[str, set[ActivationScale | None]] = {}
     for address, node in network.graph.nodes.items():
@@ -97,7 +103,7 @@ def is_cut(kernel: Kernel) -> bool:
     return weight is not None and "window" in weight.roles
 
 
-def _cut(writer: Writer, name: str, shape: Shape) -> tuple[str, Shape]:
+def cut(writer: Writer, name: str, shape: Shape) -> tuple[str, Shape]:
     """Write nodes that cut an image to one pixel per channel; returns the result and its shape."""
     channels, height, width = shape
     pixel = writer.node("MaxPool", name, kernel_shape=[1, 1], strides=[height, width])
@@ -106,10 +112,11 @@ def _cut(writer: Writer, name: str, shape: Shape) -> tuple[str, Shape]:
 
 def empty_model(*, quantized: bool, copies: int) -> bytes:
     """A model like `kernel_model` without the convolutions, whose latency is to be subtracted."""
-    writer, kind, shape = Writer(), _kind(quantized=quantized), (16, 4, 4)
-    gives = [tensor(*_cut(writer, "input0", shape), kind) for _ in range(copies)]
+    writer, kind, shape = Writer(), element_type(quantized=quantized), (16, 4, 4)
+    gives = [tensor(*cut(writer, "input0", shape), kind) for _ in range(copies)]
     return model_of(writer, [tensor("input0", shape, kind)], gives, texts={}).SerializeToString()
 
 
-def _kind(*, quantized: bool) -> int:
+def element_type(*, quantized: bool) -> int:
+    """The type of the numbers that pass into or out of a kernel."""
     return onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT

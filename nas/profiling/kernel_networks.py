@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from nas.export.stand_in import stand_in
 from nas.targets.numerics import FULL, Numerics
 from nas.targets.target import deciding
-from search_spaces.formats import FORMATS, Int, format_named
+from search_spaces.formats import Int, format_named
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
 from search_spaces.ops import DType, Input, Op
@@ -34,21 +34,39 @@ def kernel_network(kernel: Kernel, numerics: Numerics, *, copy: int = 0) -> Depl
 
 def kernel_graph(kernel: Kernel, numerics: Numerics, *, copy: int = 0) -> Graph:
     """The graph that consists of `kernel`, norms included, in the precisions that really run."""
+    graph = Graph()
+    values = declare_inputs(graph, "input", kernel)
+    for place, (op, slots) in enumerate(zip(kernel.ops, kernel.slots, strict=True)):
+        values.append(f"copy{copy}.op{place}")
+        reads = tuple(values[slot] for slot in slots)
+        graph.append(values[-1], Node(running(op, kernel, numerics), reads))
+    return graph
+
+
+def declare_inputs(
+    graph: Graph, prefix: str, kernel: Kernel, *, but: int | None = None
+) -> list[str]:
+    """Add an input to `graph` for every tensor that `kernel` reads, unless it is there already.
+
+    Args:
+        graph: The graph that gets the inputs.
+        prefix: The beginning of their names, which end in the place of the tensor.
+        kernel: The kernel.
+        but: The place of a tensor that gets no input.
+
+    Returns:
+        The names of the inputs, in order.
+    """
     types: dict[int, DType] = {
         slot: op.reads
         for op, slots in reversed([*zip(kernel.ops, kernel.slots, strict=True)])
         for slot in slots
     }
-    graph = Graph()
-    for place, shape in enumerate(kernel.inputs):
-        name = f"input{place}"
-        graph.append(name, Node(Input(name, shape, types[place])))
-    values = list(graph.nodes)
-    for place, (op, slots) in enumerate(zip(kernel.ops, kernel.slots, strict=True)):
-        values.append(f"copy{copy}.op{place}")
-        reads = tuple(values[slot] for slot in slots)
-        graph.append(values[-1], Node(_running(op, kernel, numerics), reads))
-    return graph
+    names = {place: f"{prefix}{place}" for place in range(len(kernel.inputs)) if place != but}
+    for place, name in names.items():
+        if name not in graph.nodes:
+            graph.append(name, Node(Input(name, kernel.inputs[place], types[place])))
+    return list(names.values())
 
 
 def unshipped(kernel: Kernel) -> str | None:
@@ -62,13 +80,7 @@ def unshipped(kernel: Kernel) -> str | None:
     return None
 
 
-def computes_on_integers(numerics: Numerics) -> bool:
-    """Whether a kernel in these formats reads and writes integer codes, as between two layers."""
-    names = [name for name in (numerics.weight, numerics.activation) if name is not None]
-    return all(isinstance(FORMATS.get(name), Int) for name in names)
-
-
-def _running(op: Op, kernel: Kernel, numerics: Numerics) -> Op:
+def running(op: Op, kernel: Kernel, numerics: Numerics) -> Op:
     """`op` in the precision that really runs: weights per channel or group, integers unsigned.
 
     Only integers of inputs are unsigned, as `Numerics.runs` allows.

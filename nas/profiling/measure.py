@@ -90,7 +90,8 @@ def _kernels(
     budget_ms: float,
 ) -> dict[str, Timing]:
     jobs = {
-        e["name"]: TimedKernel(e["file"], e["copies"], e["empty"], e["is_cut"]) for e in entries
+        e["name"]: TimedKernel(e["file"], e["copies"], e["empty"], int(e["is_cut"]))
+        for e in entries
     }
     empties = {
         name: {int(copies): file for copies, file in by_copies.items()}

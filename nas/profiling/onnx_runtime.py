@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.export.onnx_operators import is_sound, is_writable, prepare
 from nas.profiling.kernel_models import empty_model, is_cut, kernel_model
-from nas.profiling.kernel_networks import computes_on_integers, unshipped
+from nas.profiling.kernel_networks import unshipped
+from nas.profiling.seam_models import leaving, seam_model
 from nas.profiling.timing import (
     ROUNDS,
     Empties,
     Session,
     Timed,
     TimedKernel,
+    Timing,
     conditions,
     time_kernels,
     time_networks,
 )
 from nas.targets.numerics import FULL, Numerics, of_bits
 from nas.targets.saturation import WEIGHTS_NOTE, EightBitWeights
-from nas.targets.table.rows import Row
+from nas.targets.seams.space_seams import Tensor
+from nas.targets.seams.table import Added
+from nas.targets.table.rows import KernelKey, Row
 from search_spaces.formats import E4M3, E5M2, MAXIMUM_BITS
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS
@@ -80,6 +85,25 @@ class OnnxRuntime:
         }
         timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
+
+    def seams(self, tensors: Sequence[Tensor], *, budget_ms: float) -> list[Added]:
+        """What the kernels around each tensor add to the sum of their times alone."""
+        alone = {
+            str(KernelKey.of(*one)): job(*one, eight_bit_weights=self.eight_bit_weights)
+            for tensor in tensors
+            for one in tensor.alone
+        }
+        together = {
+            str(number): _together(tensor, eight_bit_weights=self.eight_bit_weights)
+            for number, tensor in enumerate(tensors)
+        }
+        timings = time_kernels(
+            {**alone, **together}, empties=empties(), start=self._start, budget_ms=budget_ms
+        )
+        return [
+            _added(timings[str(number)], [timings[str(KernelKey.of(*one))] for one in tensor.alone])
+            for number, tensor in enumerate(tensors)
+        ]
 
     def network(self, model: Path) -> tuple[float, float]:
         """The latency of a model file for one sample and its spread, in ms, without the call."""
@@ -163,8 +187,26 @@ def job(kernel: Kernel, numerics: Numerics, *, eight_bit_weights: EightBitWeight
     return TimedKernel(
         model=kernel_model(kernel, numerics, copies=COPIES, eight_bit_weights=eight_bit_weights),
         copies=COPIES,
-        empty=_empty(quantized=computes_on_integers(numerics)),
-        is_cut=is_cut(kernel),
+        empty=_empty(quantized=numerics.on_integers),
+        cuts=int(is_cut(kernel)),
+    )
+
+
+def _together(tensor: Tensor, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
+    """The model of the kernels around a tensor with its settings."""
+    return TimedKernel(
+        model=seam_model(tensor, copies=COPIES, eight_bit_weights=eight_bit_weights),
+        copies=COPIES,
+        empty=_empty(quantized=all(numerics.on_integers for _, numerics in tensor.alone)),
+        cuts=sum(map(is_cut, leaving(tensor))),
+    )
+
+
+def _added(together: Timing, alone: Sequence[Timing]) -> Added:
+    return Added(
+        ms=round(together.latency_ms - sum(one.latency_ms for one in alone), 6),
+        spread_ms=round(math.hypot(*(one.spread_ms for one in (together, *alone))), 6),
+        count=together.count,
     )
 
 

@@ -142,14 +142,14 @@ class TimedKernel:
         model: A serialized ONNX model with `copies` of the kernel side by side, or its path.
         copies: The number of copies.
         empty: The name of the models without the kernel, whose time is subtracted.
-        is_cut: Whether the output of each copy is cut to one pixel; the time of the cut is then
-            subtracted too.
+        cuts: The number of outputs of each copy that are cut to one pixel; the time of these cuts
+            is subtracted too.
     """
 
     model: Model
     copies: int
     empty: str
-    is_cut: bool
+    cuts: int
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _timing(job: TimedKernel, timed: Timed, around: Mapping[int, Timed]) -> Timi
     """The time of a copy, without the cost of the call and of the cut."""
     once, often = around[1].quiet_ms, around[job.copies].quiet_ms
     cut = (often - once) / (job.copies - 1)
-    latency = (timed.quiet_ms - (once - cut)) / job.copies - (cut if job.is_cut else 0.0)
+    latency = (timed.quiet_ms - (once - cut)) / job.copies - cut * job.cuts
     return Timing(
         latency_ms=round(max(latency, RESOLUTION_MS), 6),
         spread_ms=round(timed.spread_ms / job.copies, 6),

@@ -22,6 +22,7 @@ from nas.targets.correction.correction import (
 from nas.targets.correction.fit import LEAST_NETWORKS, Sums, fit
 from nas.targets.errors import TargetError
 from nas.targets.saturation import EightBitWeights
+from nas.targets.seams.table import SEAMS_NOTE, said
 from nas.targets.target import HardwareTarget
 from search_spaces.graph import Graph
 from search_spaces.kernels import kernels
@@ -82,7 +83,7 @@ def calibrate(
     ]
     return dataclasses.replace(
         fit(sums),
-        conditions=backend.conditions(),
+        conditions={**backend.conditions(), SEAMS_NOTE: said(target.seams)},
         networks=tuple(
             WholeNetwork(genotype, sum_.predicted_ms, sum_.measured_ms)
             for genotype, sum_ in zip(picked, sums, strict=True)

@@ -98,6 +98,8 @@ class ComputeSection(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     profile_threads: Annotated[int, Field(ge=1)] = 1
+    profile_seams: bool = True
+    """Whether this machine's kernels are also timed together with their neighbours."""
     profile_networks: Annotated[int, AfterValidator(_enough_networks)] = 10
     """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
     workers: Annotated[int, Field(ge=0)] = 0

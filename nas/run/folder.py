@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from nas.files.durable import remove, remove_unfinished, write_atomic
 from nas.settings.toml_file import RecipeError
 from nas.targets.correction.correction import calibration_path
+from nas.targets.seams.table import seams_path
 from search_spaces.documents import MOST_TOML_BYTES, Source, parse_json, read_text
 from search_spaces.space import SearchSpace
 
@@ -74,6 +75,11 @@ class RunFolder:
     def table(self) -> Path:
         """The latency table measured on this machine, CSV."""
         return self.path / "this-cpu.csv"
+
+    @property
+    def seams(self) -> Path:
+        """What the tensors between kernels add to the latencies of the table, CSV."""
+        return seams_path(self.table)
 
     @property
     def calibration(self) -> Path:

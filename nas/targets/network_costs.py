@@ -16,6 +16,7 @@ import numpy as np
 
 from nas.targets.numerics import Numerics, bits_in, name_of
 from nas.targets.rules import Cast, Rules
+from nas.targets.seams.seam_cost import SeamCost
 from search_spaces.costs import FloatArray, SpaceKernels, stored_bytes
 from search_spaces.flow import (
     Conversion,
@@ -91,7 +92,9 @@ class NetworkCosts:
         """The kernels of the space that the device runs, each with the formats it computes in."""
         return [(kernel, numerics) for kernel, numerics in self._runs if numerics is not None]
 
-    def all(self, figures: Mapping[str, KernelFigure]) -> dict[str, PopulationCost]:
+    def all(
+        self, figures: Mapping[str, KernelFigure], *, between: SeamCost | None = None
+    ) -> dict[str, PopulationCost]:
         """All costs by name with unit: those of `figures`, and the bytes in memory.
 
         All are infinite for a network that the device refuses.
@@ -99,10 +102,13 @@ class NetworkCosts:
         Args:
             figures: Name of a cost -> cost of a kernel that computes in the given formats; at least
                 `latency_ms`.
+            between: What tensors between kernels add to the latency, in ms.
         """
         each = {name: self._each(priced(figure)) for name, figure in figures.items()}
         costs: dict[str, PopulationCost] = {n: self._kernels.summed(v) for n, v in each.items()}
         latency = self._latency(costs["latency_ms"], each["latency_ms"])
+        if between is not None:
+            latency = Sum([latency, FlowCost(self._kernels.space, between)])
         overhead_ms = self._rules.overhead_ms
         costs["latency_ms"] = Sum([latency, Constant(overhead_ms)]) if overhead_ms else latency
         costs["model_bytes"] = self._kernels.summed(self._each(priced(self._stored_bytes)))

@@ -11,7 +11,7 @@ import itertools
 import re
 from dataclasses import dataclass, replace
 
-from search_spaces.formats import FORMATS, Float
+from search_spaces.formats import FORMATS, Float, Int
 from search_spaces.ops import Op
 from search_spaces.quant import FULL_PRECISION_BITS, Granularity, PerGroup, Quant, granularity_named
 
@@ -56,6 +56,12 @@ class Numerics:
     def factors(self) -> Numerics:
         """The formats of the two factors of a product; without a weight, both are activations."""
         return Numerics(self.weight or self.activation, self.activation)
+
+    @property
+    def on_integers(self) -> bool:
+        """Whether a kernel reads and writes integer codes, as between two layers."""
+        names = [name for name in (self.weight, self.activation) if name is not None]
+        return all(isinstance(FORMATS.get(name), Int) for name in names)
 
     @property
     def weight_bits(self) -> int:

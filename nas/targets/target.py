@@ -16,6 +16,9 @@ from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost
 from nas.targets.numerics import Numerics
 from nas.targets.rules import Rules
 from nas.targets.saturation import EightBitWeights
+from nas.targets.seams.seam_cost import SeamCost
+from nas.targets.seams.space_seams import SpaceSeams
+from nas.targets.seams.table import SeamTable
 from search_spaces.costs import KernelCost, SpaceKernels
 from search_spaces.graph import Graph
 from search_spaces.kernels import Fusion, Kernel
@@ -57,6 +60,7 @@ class HardwareTarget:
         model: The costs of kernels.
         source: The origin of the costs, in words.
         rules: How the costs of kernels make the cost of a network.
+        seams: What tensors between kernels add to the latency; None where that is not measured.
         eight_bit_weights: Whether files for this target hold 8-bit weights as unsigned or signed
             integers where their input is quantized.
         notes: Conditions of the measurement: runtime, threads, batch, date, clock and the like.
@@ -71,6 +75,7 @@ class HardwareTarget:
     model: CostModel
     source: str = ""
     rules: Rules = field(default_factory=Rules)
+    seams: SeamTable | None = None
     eight_bit_weights: EightBitWeights = "unsigned"
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,14 +128,23 @@ class HardwareTarget:
         network = NetworkCosts(kernels, self.numerics, self.rules)
         if (reason := self.model.lacking(network.runs)) is not None:
             raise TargetError(reason)
-        return network.all(self.model.costs)
+        if self.seams is None:
+            return network.all(self.model.costs)
+        seams = SpaceSeams(kernels, self.numerics)
+        if (reason := self.seams.lacking(seams.distinct())) is not None:
+            raise TargetError(reason)
+        return network.all(self.model.costs, between=SeamCost(seams, self.seams.added_ms))
 
     def lacking(self, space: SearchSpace) -> str | None:
         """The figures that `compile` would lack for `space`, in words; None if it has them all.
 
         A target whose table is still to be measured lacks some.
         """
-        return self.model.lacking(self.runs(space_kernels(space, self.fusion).distinct()))
+        kernels = space_kernels(space, self.fusion)
+        reason = self.model.lacking(self.runs(kernels.distinct()))
+        if reason is not None or self.seams is None:
+            return reason
+        return self.seams.lacking(SpaceSeams(kernels, self.numerics).distinct())
 
     @property
     def limits(self) -> dict[str, float]:

@@ -28,6 +28,7 @@ from nas.targets.schema import (
     by_numerics,
     numerics_in,
 )
+from nas.targets.seams.table import SEAMS_NOTE, SeamTable, said, seams_path
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.target import CostModel, HardwareTarget
 from nas.targets.transfer.predicted import predicted_target, read_networks
@@ -50,7 +51,7 @@ def load_target(
 ) -> HardwareTarget:
     """The target with a name, or the target that a file describes.
 
-    A calibration that lies beside the table is applied.
+    Seams and a calibration that lie beside the table are applied.
 
     Args:
         name_or_path: One of `available()`, or the path of a `.toml` file.
@@ -76,10 +77,12 @@ def load_target(
         else _table(described, source, unmeasured=unmeasured or shipped)
     )
     measured = model.notes if isinstance(model, LatencyTable) else {}
+    seams = None if source is None else _seams(described, source, measured)
     if source is not None and calibration_path(source).exists():
-        calibration = read_calibration(calibration_path(source), conditions=measured)
+        conditions = {**measured, SEAMS_NOTE: said(seams)}
+        calibration = read_calibration(calibration_path(source), conditions=conditions)
         model = Latencies(model, calibration)
-    return _assembled(described, model, measured)
+    return replace(_assembled(described, model, measured), seams=seams)
 
 
 def _predicted(described: TargetFile, path: Path, section: TransferSection) -> HardwareTarget:
@@ -203,6 +206,19 @@ def _table(described: TargetFile, path: Path, *, unmeasured: bool) -> LatencyTab
     here = "; for this-cpu, `nas profile RECIPE` measures them" if is_measured else ""
     listed = "`nas targets template RECIPE --target FILE --out TABLE.csv` lists all of them"
     return replace(table, remedy=f"add them to {path}: {listed}{here}")
+
+
+def _seams(described: TargetFile, table: Path, measured: Mapping[str, str]) -> SeamTable | None:
+    """The seams beside a latency table; None where there are none."""
+    path = seams_path(table)
+    if not path.exists():
+        return None
+    if described.cast is not None or described.branches != "sum":
+        raise TargetError(
+            f"{path} holds measured seams of target {described.name!r}, whose file gives a cast or "
+            "runs branches at once; take cast and branches out of the file, or delete the seams"
+        )
+    return SeamTable.read(path, conditions=measured)
 
 
 def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) -> None:

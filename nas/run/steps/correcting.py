@@ -1,4 +1,4 @@
-"""Calibration of predicted latencies by whole networks that are measured on this machine."""
+"""Corrections of summed kernels on this machine: seams, and calibration by whole networks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,70 @@ import functools
 from pathlib import Path
 
 from nas.profiling import NetworkBackend, OnnxRuntime
+from nas.profiling.backend import SeamBackend
+from nas.profiling.seam_loop import BUDGET_MS, profile_seams
 from nas.profiling.whole_networks import calibrate
 from nas.run.plan import THIS_CPU, Plan
 from nas.targets import HardwareTarget
 from nas.targets.correction.correction import Calibration, calibration_path
 from nas.targets.correction.fit import LEAST_NETWORKS
+from nas.targets.seams.table import seams_path
 from nas.terminal.display import Display
 from search_spaces.space import SearchSpace
 
 
-def calibrated(plan: Plan, display: Display) -> Plan:
+def corrected(plan: Plan, display: Display) -> Plan:
+    """The plan with the seams and the calibration of this machine that its recipe asks for.
+
+    An existing calibration is kept.
+    """
+    here = [target for target in plan.targets if target.name == THIS_CPU]
+    compute, table = plan.recipe.compute, plan.files.table
+    if here and compute.profile_seams:
+        backend = OnnxRuntime(compute.profile_threads, here[0].eight_bit_weights)
+        if seamed(here[0], plan.space, table, backend=backend, display=display):
+            plan = plan.reloaded()
+    return _calibrated(plan, display)
+
+
+def seamed(
+    target: HardwareTarget,
+    space: SearchSpace,
+    table: Path,
+    *,
+    backend: SeamBackend,
+    display: Display,
+    budget_ms: float = BUDGET_MS,
+) -> bool:
+    """Measure the missing seams of a space beside a latency table; returns whether there were any.
+
+    Nothing is measured where a calibration corrects sums without seams.
+
+    Args:
+        target: The target with the latency table.
+        space: The space.
+        table: The path of the latency table.
+        backend: Measures the kernels around a tensor.
+        display: The display for progress.
+        budget_ms: The most time for the repetitions of each model, in milliseconds.
+    """
+    if target.seams is None and calibration_path(table).exists():
+        return False
+    if target.seams is not None and target.lacking(space) is None:
+        return False
+    with display.stage("seams") as advance:
+        profile_seams(
+            target,
+            space,
+            path=seams_path(table),
+            backend=backend,
+            budget_ms=min(budget_ms, BUDGET_MS),
+            progress=functools.partial(advance, note="kernels with their neighbours"),
+        )
+    return True
+
+
+def _calibrated(plan: Plan, display: Display) -> Plan:
     """The plan with calibrated latencies of this machine, if its recipe asks for a calibration.
 
     An existing calibration is kept. A space with fewer than `LEAST_NETWORKS` networks gets none.

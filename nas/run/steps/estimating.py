@@ -11,12 +11,14 @@ from functools import partial
 import numpy as np
 import torch
 
+from nas.profiling.seam_loop import representatives
 from nas.profiling.table_loop import BUDGET_MS
 from nas.recipe.methods import methods_of
 from nas.recipe.recipe import RecipeError
 from nas.run.plan import THIS_CPU, Plan
 from nas.run.steps.room import require_room
 from nas.run.steps.training import device_of
+from nas.targets.seams.table import SeamTable
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
 from nas.terminal.display import Display
@@ -33,6 +35,7 @@ from supernets.training.step import TrainingStep
 from supernets.training.train import batch_of
 
 _AROUND = 1.25  # loading models and timing empty ones, over timing kernels
+_SEAM_S = 0.1  # the kernels around a tensor, together and alone
 _WHOLE_S = 0.3  # one whole network of the first few, exported and timed
 _AGAIN_S = 0.15  # one whole network later on
 _PAGE_S = 0.5  # the report
@@ -64,7 +67,11 @@ def foresee(plan: Plan, display: Display, *, steps: Collection[str]) -> None:
         training = _training_step(plan, _untrained(plan))
     if not display.timed:
         return
-    courses = {"profile": _profiling(plan), "calibrate": _calibrating(plan)}
+    courses = {
+        "profile": _profiling(plan),
+        "seams": _seaming(plan),
+        "calibrate": _calibrating(plan),
+    }
     if training is not None and "train" in steps:
         courses["train"] = _training(plan, training)
     if {"search", "export"} & {*steps}:
@@ -101,6 +108,16 @@ def _profiling(plan: Plan) -> Course:
     seconds = len(wanted) * BUDGET_MS * _AROUND / 1e3 * crowding()
     whole = Course.even(len(wanted), seconds, telling=False)
     return whole.after(len(wanted & there))
+
+
+def _seaming(plan: Plan) -> Course:
+    """The measurement of kernels together with their neighbours."""
+    here = [target for target in plan.targets if target.name == THIS_CPU]
+    asked = here and plan.recipe.compute.profile_seams and not plan.files.calibration.exists()
+    there = SeamTable.read(plan.files.seams).rows if plan.files.seams.exists() else {}
+    wanted = [*representatives(here[0], plan.space)] if asked else []
+    whole = Course.even(len(wanted), len(wanted) * _SEAM_S * crowding(), telling=False)
+    return whole.after(sum(one.elements in there.get(one.seam, {}) for one in wanted))
 
 
 def _calibrating(plan: Plan) -> Course:

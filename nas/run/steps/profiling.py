@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from nas.profiling import Backend, NetworkBackend, OnnxRuntime, profile
+from nas.profiling.backend import SeamBackend
 from nas.profiling.elsewhere import read_folder
 from nas.profiling.measured_target import Kernels, Refused, timed_by, write_target
 from nas.profiling.onnx_runtime import Elsewhere
 from nas.profiling.rows_file import PREDICTED
 from nas.profiling.sampled import complete, sample
 from nas.profiling.table_loop import BUDGET_MS
-from nas.run.steps.correcting import measured
+from nas.run.steps.correcting import measured, seamed
 from nas.run.steps.this_machine import warn
 from nas.targets import HardwareTarget, TargetError, load_target
+from nas.targets.correction.correction import calibration_of, calibration_path
 from nas.targets.coverage import suspicions
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey
@@ -41,6 +43,7 @@ class Profiling:
         target_file: The file of the target with this table; written if it is missing.
         budget_ms: The time to measure one kernel, in milliseconds.
         sample: The number of kernels to measure, if the others are to be predicted.
+        seams: Whether kernels are also timed together with their neighbours, if the backend can.
         networks: The number of whole networks that calibrate the table; 0 for no calibration.
     """
 
@@ -50,6 +53,7 @@ class Profiling:
     target_file: Path
     budget_ms: float = BUDGET_MS
     sample: int | None = None
+    seams: bool = True
     networks: int = 0
 
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
@@ -73,10 +77,28 @@ class Profiling:
                 progress=functools.partial(advance, note=f"fused kernels through {backend.name}"),
             )
         target = self._finished(kernels, refused, display)
+        if self.seams and isinstance(backend, SeamBackend):
+            target = self._seamed(target, backend, display)
         if whole is None:
             return target
         measured(
             target, self.space, self.path, backend=whole, networks=self.networks, display=display
+        )
+        return load_target(self.target_file)
+
+    def _seamed(
+        self, target: HardwareTarget, backend: SeamBackend, display: Display
+    ) -> HardwareTarget:
+        """The target with its seams; a calibration of sums without seams keeps them out."""
+        if calibration_of(target) is not None and target.seams is None:
+            display.say(f"no seams: {calibration_path(self.path)} corrects sums without them")
+        seamed(
+            target,
+            self.space,
+            self.path,
+            backend=backend,
+            display=display,
+            budget_ms=self.budget_ms,
         )
         return load_target(self.target_file)
 

@@ -10,7 +10,7 @@ import numpy as np
 from nas.problem.feasibility import feasibility
 from nas.profiling import OnnxRuntime, profile
 from nas.run.plan import THIS_CPU, Plan, warned
-from nas.run.steps.correcting import calibrated, measured
+from nas.run.steps.correcting import corrected, measured, seamed
 from nas.targets import HardwareTarget, load_target
 from nas.targets.correction.correction import calibration_path
 from nas.targets.correction.fit import LEAST_NETWORKS
@@ -29,14 +29,14 @@ def profiled(plan: Plan, display: Display) -> Plan:
             threads=plan.recipe.compute.profile_threads,
             display=display,
         )
-        plan = calibrated(plan.reloaded(), display)
+        plan = corrected(plan.reloaded(), display)
         here = next(t for t in plan.targets if t.name == target.name)
         rng = np.random.default_rng(plan.recipe.seed)
         share = feasibility(plan.goal(here), plan.space, rng=rng).share
         display.say(f"{target.name}: {share:.0%} of random subnets are within its limits")
         for words in warned(here):
             display.say(words)
-    return calibrated(plan, display)
+    return corrected(plan, display)
 
 
 def _tabulate(
@@ -70,10 +70,12 @@ def table_of_this_machine(
     if here.lacking(space) is not None:
         _tabulate(here, space, table, threads=threads, display=display)
         here = load_target(THIS_CPU, table=table)
+    backend = OnnxRuntime(threads, here.eight_bit_weights)
+    if seamed(here, space, table, backend=backend, display=display):
+        here = load_target(THIS_CPU, table=table)
     networks = min(networks, space.size)
     if networks < LEAST_NETWORKS or calibration_path(table).exists():
         return here
-    backend = OnnxRuntime(threads, here.eight_bit_weights)
     measured(here, space, table, backend=backend, networks=networks, display=display)
     return load_target(THIS_CPU, table=table)
 

@@ -118,6 +118,7 @@ class _File:
 
 
 _CONTENT = TypeAdapter(_File)
+_UNSAID = {"seams": "none"}  # what calibrations that do not name a condition were made with
 _REMEDY = "delete it and calibrate again"
 
 
@@ -139,7 +140,8 @@ def read_calibration(path: Path, *, conditions: Mapping[str, str]) -> Calibratio
     """
     file = read_json(path, _CONTENT, what="calibration", remedy=_REMEDY)
     found = file.calibration if file.format == FORMAT else _named(file.calibration)
-    for name, value in found.conditions.items():
+    unsaid = {name: value for name, value in _UNSAID.items() if name in conditions}
+    for name, value in {**unsaid, **found.conditions}.items():
         if conditions.get(name) != value:
             raise TargetError(
                 f"calibration {path} was measured with {name} = {value!r}, its table with "

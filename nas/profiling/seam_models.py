@@ -1,0 +1,154 @@
+"""The ONNX model of a tensor with all kernels around it, written by the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx
+
+from nas.export.onnx_model import declared, model_of, tensor
+from nas.export.onnx_network import write_network
+from nas.export.stand_in import stand_in
+from nas.export.writer import Value, Writer
+from nas.profiling.kernel_models import cut, element_type, end_of, grids_of, is_cut
+from nas.profiling.kernel_networks import declare_inputs, running
+from nas.targets.saturation import EightBitWeights
+from nas.targets.seams.seam import reading
+from nas.targets.seams.space_seams import Reader, Tensor
+from nas.targets.table.rows import folds
+from search_spaces.graph import Graph, Node
+from search_spaces.kernels import Kernel
+from search_spaces.ops import Flatten, Op, Reshape
+from supernets.deployed import Deployed
+
+_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class _End:
+    """A result that leaves the model: its address, whether in codes, and its kernel."""
+
+    address: str
+    on_codes: bool
+    kernel: Kernel
+
+
+@dataclass
+class _Placed:
+    """The kernels around a tensor as one graph without norms, which are folded in any case."""
+
+    graph: Graph = field(default_factory=Graph)
+    codes: set[str] = field(default_factory=set[str])  # the inputs that kernels on integers read
+    ends: list[_End] = field(default_factory=list[_End])
+
+
+def seam_model(
+    around: Tensor, *, copies: int = 1, eight_bit_weights: EightBitWeights = "unsigned"
+) -> bytes:
+    """A serialized ONNX model that runs the kernels around a tensor, `copies` times side by side.
+
+    Each kernel reads and writes what `kernel_model` makes it read and write alone, except for the
+    tensor itself, which passes from its writer to its readers as in an exported network. A tensor
+    without readers leaves the model in floats, as the output of a network does.
+
+    Args:
+        around: The tensor, with the kernel that writes it and the kernels that read it.
+        copies: The number of copies in the model.
+        eight_bit_weights: The form of 8-bit weights, as in `export_onnx`.
+    """
+    writer = Writer(eight_bit_weights)
+    reads: dict[str, onnx.ValueInfoProto] = {}
+    gives: list[onnx.ValueInfoProto] = []
+    for copy in range(copies):
+        placed = _placed(around, copy)
+        writer.forget_readings()
+        network = stand_in(placed.graph, seed=copy)
+        grids = {name: s for name, s in grids_of(network).items() if name in placed.codes}
+        for name, op in network.graph.inputs.items():
+            reads[name] = declared(op, element_type(quantized=True) if name in grids else None)
+        given = {
+            name: writer.given(name, grids[name]) if name in grids else Value(name)
+            for name in network.graph.inputs
+        }
+        gives += _written(network, writer, given, placed.ends)
+    return model_of(writer, reads.values(), gives, texts={}).SerializeToString()
+
+
+def leaving(around: Tensor) -> tuple[Kernel, ...]:
+    """The kernels whose results leave the model of a tensor."""
+    return tuple(reader.kernel for reader in around.readers) or (around.writer,)
+
+
+def _written(
+    network: Deployed, writer: Writer, given: Mapping[str, Value], ends: list[_End]
+) -> Iterator[onnx.ValueInfoProto]:
+    """Write a copy of the kernels; returns its outputs."""
+    scales = {end.address: end_of(network.graph, end.address) for end in ends if end.on_codes}
+    values = write_network(network, writer, given, ends=scales)
+    for end in ends:
+        value, shape = values[end.address], end.kernel.output
+        name = writer.code(value, scales[end.address]) if end.on_codes else writer.plain(value)
+        if is_cut(end.kernel):
+            name, shape = cut(writer, name, shape)
+        yield tensor(name, shape, element_type(quantized=end.on_codes))
+
+
+def _placed(around: Tensor, copy: int) -> _Placed:
+    placed, writer = _Placed(), around.writer
+    if around.numerics is None:
+        ops, reads = [replace(writer.op, name=_INPUT), *writer.fused], [_INPUT]
+    else:
+        ops = [running(op, writer, around.numerics) for op in writer.ops]
+        reads = declare_inputs(placed.graph, _INPUT, writer)
+        placed.codes.update(reads if around.numerics.on_integers else ())
+    shared = _added(placed.graph, f"copy{copy}.writer", writer, ops, reads)
+    for number, reader in enumerate(around.readers):
+        kernel, numerics = reader.kernel, reader.numerics
+        reads = declare_inputs(placed.graph, f"reader{number}_", kernel, but=reader.slot)
+        placed.codes.update(reads if numerics.on_integers else ())
+        name = f"copy{copy}.reader{number}"
+        reads.insert(reader.slot, _viewed(placed.graph, shared, name, reader))
+        end = _added(placed.graph, name, kernel, _asking(reader), reads)
+        placed.ends.append(_End(end, numerics.on_integers, kernel))
+    if not around.readers:
+        placed.ends.append(_End(shared, on_codes=False, kernel=writer))
+    return placed
+
+
+def _viewed(graph: Graph, shared: str, name: str, reader: Reader) -> str:
+    """The address of the tensor as `reader` sees it, perhaps in another shape."""
+    shape = reader.kernel.inputs[reader.slot]
+    if graph.shapes()[shared] == shape:
+        return shared
+    view = Flatten() if len(shape) == 1 else Reshape(shape)
+    graph.append(f"{name}.view", Node(view, (shared,)))
+    return f"{name}.view"
+
+
+def _asking(reader: Reader) -> list[Op]:
+    """The operators of a reader as they run, those that read the tensor in their own precision."""
+    kernel = reader.kernel
+    own = [*reading(kernel, reader.slot)]
+    return [
+        replace(made, activation=op.activation) if op in own and hasattr(op, "activation") else made
+        for op, made in ((op, running(op, kernel, reader.numerics)) for op in kernel.ops)
+    ]
+
+
+def _added(
+    graph: Graph, prefix: str, kernel: Kernel, ops: Sequence[Op], reads: Sequence[str]
+) -> str:
+    """Append the operators of a kernel, all but norms that fold; returns the address of its result.
+
+    An input of the network, which all copies share, is added once.
+    """
+    values = list(reads) if kernel.inputs else []
+    for place, (op, slots) in enumerate(zip(ops, kernel.slots, strict=True)):
+        if op.folds and folds(ops[slots[0] - len(kernel.inputs)], op):
+            values.append(values[slots[0]])
+            continue
+        values.append(f"{prefix}.op{place}" if op.arity else reads[0])
+        if values[-1] not in graph.nodes:
+            graph.append(values[-1], Node(op, tuple(values[slot] for slot in slots)))
+    return values[-1]

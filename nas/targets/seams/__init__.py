@@ -1,0 +1,1 @@
+"""Seams: what the kernels around a tensor cost together, beyond what each of them costs alone."""
