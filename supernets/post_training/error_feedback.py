@@ -14,7 +14,8 @@ from torch import Tensor
 
 from supernets.post_training.lattice import Lattice, in_order
 
-_DAMPING = 0.01  # of the mean of the diagonal, as in the authors' code
+DAMPING = 0.01
+"""The share of the mean of the diagonal that is added to it, as in the authors' code."""
 _BLOCK = 128  # columns whose updates are gathered before the columns behind them are changed
 
 
@@ -49,11 +50,11 @@ def better_rows(weight: Tensor, gram: Tensor, found: Tensor, other: Tensor) -> T
     return torch.where(worse.unsqueeze(2), other, found)
 
 
-def damped(gram: Tensor) -> Tensor:
-    """`gram` in float64 with a small multiple of the identity added, so that it can be inverted."""
+def damped(gram: Tensor, share: float = DAMPING) -> Tensor:
+    """`gram` in float64 with a `share` of its mean diagonal added, so that it can be inverted."""
     exact = gram.double()
     mean = exact.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
-    return exact + _DAMPING * mean[:, None, None] * torch.eye(gram.shape[-1], dtype=exact.dtype)
+    return exact + share * mean[:, None, None] * torch.eye(gram.shape[-1], dtype=exact.dtype)
 
 
 def _factor(gram: Tensor, order: Tensor) -> Tensor:

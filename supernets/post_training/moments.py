@@ -18,6 +18,10 @@ from supernets.inputs import Inputs, count
 from supernets.post_training.error_feedback import damped
 from supernets.post_training.observing import Watch
 
+# How firmly a layer's target is held to its own weight, as a share of the mean variance of inputs.
+# At 0.01, ResNet-20 at 3 bits came out at a divergence of 0.024 from its float network, at 0.1 at
+# 0.014; with weights and inputs of 4 bits, at 0.026 and 0.015 (gptq, 128 calibration images).
+_HELD = 0.1
 MOST_PLACES = 1 << 13
 """How many places moments are taken of, over all samples of a calibration set."""
 
@@ -138,7 +142,8 @@ class Moments:
         if not self.cross.any():
             return weight
         return (
-            weight + torch.linalg.solve(damped(self.gram), self.cross.double(), left=False).float()
+            weight
+            + torch.linalg.solve(damped(self.gram, _HELD), self.cross.double(), left=False).float()
         )
 
     def bias(self, weight: Tensor, rounded: Tensor) -> Tensor:
