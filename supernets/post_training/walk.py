@@ -73,7 +73,7 @@ def walked(
     shapes = deployed.graph.shapes()
     with torch.no_grad():
         modules = deployed.module(), exact.module()
-        runs = [_Pair.of(*modules, batch) for batch in batches]
+        runs = [Pair.of(*modules, batch) for batch in batches]
         steps = {step.address: step for step in steps_of(deployed.graph)}
         for address, step in steps.items():
             if not isinstance(deployed.weight(address), EncodedTensor):
@@ -107,7 +107,7 @@ def _added(graph: Graph, shapes: Mapping[str, Shape], address: str) -> list[str]
     return found
 
 
-def _layer(base: Deployed, step: Step, added: Sequence[str], runs: Sequence[_Pair]) -> Layer | None:
+def _layer(base: Deployed, step: Step, added: Sequence[str], runs: Sequence[Pair]) -> Layer | None:
     """The layer of a step; None if the output is no product of a matrix with columns."""
     places = places_of(step.op, step.op.infer(*step.inputs))
     if places is None:
@@ -159,26 +159,40 @@ class Running(fx.Interpreter):
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """A batch on its way through the network that is rounded, and through the float network."""
+class Pair:
+    """A batch on its way through the network that is rounded, and through the float network.
+
+    Attributes:
+        rounded: The run of the network that is rounded.
+        exact: The run of the float network.
+        samples: The number of samples of the batch.
+    """
 
     rounded: Running
     exact: Running
     samples: int
 
     @classmethod
-    def of(cls, rounded: fx.GraphModule, exact: fx.GraphModule, batch: Inputs) -> _Pair:
+    def of(cls, rounded: fx.GraphModule, exact: fx.GraphModule, batch: Inputs) -> Pair:
+        """The pair of runs of a batch through both modules, which have not begun."""
         return cls(Running(rounded, batch), Running(exact, batch), count(batch))
 
     def reach(self, address: str) -> None:
+        """Run the rounded network up to an operator, and the float network one further."""
         self.rounded.run_to(address, inclusive=False)
         self.exact.run_to(address, inclusive=True)
 
     def read(self, address: str) -> Tensor:
+        """What an operator of the rounded network, which has been reached, reads first."""
         return self.rounded.env[self.rounded.nodes[address].args[0]]  # pyright: ignore
 
     def wanted(self, address: str) -> Tensor:
+        """The output of an operator in the float network."""
         return self.exact.env[self.exact.nodes[address]]
+
+    def given(self, address: str) -> Tensor:
+        """The output of an operator in the rounded network."""
+        return self.rounded.env[self.rounded.nodes[address]]
 
     def missing(self, address: str) -> Tensor | None:
         """What the tensor at `address` lacks; None while it is not computed."""
