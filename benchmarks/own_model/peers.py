@@ -234,7 +234,7 @@ ROWS: Mapping[str, Callable[[int], Made]] = {
         W8A8, "ranges", "adaquant", "norm-repair", "round-biases", suffix=".onnx"
     ),
     "8 bits, ours, OpenVINO": ours(
-        W8A8, "ranges", "adaquant", "norm-repair", "round-biases", suffix=".openvino.xml"
+        W8A8, "ranges", "adaquant", "norm-repair", "round-biases", suffix=".openvino"
     ),
     "8 bits, NNCF quantize": nncf_quantized,
     "8 bits, NNCF accuracy-aware": nncf_within_accuracy,

@@ -35,7 +35,7 @@ from search_spaces.opening import Opening, opened
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.deployed import values
-from supernets.post_training import PostTraining
+from supernets.post_training import PostTraining, Preserving
 from supernets.post_training.nearest import rounded
 from supernets.tracing import Traced, trace
 
@@ -56,6 +56,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
         "smooth, adaquant, norm-repair",
         "awq, adaquant, norm-repair",
         "adaround, norm-repair",
+        "brecq",
     )
 }
 CASES = ("W4", "W3", "W2.5", "W4A4")
@@ -100,6 +101,12 @@ def mean_bits(space: SearchSpace, mean: float) -> Genotype:
     return tuple(int(option) for option in row)
 
 
+def with_ranges(names: Sequence[str]) -> list[str]:
+    """The rewrites with ranges behind those that keep the function of the float network."""
+    keeping = [name for name in names if isinstance(makers([name])[0], Preserving)]
+    return [*keeping, "ranges", *(name for name in names if name not in keeping)]
+
+
 def measured(names: Sequence[str], case: str, seed: int) -> dict[str, float]:
     """The divergence and the seconds of a list of rewrites."""
     space, genotype = policy(case)
@@ -107,7 +114,7 @@ def measured(names: Sequence[str], case: str, seed: int) -> dict[str, float]:
         space,
         traced().tensors,
         calibration(seed, IMAGES, batch=BATCH),
-        rewrites=makers(["ranges", *names] if case == "W4A4" else names),
+        rewrites=makers(with_ranges(names) if case == "W4A4" else names),
     )
     begun = time.process_time()
     module = made(genotype).module()
