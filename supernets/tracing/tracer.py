@@ -68,11 +68,11 @@ class Tracer:
             return found[index]  # pyright: ignore[reportArgumentType, reportCallIssue]
         if not isinstance(call.node.target, torch._ops.OpOverload):
             raise TraceError(f"{call.name}{call.where} is no function of torch's aten")
+        if call.node.meta.get("val") is None:  # an assertion
+            return None
         reads = [self.values[node] for node in call.node.all_input_nodes]
         if not any(_depends(value) for value in reads) or call.name in _FILLED:
             return self._constant(call)
-        if call.name.startswith("_assert") or call.node.meta.get("val") is None:
-            return None
         site = self._site(call)
         floats = all(v.dtype == torch.float32 for v in reads if isinstance(v, Held))
         if (floats and _floats(call.node.meta["val"])) or call.name == "embedding":

@@ -218,6 +218,7 @@ KNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
     "masked": (ROWS, lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=~m.mask)),
     "shifted": (ROWS, shifted),
     "middle": (ROWS, lambda m, x: x.softmax(1) + F.layer_norm(x, (4, 4))),
+    "repeated": (ROWS, lambda m, x: x * x.mean(1, keepdim=True).expand_as(x)),
     "gated": (ROWS, lambda m, x: x * torch.sigmoid(x) + torch.clamp(x, max=0.5) + F.celu(x)),
 }
 

@@ -17,7 +17,9 @@ from search_spaces.ops import (
     Multiply,
     Nonlinearity,
     Op,
+    Opaque,
     PositionalEmbedding,
+    Read,
     Scale,
 )
 from supernets.tracing.builder import Builder
@@ -175,9 +177,22 @@ def _with_held(site: Site, op: Op, first: Held, second: Held) -> Held | None:
         reads.append(site.build.reshaped(site.call, value.address, shape))
     if layouts[0] != layouts[1]:
         return None
-    address = site.add(op, *reads)
     called = torch.broadcast_shapes(first.called, second.called)
+    plain = [_unrepeated(site, address) for address in reads]
+    if torch.broadcast_shapes(*(site.build.shapes[a] for a in plain)) == layouts[0].sample(called):
+        reads = plain
+    address = site.add(op, *reads)
     return site.build.held(site.call, address, layouts[0], called)
+
+
+def _unrepeated(site: Site, address: str) -> str:
+    """The node before a repetition along an axis, which sums and products do themselves."""
+    op = site.build.op(address)
+    if not isinstance(op, Opaque) or op.target != "aten.expand.default":
+        return address
+    source = site.build.source(address)
+    plain = op.gives == Read(0) == op.arguments[0]
+    return source if plain and len(site.build.shapes[source]) == len(op.shape) else address
 
 
 def _with_constant(site: Site, op: Add | Multiply, value: Held, constant: Constant) -> Held | None:
