@@ -1,7 +1,8 @@
-"""Search of architecture and quantization together: `nas.search`, `nas.run`, `nas.targets`.
+"""Search of architecture and quantization: `nas.search`, `nas.fit`, `nas.run`, `nas.targets`.
 
-`nas.search(space, objective, ...)` searches a space for a function of yours, `nas.run(recipe, ...)`
-does what the command `nas run` does, and `nas.targets` has the devices; docs/python.md shows all of
+`nas.search(space, objective, ...)` searches a space for a function of yours, `nas.fit(model, ...)`
+makes a trained network of yours smaller and faster on your devices, `nas.run(recipe, ...)` does
+what the command `nas run` does, and `nas.targets` has the devices; docs/python.md shows all of
 them. Nothing heavy is imported before one of them is used.
 
 Read the packages in this order: `evaluation` (how a subnet is measured), `problem` (goals per
@@ -18,6 +19,8 @@ from nas.settings.siblings import require_own
 
 if TYPE_CHECKING:
     from nas import targets as targets
+    from nas.api.fitted import Fitted as Fitted
+    from nas.api.fitting import fit as fit
     from nas.api.runs import Run as Run
     from nas.api.runs import run as run
     from nas.api.searching import search as search
@@ -30,14 +33,27 @@ if TYPE_CHECKING:
 require_own()
 
 _ELSEWHERE = {
+    "Fitted": "nas.api.fitted",
     "MetricWords": "nas.facts.metric",
     "Network": "nas.api.study",
     "Run": "nas.api.runs",
     "Study": "nas.api.study",
+    "fit": "nas.api.fitting",
 }
 _ROOMS = ("run", "search", "targets")  # the first two can be called, see `nas.callable_room`
 
-__all__ = ["MetricWords", "Network", "Run", "Study", "__version__", "run", "search", "targets"]
+__all__ = [
+    "Fitted",
+    "MetricWords",
+    "Network",
+    "Run",
+    "Study",
+    "__version__",
+    "fit",
+    "run",
+    "search",
+    "targets",
+]
 
 
 def __getattr__(name: str) -> Any:

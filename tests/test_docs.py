@@ -22,7 +22,7 @@ from nas.cli.targets import schema_text
 from nas.export.containers import container_for
 from nas.facts import data_facts
 from nas.parts import Parts
-from nas.recipe import recipe, table_recipe
+from nas.recipe import model_recipe, recipe, table_recipe
 from nas.recipe.sections import SpaceSection, TaskSection
 from nas.recipe.sections import section as section_of
 from nas.report import data, estimates, subnets
@@ -83,6 +83,10 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "table recipe: table": (table_recipe.TableSection, None),
     "table recipe: targets": (table_recipe.TableTargetSection, None),
     "table recipe: search": (table_recipe.TableSearchSection, None),
+    "model recipe": (model_recipe.ModelRecipe, None),
+    "model recipe: model": (model_recipe.ModelSection, None),
+    "model recipe: targets": (model_recipe.ModelTargetSection, None),
+    "model recipe: search": (model_recipe.ModelSearchSection, None),
     "networks": (Description, None),
     "networks.choices": (ChoiceSection, None),
     "networks: figures": (Metric, None),
@@ -252,7 +256,7 @@ def test_every_toml_example_is_allowed(document: str, block: str) -> None:
     if "choices" in content:
         assert Description.model_validate({"name": "nets", **content}).by_device()
         return
-    if "table" in content:
+    if "table" in content or "model" in content:
         assert table_recipe.validate_any_recipe({"name": "nets", **content}).name == "nets"
         return
     whole = tomllib.loads((ROOT / "runs" / "digits.toml").read_text())

@@ -15,6 +15,7 @@ from nas.evaluation.evaluation import ERROR, Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.facts.metric import MetricWords
 from nas.problem.goals import Goal
+from nas.report.subnets import Reference
 from search_spaces.space import SearchSpace
 
 
@@ -45,6 +46,17 @@ class Evaluated:
         self.asked, self.metric, self.name = asked, metric, name
         self.budget, self.batch, self.seed = budget, batch, seed
         self._archive = archive
+
+    source = "an objective in Python"
+    """Where the figures come from, in words."""
+
+    def references(self, goal: Goal) -> tuple[Reference, ...]:
+        """Networks to compare with on a target."""
+        return ()
+
+    def notes(self, goal: Goal) -> tuple[str, ...]:
+        """Sentences on the network that is chosen for a target."""
+        return ()
 
     @property
     def space(self) -> SearchSpace:

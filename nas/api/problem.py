@@ -96,6 +96,38 @@ def asked_for(
     return Asked(Problem(allowed, tuple(goals)), origins)
 
 
+def on_targets(
+    space: SearchSpace,
+    targets: Target | Sequence[Target],
+    *,
+    objectives: Sequence[str],
+    limits: Mapping[str, float],
+) -> Asked:
+    """The problem of choosing among networks of a space that stays as it is.
+
+    Unlike in `asked_for`, a network that a device refuses stays in the space, at infinite cost.
+
+    Args:
+        space: The space.
+        targets: Devices by name, by file or as objects.
+        objectives: The costs to minimise.
+        limits: Upper limits of costs.
+
+    Raises:
+        TargetError: A target cannot be read, or lacks figures.
+        ValueError: A target is no device, or has no such cost.
+    """
+    given = [targets] if isinstance(targets, Target) else list(targets)
+    made = [load_target(str(one)) if isinstance(one, str | Path) else one for one in given]
+    if odd := [one for one in made if not isinstance(one, HardwareTarget)]:
+        raise ValueError(f"a target is a name, a file or a HardwareTarget, given {odd[0]!r}")
+    devices = [one for one in made if isinstance(one, HardwareTarget)]
+    costs = TargetCosts(space)
+    goals = [_goal(one, costs, objectives, limits) for one in devices]
+    origins = {one.name: _origin(one) for one in devices}
+    return Asked(Problem(space, tuple(goals)), origins)
+
+
 def _origin(target: HardwareTarget | Goal) -> Provenance:
     """Where the costs of a target come from; those of a goal made by hand, as far as it is seen."""
     if isinstance(target, HardwareTarget):

@@ -20,6 +20,7 @@ from nas.report.estimates import Comparison, Estimate
 from nas.report.html import render
 from nas.report.pareto import pareto
 from nas.report.subnets import Chosen, Point
+from nas.report.text import capital
 from nas.report.words import Words
 from nas.run.findings import NONE_WITHIN, Findings, points_of
 from nas.run.steps.reporting import versions
@@ -69,11 +70,11 @@ def results_of(study: Evaluated) -> Results:
         seed=study.seed,
         space=SpaceSummary(space.name, len(space.choices), str(space.size)),
         words=Words(study.metric, study.metric),
-        task="An objective in Python",
+        task=capital(study.source),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=min(study.budget, space.size) - failed,
-        table=TableSummary(0, "an objective in Python", notes),
+        table=TableSummary(0, study.source, notes),
         evaluated=points,
         targets=tuple(_target(study, goal, found, points) for goal in study.goals),
     )
@@ -83,6 +84,8 @@ def _target(
     study: Evaluated, goal: Goal, found: Findings, points: tuple[Point, ...]
 ) -> TargetResult:
     made = found.on(goal, study.asked.origins[goal.name])
+    notes = (*study.notes(goal), *made.notes)
+    made = replace(made, references=study.references(goal), notes=notes)
     best = study.chosen(goal)
     if best is None:
         return replace(made, notes=(NONE_WITHIN, *made.notes))

@@ -15,8 +15,17 @@ Data = Annotated[
     Path | None,
     typer.Argument(
         metavar="DATA",
-        help="A folder of images, an .npz file or folder of .npy, a table, a text.",
+        help="A folder of images, an .npz file or folder of .npy, a table, a text; with --data, a "
+        "trained network, such as mymodel.py:build, which is run.",
     ),
+]
+OwnData = Annotated[Path | None, typer.Option("--data", help="For a trained network: its data.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="For a trained network: a file of its tensors.")
+]
+Drop = Annotated[
+    float | None,
+    typer.Option("--allowed-drop", min=0, help="For a trained network: how much it may lose."),
 ]
 ExampleName = Annotated[
     str | None, typer.Option("--example", help="Instead of DATA: a shipped recipe, by its name.")
@@ -41,12 +50,24 @@ def init_command(
     set_: Settings = None,
     yes: Yes = False,
     list_: Listing = False,  # a flag of the command line
+    own_data: OwnData = None,
+    weights: Weights = None,
+    allowed_drop: Drop = None,
 ) -> None:
-    """Write a first recipe: for your data, of a size for this machine, or one of the examples."""
+    """Write a first recipe: for your data or your trained network, or one of the examples."""
+    own = (own_data, weights, allowed_drop) != (None, None, None)
     if list_:
         say(_examples())
+    elif own and example is None:
+        _own(
+            data,
+            own_data,
+            out,
+            how=(weights, allowed_drop, targets or (), set_ or ()),
+            yes=yes,
+        )
     elif example is not None:
-        _bring(example, out, alone=data is None and not targets and not set_)
+        _bring(example, out, alone=data is None and not (targets or set_ or own))
     else:
         _draft(data, out, targets=targets or (), overrides=set_ or (), yes=yes)
 
@@ -100,3 +121,30 @@ def _draft(
     say(f"{task.name}: {inputs} -> {task.output}; {sizes} samples; a machine with {made.machine}")
     say(f"wrote {made.path}, which you can edit")
     say(f"now: nas spaces {made.path}, then: nas run {made.path}")
+
+
+def _own(
+    source: Path | None,
+    data: Path | None,
+    out: Path | None,
+    *,
+    how: tuple[Path | None, float | None, Sequence[str], Sequence[str]],
+    yes: bool,
+) -> None:
+    with loading():
+        from nas.cli.prompting import asker
+        from nas.drafting.own_model import OwnAsked, drafted_model
+        from nas.recipe.recipe import RecipeError
+
+    if source is None or data is None:
+        raise RecipeError(
+            "--data, --weights and --allowed-drop are for a trained network: give both it and its "
+            "data, such as nas init mymodel.py:build --data photos/"
+        )
+    weights, drop, targets, overrides = how
+    asked = OwnAsked(str(source), weights, data, tuple(targets), drop, tuple(overrides))
+    path, plan = drafted_model(asked, out=out, ask=asker(yes=yes))
+    error = plan.task.criterion.shown.text(plan.float_error)
+    say(f"{source}: the float network has {plan.task.criterion.shown.name} {error}")
+    say(f"wrote {path}, which you can edit")
+    say(f"now: nas spaces {path}, then: nas run {path}")

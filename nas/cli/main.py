@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from nas.cli.archive import archive_app
+from nas.cli.fit import fit_command
 from nas.cli.import_table import import_table
 from nas.cli.init import init_command
 from nas.cli.new_target import new_target
@@ -101,6 +102,7 @@ def expected() -> tuple[type[Exception], ...]:
     from nas.evaluation.evaluation import EvaluationError
     from nas.export import ExportError
     from nas.files.durable import WriteError
+    from nas.own.model import OwnModelError
     from nas.parts import PartError
     from nas.problem.feasibility import ConstraintError
     from nas.recipe.recipe import RecipeError
@@ -112,12 +114,13 @@ def expected() -> tuple[type[Exception], ...]:
     from search_spaces.lookups import SpaceTooLarge
     from search_spaces.names import InvalidName
     from supernets.checkpoint import CheckpointError
+    from supernets.tracing import TraceError
     from supernets.training.train import TrainingDiverged
 
     return (
         *(ArchiveError, WriteError, ExportError, ConstraintError, RunFolderError, RecipeError),
         *(UnreadableFile, EvaluationError, TableError, TargetError, TaskError, CheckpointError),
-        *(PartError, InvalidName, TrainingDiverged, SpaceTooLarge),
+        *(PartError, InvalidName, TrainingDiverged, SpaceTooLarge, OwnModelError, TraceError),
     )
 
 
@@ -150,6 +153,7 @@ def run_command(
 
 
 app.command("init")(init_command)
+app.command("fit")(fit_command)
 app.command("profile")(profile_command)
 app.command("search")(search_command)
 app.command("sweep")(sweep_command)
@@ -226,8 +230,10 @@ def spaces(
 ) -> None:
     """Show the space that a recipe would search, and how long the run would take."""
     with loading():
+        from nas.recipe.model_recipe import ModelRecipe
         from nas.recipe.table_recipe import TableRecipe, load_any_recipe
         from nas.run.folder import RunFolder
+        from nas.run.own_plan import own_overview, prepare_own
         from nas.run.pipeline import previewed
         from nas.run.steps.tabulating import prepare_table, table_overview
 
@@ -237,6 +243,10 @@ def spaces(
     if isinstance(made, TableRecipe):
         for table in table_overview(prepare_table(made, files)):
             say(table)
+        return
+    if isinstance(made, ModelRecipe):
+        for part in own_overview(prepare_own(made, files)):
+            say(part)
         return
     with terminal_display() as display:
         previewed(made, files, say, display)

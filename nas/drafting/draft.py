@@ -76,7 +76,7 @@ def drafted(
             apply_override(given, override)
     keys, task = _task(data, given.get("task", {}), ask)
     machine = sizing.Machine.here()
-    content = _content(keys, task, machine, targets or _devices(ask))
+    content = _content(keys, task, machine, targets or devices(ask))
     for override in overrides:
         apply_override(content, override)
     text = _text(data, content, keys, machine)
@@ -118,7 +118,8 @@ def _loaded(data: Path, values: Mapping[str, Any]) -> Task:
     return validated(section_for(TaskSection, values), values, source=str(data)).load()
 
 
-def _devices(ask: Ask) -> list[str]:
+def devices(ask: Ask) -> list[str]:
+    """The devices that the user names."""
     shipped = ", ".join(available())
     answer = ask(
         f"For which devices? Several with commas; shipped are {shipped}; or a .toml file.",

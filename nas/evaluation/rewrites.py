@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from nas.parts import Parts
 from search_spaces.space import SearchSpace
 from supernets.inputs import Inputs
-from supernets.post_training import Maker, PostTraining
+
+if TYPE_CHECKING:  # it loads networkx, and a recipe needs no more than names
+    from supernets.post_training import Maker, PostTraining
 
 DEFAULT = ("ranges", "nearest", "norm-repair", "round-biases")
 """The names of the rewrites that are applied where none are named, in order."""
@@ -34,6 +37,8 @@ def post_training(
         PartError: If there is no rewrite of a name, or it cannot be loaded.
         ValueError: As `PostTraining` does.
     """
+    from supernets.post_training import PostTraining
+
     return PostTraining(space, tensors, calibration, rewrites=makers(rewrites))
 
 

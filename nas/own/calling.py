@@ -24,13 +24,13 @@ class Calling:
         inputs: The names of the graph's inputs, in the order of the network's arguments.
         arguments: The names of the network's arguments.
         spec: The structure of the network's output, such as a dict of three tensors.
-        shapes: The shape of each tensor of the output, without the batch.
+        shapes: The shape of each tensor of the output, without the batch; None stands for None.
     """
 
     inputs: tuple[str, ...]
     arguments: tuple[str, ...]
     spec: pytree.TreeSpec
-    shapes: tuple[torch.Size, ...]
+    shapes: tuple[torch.Size | None, ...]
 
     @classmethod
     def of(cls, model: nn.Module, graph: Graph, few: Samples) -> Calling:
@@ -42,9 +42,10 @@ class Calling:
             few: The samples.
         """
         output = called(model, few.given())
-        leaves = require_outputs(output, len(few))
+        require_outputs(output, len(few))
+        leaves = pytree.tree_leaves(output)
         inputs = tuple(op.name for op in graph.inputs.values())
-        shapes = tuple(leaf.shape[1:] for leaf in leaves)
+        shapes = tuple(None if leaf is None else leaf.shape[1:] for leaf in leaves)
         return cls(inputs, few.names or inputs, pytree.tree_structure(output), shapes)
 
     def named(self, samples: Samples) -> Inputs:
@@ -78,10 +79,13 @@ class CalledAlike(nn.Module):
         return pytree.tree_unflatten(parted(output, self._calling.shapes), self._calling.spec)
 
 
-def parted(output: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """The outputs in a tensor `(n, numbers)` that holds all of them, one behind the other."""
-    if len(shapes) == 1:
-        return [output]
-    sizes = [shape.numel() for shape in shapes]
-    parts = output.reshape(len(output), -1).split(sizes, dim=1)
-    return [part.reshape(len(output), *shape) for part, shape in zip(parts, shapes, strict=True)]
+def parted(output: Tensor, shapes: Sequence[torch.Size | None]) -> list[Tensor | None]:
+    """The outputs in a tensor `(n, numbers)` that holds all of them, one behind the other.
+
+    A single output is that tensor itself.
+    """
+    held = [shape for shape in shapes if shape is not None]
+    if len(held) == 1:
+        return [None if shape is None else output for shape in shapes]
+    parts = iter(output.reshape(len(output), -1).split([shape.numel() for shape in held], dim=1))
+    return [None if shape is None else next(parts).reshape(-1, *shape) for shape in shapes]

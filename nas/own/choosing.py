@@ -6,15 +6,37 @@ cheap uniform policy is as good, it is returned: a mixed policy has to earn its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
+from nas.own.model import listed
+from nas.own.uniform import FLOAT, USUAL
+from nas.problem.front import measured_front
+from nas.problem.goals import Goal
 from search_spaces.space import Genotype
 
 FloatArray = NDArray[np.float64]
+Timed = Callable[[Sequence[Genotype]], Sequence[float]]
+"""A function that measures the latency of whole networks in ms."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the returned network.
+
+    Attributes:
+        limits: Name of a cost -> its upper limit, without the limits of devices.
+        allowed_drop: How much worse than the float network it may be, in the unit of the figure;
+            None for as good as possible within the limits or, without any, as good as `USUAL`.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+    allowed_drop: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +100,105 @@ def chosen(candidates: Candidates, *, most_loss: float | None, prefer_cheap: boo
     return min(np.flatnonzero(allowed).tolist(), key=rank, default=None)
 
 
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """The policy that a device gets.
+
+    Attributes:
+        evaluation: Its evaluation.
+        name: The name of a uniform policy, or `MIXED`.
+        verdict: A sentence on the policy beside the uniform ones.
+        latency_ms: The measured latencies of the whole networks that were compared, this one among
+            them; empty where nothing was measured.
+    """
+
+    evaluation: Evaluation
+    name: str
+    verdict: str
+    latency_ms: Mapping[Genotype, float] = field(default_factory=dict)
+
+
+MIXED = "mixed"
+
+
+def picked(
+    goal: Goal,
+    measured: Measurements,
+    *,
+    names: Mapping[Genotype, str],
+    by: Sequence[str],
+    wanted: Wanted,
+    timed: Timed | None = None,
+) -> Picked | None:
+    """The policy for a device; None if none is within the limits and good enough.
+
+    Where whole networks can be measured, uniform policies are, and so is whatever is about to be
+    returned: what is measured counts instead of what was predicted, until the one to be returned is
+    itself measured.
+
+    Args:
+        goal: The costs on the device, with its limits.
+        measured: All evaluated policies.
+        names: The names of uniform policies.
+        by: The metrics by which networks are judged, the decisive one first.
+        wanted: What is asked for.
+        timed: Measures whole networks in ms, where the first cost is this latency.
+    """
+    evaluations, candidates = candidates_of(goal, measured, names=names, by=by)
+    most, cheap = _asked(candidates, names, wanted)
+    known: dict[Genotype, float] = {}
+    while (place := chosen(candidates, most_loss=most, prefer_cheap=cheap)) is not None:
+        genotype = candidates.genotypes[place]
+        if timed is None or genotype in known:
+            said = verdict(candidates, place, names, cost=goal.objectives[0])
+            return Picked(evaluations[place], names.get(genotype, MIXED), said, known)
+        ready = candidates.uniform & candidates.within
+        rivals = [] if known else [candidates.genotypes[one] for one in np.flatnonzero(ready)]
+        asked = [*dict.fromkeys([*rivals, genotype])]
+        known |= dict(zip(asked, timed(asked), strict=True))
+        costs = candidates.costs.copy()
+        for one, spent in known.items():
+            costs[candidates.genotypes.index(one), 0] = spent
+        candidates = replace(candidates, costs=costs)
+    return None
+
+
+def candidates_of(
+    goal: Goal, measured: Measurements, *, names: Mapping[Genotype, str], by: Sequence[str]
+) -> tuple[list[Evaluation], Candidates]:
+    """The front of a search and all uniform policies, with their figures on a device."""
+    known = {one.genotype: one for one in measured.evaluations}
+    front = measured_front(goal, measured)
+    genotypes = dict.fromkeys([*(one.genotype for one in front), *names])
+    evaluations = [known[one] for one in genotypes if one in known]
+    rows = np.array([one.genotype for one in evaluations])
+    answered = goal.answered(measured)
+    costs = answered.values(rows)
+    return evaluations, Candidates(
+        [one.genotype for one in evaluations],
+        np.array([[one.metrics[name] for name in by] for one in evaluations]),
+        costs,
+        np.array([one.genotype in names for one in evaluations]),
+        (answered.violation(rows) == 0) & np.isfinite(costs).all(axis=1),
+    )
+
+
+def _asked(
+    candidates: Candidates, names: Mapping[Genotype, str], wanted: Wanted
+) -> tuple[float | None, bool]:
+    """The largest loss that is allowed, and whether cheaper is then better."""
+    losses = {
+        names[genotype]: float(loss)
+        for genotype, loss in zip(candidates.genotypes, candidates.losses[:, 0], strict=True)
+        if genotype in names
+    }
+    if wanted.allowed_drop is not None:
+        return losses.get(FLOAT, 0.0) + wanted.allowed_drop, True
+    if wanted.limits:
+        return None, False
+    return losses.get(USUAL, losses.get(FLOAT)), True
+
+
 def verdict(candidates: Candidates, place: int, names: Mapping[Genotype, str], *, cost: str) -> str:
     """A sentence on the returned network beside the uniform policies.
 
@@ -87,31 +208,21 @@ def verdict(candidates: Candidates, place: int, names: Mapping[Genotype, str], *
         names: The names of uniform policies.
         cost: The name of the first cost, such as `latency_ms`.
     """
+    faster, less = ("faster", "less latency") if "latency" in cost else ("cheaper", f"less {cost}")
     mine = float(candidates.costs[place, 0])
-    rivals = {
-        names[candidates.genotypes[one]]: float(candidates.costs[one, 0])
-        for one in np.flatnonzero(candidates.uniform & candidates.within)
-    }
+    rivals = np.flatnonzero(candidates.uniform & candidates.within)
     name = names.get(candidates.genotypes[place])
     if name is not None:
-        cheaper = [other for other, spent in rivals.items() if spent < mine]
-        told = f"nothing is cheaper in {cost} at the quality asked for"
-        if cheaper:
-            told += f"; cheaper but worse: {', '.join(cheaper)}"
-        return f"The uniform policy {name} is returned: {told}."
-    as_good = [
-        one
-        for one in np.flatnonzero(candidates.uniform & candidates.within)
-        if candidates.losses[one, 0] <= candidates.losses[place, 0]
-    ]
+        told = f"The uniform policy {name} is returned: nothing is {faster} and good enough"
+        below = [names[candidates.genotypes[r]] for r in rivals if candidates.costs[r, 0] < mine]
+        return f"{told}; {faster} but worse: {listed(below)}." if below else f"{told}."
+    as_good = [r for r in rivals if candidates.losses[r, 0] <= candidates.losses[place, 0]]
     if not as_good:
-        return (
-            "A mixed policy is returned: it is better than every uniform policy within the limits."
-        )
+        return "A mixed policy is returned: it is better than every uniform one within the limits."
     nearest = min(as_good, key=lambda one: candidates.costs[one, 0])
-    name_of = names[candidates.genotypes[nearest]]
+    other = names[candidates.genotypes[nearest]]
     saved = 1 - mine / float(candidates.costs[nearest, 0])
     return (
-        f"A mixed policy is returned: {saved:.0%} less {cost} than {name_of}, the cheapest "
-        "uniform policy that is as good."
+        f"A mixed policy is returned: {saved:.0%} {less} than {other}, the cheapest uniform policy "
+        "that is as good."
     )

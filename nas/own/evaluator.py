@@ -16,6 +16,9 @@ from nas.evaluation.evaluation import Evaluation, EvaluationError
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 
+HELD_OUT = "held_out"
+"""The metric of samples that the search does not see, in the unit of the searched one."""
+
 
 class Deploying(Protocol):
     """A maker of deployed networks from genotypes, such as `PostTraining`."""

@@ -188,8 +188,9 @@ def require_outputs(output: Any, count: int) -> list[Tensor]:
     Raises:
         OwnModelError: There is none, one has another number of samples, or not all are finite.
     """
-    found = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    if not found or len(found) < len(pytree.tree_leaves(output)):
+    leaves = [leaf for leaf in pytree.tree_leaves(output) if leaf is not None]
+    found = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    if not found or len(found) < len(leaves):
         raise OwnModelError(
             f"the model gives {type(output).__name__}, which is or holds no tensor only; let its "
             "forward return tensors alone"

@@ -12,7 +12,8 @@ from search_spaces.formats import Int
 from search_spaces.quant import Quant, bits_of
 from search_spaces.space import Genotype, SearchSpace
 
-FLOAT = "float32"
+FLOAT, USUAL = "float32", "int8"
+"""The names of full precision, and of the policy that is good enough where nothing is asked."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ def uniform_policies(space: SearchSpace) -> tuple[Uniform, ...]:
         genotype = space.canonical(picks)
         found.setdefault(genotype, Uniform(_policy(weight, read), genotype, (wide, deep)))
     return tuple(found.values())
+
+
+def uniform_names(space: SearchSpace) -> dict[Genotype, str]:
+    """The name of every uniform policy of a space."""
+    return {one.genotype: one.name for one in uniform_policies(space)}
 
 
 def _width(named: tuple[str, int]) -> tuple[int, str]:

@@ -211,6 +211,11 @@ def validate_recipe(
             f"{source} searches a table, so there is nothing to train, profile or export; use "
             "`nas run`, `nas sweep` or `nas spaces`"
         )
+    if "model" in content:
+        raise RecipeError(
+            f"{source} is about a network that is trained already, so there is nothing to train "
+            "or to search step by step; use `nas run` or `nas spaces`"
+        )
     if not isinstance(content, Mapping):  # a damaged file, of which validation says so
         return validated(Recipe, content, source=source)
     content = with_modules(content, source, beside)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nas.parts import Parts
+from nas.recipe.model_recipe import ModelRecipe, validate_model_recipe
 from nas.recipe.names import SearcherName
 from nas.recipe.recipe import (
     Recipe,
@@ -56,11 +57,13 @@ class TableRecipe(Section):
     search: TableSearchSection = TableSearchSection()
 
 
-AnyRecipe = Recipe | TableRecipe
+AnyRecipe = Recipe | TableRecipe | ModelRecipe
 
 
 def load_any_recipe(path: Path, overrides: Sequence[str] = ()) -> AnyRecipe:
-    """The recipe in a TOML file, of a supernet or, where it has a section `table`, of a table.
+    """The recipe in a TOML file: of a supernet, of a table, or of a network of the user's own.
+
+    The latter two have a section `table` or `model`.
 
     Raises:
         RecipeError: As `load_recipe` does.
@@ -74,4 +77,6 @@ def validate_any_recipe(
     """The recipe that `content` holds; the arguments and errors are those of `validate_recipe`."""
     if isinstance(content, Mapping) and "table" in content:
         return validated(TableRecipe, with_modules(content, source, beside), source=source)
+    if isinstance(content, Mapping) and "model" in content:
+        return validate_model_recipe(content, source=source, beside=beside)
     return validate_recipe(content, source=source, beside=beside)

@@ -277,8 +277,9 @@ class RunFolder:
 
     def _fixed(self, content: dict[str, Any]) -> dict[str, Any]:
         """The parts of a recipe that a resumed run must not change."""
-        if "table" in content:
-            return {"table": content["table"]}
+        for kind in ("table", "model"):
+            if kind in content:  # what else evaluations depend on, their archive knows
+                return {kind: content[kind]}
         fixed: dict[str, Any] = {key: content[key] for key in _MAKES_SUPERNET}
         fixed["training"] = {k: v for k, v in content["training"].items() if k != _MAY_CHANGE}
         if self.archive.exists():

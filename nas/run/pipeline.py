@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nas.evaluation.measurements import Measurements
 from nas.files.durable import write_atomic
+from nas.recipe.model_recipe import ModelRecipe
 from nas.recipe.recipe import Recipe
 from nas.recipe.table_recipe import AnyRecipe, TableRecipe
 from nas.report.data import Results
@@ -97,6 +98,10 @@ def run(
             from nas.run.steps.tabulating import searched_table
 
             return searched_table(recipe, files, shown)
+        if isinstance(recipe, ModelRecipe):
+            from nas.run.steps.fitting import fitted_model
+
+            return fitted_model(recipe, files, shown)
         plan = _prepared(recipe, files, shown, steps=WHOLE)
         supernet = trained(plan, shown)
         return _shipped(plan, supernet, _searched(plan, supernet, shown), shown)

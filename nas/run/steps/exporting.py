@@ -22,6 +22,7 @@ from nas.problem.goals import Goal
 from nas.profiling import OnnxRuntime
 from nas.report.estimates import Estimate
 from nas.report.subnets import CostCheck
+from nas.run.folder import RunFolder
 from nas.run.measuring import deployment_of, raw_usage, told_by_files
 from nas.run.plan import THIS_CPU, Plan
 from nas.targets import HardwareTarget
@@ -31,7 +32,8 @@ from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 from supernets.supernet import Supernet
 
-_PREDICTED = ".onnx"  # the files that `predict.py` runs
+PREDICTED = ".onnx"
+"""The suffix of the files that `predict.py` runs."""
 _CHECKED = 6  # subnets of a front whose whole latency is measured
 
 
@@ -93,14 +95,14 @@ def exported(
             if pick is not None:
                 shipped[target.name] = _ship(plan, supernet, target, pick)
         advance(len(plan.targets), len(plan.targets), "")
-    if any(each.path.suffix == _PREDICTED for made in shipped.values() for each in made.exports):
-        write_predict(plan)
+    if any(each.path.suffix == PREDICTED for made in shipped.values() for each in made.exports):
+        write_predict(plan.files)
     return shipped
 
 
-def write_predict(plan: Plan) -> None:
+def write_predict(folder: RunFolder) -> None:
     """Write `predict.py` to the run folder; the script is for ONNX files, of any task."""
-    write_atomic(plan.files.predict, files("nas.export").joinpath("predict.py").read_bytes())
+    write_atomic(folder.predict, files("nas.export").joinpath("predict.py").read_bytes())
 
 
 def _ship(plan: Plan, supernet: Supernet, target: HardwareTarget, pick: Evaluation) -> Shipped:

@@ -44,12 +44,13 @@ def described(
         layers=layer_policies(graph),
         description=plan.space.describe(genotype),
         latency_ms=latency,
-        files=tuple(_described(export) for export in shipped.exports),
+        files=tuple(exported_file(export) for export in shipped.exports),
         graph=drawn_nodes(graph),
     )
 
 
-def _described(export: Export) -> ExportedFile:
+def exported_file(export: Export) -> ExportedFile:
+    """The report's description of an exported file."""
     found = export.verification
     return ExportedFile(
         form=export.form,

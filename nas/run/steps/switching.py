@@ -47,7 +47,7 @@ def switched(plan: Plan, supernet: Supernet, measured: Measurements, display: Di
         path = plan.files.exported(target.name, ".switching.onnx")
         held = {bits: reading_raw(each, raw_usage(plan)) for bits, each in networks.items()}
         size = export_switching(Switching.of(held), path)
-        write_predict(plan)
+        write_predict(plan.files)
         display.say(_tested(plan, networks, path, title=f"{path.name}, {size:,} bytes"))
 
 

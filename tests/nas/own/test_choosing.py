@@ -66,7 +66,8 @@ def test_no_choice_of_random_candidates_is_dominated():
 def test_verdicts():
     names = {(0,): "float32", (1,): "int8", (2,): "int4"}
     held = candidates([FLOAT, INT8, INT4, (0.5, 0.5, 7.0, False)])
-    assert "nothing is cheaper in ms at the quality asked for" in verdict(held, 1, names, cost="ms")
+    assert "int8 is returned: nothing is cheaper and good" in verdict(held, 1, names, cost="ms")
+    assert "nothing is faster and good" in verdict(held, 1, names, cost="latency_ms")
     assert "cheaper but worse: int4" in verdict(held, 1, names, cost="ms")
     assert "30% less ms than float32" in verdict(held, 3, names, cost="ms")
 

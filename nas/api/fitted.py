@@ -1,0 +1,245 @@
+"""The result of `nas.fit`: policies of a user's network on every target, and the ones to take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nas.api.judging import Judge
+from nas.api.network import Network
+from nas.api.problem import Asked, Target, on_targets
+from nas.api.searched import Searched
+from nas.archive.archive import Archive
+from nas.evaluation.evaluation import Evaluation, Evaluator
+from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
+from nas.own.evaluator import HELD_OUT, Deploying
+from nas.own.uniform import uniform_names
+from nas.problem.goals import Goal
+from nas.report.subnets import Reference
+from nas.run.policies import about_choice, uniform_references
+from search_spaces.notebook import html_table
+from search_spaces.space import Genotype
+from supernets.deployed import Deployed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Policy(Network):
+    """The policy that a target gets.
+
+    Attributes:
+        name: The name of a uniform policy, such as `int8`, or `mixed`.
+        verdict: A sentence on the policy beside the uniform ones.
+        measured_ms: The latency of the whole network in ms, measured beside the uniform ones in one
+            run; None where the target is not this machine.
+        deployed: The network as a device runs it.
+        module: The network as a plain torch module, called like the user's own.
+    """
+
+    name: str = MIXED
+    verdict: str = ""
+    measured_ms: float | None = None
+    deployed: Deployed = field(kw_only=True)
+    module: nn.Module = field(kw_only=True)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the network to a file; the suffix of its name tells the form, such as `.onnx`.
+
+        Raises:
+            ExportError: No form has this suffix, or the form cannot hold the network.
+        """
+        from nas.export import form_of
+
+        form = form_of(path)
+        form.require()
+        form.write(self.deployed, Path(path))
+        return Path(path)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What makes, judges and times the networks of a fit.
+
+    Attributes:
+        judge: Judges networks.
+        deployment: Makes networks from genotypes.
+        evaluator: Measures networks that are not known.
+        timed: Name of a target that is this machine -> measures whole networks.
+    """
+
+    judge: Judge
+    deployment: Deploying
+    evaluator: Evaluator
+    timed: Mapping[str, Timed]
+
+
+class Fitted(Searched):
+    """The policies of a user's network that were evaluated, and the one that each target gets.
+
+    Attributes:
+        judge: How networks are judged.
+        deployment: Makes networks from genotypes.
+        evaluator: Measures networks that are not known.
+        names: The names of the uniform policies.
+        timed: Name of a target that is this machine -> measures whole networks.
+        wanted: What is asked of the returned networks.
+        samples: The numbers of samples by purpose.
+    """
+
+    source = "a trained network in Python"
+
+    def __init__(
+        self,
+        asked: Asked,
+        archive: Archive,
+        *,
+        means: Means,
+        wanted: Wanted,
+        samples: Mapping[str, int],
+        **options: Any,
+    ) -> None:
+        super().__init__(asked, archive, metric=means.judge.words, **options)
+        self.archive, self.means, self.wanted, self.samples = archive, means, wanted, samples
+        self.names: dict[Genotype, str] = uniform_names(asked.problem.space)
+
+    def best(
+        self,
+        target: str | None = None,
+        *,
+        limits: Mapping[str, float] | None = None,
+        allowed_drop: float | None = None,
+    ) -> Policy:
+        """The policy that a target gets, from what is evaluated already.
+
+        With `allowed_drop`, it is the cheapest that loses no more. With limits alone, it is the
+        best within them. Without either, it is the cheapest that is as good as uniform int8. It is
+        never a mixed policy that a uniform one dominates.
+
+        Args:
+            target: The name of a target; by default the only one.
+            limits: Other limits on costs than those of the fit.
+            allowed_drop: Another allowed drop than that of the fit.
+
+        Raises:
+            ValueError: No evaluated policy is within the limits and good enough; or there is no
+                such target, or there are several and none is named.
+        """
+        goal = self._goal(target)
+        if limits is not None:
+            goal = replace(goal, limits=limits)
+        wanted = Wanted(
+            self.wanted.limits if limits is None else limits,
+            self.wanted.allowed_drop if allowed_drop is None else allowed_drop,
+        )
+        found = self._picked(goal, wanted)
+        if found is None:
+            raise ValueError(self._none(goal, wanted.allowed_drop))
+        return self._policy(found)
+
+    def _picked(self, goal: Goal, wanted: Wanted) -> Picked | None:
+        """The policy for a goal; measured whole where the target is this machine."""
+        timed = self.means.timed.get(goal.name)
+        return picked(
+            goal,
+            self.measured,
+            names=self.names,
+            by=self.means.judge.by,
+            wanted=wanted,
+            timed=timed if goal.objectives[0] == "latency_ms" else None,
+        )
+
+    def chosen(self, goal: Goal) -> Network | None:
+        """The network that a target gets; None if none is good enough within the limits."""
+        found = self._picked(goal, self.wanted)
+        return None if found is None else self.networks_of([found.evaluation])[0]
+
+    def references(self, goal: Goal) -> tuple[Reference, ...]:
+        """The uniform policies."""
+        return uniform_references(goal, self.measured, self.names)
+
+    def notes(self, goal: Goal) -> tuple[str, ...]:
+        """Sentences on the returned policy, and on the samples that calibrate and judge."""
+        found = self._picked(goal, self.wanted)
+        return () if found is None else tuple(about_choice(found, self.names, self.samples))
+
+    def on(
+        self,
+        targets: Target | Sequence[Target],
+        *,
+        limits: Mapping[str, float] | None = None,
+        allowed_drop: float | None = None,
+        objectives: str | Sequence[str] = "latency_ms",
+    ) -> Fitted:
+        """The same evaluations on other targets; nothing is measured again.
+
+        Args:
+            targets: Devices by name, by file or as objects. Networks that a device refuses are
+                not within its limits.
+            limits: Name of a cost -> its upper limit.
+            allowed_drop: How much worse than the float network the returned one may be.
+            objectives: The costs to minimise.
+
+        Raises:
+            ValueError: The targets or what is asked of them make no sense.
+            TargetError: A target cannot be read, or lacks figures of a kernel.
+        """
+        named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+        asked = on_targets(self.space, targets, objectives=named, limits=limits or {})
+        return Fitted(
+            asked,
+            self.archive,
+            means=self.means,
+            wanted=Wanted(limits or {}, allowed_drop),
+            samples=self.samples,
+            name=self.name,
+            budget=self.budget,
+            batch=self.batch,
+            seed=self.seed,
+        )
+
+    def _policy(self, found: Picked) -> Policy:
+        genotype = found.evaluation.genotype
+        network = self.networks_of([found.evaluation])[0]
+        deployed = self.means.deployment(genotype)
+        return Policy(
+            **{name: getattr(network, name) for name in Network.__dataclass_fields__},
+            name=found.name,
+            verdict=found.verdict,
+            measured_ms=found.latency_ms.get(genotype),
+            deployed=deployed,
+            module=self.means.judge.calling.module(deployed.module()),
+        )
+
+    def _none(self, goal: Goal, drop: float | None) -> str:
+        asked = f" at a drop of at most {drop:g}" if drop is not None else ""
+        return (
+            f"none of {len(self.measured)} evaluated policies is within the limits of "
+            f"{goal.name!r}, {dict(goal.limits)},{asked}; raise the budget, the limits or the drop"
+        )
+
+    def figures_of(self, evaluation: Evaluation) -> dict[str, float]:
+        """The searched figure first, and that of samples which the search did not see."""
+        found = super().figures_of(evaluation)
+        if HELD_OUT in found:
+            found[HELD_OUT] = self.metric.figure(found[HELD_OUT])
+        return found
+
+    def _frame(self, goal: Goal, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+        frame = super()._frame(goal, evaluations)
+        names = [self.names.get(one.genotype, MIXED) for one in evaluations]
+        frame.insert(0, "policy", names)
+        return frame
+
+    def __repr__(self) -> str:
+        targets = ", ".join(goal.name for goal in self.goals)
+        return f"<Fitted {self.name!r}: {len(self)} policies; {targets}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(goal.name, self.front(goal.name).to_html(index=False)) for goal in self.goals]
+        return html_table(repr(self)[1:-1], ("target", "front"), rows)

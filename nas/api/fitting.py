@@ -1,0 +1,236 @@
+"""`nas.fit`: a user's trained network, made smaller and faster for each of several devices."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nas.api.fitted import Fitted, Means
+from nas.api.judging import Evaluate, Judge, words_of
+from nas.api.problem import Asked, Target, asked_for
+from nas.api.searching import Callback, Progress, Stopped, in_words, require_numbers
+from nas.evaluation.rewrites import DEFAULT
+from nas.facts.metric import MetricWords
+from nas.own.choosing import Wanted
+from nas.own.distance import Distance
+from nas.own.evaluator import PolicyEvaluator
+from nas.own.formats import opening_for
+from nas.own.model import require_layers, require_model
+from nas.own.network import OwnNetwork, traced
+from nas.own.remembering import Memory, Remembering
+from nas.own.samples import samples_of
+from nas.own.whole import WholeNetworks
+from nas.parts import Parts
+from nas.problem.goals import Goal
+from nas.run.plan import THIS_CPU
+from nas.run.steps.this_machine import table_of_this_machine
+from nas.search.loop import search as search_loop
+from nas.search.named import searcher_named
+from nas.search.offered import Offered
+from nas.targets import HardwareTarget, legal, load_target
+from nas.terminal.display import Display, Silent
+from search_spaces.opening import Opening, opened
+from search_spaces.space import SearchSpace
+
+_LEAST = 8
+_SHARES = (0.5, 0.25)  # of the samples: to calibrate, to search by; the others judge in the end
+
+
+def fit(
+    model: nn.Module,
+    *,
+    calibration: object,
+    evaluate: Evaluate | None = None,
+    confirm: Evaluate | None = None,
+    targets: Target | Sequence[Target] = THIS_CPU,
+    limits: Mapping[str, float] | None = None,
+    allowed_drop: float | None = None,
+    objectives: str | Sequence[str] = "latency_ms",
+    metric: str | MetricWords | None = None,
+    keep: str | Sequence[str] = (),
+    opening: Opening | None = None,
+    rewrites: Sequence[str] = DEFAULT,
+    samples: int = 1024,
+    budget: int = 60,
+    batch: int = 10,
+    searcher: str = Parts("searcher").default,
+    seed: int = 0,
+    storage: str | Path | None = None,
+    name: str = "fit",
+    timeout: float | None = None,
+    callbacks: Sequence[Callback] = (),
+    display: Display | None = None,
+) -> Fitted:
+    """Search the precisions of a trained network for the best trade of quality and cost.
+
+    The network is traced, its weights and activations choose their formats, and each policy is made
+    without training: ranges are set and errors corrected on calibration samples. Every uniform
+    policy is evaluated first. The same call with the same `storage` measures nothing again.
+
+    Args:
+        model: The network, on the CPU and in evaluation mode; it is not changed.
+        calibration: A loader of batches as the network takes them, labels behind them or not.
+        evaluate: A function of a network, called like `model`, that returns a figure; without it,
+            the distance to the outputs of `model` on samples of the loader is minimised.
+        confirm: The same figure on samples that the search does not see; the returned network is
+            chosen by it.
+        targets: Devices by name, by file or as objects.
+        limits: Name of a cost -> its upper limit.
+        allowed_drop: How much worse than `model` the returned network may be, in the unit of the
+            figure.
+        objectives: The costs to minimise.
+        metric: The name of the figure, which is then better when larger, or its words.
+        keep: The names of layers that are left alone, in full precision, such as `layer4.1`.
+        opening: Which formats weights and activations may have.
+        rewrites: The names of the rewrites that make a network, in this order.
+        samples: The most samples that are read. Half of them calibrate, a quarter guides the
+            search, and a quarter judges in the end.
+        budget: The number of policies to evaluate, with those in `storage`.
+        batch: The number of policies that are proposed together.
+        searcher: The name of the searcher.
+        seed: The seed of all proposals.
+        storage: A folder for evaluations and for measurements of this machine.
+        name: The name of the search in `storage` and in its report.
+        timeout: The seconds after which no further evaluation begins.
+        callbacks: Functions of the result so far and of the policies just evaluated.
+        display: Where to show progress; nowhere by default.
+
+    Raises:
+        OwnModelError: The network, its data or its metric cannot be used.
+        EvaluationError: `evaluate` failed, or returned something that is no figure.
+        ValueError: Something else that was given makes no sense.
+        TargetError, ConstraintError, ArchiveError, PartError: As their classes say.
+    """
+    require_numbers(budget=budget, batch=batch, seed=seed, workers=0, timeout=timeout)
+    shown, model = display or Silent(), require_model(model)
+    alone = require_layers(model, (keep,) if isinstance(keep, str) else keep)
+    read = samples_of(calibration, model, most=samples, least=_LEAST)
+    words = words_of(metric, evaluate, model)
+    network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
+    named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
+    made = opening or _opening(loaded, costs=[*named, *wanted.limits], alone=alone)
+    space = SearchSpace(opened(network.graph, made), name=name)
+    with _folder(storage) as folder:
+        devices = [measured_target(one, space, folder, display=shown) for one in loaded]
+        asked = asked_for(space, devices, objectives=named, limits=wanted.limits, seed=seed)
+        judge = _judge(network, words, evaluate=evaluate, confirm=confirm)
+        how = {"name": name, "budget": budget, "batch": batch, "seed": seed}
+        fitted = _fitted(network, asked, folder, judge=judge, wanted=wanted, **how)
+        _search(fitted, searcher, timeout=timeout, callbacks=callbacks, display=shown)
+    return fitted
+
+
+def _opening(
+    targets: Sequence[HardwareTarget | Goal], *, costs: Sequence[str], alone: Sequence[str]
+) -> Opening:
+    devices = [one for one in targets if isinstance(one, HardwareTarget)]
+    return opening_for(devices, costs=costs, alone=alone)
+
+
+def _judge(
+    network: OwnNetwork,
+    words: MetricWords,
+    *,
+    evaluate: Evaluate | None,
+    confirm: Evaluate | None,
+) -> Judge:
+    seen, unseen = (Distance(network.model, part) for part in network.judging)
+    return Judge(network.calling, words, seen, unseen, evaluate=evaluate, confirm=confirm)
+
+
+def _fitted(
+    network: OwnNetwork,
+    asked: Asked,
+    folder: Path,
+    *,
+    judge: Judge,
+    wanted: Wanted,
+    name: str,
+    **how: int,
+) -> Fitted:
+    """The result of a fit, with the evaluations that its folder holds already."""
+    space = asked.problem.space
+    memory = Memory(folder, name, network.digest, in_words(judge.words))
+    deployment = network.deployment(space)
+    measure = PolicyEvaluator(deployment, judge, how["seed"])
+    purposes = ("calibration", "search", "judging")
+    return Fitted(
+        asked,
+        memory.archive(space),
+        means=Means(
+            judge,
+            deployment,
+            Remembering(measure, space, memory.known(but=space)),
+            {THIS_CPU: WholeNetworks(deployment, space, folder / "whole.json")},
+        ),
+        wanted=wanted,
+        samples=dict(zip(purposes, map(len, (network.calibration, *network.judging)), strict=True)),
+        name=name,
+        **how,
+    )
+
+
+def _search(
+    fitted: Fitted,
+    searcher: str,
+    *,
+    timeout: float | None,
+    callbacks: Sequence[Callback],
+    display: Display,
+) -> None:
+    proposing = searcher_named(searcher, fitted.asked.problem, seed=fitted.seed)
+    first = [*fitted.names]
+    told = Progress(fitted, callbacks, timeout)
+    budget = min(max(fitted.budget, len(first)), fitted.space.size)
+    with display.stage("search") as advance, contextlib.suppress(Stopped):
+
+        def progress(done: int, total: int, latest: Sequence[Any]) -> None:
+            advance(done, total, "policies")
+            told(done, total, latest)
+
+        search_loop(
+            Offered(proposing, first),
+            fitted.means.evaluator,
+            fitted.archive,
+            budget=budget,
+            batch=fitted.batch,
+            progress=progress,
+        )
+
+
+def loaded_targets(targets: Target | Sequence[Target]) -> list[HardwareTarget | Goal]:
+    """The targets as objects; that of this machine may still lack its table."""
+    given = [targets] if isinstance(targets, Target) else list(targets)
+    if not given:
+        raise ValueError("a fit needs at least one target; `nas.targets.available()` lists some")
+    return [load_target(str(one)) if isinstance(one, str | Path) else one for one in given]
+
+
+def measured_target(
+    target: HardwareTarget | Goal, space: SearchSpace, folder: Path, *, display: Display
+) -> HardwareTarget | Goal:
+    """A target, and that of this machine with a table that is measured in the folder of the fit."""
+    if not isinstance(target, HardwareTarget) or target.name != THIS_CPU:
+        return target
+    if target.lacking(space) is None:
+        return target
+    table = folder / f"{THIS_CPU}.csv"
+    return table_of_this_machine(legal(space, [target]), table, display=display)
+
+
+@contextlib.contextmanager
+def _folder(storage: str | Path | None) -> Iterator[Path]:
+    """A context with the folder of a fit; without a storage, one that is removed again."""
+    if storage is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    path = Path(storage)
+    path.mkdir(parents=True, exist_ok=True)
+    yield path

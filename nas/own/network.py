@@ -1,0 +1,104 @@
+"""A user's network as a graph with weights, and its samples by what they are for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import nn
+
+from nas.evaluation.rewrites import makers, post_training
+from nas.own.calling import Calling
+from nas.own.samples import Samples
+from search_spaces.graph import Graph
+from search_spaces.space import SearchSpace
+from supernets.post_training import PostTraining
+from supernets.tracing import Traced, trace
+
+_BATCH, _FEW = 64, 2
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNetwork:
+    """A user's network that was traced, and its samples.
+
+    Attributes:
+        model: The network itself.
+        held: Its graph and its tensors.
+        calling: How it is called.
+        rewrites: The names of the rewrites that make networks from it.
+        calibration: The samples that calibrate networks.
+        judging: The samples by which networks are judged, none of which calibrate: those that guide
+            the search, then those that the search does not see.
+    """
+
+    model: nn.Module
+    held: Traced
+    calling: Calling
+    rewrites: tuple[str, ...]
+    calibration: Samples
+    judging: tuple[Samples, ...]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph, in full precision."""
+        return self.held.graph
+
+    def deployment(self, space: SearchSpace) -> PostTraining:
+        """The maker of networks of a space whose graph is this one with open precisions."""
+        calibration = [self.calling.named(one) for one in self.calibration.batches(_BATCH)]
+        return post_training(space, self.held.tensors, calibration, rewrites=self.rewrites)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all that decides the figures of a policy, but the metric."""
+        found = hashlib.sha256(",".join(self.rewrites).encode())
+        read = [one for part in (self.calibration, *self.judging) for one in part.tensors]
+        for key, tensor in [*sorted(self.held.tensors.items()), *enumerate(read)]:
+            found.update(f"{key} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
+
+
+def traced(
+    model: nn.Module,
+    calibration: Samples,
+    *judging: Samples,
+    rewrites: Sequence[str],
+    names: Sequence[str] = (),
+) -> OwnNetwork:
+    """A user's network after tracing it on a few of its samples.
+
+    Args:
+        model: The network.
+        calibration: The samples that calibrate networks.
+        judging: The samples by which they are judged.
+        rewrites: The names of the rewrites that make networks from it.
+        names: Names for its inputs, in their order; those of its arguments if left out.
+
+    Raises:
+        TraceError: The network cannot become a graph; the message says what torch said, and where.
+        PartError: There is no rewrite of a name.
+    """
+    makers(rewrites)
+    few = calibration.at(slice(0, _FEW))
+    held = trace(model, few.given())
+    if names:
+        held = replace(held, graph=_renamed(held.graph, names))
+    calling = Calling.of(model, held.graph, few)
+    return OwnNetwork(model, held, calling, tuple(rewrites), calibration, judging)
+
+
+def _renamed(graph: Graph, names: Sequence[str]) -> Graph:
+    """The graph with other names of its inputs."""
+    given = dict(zip(graph.inputs, names, strict=True))
+    return Graph.from_nodes(
+        {
+            address: replace(node, op=replace(node.op, name=given[address]))
+            if address in given
+            else node
+            for address, node in graph.nodes.items()
+        }
+    )

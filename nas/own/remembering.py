@@ -1,0 +1,91 @@
+"""The evaluations of a user's network in a folder, which count for every set of targets.
+
+The targets of a search decide which options its space has, and an archive belongs to one space. The
+same network has the same figures in all of them, so it is never evaluated twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nas.archive.archive import Archive
+from nas.evaluation.evaluation import Evaluation, Evaluator
+from nas.files.durable import write_atomic
+from search_spaces.space import Genotype, SearchSpace
+
+_SPACE, _ARCHIVE = "space.json", "archive.journal"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A folder with an archive for each space that was searched.
+
+    Attributes:
+        folder: The folder.
+        study: The name of the study in the archives.
+        network: A digest of the network, its samples and its rewrites.
+        figure: The words of the figure that evaluations are about.
+    """
+
+    folder: Path
+    study: str
+    network: str
+    figure: str
+
+    def archive(self, space: SearchSpace) -> Archive:
+        """The archive of a space, made if missing.
+
+        Raises:
+            ArchiveError: The folder's evaluations are of another network, or by another figure.
+        """
+        place = self.folder / f"space-{space.fingerprint}"
+        place.mkdir(exist_ok=True)
+        write_atomic(place / _SPACE, space.to_json().encode())
+        return self._opened(place, space)
+
+    def known(self, but: SearchSpace) -> dict[str, Evaluation]:
+        """The evaluations of all spaces but one, by the fingerprint of the resolved network."""
+        found: dict[str, Evaluation] = {}
+        for place in sorted(self.folder.glob("space-*")):
+            if place.name == f"space-{but.fingerprint}" or not (place / _ARCHIVE).exists():
+                continue
+            space = SearchSpace.read(place / _SPACE)
+            for one in self._opened(place, space).evaluations():
+                found[resolved(space, one.genotype)] = one
+        return found
+
+    def _opened(self, place: Path, space: SearchSpace) -> Archive:
+        return Archive(
+            place / _ARCHIVE, space, study=self.study, supernet=self.network, figure=self.figure
+        )
+
+
+def resolved(space: SearchSpace, genotype: Genotype) -> str:
+    """A digest of a network, whatever space it is in."""
+    return SearchSpace(space.decode(genotype)).fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class Remembering:
+    """An evaluator that measures only networks which are not known.
+
+    Attributes:
+        measure: The evaluator that measures.
+        space: The space of the genotypes.
+        known: The known evaluations, by the digest of `resolved`.
+    """
+
+    measure: Evaluator
+    space: SearchSpace
+    known: Mapping[str, Evaluation]
+
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+        """One evaluation per genotype, in the given order."""
+        for genotype in genotypes:
+            found = self.known.get(resolved(self.space, genotype)) if self.known else None
+            if found is not None:
+                yield [replace(found, genotype=genotype)]
+            else:
+                yield from map(list, self.measure([genotype]))

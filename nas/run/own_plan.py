@@ -1,0 +1,221 @@
+"""The plan of a run with a user's own trained network: read and checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.export import forms_for
+from nas.facts.usage import Scaling
+from nas.own.formats import opening_for
+from nas.own.judging import CriterionJudge, Part, require_useful
+from nas.own.model import OwnModelError, called, require_model
+from nas.own.network import OwnNetwork, traced
+from nas.own.preparing import prepared_as
+from nas.own.samples import Samples, require_outputs
+from nas.own.sources import network_of
+from nas.own.uniform import uniform_names
+from nas.problem.feasibility import feasibility
+from nas.problem.goals import Goal, Problem, within_device
+from nas.recipe.model_recipe import ModelRecipe, ModelSection, ModelTargetSection
+from nas.recipe.recipe import RecipeError
+from nas.report.data_read import data_read
+from nas.run.folder import RunFolder
+from nas.run.plan import THIS_CPU, warned
+from nas.run.target_costs import TargetCosts
+from nas.targets import HardwareTarget, legal, load_target
+from nas.tasks import Task
+from nas.tasks.facts import facts_of_task
+from nas.terminal.display import TerminalTable
+from search_spaces.graph import Graph
+from search_spaces.opening import Opening, opened
+from search_spaces.space import Genotype, SearchSpace
+from supernets.inputs import Inputs
+
+_FEW = 2
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPlan:
+    """The recipe, the data, the traced network and the targets, which all steps share.
+
+    Attributes:
+        recipe: The recipe.
+        files: The run folder.
+        task: The data, prepared as the network takes them.
+        network: The network.
+        judge: The judge of networks made from it.
+        space: The policies to choose from, without options that no target can run.
+        targets: The devices, in the recipe's order; that of this machine may lack its table.
+        float_error: The error of the float network on the samples that guide the search.
+    """
+
+    recipe: ModelRecipe
+    files: RunFolder
+    task: Task
+    network: OwnNetwork
+    judge: CriterionJudge
+    space: SearchSpace
+    targets: tuple[HardwareTarget, ...]
+    float_error: float
+
+    @property
+    def uniforms(self) -> dict[Genotype, str]:
+        """The names of the uniform policies."""
+        return uniform_names(self.space)
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """The numbers of samples, by purpose."""
+        return {
+            "calibration": len(self.network.calibration),
+            "search": len(self.judge.seen.samples),
+            "judging": len(self.judge.unseen.samples),
+        }
+
+    def section(self, target: str) -> ModelTargetSection:
+        """The section of the recipe for the target of a name."""
+        names = [one.name for one in self.targets]
+        return self.recipe.targets[names.index(target)]
+
+    def problem(self) -> Problem:
+        """One goal per target.
+
+        Raises:
+            TargetError: Rows are missing in a table.
+            ConstraintError: No policy is within the limits of a target.
+            RecipeError: A target has no cost of a name.
+        """
+        return Problem(self.space, tuple(map(self.goal, self.targets)))
+
+    def goal(self, target: HardwareTarget) -> Goal:
+        """The goal for a target; its errors are those of `problem`."""
+        section, known = self.section(target.name), TargetCosts(self.space).on(target)
+        if unknown := sorted({*section.objective, *section.limits} - {*known}):
+            raise RecipeError(
+                f"target {section.name!r} has no cost {', '.join(unknown)}; objective and limits "
+                f"may name {', '.join(known)}"
+            )
+        limits, origins = within_device(section.limits, target.limits)
+        goal = Goal(target.name, known, section.objective, limits, origins)
+        feasibility(goal, self.space, rng=np.random.default_rng(self.recipe.seed))
+        return goal
+
+
+def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
+    """The plan of a run with a user's own network.
+
+    Raises:
+        OwnModelError: The network, its weights or the data cannot be used.
+        TraceError: The network cannot become a graph.
+        RecipeError, TargetError, TaskError: As their classes say.
+    """
+    forms_for(recipe.export.formats)
+    targets = tuple(_loaded(section.name, files) for section in recipe.targets)
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"targets must have distinct names, given {', '.join(names)}")
+    section = recipe.model
+    model = require_model(
+        network_of(section.source, options=section.options, weights=section.weights, beside=Path())
+    )
+    task = prepared_as(recipe.task.load(), _scaling(section))
+    calibration = _samples(task.train.inputs, slice(section.calibration_samples))
+    _require_fit(model, calibration, task)
+    seen, unseen = _judging(task)
+    float_error = require_useful(model, task.criterion, seen)
+    network = traced(
+        model,
+        calibration,
+        seen.samples,
+        unseen.samples,
+        rewrites=section.rewrites,
+        names=[*task.train.inputs],
+    )
+    judge = CriterionJudge(network.calling, task.criterion, seen, unseen)
+    costs = [name for one in recipe.targets for name in (*one.objective, *one.limits)]
+    made = section.opening(opening_for(targets, costs=costs, alone=section.alone))
+    space = legal(SearchSpace(_opened(network, made), name=recipe.name), targets)
+    plan = OwnPlan(recipe, files, task, network, judge, space, targets, float_error)
+    for target in targets:
+        if target.lacking(space) is None:
+            plan.goal(target)
+    return plan
+
+
+def _opened(network: OwnNetwork, opening: Opening) -> Graph:
+    """The graph with the precisions that the recipe asks for."""
+    try:
+        return opened(network.graph, opening)
+    except ValueError as error:
+        raise RecipeError(f"model.alone, weight_bits and activation_bits: {error}") from error
+
+
+def _loaded(name: str, files: RunFolder) -> HardwareTarget:
+    if name == THIS_CPU:
+        return load_target(name, table=files.table, unmeasured=True)
+    return load_target(name)
+
+
+def _scaling(section: ModelSection) -> Scaling | None:
+    """The scaling of raw numbers that a section asks for."""
+    if section.mean is None or section.std is None:
+        return None
+    mean, std = ([one * section.divide for one in each] for each in (section.mean, section.std))
+    return Scaling(tuple(mean), tuple(std))
+
+
+def _samples(inputs: Inputs, rows: slice | torch.Tensor) -> Samples:
+    return Samples((), tuple(tensor[rows] for tensor in inputs.values()))
+
+
+def _judging(task: Task) -> tuple[Part, Part]:
+    """Two disjoint halves of the validation samples, drawn by a fixed seed."""
+    split = task.validation
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(split)))
+    halves = order[: len(split) // 2], order[len(split) // 2 :]
+    seen, unseen = (Part(_samples(split.inputs, rows), split.targets[rows]) for rows in halves)
+    return seen, unseen
+
+
+def _require_fit(model: torch.nn.Module, calibration: Samples, task: Task) -> None:
+    """Refuse a network that does not read the task's inputs or gives another output."""
+    few = calibration.at(slice(0, _FEW))
+    shapes = " and ".join(str(tuple(tensor.shape[1:])) for tensor in few.tensors)
+    try:
+        output = called(model, few.given())
+    except Exception as error:
+        raise OwnModelError(
+            f"the model does not run on inputs of the task {task.name!r}, of the shape {shapes}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}; give the task the size that "
+            "the network takes, such as task.image_size"
+        ) from error
+    [*found] = require_outputs(output, len(few))
+    given = [tuple(one.shape[1:]) for one in found]
+    if given != [tuple(task.output)]:
+        raise OwnModelError(
+            f"the model gives {' and '.join(map(str, given))} per sample, but the task "
+            f"{task.name!r} has answers of the shape {tuple(task.output)}; give the network of "
+            "this task, or the data of this network"
+        )
+
+
+def own_overview(plan: OwnPlan) -> list[TerminalTable | str]:
+    """The data, the network and the targets, for the terminal."""
+    space = plan.space
+    title = (
+        f"{plan.recipe.model.source}: {len(space.choices)} choices, {space.size:.3g} policies, "
+        f"{len(plan.uniforms)} of them uniform"
+    )
+    targets = TerminalTable(("target", "figures", "minimised", "limits"), title=title)
+    for target, section in zip(plan.targets, plan.recipe.targets, strict=True):
+        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in section.limits.items())
+        objectives = ", ".join(section.objective)
+        targets.add_row(target.name, target.provenance, objectives, limits or "none")
+    calibrating, seen, unseen = plan.samples.values()
+    told = f"{calibrating} samples calibrate, {seen} guide the search, {unseen} others judge"
+    warnings = [words for target in plan.targets for words in warned(target)]
+    return [*data_read(facts_of_task(plan.task)), targets, told, *warnings]

@@ -1,0 +1,51 @@
+"""Policies of a user's own network in a report: the uniform ones, and sentences on the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from nas.evaluation.measurements import Measurements
+from nas.own.choosing import Picked
+from nas.problem.goals import Goal
+from nas.report.subnets import Reference
+from search_spaces.space import Genotype
+
+
+def uniform_references(
+    goal: Goal, measured: Measurements, names: Mapping[Genotype, str]
+) -> tuple[Reference, ...]:
+    """The uniform policies on a target, without those that it cannot run."""
+    known = goal.answered(measured).costs
+    found: list[Reference] = []
+    for one in measured.evaluations:
+        if one.genotype not in names:
+            continue
+        costs = {name: float(cost(np.array([one.genotype]))[0]) for name, cost in known.items()}
+        if np.isfinite([*costs.values()]).all():
+            interval = one.answers and one.answers.interval
+            found.append(Reference(f"uniform {names[one.genotype]}", one.error, costs, interval))
+    return tuple(found)
+
+
+def about_choice(
+    pick: Picked, names: Mapping[Genotype, str], samples: Mapping[str, int]
+) -> Iterator[str]:
+    """Sentences on the returned policy, and on the samples by which it was found.
+
+    Args:
+        pick: The policy.
+        names: The names of uniform policies.
+        samples: The numbers of samples that calibrate, that guide the search, and that judge.
+    """
+    yield pick.verdict
+    calibrating, seen, unseen = samples.values()
+    yield (
+        f"{calibrating} samples calibrated the networks, {seen} others guided the search, and "
+        f"{unseen} others, which neither had seen, judged in the end."
+    )
+    if pick.latency_ms:
+        ordered = sorted(pick.latency_ms.items(), key=lambda item: item[1])
+        told = (f"{names.get(one, 'a mixed policy')} {spent:.3g} ms" for one, spent in ordered)
+        yield f"Whole networks, timed beside each other: {', '.join(told)}."
