@@ -12,7 +12,7 @@ not see. Then weights and inputs of all layers get 8 bits (`ranges`, `nearest`),
 network is exported to ONNX, and the file is checked and run in onnxruntime. Differences are shares
 of the largest number of the output, or of one.
 
-Each network has a process with a limit of time and memory, and a file in the folder with its
+Each network has a process with a limit of CPU time and memory, and a file in the folder with its
 result; a network that has one is not read again, unless its result has WORD in its error. The
 table has all results that are there. Needs torchvision and timm.
 """
@@ -47,7 +47,7 @@ from supernets.post_training import PostTraining
 from supernets.tracing import trace
 
 FOLDER = Path("/work/wt/results15/tracing")
-SECONDS, BYTES = 300, 4 << 30
+SECONDS, BYTES = 240, 4 << 30  # of CPU time, of memory
 REWRITES = ("ranges", "nearest", "round-biases")
 STAGES = ("read", "traced", "equal", "quantized", "exported", "run")
 EQUAL = 1e-5
@@ -75,6 +75,7 @@ def attempt(result: Result, path: Path) -> None:
     started = time.process_time()
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(started) + SECONDS,) * 2)
 
     def reached(stage: str) -> None:
         result.stage, result.seconds = stage, round(time.process_time() - started, 1)
@@ -137,9 +138,6 @@ def run(wanted: list[str], folder: Path) -> None:
             continue
         process = context.Process(target=attempt, args=(result, path))
         process.start()
-        process.join(SECONDS)
-        if process.is_alive():
-            process.kill()
         process.join()
         held = read(path) or result
         if process.exitcode and not held.error:

@@ -90,7 +90,7 @@ class ProgramForm:
             read.policy(graph),
             read_metadata(told[METADATA] or "{}", path),
             dict(read.nodes),
-            sum(read.nodes[kind] for kind in _WEIGHTED),
+            len(read.layers),
             read.nodes["round"],
         )
 
@@ -130,6 +130,11 @@ class _Reading:
         self.calls = [node for node in program.graph.nodes if node.op == "call_function"]
         self.nodes = Counter(_kind(node) for node in self.calls)
 
+    @cached_property
+    def layers(self) -> list[fx.Node]:
+        """The calls that multiply or look up the weight of a layer; opaque calls are in none."""
+        return [node for node in self.calls if _kind(node) in _WEIGHTED and _path(node)]
+
     def policy(self, graph: Graph) -> dict[str, HeldPrecision]:
         """The precisions by address: of weights from their buffers, of activations from clamps."""
         return {
@@ -146,9 +151,9 @@ class _Reading:
     @cached_property
     def _weights(self) -> dict[str, Held | None]:
         """The precisions of weights, by the path of the layer that reads the weight."""
-        layers = [node for node in self.calls if _kind(node) in _WEIGHTED]
         return {
-            _path(node): self._held(_below(node.args[_WEIGHTED[_kind(node)]])) for node in layers
+            _path(node): self._held(_below(node.args[_WEIGHTED[_kind(node)]]))
+            for node in self.layers
         }
 
     @cached_property
