@@ -145,8 +145,10 @@ def _made(name: str, side: int | None) -> nn.Module:
         return models.get_model(model, weights=None, **sized, **quiet)
     import timm  # pyright: ignore[reportMissingImports]
 
+    if side is None:
+        return timm.create_model(model)
     try:
-        return timm.create_model(model, **({} if side is None else {"img_size": side}))
+        return timm.create_model(model, img_size=side)
     except TypeError:  # a network that reads any size
         return timm.create_model(model)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.export.containers import Container, IntegerArray
 from nas.export.onnx_model import declared, model_of, tensor
-from nas.export.onnx_operators import Site, write
+from nas.export.onnx_operators import Site, prepare, write
 from nas.export.statement import METADATA_PREFIX, inputs_json, policy_json
 from nas.export.stored_weights import on_integers
 from nas.export.writer import Value, Writer
@@ -79,6 +79,9 @@ def onnx_bytes(kernel: Kernel, *, eight_bit_weights: EightBitWeights = "unsigned
 
 def file_bytes(graph: Graph, *, eight_bit_weights: EightBitWeights = "unsigned") -> float:
     """The number of bytes of the file of a resolved graph: a sum over kernels, and one frame."""
+    shapes = graph.shapes()
+    nodes = graph.nodes.values()
+    prepare((node.op, tuple(shapes[read] for read in node.inputs)) for node in nodes)
     cost = partial(onnx_bytes, eight_bit_weights=eight_bit_weights)
     return total(cost, graph, ONNX_FUSION) - (len(graph.inputs) - 1) * _frame_bytes(())
 
