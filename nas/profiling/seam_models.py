@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import onnx
 
@@ -128,12 +128,18 @@ def _viewed(graph: Graph, shared: str, name: str, reader: Reader) -> str:
 
 def _asking(reader: Reader) -> list[Op]:
     """The operators of a reader as they run, those that read the tensor in their own precision."""
-    kernel = reader.kernel
-    own = [*reading(kernel, reader.slot)]
+    own = [*reading(reader.kernel, reader.slot)]
     return [
-        replace(made, activation=op.activation) if op in own and hasattr(op, "activation") else made
-        for op, made in ((op, running(op, kernel, reader.numerics)) for op in kernel.ops)
+        _with_precision(made, op) if op in own else made
+        for op in reader.kernel.ops
+        for made in (running(op, reader.kernel, reader.numerics),)
     ]
+
+
+def _with_precision(made: Op, op: Op) -> Op:
+    """The operator `made` with the precision in which `op` asks for its inputs, if it asks."""
+    held = {field.name for field in fields(op)}
+    return replace(made, activation=op.activation) if "activation" in held else made
 
 
 def _added(

@@ -18,7 +18,10 @@ from search_spaces.lookups import Lookup, tabulate
 from search_spaces.space import IntArray
 
 ComputesIn = Callable[[Kernel], Numerics | None]
-_NOTHING = -1  # a kernel that changes nothing here: its readers read the tensor before it
+_PASSES = -1  # a kernel that changes no number: its readers read the tensor before it
+_APART = (
+    -2
+)  # a kernel that neither reads nor writes when the network runs, such as a learned tensor
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ class SpaceSeams:
         return read_by(kernel, numerics, slot)
 
     def _numbered(self, kind: Callable[[int], str | None]) -> IntArray:
-        """The number of every kernel's kind, `(kernels,)`; 0 for none, -1 if it does not run."""
+        """The number of every kernel's kind, `(kernels,)`: 0 for none, below 0 if it rests."""
         found = np.zeros(len(self._kernels.kernels), np.int64)
         for number, kernel in enumerate(self._kernels.distinct(), 1):
             if kernel.inputs and not kernel.runs:
-                found[number] = _NOTHING
+                found[number] = _PASSES if _changes_nothing(kernel) else _APART
             elif (name := kind(number)) is not None:
                 found[number] = self._names.setdefault(name, len(self._names))
         return found
@@ -163,9 +166,10 @@ class SpaceSeams:
         """The edges to the kernels that read the tensor of a place, perhaps through others."""
         for edge in self._edges[place]:
             if edge.there.at(picks):
-                if self._writes[edge.reader].at(picks) == _NOTHING:
+                kind = self._writes[edge.reader].at(picks)
+                if kind == _PASSES:
                     yield from self._read_at(edge.reader, picks)
-                else:
+                elif kind != _APART:
                     yield edge
 
     def _interned(self, writer: int, readers: Iterable[int]) -> int:
@@ -174,3 +178,7 @@ class SpaceSeams:
             self._known[seam] = len(self.seams)
             self.seams.append(seam)
         return self._known[seam]
+
+
+def _changes_nothing(kernel: Kernel) -> bool:
+    return all(op.is_view or op.is_identity(*reads) for op, reads in kernel.members())

@@ -19,6 +19,7 @@ from nas.targets.errors import TargetError
 from nas.targets.seams.space_seams import SpaceSeams, Tensor
 from nas.targets.seams.table import Added, SeamTable
 from nas.targets.target import space_kernels
+from search_spaces.ops import Add, Learned, Slice
 from search_spaces.space import SearchSpace
 from tests.nas.targets.seams.test_space_seams import MIXED
 from tests.nas.targets.test_network_costs import NARROW, WIDE, network
@@ -75,6 +76,25 @@ def test_a_view_between_two_kernels_is_part_of_the_model(this_cpu: HardwareTarge
     kinds = [node.op_type for node in onnx.load_from_string(seam_model(head)).graph.node]
     assert "Flatten" in kinds
     assert "Gemm" in kinds
+
+
+def test_a_reader_that_has_no_precision_of_its_own(this_cpu: HardwareTarget) -> None:
+    graph = network()
+    graph.add("part", Slice(0, 0, 4), "head")
+    seams = SpaceSeams(space_kernels(SearchSpace(graph), this_cpu.fusion), this_cpu.numerics)
+    head = next(t for t in seams.tensors() if str(t.seam).startswith("Linear"))
+    kinds = [node.op_type for node in onnx.load_from_string(seam_model(head)).graph.node]
+    assert "Slice" in kinds
+
+
+def test_a_learned_tensor_is_neither_read_nor_written(this_cpu: HardwareTarget) -> None:
+    graph = network()
+    graph.add("token", Learned((10,)), "head")
+    graph.add("sum", Add(), "head", "token")
+    seams = SpaceSeams(space_kernels(SearchSpace(graph), this_cpu.fusion), this_cpu.numerics)
+    names = {str(seam) for seam in seams.distinct()}
+    assert "Linear int8 -> Add float of float" in names
+    assert not any("Learned" in name for name in names)
 
 
 def test_the_rows_are_those_of_the_space_at_up_to_three_sizes(
