@@ -8,6 +8,7 @@ and only before the library is loaded. A value that the user has set is kept.
 from __future__ import annotations
 
 import os
+from types import ModuleType
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -23,7 +24,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NotImplemented as Unsupported,
 )
 
-__all__ = ["RUNTIME_ERRORS", "onnxruntime"]
+__all__ = ["RUNTIME_ERRORS", "onnxruntime", "quantization"]
 
 # The errors that onnxruntime raises for a model that it cannot read or run.
 RUNTIME_ERRORS = (
@@ -34,3 +35,11 @@ RUNTIME_ERRORS = (
     Unsupported,
     RuntimeException,
 )
+
+
+def quantization() -> ModuleType:
+    """The part of onnxruntime that quantizes files; loaded when asked for, since it loads onnx."""
+    import onnxruntime.quantization as loaded
+    import onnxruntime.quantization.shape_inference  # noqa: F401  # an attribute of it from now on
+
+    return loaded

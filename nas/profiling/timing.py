@@ -79,9 +79,18 @@ class Session:
         model: A serialized ONNX model, or its path.
         threads: The number of threads inside a kernel.
         providers: The execution providers; the first provider that supports a node runs the node.
+        clock: The clock, in nanoseconds; that of the wall where left out.
     """
 
-    def __init__(self, model: Model, *, threads: int, providers: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int,
+        providers: Iterable[str] = (),
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._clock = clock or time.perf_counter_ns
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -108,9 +117,9 @@ class Session:
 
     def __call__(self) -> float:
         """Run the model once; returns the time in milliseconds."""
-        start = time.perf_counter_ns()
+        start = self._clock()
         self._session.run_with_iobinding(self._binding)
-        return (time.perf_counter_ns() - start) / 1e6
+        return (self._clock() - start) / 1e6
 
 
 def _shape(tensor: ort.NodeArg) -> list[int]:
