@@ -14,10 +14,9 @@ from nas.api.network import Network
 from nas.api.problem import Asked, Target, on_targets
 from nas.api.searched import Searched
 from nas.archive.archive import Archive
-from nas.evaluation.evaluation import Evaluation, Evaluator
+from nas.evaluation.evaluation import Evaluation
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
 from nas.own.evaluator import HELD_OUT, Deploying
-from nas.own.uniform import uniform_names
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
 from nas.run.policies import about_choice, uniform_references
@@ -69,13 +68,11 @@ class Means:
     Attributes:
         judge: Judges networks.
         deployment: Makes networks from genotypes.
-        evaluator: Measures networks that are not known.
         timed: Name of a target that is this machine -> measures whole networks.
     """
 
     judge: Judge
     deployment: Deploying
-    evaluator: Evaluator
     timed: Mapping[str, Timed]
 
 
@@ -85,7 +82,6 @@ class Fitted(Searched):
     Attributes:
         judge: How networks are judged.
         deployment: Makes networks from genotypes.
-        evaluator: Measures networks that are not known.
         names: The names of the uniform policies.
         timed: Name of a target that is this machine -> measures whole networks.
         wanted: What is asked of the returned networks.
@@ -100,13 +96,14 @@ class Fitted(Searched):
         archive: Archive,
         *,
         means: Means,
+        names: Mapping[Genotype, str],
         wanted: Wanted,
         samples: Mapping[str, int],
         **options: Any,
     ) -> None:
         super().__init__(asked, archive, metric=means.judge.words, **options)
         self.archive, self.means, self.wanted, self.samples = archive, means, wanted, samples
-        self.names: dict[Genotype, str] = uniform_names(asked.problem.space)
+        self.names = names
 
     def best(
         self,
@@ -195,6 +192,7 @@ class Fitted(Searched):
             asked,
             self.archive,
             means=self.means,
+            names=self.names,
             wanted=Wanted(limits or {}, allowed_drop),
             samples=self.samples,
             name=self.name,

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -24,14 +23,13 @@ from nas.own.model import require_layers, require_model
 from nas.own.network import OwnNetwork, traced
 from nas.own.remembering import Memory, Remembering
 from nas.own.samples import samples_of
+from nas.own.searching import Effort, Policies
+from nas.own.uniform import uniform_names
 from nas.own.whole import WholeNetworks
 from nas.parts import Parts
 from nas.problem.goals import Goal
 from nas.run.plan import THIS_CPU
 from nas.run.steps.this_machine import table_of_this_machine
-from nas.search.loop import search as search_loop
-from nas.search.named import searcher_named
-from nas.search.offered import Offered
 from nas.targets import HardwareTarget, legal, load_target
 from nas.terminal.display import Display, Silent
 from search_spaces.opening import Opening, opened
@@ -120,9 +118,11 @@ def fit(
         devices = [measured_target(one, space, folder, display=shown) for one in loaded]
         asked = asked_for(space, devices, objectives=named, limits=wanted.limits, seed=seed)
         judge = _judge(network, words, evaluate=evaluate, confirm=confirm)
-        how = {"name": name, "budget": budget, "batch": batch, "seed": seed}
-        fitted = _fitted(network, asked, folder, judge=judge, wanted=wanted, **how)
-        _search(fitted, searcher, timeout=timeout, callbacks=callbacks, display=shown)
+        effort = Effort(searcher, budget, batch, seed)
+        policies = _policies(network, asked, folder, judge=judge, seed=seed)
+        fitted = _fitted(network, policies, asked, judge=judge, wanted=wanted, effort=effort)
+        with contextlib.suppress(Stopped):
+            policies.search(effort, Progress(fitted, callbacks, timeout), shown)
     return fitted
 
 
@@ -144,64 +144,50 @@ def _judge(
     return Judge(network.calling, words, seen, unseen, evaluate=evaluate, confirm=confirm)
 
 
-def _fitted(
-    network: OwnNetwork,
-    asked: Asked,
-    folder: Path,
-    *,
-    judge: Judge,
-    wanted: Wanted,
-    name: str,
-    **how: int,
-) -> Fitted:
-    """The result of a fit, with the evaluations that its folder holds already."""
+def _policies(
+    network: OwnNetwork, asked: Asked, folder: Path, *, judge: Judge, seed: int
+) -> Policies:
+    """The policies to search, with the evaluations that the folder holds already."""
     space = asked.problem.space
-    memory = Memory(folder, name, network.digest, in_words(judge.words))
-    deployment = network.deployment(space)
-    measure = PolicyEvaluator(deployment, judge, how["seed"])
-    purposes = ("calibration", "search", "judging")
-    return Fitted(
-        asked,
+    memory = Memory(folder, space.name, network.digest, in_words(judge.words))
+    made = network.deployment(space)
+    measure = PolicyEvaluator(made, judge, seed)
+    return Policies(
+        asked.problem,
+        uniform_names(space),
+        made,
+        Remembering(measure, space, memory.known(but=space)),
         memory.archive(space),
-        means=Means(
-            judge,
-            deployment,
-            Remembering(measure, space, memory.known(but=space)),
-            {THIS_CPU: WholeNetworks(deployment, space, folder / "whole.json")},
-        ),
-        wanted=wanted,
-        samples=dict(zip(purposes, map(len, (network.calibration, *network.judging)), strict=True)),
-        name=name,
-        **how,
+        network.digest,
+        folder,
     )
 
 
-def _search(
-    fitted: Fitted,
-    searcher: str,
+def _fitted(
+    network: OwnNetwork,
+    policies: Policies,
+    asked: Asked,
     *,
-    timeout: float | None,
-    callbacks: Sequence[Callback],
-    display: Display,
-) -> None:
-    proposing = searcher_named(searcher, fitted.asked.problem, seed=fitted.seed)
-    first = [*fitted.names]
-    told = Progress(fitted, callbacks, timeout)
-    budget = min(max(fitted.budget, len(first)), fitted.space.size)
-    with display.stage("search") as advance, contextlib.suppress(Stopped):
-
-        def progress(done: int, total: int, latest: Sequence[Any]) -> None:
-            advance(done, total, "policies")
-            told(done, total, latest)
-
-        search_loop(
-            Offered(proposing, first),
-            fitted.means.evaluator,
-            fitted.archive,
-            budget=budget,
-            batch=fitted.batch,
-            progress=progress,
-        )
+    judge: Judge,
+    wanted: Wanted,
+    effort: Effort,
+) -> Fitted:
+    """The result of a fit before its search."""
+    space, made = policies.problem.space, policies.made
+    purposes = ("calibration", "search", "judging")
+    whole = WholeNetworks(made, space, policies.folder / "whole.json")
+    return Fitted(
+        asked,
+        policies.archive,
+        means=Means(judge, made, {THIS_CPU: whole}),
+        names=policies.names,
+        wanted=wanted,
+        samples=dict(zip(purposes, map(len, (network.calibration, *network.judging)), strict=True)),
+        name=space.name,
+        budget=effort.budget,
+        batch=effort.batch,
+        seed=effort.seed,
+    )
 
 
 def loaded_targets(targets: Target | Sequence[Target]) -> list[HardwareTarget | Goal]:

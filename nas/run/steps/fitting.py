@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
-from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation
 from nas.export import Exporter, forms_for, verify
 from nas.export.raw import reading_raw
 from nas.export.stand_in import stand_in
 from nas.facts.usage import as_texts
 from nas.files.durable import write_atomic
-from nas.own.choosing import Picked, Wanted, picked
+from nas.own.choosing import Picked, Timed, Wanted, picked
 from nas.own.evaluator import PolicyEvaluator
 from nas.own.remembering import Memory, Remembering
+from nas.own.searching import Effort, Policies
 from nas.own.whole import WholeNetworks
-from nas.problem.goals import Goal, Problem
+from nas.problem.goals import Goal
 from nas.recipe.model_recipe import ModelRecipe
 from nas.report.data import Provenance, Results, SpaceSummary, TargetResult
 from nas.report.estimates import Comparison, Estimate
@@ -36,32 +36,11 @@ from nas.run.steps.reporting import latency_band, versions, written
 from nas.run.steps.shipping import exported_file
 from nas.run.steps.this_machine import table_of_this_machine
 from nas.search.guided import default_predictor
-from nas.search.loop import search
-from nas.search.named import searcher_named
-from nas.search.offered import Offered
 from nas.targets import HardwareTarget
 from nas.tasks.criterion import figures
 from nas.tasks.facts import facts_of_task
 from nas.terminal.display import Display
 from supernets.deployed import Deployed
-from supernets.post_training import PostTraining
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What a search of policies found, and what it was found by.
-
-    Attributes:
-        problem: The goals.
-        archive: The archive.
-        deployment: Makes networks.
-        timed: Measures whole networks on this machine.
-    """
-
-    problem: Problem
-    archive: Archive
-    deployment: PostTraining
-    timed: WholeNetworks
 
 
 def fitted_model(recipe: ModelRecipe, files: RunFolder, display: Display) -> Results:
@@ -91,51 +70,51 @@ def _measured(plan: OwnPlan, target: HardwareTarget, display: Display) -> Hardwa
     )
 
 
-def _searched(plan: OwnPlan, display: Display) -> _Found:
+def _searched(plan: OwnPlan, display: Display) -> Policies:
     """The evaluations of all uniform policies and of as many others as the recipe allows."""
     recipe, settings, space = plan.recipe, plan.recipe.search, plan.space
-    problem = plan.problem()
     words = plan.task.criterion.error
     memory = Memory(plan.files.path, recipe.name, plan.network.digest, words.heading)
-    archive, deployment = memory.archive(space), plan.network.deployment(space)
-    measure = PolicyEvaluator(deployment, plan.judge, recipe.seed)
-    proposing = searcher_named(settings.searcher, problem, seed=recipe.seed)
-    first = [*plan.uniforms]
-    with display.stage("search") as advance:
-        search(
-            Offered(proposing, first),
-            Remembering(measure, space, memory.known(but=space)),
-            archive,
-            budget=min(max(settings.budget, len(first)), space.size),
-            batch=settings.batch,
-            progress=lambda done, budget, latest: advance(done, budget, "policies"),
-        )
-    threads = recipe.compute.profile_threads
-    whole = plan.files.path / "whole.json"
-    weights = next((t.eight_bit_weights for t in plan.targets if t.name == THIS_CPU), "unsigned")
-    return _Found(
-        problem,
-        archive,
-        deployment,
-        WholeNetworks(deployment, space, whole, weights=weights, threads=threads),
+    made = plan.network.deployment(space)
+    measure = PolicyEvaluator(made, plan.judge, recipe.seed)
+    policies = Policies(
+        plan.problem(),
+        plan.uniforms,
+        made,
+        Remembering(measure, space, memory.known(but=space)),
+        memory.archive(space),
+        plan.network.digest,
+        plan.files.path,
     )
+    effort = Effort(settings.searcher, settings.budget, settings.batch, recipe.seed)
+    policies.search(effort, lambda done, budget, latest: None, display)
+    return policies
 
 
-def _picked(plan: OwnPlan, found: _Found, goal: Goal) -> Picked | None:
+def _timed(plan: OwnPlan, found: Policies, goal: Goal) -> Timed | None:
+    """What measures whole networks for a goal; None unless its first cost is latency here."""
+    if goal.name != THIS_CPU or goal.objectives[0] != "latency_ms":
+        return None
+    weights = next(one.eight_bit_weights for one in plan.targets if one.name == THIS_CPU)
+    threads = plan.recipe.compute.profile_threads
+    whole = plan.files.path / "whole.json"
+    return WholeNetworks(found.made, plan.space, whole, weights=weights, threads=threads)
+
+
+def _picked(plan: OwnPlan, found: Policies, goal: Goal) -> Picked | None:
     section = plan.section(goal.name)
-    first = goal.objectives[0]
     return picked(
         goal,
         found.archive.measurements(),
         names=plan.uniforms,
         by=plan.judge.by,
         wanted=Wanted(section.limits, section.allowed_drop),
-        timed=found.timed if goal.name == THIS_CPU and first == "latency_ms" else None,
+        timed=_timed(plan, found, goal),
     )
 
 
 def _exported(
-    plan: OwnPlan, found: _Found, picks: Mapping[str, Picked | None], display: Display
+    plan: OwnPlan, found: Policies, picks: Mapping[str, Picked | None], display: Display
 ) -> dict[str, tuple[Export, ...]]:
     """The exports for each target, run on the test split."""
     made: dict[str, tuple[Export, ...]] = {}
@@ -145,7 +124,7 @@ def _exported(
             pick = picks[target.name]
             if pick is None:
                 continue
-            deployed = found.deployment(pick.evaluation.genotype)
+            deployed = found.made(pick.evaluation.genotype)
             named = replace(deployed, metadata=_described(plan, target.name, pick.evaluation))
             weights = target.eight_bit_weights
             forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
@@ -185,7 +164,7 @@ def _export(plan: OwnPlan, deployed: Deployed, pick: Picked, form: Exporter) -> 
 
 def _results(
     plan: OwnPlan,
-    found: _Found,
+    found: Policies,
     picks: Mapping[str, Picked | None],
     exports: Mapping[str, Sequence[Export]],
 ) -> Results:
