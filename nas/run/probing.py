@@ -22,7 +22,7 @@ from nas.parts import Parts
 from nas.problem.goals import Goal
 from nas.run.plan import Plan
 from nas.run.steps.training import device_of
-from nas.search.allocation import reallocated
+from nas.search.allocation import precision_choices, reallocated
 from nas.search.initial import spread_over_costs
 from nas.tasks.task import Batch
 from nas.terminal.display import Display, Silent
@@ -41,7 +41,6 @@ from predictors.proxies.sensitivity import (
     output_distance,
     weight_names,
 )
-from search_spaces.choice import Choice
 from search_spaces.costs import SpaceKernels
 from search_spaces.documents import Source, read_json
 from search_spaces.quant import Quant
@@ -128,7 +127,7 @@ class Probe:
             loss=SpaceKernels(plan.space).compile_by_address(self.sensitivity),
             cost=goal.costs[goal.objectives[0]],
             budgets=budgets,
-            choices=[made.name for made in plan.space.choices if _is_precision(made)],
+            choices=precision_choices(plan.space),
         )
 
 
@@ -173,10 +172,6 @@ def _batch(plan: Plan, supernet: Supernet, size: int) -> Batch:
     device = next(supernet.parameters()).device
     inputs, targets = next(plan.task.batches("train", size))
     return to_device(inputs, device), targets.to(device)
-
-
-def _is_precision(made: Choice[Any]) -> bool:
-    return any(isinstance(option, Quant) for option in made.options)
 
 
 def _sensitivity(plan: Plan, supernet: Supernet) -> SensitivityCost:

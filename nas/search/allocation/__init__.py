@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from nas.search.allocation.closed_form import closed_form
 from nas.search.allocation.knapsack import allocate, reallocated
+from nas.search.allocation.ordered import bisected, descent
 from nas.search.allocation.programme import Answer, programme, programmed
+from nas.search.allocation.seeds import precision_choices, seeds
 from nas.search.allocation.unreachable import Unreachable
 
 __all__ = [
     "Answer",
     "Unreachable",
     "allocate",
+    "bisected",
     "closed_form",
+    "descent",
+    "precision_choices",
     "programme",
     "programmed",
     "reallocated",
+    "seeds",
 ]

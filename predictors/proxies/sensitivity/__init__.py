@@ -9,6 +9,7 @@ layers lose together).
 
 from predictors.proxies.sensitivity.curvature import hessian_trace, output_fisher
 from predictors.proxies.sensitivity.interaction import (
+    InteractionCost,
     Interactions,
     interactions,
     neighbours,
@@ -34,6 +35,7 @@ from predictors.proxies.sensitivity.values import (
 
 __all__ = [
     "Entry",
+    "InteractionCost",
     "Interactions",
     "Sensitivity",
     "SensitivityCost",

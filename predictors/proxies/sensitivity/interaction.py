@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from predictors.proxies.sensitivity.curvature import hessian_product
 from predictors.proxies.sensitivity.outputs import together
-from predictors.proxies.sensitivity.study import Entry, Study
+from predictors.proxies.sensitivity.study import Entry, Site, Study
+from search_spaces.choice import resolve
+from search_spaces.lookups import Lookups, tabulate
+from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
+_CHUNK = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +92,61 @@ def neighbours(study: Study) -> list[tuple[str, str]]:
             nearest = frozenset([layers[node.name]])
         behind[node.name] = nearest
     return list(found)
+
+
+class InteractionCost:
+    """The second-order loss of every genotype, with the inter-layer terms of all its precisions.
+
+    A tensor in full precision, or of a node that is absent, loses nothing.
+
+    Args:
+        space: The space whose precisions were measured.
+        found: The terms; an entry of a precision that the space does not offer is passed over.
+
+    Raises:
+        ValueError: If the space offers a precision whose terms are not known at an address where
+            others are.
+    """
+
+    def __init__(self, space: SearchSpace, found: Interactions) -> None:
+        numbers = {entry: number for number, entry in enumerate(found.entries)}
+        self._matrix = np.pad(found.matrix, (0, 1))  # the last one is full precision
+        counts = {made.name: len(made.options) for made in space.choices}
+        sites = dict.fromkeys(entry.site for entry in found.entries)
+        tables = [
+            tabulate(
+                f"the precision of {site.address!r}", counts, _number(space, site, numbers), int
+            )
+            for site in sites
+        ]
+        self._lookups = Lookups(tables, space.column)
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The loss of every row of `genotypes` `(n, choices)`, as `(n,)`."""
+        result = np.empty(len(genotypes))
+        for start in range(0, len(genotypes), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            at = self._lookups(genotypes[rows]).T
+            result[rows] = self._matrix[at[:, :, None], at[:, None, :]].sum(axis=(1, 2)) / 2
+        return result
+
+
+def _number(
+    space: SearchSpace, site: Site, numbers: Mapping[Entry, int]
+) -> Callable[[Mapping[str, int]], int]:
+    node = space.graph.nodes[site.address]
+
+    def number(picks: Mapping[str, int]) -> int:
+        if not all(resolve(condition, picks) for condition in node.present):
+            return len(numbers)
+        quant = getattr(resolve(node.op, picks), site.tensor)
+        if quant is None:
+            return len(numbers)
+        if Entry(site, quant) not in numbers:
+            raise ValueError(
+                f"the terms of {site.address!r} in {quant.name} are not known; measure every "
+                "precision that `open_precisions(space.graph, ...)` lists"
+            )
+        return numbers[Entry(site, quant)]
+
+    return number
