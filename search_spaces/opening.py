@@ -19,6 +19,7 @@ from search_spaces.quant import Granularity, PerChannel, PerTensor, Quant, preci
 Tie = Literal["siblings", "readers", "sums"]
 Part = Literal["weight", "activation"]
 _NEAR = 3
+_PARTS: tuple[Part, ...] = ("weight", "activation")
 _FINENESS = ("network", "block", "layer")
 
 
@@ -165,7 +166,7 @@ def left_alone(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
 
 def _parts(op: Op) -> Iterator[Part]:
     held = {field.name for field in fields(op)}
-    yield from (part for part in ("weight", "activation") if part in held)
+    yield from (part for part in _PARTS if part in held)
 
 
 def _is_layer(op: Op) -> bool:

@@ -53,12 +53,12 @@ class Watch(fx.Interpreter):
         see: Callable[[str, Tensor], None],
     ) -> None:
         super().__init__(module)
-        self._addresses, self._see = addresses, see
+        self._assembled, self._addresses, self._see = module, addresses, see
 
     def run_node(self, n: fx.Node) -> object:
         """The result of a node, shown if the node is the output of a watched operator."""
         output = super().run_node(n)
-        address = n.meta.get(ADDRESS)
+        address = n.meta.get(ADDRESS, "")
         if address in self._addresses:
             assert isinstance(output, Tensor)
             self._see(address, output)
@@ -67,7 +67,7 @@ class Watch(fx.Interpreter):
     def show(self, inputs: Inputs) -> object:
         """The output of the module for a batch, without gradients."""
         with torch.no_grad():
-            return self.run(*arguments(self.module, inputs))
+            return self.run(*arguments(self._assembled, inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,8 @@ class LayerByLayer(fx.Interpreter):
         change: Callable[[str, list[Tensor]], list[Tensor]],
     ) -> None:
         super().__init__(module)
-        self._addresses, self._change = addresses, change
+        self._assembled, self._addresses, self._change = module, addresses, change
+        self._chunks = 0
 
     def run_node(self, n: fx.Node) -> object:
         """The result of a node on all chunks."""
@@ -111,13 +112,13 @@ class LayerByLayer(fx.Interpreter):
                 given, lambda a, i=number: a.parts[i] if isinstance(a, _Chunks) else a
             )
             parts.append(run(n.target, args, kwargs))
-        address = n.meta.get(ADDRESS)
+        address = n.meta.get(ADDRESS, "")
         return _Chunks(self._change(address, parts) if address in self._addresses else parts)
 
     def show(self, chunks: Sequence[Inputs]) -> None:
         """Run the module on the chunks of a batch, without gradients."""
         self._chunks = len(chunks)
-        given = zip(*(arguments(self.module, chunk) for chunk in chunks), strict=True)
+        given = zip(*(arguments(self._assembled, chunk) for chunk in chunks), strict=True)
         with torch.no_grad():
             self.run(*(_Chunks([*parts]) for parts in given))
 
