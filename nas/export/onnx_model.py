@@ -17,6 +17,7 @@ from nas.export.statement import METADATA_PREFIX, stated
 from nas.export.writer import Value, Writer
 from nas.files.durable import write_atomic
 from nas.targets.saturation import EightBitWeights
+from search_spaces.graph import Graph
 from search_spaces.ops import Input, Shape
 from supernets.deployed import Deployed
 
@@ -59,19 +60,11 @@ def export_onnx(
             name of an input.
         WriteError: If the file cannot be written; what stood there before still stands.
     """
-    inputs, results = deployed.graph.inputs, deployed.graph.results
+    inputs = deployed.graph.inputs
+    writer = Writer(eight_bit_weights, reserved=port_names(deployed.graph))
     given = {address: Value(op.name) for address, op in inputs.items()}
-    names = [*(op.name for op in inputs.values()), *results]
-    if len({*names}) < len(names):
-        raise ExportError(
-            f"the inputs and outputs of the network are called {', '.join(names)}, and a file "
-            "knows each tensor by its own name; rename inputs or outputs"
-        )
-    writer = Writer(eight_bit_weights, reserved=frozenset(names))
-    values = write_network(deployed, writer, given)
-    _name_outputs(writer, {name: writer.plain(values[at]) for name, at in results.items()})
-    reads, shapes = [declared(op) for op in inputs.values()], deployed.graph.shapes()
-    gives = [tensor(name, shapes[address]) for name, address in results.items()]
+    gives = given_outputs(writer, write_network(deployed, writer, given), deployed.graph)
+    reads = [declared(op) for op in inputs.values()]
     model = model_of(writer, reads, gives, texts=stated(deployed))
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
@@ -85,17 +78,35 @@ def export_onnx(
     )
 
 
-def _name_outputs(writer: Writer, written: Mapping[str, str]) -> None:
-    """Give each tensor the name of its output; a tensor that cannot have the name is copied."""
+def port_names(graph: Graph) -> frozenset[str]:
+    """The names of all inputs and outputs; raises `ExportError` if some are equal."""
+    names = [*(op.name for op in graph.inputs.values()), *graph.results]
+    if len({*names}) < len(names):
+        raise ExportError(
+            f"the inputs and outputs of the network are called {', '.join(names)}, and a file "
+            "knows each tensor by its own name; rename inputs or outputs"
+        )
+    return frozenset(names)
+
+
+def given_outputs(
+    writer: Writer, values: Mapping[str, Value], graph: Graph
+) -> list[onnx.ValueInfoProto]:
+    """The outputs of a file, whose tensors get their names; `values` are the tensors by address.
+
+    A tensor that cannot have the name, such as an input or a tensor of another output, is copied.
+    """
+    results, shapes = graph.results, graph.shapes()
+    written = {name: writer.plain(values[address]) for name, address in results.items()}
     computed = {name for node in writer.nodes for name in node.output}
     named: dict[str, str] = {}
-    for name, tensor_name in written.items():
-        if tensor_name in named or tensor_name not in computed:
-            source = named.get(tensor_name, tensor_name)
-            writer.rename(writer.node("Identity", source), name)
+    for name, found in written.items():
+        if found in named or found not in computed:
+            writer.rename(writer.node("Identity", named.get(found, found)), name)
         else:
-            writer.rename(tensor_name, name)
-            named[tensor_name] = name
+            writer.rename(found, name)
+            named[found] = name
+    return [tensor(name, shapes[address]) for name, address in results.items()]
 
 
 def declared(op: Input, kind: int | None = None) -> onnx.ValueInfoProto:

@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 
 from nas.export.containers import BASE_OPSET, Container, ExportError
-from nas.export.onnx_model import declared, model_of, tensor
+from nas.export.onnx_model import declared, given_outputs, model_of, port_names
 from nas.export.onnx_operators import Site, write
 from nas.export.statement import stated
 from nas.export.switching.functions import DOMAIN, functions
 from nas.export.switching.shared import SharedBias, SharedWeight, Switching, Table
 from nas.export.writer import Value, Writer
 from nas.files.durable import write_atomic
-from search_spaces.graph import OUTPUT
 from supernets.assemble import Slot
 
 BITS = "bits"
@@ -44,17 +43,18 @@ def export_switching(switching: Switching, path: str | Path) -> int:
         WriteError: If the file cannot be written; what stood there before still stands.
     """
     graph = switching.networks[0].graph
-    names = frozenset(op.name for op in graph.inputs.values())
+    names = port_names(graph)
     if BITS in names:
         raise ExportError(
-            f"a network that switches gets an input {BITS!r}, and has one already; rename it"
+            f"a network that switches gets an input {BITS!r}, and has an input or an output of "
+            "this name already; rename it"
         )
     writer = Writer(reserved=names | {BITS})
-    writer.rename(writer.plain(_Writing(switching, writer).network()), OUTPUT)
+    gives = given_outputs(writer, _Writing(switching, writer).network(), graph)
     model = model_of(
         writer,
         [*map(declared, graph.inputs.values()), _scalar(BITS)],
-        [tensor(OUTPUT, graph.shapes()[graph.output])],
+        gives,
         texts=stated(switching.networks[0]) | {BITS: ",".join(map(str, switching.modes))},
     )
     model.functions.extend(functions(model.opset_import[0].version))
@@ -83,8 +83,8 @@ class _Writing:
         found = self.writer.node("NonZero", asked)
         self.place = self.writer.node("Reshape", found, self.writer.int64())
 
-    def network(self) -> Value:
-        """The output of the network, after all nodes are written."""
+    def network(self) -> dict[str, Value]:
+        """The tensors of all nodes by address, after all nodes are written."""
         first = self.switching.networks[0]
         shapes = first.graph.shapes()
         values = {address: Value(op.name) for address, op in first.graph.inputs.items()}
@@ -102,7 +102,7 @@ class _Writing:
                 computed=self.computed(address),
             )
             values[address] = write(node.op, site)
-        return values[first.graph.output]
+        return values
 
     def on_grid(self, value: Value, slot: Slot) -> Value:
         """The input of an operator on the grid of the mode."""
