@@ -55,6 +55,8 @@ LISTS: Mapping[str, tuple[str, ...]] = {
         "adaquant, norm-repair",
         "smooth, adaquant, norm-repair",
         "awq, adaquant, norm-repair",
+        "equalize, gptq, norm-repair",
+        "equalize, adaquant, norm-repair",
         "adaround, norm-repair",
         "brecq",
     )
@@ -121,11 +123,11 @@ def measured(names: Sequence[str], case: str, seed: int) -> dict[str, float]:
     seconds = time.process_time() - begun
     shown = images(("train_20",))[0][:JUDGED]
     with torch.no_grad():
-        logs = [
+        given, wanted = (
             torch.cat([network(part) for part in shown.split(BATCH)]).log_softmax(1)
             for network in (module, made.full_precision(genotype))
-        ]
-    away = float(F.kl_div(*logs, reduction="batchmean", log_target=True))
+        )
+    away = float(F.kl_div(given, wanted, reduction="batchmean", log_target=True))
     return {"divergence": away, "seconds": seconds}
 
 

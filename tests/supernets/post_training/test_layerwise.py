@@ -19,6 +19,7 @@ from supernets.post_training import Reference, float_network
 from supernets.post_training.layerwise import adaquant, adaround, gptq, layerwise
 from supernets.post_training.moments import columns, moments, outputs
 from supernets.post_training.nearest import nearest
+from supernets.post_training.walk import first_samples
 from supernets.supernet import Supernet
 
 THREE = Quant(Int(3), PerChannel())
@@ -151,3 +152,9 @@ def test_a_table_is_rounded_to_the_nearest_and_a_linear_layer_reads_all_places()
     found, plain = gptq(reference)(network), nearest(reference)(network)
     assert np.array_equal(found.weight("table").codes, plain.weight("table").codes)
     assert _off(network, found, batch) < _off(network, plain, batch)
+
+
+def test_a_walk_takes_the_first_samples():
+    batches = [{"x": torch.arange(4)}, {"x": torch.arange(4, 8)}]
+    for most, expected in ((8, [4, 4]), (5, [4, 1]), (3, [3]), (9, [4, 4])):
+        assert [len(batch["x"]) for batch in first_samples(batches, most)] == expected
