@@ -223,7 +223,7 @@ def torchao_weights(_: int, bits: Mapping[str, int]) -> Made:
     return Made(of_torch(module), mean, time.perf_counter() - begun)
 
 
-W8A8 = Opening(weights=(8,), activations=(8,), others=(8,))
+W8A8 = Opening(weights=(8,), activations=(8,))
 ROWS: Mapping[str, Callable[[int], Made]] = {
     "float32, torch": floats_in_torch,
     "float32, OpenVINO": floats,
@@ -231,10 +231,10 @@ ROWS: Mapping[str, Callable[[int], Made]] = {
         Opening(weights=(None,), activations=(None,)), suffix=".onnx"
     ),
     "8 bits, ours, onnxruntime": ours(
-        W8A8, "ranges", "adaquant", "norm-repair", "round-biases", suffix=".onnx"
+        W8A8, "ranges", "adaquant", "round-biases", suffix=".onnx"
     ),
     "8 bits, ours, OpenVINO": ours(
-        W8A8, "ranges", "adaquant", "norm-repair", "round-biases", suffix=".openvino"
+        W8A8, "ranges", "adaquant", "round-biases", suffix=".openvino"
     ),
     "8 bits, NNCF quantize": nncf_quantized,
     "8 bits, NNCF accuracy-aware": nncf_within_accuracy,

@@ -14,7 +14,7 @@ from supernets.inputs import Inputs
 if TYPE_CHECKING:  # it loads networkx, and a recipe needs no more than names
     from supernets.post_training import Maker, PostTraining
 
-DEFAULT = ("ranges", "nearest", "norm-repair", "round-biases")
+DEFAULT = ("ranges", "adaquant", "round-biases")
 """The names of the rewrites that are applied where none are named, in order."""
 
 
