@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Affine, BatchNorm2d, Outputs
 from supernets.fold import without_norms
+from supernets.tracing.absorb import absorbed, scaled, with_bias
 from supernets.tracing.builder import Builder
 from supernets.tracing.errors import TraceError
 from supernets.tracing.rules.norms import affine
@@ -40,7 +40,7 @@ def finished(build: Builder, outputs: Mapping[str, str]) -> tuple[Graph, dict[st
         raise TraceError("the model returns its input as it is; let it compute something")
     tensors = {k: t for k, t in tensors.items() if k.rpartition(".")[0] in kept}
     graph = Graph.from_nodes(nodes)
-    return _with_affine(graph, tensors)
+    return absorbed(*_with_affine(graph, tensors))
 
 
 def _needed(nodes: Mapping[str, Node], last: str) -> set[str]:
@@ -78,12 +78,8 @@ def folded(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[Graph, dict[str
     for address, norm in norms.items():
         held = {name: found.pop(f"{norm}.{name}") for name in _NORM}
         change = affine(held, graph.nodes[norm].op.epsilon)  # pyright: ignore[reportAttributeAccessIssue]
-        weight = found[f"{address}.weight"]
-        column = change["scale"].reshape(-1, *(1,) * (weight.dim() - 1))
-        found[f"{address}.weight"] = weight * column
-        bias = found.get(f"{address}.bias", torch.zeros_like(change["shift"]))
-        found[f"{address}.bias"] = bias * change["scale"] + change["shift"]
-        op = nodes[address].op
-        if any(field.name == "bias" for field in fields(op)):
-            nodes[address] = replace(nodes[address], op=replace(op, bias=True))  # pyright: ignore[reportCallIssue]
+        names = (name for name in ("weight", "bias") if f"{address}.{name}" in found)
+        own = {name: found[f"{address}.{name}"] for name in names}
+        found |= scaled(address, own, change["scale"], change["shift"])
+        nodes[address] = replace(nodes[address], op=with_bias(nodes[address].op))
     return Graph.from_nodes(nodes), found

@@ -83,7 +83,10 @@ def trace(model: nn.Module, inputs: Tensor | Sequence[Tensor] | Mapping[str, Ten
     ops = [_input(name, tensor) for name, tensor in batch.items()]
     paths = {path: bool([*module.children()]) for path, module in model.named_modules() if path}
     build = Builder(ops, paths)
-    found = Tracer(program, ops, build).run()
+    try:
+        found = Tracer(program, ops, build).run()
+    except ValueError as error:  # of the graph, about types of numbers or shapes
+        raise error if isinstance(error, TraceError) else TraceError(str(error)) from error
     outputs = dict(zip(returned, (value.address for value in found), strict=True))
     traced = Traced(*finished(build, outputs))
     unpack = partial(unpacked, traced.graph)

@@ -296,9 +296,26 @@ def test_a_module_that_is_called_twice_has_one_weight() -> None:
     assert sum(map(len, supernet.parameter_groups().values())) == 2
 
 
-def test_a_batch_norm_of_vectors_is_affine() -> None:
-    traced = assert_traced(settled(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))), drawn(2, 4))
-    assert traced.graph.nodes["1"].op == Affine(-1)
+def test_an_affine_operator_is_part_of_the_weights_before() -> None:
+    """Of vectors, of the last axis, and of channels; not where others read the same."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.read = nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(4, 4, 1)
+            self.linear, self.norm = nn.Linear(6, 3), nn.BatchNorm1d(3)
+            self.first = nn.Parameter(drawn(4, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x) * self.first + self.first
+            y = self.read(x)
+            return self.norm(self.linear((y + y * self.first).mean(2).mean(1)))
+
+    nodes = assert_traced(settled(Scaled()), IMAGES).graph.nodes
+    affine = [node.inputs for node in nodes.values() if isinstance(node.op, Affine)]
+    assert affine == [("read",)]
+    assert nodes["conv"].op == Conv2d(4, 1, bias=True)
+    assert "norm" not in nodes
 
 
 def test_a_norm_behind_an_operator_that_others_read_is_affine() -> None:
