@@ -206,8 +206,9 @@ class _Walk:
 
     def result(self) -> Coupling:
         """The groups that the walk has found."""
-        vectors = [vector for site in self.sites.values() for vector in site.vectors]
         named = _Named(self)
+        held = (vector for site in self.sites.values() for vector in site.vectors)
+        vectors = [vector for vector in held if named.varies(vector)]
         broken = {name: why for vector in vectors for name, why in named.unlike(vector)}
         fixed = broken | named.pinned
         groups = {
@@ -216,9 +217,9 @@ class _Walk:
         }
         free = groups.keys() - fixed.keys()
         placed = [(vector, named.parts(vector, free)) for vector in vectors]
-        held = [(v, parts) for v, parts in placed if any(part.group for part in parts)]
-        alongs = (Along(v.address, v.name, v.axes, v.reads, p) for v, p in held if not v.counts)
-        lengths = (Length(v.address, v.name, v.index, p) for v, p in held if v.counts)
+        found = [(v, parts) for v, parts in placed if any(part.group for part in parts)]
+        alongs = (Along(v.address, v.name, v.axes, v.reads, p) for v, p in found if not v.counts)
+        lengths = (Length(v.address, v.name, v.index, p) for v, p in found if v.counts)
         return Coupling(groups, tuple(alongs), tuple(lengths))
 
 
@@ -243,7 +244,7 @@ class _Named:
         joined.merge(np.arange(len(roots)), roots)
         for labels in written.values():
             joined.tie(labels)
-        group_of = joined.roots()
+        self._roots, group_of = roots, joined.roots()
         names: dict[int, str] = {}
         self.widths: dict[str, int] = {}
         for address, labels in written.items():
@@ -260,6 +261,10 @@ class _Named:
         tied = {name: "they can only be kept together" for name, n in self.counts.items() if n < 2}
         told = {self._names[label]: why for label, why in reversed(walk.units.pinned)}
         self.pinned = tied | {name: why for name, why in told.items() if name is not None}
+
+    def varies(self, vector: Vector) -> bool:
+        """Whether the length of a vector depends on units; an axis inside of each unit does not."""
+        return vector.axis is None or len({*self._roots[vector.axis].tolist()}) > 1
 
     def parts(self, vector: Vector, free: Set[str]) -> tuple[Part, ...]:
         """The runs of a vector, where only groups in `free` count as groups."""

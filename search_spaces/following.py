@@ -200,9 +200,10 @@ def _(op: Slice, site: Site) -> Labels:
     if labels.shape[op.axis] == 1:
         return labels
     along = np.moveaxis(labels, op.axis, 0)
+    first = along.reshape(len(along), -1)[:, 0]
     for name, stop in (("start", op.start), ("stop", op.stop)):
         if stop:
-            site.count(name, along[:stop].reshape(stop, -1)[:, 0])
+            site.count(name, first[:stop], axis=first)
     return _compact(np.moveaxis(along[op.start : op.stop : op.step], 0, op.axis))
 
 
@@ -226,7 +227,7 @@ def _(op: Reshape, site: Site) -> Labels:
     for axis in range(labels.ndim):
         if labels.shape[axis] > 1:
             along = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)[:, 0]
-            site.count("shape", along, axis)
+            site.count("shape", along, axis, axis=along)
     return labels
 
 

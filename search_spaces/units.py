@@ -28,6 +28,7 @@ class Vector:
         axes: The positions of the axes of the parameter; empty for a field.
         reads: Whether the node sums over the channels.
         index: The position in the field, if the field is a shape.
+        axis: The labels of the whole axis of which a field counts some channels; None for all.
     """
 
     address: str
@@ -36,6 +37,7 @@ class Vector:
     axes: tuple[int, ...] = ()
     reads: bool = False
     index: int | None = None
+    axis: Labels | None = None
 
     @property
     def counts(self) -> bool:
@@ -170,9 +172,11 @@ class Site:
         """Note the channels along axes of a parameter."""
         self.vectors.append(Vector(self.address, name, labels, axes, reads))
 
-    def count(self, name: str, labels: Labels, index: int | None = None) -> None:
+    def count(
+        self, name: str, labels: Labels, index: int | None = None, *, axis: Labels | None = None
+    ) -> None:
         """Note the channels that a field of the operator counts."""
-        self.vectors.append(Vector(self.address, name, labels, index=index))
+        self.vectors.append(Vector(self.address, name, labels, index=index, axis=axis))
 
     def parameters(self, *, read: Labels | None = None, given: Labels) -> None:
         """Note the channels along all axes of parameters whose lengths fit."""

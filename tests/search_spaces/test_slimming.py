@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search_spaces.choice import Choice
-from search_spaces.coupling import coupling
+from search_spaces.coupling import Part, coupling
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -16,14 +16,18 @@ from search_spaces.ops import (
     Flatten,
     GlobalPool,
     Input,
+    LayerNorm,
     Learned,
     Linear,
+    MatMul,
     Mean,
+    MergeHeads,
     Multiply,
     Pad,
     Permute,
     Reshape,
     Slice,
+    Softmax,
     SplitHeads,
 )
 from search_spaces.slimming import reasons, slimmed
@@ -208,3 +212,26 @@ def test_a_padded_shortcut_keeps_the_channels_between_blocks() -> None:
     graph.add("last", Conv2d(2, 1))
     assert set(options(slimmed(graph))) == {"conv1.width"}
     assert reasons(graph)["stem.width"] == "'pad' adds channels to them"
+
+
+def test_heads_of_fused_queries_keys_and_values_move_but_keep_their_number() -> None:
+    graph = Graph(Input("tokens", (5, 6)))
+    graph.add("norm", LayerNorm())
+    graph.add("qkv", Linear(3 * 4 * 2))
+    graph.add("cut", Reshape((5, 3, 4, 2)))
+    graph.add("turn", Permute((1, 2, 0, 3)))
+    for place, name in enumerate(("query", "key", "value")):
+        graph.add(f"{name}.one", Slice(0, place, place + 1), "turn")
+        graph.add(name, Reshape((4, 5, 2)))
+    graph.add("scores", MatMul(transposed=True), "query", "key")
+    graph.add("softmax", Softmax())
+    graph.add("mix", MatMul(), "softmax", "value")
+    graph.add("merge", MergeHeads())
+    graph.add("out", Linear(3))
+    found = coupling(graph)
+    assert found.free == ["qkv.heads"]
+    (written,) = (
+        along for along in found.alongs if along.address == "qkv" and along.name == "bias"
+    )
+    assert written.parts == (Part("qkv.heads", 3, 4, 2),)
+    assert reasons(graph)["qkv.heads"] == "all of them come 3 times at 'qkv'"

@@ -13,6 +13,7 @@ from nas.evaluation.rewrites import post_training
 from nas.evaluation.slimming import sorted_tensors
 from nas.testing.rewrite import RewriteContract, drawn_tensors
 from search_spaces.graph import Graph
+from search_spaces.opening import Opening, opened
 from search_spaces.ops import (
     Activation,
     Add,
@@ -25,6 +26,7 @@ from search_spaces.ops import (
 )
 from search_spaces.slimming import slimmed
 from search_spaces.space import SearchSpace
+from supernets.encoded import EncodedTensor
 from supernets.inputs import Inputs
 from supernets.post_training import PostTraining, Reference, float_network
 from supernets.slimming.least_squares import LEAST_SQUARES, behind_cuts, least_squares
@@ -138,3 +140,18 @@ def test_narrow_networks_are_repaired_before_anything_is_rounded(
     assert (repaired - exact).square().mean() < (given - exact).square().mean()
     shipped = outputs(made(space.smallest).module(), batches)
     torch.testing.assert_close(shipped, repaired)
+
+
+def test_precisions_and_widths_are_chosen_together(
+    tensors: Mapping[str, Tensor], batches: list[Inputs]
+) -> None:
+    narrow = slimmed(network(), shares=(0.5,))
+    space = SearchSpace(opened(narrow, Opening(weights=(4, None), activations=(None,))))
+    made = post_training(space, tensors, batches, rewrites=("least-squares", "nearest"))
+    names = {choice.name for choice in space.choices}
+    assert {"conv1.width", "add.present"} <= names
+    assert any(name.endswith("weight.bits") for name in names)
+    deployed = made(space.smallest)
+    assert isinstance(deployed.weight("last"), EncodedTensor)
+    assert "conv1" not in deployed.graph.nodes
+    assert outputs(deployed.module(), batches).isfinite().all()
