@@ -17,6 +17,8 @@ from search_spaces.ops.structure import Several
 
 # None, a number, a text, a Read, a Fixed, a Samples, a Word, or a tuple of these.
 Argument = Any
+WordKind = Literal["dtype", "memory_format", "layout", "float", "device"]
+FixedType = Literal["float32", "int64", "bool"]
 Result = Annotated[int, Field(ge=0)]
 _TARGET = re.compile(r"aten\.[a-z0-9_]+\.[A-Za-z0-9_]+")
 
@@ -53,7 +55,7 @@ class Fixed(Spec):
 
     slot: Axis
     shape: tuple[Annotated[int, Field(ge=0)], ...]
-    dtype: Literal["float32", "int64", "bool"] = "float32"
+    dtype: FixedType = "float32"
     trained: bool = False
 
 
@@ -68,7 +70,7 @@ class Samples(Spec):
 class Word(Spec):
     """The argument of an opaque call that is a name of torch, or a number that JSON cannot hold."""
 
-    kind: Literal["dtype", "memory_format", "layout", "float", "device"]
+    kind: WordKind
     name: str
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from search_spaces.ops import Argument, Fixed, Input, Opaque, Read, Samples, Word
+from search_spaces.ops.opaque import FixedType, WordKind
 from supernets.elastic.opaque import OpaqueError, function_of
 from supernets.tracing.layout import Layout
 from supernets.tracing.program import SIZES, layout_in
@@ -18,8 +19,16 @@ from supernets.tracing.site import Site, refused
 from supernets.tracing.values import Constant, Held, Value
 
 _SILENT = ("device", "pin_memory", "layout")  # the device is that of the tensors
-_KINDS = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
-_HELD = {torch.float32: "float32", torch.int64: "int64", torch.bool: "bool"}
+_KINDS: dict[type, WordKind] = {
+    torch.dtype: "dtype",
+    torch.memory_format: "memory_format",
+    torch.layout: "layout",
+}
+_HELD: dict[torch.dtype, FixedType] = {
+    torch.float32: "float32",
+    torch.int64: "int64",
+    torch.bool: "bool",
+}
 
 
 class _Arguments:
@@ -98,7 +107,7 @@ def opaque(site: Site, values: dict[fx.Node, Value]) -> Value:
     found = site.call.node.meta["val"]
     if isinstance(found, Tensor):
         return _made(site, values, None)
-    used = {user.args[1] for user in site.call.node.users}
+    used = [user.args[1] for user in site.call.node.users]
     return [_made(site, values, number) if number in used else None for number in range(len(found))]
 
 

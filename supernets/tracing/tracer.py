@@ -113,7 +113,7 @@ class Tracer:
             return Constant(found, None, trained, layout_in(tuple(val.shape), tuple(other.shape)))
         return [
             Constant(part, None, trained, layout_in(tuple(v.shape), tuple(o.shape)))
-            for part, v, o in zip(found, val, other, strict=True)
+            for part, v, o in zip(found, val, other, strict=True)  # pyright: ignore[reportOptionalIterable]
         ]
 
     def _outputs(self, call: Call) -> list[Held]:

@@ -135,19 +135,23 @@ class Imitation:
     """The criterion of a network that learns to give the outputs of the float network.
 
     Attributes:
-        distance: The distance of outputs from those of the float network, a scalar; that of a
+        measure: The distance of outputs from those of the float network, a scalar; that of a
             task's criterion where there is a task.
     """
 
-    distance: Loss = share_of_variance
+    measure: Loss = share_of_variance
 
     def loss(self, out: Tensor, target: Tensor) -> Tensor:
         """The distance from the outputs of the float network."""
-        return self.distance(out, target)
+        return self.measure(out, target)
+
+    def distance(self, out: Tensor, teacher: Tensor) -> Tensor:
+        """The distance from the outputs of a teacher."""
+        return self.measure(out, teacher)
 
     def guess(self, targets: Tensor) -> float:
         """The distance of the mean output."""
-        return float(self.distance(targets.mean(0).expand_as(targets), targets))
+        return float(self.measure(targets.mean(0).expand_as(targets), targets))
 
     def log_probabilities(self, out: Tensor) -> Tensor:
         """No outputs are known to be logits."""
@@ -159,13 +163,21 @@ class OwnLoss:
     """The criterion of a user's own loss.
 
     Attributes:
-        loss: The loss of outputs for targets, a mean over the samples, which torch derives. The
+        own: The loss of outputs for targets, a mean over the samples, which torch derives. The
             outputs of a network with several stand one behind the other.
-        distance: The distance of a subnet's outputs from those of a teacher.
+        measure: The distance of a subnet's outputs from those of a teacher.
     """
 
-    loss: Loss
-    distance: Loss = share_of_variance
+    own: Loss
+    measure: Loss = share_of_variance
+
+    def loss(self, out: Tensor, target: Tensor) -> Tensor:
+        """The user's loss."""
+        return self.own(out, target)
+
+    def distance(self, out: Tensor, teacher: Tensor) -> Tensor:
+        """The distance from the outputs of a teacher."""
+        return self.measure(out, teacher)
 
     def guess(self, targets: Tensor) -> float:
         """Infinity: nobody knows the best constant answer, so that only infinite losses diverge."""

@@ -90,8 +90,8 @@ def settled(model: nn.Module) -> nn.Module:
     torch.manual_seed(0)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
-            nn.init.uniform_(part.running_mean, -1, 1)
-            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.uniform_(part.get_buffer("running_mean"), -1, 1)
+            nn.init.uniform_(part.get_buffer("running_var"), 0.5, 2)
             nn.init.uniform_(part.weight, 0.5, 2)
     return model.eval()
 
@@ -439,7 +439,7 @@ def test_what_cannot_be_traced_is_refused_in_a_sentence(
 def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).eval()
     with torch.no_grad():
-        model[1].weight[0, 0] = value
+        model.get_parameter("1.weight")[0, 0] = value
     with pytest.raises(TraceError, match=r"not finite: 1\.weight"):
         trace(model, drawn(2, 4))
 

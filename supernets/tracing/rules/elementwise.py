@@ -83,8 +83,8 @@ def _(site: Site) -> Value:
         return None
     if (low, high) == (0, 6):
         return pointwise(site, Activation("relu6"))
-    ends = (None if end is None or math.isinf(end) else float(end) for end in (low, high))
-    return pointwise(site, Clamp(*ends))
+    least, most = (None if end is None or math.isinf(end) else end for end in (low, high))
+    return pointwise(site, Clamp(least, most))
 
 
 @rule("neg")

@@ -49,9 +49,9 @@ def _(site: Site) -> Value:
     channels = site.build.shapes[address][0]
     lengths["bias"] = bias is not None
     if groups == channels == out > 1:
-        op: Conv2d | DepthwiseConv2d = DepthwiseConv2d((1, *kernel)[-2:], **lengths)
+        op: Conv2d | DepthwiseConv2d = DepthwiseConv2d(pair_of((1, *kernel)[-2:]), **lengths)
     else:
-        op = Conv2d(out, (1, *kernel)[-2:], groups=groups, **lengths)
+        op = Conv2d(out, pair_of((1, *kernel)[-2:]), groups=groups, **lengths)
     op = replace(op.canonical(), bias=bias is not None)
     held = weight if rank == 2 else replace(weight, value=weight.value.unsqueeze(2))
     tensors = {"weight": held} | ({} if bias is None else {"bias": bias})
@@ -86,7 +86,7 @@ def _unpadded(site: Site, address: str, sides: Sides, *, fill: float) -> tuple[s
         return address, sides
     if op.mode != "value" or op.value != fill or any(sides):
         return address, sides
-    return site.build.source(address), (*op.before[1:], *op.behind[1:])
+    return site.build.source(address), (*pair_of(op.before[1:]), *pair_of(op.behind[1:]))
 
 
 @rule("max_pool2d", "max_pool2d_with_indices")
@@ -137,7 +137,7 @@ def _(site: Site) -> Value:
     value = site.image(given)
     if value is None:
         return None
-    before, size = site.sample(value)[1:], site.shape[2:]
+    before, size = pair_of(site.sample(value)[1:]), pair_of(site.shape[2:])
     if before == size:
         return value
     op: Op = AdaptiveAvgPool2d(size).canonical()
@@ -154,8 +154,8 @@ def _(site: Site) -> Value:
     value = site.image(site["self"])
     if value is None or pair_of(site["output_size"]) != (1, 1):
         return None
-    shape = site.sample(value)
-    op = MaxPool2d(shape[1:], shape[1:]).canonical()
+    whole = pair_of(site.sample(value)[1:])
+    op = MaxPool2d(whole, whole).canonical()
     address = site.add(op, value.address, main=True)
     return [site.build.held(site.call, address, value.layout, (*value.called[:2], 1, 1)), None]
 
@@ -182,8 +182,8 @@ def _(site: Site) -> Value:
 
 def averaged(site: Site, value: Held) -> Value:
     """The mean over some axes, by the operator that names them best."""
-    dims, rank = site["dim"], len(value.called)
-    axes = [site.axis(value, axis) for axis in ([dims] if isinstance(dims, int) else dims)]
+    dims: list[int] = site["dim"]
+    rank, axes = len(value.called), [site.axis(value, axis) for axis in dims]
     if None in axes or site.grown is None:
         return None
     over, keeps = tuple(sorted(axis for axis in axes if axis is not None)), bool(site["keepdim"])
@@ -214,4 +214,6 @@ def _(site: Site) -> Value:
     value = site.image(site.given.get("input", site.given.get("self")))
     if value is None or site["align_corners"]:
         return None
-    return site.like(value, site.add(Resize(site.shape[2:]).canonical(), value.address, main=True))
+    return site.like(
+        value, site.add(Resize(pair_of(site.shape[2:])).canonical(), value.address, main=True)
+    )
