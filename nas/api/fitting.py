@@ -158,7 +158,6 @@ def _policies(
         made,
         Remembering(measure, space, memory.known(but=space)),
         memory.archive(space),
-        network.digest,
         folder,
     )
 

@@ -1,4 +1,4 @@
-"""The search of policies: all uniform ones, those of least summed sensitivity, then a searcher."""
+"""The search of policies: all uniform ones, then a searcher that knows what each layer loses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation, Evaluator
-from nas.own.seeding import first_policies
-from nas.own.sensitivities import Sensitivities
+from nas.own.sensing import Sensed, SensedContext, sensed, study_of
 from nas.problem.goals import Problem
+from nas.search.context import Context
 from nas.search.loop import Progress, search
 from nas.search.named import searcher_named
 from nas.search.offered import Offered
@@ -46,7 +46,6 @@ class Policies:
         made: Makes the networks.
         evaluator: Measures them.
         archive: Keeps what was measured.
-        network: A digest of the network and its samples.
         folder: The folder that keeps sensitivities.
     """
 
@@ -55,15 +54,14 @@ class Policies:
     made: PostTraining
     evaluator: Evaluator
     archive: Archive
-    network: str
     folder: Path
 
     def search(self, effort: Effort, progress: Progress, display: Display) -> None:
         """Search within the effort; a stopped search goes on, and a finished one does nothing."""
-        space = self.problem.space
-        proposing = searcher_named(effort.searcher, self.problem, seed=effort.seed)
-        budget = min(max(effort.budget, len(self.names)), space.size)
-        first = self._first(budget - len(self.names), display)
+        space, uniform = self.problem.space, [*self.names]
+        budget = min(max(effort.budget, len(uniform)), space.size)
+        context = self._sensed(display) if budget > len(uniform) else Context()
+        proposing = searcher_named(effort.searcher, self.problem, seed=effort.seed, context=context)
         with display.stage("search") as advance:
 
             def told(done: int, total: int, latest: Sequence[Evaluation]) -> None:
@@ -71,7 +69,7 @@ class Policies:
                 progress(done, total, latest)
 
             search(
-                Offered(proposing, first),
+                Offered(proposing, uniform),
                 self.evaluator,
                 self.archive,
                 budget=budget,
@@ -79,21 +77,12 @@ class Policies:
                 progress=told,
             )
 
-    def _first(self, left: int, display: Display) -> list[Genotype]:
-        """The policies to begin with; half of those that are not uniform are allocated ones."""
-        if left < 2:
-            return [*self.names]
-        kept = Sensitivities(self.folder / "sensitivities.json", self.network)
+    def _sensed(self, display: Display) -> Context:
+        """What sensitivities tell; they are kept in the folder, for every device and budget."""
         with display.stage("measure") as advance:
-            found = kept.of(
-                self.problem.space,
-                self.made,
-                lambda done, total: advance(done, total, "what each layer loses"),
+            found = sensed(
+                study_of(self.made),
+                folder=self.folder,
+                told=lambda done, total: advance(done, total, "what each layer loses"),
             )
-        return first_policies(
-            self.problem.space,
-            self.problem.goals,
-            uniform=[*self.names],
-            sensitivities=found,
-            most=left // 2,
-        )
+        return SensedContext(Sensed.of(self.problem, found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,21 +107,11 @@ class OnnxRuntime:
 
     def network(self, model: Path) -> tuple[float, float]:
         """The latency of a model file for one sample and its spread, in ms, without the call."""
-        return self.networks({"": model})[""]
-
-    def networks(self, models: Mapping[str, Path]) -> dict[str, tuple[float, float]]:
-        """The latency and the spread of each model file, as `network` tells, measured in one run.
-
-        Repetitions of all models take turns, so that a disturbance of the machine meets all alike.
-        """
         empty = empty_model(quantized=False, copies=1)
         found = time_networks(
-            {name: str(path) for name, path in models.items()},
-            empty=empty,
-            start=self._start,
-            budget_ms=_NETWORK_BUDGET_MS,
-        )
-        return {name: (one.latency_ms, one.spread_ms) for name, one in found.items()}
+            {"": str(model)}, empty=empty, start=self._start, budget_ms=_NETWORK_BUDGET_MS
+        )[""]
+        return found.latency_ms, found.spread_ms
 
     def _start(self, model: bytes | str) -> Timed:
         return Timed(Session(model, threads=self.threads))

@@ -83,7 +83,6 @@ def _searched(plan: OwnPlan, display: Display) -> Policies:
         made,
         Remembering(measure, space, memory.known(but=space)),
         memory.archive(space),
-        plan.network.digest,
         plan.files.path,
     )
     effort = Effort(settings.searcher, settings.budget, settings.batch, recipe.seed)

@@ -3,13 +3,21 @@
 import numpy as np
 import pytest
 
-from nas.own.choosing import Candidates, chosen, verdict
+from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.measurements import Measurements
+from nas.own.choosing import Candidates, Wanted, chosen, picked, verdict
+from nas.own.evaluator import HELD_OUT
 from nas.own.uniform import uniform_policies
+from nas.problem.goals import Goal
 from nas.testing.networks import space
+from search_spaces.choice import choice as option
+from search_spaces.graph import Graph
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.quant import bits_of
 from search_spaces.residual import residual
+from search_spaces.space import SearchSpace
+from search_spaces.tabular import Pick
 
 
 def candidates(rows):
@@ -27,27 +35,27 @@ def candidates(rows):
 FLOAT, INT8, INT4 = (0.0, 0.0, 10.0, True), (1.0, 1.0, 5.0, True), (9.0, 9.0, 4.0, True)
 
 
-def picked(*rows, most=None, cheap=True):
+def place_of(*rows, most=None, cheap=True):
     return chosen(candidates(rows), most_loss=most, prefer_cheap=cheap)
 
 
 def test_the_cheapest_that_is_good_enough():
     mixed = (0.5, 0.5, 7.0, False)
-    assert picked(FLOAT, INT8, INT4, mixed, most=1.0) == 1
-    assert picked(FLOAT, INT8, INT4, mixed, most=0.6) == 3
-    assert picked(FLOAT, INT8, INT4, mixed, cheap=False) == 0
-    assert picked(FLOAT, most=-1.0) is None
+    assert place_of(FLOAT, INT8, INT4, mixed, most=1.0) == 1
+    assert place_of(FLOAT, INT8, INT4, mixed, most=0.6) == 3
+    assert place_of(FLOAT, INT8, INT4, mixed, cheap=False) == 0
+    assert place_of(FLOAT, most=-1.0) is None
 
 
 def test_a_dominated_mixed_policy_is_never_returned():
-    assert picked(FLOAT, INT8, (1.0, 0.9, 5.0, False), most=1.0) == 1
-    assert picked(FLOAT, INT8, (0.9, 1.0, 5.0, False), most=0.95) == 0
-    assert picked(FLOAT, INT8, (0.9, 0.9, 5.0, False), most=0.95) == 2
+    assert place_of(FLOAT, INT8, (1.0, 0.9, 5.0, False), most=1.0) == 1
+    assert place_of(FLOAT, INT8, (0.9, 1.0, 5.0, False), most=0.95) == 0
+    assert place_of(FLOAT, INT8, (0.9, 0.9, 5.0, False), most=0.95) == 2
 
 
 def test_equal_uniform_policies_do_not_drive_each_other_out():
-    assert picked(INT8, INT8) == 0
-    assert picked((1.0, 1.0, 6.0, True), INT8) == 1
+    assert place_of(INT8, INT8) == 0
+    assert place_of((1.0, 1.0, 6.0, True), INT8) == 1
 
 
 def test_no_choice_of_random_candidates_is_dominated():
@@ -104,3 +112,69 @@ def test_a_space_without_choices_has_its_only_policy(bits, name):
         (Input("image", (1, 8, 8)),), (10,), widths=((8,), (8,)), depths=((1,),), policy=policy
     )
     assert [(one.name, one.genotype) for one in uniform_policies(only)] == [(name, ())]
+
+
+class Costs:
+    """The cost of a goal, given by genotype."""
+
+    def __init__(self, costs):
+        self.costs = {"latency_ms": lambda rows: np.array([costs[int(row[0])] for row in rows])}
+
+
+def evaluated(losses):
+    return [
+        Evaluation((place,), {"error": loss, HELD_OUT: loss}, 0, 0.0, "here")
+        for place, loss in enumerate(losses)
+    ]
+
+
+def choice_of(predicted, losses, measured, names, **wanted):
+    space = SearchSpace(Graph.from_nodes(_nodes(len(losses))))
+    goal = Goal("this-cpu", Costs(predicted).costs, ("latency_ms",))
+    asked = []
+
+    def timed(genotypes):
+        asked.extend(genotypes)
+        return [measured[one[0]] for one in genotypes]
+
+    found = picked(
+        goal,
+        Measurements.of(evaluated(losses), space),
+        names=names,
+        by=(HELD_OUT, "error"),
+        wanted=Wanted(**wanted),
+        timed=timed,
+    )
+    return found, asked
+
+
+def _nodes(options):
+    graph = Graph(Input("x", (1,)))
+    graph.add("pick", Pick(option("pick", tuple(range(options)))))
+    return graph.nodes
+
+
+NAMES = {(0,): "float32", (1,): "int8"}
+
+
+def test_what_is_measured_counts_instead_of_what_was_predicted():
+    # The mixed policy is predicted to be faster than int8, and is slower as a whole file.
+    found, asked = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [9, 5, 6], NAMES)
+    assert (found.name, found.evaluation.genotype) == ("int8", (1,))
+    assert {*asked} == {(0,), (1,), (2,)}
+    faster, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [9, 5, 4.5], NAMES)
+    assert faster.evaluation.genotype == (2,)
+    assert faster.latency_ms == {(0,): 9, (1,): 5, (2,): 4.5}
+
+
+def test_only_what_may_be_returned_is_measured():
+    _, asked = choice_of([9, 5, 4, 3], [0.0, 1.0, 0.5, 7.0], [9, 5, 4, 3], NAMES)
+    assert (3,) not in asked
+
+
+def test_a_float_that_is_fastest_is_returned_with_the_honest_word():
+    found, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [3, 5, 6], NAMES)
+    assert found.name == "float32"
+    assert "nothing is faster" in found.verdict
+    none, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [3, 5, 6], NAMES, allowed_drop=-1.0)
+    assert none is None

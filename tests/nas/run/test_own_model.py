@@ -48,6 +48,7 @@ divide = 16
 mean = [0.5]
 std = [0.25]
 alone = ["conv"]
+rewrites = ["ranges", "nearest", "round-biases"]
 
 [[targets]]
 name = "edge-npu"
