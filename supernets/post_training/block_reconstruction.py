@@ -26,7 +26,7 @@ from supernets.post_training.lattice import Lattice, encoded_again, lattice_of, 
 from supernets.post_training.layerwise import adaquant
 from supernets.post_training.observing import Watch
 from supernets.post_training.reference import Reference
-from supernets.post_training.walk import Pair
+from supernets.post_training.walk import Pair, affordable, first_samples
 from supernets.rounding import snapped
 
 _ROUNDS, _BATCH, _START, _PULL = 200, 32, 0.1, 3.0
@@ -57,7 +57,8 @@ def brecq(reference: Reference, *, rounds: int = _ROUNDS) -> Rewrite:
 
     def rewritten(deployed: Deployed) -> Deployed:
         exact = Deployed(deployed.graph, deployed.parameters, {})
-        return _block_by_block(first(deployed), exact, reference.batches, rounds)
+        taken = [*first_samples(reference.batches, affordable(deployed.graph))]
+        return _block_by_block(first(deployed), exact, taken, rounds)
 
     return rewritten
 

@@ -18,10 +18,10 @@ from supernets.encoded import EncodedTensor
 from supernets.inputs import Inputs, arguments, count, rows
 from supernets.post_training.lattice import matrices
 from supernets.post_training.moments import Draw, Moments, columns, moments, outputs, places_of
+from supernets.post_training.observing import outputs_of_ops
 
-# A walk through a large network uses fewer samples: 5e11 multiply-accumulates are 300 images of
-# ResNet-18 at 224 x 224 pixels.
-_MOST_MACS, _FEWEST_SAMPLES = 1 << 39, 32
+# A walk through a large network reads fewer samples. All of them are on their way at once.
+_MOST_MACS, _MOST_VALUES, _FEWEST_SAMPLES = 1 << 39, 1 << 26, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +78,8 @@ def walked(
     with torch.no_grad():
         modules = deployed.module(), exact.module()
         steps = {step.address: step for step in steps_of(deployed.graph)}
-        macs = sum(step.op.macs(*step.inputs) for step in steps.values())
-        most = max(_FEWEST_SAMPLES, _MOST_MACS // max(macs, 1))
-        runs = [Pair.of(*modules, batch) for batch in first_samples(batches, most)]
+        taken = first_samples(batches, affordable(deployed.graph))
+        runs = [Pair.of(*modules, batch) for batch in taken]
         for address, step in steps.items():
             if not isinstance(deployed.weight(address), EncodedTensor):
                 continue
@@ -97,6 +96,16 @@ def walked(
                     modules[0].add_module(module_name(other), after.stock_layer(steps[other]))
             deployed = after
     return deployed
+
+
+def affordable(graph: Graph) -> int:
+    """How many samples a walk through a network reads: fewer, the more each costs.
+
+    At 224 x 224 pixels, 83 images go through ResNet-18: its largest tensor then takes 270 MB.
+    """
+    macs = sum(step.op.macs(*step.inputs) for step in steps_of(graph))
+    largest = max(outputs_of_ops(graph).values())
+    return max(_FEWEST_SAMPLES, min(_MOST_MACS // max(macs, 1), _MOST_VALUES // largest))
 
 
 def first_samples(batches: Sequence[Inputs], most: int) -> Iterator[Inputs]:

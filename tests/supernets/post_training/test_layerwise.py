@@ -19,7 +19,7 @@ from supernets.post_training import Reference, float_network
 from supernets.post_training.layerwise import adaquant, adaround, gptq, layerwise
 from supernets.post_training.moments import columns, moments, outputs
 from supernets.post_training.nearest import nearest
-from supernets.post_training.walk import first_samples
+from supernets.post_training.walk import affordable, first_samples
 from supernets.supernet import Supernet
 
 THREE = Quant(Int(3), PerChannel())
@@ -158,3 +158,15 @@ def test_a_walk_takes_the_first_samples():
     batches = [{"x": torch.arange(4)}, {"x": torch.arange(4, 8)}]
     for most, expected in ((8, [4, 4]), (5, [4, 1]), (3, [3]), (9, [4, 4])):
         assert [len(batch["x"]) for batch in first_samples(batches, most)] == expected
+
+
+def test_a_walk_through_a_large_network_reads_fewer_samples():
+    def graph(side):
+        made = Graph(Input("image", (3, side, side)))
+        made.add("conv", Conv2d(64, 3, weight=THREE))
+        return made
+
+    small, large, huge = (affordable(graph(side)) for side in (8, 256, 4096))
+    assert small == 2**26 // (64 * 8 * 8)
+    assert large == 2**26 // (64 * 256 * 256)
+    assert huge == 16
