@@ -6,13 +6,15 @@ The order is by what a step loses, with inter-layer terms where the loss has the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import itertools
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.problem.goals import ArrayCost
 from nas.search.allocation.options import require_choices
+from search_spaces.choice import choices_in
 from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 FloatArray = NDArray[np.float64]
@@ -29,8 +31,9 @@ def descent(
 ) -> IntArray:
     """The networks on the way from `genotype` to the cheapest picks, `(steps + 1, choices)`.
 
-    Each step gives one choice its next cheaper option: the one that loses least, beside all options
-    that are already cheap. Options that are no cheaper than the present one are passed over.
+    Each step gives one choice, or the choices of one layer together, their next cheaper options:
+    those that lose least, beside all options that are already cheap. Choices go together since a
+    device may run a layer in fewer bits only if both its weight and its inputs have them.
 
     Args:
         space: The space.
@@ -44,34 +47,55 @@ def descent(
         InvalidGenotype: The space has no choice of a given name.
     """
     require_choices(space, choices)
-    rows = [np.array(space.canonical(genotype))]
+    rows, groups = [np.array(space.canonical(genotype))], _groups(space, choices)
     while True:
-        near = _cheaper(space, rows[-1], cost, choices)
+        near, spent = _cheaper(space, rows[-1], cost, groups)
         if not len(near):
             return np.array(rows)
         lost = loss(near) - loss(rows[-1][None])
-        saved = cost(rows[-1][None]) - cost(near)
+        saved = cost(rows[-1][None]) - spent
         # A step that loses nothing saves as much as it can; one that gains is no better than that.
         price = np.maximum(lost, 0.0) / saved if per_cost else lost
         rows.append(near[np.lexsort((-saved, price))[0]])
 
 
-def _cheaper(
-    space: SearchSpace, row: IntArray, cost: ArrayCost, choices: Collection[str]
-) -> IntArray:
-    """The networks in which one choice has its next cheaper option."""
+def _groups(space: SearchSpace, choices: Collection[str]) -> list[IntArray]:
+    """The options of each choice, and of the choices of each layer together.
+
+    Each is `(combinations, choices)`, with -1 where a choice stays as it is.
+    """
+    layers = [
+        tuple(dict.fromkeys(one.name for one in choices_in(node.op) if one.name in choices))
+        for node in space.graph.nodes.values()
+    ]
     found: list[IntArray] = []
-    here = cost(row[None])[0]
-    for name in choices:
-        column = space.column[name]
-        others = np.repeat(row[None], space.counts[column], axis=0)
-        others[:, column] = np.arange(space.counts[column])
-        others = space.canonical_array(others)
-        spent = cost(others)
-        spent[~(spent < here * (1 - 1e-12)) | ~np.isfinite(spent)] = -np.inf
-        if np.isfinite(spent).any():
-            found.append(others[int(spent.argmax())])
-    return np.array(found).reshape(-1, len(space.choices))
+    for names in dict.fromkeys(
+        [*((name,) for name in choices), *(names for names in layers if names)]
+    ):
+        columns = [space.column[name] for name in names]
+        options = [*itertools.product(*(range(space.counts[column]) for column in columns))]
+        rows = np.full((len(options), len(space.choices)), -1)
+        rows[:, columns] = options
+        found.append(rows)
+    return found
+
+
+def _cheaper(
+    space: SearchSpace, row: IntArray, cost: ArrayCost, groups: Sequence[IntArray]
+) -> tuple[IntArray, FloatArray]:
+    """The networks in which one group has its next cheaper options, and their costs.
+
+    Of a group, all options of that cost are there.
+    """
+    changes = np.concatenate(groups)
+    near = space.canonical_array(np.where(changes < 0, row, changes))
+    spent = cost(near)
+    spent[~(spent < cost(row[None])[0] * (1 - 1e-12))] = -np.inf
+    sizes = [len(group) for group in groups]
+    starts = np.cumsum(sizes) - sizes
+    level = np.repeat(np.maximum.reduceat(spent, starts), sizes)
+    next_ = np.isfinite(spent) & (spent == level)
+    return near[next_], spent[next_]
 
 
 def bisected(rows: IntArray, keeps: Callable[[Genotype], bool]) -> tuple[Genotype, int]:

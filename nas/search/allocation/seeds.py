@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.problem.goals import ArrayCost, Goal, Problem
+from nas.problem.goals import ArrayCost, Goal, Measured, Problem
 from nas.search.allocation.closed_form import closed_form
 from nas.search.allocation.knapsack import allocate, reallocated
 from nas.search.allocation.ordered import descent
@@ -53,10 +53,12 @@ def seeds(
     choices = precision_choices(problem.space)
     if not choices or not losses:
         return [problem.space.canonical(genotype)][:count]
-    found = [
-        _of_goal(problem.space, goal, losses, genotype, choices, count)
-        for goal in problem.computed.goals
+    computed = [
+        goal.computed
+        for goal in problem.goals
+        if not all(isinstance(goal.costs[name], Measured) for name in goal.objectives)
     ]
+    found = [_of_goal(problem.space, goal, losses, genotype, choices, count) for goal in computed]
     mixed = itertools.chain.from_iterable(itertools.zip_longest(*found))
     return list(dict.fromkeys(one for one in mixed if one is not None))[:count]
 
@@ -73,12 +75,13 @@ def _of_goal(
     ways = [
         descent(space, genotype, loss=loss, cost=cost, choices=choices) for loss in losses.values()
     ]
-    ends = cost(np.concatenate(ways))
-    most = min(float(ends.max()), goal.limits.get(goal.objectives[0], np.inf))
-    budgets = np.geomspace(
-        max(float(ends.min()), 1e-12), max(most, float(ends.min())), max(2, count)
-    )
-    begun = as_genotypes(np.concatenate([way[-1:] for way in ways]))[0]
+    rows = np.concatenate(ways)
+    spent = cost(rows)
+    if not np.isfinite(spent).any():
+        return []
+    least, begun = float(spent.min()), as_genotypes(rows[[int(spent.argmin())]])[0]
+    most = min(float(spent[np.isfinite(spent)].max()), goal.limits.get(goal.objectives[0], np.inf))
+    budgets = np.geomspace(max(least, 1e-12), max(most, least, 1e-12), max(2, count))
     columns = list(_columns(space, cost, losses, budgets, begun, choices))
     columns += [_nearest(way, cost(way), budgets) for way in ways]
     # The first rows are one for each budget, by one column after the other.

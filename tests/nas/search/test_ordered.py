@@ -121,3 +121,16 @@ def test_a_space_without_precisions_has_itself_as_seed():
     assert seeds(problem, {"sum": loss_of(single)}, genotype=single.largest, count=5) == [
         single.largest
     ]
+
+
+def test_choices_that_only_together_save_anything_go_together(space):
+    """A layer runs in few bits only if both its weight and its inputs have them."""
+    names = [name for name in precision_choices(space) if name.startswith("stage0")]
+    weight, read = (space.column[name] for name in names)
+
+    def slower(rows):
+        return 1.0 + np.maximum(rows[:, weight] / 2, rows[:, read])
+
+    rows = descent(space, space.largest, loss=loss_of(space), cost=slower, choices=names)
+    assert (rows[-1][[weight, read]] == 0).all()
+    assert (np.diff(slower(rows)) < 0).all()
