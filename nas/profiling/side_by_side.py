@@ -1,4 +1,4 @@
-"""Model files timed end to end, one beside the other: every round runs each of them once.
+"""Model files timed end to end, one beside the other: every round runs each of them.
 
 Files are compared by ratios of runs of the same round, which a slow phase of the machine changes
 less than it changes times.
@@ -15,7 +15,8 @@ import numpy as np
 
 from nas.profiling.timing import WARM_UP, Session
 
-ROUNDS = 200
+ROUNDS = 60
+BURST = 4  # runs of a file in a round: the first finds its weights in no cache, and does not count
 _MIDDLE = (0.25, 0.75)
 _SURE = 1.96  # standard deviations on each side of an interval of 95 %
 
@@ -25,8 +26,8 @@ class Beside:
     """The times of a file beside those of a reference file.
 
     Attributes:
-        median_ms: The median time of a run.
-        middle_ms: Half of all runs took between these times.
+        median_ms: The median over rounds of the file's time, the least of a few runs in a row.
+        middle_ms: Half of all rounds took between these times.
         ratio: The median over rounds of the file's time, divided by that of the reference.
         interval: 95 % of all such samples of rounds contain the true median ratio in this interval.
         rounds: The number of rounds.
@@ -80,7 +81,7 @@ def side_by_side(
     times = np.empty((rounds, len(files)))
     for number in range(rounds):
         for place in np.roll(np.arange(len(files)), -number):
-            times[number, place] = sessions[place]()
+            times[number, place] = min([sessions[place]() for _ in range(BURST)][1:])
     base = times[:, list(files).index(reference)]
     return {name: _beside(own, base) for name, own in zip(files, times.T, strict=True)}
 

@@ -20,14 +20,16 @@ from tests.nas.targets.test_network_costs import network
 
 
 class Paced:
-    """A session that takes as long as its file's name says, and twice that every other time."""
+    """A session that takes as long as its file's name says, and twice that in every other round."""
 
     ran: list[str] = []  # noqa: RUF012
 
     def __init__(self, model: str, *, threads: int, clock: object) -> None:
         del threads, clock
         self._name = Path(model).name
-        self._slow: Iterator[int] = itertools.cycle((1, 2))
+        self._slow: Iterator[int] = itertools.cycle((1,) * module.BURST + (2,) * module.BURST)
+        for _ in range(module.BURST - module.WARM_UP):
+            next(self._slow)
 
     def __call__(self) -> float:
         self.ran.append(self._name)
@@ -48,7 +50,8 @@ def test_ratios_are_of_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["b"].interval == pytest.approx((1.5, 1.5))
     assert (found["a"].ratio, found["a"].is_slower, found["b"].is_slower) == (1.0, False, True)
     assert found["b"].middle_ms == (6.0, 12.0)
-    assert Paced.ran[-4:] == ["4", "6", "6", "4"]  # every round begins with another file
+    turns = Paced.ran[-1 : -4 * module.BURST : -module.BURST]
+    assert turns == ["4", "6", "6", "4"]  # every round begins with another file
 
 
 def test_a_file_beside_itself_is_not_slower(floats: Path) -> None:
