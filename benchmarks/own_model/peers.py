@@ -230,12 +230,8 @@ ROWS: Mapping[str, Callable[[int], Made]] = {
     "float32, ours, onnxruntime": ours(
         Opening(weights=(None,), activations=(None,)), suffix=".onnx"
     ),
-    "8 bits, ours, onnxruntime": ours(
-        W8A8, "ranges", "adaquant", "round-biases", suffix=".onnx"
-    ),
-    "8 bits, ours, OpenVINO": ours(
-        W8A8, "ranges", "adaquant", "round-biases", suffix=".openvino"
-    ),
+    "8 bits, ours, onnxruntime": ours(W8A8, "ranges", "adaquant", "round-biases", suffix=".onnx"),
+    "8 bits, ours, OpenVINO": ours(W8A8, "ranges", "adaquant", "round-biases", suffix=".openvino"),
     "8 bits, NNCF quantize": nncf_quantized,
     "8 bits, NNCF accuracy-aware": nncf_within_accuracy,
     "weights of 8 bits, NNCF": lambda seed: nncf_compressed(seed, None),
@@ -313,13 +309,14 @@ def main() -> None:
     torch.set_num_threads(1)
     options.run.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = []
-    for name, row in measured(options.seed, options.images, options.run).items():
+    found = measured(options.seed, options.images, options.run)
+    for name, row in sorted(found.items(), key=lambda pair: [*ROWS].index(pair[0])):
         if "fault" in row:
-            lines.append([name, row["fault"], "", "", ""])
+            lines.append([name, row["fault"], "", ""])
         else:
-            figures = (row["accuracy"], row["bits"], row["latency_ms"], row["seconds"])
+            figures = (row["accuracy"], row["bits"], row["latency_ms"])
             lines.append([name, *(f"{value:.2f}" for value in figures)])
-    show(["network", "test accuracy, %", "bits of a weight", "ms an image", "seconds"], lines)
+    show(["network", "test accuracy, %", "bits of a weight", "ms an image"], lines)
 
 
 if __name__ == "__main__":
