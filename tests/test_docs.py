@@ -87,6 +87,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "model recipe: model": (model_recipe.ModelSection, None),
     "model recipe: targets": (model_recipe.ModelTargetSection, None),
     "model recipe: search": (model_recipe.ModelSearchSection, None),
+    "model recipe: compute": (model_recipe.ModelComputeSection, None),
     "networks": (Description, None),
     "networks.choices": (ChoiceSection, None),
     "networks: figures": (Metric, None),

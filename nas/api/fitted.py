@@ -14,7 +14,9 @@ from nas.api.network import Network
 from nas.api.problem import Asked, Target, on_targets
 from nas.api.searched import Searched
 from nas.archive.archive import Archive
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.evaluation import ERROR, Evaluation
+from nas.files.durable import require_parent
+from nas.own.calling import FileModule
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
 from nas.own.evaluator import HELD_OUT, Deploying
 from nas.problem.goals import Goal
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A file that was exported and run.
+
+    Attributes:
+        path: The file.
+        figures: The searched figure, of the answers that the file gives.
+    """
+
+    path: Path
+    figures: Mapping[str, float]
+
+
 @dataclass(frozen=True, repr=False)
 class Policy(Network):
     """The policy that a target gets.
@@ -37,6 +52,7 @@ class Policy(Network):
         verdict: A sentence on the policy beside the uniform ones.
         measured_ms: The latency of the whole network in ms, measured beside the uniform ones in one
             run; None where the target is not this machine.
+        judge: Judges networks and files.
         deployed: The network as a device runs it.
         module: The network as a plain torch module, called like the user's own.
     """
@@ -44,21 +60,30 @@ class Policy(Network):
     name: str = MIXED
     verdict: str = ""
     measured_ms: float | None = None
+    judge: Judge = field(kw_only=True)
     deployed: Deployed = field(kw_only=True)
     module: nn.Module = field(kw_only=True)
 
-    def export(self, path: str | Path) -> Path:
-        """Write the network to a file; the suffix of its name tells the form, such as `.onnx`.
+    def export(self, path: str | Path) -> Exported:
+        """Write the network to a file, run the file, and judge its answers.
+
+        Args:
+            path: The file; the suffix of its name tells the form, such as `.onnx`.
 
         Raises:
             ExportError: No form has this suffix, or the form cannot hold the network.
         """
         from nas.export import form_of
 
-        form = form_of(path)
+        path, form = Path(path), form_of(path)
         form.require()
-        form.write(self.deployed, Path(path))
-        return Path(path)
+        require_parent(path)
+        form.write(self.deployed, path)
+        opened = form.open(path, self.deployed.graph)
+        names = tuple(op.name for op in self.deployed.graph.inputs.values())
+        found = self.judge(FileModule(opened.run, names))
+        figure = self.judge.words.figure(found.metrics[ERROR])
+        return Exported(path, {self.judge.words.name: figure})
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +235,18 @@ class Fitted(Searched):
             name=found.name,
             verdict=found.verdict,
             measured_ms=found.latency_ms.get(genotype),
-            deployed=deployed,
+            judge=self.means.judge,
+            deployed=replace(deployed, metadata=self._told(genotype)),
             module=self.means.judge.calling.module(deployed.module()),
         )
+
+    def _told(self, genotype: Genotype) -> dict[str, str]:
+        """The metadata of exported files."""
+        return {
+            "run": self.name,
+            "space": self.space.fingerprint,
+            "genotype": ",".join(map(str, genotype)),
+        }
 
     def _none(self, goal: Goal, drop: float | None) -> str:
         asked = f" at a drop of at most {drop:g}" if drop is not None else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from torch import fx, nn
+from torch import nn
 
 from nas.api.objective import Figures, FormError
 from nas.evaluation.evaluation import ERROR, EvaluationError
@@ -49,7 +49,7 @@ class Judge:
             return HELD_OUT, ERROR
         return HELD_OUT if self.confirm else ERROR, DISTANCE
 
-    def __call__(self, network: fx.GraphModule) -> Judged:
+    def __call__(self, network: nn.Module) -> Judged:
         """What is found of a network."""
         module = self.calling.module(network)
         if self.evaluate is None:

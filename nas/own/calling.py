@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nas.own.model import called
@@ -52,7 +54,7 @@ class Calling:
         """Samples by the names of the graph's inputs."""
         return dict(zip(self.inputs, samples.tensors, strict=True))
 
-    def module(self, network: fx.GraphModule) -> nn.Module:
+    def module(self, network: nn.Module) -> nn.Module:
         """A network made from the user's, to be called like it and with the same outputs."""
         if self.spec.num_leaves == 1 and self.spec.is_leaf() and self.arguments == self.inputs:
             return network
@@ -67,7 +69,7 @@ class CalledAlike(nn.Module):
         calling: The inputs and outputs of the user's network.
     """
 
-    def __init__(self, network: fx.GraphModule, calling: Calling) -> None:
+    def __init__(self, network: nn.Module, calling: Calling) -> None:
         super().__init__()
         self.network = network
         self._calling = calling
@@ -77,6 +79,23 @@ class CalledAlike(nn.Module):
         of = dict(zip(self._calling.arguments, self._calling.inputs, strict=True))
         output = self.network(*args, **{of.get(name, name): one for name, one in named.items()})
         return pytree.tree_unflatten(parted(output, self._calling.shapes), self._calling.spec)
+
+
+class FileModule(nn.Module):
+    """A file that a runtime runs, called like the networks of a graph.
+
+    Args:
+        run: Runs the file: from a batch by names of inputs to the output `(batch, ...)`.
+        names: The names of the inputs, in their order.
+    """
+
+    def __init__(self, run: Callable[[Inputs], NDArray[np.float32]], names: Sequence[str]) -> None:
+        super().__init__()
+        self._run, self._names = run, tuple(names)
+
+    def forward(self, *args: Tensor, **named: Tensor) -> Tensor:
+        """The output of the file."""
+        return torch.from_numpy(self._run({**dict(zip(self._names, args, strict=False)), **named}))
 
 
 def parted(output: Tensor, shapes: Sequence[torch.Size | None]) -> list[Tensor | None]:

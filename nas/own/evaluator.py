@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import fx
+from torch import nn
 
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, EvaluationError
@@ -52,7 +52,7 @@ class PolicyEvaluator:
     """
 
     deployment: Deploying
-    judge: Callable[[fx.GraphModule], Judged]
+    judge: Callable[[nn.Module], Judged]
     seed: int
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import ERROR
@@ -52,7 +52,7 @@ class CriterionJudge:
     unseen: Part
     by = (HELD_OUT, ERROR)
 
-    def __call__(self, network: fx.GraphModule) -> Judged:
+    def __call__(self, network: nn.Module) -> Judged:
         """What is found of a network."""
         module = self.calling.module(network)
         answers = Answers.of(losses(module, self.criterion, self.seen), len(self.seen.samples))

@@ -14,11 +14,11 @@ from nas.own.sources import Named
 from nas.parts import Parts
 from nas.recipe.names import SearcherName
 from nas.recipe.recipe import (
-    ComputeSection,
     ExportSection,
     Objectives,
     Positive,
     RunName,
+    enough_networks,
     with_modules,
 )
 from nas.recipe.sections import Section, TaskSection, section_for
@@ -100,6 +100,15 @@ class ModelSearchSection(Section):
     batch: Annotated[int, Field(ge=1)] = 10
 
 
+class ModelComputeSection(Section):
+    """How much of this machine a run takes; everything runs in this process."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    profile_threads: Annotated[int, Field(ge=1)] = 1
+    profile_networks: Annotated[int, AfterValidator(enough_networks)] = 10
+    """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
+
+
 class ModelRecipe(Section):
     """Everything that a run with a user's own network needs."""
 
@@ -112,7 +121,7 @@ class ModelRecipe(Section):
     targets: Annotated[tuple[ModelTargetSection, ...], Field(min_length=1)]
     search: ModelSearchSection = ModelSearchSection()
     export: ExportSection = ExportSection()
-    compute: ComputeSection = ComputeSection()
+    compute: ModelComputeSection = ModelComputeSection()
 
 
 def validate_model_recipe(

@@ -86,7 +86,8 @@ class SearchSection(Section):
         return seed if self.seed is None else self.seed
 
 
-def _enough_networks(count: int) -> int:
+def enough_networks(count: int) -> int:
+    """The number of networks that calibrate a table, if these are enough to fit anything."""
     if count and count < LEAST_NETWORKS:
         raise ValueError(f"must be 0, or at least {LEAST_NETWORKS} to fit anything")
     return count
@@ -100,7 +101,7 @@ class ComputeSection(Section):
     profile_threads: Annotated[int, Field(ge=1)] = 1
     profile_seams: bool = True
     """Whether this machine's kernels are also timed together with their neighbours."""
-    profile_networks: Annotated[int, AfterValidator(_enough_networks)] = 10
+    profile_networks: Annotated[int, AfterValidator(enough_networks)] = 10
     """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Ray actors that evaluate; 0 evaluates in this process."""

@@ -114,6 +114,8 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
         RecipeError, TargetError, TaskError: As their classes say.
     """
     forms_for(recipe.export.formats)
+    if recipe.compute.threads is not None:
+        torch.set_num_threads(recipe.compute.threads)
     targets = tuple(_loaded(section.name, files) for section in recipe.targets)
     names = [target.name for target in targets]
     if len(set(names)) < len(names):

@@ -111,8 +111,11 @@ def test_a_drop_decides_how_cheap(found):
 
 def test_the_module_is_called_like_the_model_and_is_what_is_exported(found, tmp_path):
     best = found.best()
-    path = best.export(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(path)
+    made = best.export(tmp_path / "model.onnx")
+    assert made.figures == pytest.approx(
+        {found.metric.name: best.metrics[found.metric.name]}, abs=1e-3
+    )
+    session = onnxruntime.InferenceSession(made.path)
     [name] = [one.name for one in session.get_inputs()]
     with torch.no_grad():
         own = best.module(IMAGES[:4])
