@@ -83,7 +83,9 @@ def representatives(target: HardwareTarget, space: SearchSpace) -> Iterator[Tens
 
 def _tensors(target: HardwareTarget, space: SearchSpace) -> Iterator[Tensor]:
     for one in (space, SearchSpace(full_precision(space.graph))):
-        yield from SpaceSeams(space_kernels(one, target.fusion), target.numerics).tensors()
+        kernels = space_kernels(one, target.fusion)
+        seams = SpaceSeams(kernels, target.numerics, in_floats=target.in_floats)
+        yield from seams.tensors()
 
 
 def _macs(tensor: Tensor) -> int:

@@ -13,7 +13,7 @@ from nas.targets.capability import Capability
 from nas.targets.device_costs import DeviceCosts
 from nas.targets.errors import TargetError
 from nas.targets.network_costs import KernelFigure, NetworkCosts, PopulationCost, priced
-from nas.targets.numerics import Numerics
+from nas.targets.numerics import FULL, Numerics
 from nas.targets.rules import Rules
 from nas.targets.saturation import EightBitWeights
 from nas.targets.seams.seam_cost import SeamCost
@@ -130,10 +130,19 @@ class HardwareTarget:
             raise TargetError(reason)
         if self.seams is None:
             return network.all(self.model.costs)
-        seams = SpaceSeams(kernels, self.numerics)
-        if (reason := self.seams.lacking(seams.distinct())) is not None:
+        seams = self._seams_of(kernels)
+        if (reason := self._lacking(seams, self.seams)) is not None:
             raise TargetError(reason)
-        return network.all(self.model.costs, between=SeamCost(seams, self.seams.added_ms))
+        alone = self.model.costs["latency_ms"]
+        between = SeamCost(seams, self.seams.added_ms, alone=alone)
+        return network.all(self.model.costs, between=between)
+
+    def _seams_of(self, kernels: SpaceKernels) -> SpaceSeams:
+        return SpaceSeams(kernels, self.numerics, in_floats=self.in_floats)
+
+    def _lacking(self, seams: SpaceSeams, table: SeamTable) -> str | None:
+        floats = [(kernel, floats) for kernel, _, floats in seams.falling.values()]
+        return self.model.lacking(floats) or table.lacking(seams.distinct())
 
     def lacking(self, space: SearchSpace) -> str | None:
         """The figures that `compile` would lack for `space`, in words; None if it has them all.
@@ -144,7 +153,7 @@ class HardwareTarget:
         reason = self.model.lacking(self.runs(kernels.distinct()))
         if reason is not None or self.seams is None:
             return reason
-        return self.seams.lacking(SpaceSeams(kernels, self.numerics).distinct())
+        return self._lacking(self._seams_of(kernels), self.seams)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -170,13 +179,16 @@ class HardwareTarget:
         """
         kernels = space_kernels(space, self.fusion).distinct()
         return [
-            (k, numerics)
-            for k, own in self.runs(kernels)
-            for numerics in (
-                own,
-                max(self.capability.native(deciding(k)[0]), key=_width),
-            )
+            (k, numerics) for k, own in self.runs(kernels) for numerics in (own, self._widest(k))
         ]
+
+    def in_floats(self, kernel: Kernel) -> Numerics | None:
+        """The formats in which a kernel computes in floats; None where the device has none."""
+        widest = self._widest(kernel)
+        return widest if widest.activation == FULL else None
+
+    def _widest(self, kernel: Kernel) -> Numerics:
+        return max(self.capability.native(deciding(kernel)[0]), key=_width)
 
     def numerics(self, kernel: Kernel) -> Numerics | None:
         """The formats in which a kernel computes, or None where the kernel is refused.

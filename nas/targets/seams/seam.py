@@ -16,6 +16,7 @@ from search_spaces.kernels import Kernel
 from search_spaces.ops import Op, Shape
 
 JOIN = " | "
+_ASKS = " of "
 
 
 @dataclass(frozen=True, order=True)
@@ -32,6 +33,12 @@ class Seam:
     writer: str
     readers: tuple[str, ...]
 
+    @property
+    def on_one_grid(self) -> bool:
+        """Whether all readers ask for integers on the same grid."""
+        asked = {reader.rpartition(_ASKS)[2] for reader in self.readers}
+        return len(asked) == 1 and Numerics(None, asked.pop()).on_integers
+
     def __str__(self) -> str:
         return f"{self.writer} -> {JOIN.join(self.readers) or 'the output'}"
 
@@ -46,7 +53,19 @@ def written_by(kernel: Kernel, numerics: Numerics | None) -> str:
 def read_by(kernel: Kernel, numerics: Numerics, slot: int) -> str:
     """The kind of a kernel as the reader of a tensor that is its input number `slot`."""
     asked = "/".join(dict.fromkeys(name_of(op.activation) for op in reading(kernel, slot)))
-    return f"{_operators(kernel)} {_computed(numerics)} of {asked or FULL}"
+    return f"{_operators(kernel)} {_computed(numerics)}{_ASKS}{asked or FULL}"
+
+
+def may_fall_back(kernel: Kernel, numerics: Numerics) -> bool:
+    """Whether a kernel on integers computes in floats if its readers ask for no single grid.
+
+    That holds for convolutions, whose sums are then needed in floats, unless an operator behind one
+    rounds them in the same kernel.
+    """
+    weight = kernel.op.deployed(*kernel.inputs).get("weight")
+    windowed = weight is not None and "window" in weight.roles
+    rounded = any(op.activation is not None for op in kernel.fused)
+    return windowed and numerics.on_integers and not rounded
 
 
 def reading(kernel: Kernel, slot: int) -> Iterator[Op]:

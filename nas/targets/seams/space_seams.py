@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nas.targets.numerics import Numerics
-from nas.targets.seams.seam import Seam, read_by, written_by
+from nas.targets.seams.seam import Seam, may_fall_back, read_by, written_by
 from search_spaces.costs import SpaceKernels
 from search_spaces.flow import Flow, FlowEdge
 from search_spaces.kernels import Kernel
@@ -38,11 +38,19 @@ class Reader:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a network with the kernels around it; `numerics` is None behind an input."""
+    """A tensor of a network with the kernels around it.
+
+    Attributes:
+        writer: The kernel that writes the tensor.
+        numerics: The formats of that kernel; None behind an input.
+        readers: The kernels that read the tensor.
+        falls_back: The formats in which the writer computes for these readers, if other ones.
+    """
 
     writer: Kernel
     numerics: Numerics | None
     readers: tuple[Reader, ...]
+    falls_back: Numerics | None = None
 
     @property
     def seam(self) -> Seam:
@@ -57,8 +65,9 @@ class Tensor:
 
     @property
     def alone(self) -> tuple[tuple[Kernel, Numerics], ...]:
-        """The kernels around the tensor that run, each with its formats."""
-        first = () if self.numerics is None else ((self.writer, self.numerics),)
+        """The kernels around the tensor that run, each with the formats it computes in here."""
+        runs = self.falls_back or self.numerics
+        first = () if runs is None else ((self.writer, runs),)
         return (*first, *((reader.kernel, reader.numerics) for reader in self.readers))
 
 
@@ -68,19 +77,31 @@ class SpaceSeams:
     Args:
         kernels: The kernels of the space, fused as on the device.
         computes_in: The formats in which the device computes a kernel; None for a refused kernel.
+        in_floats: The formats in which a kernel computes in floats; None where it does not.
 
     Attributes:
+        falling: The number of every kernel that may compute in floats because of its readers, with
+            the kernel, its own formats and those in floats.
         flow: The edges between the kernels.
         seams: Every seam by its number; number 0 stands for no seam.
         tables: The number of the seam of the tensor that each address of the flow writes, 0 where
             it writes none. A tensor beside a refused kernel has no seam.
     """
 
-    def __init__(self, kernels: SpaceKernels, computes_in: ComputesIn) -> None:
+    def __init__(
+        self, kernels: SpaceKernels, computes_in: ComputesIn, *, in_floats: ComputesIn
+    ) -> None:
         self.flow = Flow(kernels)
         self.seams: list[Seam | None] = [None]
         self._kernels = kernels
         self._numerics = [None, *(computes_in(k) if k.runs else None for k in kernels.distinct())]
+        self.falling = {
+            number: (kernel, own, floats)
+            for number, kernel in enumerate(kernels.distinct(), 1)
+            if (own := self._numerics[number]) is not None
+            and may_fall_back(kernel, own)
+            and (floats := in_floats(kernel)) is not None
+        }
         self._counts = {c.name: len(c.options) for c in kernels.space.choices}
         self._edges = defaultdict[int, list[FlowEdge]](list)
         for edge in self.flow.edges:
@@ -119,7 +140,10 @@ class SpaceSeams:
             for number, slot in read
             if (numerics := self._numerics[number]) is not None
         )
-        return Tensor(self._kernel(writer), self._numerics[writer], tuple(readers))
+        made = Tensor(self._kernel(writer), self._numerics[writer], tuple(readers))
+        if writer not in self.falling or made.seam.on_one_grid:
+            return made
+        return replace(made, falls_back=self.falling[writer][2])
 
     def _at(self, place: int, picks: Mapping[str, int]) -> int:
         """The number of the kernel at a place of the flow."""

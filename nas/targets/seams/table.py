@@ -17,7 +17,7 @@ from nas.targets.errors import TargetError
 from nas.targets.seams.seam import JOIN, Seam
 from search_spaces.costs import FloatArray
 
-FORMAT = "1"
+FORMAT = "2"  # in format 1, convolutions that fell back to floats were compared with integers
 COLUMNS = ("writer", "readers", "elements", "added_ms", "spread_ms", "count")
 CONDITIONS = ("device", "runtime", "threads", "weights")
 SEAMS_NOTE = "seams"  # the key of the note about seams among the conditions of a calibration

@@ -53,7 +53,9 @@ def this_cpu() -> HardwareTarget:
 def fork(right: object, target: HardwareTarget) -> Tensor:
     """The tensor of the test network that two convolutions read."""
     space = SearchSpace(network(right))  # pyright: ignore[reportArgumentType]
-    seams = SpaceSeams(space_kernels(space, target.fusion), target.numerics)
+    seams = SpaceSeams(
+        space_kernels(space, target.fusion), target.numerics, in_floats=target.in_floats
+    )
     return next(tensor for tensor in seams.tensors() if len(tensor.readers) == 2)
 
 
@@ -71,7 +73,9 @@ def test_a_convolution_whose_readers_have_two_grids_runs_in_floats(
 
 def test_a_view_between_two_kernels_is_part_of_the_model(this_cpu: HardwareTarget) -> None:
     space = SearchSpace(network())
-    seams = SpaceSeams(space_kernels(space, this_cpu.fusion), this_cpu.numerics)
+    seams = SpaceSeams(
+        space_kernels(space, this_cpu.fusion), this_cpu.numerics, in_floats=this_cpu.in_floats
+    )
     head = next(t for t in seams.tensors() if str(t.seam).startswith("GlobalPool"))
     kinds = [node.op_type for node in onnx.load_from_string(seam_model(head)).graph.node]
     assert "Flatten" in kinds
@@ -81,7 +85,11 @@ def test_a_view_between_two_kernels_is_part_of_the_model(this_cpu: HardwareTarge
 def test_a_reader_that_has_no_precision_of_its_own(this_cpu: HardwareTarget) -> None:
     graph = network()
     graph.add("part", Slice(0, 0, 4), "head")
-    seams = SpaceSeams(space_kernels(SearchSpace(graph), this_cpu.fusion), this_cpu.numerics)
+    seams = SpaceSeams(
+        space_kernels(SearchSpace(graph), this_cpu.fusion),
+        this_cpu.numerics,
+        in_floats=this_cpu.in_floats,
+    )
     head = next(t for t in seams.tensors() if str(t.seam).startswith("Linear"))
     kinds = [node.op_type for node in onnx.load_from_string(seam_model(head)).graph.node]
     assert "Slice" in kinds
@@ -91,7 +99,11 @@ def test_a_learned_tensor_is_neither_read_nor_written(this_cpu: HardwareTarget) 
     graph = network()
     graph.add("token", Learned((10,)), "head")
     graph.add("sum", Add(), "head", "token")
-    seams = SpaceSeams(space_kernels(SearchSpace(graph), this_cpu.fusion), this_cpu.numerics)
+    seams = SpaceSeams(
+        space_kernels(SearchSpace(graph), this_cpu.fusion),
+        this_cpu.numerics,
+        in_floats=this_cpu.in_floats,
+    )
     names = {str(seam) for seam in seams.distinct()}
     assert "Linear int8 -> Add float of float" in names
     assert not any("Learned" in name for name in names)
@@ -101,7 +113,9 @@ def test_the_rows_are_those_of_the_space_at_up_to_three_sizes(
     this_cpu: HardwareTarget, tmp_path: Path
 ) -> None:
     table = profile_seams(this_cpu, MIXED, path=tmp_path / "t.csv", backend=Pretended())
-    seams = SpaceSeams(space_kernels(MIXED, this_cpu.fusion), this_cpu.numerics)
+    seams = SpaceSeams(
+        space_kernels(MIXED, this_cpu.fusion), this_cpu.numerics, in_floats=this_cpu.in_floats
+    )
     assert table.lacking(seams.distinct()) is None
     assert max(map(len, table.rows.values())) == 3
     for seam in seams.distinct():

@@ -10,6 +10,7 @@ import pytest
 
 from nas.targets import HardwareTarget, load_target
 from nas.targets.errors import TargetError
+from nas.targets.numerics import Numerics
 from nas.targets.seams.seam import Seam
 from nas.targets.seams.seam_cost import SeamCost
 from nas.targets.seams.space_seams import SpaceSeams
@@ -17,6 +18,7 @@ from nas.targets.seams.table import Added, SeamTable
 from nas.targets.target import space_kernels
 from search_spaces.costs import FloatArray
 from search_spaces.flow import FlowCost
+from search_spaces.kernels import Kernel
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
@@ -39,7 +41,15 @@ def this_cpu() -> HardwareTarget:
 
 
 def seams_of(space: SearchSpace, target: HardwareTarget) -> SpaceSeams:
-    return SpaceSeams(space_kernels(space, target.fusion), target.numerics)
+    return SpaceSeams(
+        space_kernels(space, target.fusion), target.numerics, in_floats=target.in_floats
+    )
+
+
+def nothing(kernel: Kernel, numerics: Numerics) -> float:
+    """No kernel takes any time alone."""
+    del kernel, numerics
+    return 0.0
 
 
 def figure(seam: Seam, elements: FloatArray) -> FloatArray:
@@ -71,7 +81,7 @@ def test_cost_of_a_population_is_the_sum_over_the_tensors_of_each_network(
     this_cpu: HardwareTarget,
 ) -> None:
     rows = MIXED.sample_array(np.random.default_rng(0), 12)
-    compiled = FlowCost(MIXED, SeamCost(seams_of(MIXED, this_cpu), figure))(rows)
+    compiled = FlowCost(MIXED, SeamCost(seams_of(MIXED, this_cpu), figure, alone=nothing))(rows)
     for row, cost in zip(rows, compiled, strict=True):
         single = SearchSpace(MIXED.decode(tuple(row.tolist())))
         assert cost == pytest.approx(sum(_figures(single, this_cpu)))
@@ -99,12 +109,26 @@ def test_every_seam_of_a_space_has_tensors_of_its_own_kind(this_cpu: HardwareTar
     assert {tensor.seam for tensor in seams.tensors()} == set(seams.distinct())
 
 
+def test_a_convolution_that_falls_back_costs_what_it_costs_in_floats(
+    this_cpu: HardwareTarget,
+) -> None:
+    def alone(kernel: Kernel, numerics: Numerics) -> float:
+        return kernel.macs * (1.0 if numerics.on_integers else 3.0)
+
+    found = {}
+    for right in (WIDE, NARROW):
+        space = SearchSpace(network(right))
+        cost = SeamCost(seams_of(space, this_cpu), lambda seam, n: 0 * n, alone=alone)
+        found[right] = FlowCost(space, cost)(np.zeros((1, 0), np.int64)).item()
+    assert found == {WIDE: 0.0, NARROW: 2.0 * 16 * 3 * 9 * 64}  # the fork, which both sides read
+
+
 def test_seams_add_to_the_latency_and_to_nothing_else() -> None:
-    target, space = load_target("edge-npu"), SearchSpace(network())
+    target, space = load_target("edge-npu"), SearchSpace(network(WIDE))
     seams = seams_of(space, target).distinct()
     table = SeamTable({seam: {1: Added(0.25, 0.0, 9)} for seam in seams})
-    plain = target.costs(network())
-    seamed = dataclasses.replace(target, seams=table).costs(network())
+    plain = target.costs(network(WIDE))
+    seamed = dataclasses.replace(target, seams=table).costs(network(WIDE))
     there = _figures(space, target)
     assert seamed["latency_ms"] - plain["latency_ms"] == pytest.approx(0.25 * len(there))
     assert {**seamed, "latency_ms": 0} == {**plain, "latency_ms": 0}

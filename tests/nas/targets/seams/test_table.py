@@ -49,7 +49,7 @@ def test_sizes_between_the_measured_ones_lie_on_a_line_and_others_are_the_neares
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (heading(NOTES).replace("format: 1", "format: 2"), "has format '2'"),
+        (heading(NOTES).replace("format: 2", "format: 1"), "has format '1'"),
         (heading(NOTES).replace("added_ms", "latency_ms"), "with writer,readers,elements,added_ms"),
         (heading(NOTES) + lines() + line(END, 10, Added(1, 0, 1)), "line 10: repeats Linear int8"),
         (heading(NOTES) + "a,b,1,nan,0,1\n", "added_ms must be finite"),
