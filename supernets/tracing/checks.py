@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from supernets.tracing.errors import TraceError
 from supernets.tracing.outputs import named_outputs
-from supernets.tracing.program import SIZES, Given, sized
+from supernets.tracing.program import SIZES, Given, place_of, sized
 
 TOLERANCE = 1e-5
 """The largest difference, as a share of the largest number of an output, or of one."""
@@ -33,7 +33,7 @@ def answers(model: nn.Module, batch: Given, *, by_name: bool) -> Answers:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise TraceError(
             f"the model does not run on inputs of the shapes {shapes} with the batch first; it "
-            f"said: {told[0]}; give an example batch as the model reads it"
+            f"said: {told[0]}{place_of(error)}; give an example batch as the model reads it"
         ) from error
     return named_outputs(found)
 

@@ -179,7 +179,7 @@ def explained(error: Exception) -> str:
     text = str(error)
     told = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     caused = re.search(r"Caused by:\s*\(?([^\n]*)", text)
-    place = _place(text, error)
+    place = place_of(error)
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
         return (
             f"the model decides by the values of tensors what to compute{place}, which no graph "
@@ -189,9 +189,9 @@ def explained(error: Exception) -> str:
     return f"torch.export cannot export the model{place}; torch said: {told}"
 
 
-def _place(text: str, error: Exception) -> str:
+def place_of(error: Exception) -> str:
     """The last line of code outside of torch that an error tells, or that raised the error."""
-    lines = re.findall(r'File "([^"]+)", line (\d+)', text)
+    lines = re.findall(r'File "([^"]+)", line (\d+)', str(error))
     step = error.__traceback__
     while step is not None:
         lines.append((step.tb_frame.f_code.co_filename, str(step.tb_lineno)))

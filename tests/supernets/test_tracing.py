@@ -26,6 +26,7 @@ from search_spaces.space import SearchSpace
 from supernets.supernet import Supernet
 from supernets.tracing import Traced, TraceError, trace, unpacked
 from supernets.tracing.layout import Layout, viewed
+from supernets.tracing.outputs import named_outputs
 from supernets.weights import WeightsError, weights_of
 
 
@@ -352,20 +353,25 @@ Pair = namedtuple("Pair", ["mean", "spread"])  # as models write it
 @pytest.mark.parametrize(
     ("made", "names"),
     [
-        (lambda a, b: (a, b), ("0", "1")),
-        (lambda a, b: {"logits": a, "more": [b]}, ("logits", "more.0")),
-        (Pair, ("mean", "spread")),
+        (lambda a, b: a, ["output"]),
+        (lambda a, b: (a, None, b), ["0", "2"]),
+        (lambda a, b: {"logits": a, "more": [b]}, ["logits", "more.0"]),
+        (Pair, ["mean", "spread"]),
     ],
-    ids=["tuple", "dictionary", "named"],
+    ids=["tensor", "tuple", "dictionary", "named"],
 )
-def test_several_outputs_are_one_operator(made: Callable[..., Any], names: Any) -> None:
-    model = Function(lambda m, x: made(x.mean(1), x.flatten(1))).eval()
-    traced = trace(model, ROWS)
-    assert traced.graph.nodes[traced.graph.output].op == Outputs(names=names)
-    with torch.no_grad():
-        found = unpacked(traced.graph, traced.module()(ROWS))
-    x = (ROWS * model.weight[:, None]).detach()
-    torch.testing.assert_close(found, {names[0]: x.mean(1), names[1]: x.flatten(1)})
+def test_outputs_are_named_by_their_place(made: Callable[..., Any], names: list[str]) -> None:
+    found = named_outputs(made(IMAGES, ROWS))
+    assert [*found] == names
+    assert found[names[0]] is IMAGES
+    assert found[names[-1]] is (ROWS if len(names) > 1 else IMAGES)
+
+
+def test_several_outputs_are_one_operator(many: Any) -> None:
+    functions, _, traced = many
+    last = traced.graph.nodes[traced.graph.output]
+    assert last.op == Outputs(names=tuple(functions), arity=len(functions))
+    assert [op.name for op in traced.graph.inputs.values()] == ["images", "rows"]
 
 
 class Tokens(nn.Module):
@@ -378,12 +384,13 @@ class Tokens(nn.Module):
         return (self.table(tokens) + self.positions(places)) * image.mean((2, 3)).unsqueeze(1)
 
 
-def test_inputs_have_the_names_of_arguments() -> None:
-    tokens = torch.arange(10).reshape(2, 5)
-    traced = assert_traced(Tokens().eval(), tokens, IMAGES)
-    assert [op.name for op in traced.graph.inputs.values()] == ["tokens", "image"]
-    given = {"image": IMAGES, "tokens": tokens}
-    assert [op.name for op in trace(Tokens().eval(), given).graph.inputs.values()] == [*given]
+def test_inputs_may_be_given_by_name() -> None:
+    model, tokens = Tokens().eval(), torch.arange(10).reshape(2, 5)
+    traced = trace(model, {"image": IMAGES, "tokens": tokens})
+    assert [op.name for op in traced.graph.inputs.values()] == ["image", "tokens"]
+    with torch.no_grad():
+        found = traced.module()(image=IMAGES, tokens=tokens)
+        torch.testing.assert_close(found, model(tokens, IMAGES))
 
 
 def test_a_number_is_no_parameter() -> None:
