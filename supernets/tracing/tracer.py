@@ -113,11 +113,11 @@ class Tracer:
             return Constant(found, None, trained, layout_in(tuple(val.shape), tuple(other.shape)))
         return [
             Constant(part, None, trained, layout_in(tuple(v.shape), tuple(o.shape)))
-            for part, v, o in zip(found, val, other, strict=True)  # pyright: ignore[reportOptionalIterable]
+            for part, v, o in zip(found, val, other, strict=True)
         ]
 
     def _outputs(self, call: Call) -> list[Held]:
-        found = [self.values[node] for node in call.node.args[0]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+        found = [self.values[node] for node in call.node.args[0]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType, reportOptionalIterable]
         for number, value in enumerate(found):
             if not isinstance(value, Held):
                 raise TraceError(f"output {number} of the model does not depend on its inputs")

@@ -17,6 +17,7 @@ from search_spaces.ops import (
     Conv2d,
     DepthwiseConv2d,
     MatMul,
+    MergeHeads,
     Opaque,
     Outputs,
     Scale,
@@ -280,71 +281,122 @@ UNKNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
 }
 
 
-def test_a_module_that_is_called_twice_has_one_weight() -> None:
-    class Twice(nn.Module):
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(F.relu(self.inner(x)))
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.read = nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(4, 4, 1)
+        self.linear, self.norm = nn.Linear(6, 3), nn.BatchNorm1d(3)
+        self.first = nn.Parameter(drawn(4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x) * self.first + self.first
+        y = self.read(x)
+        return self.norm(self.linear((y + y * self.first).mean(2).mean(1)))
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)
+
+
+class Attended(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x, x, x, need_weights=False)[0]
+
+
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            part(x).view(x.shape[0], -1, 2, 2).transpose(1, 2) for part in (self.q, self.k, self.v)
+        )
+        weights = (q @ k.transpose(-2, -1) * 0.5).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(x.shape)
+
+
+@pytest.fixture(scope="module")
+def odd() -> Traced:
+    """Networks with something odd about them, side by side."""
+    parts = {"twice": Twice(), "attended": Attended(), "heads": Heads()}
+    images = {"scaled": Scaled(), "shared": Shared()}
+
+    class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = nn.Linear(4, 4)
+            self.rows, self.images = nn.ModuleDict(parts), nn.ModuleDict(images)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(F.relu(self.inner(x)))
+        def forward(self, images: Tensor, rows: Tensor) -> list[Tensor]:
+            found = [part(images) for part in self.images.values()]
+            return found + [part(rows) for part in self.rows.values()]
 
-    traced = assert_traced(Twice().eval(), drawn(2, 4))
-    assert [*traced.graph.nodes] == ["input", "inner", "activation", "inner.linear"]
-    assert traced.tensors["inner.weight"] is traced.tensors["inner.linear.weight"]
-    supernet = Supernet.of(SearchSpace(traced.graph), traced.tensors)
-    assert len([*supernet.parameters()]) == 2
-    assert sum(map(len, supernet.parameter_groups().values())) == 2
+    model = settled(Odd())
+    traced, more = trace(model, (IMAGES, ROWS)), [torch.cat([x, x.flip(0)]) for x in (IMAGES, ROWS)]
+    with torch.no_grad():
+        found, wanted = unpacked(traced.graph, traced.module()(*more)), model(*more)
+    for answer, ours in zip(wanted, found.values(), strict=True):
+        torch.testing.assert_close(ours, answer, rtol=1e-5, atol=1e-5)
+    return traced
 
 
-def test_an_affine_operator_is_part_of_the_weights_before() -> None:
+def test_a_module_that_is_called_twice_has_one_weight(odd: Traced) -> None:
+    names = [address for address in odd.graph.nodes if address.startswith("rows.twice")]
+    linear = ["rows.twice.inner", "rows.twice.inner.linear"]
+    assert [*names] == [linear[0], "rows.twice.activation", linear[1]]
+    first, second = (odd.tensors[f"{address}.weight"] for address in linear)
+    assert first is second
+    folded = odd.folded()
+    supernet = Supernet.of(SearchSpace(folded.graph), folded.tensors)
+    first, second = (supernet.node(address).tensors["weight"] for address in linear)
+    assert first is second
+    groups = supernet.parameter_groups()
+    assert sum(map(len, groups.values())) == len([*supernet.parameters()])
+
+
+def test_an_affine_operator_is_part_of_the_weights_before(odd: Traced) -> None:
     """Of vectors, of the last axis, and of channels; not where others read the same."""
-
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.read = nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(4, 4, 1)
-            self.linear, self.norm = nn.Linear(6, 3), nn.BatchNorm1d(3)
-            self.first = nn.Parameter(drawn(4, 1, 1))
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.conv(x) * self.first + self.first
-            y = self.read(x)
-            return self.norm(self.linear((y + y * self.first).mean(2).mean(1)))
-
-    nodes = assert_traced(settled(Scaled()), IMAGES).graph.nodes
+    nodes = {a: node for a, node in odd.graph.nodes.items() if a.startswith("images.scaled")}
     affine = [node.inputs for node in nodes.values() if isinstance(node.op, Affine)]
-    assert affine == [("read",)]
-    assert nodes["conv"].op == Conv2d(4, 1, bias=True)
-    assert "norm" not in nodes
+    assert affine == [("images.scaled.read",)]
+    assert nodes["images.scaled.conv"].op == Conv2d(4, 1, bias=True)
+    assert "images.scaled.norm" not in nodes
 
 
-def test_a_norm_behind_an_operator_that_others_read_is_affine() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.conv(x)
-            return y + self.norm(y)
-
-    assert assert_traced(settled(Shared()), IMAGES).graph.nodes["norm"].op == Affine(0)
+def test_a_norm_behind_an_operator_that_others_read_is_affine(odd: Traced) -> None:
+    assert odd.graph.nodes["images.shared.norm"].op == Affine(0)
 
 
-def test_attention_of_torch_has_heads() -> None:
+def test_heads_are_split_and_merged_as_in_any_space(odd: Traced) -> None:
+    nodes = [node.op for a, node in odd.graph.nodes.items() if a.startswith("rows.heads")]
+    assert nodes.count(SplitHeads(2)) == 3
+    assert nodes[-1] == MergeHeads()
+
+
+def test_attention_of_torch_has_heads(odd: Traced) -> None:
     """Its batch is the second axis, and later a factor of the first."""
-
-    class Attended(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x, x, x, need_weights=False)[0]
-
-    traced = assert_traced(Attended().eval(), drawn(2, 7, 4))
-    assert [*traced.graph.nodes][-1].startswith("inner.")
+    nodes = [node.op for a, node in odd.graph.nodes.items() if a.startswith("rows.attended")]
+    assert MatMul(transposed=True, scale=2**-0.5) in nodes
+    assert MergeHeads() in nodes
 
 
 Pair = namedtuple("Pair", ["mean", "spread"])  # as models write it
@@ -463,24 +515,3 @@ def test_a_view_keeps_samples_apart_or_is_none() -> None:
     assert viewed(tokens, (4, 2, 6), (8, 6), Layout(0, 1, 4)) == Layout(0, 4, 1)
     assert viewed(Layout(0, 1, 3), (6, 5), (2, 15), Layout()) == Layout()
     assert viewed(tokens, (4, 2, 6), (3, 16), Layout(1, 1, 8)) is None
-
-
-def test_heads_are_split_and_merged_as_in_any_space() -> None:
-    class Heads(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.q, self.k, self.v = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            q, k, v = (
-                part(x).view(x.shape[0], -1, 2, 2).transpose(1, 2)
-                for part in (self.q, self.k, self.v)
-            )
-            weights = (q @ k.transpose(-2, -1) * 0.5).softmax(-1)
-            return (weights @ v).transpose(1, 2).reshape(x.shape)
-
-    traced = assert_traced(Heads().eval(), drawn(2, 5, 4))
-    kinds = [type(node.op).__name__ for node in traced.graph.nodes.values()]
-    assert kinds.count("SplitHeads") == 3
-    assert kinds[-1] == "MergeHeads"
-    assert SplitHeads(2) in [node.op for node in traced.graph.nodes.values()]

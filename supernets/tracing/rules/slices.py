@@ -160,8 +160,9 @@ _NAMED: dict[str, Filling] = {
 @rule("pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "reflection_pad1d")
 def _(site: Site) -> Value:
     value, lengths = site["self"], site.given.get("pad", site.given.get("padding"))
-    own = [mode for name, mode in _NAMED.items() if site.call.name.startswith(name)]
-    mode: Filling | None = own[0] if own else _MODES.get(site["mode"])
+    name = site.call.name
+    own: list[Filling] = [mode for start, mode in _NAMED.items() if name.startswith(start)]
+    mode = own[0] if own else _MODES.get(str(site["mode"]))
     rank = len(value.called)
     if mode is None or min(lengths) < 0:
         return None
