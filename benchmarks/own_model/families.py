@@ -110,6 +110,11 @@ def names() -> list[str]:
 
 def parameters(name: str) -> int:
     """The number of parameters of a network, which is not made for this."""
+    package, _, model = name.partition(":")
+    if package == "torchvision":  # some of whose networks compute their widths with tensors
+        from torchvision import models  # pyright: ignore[reportMissingImports]
+
+        return models.get_model_weights(model).DEFAULT.meta["num_params"]
     with torch.device("meta"):
         return sum(held.numel() for held in _made(name, None).parameters())
 

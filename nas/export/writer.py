@@ -170,8 +170,8 @@ class Writer:
     def plain(self, value: Value) -> str:
         """The tensor as floats, with clamp, reshape and repetition done by separate nodes."""
         if value not in self._readings:
-            shaped = self._shaped(self._clamped(value), value.shape)
-            self._readings[value] = self._repeated(shaped, value.samples)
+            whole = self._repeated(self._clamped(value), value.samples)
+            self._readings[value] = self._shaped(whole, value.shape)
         return self._readings[value]
 
     def _repeated(self, name: str, samples: tuple[str, int] | None) -> str:
@@ -183,7 +183,10 @@ class Writer:
             count = self.node("Shape", like, start=0, end=1)
             ones = [self.int64(*(1,) * (axes - 1))] if axes > 1 else []
             self._readings[key] = self.node("Concat", count, *ones, axis=0)
-        return self.node("Expand", name, self._readings[key])
+        repeated = ("repeated", name, samples)
+        if repeated not in self._readings:
+            self._readings[repeated] = self.node("Expand", name, self._readings[key])
+        return self._readings[repeated]
 
     def clamped(self, value: Value, clamp: Clamp | None) -> Value:
         """The tensor with `clamp` left to its reader."""
@@ -236,7 +239,8 @@ class Writer:
         uint8 activations only. They get their shape as codes, which keeps kernels fused.
         """
         if value.samples is not None:
-            value = Value(self.plain(value))
+            # Repeated before rounding: a runtime would round a constant itself, and forget how.
+            value = Value(self.plain(replace(value, shape=None)), shape=value.shape)
         key = (value, scale)
         if key not in self._readings:
             self._readings[key] = (

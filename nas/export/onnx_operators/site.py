@@ -55,7 +55,8 @@ class Site:
     def operands(self) -> tuple[str, ...]:
         """All inputs, for a node that repeats a tensor of a single sample for the batch itself."""
         several = any(value.samples is None for value in self.inputs)
-        values = [replace(v, samples=None) if several else v for v in self.inputs]
+        pairs = zip(self.inputs, self.scales, strict=True)
+        values = [replace(v, samples=None) if several and s is None else v for v, s in pairs]
         site = replace(self, inputs=tuple(values))
         return tuple(map(site.read, range(len(values))))
 

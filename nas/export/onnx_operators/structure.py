@@ -38,8 +38,10 @@ def _(op: Reshape, site: Site) -> Value:
 def viewed(site: Site, shape: tuple[int, ...]) -> Value:
     """The input of the node, with a reshape and any clamp that are left to the reader."""
     read = site.inputs[0]
-    if read.shape is not None or read.samples is not None:
-        read = Value(site.writer.plain(read), on_grid=read.on_grid)
+    if read.shape is not None:  # a view of a view is one view, whose lengths do not refer to it
+        lengths = zip(shape[1:], site.shapes[0], strict=False)
+        known = (length or before for length, before in lengths)
+        shape = (shape[0], *known, *shape[1 + len(site.shapes[0]) :])
     return replace(read, shape=shape)
 
 
