@@ -58,6 +58,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
         "equalize, gptq, norm-repair",
         "equalize, adaquant, norm-repair",
         "adaround, norm-repair",
+        "brecq",
     )
 }
 CASES = ("W4", "W3", "W2.5", "W4A4")
