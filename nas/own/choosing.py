@@ -153,7 +153,9 @@ def picked(
             said = verdict(candidates, place, names, cost=goal.objectives[0])
             return Picked(evaluations[place], names.get(genotype, MIXED), said, known)
         ready = candidates.uniform & candidates.within
-        rivals = [] if known else [candidates.genotypes[one] for one in np.flatnonzero(ready)]
+        rivals = (
+            [] if known else [candidates.genotypes[one] for one in np.flatnonzero(ready).tolist()]
+        )
         asked = [*dict.fromkeys([*rivals, genotype])]
         known |= dict(zip(asked, timed(asked), strict=True))
         costs = candidates.costs.copy()
@@ -210,7 +212,7 @@ def verdict(candidates: Candidates, place: int, names: Mapping[Genotype, str], *
     """
     faster, less = ("faster", "less latency") if "latency" in cost else ("cheaper", f"less {cost}")
     mine = float(candidates.costs[place, 0])
-    rivals = np.flatnonzero(candidates.uniform & candidates.within)
+    rivals: list[int] = np.flatnonzero(candidates.uniform & candidates.within).tolist()
     name = names.get(candidates.genotypes[place])
     if name is not None:
         told = f"The uniform policy {name} is returned: nothing is {faster} and good enough"

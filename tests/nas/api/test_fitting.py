@@ -231,13 +231,6 @@ def test_a_model_whose_flow_depends_on_data_is_refused():
         fit(network(Turns))
 
 
-def test_layers_are_left_alone():
-    fitted = fit(keep="head", budget=1)
-    graph = fitted.space.decode(fitted.space.smallest)
-    assert graph.nodes["head"].op.weight is None
-    assert graph.nodes["body"].op.weight is not None
-
-
 def test_several_inputs_and_outputs_keep_their_names():
     a, b = torch.randn(40, 3), torch.randn(40, 3)
     model = network(Both)

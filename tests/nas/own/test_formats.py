@@ -1,0 +1,35 @@
+"""The formats to choose from are those in which some target computes."""
+
+import pytest
+
+from nas.own.formats import opening_for
+from nas.targets import load_target
+
+
+def opening(*targets, costs=("latency_ms",), alone=()):
+    return opening_for([load_target(name) for name in targets], costs=costs, alone=alone)
+
+
+@pytest.mark.parametrize(
+    ("targets", "weights", "activations"),
+    [
+        (["edge-npu"], (4, 8, None), (4, 8, None)),
+        (["microcontroller"], (4, 8, None), (8, None)),
+        (["bit-serial"], (2, 3, 4, 5, 6, 7, 8, None), (2, 3, 4, 5, 6, 7, 8, None)),
+        (["edge-npu", "tiny-mcu"], (2, 4, 8, None), (4, 8, None)),
+    ],
+)
+def test_formats_are_those_of_some_target(targets, weights, activations):
+    made = opening(*targets)
+    assert (made.weights, made.activations) == (weights, activations)
+    assert made.others == (8, None)
+
+
+def test_a_cost_of_bits_opens_all_usual_numbers_of_bits():
+    for cost in ("model_bytes", "bitops", "energy_mj"):
+        assert opening("microcontroller", costs=(cost,)).weights == (2, 3, 4, 5, 6, 8, None)
+    assert opening().weights == (2, 3, 4, 5, 6, 8, None)
+
+
+def test_layers_stay_alone():
+    assert opening("edge-npu", alone=["head"]).alone == ("head",)
