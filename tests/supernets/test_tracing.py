@@ -270,7 +270,15 @@ def test_a_file_holds_a_traced_network(many: Any) -> None:
     assert SearchSpace.from_json(space.to_json()) == space
 
 
+def assigned(m: Function, x: Tensor) -> Tensor:
+    """An assignment to a part, which torch exports as a copy that is put into the whole."""
+    y = x.clone()
+    y[:, 1:] += x[:, 1:] * 2
+    return y
+
+
 UNKNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
+    "assigned": (ROWS, assigned),
     "cumulative": (ROWS, lambda m, x: x.cumsum(1)),
     "index": (ROWS, lambda m, x: x[:, torch.tensor([3, 0, 3])]),
     "transposed": (IMAGES, lambda m, x: F.conv_transpose2d(x, m.matrix[..., None, None])),
