@@ -109,10 +109,11 @@ def _computed(call: Call, read: Sequence[Tensor]) -> Tensor:
 
 
 def _model(calls: Sequence[Call]) -> onnx.ModelProto:
-    batch = torch.export.Dim("batch", min=1)
     given: list[Tensor] = []
     dynamic: list[dict[int, Any] | None] = []
-    for call in calls:
+    for number, call in enumerate(calls):
+        # With a batch in common, a call would read the size of the batch from another call's input.
+        batch = torch.export.Dim(f"batch{number}", min=1)
         dtype = getattr(torch, call.op.reads)
         given += [torch.zeros(_SAMPLES, *shape, dtype=dtype) for shape in call.shapes]
         given += [torch.zeros(shape) for shape in call.parameters.values()]
@@ -137,8 +138,11 @@ def _cut_out(calls: Sequence[Call], model: onnx.ModelProto) -> list[Fragment]:
         _require_known(call, result, model)
         reads = tuple(next(left) for _ in range(call.tensors))
         nodes = [graph.node[place] for place in sorted(_needed(result.name, graph, made_by))]
+        known = {"", *reads, *constants, *(name for node in nodes for name in node.output)}
         for node in nodes:
             _require_plain(call, node)
+            if not known.issuperset(node.input):
+                raise _unwritable(call, "it reads what belongs to another call")
         used = dict.fromkeys(name for node in nodes for name in node.input if name in constants)
         tensors = tuple(constants[name] for name in used)
         found.append(Fragment(reads, result.name, tuple(nodes), tensors))

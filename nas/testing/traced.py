@@ -28,6 +28,7 @@ from search_spaces.ops import (
     Pad,
     Read,
     Reshape,
+    Samples,
     Scale,
     Slice,
 )
@@ -56,7 +57,7 @@ def _body() -> Graph:
 
 
 def _calls(graph: Graph) -> None:
-    """Opaque calls behind the last node, one of them twice."""
+    """Opaque calls behind the last node: one twice, one reads the size of the batch."""
     call = Opaque(
         target="aten.roll.default",
         arguments=(Read(0), (1,), (3,)),
@@ -70,6 +71,11 @@ def _calls(graph: Graph) -> None:
         target="aten.index.Tensor", arguments=picked, seen=((6, 8, 10),), shape=(6, 5, 10)
     )
     graph.add("picked", call)
+    sizes = (Read(0), (Samples(), 6, 5, 10))
+    call = Opaque(
+        target="aten.expand.default", arguments=sizes, seen=((6, 5, 10),), shape=(6, 5, 10)
+    )
+    graph.add("counted", call)
 
 
 def _head(graph: Graph) -> None:
@@ -80,7 +86,7 @@ def _head(graph: Graph) -> None:
     graph.add("shift.turned", Reshape((1, 6, 10)), "shift")
     graph.add("shift.back", Reshape((6, 1, 10)))
     graph.add("shifted", Add(READ), "picked.back", "shift.back")
-    graph.add("widened", Concat(3, READ, axis=1), "shifted", "shift", "picked")
+    graph.add("widened", Concat(3, READ, axis=1), "shifted", "shift", "counted")
     graph.add("pooled", AdaptiveAvgPool2d((3, 4)))
     graph.add("bias", Learned((6, 4, 3), trained=False), "left")
     graph.add("product", MatMul(), "pooled", "bias")
