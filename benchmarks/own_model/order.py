@@ -7,7 +7,8 @@ Every weight, per output channel, goes from 8 bits to 6, 5, 4, 3 and 2, one step
 the accuracy is no longer 99 or 99.9 % of that of the float network; the number of steps is found by
 bisection. The orders of the steps differ. `Hessian` is the order of HAWQ: half the mean Hessian
 trace times the squared weight error, without regard to other layers. `inter-layer` adds what each
-pair of layers loses together (Schaefer et al. 2023), of all pairs. Both exist by what a step
+pair of layers loses together (Schaefer et al. 2023), of all pairs, by the squared distance of
+logits. Both exist by what a step
 loses, as published, and by what a step loses for each bit that it saves. Weights are rounded to the
 nearest and nothing is repaired, so that only the order counts.
 
@@ -49,6 +50,7 @@ from predictors.proxies.sensitivity import (
     open_precisions,
     weight_names,
 )
+from predictors.proxies.sensitivity.study import Distance
 from search_spaces.costs import SpaceKernels
 from search_spaces.kernels import Kernel
 from search_spaces.opening import Opening, opened
@@ -61,6 +63,7 @@ from supernets.tracing import Traced, trace
 BITS = (2, 3, 4, 5, 6, 8)
 KEPT = (0.99, 0.999)
 IMAGES, JUDGING, PORTION = 128, 1000, 250
+DIVERGENCE = Classification().distance
 ORDERS = ("Hessian", "inter-layer", "Hessian per bit", "inter-layer per bit")
 
 
@@ -78,19 +81,24 @@ def space_of(depth: int) -> SearchSpace:
 
 
 @cache
-def study(depth: int, seed: int) -> Study:
+def study(depth: int, seed: int, distance: Distance = DIVERGENCE) -> Study:
     """The float network, with unlabelled images and the bits to try."""
     module = float_network(traced(depth).graph, traced(depth).tensors).module().eval()
     weights = open_precisions(space_of(depth).graph, "weight")
     return Study(
         module,
         calibration(seed, IMAGES, batch=64),
-        Classification().distance,
+        distance,
         node_names(module),
         weight_names(module, {address: module_name(address) for address in weights}),
         {Site("weight", address): quants for address, quants in weights.items()},
         seed,
     )
+
+
+def squared(out: Tensor, reference: Tensor) -> Tensor:
+    """The squared distance of logits, the mean over the samples."""
+    return (out - reference).square().sum(1).mean()
 
 
 def weight_bits(kernel: Kernel) -> float:
@@ -132,7 +140,8 @@ def losses(depth: int, seed: int, notes: Notes) -> dict[str, ArrayCost]:
     traces = notes.of("hessian", lambda: list(_hessian(subject).values()))
     values = dict(zip(subject.entries, np.array(traces), strict=True))
     plain = SensitivityCost({(e.site.address, e.quant): float(v) for e, v in values.items()})
-    matrix = np.array(notes.of("interactions", partial(_interactions, subject)))
+    logits = study(depth, seed, squared)
+    matrix = np.array(notes.of("interactions logits", partial(_interactions, logits)))
     return {
         "Hessian": SpaceKernels(space).compile_by_address(plain),
         "inter-layer": InteractionCost(space, Interactions(subject.entries, matrix)),
