@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.own_model.data import TEST, calibration, images, resnet
+from benchmarks.own_model.families import prepare_torchvision
 from benchmarks.search_tabular import show
 from nas.evaluation.rewrites import post_training
 from nas.export import export_onnx
@@ -72,7 +73,8 @@ def torchvision_model(name: str) -> Callable[[], nn.Module]:
     """A function that makes a network of torchvision with random weights."""
 
     def made() -> nn.Module:
-        import torchvision
+        prepare_torchvision()
+        import torchvision  # pyright: ignore[reportMissingImports]
 
         torch.manual_seed(0)
         return torchvision.models.get_model(name, weights=None).eval()
