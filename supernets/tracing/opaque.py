@@ -156,4 +156,6 @@ def _layout(site: Site, grown: Layout | None, reads: list[Held]) -> Layout:
         layout = value.layout
         if layout.axis == grown.axis and layout.before * layout.behind == grown.behind:
             return layout
+    if any(value.layout == Layout(grown.axis) for value in reads):
+        return grown  # each sample is repeated; the comparison with the model would tell a mistake
     raise refused(site, "joins samples with other places in a way that cannot be followed")

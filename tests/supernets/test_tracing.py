@@ -279,6 +279,7 @@ def assigned(m: Function, x: Tensor) -> Tensor:
 
 UNKNOWN: dict[str, tuple[Tensor, Callable[..., Any]]] = {
     "assigned": (ROWS, assigned),
+    "each": (ROWS, lambda m, x: x.repeat_interleave(3, 0).view(-1, 3, 4, 4)),
     "cumulative": (ROWS, lambda m, x: x.cumsum(1)),
     "index": (ROWS, lambda m, x: x[:, torch.tensor([3, 0, 3])]),
     "transposed": (IMAGES, lambda m, x: F.conv_transpose2d(x, m.matrix[..., None, None])),
