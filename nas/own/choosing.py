@@ -158,10 +158,12 @@ def picked(
         )
         asked = [*dict.fromkeys([*rivals, genotype])]
         known |= dict(zip(asked, timed(asked), strict=True))
-        costs = candidates.costs.copy()
+        costs, within = candidates.costs.copy(), candidates.within.copy()
         for one, spent in known.items():
-            costs[candidates.genotypes.index(one), 0] = spent
-        candidates = replace(candidates, costs=costs)
+            at = candidates.genotypes.index(one)
+            costs[at, 0] = spent
+            within[at] &= spent <= goal.limits.get(goal.objectives[0], np.inf)
+        candidates = replace(candidates, costs=costs, within=within)
     return None
 
 

@@ -130,7 +130,8 @@ def evaluated(losses):
 
 def choice_of(predicted, losses, measured, names, **wanted):
     space = SearchSpace(Graph.from_nodes(_nodes(len(losses))))
-    goal = Goal("this-cpu", Costs(predicted).costs, ("latency_ms",))
+    limits = wanted.get("limits", {})
+    goal = Goal("this-cpu", Costs(predicted).costs, ("latency_ms",), limits)
     asked = []
 
     def timed(genotypes):
@@ -178,3 +179,8 @@ def test_a_float_that_is_fastest_is_returned_with_the_honest_word():
     assert "nothing is faster" in found.verdict
     none, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [3, 5, 6], NAMES, allowed_drop=-1.0)
     assert none is None
+
+
+def test_a_limit_holds_for_what_is_measured():
+    found, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [9, 5, 6], NAMES, limits={"latency_ms": 5.5})
+    assert found.name == "int8"
