@@ -59,10 +59,9 @@ from search_spaces.space import Genotype, SearchSpace
 from supernets.checkpoint import load, save
 from supernets.deploy import Deployment
 from supernets.inputs import Inputs
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, set_weights
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import train
-from supernets.weights import set_weights
 
 BITS = (2, 3, 4, 8)
 PARTS = ("elastic", *map(str, reversed(BITS)))

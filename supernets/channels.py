@@ -15,7 +15,8 @@ from torch import Tensor
 from search_spaces.coupling import Along, Coupling, coupling
 from search_spaces.ops import Parameter, Shape
 from search_spaces.space import SearchSpace
-from supernets.supernet import Supernet, largest_parameters
+from supernets.largest import largest_parameters
+from supernets.supernet import Supernet
 
 Orders = Mapping[str, Tensor]
 """Names of groups -> the units of the group in their new order, `(count,)`."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.choice import variants
-from search_spaces.costs import SpaceKernels
-from search_spaces.graph import Graph, Node
+from search_spaces.graph import Graph
 from search_spaces.ops import Op, Parameter
 from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
 from supernets.elastic import compute, sliced
 from supernets.inputs import Inputs, inputs_of
+from supernets.largest import largest_parameters
 from supernets.quantizers import LearnedSteps, Quantizer
+from supernets.weights import require_weights
 
 _SMALL = 0.02
 
@@ -178,8 +179,6 @@ class Supernet(nn.Module):
         Raises:
             WeightsError: If a tensor is missing, unknown, of another shape, or not finite.
         """
-        from supernets.weights import set_weights  # builds on this module
-
         supernet = cls(space, seed=0, quantizer=quantizer)
         norms = {address for address, node in space.graph.nodes.items() if node.op.folds}
         statistics = {f"{address}.{name}" for address in norms for name in ("mean", "variance")}
@@ -254,27 +253,30 @@ class Supernet(nn.Module):
         return groups
 
 
-def largest_parameters(space: SearchSpace) -> dict[str, dict[str, Parameter]]:
-    """The parameters of every node in their largest shapes over the space, by address and name."""
-    kernels = SpaceKernels(without_precision(space))
-    found: dict[str, dict[str, Parameter]] = {address: {} for address in space.graph.nodes}
-    for address, table in kernels.tables.items():
-        largest = found[address]
-        for number in set(table.values.flat):
-            kernel = kernels.kernels[number]
-            if kernel is None:
-                continue
-            for name, parameter in kernel.op.parameters(*kernel.inputs).items():
-                known = largest[name].shape if name in largest else parameter.shape
-                shape = tuple(map(max, known, parameter.shape))
-                largest[name] = replace(parameter, shape=shape)
-    return found
+def weights_of(supernet: Supernet) -> dict[str, Tensor]:
+    """The largest parameters of `supernet`, without quantizer steps, by `ADDRESS.NAME`.
+
+    `ADDRESS` is the address of a node, such as `stage0.block1.conv1`, and `NAME` the name of one of
+    the node's parameters, such as `weight`. The tensors are those of the supernet, not copies.
+    """
+    return {
+        f"{address}.{name}": tensor
+        for address in supernet.space.graph.nodes
+        for name, tensor in supernet.node(address).parameters_by_name().items()
+    }
 
 
-def without_precision(space: SearchSpace) -> SearchSpace:
-    """The space without precisions, which multiply the options of nodes but not the shapes."""
-    nodes: dict[str, Node] = {}
-    for address, node in space.graph.nodes.items():
-        held = {field.name for field in fields(node.op)} & {"weight", "activation"}
-        nodes[address] = Node(replace(node.op, **dict.fromkeys(held)), node.inputs, node.present)
-    return SearchSpace(Graph.from_nodes(nodes), name=space.name)
+def set_weights(supernet: Supernet, weights: Mapping[str, Tensor]) -> None:
+    """Set the largest parameters of `supernet`, which keeps its quantizer steps.
+
+    Args:
+        supernet: The supernet; changed only if all tensors fit.
+        weights: The tensors by the names of `weights_of`, in the largest shapes of the space.
+
+    Raises:
+        WeightsError: As `require_weights` does.
+    """
+    require_weights(supernet.space, weights)
+    with torch.no_grad():
+        for name, tensor in weights_of(supernet).items():
+            tensor.copy_(weights[name])

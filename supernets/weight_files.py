@@ -15,7 +15,8 @@ from torch import Tensor
 from search_spaces.documents import Source, parse_json
 from search_spaces.space import SearchSpace
 from supernets.checkpoint import load_state
-from supernets.supernet import largest_parameters, parameter_key, without_precision
+from supernets.largest import largest_parameters, without_precision
+from supernets.supernet import parameter_key
 from supernets.weights import WeightsError, require_weights
 
 _REMEDY = (
@@ -31,7 +32,7 @@ _UNREADABLE = (
 
 
 def read_weights(path: Path, space: SearchSpace) -> dict[str, Tensor]:
-    """All the largest parameters of a space from a file, by the names of `weights.weights_of`.
+    """All the largest parameters of a space from a file, by the names of `weights_of`.
 
     No file is unpickled. A trained supernet is read without its quantizer steps.
 

@@ -1,4 +1,4 @@
-"""Float weights from outside: set as the largest parameters of a supernet, by name.
+"""Float weights from outside, checked as the largest parameters of a space, by name.
 
 The statistics of batch norms are no part of a supernet: training takes those of the batch, and
 extraction takes those of the calibration batches.
@@ -8,45 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor
 
 from search_spaces.ops import Shape
 from search_spaces.space import SearchSpace
-from supernets.supernet import Supernet, largest_parameters
+from supernets.largest import largest_parameters
 
 
 class WeightsError(ValueError):
     """The error for float weights that are not those of a space."""
-
-
-def weights_of(supernet: Supernet) -> dict[str, Tensor]:
-    """The largest parameters of `supernet`, without quantizer steps, by `ADDRESS.NAME`.
-
-    `ADDRESS` is the address of a node, such as `stage0.block1.conv1`, and `NAME` the name of one of
-    the node's parameters, such as `weight`. The tensors are those of the supernet, not copies.
-    """
-    return {
-        f"{address}.{name}": tensor
-        for address in supernet.space.graph.nodes
-        for name, tensor in supernet.node(address).parameters_by_name().items()
-    }
-
-
-def set_weights(supernet: Supernet, weights: Mapping[str, Tensor]) -> None:
-    """Set the largest parameters of `supernet`, which keeps its quantizer steps.
-
-    Args:
-        supernet: The supernet; changed only if all tensors fit.
-        weights: The tensors by the names of `weights_of`, in the largest shapes of the space.
-
-    Raises:
-        WeightsError: As `require_weights` does.
-    """
-    require_weights(supernet.space, weights)
-    with torch.no_grad():
-        for name, tensor in weights_of(supernet).items():
-            tensor.copy_(weights[name])
 
 
 def require_weights(space: SearchSpace, weights: Mapping[str, Tensor]) -> None:

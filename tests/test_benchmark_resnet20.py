@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d, pad
 
 from benchmarks import resnet20
 from search_spaces.quant import bits_of
-from supernets.weights import weights_of
+from supernets.supernet import weights_of
 from tests.shared_data import shared_data
 
 

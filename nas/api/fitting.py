@@ -106,24 +106,28 @@ def fit(
     """
     require_numbers(budget=budget, batch=batch, seed=seed, workers=0, timeout=timeout)
     shown, model = display or Silent(), require_model(model)
-    alone = require_layers(model, (keep,) if isinstance(keep, str) else keep)
+    alone = require_layers(model, _listed(keep))
     read = samples_of(calibration, model, most=samples, least=_LEAST)
-    words = words_of(metric, evaluate, model)
+    words, named = words_of(metric, evaluate, model), _listed(objectives)
     network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
-    named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
     wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
+    effort = Effort(searcher, budget, batch, seed)
     made = opening or _opening(loaded, costs=[*named, *wanted.limits], alone=alone)
     space = SearchSpace(opened(network.graph, made), name=name)
     with _folder(storage) as folder:
         devices = [measured_target(one, space, folder, display=shown) for one in loaded]
         asked = asked_for(space, devices, objectives=named, limits=wanted.limits, seed=seed)
         judge = _judge(network, words, evaluate=evaluate, confirm=confirm)
-        effort = Effort(searcher, budget, batch, seed)
         policies = _policies(network, asked, folder, judge=judge, seed=seed)
         fitted = _fitted(network, policies, asked, judge=judge, wanted=wanted, effort=effort)
         with contextlib.suppress(Stopped):
             policies.search(effort, Progress(fitted, callbacks, timeout), shown)
     return fitted
+
+
+def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names that are given alone or as a sequence."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _opening(

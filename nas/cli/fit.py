@@ -23,7 +23,7 @@ Weights = Annotated[
 ]
 Data = Annotated[
     Path,
-    typer.Option("--data", help="A folder of images, an .npz file or folder of .npy, a table."),
+    typer.Option("--data", help="The data: whatever `nas init` reads."),
 ]
 Targets = Annotated[list[str] | None, typer.Option("--target", help="A device; may be repeated.")]
 Drop = Annotated[

@@ -1,4 +1,4 @@
-"""A user's own trained network: what it is made of, what it reads, and which policy is returned.
+"""A user's own trained network, the samples it reads, and the policy that is returned.
 
 Read the modules in this order: `model` (a network that can be used, or one sentence why not),
 `samples` (the batches of a loader, and their parts), `distance` (how far outputs are from those of

@@ -111,7 +111,7 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
     Raises:
         OwnModelError: The network, its weights or the data cannot be used.
         TraceError: The network cannot become a graph.
-        RecipeError, TargetError, TaskError: As their classes say.
+        RecipeError, TargetError, TaskError: As these exceptions say.
     """
     forms_for(recipe.export.formats)
     if recipe.compute.threads is not None:

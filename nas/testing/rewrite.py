@@ -18,8 +18,7 @@ from supernets.deployed import Deployed, values
 from supernets.encoded import EncodedTensor
 from supernets.inputs import Inputs
 from supernets.post_training import Maker, Reference, float_network
-from supernets.supernet import Supernet
-from supernets.weights import weights_of
+from supernets.supernet import Supernet, weights_of
 
 SIDE, CLASSES = 8, 5
 

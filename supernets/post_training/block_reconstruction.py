@@ -1,4 +1,4 @@
-"""Blocks of a network, rounded as a whole such that each block's output is what it should be.
+"""Blocks of a network, each rounded as a whole towards the block's output in floats.
 
 BRECQ (Li et al. 2021): the weights of all layers of a block are rounded up or down together. What
 counts is the error of the block's output, each place weighted by how much the network's output

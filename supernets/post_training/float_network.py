@@ -29,7 +29,7 @@ def float_network(graph: Graph, tensors: Tensors) -> Deployed:
 
     Args:
         graph: The resolved architecture.
-        tensors: The largest parameters by `ADDRESS.NAME`, as `supernets.weights.weights_of` names
+        tensors: The largest parameters by `ADDRESS.NAME`, as `supernets.supernet.weights_of` names
             them, and the statistics of norms as `ADDRESS.mean` and `ADDRESS.variance`. A narrower
             network takes the slices that training takes.
 

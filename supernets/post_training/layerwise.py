@@ -1,4 +1,4 @@
-"""Rewrites that round weights layer by layer, such that each layer's output is what it should be.
+"""Rewrites that round weights layer by layer, towards each layer's output in floats.
 
 All of them walk through the network once. Each layer is rounded against the inputs that the layers
 before it, which are rounded already, give it, and towards the outputs of the float network; a

@@ -14,10 +14,10 @@ from torch import Tensor
 from search_spaces.compensation import DOWN, UP
 from search_spaces.space import SearchSpace
 from supernets.deployed import Deployed, Rewrite, values
+from supernets.largest import largest_parameters
 from supernets.post_training.error_feedback import damped
 from supernets.post_training.reference import Reference
 from supernets.post_training.walk import Layer, walked
-from supernets.supernet import largest_parameters
 
 
 def with_branches(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -121,9 +121,9 @@ class Draw:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Means and second moments, about the means, of a layer's inputs and of what it misses.
+    """Means and second moments, about the means, of a layer's inputs and of its missing outputs.
 
-    What a layer misses is what its outputs would have to change by, for the float weights.
+    The missing outputs are what the outputs of the float weights would have to change by.
 
     Attributes:
         mean: The mean input, `(groups, columns)`.

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class TraceError(ValueError):
-    """The error for a network that cannot become a graph, in a sentence for whoever called."""
+    """The error for a network that cannot become a graph; the message is one sentence."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+import supernets.tracing.rules  # noqa: F401  # registers the rules
 from search_spaces.ops import Input
-from supernets.tracing import rules  # noqa: F401  # registers the rules
 from supernets.tracing.builder import Builder
 from supernets.tracing.errors import TraceError
 from supernets.tracing.opaque import opaque

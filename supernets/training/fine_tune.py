@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from search_spaces.space import SearchSpace
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, weights_of
 from supernets.training.context import Batch
 from supernets.training.methods import Methods
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import History, Progress, TrainingData, train
-from supernets.weights import weights_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -19,7 +19,8 @@ from search_spaces.residual import residual
 from search_spaces.space import SearchSpace, as_genotypes
 from supernets.checkpoint import CheckpointError, load, save
 from supernets.extract import extract
-from supernets.supernet import Supernet, largest_parameters, subnet_of
+from supernets.largest import largest_parameters
+from supernets.supernet import Supernet, subnet_of
 from tests.supernets.spaces import MOBILENET, RESIDUAL
 
 

@@ -24,11 +24,11 @@ from search_spaces.ops import (
     SplitHeads,
 )
 from search_spaces.space import SearchSpace
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, weights_of
 from supernets.tracing import Traced, TraceError, trace, unpacked
 from supernets.tracing.layout import Layout, viewed
 from supernets.tracing.outputs import named_outputs
-from supernets.weights import WeightsError, weights_of
+from supernets.weights import WeightsError
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -11,9 +11,9 @@ from search_spaces.ops import Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from supernets.checkpoint import save
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, weights_of
 from supernets.weight_files import read_weights
-from supernets.weights import WeightsError, weights_of
+from supernets.weights import WeightsError
 from tests.supernets.stripes import stripes_space
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from supernets.supernet import Supernet
-from supernets.weights import WeightsError, set_weights, weights_of
+from supernets.supernet import Supernet, set_weights, weights_of
+from supernets.weights import WeightsError
 from tests.supernets.stripes import Stripes, stripes_space
 
 

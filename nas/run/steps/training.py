@@ -21,10 +21,9 @@ from nas.run.plan import Plan
 from nas.terminal.display import Display
 from search_spaces.documents import read_json
 from supernets.checkpoint import load, save
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, set_weights
 from supernets.training.schedule import TrainingSettings
 from supernets.training.train import History, Progress, TrainingDiverged, train
-from supernets.weights import set_weights
 
 _CURVE_POINTS = 200
 _SUMMARY = TypeAdapter(TrainingSummary)

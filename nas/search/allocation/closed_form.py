@@ -23,7 +23,7 @@ _NEAR = 4  # options of a choice that take part in exchanges
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """The continuous solution for some budgets, and what it is made of.
+    """The continuous solution for some budgets, with the figures of each layer.
 
     Attributes:
         rates: The rate of each choice, `(budgets, choices)`.

@@ -254,7 +254,7 @@ class Walk(fx.Interpreter):
 
 
 def on_inputs(args: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The arguments of a node with `function` applied to what it computes with.
+    """The arguments of a node with `function` applied to its activations.
 
     Parameters and whole numbers, such as tokens, stay. A concatenation reads a list of tensors.
     """

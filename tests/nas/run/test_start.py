@@ -15,9 +15,8 @@ from nas.run.sources import compared
 from nas.run.steps import training
 from nas.run.steps.training import trained
 from nas.terminal.display import Silent
-from supernets.supernet import Supernet
+from supernets.supernet import Supernet, weights_of
 from supernets.training.train import History
-from supernets.weights import weights_of
 from tests.nas.runs import TINY
 
 
