@@ -166,7 +166,9 @@ def left_alone(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
 
 def _parts(op: Op) -> Iterator[Part]:
     held = {field.name for field in fields(op)}
-    yield from (part for part in _PARTS if part in held)
+    for part in _PARTS:
+        if part in held:
+            yield part
 
 
 def _is_layer(op: Op) -> bool:

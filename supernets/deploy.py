@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import Protocol
 
 import torch
 from torch import Tensor, fx
@@ -29,24 +28,6 @@ def deploy(extracted: Extracted) -> Deployed:
         raise ValueError("the subnet is not calibrated, so its norms mean nothing; use `extract`")
     rewrites: tuple[Rewrite, ...] = (fold_norms, partial(corrected, extracted), round_biases)
     return reduce(lambda deployed, rewrite: rewrite(deployed), rewrites, extracted.deployed())
-
-
-class NetworkMaker(Protocol):
-    """A maker of deployed networks: `Deployment`, or `PostTraining` for trained float weights.
-
-    Attributes:
-        device: The device on which networks are made.
-    """
-
-    device: torch.device
-
-    def __call__(self, genotype: Genotype) -> Deployed:
-        """The deployed network of `genotype`."""
-        ...
-
-    def full_precision(self, genotype: Genotype) -> fx.GraphModule:
-        """The network of `genotype` without any quantization, on `device`."""
-        ...
 
 
 class Deployment:

@@ -28,7 +28,7 @@ from nas.evaluation.evaluation import (
 )
 from nas.tasks.criterion import Criterion, figures
 from search_spaces.space import Genotype, SearchSpace
-from supernets.deploy import Deployment, NetworkMaker
+from supernets.deploy import Deployment
 from supernets.inputs import Inputs, to_device
 from supernets.quantizers import Quantizer
 from supernets.supernet import Supernet
@@ -54,7 +54,7 @@ class SupernetEvaluator:
 
     def __init__(
         self,
-        deployment: NetworkMaker,
+        deployment: Deployment,
         validation: Sequence[tuple[Inputs, Tensor]],
         *,
         criterion: Criterion,

@@ -37,6 +37,7 @@ from nas.run.steps.shipping import exported_file
 from nas.run.steps.this_machine import table_of_this_machine
 from nas.search.guided import default_predictor
 from nas.targets import HardwareTarget
+from nas.targets.saturation import EightBitWeights
 from nas.tasks.criterion import figures
 from nas.tasks.facts import facts_of_task
 from nas.terminal.display import Display
@@ -94,7 +95,8 @@ def _timed(plan: OwnPlan, found: Policies, goal: Goal) -> Timed | None:
     """What measures whole networks for a goal; None unless its first cost is latency here."""
     if goal.name != THIS_CPU or goal.objectives[0] != "latency_ms":
         return None
-    weights = next(one.eight_bit_weights for one in plan.targets if one.name == THIS_CPU)
+    cpu = next(one for one in plan.targets if one.name == THIS_CPU)
+    weights: EightBitWeights = cpu.eight_bit_weights
     threads = plan.recipe.compute.profile_threads
     whole = plan.files.path / "whole.json"
     return WholeNetworks(found.made, plan.space, whole, weights=weights, threads=threads)

@@ -91,7 +91,7 @@ def _cheaper(
     near = space.canonical_array(np.where(changes < 0, row, changes))
     spent = cost(near)
     spent[~(spent < cost(row[None])[0] * (1 - 1e-12))] = -np.inf
-    sizes = [len(group) for group in groups]
+    sizes = np.array([len(group) for group in groups], dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
     level = np.repeat(np.maximum.reduceat(spent, starts), sizes)
     next_ = np.isfinite(spent) & (spent == level)
