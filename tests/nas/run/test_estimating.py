@@ -64,7 +64,7 @@ def foreseen(plan: Plan, *, steps: tuple[str, ...] = WHOLE) -> Recorded:
 def test_every_stage_of_a_new_run_is_foreseen(plan: Plan):
     told = foreseen(plan)
     assert [*told.courses] == [
-        *("profile", "calibrate", "train", "probe", "search", "export", "report")
+        *("profile", "seams", "calibrate", "train", "probe", "search", "export", "report")
     ]
     assert told.courses["train"].left(0) == 16  # 4 epochs of 128 samples in batches of 32
     assert told.courses["search"].points[-1][0] == 8
@@ -91,7 +91,10 @@ def test_what_the_folder_holds_takes_no_time(plan: Plan):
 
 @pytest.mark.parametrize(
     ("steps", "stages"),
-    [((), ["profile", "calibrate"]), (("export",), ["profile", "calibrate", "export", "report"])],
+    [
+        ((), ["profile", "seams", "calibrate"]),
+        (("export",), ["profile", "seams", "calibrate", "export", "report"]),
+    ],
 )
 def test_only_the_stages_asked_for_are_foreseen(plan: Plan, steps, stages):
     assert [*foreseen(plan, steps=steps).courses] == stages

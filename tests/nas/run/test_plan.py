@@ -29,10 +29,10 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    """A run of seconds, for this machine too, whose whole networks are not timed."""
+    """A run of seconds, for this machine too, which times neither whole networks nor seams."""
     path = tmp_path / "tiny.toml"
     path.write_text(f'name = "tiny"\n{TINY}\n[[targets]]\nname = "this-cpu"\n')
-    return load_recipe(path, ["compute.profile_networks=0"])
+    return load_recipe(path, ["compute.profile_networks=0", "compute.profile_seams=false"])
 
 
 @pytest.fixture

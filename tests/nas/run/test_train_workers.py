@@ -55,7 +55,8 @@ def ray():
 def recipe(tmp_path):
     """A training of eight steps in full precision, where rounding stays as small as it is."""
     (tmp_path / "mortal.py").write_text(textwrap.dedent(MORTAL.format(mark=str(tmp_path / "mark"))))
-    content = TINY.replace("float_epochs = 3", 'float_epochs = 2\ncallbacks = ["mortal"]')
+    shown = 'float_epochs = 2\nschedule = "cosine"\ncallbacks = ["mortal"]'
+    content = TINY.replace("float_epochs = 3", shown)
     content = content.replace("quantized_epochs = 1", "quantized_epochs = 0")
     path = tmp_path / "tiny.toml"
     path.write_text(f'python = ["./mortal.py"]\n{content}')

@@ -324,6 +324,7 @@ def _at(weight: int | None, activation: int | None) -> Kernel:
 def test_this_machine_runs_every_operator_of_the_engine() -> None:
     ours = {name for name, kind in operator_types().items() if is_ours(kind)}
     assert "LayerNorm" in ours
+    ours -= {"Learned", "Outputs"}  # parts of a file, for which nothing runs
     assert ours <= load_target("this-cpu").capability.supports.keys()
 
 

@@ -25,6 +25,7 @@ from supernets.training.state import TrainingState
 from supernets.training.step import TrainingStep
 from supernets.training.students.divergences import task_distance
 from supernets.training.students.loss import student_loss
+from supernets.training.students.mixes import constant
 from supernets.training.train import TrainingDiverged, train
 from tests.supernets.stripes import SETTINGS, Stripes, stripes_space, train_stripes
 
@@ -219,7 +220,8 @@ def step_of(supernet, settings=SETTINGS, methods=None):
 
 def stepped(supernet, subnets, *, distillation):
     """The inputs and labels of a batch, and the losses of a step in full precision on the batch."""
-    made = step_of(supernet, replace(SETTINGS, distillation=distillation))
+    methods = Methods(mix=constant)
+    made = step_of(supernet, replace(SETTINGS, distillation=distillation), methods)
     batch = made.context.batch(0)
     return *batch, made.gradients(Moment(0, made.context.plan), batch, subnets)
 
