@@ -54,6 +54,8 @@ def fitted_model(recipe: ModelRecipe, files: RunFolder, display: Display) -> Res
     found = _searched(plan, display)
     picks = {goal.name: _picked(plan, found, goal) for goal in found.problem.goals}
     exports = _exported(plan, found, picks, display)
+    for name, pick in picks.items():
+        display.say(f"{name}: {NONE_WITHIN if pick is None else pick.verdict}")
     return written(_results(plan, found, picks, exports), files)
 
 

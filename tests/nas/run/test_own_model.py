@@ -209,6 +209,7 @@ def test_fit_is_the_same_without_a_recipe(
     scaled = ("--set", "model.divide=16", "--set", "model.mean=[0.5]", "--set", "model.std=[0.25]")
     done = nas("fit", *words, *more, *scaled, "--allowed-drop", "5", "--set", "search.budget=1")
     succeeded(done)
+    assert re.search(r"edge-npu: (A mixed|The uniform) policy .*is\s+returned", done.out)
     assert Path("own_digits_net-build/edge-npu.onnx").exists()
     written = nas("init", *words, *more, "--out", "mine.toml")
     succeeded(written)
