@@ -73,7 +73,7 @@ TIMM = {
     "xcit": "xcit_nano_12_p16_224",
 }
 LARGEST = 45_000_000  # parameters of the largest network that a run of few GB reads
-SIDES = (64, 96, 128, 224, 256)
+SIDES = (64, 96, 128, 224, 240, 256)
 IMAGES = 4
 
 
