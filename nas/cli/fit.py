@@ -23,7 +23,7 @@ Weights = Annotated[
 ]
 Data = Annotated[
     Path,
-    typer.Option("--data", help="The data: whatever `nas init` reads."),
+    typer.Option("--data", help="A folder, a file of arrays, or a table, as for nas init."),
 ]
 Targets = Annotated[list[str] | None, typer.Option("--target", help="A device; may be repeated.")]
 Drop = Annotated[
