@@ -79,6 +79,8 @@ SETTINGS = {
     "weight_decay": 1e-4,
     "distillation": 0.5,
     "random_subnets": 2,
+    "schedule": "cosine",
+    "mix": "constant",
 }
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.api.judging import Judge
 from nas.api.network import Network
-from nas.api.problem import Asked, Target, on_targets
+from nas.api.problem import Asked, Target, on_targets, several
 from nas.api.searched import Searched
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import ERROR, Evaluation
@@ -211,8 +211,7 @@ class Fitted(Searched):
             ValueError: The targets or what is asked of them make no sense.
             TargetError: A target cannot be read, or lacks figures of a kernel.
         """
-        named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-        asked = on_targets(self.space, targets, objectives=named, limits=limits or {})
+        asked = on_targets(self.space, targets, objectives=several(objectives), limits=limits or {})
         return Fitted(
             asked,
             self.archive,

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.api.fitted import Fitted, Means
 from nas.api.judging import Evaluate, Judge, words_of
-from nas.api.problem import Asked, Target, asked_for
+from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searching import Callback, Progress, Stopped, in_words, require_numbers
 from nas.evaluation.rewrites import DEFAULT
 from nas.facts.metric import MetricWords
@@ -106,9 +106,9 @@ def fit(
     """
     require_numbers(budget=budget, batch=batch, seed=seed, workers=0, timeout=timeout)
     shown, model = display or Silent(), require_model(model)
-    alone = require_layers(model, _listed(keep))
+    alone = require_layers(model, several(keep))
     read = samples_of(calibration, model, most=samples, least=_LEAST)
-    words, named = words_of(metric, evaluate, model), _listed(objectives)
+    words, named = words_of(metric, evaluate, model), several(objectives)
     network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
     wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
     effort = Effort(searcher, budget, batch, seed)
@@ -123,11 +123,6 @@ def fit(
         with contextlib.suppress(Stopped):
             policies.search(effort, Progress(fitted, callbacks, timeout), shown)
     return fitted
-
-
-def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Names that are given alone or as a sequence."""
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _opening(

@@ -42,6 +42,11 @@ class Asked:
         return tuple(dict.fromkeys(c.metric for c in costs if isinstance(c, Measured)))
 
 
+def several(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names that are given alone or as a sequence."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def asked_for(
     space: SearchSpace,
     targets: Target | Sequence[Target],

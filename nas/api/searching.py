@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from nas.api.network import Network
 from nas.api.objective import FAILED, Figures, FormError, Objective, ObjectiveEvaluator, Returned
-from nas.api.problem import Asked, Target, asked_for
+from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searched import Searched
 from nas.api.study import Study
 from nas.archive.archive import Archive
@@ -107,8 +107,9 @@ def search(
     """
     require_numbers(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
     words = MetricWords(metric, digits=4) if isinstance(metric, str) else metric
-    named = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-    asked = asked_for(space, targets, objectives=named, limits=limits or {}, seed=seed)
+    asked = asked_for(
+        space, targets, objectives=several(objectives), limits=limits or {}, seed=seed
+    )
     evaluator = _evaluator(space, objective, asked, words=words, failed=failed, seed=seed)
     proposing: Searcher = searcher_named(searcher, asked.problem, seed=seed)
     if first:

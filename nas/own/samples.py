@@ -81,8 +81,9 @@ def samples_of(loader: object, model: nn.Module, *, most: int, least: int) -> Sa
     for batch in _batches(loader):
         found = _inputs(batch, model)
         if not held:
-            _try(model, found)
-        elif (before := _kinds(held[0])) != (now := _kinds(found)):
+            where = f"samples of the shape {shapes_of(found)} that the calibration gives"
+            outputs_of_few(model, found, where=where, remedy="prepare them as in the training")
+        elif (before := shapes_of(held[0])) != (now := shapes_of(found)):
             raise OwnModelError(
                 f"the calibration gives samples of {before} and then of {now}; give samples of "
                 "one shape, such as images of one size"
@@ -147,7 +148,7 @@ def _checked(samples: Samples) -> Samples:
     sizes = {tensor.shape[:1] for tensor in samples.tensors}
     if sizes == {torch.Size([])} or len(sizes) > 1:
         raise OwnModelError(
-            f"a batch of the calibration has tensors of {_kinds(samples)} with "
+            f"a batch of the calibration has tensors of {shapes_of(samples)} with "
             f"{', '.join(str(tuple(size)) for size in sizes)} samples; the first axis of each is "
             "the batch"
         )
@@ -163,23 +164,32 @@ def _checked(samples: Samples) -> Samples:
     return Samples(samples.names, tuple(tensor.detach().cpu() for tensor in samples.tensors))
 
 
-def _kinds(samples: Samples) -> str:
+def shapes_of(samples: Samples) -> str:
     """The shapes of a sample in words."""
     return " and ".join(str(tuple(tensor.shape[1:])) for tensor in samples.tensors)
 
 
-def _try(model: nn.Module, samples: Samples) -> None:
-    """Run the network on two samples, and look at its outputs."""
+def outputs_of_few(model: nn.Module, samples: Samples, *, where: str, remedy: str) -> list[Tensor]:
+    """The outputs of the network for a few of the samples.
+
+    Args:
+        model: The network.
+        samples: The samples.
+        where: What the samples are, for the error.
+        remedy: What the user can do if the network does not run.
+
+    Raises:
+        OwnModelError: The network does not run, or its outputs are none of these samples.
+    """
     few = samples.at(slice(0, _TRIED))
     try:
         output = called(model, few.given())
     except Exception as error:
         raise OwnModelError(
-            f"the model does not run on samples of the shape {_kinds(samples)} that the "
-            f"calibration gives: {type(error).__name__}: {' '.join(str(error).split())}; prepare "
-            "them as in the training"
+            f"the model does not run on {where}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}; {remedy}"
         ) from error
-    require_outputs(output, len(few))
+    return require_outputs(output, len(few))
 
 
 def require_outputs(output: Any, count: int) -> list[Tensor]:

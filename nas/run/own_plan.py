@@ -12,10 +12,10 @@ from nas.export import forms_for
 from nas.facts.usage import Scaling
 from nas.own.formats import opening_for
 from nas.own.judging import CriterionJudge, Part, require_useful
-from nas.own.model import OwnModelError, called, require_model
+from nas.own.model import OwnModelError, require_model
 from nas.own.network import OwnNetwork, traced
 from nas.own.preparing import prepared_as
-from nas.own.samples import Samples, require_outputs
+from nas.own.samples import Samples, outputs_of_few, shapes_of
 from nas.own.sources import network_of
 from nas.own.uniform import uniform_names
 from nas.problem.feasibility import feasibility
@@ -34,8 +34,6 @@ from search_spaces.graph import Graph
 from search_spaces.opening import Opening, opened
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs
-
-_FEW = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,17 +183,9 @@ def _judging(task: Task) -> tuple[Part, Part]:
 
 def _require_fit(model: torch.nn.Module, calibration: Samples, task: Task) -> None:
     """Refuse a network that does not read the task's inputs or gives another output."""
-    few = calibration.at(slice(0, _FEW))
-    shapes = " and ".join(str(tuple(tensor.shape[1:])) for tensor in few.tensors)
-    try:
-        output = called(model, few.given())
-    except Exception as error:
-        raise OwnModelError(
-            f"the model does not run on inputs of the task {task.name!r}, of the shape {shapes}: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}; give the task the size that "
-            "the network takes, such as task.image_size"
-        ) from error
-    [*found] = require_outputs(output, len(few))
+    where = f"inputs of the task {task.name!r}, of the shape {shapes_of(calibration)}"
+    remedy = "give the task the size that the network takes, such as task.image_size"
+    found = outputs_of_few(model, calibration, where=where, remedy=remedy)
     given = [tuple(one.shape[1:]) for one in found]
     if given != [tuple(task.output)]:
         raise OwnModelError(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.formats import Int
+from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.quant import PerChannel, Quant
 from supernets.deployed import Deployed, Rewrite, values
@@ -81,12 +82,7 @@ def smooth(reference: Reference) -> Rewrite:
     """
 
     def smoothed(deployed: Deployed) -> Deployed:
-        nodes = deployed.graph.nodes
-        groups = [
-            group
-            for group in scaled_channels(deployed.graph)
-            if any(_can(nodes[address].op, "activation") for address in group.readers)
-        ]
+        groups = _read_rounded(deployed.graph, "activation")
         seen = _sizes(deployed, reference, groups)
         for group in groups:
             most, _ = _of(seen, deployed, group)
@@ -107,12 +103,7 @@ def awq(reference: Reference) -> Rewrite:
     """
 
     def scaled(deployed: Deployed) -> Deployed:
-        nodes = deployed.graph.nodes
-        groups = [
-            group
-            for group in scaled_channels(deployed.graph)
-            if any(_can(nodes[address].op, "weight") for address in group.readers)
-        ]
+        groups = _read_rounded(deployed.graph, "weight")
         seen = _sizes(deployed, reference, groups)
         reading = [address for group in groups for address in group.readers]
         grams = second_moments(deployed, reference.batches, reading)
@@ -132,7 +123,7 @@ def _error(deployed: Deployed, group: Scaled, factors: Factors, grams: dict[str,
     total = 0.0
     for address in group.readers:
         op = deployed.graph.nodes[address].op
-        if address not in grams or not _can(op, "weight"):
+        if address not in grams or "weight" not in _precisions(op):
             continue
         quant = op.weight or _PROBE
         weight = _weight(deployed, address)
@@ -143,9 +134,18 @@ def _error(deployed: Deployed, group: Scaled, factors: Factors, grams: dict[str,
     return total
 
 
-def _can(op: Op, field: str) -> bool:
-    """Whether an operator has a precision for its weight or for its inputs."""
-    return field in {one.name for one in fields(op)}
+def _read_rounded(graph: Graph, part: str) -> list[Scaled]:
+    """The channels that can be scaled and have a reader with a precision of its `part`."""
+    return [
+        group
+        for group in scaled_channels(graph)
+        if any(part in _precisions(graph.nodes[address].op) for address in group.readers)
+    ]
+
+
+def _precisions(op: Op) -> set[str]:
+    """The fields of an operator, those of its precisions among them."""
+    return {one.name for one in fields(op)}
 
 
 def _bounded(above: Factors, below: Factors) -> Factors:
