@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from predictors.features import Column, OneHot, checked
 from predictors.gaussian import GaussianProcess
+from predictors.held_out import FOLDS, folds_of, held_out, sorted_by_genotype
 from predictors.predictor import Predictor
 from predictors.ridge import Ridge
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
-
-_FOLDS = 5
 
 
 class Ensemble:
@@ -48,11 +47,7 @@ class Ensemble:
             genotypes: `(n, choices)`, canonical.
             losses: `(n,)`, finite.
         """
-        losses = checked(genotypes, losses)
-        # Folds follow the sorted genotypes, so that the order of measurement has no influence.
-        _, place = np.unique(genotypes, axis=0, return_inverse=True)
-        order = np.argsort(place.ravel(), kind="stable")
-        rows, losses = genotypes[order], losses[order]
+        rows, losses = sorted_by_genotype(genotypes, checked(genotypes, losses))
         weights = np.array([1 / self._held_out_error(m, rows, losses) for m in self.members])
         self.shares = weights / weights.sum()
         for member in self.members:
@@ -66,19 +61,15 @@ class Ensemble:
         return mean, np.sqrt(variance)
 
     def _held_out_error(self, member: Predictor, rows: IntArray, losses: FloatArray) -> float:
-        """The mean squared error of a member over folds to which the member was not fitted.
+        """The mean squared error of a member on measurements that were held out.
 
-        1 with fewer than two measurements per fold.
+        1 with fewer than two measurements per fold, or of a single network.
         """
-        if len(rows) < 2 * _FOLDS:
+        folds = folds_of(rows)
+        if len(rows) < 2 * FOLDS or not folds.any():
             return 1.0
-        fold = np.arange(len(rows)) % _FOLDS
-        error = 0.0
-        for held in range(_FOLDS):
-            out = fold == held
-            member.fit(rows[~out], losses[~out])
-            error += float(((member.predict(rows[out])[0] - losses[out]) ** 2).sum())
-        return max(error / len(rows), 1e-12)
+        mean, _ = held_out(member, rows, losses, folds=folds)
+        return max(float(((mean - losses) ** 2).mean()), 1e-12)
 
 
 def ensemble(space: SearchSpace, columns: Sequence[Column] = ()) -> Ensemble:

@@ -223,3 +223,25 @@ def checked(genotypes: IntArray, losses: FloatArray) -> FloatArray:
             f"{tuple(np.asarray(genotypes)[first].tolist())}; leave diverged evaluations out"
         )
     return losses
+
+
+def require_genotypes(space: SearchSpace, genotypes: IntArray) -> None:
+    """Refuse rows that are no genotypes of a space.
+
+    Raises:
+        ValueError: If there is not one pick per choice, or a pick is none of the options.
+    """
+    genotypes = np.asarray(genotypes)
+    if genotypes.ndim != 2 or genotypes.shape[1] != len(space.choices):
+        raise ValueError(
+            f"genotypes of space {space.name!r} are rows of {len(space.choices)} option indices, "
+            f"given an array of shape {genotypes.shape}"
+        )
+    wrong = (genotypes < 0) | (genotypes >= space.counts)
+    if wrong.any():
+        row, column = (int(index[0]) for index in np.nonzero(wrong))
+        made = space.choices[column]
+        raise ValueError(
+            f"choice {made.name!r} has the options 0 to {len(made.options) - 1}, given option "
+            f"{genotypes[row, column]} in genotype {tuple(genotypes[row].tolist())}"
+        )

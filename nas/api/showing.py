@@ -22,9 +22,8 @@ from nas.report.pareto import pareto
 from nas.report.subnets import Chosen, Point
 from nas.report.text import capital
 from nas.report.words import Words
-from nas.run.findings import NONE_WITHIN, Findings, points_of
+from nas.run.findings import NONE_WITHIN, Findings, points_of, report_predictor
 from nas.run.steps.reporting import versions
-from nas.search.guided import default_predictor
 
 
 def figure(study: Evaluated, goal: Goal, objective: str | None) -> go.Figure:
@@ -59,7 +58,7 @@ def report(study: Evaluated, path: Path) -> Path:
 def results_of(study: Evaluated) -> Results:
     """The results of a search so far, as a report takes them; raises `ValueError` without any."""
     measured = _some(study)
-    predictor = default_predictor(study.asked.problem)
+    predictor = report_predictor(study.asked.problem)
     points = points_of(measured, predictor, batch=study.batch)
     found = Findings(study.space, measured, predictor, seed=study.seed)
     failed = len(study.failures)

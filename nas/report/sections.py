@@ -216,7 +216,8 @@ def _figures(results: Results) -> list[FigureOrigin]:
         known.append(FigureOrigin(error, "measured", how))
     if any(target.predicted_front for target in results.targets):
         how = (
-            "Fitted on the subnets measured so far; the spread is the predictor's own uncertainty."
+            "Fitted on the subnets measured so far; the spread is such that nine of ten errors lie "
+            "within 1.645 of it."
         )
         known.append(FigureOrigin(f"Predicted {words.error.name} and front", "predicted", how))
     if any(target.chosen and target.chosen.file for target in results.targets):

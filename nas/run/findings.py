@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import hypervolume, measured_front, nondominated
-from nas.problem.goals import Goal
+from nas.problem.goals import Goal, Problem
 from nas.report.data import HypervolumePoint, Provenance, TargetResult
 from nas.report.estimates import Estimate
 from nas.report.subnets import FrontPoint, Point, PredictedPoint
+from nas.search.guided import default_predictor
 from nas.search.inner import Effort, evolve
 from nas.search.learned_cost import with_learned_costs
+from predictors.calibrated import Calibrated
 from predictors.predictor import Predictor
 from search_spaces.space import SearchSpace
 
@@ -23,14 +25,25 @@ FloatArray = NDArray[np.float64]
 NONE_WITHIN = "No evaluated subnet is within the limits."
 
 
+def report_predictor(problem: Problem) -> Predictor:
+    """The predictor of errors for a report, whose intervals hold what they say."""
+    return Calibrated(problem.space, default_predictor(problem))
+
+
 def points_of(measured: Measurements, predictor: Predictor, *, batch: int) -> tuple[Point, ...]:
-    """Every evaluation, with its error as predicted from the evaluations of earlier batches."""
+    """Every evaluation, with its error as predicted from the evaluations of earlier batches.
+
+    The predictor is fitted again whenever a tenth more is measured.
+    """
     points: list[Point] = []
+    fitted = 0
     for start in range(0, len(measured), batch):
         guesses: list[Estimate | None] = [None] * batch
         before, latest = measured[:start], measured[start : start + batch]
         if start >= 2 * batch:
-            predictor.fit(before.rows, before.losses)
+            if start >= 1.1 * fitted:
+                predictor.fit(before.rows, before.losses)
+                fitted = start
             mean, std = predictor.predict(latest.rows)
             guesses = [Estimate(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
         for order, evaluation in enumerate(latest.evaluations, start=start):

@@ -28,7 +28,7 @@ class PredictorContract:
 
     @pytest.fixture
     def rows(self, space) -> np.ndarray:
-        return np.unique(space.sample_array(np.random.default_rng(1), 100), axis=0)
+        return np.unique(space.sample_array(np.random.default_rng(1), 70), axis=0)
 
     @pytest.fixture
     def others(self, space) -> np.ndarray:
@@ -90,6 +90,23 @@ class PredictorContract:
         predictor.fit(twice, np.concatenate([loss_of(rows) - 1, loss_of(rows) + 1]))
         mean, _ = predictor.predict(rows)
         assert np.abs(mean - loss_of(rows)).mean() < 2.0
+
+    def test_a_population_of_failures_is_learned(self, predictor, rows, others):
+        losses = np.where(np.arange(len(rows)) % 8, 90.0, loss_of(rows))
+        predictor.fit(rows, losses)
+        mean, spread = predictor.predict(np.concatenate([rows, others]))
+        assert np.isfinite(mean).all()
+        assert np.isfinite(spread).all()
+        works = losses < 90
+        assert mean[: len(rows)][works].mean() < mean[: len(rows)][~works].mean()
+
+    def test_options_that_were_never_measured_are_predicted(self, predictor, space, rows, others):
+        at = space.column["layer0.kernel"]
+        known = rows[rows[:, at] == 0]
+        predictor.fit(known, loss_of(known))
+        mean, spread = predictor.predict(others[others[:, at] == 2])
+        assert np.isfinite(mean).all()
+        assert (spread > 0).all()
 
     def test_a_loss_that_is_not_finite_is_refused(self, predictor, rows):
         losses = loss_of(rows)

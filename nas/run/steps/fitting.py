@@ -26,7 +26,7 @@ from nas.report.estimates import Comparison, Estimate
 from nas.report.layers import drawn_nodes, layer_policies
 from nas.report.subnets import Chosen
 from nas.report.words import Words
-from nas.run.findings import NONE_WITHIN, Findings, points_of
+from nas.run.findings import NONE_WITHIN, Findings, points_of, report_predictor
 from nas.run.folder import RunFolder
 from nas.run.own_plan import OwnPlan, own_overview, prepare_own
 from nas.run.plan import THIS_CPU
@@ -35,7 +35,6 @@ from nas.run.steps.exporting import PREDICTED, Export, write_predict
 from nas.run.steps.reporting import latency_band, versions, written
 from nas.run.steps.shipping import exported_file
 from nas.run.steps.this_machine import table_of_this_machine
-from nas.search.guided import default_predictor
 from nas.targets import HardwareTarget
 from nas.targets.saturation import EightBitWeights
 from nas.tasks.criterion import figures
@@ -172,7 +171,7 @@ def _results(
     exports: Mapping[str, Sequence[Export]],
 ) -> Results:
     recipe, measured = plan.recipe, found.archive.measurements()
-    predictor = default_predictor(found.problem)
+    predictor = report_predictor(found.problem)
     points = points_of(measured, predictor, batch=recipe.search.batch)
     findings = Findings(plan.space, measured, predictor, seed=recipe.seed)
     criterion, sizes = plan.task.criterion, plan.task.sizes()

@@ -17,6 +17,7 @@ from nas.run.probing import Probe
 from nas.run.steps.training import device_of
 from nas.search.context import Context, Exchange, Knowledge
 from nas.search.guided import columns_known
+from predictors.calibrated import Calibrated
 from predictors.features import Column
 from predictors.predictor import Predictor
 from search_spaces.space import Genotype, SearchSpace, as_genotypes
@@ -68,10 +69,15 @@ class RunContext(Context):
         return exchange_of(self._plan, self._supernet)
 
     def predictor(self, space: SearchSpace, columns: Sequence[Column]) -> Predictor:
-        """A new predictor of the kind that `search.predictor` names."""
+        """A new predictor of the kind that `search.predictor` names, with repaired deviations.
+
+        Where the recipe names none, that of every search.
+        """
         self.used.add("predictor")
-        name = self._plan.recipe.search.predictor or _PREDICTORS.default
-        return _PREDICTORS[name](space, columns)
+        name = self._plan.recipe.search.predictor
+        if name is None:
+            return super().predictor(space, columns)
+        return Calibrated(space, _PREDICTORS[name](space, columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +110,10 @@ class _Experienced:
 
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
-    """The predictor of errors from picks, costs, the probe and other runs."""
-    context = RunContext(plan, None, probe)
-    return context.predictor(plan.space, columns_known(plan.problem, context))
+    """The predictor of errors from picks, costs, the probe and other runs, for the report."""
+    columns = columns_known(plan.problem, RunContext(plan, None, probe))
+    name = plan.recipe.search.predictor or _PREDICTORS.default
+    return Calibrated(plan.space, _PREDICTORS[name](plan.space, columns))
 
 
 def exchange_of(plan: Plan, supernet: Supernet | None) -> Exchange:

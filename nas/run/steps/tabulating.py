@@ -21,12 +21,11 @@ from nas.report.estimates import Comparison, Estimate
 from nas.report.subnets import Chosen, Point
 from nas.report.text import capital
 from nas.report.words import Words
-from nas.run.findings import NONE_WITHIN, Findings, points_of
+from nas.run.findings import NONE_WITHIN, Findings, points_of, report_predictor
 from nas.run.folder import RunFolder
 from nas.run.steps.exporting import chosen
 from nas.run.steps.reporting import versions, written
 from nas.run.steps.searching import within_space
-from nas.search.guided import default_predictor
 from nas.search.loop import search
 from nas.search.named import searcher_named
 from nas.search.searcher import Searcher
@@ -145,7 +144,7 @@ def _require_same_figures(table: Tabular, archive: Archive) -> None:
 
 def _results(plan: TablePlan, measured: Measurements) -> Results:
     recipe, table = plan.recipe, plan.table
-    predictor = default_predictor(plan.problem)
+    predictor = report_predictor(plan.problem)
     points = points_of(measured, predictor, batch=recipe.search.batch)
     found = Findings(table.space, measured, predictor, seed=recipe.seed)
     notes = [f"{capital(table.words.name)}: {table.loss.note}."] if table.loss.note else []
