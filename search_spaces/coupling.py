@@ -9,141 +9,18 @@ operators that share units with it, form a group, whose units can change places.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
 
+from search_spaces.channel_groups import Along, Coupling, Group, Length, Nested, Part
 from search_spaces.following import follow
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
-from search_spaces.units import Site, Units, Vector
-
-
-@dataclass(frozen=True)
-class Part:
-    """A run of one vector of channels, all of which belong to one group or to none.
-
-    The channel at place `(o * count + u) * inner + i` belongs to unit `u`.
-
-    Attributes:
-        group: The name of the group; None for channels that have to stay.
-        outer: How often all units of the group come one after the other.
-        count: The number of units.
-        inner: The number of neighbouring channels of each unit.
-    """
-
-    group: str | None
-    outer: int
-    count: int
-    inner: int
-
-    @property
-    def length(self) -> int:
-        """The number of channels."""
-        return self.outer * self.count * self.inner
-
-
-@dataclass(frozen=True)
-class Along:
-    """The channels along an axis of a parameter.
-
-    Attributes:
-        address: The address of the node.
-        name: The name of the parameter.
-        axes: The positions of the axes: several where an axis is described by its factors.
-        reads: Whether the node reads the channels, by sums over them; else it makes or keeps them.
-        parts: The runs of channels, in order.
-    """
-
-    address: str
-    name: str
-    axes: tuple[int, ...]
-    reads: bool
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Length:
-    """A field of an operator that counts channels, such as the width of a convolution.
-
-    Attributes:
-        address: The address of the node.
-        field: The field.
-        index: The position in the field, if the field is a shape; else None.
-        parts: What the number counts, in runs.
-    """
-
-    address: str
-    field: str
-    index: int | None
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels that several operators write or read, in units that can change places.
-
-    Attributes:
-        name: The address of the first operator that writes the channels, and what a unit is:
-            `layer1.0.conv1.width`, `blocks.0.query.heads` or `layer2.0.conv2.groups`.
-        count: The number of units.
-        channels: The number of channels of each unit in the output of the first writer.
-        fixed: Why the units have to stay in place; an empty text where they can move.
-    """
-
-    name: str
-    count: int
-    channels: int
-    fixed: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Coupling:
-    """The groups of coupled channels of a graph.
-
-    Attributes:
-        groups: All groups by name, in the order of the graph.
-        alongs: The axes of parameters along which channels of groups lie.
-        lengths: The fields that count channels of groups.
-    """
-
-    groups: Mapping[str, Group]
-    alongs: tuple[Along, ...]
-    lengths: tuple[Length, ...]
-
-    @property
-    def free(self) -> list[str]:
-        """The names of the groups whose units can move."""
-        return [name for name, group in self.groups.items() if not group.fixed]
-
-    def of(self, group: str) -> list[Along]:
-        """The axes along which channels of a group lie."""
-        return [along for along in self.alongs if any(p.group == group for p in along.parts)]
-
-    def lengths_at(self, address: str) -> list[Length]:
-        """The fields of a node that count channels of groups."""
-        return [length for length in self.lengths if length.address == address]
-
-    def without(self, fixed: Mapping[str, str]) -> Coupling:
-        """The coupling with groups that have to stay, each with the reason."""
-        groups = {
-            name: replace(group, fixed=fixed.get(name, group.fixed))
-            for name, group in self.groups.items()
-        }
-        alongs = [replace(a, parts=_pinned(a.parts, fixed)) for a in self.alongs]
-        lengths = [replace(a, parts=_pinned(a.parts, fixed)) for a in self.lengths]
-        return Coupling(
-            groups,
-            tuple(a for a in alongs if any(part.group for part in a.parts)),
-            tuple(a for a in lengths if any(part.group for part in a.parts)),
-        )
-
-
-def _pinned(parts: tuple[Part, ...], fixed: Mapping[str, str]) -> tuple[Part, ...]:
-    return tuple(Part(None, 1, part.length, 1) if part.group in fixed else part for part in parts)
+from search_spaces.units import Labels, Site, Units, Vector
 
 
 def coupling(
@@ -210,17 +87,39 @@ class _Walk:
         held = (vector for site in self.sites.values() for vector in site.vectors)
         vectors = [vector for vector in held if named.varies(vector)]
         broken = {name: why for vector in vectors for name, why in named.unlike(vector)}
-        fixed = broken | named.pinned
+        fixed = named.handed_in(broken | named.pinned)
         groups = {
-            name: Group(name, count, named.widths[name] // count, fixed.get(name, ""))
+            name: Group(
+                name,
+                count,
+                named.widths[name] // count,
+                fixed.get(name, ""),
+                tuple(named.nested[name]),
+            )
             for name, count in named.counts.items()
         }
         free = groups.keys() - fixed.keys()
-        placed = [(vector, named.parts(vector, free)) for vector in vectors]
-        found = [(v, parts) for v, parts in placed if any(part.group for part in parts)]
-        alongs = (Along(v.address, v.name, v.axes, v.reads, p) for v, p in found if not v.counts)
-        lengths = (Length(v.address, v.name, v.index, p) for v, p in found if v.counts)
-        return Coupling(groups, tuple(alongs), tuple(lengths))
+        alongs = (
+            Along(v.address, v.name, v.axes, v.reads, named.parts(v.labels, free))
+            for v in vectors
+            if not v.counts
+        )
+        lengths = (
+            Length(v.address, v.name, v.index, *(named.parts(n, free) for n in _counted(v)))
+            for v in vectors
+            if v.counts
+        )
+        return Coupling(
+            groups,
+            tuple(a for a in alongs if any(part.group for part in a.parts)),
+            tuple(a for a in lengths if any(part.group for part in (*a.parts, *a.less))),
+        )
+
+
+def _counted(vector: Vector) -> Iterator[Labels]:
+    yield vector.labels
+    if vector.less is not None:
+        yield vector.less
 
 
 def inside(addresses: Iterable[str], module: str) -> Iterator[str]:
@@ -234,11 +133,14 @@ class _Named:
     Attributes:
         counts: The number of units of each group, by name.
         widths: The number of channels of its first writer, by name.
+        nested: The groups that are padded to units of each group, by name.
         pinned: Why a group has to stay, by name, for groups that have to.
     """
 
     def __init__(self, walk: _Walk) -> None:
         written = {a: s.written for a, s in walk.sites.items() if s.written is not None}
+        # A group has the name of a layer, where it has any, rather than of a padding before it.
+        written = dict(sorted(written.items(), key=lambda one: not walk.sites[one[0]].has_numbers))
         roots, joined = walk.units.roots(), Units()
         joined.new(len(roots))
         joined.merge(np.arange(len(roots)), roots)
@@ -261,15 +163,48 @@ class _Named:
         tied = {name: "they can only be kept together" for name, n in self.counts.items() if n < 2}
         told = {self._names[label]: why for label, why in reversed(walk.units.pinned)}
         self.pinned = tied | {name: why for name, why in told.items() if name is not None}
+        self.nested: defaultdict[str, list[Nested]] = defaultdict(list)
+        for address, inner, outer in walk.units.padded:
+            self._nest(address, inner, outer)
+
+    def _nest(self, address: str, inner: Labels, outer: Labels) -> None:
+        """Note the group that is padded; groups that are padded in another way have to stay."""
+        inside, outside = [*self._runs(inner)], [*self._runs(outer)]
+        names = [name for name, _ in (*inside, *outside) if name is not None]
+        if len(inside) == len(outside) == 1 and len(names) == 2:
+            (within, units), (around, places) = inside[0], outside[0]
+            first, taken = places[0] - units[0], self.nested[names[1]]
+            one = Nested(names[0], first)
+            alone = all(first >= self._end(n) or n.first >= self._end(one) for n in taken)
+            follows = places == [first + unit for unit in units]
+            whole = _pattern(units, self.counts[names[0]])[0] == 1
+            if one in taken:
+                return
+            if within != around and alone and follows and whole:
+                taken.append(one)
+                return
+        why = f"{address!r} pads them in part or in another order"
+        self.pinned |= {name: self.pinned.get(name, why) for name in names}
+
+    def _end(self, one: Nested) -> int:
+        return one.first + self.counts[one.group]
+
+    def handed_in(self, fixed: Mapping[str, str]) -> dict[str, str]:
+        """`fixed` with the groups that are padded to groups that have to stay."""
+        found = dict(fixed)
+        for name in sorted(self.nested, key=lambda name: -self.counts[name]):
+            for one in self.nested[name] if name in found else ():
+                found.setdefault(one.group, f"they are padded to {name!r}, which stay in place")
+        return found
 
     def varies(self, vector: Vector) -> bool:
         """Whether the length of a vector depends on units; an axis inside of each unit does not."""
         return vector.axis is None or len({*self._roots[vector.axis].tolist()}) > 1
 
-    def parts(self, vector: Vector, free: Set[str]) -> tuple[Part, ...]:
-        """The runs of a vector, where only groups in `free` count as groups."""
+    def parts(self, labels: Labels, free: Set[str]) -> tuple[Part, ...]:
+        """The runs of some labels, where only groups in `free` count as groups."""
         found: list[Part] = []
-        for name, numbers in self._runs(vector):
+        for name, numbers in self._runs(labels):
             if name is not None and name in free:
                 found.append(Part(name, *_pattern(numbers, self.counts[name])))
             else:
@@ -278,12 +213,12 @@ class _Named:
 
     def unlike(self, vector: Vector) -> Iterator[tuple[str, str]]:
         """The groups whose units do not come as a whole and in order, each with a reason."""
-        for name, numbers in self._runs(vector):
+        for name, numbers in self._runs(vector.labels):
             if name is not None and not _pattern(numbers, self.counts[name])[0]:
                 yield name, f"they come in another order or in part at {vector.address!r}"
 
-    def _runs(self, vector: Vector) -> Iterator[tuple[str | None, list[int]]]:
-        pairs = [(self._names[n], int(self._numbers[n])) for n in vector.labels.tolist()]
+    def _runs(self, labels: Labels) -> Iterator[tuple[str | None, list[int]]]:
+        pairs = [(self._names[n], int(self._numbers[n])) for n in labels.tolist()]
         for name, run in groupby(pairs, key=itemgetter(0)):
             yield name, [number for _, number in run]
 

@@ -211,9 +211,17 @@ def _(op: Slice, site: Site) -> Labels:
 def _(op: Pad, site: Site) -> Labels:
     labels = site.reads[0].given
     added = [axis for axis in range(labels.ndim) if (op.before[axis], op.behind[axis]) != (0, 0)]
-    if any(labels.shape[axis] > 1 for axis in added):
-        return site.stay(f"{site.address!r} adds channels to them")
-    return labels
+    along = [axis for axis in added if labels.shape[axis] > 1]
+    if not along:
+        return labels
+    if op.mode != "value" or len(along) > 1:
+        return site.stay(f"{site.address!r} fills up with copies of them")
+    (axis,) = along
+    read, made = site.channels(axis), site.made_along(axis)
+    before = op.before[axis]
+    site.units.padded.append((site.address, read, made[before : before + len(read)]))
+    site.count("behind", made, axis, less=read)
+    return site.laid(made, axis)
 
 
 @follow.register

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.channel_groups import Coupling, Length, Part
 from search_spaces.choice import choice
-from search_spaces.coupling import Coupling, Length, Part, coupling, inside
+from search_spaces.coupling import coupling, inside
 from search_spaces.graph import Graph, Node
-from search_spaces.ops import Add, Op, Shape, scaled
+from search_spaces.ops import Add, Op, Shape, padding_behind, scaled
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -37,6 +38,9 @@ def slimmed(
     presence that of the addition that ends the block, such as `layer1.0.add.present`. The largest
     network is `graph`. A narrower group keeps its first channels: sort them before
     (`supernets.slimming.sorted_by`). `reasons` says which widths have to stay, and why.
+
+    Channels in front of and behind a padding, as in a shortcut that adds empty channels, have two
+    choices: lost channels in front are filled up, and behind stay those that the padding reads.
 
     Args:
         graph: A resolved graph.
@@ -120,28 +124,36 @@ def _options(
 ) -> Iterator[tuple[str, list[int]]]:
     """The numbers of units that each free group can keep, ascending."""
     for name in found.free:
-        group = found.groups[name]
+        group, least = found.groups[name], found.least(name)
         step = multiple_of // math.gcd(multiple_of, group.channels)
         kept = {step * max(1, round(share * group.count / step)) for share in shares}
-        yield name, sorted({n for n in kept if n < group.count} | {group.count})
+        yield name, sorted({n for n in kept if least <= n < group.count} | {group.count})
 
 
 def _narrowed(op: Op, shape: Shape, lengths: Sequence[Length], widths: Mapping[str, int]) -> Op:
     """The operator with its fields that count channels derived from `widths`."""
     for length in lengths:
-        if widths.keys().isdisjoint(_groups_in(length.parts)):
+        if widths.keys().isdisjoint(_groups_in((*length.parts, *length.less))):
             continue
         # A length of a shape of a view follows from the others.
         value = -1 if op.is_view else _derived(length.parts, widths)
+        held = shape
+        if length.less:
+            held = getattr(op, length.field)
+            before = sum(p.length for p in length.parts) - sum(p.length for p in length.less)
+            before -= held[length.index]
+            value = padding_behind(value, _derived(length.less, widths), before)
         if length.index is not None:
-            value = (*shape[: length.index], value, *shape[length.index + 1 :])
+            value = (*held[: length.index], value, *held[length.index + 1 :])
         op = replace(op, **{length.field: value})
     return op
 
 
 def _derived(parts: Sequence[Part], widths: Mapping[str, int]) -> Any:
     (part,) = parts
-    width = widths[str(part.group)]
+    if part.group is None or part.group not in widths:
+        return part.length
+    width = widths[part.group]
     return width if part.length == part.count else scaled(width, part.length / part.count, 1)
 
 

@@ -29,6 +29,7 @@ class Vector:
         reads: Whether the node sums over the channels.
         index: The position in the field, if the field is a shape.
         axis: The labels of the whole axis of which a field counts some channels; None for all.
+        less: The labels of channels that the field leaves out of the count; None for none.
     """
 
     address: str
@@ -38,6 +39,7 @@ class Vector:
     reads: bool = False
     index: int | None = None
     axis: Labels | None = None
+    less: Labels | None = None
 
     @property
     def counts(self) -> bool:
@@ -46,7 +48,13 @@ class Vector:
 
 
 class Units:
-    """Labels of channels that are merged into units."""
+    """Labels of channels that are merged into units.
+
+    Attributes:
+        pinned: Labels that have to stay, each with the reason.
+        padded: For each padding of channels, its address, the labels of the channels that it reads,
+            and those that these have behind it.
+    """
 
     def __init__(self) -> None:
         from networkx.utils import UnionFind
@@ -54,6 +62,7 @@ class Units:
         self._joined: UnionFind[int] = UnionFind()
         self._words: dict[int, str] = {}
         self.pinned: list[tuple[int, str]] = []
+        self.padded: list[tuple[str, Labels, Labels]] = []
 
     def __len__(self) -> int:
         return len(self._joined.parents)
@@ -120,6 +129,11 @@ class Site:
         self.shape = self.op.infer(*(read.shape for read in self.reads))
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether channels lie along parameters of the node."""
+        return not all(vector.counts for vector in self.vectors)
+
+    @property
     def given(self) -> Labels:
         """The labels of the output; constants that nothing has given labels to have to stay."""
         if self.labels is None:
@@ -157,7 +171,11 @@ class Site:
 
     def made(self) -> Labels:
         """Labels for the channels that the node makes."""
-        self.written = self.units.new(self.shape[self.op.channel_axis])
+        return self.made_along(self.op.channel_axis)
+
+    def made_along(self, axis: int) -> Labels:
+        """Labels for the channels along an axis that the node makes."""
+        self.written = self.units.new(self.shape[axis])
         return self.written
 
     def stay(self, why: str) -> Labels:
@@ -173,10 +191,16 @@ class Site:
         self.vectors.append(Vector(self.address, name, labels, axes, reads))
 
     def count(
-        self, name: str, labels: Labels, index: int | None = None, *, axis: Labels | None = None
+        self,
+        name: str,
+        labels: Labels,
+        index: int | None = None,
+        *,
+        axis: Labels | None = None,
+        less: Labels | None = None,
     ) -> None:
-        """Note the channels that a field of the operator counts."""
-        self.vectors.append(Vector(self.address, name, labels, index=index, axis=axis))
+        """Note the channels that a field of the operator counts, `less` some of them."""
+        self.vectors.append(Vector(self.address, name, labels, index=index, axis=axis, less=less))
 
     def parameters(self, *, read: Labels | None = None, given: Labels) -> None:
         """Note the channels along all axes of parameters whose lengths fit."""

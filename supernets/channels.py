@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from search_spaces.coupling import Along, Coupling, coupling
+from search_spaces.channel_groups import Along, Coupling
+from search_spaces.coupling import coupling
 from search_spaces.ops import Parameter, Shape
 from search_spaces.space import SearchSpace
 from supernets.largest import largest_parameters
@@ -37,11 +38,9 @@ def sorted_places(supernet: Supernet) -> dict[tuple[str, str], Tensor]:
         (along.address, along.name): supernet.node(along.address).tensors[along.name].detach()
         for along in found.alongs
     }
-    orders: dict[str, Tensor] = {}
-    for name in found.free:
-        sizes = reading_sizes(found, name, tensors)
-        if sizes is not None:
-            orders[name] = torch.argsort(sizes, descending=True, stable=True)
+    sizes = {name: reading_sizes(found, name, tensors) for name in found.free}
+    known = {name: numbers.tolist() for name, numbers in sizes.items() if numbers is not None}
+    orders = {name: torch.tensor(order) for name, order in found.orders(known).items()}
     places = {
         key: torch.arange(tensor.numel(), device=tensor.device).view_as(tensor)
         for key, tensor in tensors.items()

@@ -19,8 +19,8 @@ from benchmarks.own_model.data import calibration, images, resnet
 from nas.evaluation.rewrites import post_training
 from nas.files.durable import write_atomic
 from nas.parts import Parts
+from search_spaces.channel_groups import Coupling
 from search_spaces.costs import compile_cost, macs, total
-from search_spaces.coupling import Coupling
 from search_spaces.slimming import slimmed
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nas.testing.rewrite import assert_equal_numbers, drawn_tensors, numbers_of
-from search_spaces.coupling import Coupling, coupling
+from search_spaces.channel_groups import Coupling
+from search_spaces.coupling import coupling
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,

@@ -44,7 +44,14 @@ from search_spaces.ops.pooling import (
 from search_spaces.ops.sources import Input, Resize
 from search_spaces.ops.structure import Concat, DepthToSpace, Flatten, Pad, Permute, Reshape, Slice
 from search_spaces.ops.tokens import Embedding, Learned, MeanTokens, PositionalEmbedding
-from search_spaces.ops.widths import at_least_one, deeper_than, group_count, inverse_root, scaled
+from search_spaces.ops.widths import (
+    at_least_one,
+    deeper_than,
+    group_count,
+    inverse_root,
+    padding_behind,
+    scaled,
+)
 from search_spaces.ops.window import Window, Windowed
 
 __all__ = [
@@ -110,6 +117,7 @@ __all__ = [
     "filled_up",
     "group_count",
     "inverse_root",
+    "padding_behind",
     "per_channel",
     "scaled",
 ]

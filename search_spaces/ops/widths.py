@@ -54,3 +54,15 @@ def at_least_one(number: int) -> int:
 def inverse_root(length: Size) -> float:
     """One over the square root of `length`: the scale of attention with heads of that size."""
     return length**-0.5
+
+
+@derived_as("search_spaces.ops:padding_behind")
+def padding_behind(width: Size, read: Size, before: int) -> int:
+    """The empty channels to add at the end, so that `read` channels become `width`.
+
+    Args:
+        width: The number of channels behind the padding.
+        read: The number of channels in front of it.
+        before: The number of empty channels that are added before the others.
+    """
+    return width - read - before

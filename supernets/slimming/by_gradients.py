@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from search_spaces.coupling import Coupling
+from search_spaces.channel_groups import Coupling
 from supernets.inputs import Inputs, arguments
 from supernets.post_training.reference import Reference
 from supernets.slimming.readings import Changing, Reading, by_source, readings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from search_spaces.coupling import Coupling
+from search_spaces.channel_groups import Coupling
 from supernets.channels import rows_of_units
 from supernets.deployed import Deployed
 from supernets.post_training.reference import Reference

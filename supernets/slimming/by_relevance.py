@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from search_spaces.coupling import Coupling
+from search_spaces.channel_groups import Coupling
 from supernets.deployed import Deployed
 from supernets.elastic import compute
 from supernets.inputs import arguments

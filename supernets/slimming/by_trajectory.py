@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from search_spaces.coupling import Coupling
+from search_spaces.channel_groups import Coupling
 from supernets.assemble import ADDRESS
 from supernets.inputs import arguments
 from supernets.post_training.reference import Reference

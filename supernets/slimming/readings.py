@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from search_spaces.coupling import Along, Coupling
+from search_spaces.channel_groups import Along, Coupling
 from supernets.assemble import ADDRESS
 from supernets.channels import rows_of_units
 from supernets.deployed import Deployed, values

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from search_spaces.coupling import Along, Coupling, coupling
+from search_spaces.channel_groups import Along, Coupling
+from search_spaces.coupling import coupling
 from search_spaces.graph import Graph
 from supernets.channels import moved
 from supernets.inputs import Inputs
@@ -48,11 +49,8 @@ def sorted_by(
                 f"the importance of group {name!r} must be {wanted[0]} finite numbers, given the "
                 f"shape {tuple(numbers.shape)}; give one number for every unit"
             )
-    orders = {
-        name: torch.argsort(numbers, descending=True, stable=True)
-        for name, numbers in scores.items()
-    }
-    return reordered(found, tensors, orders)
+    orders = found.orders({name: numbers.tolist() for name, numbers in scores.items()})
+    return reordered(found, tensors, {name: torch.tensor(order) for name, order in orders.items()})
 
 
 def reordered(

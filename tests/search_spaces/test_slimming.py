@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from search_spaces.channel_groups import Nested, Part
 from search_spaces.choice import Choice
-from search_spaces.coupling import Part, coupling
+from search_spaces.coupling import coupling
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -30,6 +31,7 @@ from search_spaces.ops import (
     Softmax,
     SplitHeads,
 )
+from search_spaces.ops.structure import Filling
 from search_spaces.slimming import reasons, slimmed
 from search_spaces.space import SearchSpace
 from tests.random_graphs import attention, convolutional
@@ -202,16 +204,76 @@ def test_a_gate_of_places_leaves_channels_alone() -> None:
     assert set(options(slimmed(graph))) == {"first.width"}
 
 
-def test_a_padded_shortcut_keeps_the_channels_between_blocks() -> None:
+def padded(*, before: int = 2, behind: int = 2, mode: Filling = "value") -> Graph:
+    """A convolution, and a block whose shortcut adds empty channels."""
     graph = Graph(Input("image", (3, 4, 4)))
     x = graph.add("stem", Conv2d(4, 3))
-    graph.add("conv1", Conv2d(8, 3))
-    main = graph.add("conv2", Conv2d(8, 3))
-    skip = graph.add("pad", Pad((2, 0, 0), (2, 0, 0)), x)
+    half = graph.add("half", Slice(1, 0, 4, 2), x)
+    skip = graph.add("pad", Pad((before, 0, 0), (behind, 0, 0), mode), half)
+    graph.add("conv1", Conv2d(8, 3, stride=(2, 1)), x)
+    main = graph.add("conv2", Conv2d(4 + before + behind, 3))
     graph.add("add", Add(), main, skip)
     graph.add("last", Conv2d(2, 1))
-    assert set(options(slimmed(graph))) == {"conv1.width"}
-    assert reasons(graph)["stem.width"] == "'pad' adds channels to them"
+    return graph
+
+
+def test_both_sides_of_a_padded_shortcut_have_their_own_width() -> None:
+    space = SearchSpace(slimmed(padded(), shares=(0.25, 0.5, 0.8)))
+    assert options(space.graph) == {
+        "stem.width": (1, 2, 3, 4),
+        "conv1.width": (2, 4, 6, 8),
+        "conv2.width": (6, 8),  # the channels of the stem and those before them are kept
+    }
+    assert space.decode(space.largest) == padded()
+    narrow = space.graph.resolve({"stem.width": 1, "conv1.width": 0, "conv2.width": 0})
+    assert narrow.nodes["pad"].op == Pad((2, 0, 0), (2, 0, 0))
+    assert narrow.shapes()["add"] == (6, 2, 4)
+    narrow = space.graph.resolve({"stem.width": 0, "conv1.width": 3, "conv2.width": 1})
+    assert narrow.nodes["pad"].op == Pad((2, 0, 0), (5, 0, 0))
+    assert SearchSpace.from_json(space.to_json()) == space
+
+
+def test_channels_that_are_padded_have_the_same_order_on_both_sides() -> None:
+    found = coupling(padded())
+    assert found.groups["conv2.width"].nested == (Nested("stem.width", 2),)
+    scores = {"stem.width": [0, 3, 1, 2], "conv2.width": [1, 2, 9, 9, 9, 9, 4, 3]}
+    orders = found.orders(scores)
+    assert orders["stem.width"] == [1, 3, 2, 0]
+    assert orders["conv2.width"] == [6, 7, 3, 5, 4, 2, 1, 0]
+    assert found.orders({})["conv2.width"] == [*range(8)]
+
+
+def test_a_padding_that_copies_channels_lets_them_stay() -> None:
+    graph = padded(before=1, behind=1, mode="edge")
+    assert reasons(graph)["stem.width"] == "'pad' fills up with copies of them"
+
+
+def test_channels_that_are_padded_to_others_that_stay_keep_their_order() -> None:
+    graph = padded()
+    graph.add("odd", _Odd(), "add")
+    found = coupling(graph)
+    assert found.groups["stem.width"].fixed.startswith("they are padded to 'conv2.width'")
+
+
+def test_padded_channels_that_come_in_another_order_stay() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    x = graph.add("stem", Conv2d(4, 3))
+    one = graph.add("one", Pad((0, 0, 0), (2, 0, 0)), x)
+    other = graph.add("other", Pad((1, 0, 0), (1, 0, 0)), x)
+    graph.add("add", Add(), one, other)
+    graph.add("last", Conv2d(2, 1))
+    assert "pads them in part or in another order" in reasons(graph)["stem.width"]
+    assert "one.width" in reasons(graph)
+
+
+def test_a_layer_that_reads_padded_channels_loses_them_with_the_padding() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    graph.add("stem", Conv2d(4, 3))
+    graph.add("pad", Pad((0, 0, 0), (4, 0, 0)))
+    graph.add("last", Conv2d(2, 1))
+    made = slimmed(graph, shares=(0.5,))
+    assert options(made) == {"stem.width": (2, 4), "pad.width": (4, 8)}
+    assert made.resolve({"stem.width": 0, "pad.width": 0}).shapes()["pad"] == (4, 4, 4)
 
 
 def test_heads_of_fused_queries_keys_and_values_move_but_keep_their_number() -> None:

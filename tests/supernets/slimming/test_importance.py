@@ -7,7 +7,8 @@ import torch
 
 from nas.parts import Parts
 from nas.testing.importance import ImportanceContract
-from search_spaces.coupling import Coupling, coupling
+from search_spaces.channel_groups import Coupling
+from search_spaces.coupling import coupling
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, Input, Linear
 from supernets.post_training import Reference, float_network
