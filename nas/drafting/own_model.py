@@ -18,9 +18,10 @@ from nas.drafting.examples import require_new
 from nas.drafting.looking import looked
 from nas.drafting.text import written
 from nas.files.durable import write_atomic
-from nas.own.model import require_model
+from nas.own.model import OwnModelError, require_model
+from nas.own.packages import PACKAGES, KnownImages
 from nas.own.scalings import best_preparation
-from nas.own.sources import PACKAGES, Named, network_of
+from nas.own.sources import Named, UnfitWeightsError, network_of, require_trained
 from nas.recipe.model_recipe import ModelRecipe, validate_model_recipe
 from nas.recipe.sections import TaskSection, section_for
 from nas.run.folder import RunFolder
@@ -30,7 +31,7 @@ from nas.tasks import Task
 from nas.tasks.criteria import Classification
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
-_IMAGE, _SIDE = 3, 224
+_IMAGE, _WHITE = 3, 255
 _COMMENTS = {
     "model": "The trained network. A Python file that is named here is run.",
     "model.divide": "an input is (raw / divide - mean) / std, as in the network's training",
@@ -112,16 +113,18 @@ def _content(asked: OwnAsked, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]
     own = {"source": asked.source} | given.get("model", {})
     if asked.weights is not None:
         own["weights"] = str(asked.weights)
-    weights = own.get("weights")
-    model = network_of(
-        own["source"],
-        options=own.get("options", {}),
-        weights=None if weights is None else Path(weights),
-        beside=Path(),
-    )
-    keys, comments = _task_keys(asked, given.get("task", {}), ask)
+    require_trained(own["source"], own.get("options", {}), _weights(own))
+    package = Named.read(own["source"]).package
+    known = None
+    if package is None:
+        model = _network(own)
+    else:
+        known = package.images(Named.read(own["source"]).what)
+    keys, comments = _task_keys(asked, given.get("task", {}), ask, known)
     task = validated(section_for(TaskSection, keys), keys, source=str(asked.data)).load()
-    scaling, told = _scaling(require_model(model), task, own)
+    if package is not None:
+        own, model = _for_classes(own, task)
+    scaling, told = _scaling(require_model(model), task, own, known)
     drop = asked.allowed_drop
     if drop is None:
         drop = sizing.tolerance_for(task.criterion)
@@ -137,15 +140,41 @@ def _content(asked: OwnAsked, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]
     return content, {**comments, **told}
 
 
+def _weights(own: Mapping[str, Any]) -> Path | None:
+    return Path(own["weights"]) if "weights" in own else None
+
+
+def _network(own: Mapping[str, Any]) -> nn.Module:
+    options = own.get("options", {})
+    return network_of(own["source"], options=options, weights=_weights(own), beside=Path())
+
+
+def _for_classes(own: dict[str, Any], task: Task) -> tuple[dict[str, Any], nn.Module]:
+    """The keys and the network of a package, made for the classes of the data."""
+    options = own.get("options", {})
+    if "num_classes" in options or not isinstance(task.criterion, Classification):
+        return own, _network(own)
+    count = task.output[-1]
+    own = {**own, "options": {**options, "num_classes": count}}
+    try:
+        return own, _network(own)
+    except UnfitWeightsError as error:
+        raise OwnModelError(
+            f"{error}; the data have {count} classes, for which the network was made"
+        ) from error
+
+
 def _task_keys(
-    asked: OwnAsked, given: Mapping[str, Any], ask: Ask
+    asked: OwnAsked, given: Mapping[str, Any], ask: Ask, known: KnownImages | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The keys of the section `task`; a trained network needs no augmentation."""
     found = looked(asked.data, {"augment": {}, **given}, ask)
     keys = {key: value for key, value in found.values.items() if key != "augment"}
-    if keys["kind"] == "folder" and "image_size" not in given:
-        packaged = Named.read(asked.source).where in PACKAGES
-        usual = _SIDE if packaged else keys.get("image_size")
+    comments = {f"task.{key}": text for key, text in found.comments.items()}
+    if keys["kind"] != "folder":
+        return keys, comments
+    if "image_size" not in given:
+        usual = keys.get("image_size") if known is None else known.shape[1]
         answer = ask(
             "What is the side of the square images that the network takes, in pixels?",
             key="--set task.image_size=224",
@@ -153,18 +182,28 @@ def _task_keys(
             check=int,
         )
         keys["image_size"] = int(answer)
-    comments = {f"task.{key}": text for key, text in found.comments.items()}
-    if keys["kind"] == "folder":
-        comments["task.image_size"] = "the side of the images that the network takes"
+    comments["task.image_size"] = "the side of the images that the network takes"
+    if known is not None:
+        keys = {**keys, "channels": known.shape[0], "fit": known.fit, **given}
+        comments["task.fit"] = f"as {Named.read(asked.source).where} tests the network"
+        if keys["fit"] == "crop" and known.fit == "crop":
+            keys.setdefault("crop_share", known.crop_share)
     return keys, comments
 
 
 def _scaling(
-    model: nn.Module, task: Task, own: Mapping[str, Any]
+    model: nn.Module, task: Task, own: Mapping[str, Any], known: KnownImages | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """How images are prepared, if the user did not say: the usual way that works best."""
+    """How images are prepared, if the user did not say: as is known, or as works best."""
     images = len(task.inputs) == 1 and len(task.inputs[0].shape) == _IMAGE
-    if not images or {"mean", "std"} & {*own} or not isinstance(task.criterion, Classification):
+    if not images or {"mean", "std"} & {*own}:
+        return {}, {}
+    [port] = task.usage.inputs.values()
+    if known is not None and len(known.mean) == task.inputs[0].shape[0]:
+        divide = _WHITE if max(port.high) > 1 else 1
+        made = {"divide": divide, "mean": [*known.mean], "std": [*known.std]}
+        return made, {"model.mean": f"as {own['source']} was trained"}
+    if not isinstance(task.criterion, Classification):
         return {}, {}
     best, errors = best_preparation(model, task)
     words = task.criterion.shown

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nas.own.model import OwnModelError, listed
+from nas.own.packages import PACKAGES, Package
 from nas.settings.own_modules import import_modules
 
-PACKAGES = ("torchvision", "timm")
 _NEAR = 5
 
 
@@ -51,9 +52,40 @@ class Named:
         return cls(where, what)
 
     @property
-    def runs_code(self) -> bool:
-        """Whether making the network runs code of the user's own."""
-        return self.where not in PACKAGES
+    def package(self) -> Package | None:
+        """The package that makes the network; None for a function of the user's own."""
+        return PACKAGES.get(self.where)
+
+
+class UnfitWeightsError(OwnModelError):
+    """Weights whose tensors are not those of the network."""
+
+
+def require_trained(text: str, options: Mapping[str, Any], weights: Path | None) -> None:
+    """Refuse, before any work, a network that cannot be made or would have random weights.
+
+    Args:
+        text: The name, see `Named`.
+        options: Keyword arguments of the function that makes the network.
+        weights: A file of weights.
+
+    Raises:
+        OwnModelError: The package of the network is missing or has no such network, there is no
+            such file, or a network of a package gets weights neither by a file nor by an option.
+    """
+    if weights is not None and not weights.is_file():
+        raise OwnModelError(f"there is no file of weights {weights}; correct the path")
+    named = Named.read(text)
+    if named.package is None:
+        return
+    named.package.require(named.what)
+    option, value = named.package.pretrained
+    if weights is None and not options.get(option):
+        raise OwnModelError(
+            f"{text} has random weights, and nothing is downloaded unasked; give a file of "
+            f"weights, or model.options = {{{option} = {json.dumps(value)}}} for those of "
+            f"{named.where}"
+        )
 
 
 def network_of(
@@ -61,8 +93,8 @@ def network_of(
 ) -> nn.Module:
     """The network of a name, with weights from a file, in evaluation mode on the CPU.
 
-    A network without a file of weights keeps those that its function gives it. Those of torchvision
-    and timm are never downloaded: without a file they are random.
+    A network without a file of weights keeps those that its function gives it. One of torchvision
+    or timm needs a file, or the option of the package that loads trained weights.
 
     Args:
         text: The name, see `Named`.
@@ -74,8 +106,9 @@ def network_of(
         OwnModelError: There is no such network, it cannot be made, or the weights do not fit.
         PartError: A module of the user cannot be imported.
     """
+    require_trained(text, options, weights)
     named = Named.read(text)
-    make = _MAKERS.get(named.where, _own)(named, beside)
+    make = _own(named, beside) if named.package is None else partial(named.package.make, named.what)
     try:
         model = make(**options)
     except Exception as error:
@@ -108,43 +141,6 @@ def _own(named: Named, beside: Path) -> Callable[..., Any]:
     return made
 
 
-def _torchvision(named: Named, _beside: Path) -> Callable[..., Any]:
-    models = _package("torchvision").models
-    _require_known(named, models.list_models())
-    return lambda **options: models.get_model(named.what, weights=None, **options)
-
-
-def _timm(named: Named, _beside: Path) -> Callable[..., Any]:
-    timm = _package("timm")
-    _require_known(named, timm.list_models())
-    return lambda **options: timm.create_model(named.what, pretrained=False, **options)
-
-
-_MAKERS: Mapping[str, Callable[[Named, Path], Callable[..., Any]]] = {
-    "torchvision": _torchvision,
-    "timm": _timm,
-}
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise OwnModelError(
-            f"the package {name} cannot be imported: {told}; install it, or name a function of "
-            "yours that makes the network"
-        ) from error
-
-
-def _require_known(named: Named, known: Sequence[str]) -> None:
-    if named.what not in known:
-        near = difflib.get_close_matches(named.what, known, _NEAR, 0.3) or known[:_NEAR]
-        raise OwnModelError(
-            f"{named.where} has no network {named.what!r}; similar ones are {', '.join(near)}"
-        )
-
-
 def load_weights(model: nn.Module, path: Path) -> None:
     """Put the tensors of a file into a network, all of them and no others.
 
@@ -152,7 +148,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     around the tensors. No file runs code.
 
     Raises:
-        OwnModelError: The file cannot be read, or its tensors are not those of the network.
+        OwnModelError: The file cannot be read.
+        UnfitWeightsError: Its tensors are not those of the network.
     """
     given, wanted = _state(path), model.state_dict()
     if not wanted.keys() & given.keys():
@@ -170,9 +167,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         shapes = (f"{n} {tuple(given[n].shape)} for {tuple(wanted[n].shape)}" for n in other)
         faults.append(f"of another shape: {listed([*shapes])}")
     if faults:
-        raise OwnModelError(
+        raise UnfitWeightsError(
             f"the weights {path} do not fit the network: {'; '.join(faults)}; give its own "
-            "state_dict, or the options with which it was trained"
+            "state_dict, or the options with which it was trained, such as num_classes"
         )
     model.load_state_dict(given, strict=False)
 
@@ -180,8 +177,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
 def _state(path: Path) -> dict[str, Tensor]:
     """The tensors in a file, by name."""
     remedy = "give a .safetensors or .npz file, or what torch.save made of a state_dict"
-    if not path.is_file():
-        raise OwnModelError(f"there is no file of weights {path}; correct the path")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -150,7 +150,7 @@ def _with_model(content: Mapping[str, Any], source: str, beside: Path | None) ->
     if not isinstance(model, Mapping) or not isinstance(model.get("source"), str):
         return content  # which validation refuses
     named = Named.read(model["source"])
-    if not named.runs_code:
+    if named.package is not None:
         return content
     if beside is None:
         require_imported([named.where], source=source)

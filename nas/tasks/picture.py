@@ -52,12 +52,14 @@ class Style:
         size: The side of the square into which every image is scaled; None keeps the size.
         fit: How an image that is no square is brought into the square.
         background: The colour behind transparent pixels.
+        crop_share: The share of the shorter side that `crop` leaves, cutting all four edges.
     """
 
     channels: Channels = 3
     size: int | None = None
     fit: Fit = "pad"
     background: Background = "black"
+    crop_share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,7 @@ def _picture(opened: Any, style: Style) -> Picture:
         image, transparent = _of_8_bits(image, style)
         traits |= {TRANSPARENT} if transparent else set()
     if style.size is not None:
-        image = _fitted(image, style.size, style.fit)
+        image = _fitted(image, style.size, style)
     pixels = np.asarray(image)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
@@ -202,16 +204,18 @@ def _of_8_bits(image: Any, style: Style) -> tuple[Any, bool]:
     return image.convert("RGB").convert("RGB" if style.channels == 3 else "L"), transparent
 
 
-def _fitted(image: Any, size: int, fit: Fit) -> Any:
+def _fitted(image: Any, size: int, style: Style) -> Any:
     """The image scaled to `size` x `size` pixels; pixels that are added are black."""
     from PIL import ImageOps
 
     square, ways = (size, size), imaging().Resampling
     # Bicubic scaling goes beyond the darkest and the brightest pixel where nothing limits it.
     way = ways.BILINEAR if image.mode in ("I", "F") else ways.BICUBIC
-    if fit == "stretch":
+    if style.fit == "stretch":
         return image.resize(square, way)
-    return {"pad": ImageOps.pad, "crop": ImageOps.fit}[fit](image, square, method=way)
+    if style.fit == "pad":
+        return ImageOps.pad(image, square, method=way)
+    return ImageOps.fit(image, square, method=way, bleed=(1 - style.crop_share) / 2)
 
 
 @functools.cache

@@ -67,8 +67,8 @@ def test_files_and_options_that_are_not_there_are_refused(folder):
 
 
 def test_only_names_of_packages_run_no_code_of_the_user():
-    assert not Named.read("timm:mobilenetv3_small_100").runs_code
-    assert Named.read("mine.py:build").runs_code
+    assert Named.read("timm:mobilenetv3_small_100").package is not None
+    assert Named.read("mine.py:build").package is None
 
 
 def saved(tensors, path):

@@ -147,6 +147,17 @@ def test_images_are_turned_as_their_exif_data_say(tmp_path, ending):
     assert read.pixels[10:].max() < 5
 
 
+def test_a_crop_leaves_the_inner_share_of_the_shorter_side(tmp_path):
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[2:6, 6:10] = COLOUR[:4, :4]  # half of the shorter side, at the centre
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels))
+    read = read_picture(path, Style(3, size=4, fit="crop", crop_share=0.5)).pixels
+    assert (read == COLOUR[:4, :4]).all()
+    for wrong in ({"fit": "pad", "image_size": 4}, {"fit": "crop"}):
+        with pytest.raises(ValueError, match=r"crop_share = 0\.5 is for images that are cut"):
+            FolderTask(path=tmp_path, crop_share=0.5, **wrong)
+
+
 def test_the_first_of_several_images_is_read(tmp_path):
     first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
     for ending in ("gif", "tif", "apng", "webp"):
