@@ -22,6 +22,7 @@ from nas.own.evaluator import HELD_OUT, Deploying
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
 from nas.run.policies import about_choice, uniform_references
+from nas.targets.saturation import EightBitWeights
 from search_spaces.notebook import html_table
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
@@ -55,6 +56,7 @@ class Policy(Network):
         judge: Judges networks and files.
         deployed: The network as a device runs it.
         module: The network as a plain torch module, called like the user's own.
+        weights: The type of 8-bit weights in files for the target.
     """
 
     name: str = MIXED
@@ -63,6 +65,7 @@ class Policy(Network):
     judge: Judge = field(kw_only=True)
     deployed: Deployed = field(kw_only=True)
     module: nn.Module = field(kw_only=True)
+    weights: EightBitWeights = field(kw_only=True)
 
     def export(self, path: str | Path) -> Exported:
         """Write the network to a file, run the file, and judge its answers.
@@ -75,7 +78,7 @@ class Policy(Network):
         """
         from nas.export import form_of
 
-        path, form = Path(path), form_of(path)
+        path, form = Path(path), form_of(path).suited(self.weights)
         form.require()
         require_parent(path)
         form.write(self.deployed, path)
@@ -111,6 +114,7 @@ class Fitted(Searched):
         timed: Name of a target that is this machine -> measures whole networks.
         wanted: What is asked of the returned networks.
         samples: The numbers of samples by purpose.
+        weights: The type of 8-bit weights in files for each target, by its name.
     """
 
     source = "a trained network in Python"
@@ -128,7 +132,7 @@ class Fitted(Searched):
     ) -> None:
         super().__init__(asked, archive, metric=means.judge.words, **options)
         self.archive, self.means, self.wanted, self.samples = archive, means, wanted, samples
-        self.names = names
+        self.names, self.weights = names, asked.weights
 
     def best(
         self,
@@ -162,7 +166,7 @@ class Fitted(Searched):
         found = self._picked(goal, wanted)
         if found is None:
             raise ValueError(self._none(goal, wanted.allowed_drop))
-        return self._policy(found)
+        return self._policy(found, self.weights.get(goal.name, "unsigned"))
 
     def _picked(self, goal: Goal, wanted: Wanted) -> Picked | None:
         """The policy for a goal; measured whole where the target is this machine."""
@@ -225,7 +229,7 @@ class Fitted(Searched):
             seed=self.seed,
         )
 
-    def _policy(self, found: Picked) -> Policy:
+    def _policy(self, found: Picked, weights: EightBitWeights) -> Policy:
         genotype = found.evaluation.genotype
         network = self.networks_of([found.evaluation])[0]
         deployed = self.means.deployment(genotype)
@@ -237,6 +241,7 @@ class Fitted(Searched):
             judge=self.means.judge,
             deployed=replace(deployed, metadata=self._told(genotype)),
             module=self.means.judge.calling.module(deployed.module()),
+            weights=weights,
         )
 
     def _told(self, genotype: Genotype) -> dict[str, str]:

@@ -173,7 +173,8 @@ def _fitted(
     """The result of a fit before its search."""
     space, made = policies.problem.space, policies.made
     purposes = ("calibration", "search", "judging")
-    whole = WholeNetworks(made, space, policies.folder / "whole.json")
+    weights = asked.weights.get(THIS_CPU, "unsigned")
+    whole = WholeNetworks(made, space, policies.folder / "whole.json", weights)
     return Fitted(
         asked,
         policies.archive,

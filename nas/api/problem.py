@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from nas.report.data import Provenance
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
 from nas.targets.device_costs import DeviceCosts
+from nas.targets.saturation import EightBitWeights
 from search_spaces.space import IntArray, SearchSpace
 
 Target = HardwareTarget | Goal | str | Path
@@ -30,10 +31,12 @@ class Asked:
     Attributes:
         problem: The space, without options that no target runs, and one goal per device.
         origins: The origin of the costs on each device, by the name of the goal.
+        weights: The type of 8-bit weights in files for each device, by its name.
     """
 
     problem: Problem
     origins: Mapping[str, Provenance]
+    weights: Mapping[str, EightBitWeights] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -98,7 +101,7 @@ def asked_for(
     for goal in goals:
         _require_feasible(goal, allowed, seed)
     origins = {goal.name: _origin(one) for goal, one in zip(goals, made or goals, strict=True)}
-    return Asked(Problem(allowed, tuple(goals)), origins)
+    return Asked(Problem(allowed, tuple(goals)), origins, _weights(devices))
 
 
 def on_targets(
@@ -130,7 +133,11 @@ def on_targets(
     costs = TargetCosts(space)
     goals = [_goal(one, costs, objectives, limits) for one in devices]
     origins = {one.name: _origin(one) for one in devices}
-    return Asked(Problem(space, tuple(goals)), origins)
+    return Asked(Problem(space, tuple(goals)), origins, _weights(devices))
+
+
+def _weights(devices: Sequence[HardwareTarget]) -> dict[str, EightBitWeights]:
+    return {one.name: one.eight_bit_weights for one in devices}
 
 
 def _origin(target: HardwareTarget | Goal) -> Provenance:

@@ -106,7 +106,8 @@ def _send(
     """Write a folder of kernels that another machine can measure."""
     if folder is None:
         raise TargetError("--backend elsewhere writes a folder; say which: --out FOLDER")
-    sent, refused = timed_by(Elsewhere(), kernels_of(space, base))
+    target = load_target(base, unmeasured=True, elsewhere=True)
+    sent, refused = timed_by(Elsewhere(), kernels_of(space, target))
     for (operator, numerics), reason in refused.items():
         display.say(f"left out: {operator} at {numerics}; {reason}")
     if refused:
@@ -117,7 +118,7 @@ def _send(
     made = write_folder(
         sent if count is None else sample(sent, count),
         folder=folder,
-        eight_bit_weights=load_target(base, unmeasured=True).eight_bit_weights,
+        eight_bit_weights=target.eight_bit_weights,
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(

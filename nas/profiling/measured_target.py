@@ -12,6 +12,7 @@ from nas.files.durable import write_atomic
 from nas.profiling.backend import Backend
 from nas.targets.errors import TargetError
 from nas.targets.numerics import Numerics
+from nas.targets.saturation import WEIGHTS_NOTE
 from nas.targets.schema import numerics_in
 from nas.targets.target import deciding
 from nas.targets.target_files import DEVICES, load_target, read_target_file
@@ -67,6 +68,8 @@ def write_target(
         "table": path.with_suffix(".csv").name,
         "supports": [*_supports(described["supports"], refused)],
     }
+    if described.get("eight_bit_weights") == "by-processor":
+        described["eight_bit_weights"] = notes.get(WEIGHTS_NOTE, "unsigned")
     described.pop("roofline", None)
     order = sorted(described, key=lambda name: isinstance(described[name], list | dict))
     content = tomli_w.dumps({name: described[name] for name in order})

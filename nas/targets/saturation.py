@@ -16,8 +16,11 @@ from typing import Literal, get_args
 from search_spaces.quant import Quant
 
 EightBitWeights = Literal["unsigned", "signed"]
+DescribedWeights = EightBitWeights | Literal["by-processor"]
+"""The words of a target file: one of the two, or what is fastest and right on this processor."""
 ARRANGEMENTS: tuple[EightBitWeights, ...] = get_args(EightBitWeights)
 WEIGHTS_NOTE = "weights"  # the note of a latency table: type of 8-bit weights when measured
+WIDEST, NARROWER = "int8", "int7"  # formats of weights whose sums may saturate, and never do
 MOVED_BY = 128  # the difference of unsigned and signed codes
 _LARGEST_SUM = 2**15 - 1
 _LARGEST_ACTIVATION = 2**8 - 1
@@ -63,9 +66,29 @@ def adds_pairs(channels: int, *, groups: int) -> bool:
 
 def processor_saturates() -> bool:
     """Whether this machine has an x86-64 processor that is not known to have VNNI."""
-    if platform.machine() not in _X86_64:
-        return False
-    return not _EXACT & set(_flags())
+    return platform.machine() in _X86_64 and not _EXACT & set(_flags())
+
+
+def arrangement(
+    described: DescribedWeights, *, measured: str | None, elsewhere: bool
+) -> EightBitWeights:
+    """The type of 8-bit weights in files for a target.
+
+    By the processor, weights are signed on x86-64 with VNNI, where their sums are right and fast;
+    nothing was measured on other kinds of processors, so weights are unsigned there.
+
+    Args:
+        described: The words of the target file.
+        measured: The type with which the target's table was measured, which decides where the
+            words leave it open; None without a table.
+        elsewhere: Whether files are for another machine than this one.
+    """
+    if described != "by-processor":
+        return described
+    if measured is not None:
+        return "signed" if measured == "signed" else "unsigned"
+    known = platform.machine() in _X86_64 and not elsewhere
+    return "signed" if known and not processor_saturates() else "unsigned"
 
 
 def _flags() -> list[str]:

@@ -22,7 +22,7 @@ from pydantic import (
 from nas.targets.capability import GRANULARITIES, Otherwise, granularity_in
 from nas.targets.numerics import Numerics, parse_numerics
 from nas.targets.operator_names import operator_types
-from nas.targets.saturation import EightBitWeights
+from nas.targets.saturation import DescribedWeights
 from nas.targets.target import Provenance
 from search_spaces.ops import Op
 
@@ -250,10 +250,11 @@ class TargetFile(_Section):
     """Whether weights are stored at their own bits or at those in which they are computed."""
     full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
     """The number format of tensors that are not quantized."""
-    eight_bit_weights: EightBitWeights = "unsigned"
+    eight_bit_weights: DescribedWeights = "unsigned"
     """The type of 8-bit weights in an ONNX file where inputs are quantized. Unsigned computes the
     same on every processor. Signed is faster, and right where sums of 8-bit products do not
-    saturate."""
+    saturate. By-processor, for files that run on this machine only, is signed if its processor is
+    known to be right with it."""
     branches: Literal["sum", "max"] = "sum"
     """Whether parallel branches run one after the other, or at the same time ('max'), so that the
     longest path counts."""

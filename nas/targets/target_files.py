@@ -17,7 +17,7 @@ from nas.targets.numerics import Numerics
 from nas.targets.operator_names import operator_types
 from nas.targets.roofline import Energy, OnChip, Roofline
 from nas.targets.rules import Cast, Memory, Rules
-from nas.targets.saturation import WEIGHTS_NOTE
+from nas.targets.saturation import NARROWER, WEIGHTS_NOTE, WIDEST, EightBitWeights, arrangement
 from nas.targets.schema import (
     FULL_PRECISION,
     EnergySection,
@@ -47,7 +47,11 @@ def available() -> list[str]:
 
 
 def load_target(
-    name_or_path: str | Path, *, table: Path | None = None, unmeasured: bool = False
+    name_or_path: str | Path,
+    *,
+    table: Path | None = None,
+    unmeasured: bool = False,
+    elsewhere: bool = False,
 ) -> HardwareTarget:
     """The target with a name, or the target that a file describes.
 
@@ -59,6 +63,8 @@ def load_target(
         unmeasured: Whether the table may be missing, since it will be measured or filled in. Such a
             target has no rows, and compiling it lists the kernels that it lacks. The shipped
             `this-cpu` may always be without a table.
+        elsewhere: Whether another machine than this one will be measured, so that nothing follows
+            from this processor.
 
     Raises:
         UnreadableFile: If the file, or a file that it names, cannot be read.
@@ -82,7 +88,8 @@ def load_target(
         conditions = {**measured, SEAMS_NOTE: said(seams)}
         calibration = read_calibration(calibration_path(source), conditions=conditions)
         model = Latencies(model, calibration)
-    return replace(_assembled(described, model, measured), seams=seams)
+    made = _assembled(described, model, measured, elsewhere=elsewhere)
+    return replace(made, seams=seams)
 
 
 def _predicted(described: TargetFile, path: Path, section: TransferSection) -> HardwareTarget:
@@ -105,20 +112,27 @@ def _predicted(described: TargetFile, path: Path, section: TransferSection) -> H
 
 
 def _assembled(
-    described: TargetFile, model: CostModel, measured: Mapping[str, str]
+    described: TargetFile,
+    model: CostModel,
+    measured: Mapping[str, str],
+    *,
+    elsewhere: bool = False,
 ) -> HardwareTarget:
     """The target of a file with the cost model `model`; `measured` are the notes of its table."""
+    weights = arrangement(
+        described.eight_bit_weights, measured=_measured_weights(measured), elsewhere=elsewhere
+    )
     return HardwareTarget(
         name=described.name,
         device=measured.get("device", described.device),
         runtime=measured.get("runtime", described.runtime),
         provenance=described.provenance,
-        capability=_capability(described),
+        capability=_capability(described, weights),
         fusion=_fusion(described),
         model=model,
         source=described.source,
         rules=_rules(described),
-        eight_bit_weights=described.eight_bit_weights,
+        eight_bit_weights=weights,
         notes={**described.notes, **measured},
     )
 
@@ -226,10 +240,10 @@ def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) 
 
     The type is signed or unsigned.
     """
-    # Older tables lack this note; onnxruntime was then timed with signed weights.
-    unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
-    weights = notes.get(WEIGHTS_NOTE, unsaid)
-    if weights not in (None, described.eight_bit_weights):
+    weights = _measured_weights(notes)
+    if weights not in (None, described.eight_bit_weights) and (
+        described.eight_bit_weights != "by-processor"
+    ):
         raise TargetError(
             f"latency table {path} was measured with 8-bit weights {weights!r}, and files for "
             f"target {described.name!r} hold them {described.eight_bit_weights!r}; delete the "
@@ -237,17 +251,27 @@ def _check_weights(described: TargetFile, path: Path, notes: Mapping[str, str]) 
         )
 
 
-def _capability(described: TargetFile) -> Capability:
+def _measured_weights(notes: Mapping[str, str]) -> str | None:
+    """The type of 8-bit weights with which a table was measured; None where nothing tells it."""
+    # Older tables lack this note; onnxruntime was then timed with signed weights.
+    unsaid = "signed" if notes.get("runtime", "").startswith("onnxruntime") else None
+    return notes.get(WEIGHTS_NOTE, unsaid)
+
+
+def _capability(described: TargetFile, weights: EightBitWeights) -> Capability:
     supports: dict[str, Support] = {}
     for section in described.supports:
-        support = _support(section)
+        support = _support(section, weights)
         supports |= dict.fromkeys(section.operators, support)
     return Capability(supports, described.otherwise)
 
 
-def _support(section: SupportsSection) -> Support:
+def _support(section: SupportsSection, weights: EightBitWeights) -> Support:
+    every = numerics_in(section.formats)
+    # The kernel of signed weights of 8 bits runs those of 7 too, in the same time.
+    same = [replace(one, weight=NARROWER) for one in every if one.weight == WIDEST]
     return Support(
-        numerics=numerics_in(section.formats),
+        numerics=tuple(one for one in every if weights == "unsigned" or one not in same),
         weight=_accepted(section.weight_granularity, section.weight_symmetry),
         activation=_accepted(section.activation_granularity, section.activation_symmetry),
     )

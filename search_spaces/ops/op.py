@@ -82,8 +82,9 @@ class Op(Spec):
             An operator with a variable number of inputs redefines `arity` as a field.
         is_view: Whether the output holds exactly the numbers of the input in the same order, so
             that only the shape changes and a device runs nothing; True for `Flatten`.
-        keeps_values: Whether every number of the output also occurs in the input; True for max
-            pooling. Rounding before such an operator then gives the same as rounding behind it.
+        keeps_values: Whether every number of the output also occurs in the input, or depends on no
+            input; True for max pooling. Rounding before such an operator then gives the same as
+            rounding behind it.
         reads: The type of the numbers that the operator reads; `int64` for an operator on tokens.
         channel_axis: The axis of the output that holds the channels: 0 for images, -1 where the
             features come last.
@@ -180,6 +181,11 @@ class Op(Spec):
     def activation(self) -> Quant | None:
         """The precision of every input; operators that can quantize it redefine this as a field."""
         return None
+
+    @property
+    def only_moves(self) -> bool:
+        """Whether the operator only moves the numbers that it reads, and does not round them."""
+        return self.keeps_values and self.activation is None
 
     def canonical(self) -> Self:
         """The representative of all operators that a device runs in the same way.

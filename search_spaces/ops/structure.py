@@ -207,6 +207,7 @@ class Pad(Op):
     behind: tuple[Axis, ...]
     mode: Filling = "value"
     value: float = 0.0
+    keeps_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if len(self.before) != len(self.behind):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from search_spaces.graph import Graph
 from search_spaces.quant import Quant
 from supernets.assemble import Slot
 from supernets.deployed import Deployed, Rewrite
@@ -70,10 +71,18 @@ class _Ranges:
         if not nodes:
             return replace(deployed, inputs={})
         samples = self._reference.samples(replace(deployed, inputs={}))
+        whole = {
+            (behind_views(graph, source), node.op.activation)
+            for node in nodes.values()
+            for source in node.inputs
+        }
         inputs: dict[Slot, ActivationScale] = {}
         for address, node in nodes.items():
             assert node.op.activation is not None
-            read = [samples[behind_views(graph, source)] for source in node.inputs]
+            read = [
+                samples[_read_whole(graph, source, node.op.activation, whole)]
+                for source in node.inputs
+            ]
             for position, sample in enumerate(read):
                 seen = read if self._shared and not node.op.products else [sample]
                 inputs[address, position] = self._scale(seen, node.op.activation)
@@ -84,6 +93,28 @@ class _Ranges:
         if key not in self._kept:
             self._kept[key] = (seen, self._fit(joined(seen), quant))
         return self._kept[key][1]
+
+
+def _read_whole(
+    graph: Graph, address: str, quant: Quant, whole: Collection[tuple[str, Quant | None]]
+) -> str:
+    """The tensor whose scale an input gets that reads the numbers at `address`.
+
+    A part of a tensor that others read whole in the same precision gets their scale: nothing of it
+    is clipped, and a device rounds the tensor once. All others get a scale of their own.
+
+    Args:
+        graph: The network.
+        address: The operator that is read.
+        quant: The precision of the input.
+        whole: All tensors that are read, with the precisions of their readers.
+    """
+    found = address = behind_views(graph, address)
+    while graph.nodes[address].op.only_moves:
+        address = behind_views(graph, graph.nodes[address].inputs[0])
+        if (address, quant) in whole:
+            found = address
+    return found
 
 
 def joined(samples: Sequence[Sample]) -> Sample:

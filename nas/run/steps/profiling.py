@@ -59,9 +59,10 @@ class Profiling:
     def measure(self, backend: Backend, display: Display) -> HardwareTarget:
         """Measure the missing kernels, and return the target with its table."""
         whole = self._whole(backend)
+        base = load_target(self.base, unmeasured=True)
         if isinstance(backend, OnnxRuntime):
-            warn(load_target(self.base, unmeasured=True), display)
-        kernels, refused = timed_by(backend, kernels_of(self.space, self.base))
+            warn(base, display)
+        kernels, refused = timed_by(backend, kernels_of(self.space, base))
         for (operator, numerics), reason in refused.items():
             if not self._is_new():
                 raise TargetError(f"{self.target_file} has {operator} at {numerics}; {reason}")
@@ -115,7 +116,8 @@ class Profiling:
 
     def read(self, folder: Path, display: Display) -> HardwareTarget:
         """Read measurements from another machine, and return the target with its table."""
-        kernels, refused = timed_by(Elsewhere(), kernels_of(self.space, self.base))
+        base = load_target(self.base, unmeasured=True, elsewhere=True)
+        kernels, refused = timed_by(Elsewhere(), kernels_of(self.space, base))
         chosen = kernels if self.sample is None else sample(kernels, self.sample)
         read_folder(folder, chosen, path=self.path)
         return self._finished(kernels, refused, display)
@@ -152,11 +154,11 @@ class Profiling:
         return target
 
 
-def kernels_of(space: SearchSpace, base: str | Path) -> Kernels:
+def kernels_of(space: SearchSpace, base: HardwareTarget) -> Kernels:
     """Every kernel of the space in all formats that the target `base` has for it."""
-    found = load_target(base, unmeasured=True).natively(space)
+    found = base.natively(space)
     if not found:
-        raise TargetError(f"target {str(base)!r} runs no kernel of {space.name!r}; name another")
+        raise TargetError(f"target {base.name!r} runs no kernel of {space.name!r}; name another")
     return found
 
 

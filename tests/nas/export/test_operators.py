@@ -191,6 +191,27 @@ def test_a_view_of_what_others_read_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(ran, ours, rtol=1e-4, atol=1e-4)
 
 
+def test_a_shortcut_of_every_second_pixel_stays_on_integers(tmp_path: Path) -> None:
+    graph = Graph(Input("image", (4, 7, 7)))
+    bits = {"weight": WEIGHT, "activation": READ}
+    graph.add("stem", Conv2d(4, 1, **bits))
+    x = graph.add("both", Add(READ), "stem", "input")
+    mixed = graph.add("mixed", Conv2d(6, 1, stride=(2, 1), **bits), x)
+    part = graph.add("part", Slice(1, 0, 7, 2), x)
+    short = graph.add("short", Pad((1, 0, 0), (1, 0, 0)), part)
+    graph.add("sum", Add(READ), mixed, short)
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(6, **bits))
+    made = deployed(graph)
+    made = replace(made, inputs={**made.inputs, ("sum", 1): made.inputs["mixed", 0]})
+    ours, reference, ran = answers(made, tmp_path / "net.onnx")
+    np.testing.assert_allclose(reference, ours, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ran, ours, rtol=1e-4, atol=1e-4)
+    run = kernels_run(tmp_path / "net.onnx")
+    assert run["QLinearAdd"] == 2
+    assert "Add" not in run
+
+
 @pytest.mark.parametrize(
     ("name", "kernels"),
     [

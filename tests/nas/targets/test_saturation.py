@@ -20,6 +20,7 @@ from nas.export.runtime import file_outputs, session_options
 from nas.profiling import OnnxRuntime
 from nas.profiling.elsewhere import read_manifest, write_folder
 from nas.profiling.kernel_models import kernel_model
+from nas.profiling.measured_target import write_target
 from nas.targets import TargetError, load_target, saturation
 from nas.targets.numerics import Numerics, of_bits
 from nas.targets.saturation import (
@@ -31,6 +32,7 @@ from nas.targets.saturation import (
 )
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
+from nas.targets.target_files import DEVICES
 from nas.tasks.criteria import Classification
 from nas.testing.networks import (
     FAMILIES,
@@ -286,8 +288,44 @@ def test_a_table_of_other_weights_is_not_used(
 ) -> None:
     row = {KernelKey.of(POINTWISE, of_bits(8, 8)): Row(1.0, 0.0, 9)}
     LatencyTable(row, notes).write(tmp_path / "t.csv")
+    described = (DEVICES / "this-cpu.toml").read_text()
+    (tmp_path / "t.toml").write_text(described.replace("by-processor", "unsigned"))
     if not refused:
-        load_target("this-cpu", table=tmp_path / "t.csv")
+        load_target(tmp_path / "t.toml", table=tmp_path / "t.csv")
         return
     with pytest.raises(TargetError, match=r"8-bit weights 'signed'.*delete the table"):
-        load_target("this-cpu", table=tmp_path / "t.csv")
+        load_target(tmp_path / "t.toml", table=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "weights"),
+    [
+        ("x86_64", "flags : fpu avx2", "unsigned"),
+        ("x86_64", "flags : fpu avx2 avx512_vnni", "signed"),
+        ("aarch64", "Features : fp asimd", "unsigned"),  # nothing was measured there
+    ],
+)
+def test_files_for_this_processor_have_the_fastest_weights_that_are_right(
+    kind: str, flags: str, weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _machine(monkeypatch, tmp_path, kind, flags)
+    here = load_target("this-cpu")
+    assert here.eight_bit_weights == weights
+    seven = of_bits(7, 8) in here.capability.supports["Conv2d"].numerics
+    assert seven == (weights == "unsigned")  # else its kernel is that of 8 bits
+    deployed, any_cpu = seven_bits(), load_target("this-cpu", elsewhere=True)
+    runs = here.numerics(Kernel(deployed.graph.nodes["stem"].op, (), ((1, 8, 8),)))
+    assert runs == of_bits(8 if weights == "signed" else 7, 8)
+    assert any_cpu.eight_bit_weights == "unsigned"
+
+
+@pytest.mark.parametrize("weights", saturation.ARRANGEMENTS)
+def test_a_table_tells_the_weights_of_this_processor(
+    weights: EightBitWeights, tmp_path: Path
+) -> None:
+    row = {KernelKey.of(POINTWISE, of_bits(8, 8)): Row(1.0, 0.0, 9)}
+    notes = {"runtime": "onnxruntime", "device": "a board", "weights": weights}
+    LatencyTable(row, notes).write(table := tmp_path / "t.csv")
+    assert load_target("this-cpu", table=table).eight_bit_weights == weights
+    write_target(tmp_path / "t.toml", base="this-cpu", refused={}, notes=notes, source="a test")
+    assert load_target(tmp_path / "t.toml").eight_bit_weights == weights

@@ -8,13 +8,16 @@ from nas.evaluation.rewrites import DEFAULT, makers, post_training
 from nas.parts import PartError
 from nas.testing.rewrite import assert_same
 from search_spaces.formats import E4M3, Int
+from search_spaces.graph import Graph
+from search_spaces.ops import Add, Input, Pad, Slice
 from search_spaces.policy import full_precision
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
+from supernets.deployed import Deployed
 from supernets.encoded import EncodedTensor, IntegerBias
-from supernets.post_training import PostTraining
+from supernets.post_training import PostTraining, Reference
 from supernets.post_training.nearest import rounded, whole_range_steps
 from supernets.post_training.observing import Sample
-from supernets.post_training.ranges import least_error, percentile
+from supernets.post_training.ranges import least_error, percentile, ranges
 from supernets.rounding import squared_error_steps
 
 ROUNDED = ("ranges", "nearest", "round-biases")
@@ -146,3 +149,16 @@ def test_readers_of_one_tensor_share_its_scale(space, deployment):
     block = "stage1.block0"
     assert made.inputs[f"{block}.conv1", 0] == made.inputs[f"{block}.skip", 0]
     assert full_precision(made.graph).nodes[f"{block}.conv1"].op.activation is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_part_of_a_tensor_has_the_scale_of_the_whole_where_that_is_read(whole):
+    graph, eight = Graph(Input("image", (1, 8, 8))), Quant(Int(8, symmetric=False))
+    part = graph.add("part", Slice(axis=1, start=0, stop=4), "input")
+    padded = graph.add("padded", Pad((0, 2, 0), (0, 2, 0)), part)
+    rest = graph.add("rest", Pad((0, 4, 0), (0, 0, 0)), graph.add("low", Slice(1, 4, 8), "input"))
+    graph.add("sum", Add(eight), padded, "input" if whole else rest)
+    shown = torch.linspace(-1, 3, 64).reshape(1, 1, 8, 8)
+    network = Deployed(graph, {}, {})
+    found = ranges(Reference(network, [shown]))(network).inputs
+    assert (found["sum", 0] == found["sum", 1]) == whole
