@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,10 +38,13 @@ from search_spaces.serialize import decode, encode
 from search_spaces.space import Genotype
 from supernets.assemble import module_name, node_names
 from supernets.post_training import PostTraining
+from supernets.post_training.observing import outputs_of_ops
 
 KINDS = ("squared-error", "fisher")
 """The kinds that are measured by default: each needs a few passes for all precisions."""
-_SAMPLES = 256
+_SAMPLES, _LEAST = 256, 16
+_LOOKED_AT, _HELD = 1 << 28, 1 << 26
+"""The numbers between layers that are looked at in all, and that are in memory at a time."""
 _PAUSE_S = 2.0
 
 _Value = Annotated[float, Field(allow_inf_nan=False, ge=0)]
@@ -66,7 +69,8 @@ def study_of(
     Args:
         deployment: The maker of networks without training.
         distance: The distance of outputs from those in full precision, the mean over the samples.
-        samples: The most samples of the calibration batches that are looked at.
+        samples: The most samples of the calibration batches that are looked at; fewer of networks
+            with large tensors between their layers.
         seed: The seed of random directions.
     """
     space, module = deployment.space, deployment.full_precision(deployment.space.largest).eval()
@@ -76,13 +80,23 @@ def study_of(
             if address in nodes:
                 precisions[Site(tensor, address)] = quants
     weights = {at.address: module_name(at.address) for at in precisions if at.tensor == "weight"}
-    batches, seen = list[Mapping[str, Tensor]](), 0
-    for batch in deployment.calibration:
-        if seen < samples:
-            batches.append({name: tensor[: samples - seen] for name, tensor in batch.items()})
-            seen += len(tensors_of(batch)[0])
+    numbers = sum(outputs_of_ops(space.decode(space.largest)).values())
+    most = min(samples, max(_LEAST, _LOOKED_AT // numbers))
+    batches = [*_portions(deployment.calibration, most, size=max(1, _HELD // numbers))]
     names = weight_names(module, weights)
     return Study(module, batches, distance, nodes, names, precisions, seed)
+
+
+def _portions(
+    batches: Iterable[Mapping[str, Tensor]], most: int, *, size: int
+) -> Iterator[Mapping[str, Tensor]]:
+    """The first `most` samples of batches, in batches of at most `size` samples."""
+    for batch in batches:
+        count = min(most, len(tensors_of(batch)[0]))
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
+            yield {name: tensor[part] for name, tensor in batch.items()}
+        most -= count
 
 
 def digest(study: Study) -> str:

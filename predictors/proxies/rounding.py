@@ -13,6 +13,8 @@ from search_spaces.quant import Float32, Granularity, Quant
 _SHARES = 24
 _SMALLEST_SHARE = 0.1
 _ROUNDS = 4
+_SEEN = 1 << 14
+"""The numbers of a row by which its step is found; a large activation has millions."""
 
 
 def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
@@ -20,7 +22,8 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
 
     The step is found in two stages. First, of several shares of the range, from the whole range to
     a tenth, the one with the least squared error is taken. Then the step is refined by alternating
-    least squares: for fixed numbers q, the best step is sum(q x) / sum(q q).
+    least squares: for fixed numbers q, the best step is sum(q x) / sum(q q). Of long rows, numbers
+    at equal distances are looked at.
 
     Args:
         x: Any tensor.
@@ -37,18 +40,25 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
     aligned = x.detach() if single else x.detach().movedim(channels, 0)
     rows = aligned.reshape(_blocks(aligned, quant.granularity), -1)
     whole, zero = _range_grid(rows, quant.format)
-    shares = torch.logspace(0.0, math.log10(_SMALLEST_SHARE), _SHARES).tolist()
-    errors = torch.stack([_error(rows, whole * s, zero, quant.format) for s in shares])
-    step = whole * torch.tensor(shares).to(whole)[errors.argmin(0)]
-    for _ in range(_ROUNDS):
-        numbers = _numbers(rows, step, zero, quant.format)
-        square = numbers.square().sum(1, keepdim=True)
-        step = torch.where(square > 0, (numbers * rows).sum(1, keepdim=True) / square, step)
+    apart = rows.shape[1] // _SEEN | 1  # odd, so that images are not seen in a few columns only
+    step = _step(rows[:, ::apart], whole, zero, quant.format)
     stored = quant.granularity.scale
     if stored != Float32():
         step = torch.from_numpy(stored.snap(step.cpu().numpy())).to(step)
     grid = (_numbers(rows, step, zero, quant.format) * step).reshape(aligned.shape)
     return grid if single else grid.movedim(0, channels)
+
+
+def _step(rows: Tensor, whole: Tensor, zero: Tensor, number_format: Format) -> Tensor:
+    """The step of nearly least squared error of each row, `(r, 1)`; `whole` spans the range."""
+    shares = torch.logspace(0.0, math.log10(_SMALLEST_SHARE), _SHARES).tolist()
+    errors = torch.stack([_error(rows, whole * s, zero, number_format) for s in shares])
+    step = whole * torch.tensor(shares).to(whole)[errors.argmin(0)]
+    for _ in range(_ROUNDS):
+        numbers = _numbers(rows, step, zero, number_format)
+        square = numbers.square().sum(1, keepdim=True)
+        step = torch.where(square > 0, (numbers * rows).sum(1, keepdim=True) / square, step)
+    return step
 
 
 def _blocks(aligned: Tensor, granularity: Granularity) -> int:
