@@ -27,15 +27,19 @@ if TYPE_CHECKING:
     from nas.api.study import Network as Network
     from nas.api.study import Study as Study
     from nas.facts.metric import MetricWords as MetricWords
+    from nas.own.options import Channels as Channels
+    from nas.own.options import Ranks as Ranks
 
     __version__: str
 
 require_own()
 
 _ELSEWHERE = {
+    "Channels": "nas.own.options",
     "Fitted": "nas.api.fitted",
     "MetricWords": "nas.facts.metric",
     "Network": "nas.api.study",
+    "Ranks": "nas.own.options",
     "Run": "nas.api.runs",
     "Study": "nas.api.study",
     "fit": "nas.api.fitting",
@@ -43,9 +47,11 @@ _ELSEWHERE = {
 _ROOMS = ("run", "search", "targets")  # the first two can be called, see `nas.callable_room`
 
 __all__ = [
+    "Channels",
     "Fitted",
     "MetricWords",
     "Network",
+    "Ranks",
     "Run",
     "Study",
     "__version__",

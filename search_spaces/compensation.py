@@ -17,6 +17,7 @@ from itertools import pairwise
 from search_spaces.choice import choice
 from search_spaces.graph import Graph, Node
 from search_spaces.ops import Add, Conv2d, Linear, Op, at_least_one, deeper_than
+from search_spaces.space import Genotype, SearchSpace
 
 DOWN, UP, SUM = "rank.down", "rank.up", "rank.add"
 """The last parts of the addresses of a branch, behind the address of its layer."""
@@ -85,6 +86,46 @@ def compensated(graph: Graph, ranks: Sequence[int], *, layers: Sequence[str] = (
             nodes.update(_branch(nodes[layer], layer, address, ranks))
             moved[address] = f"{layer}.{SUM}"
     return Graph.from_nodes(nodes)
+
+
+def branches_of(graph: Graph) -> tuple[str, ...]:
+    """The addresses of the layers that have, or may have, a low-rank branch."""
+    ends = (address.removesuffix(f".{SUM}") for address in graph.nodes if address.endswith(SUM))
+    return tuple(layer for layer in ends if f"{layer}.{DOWN}" in graph.nodes)
+
+
+def branch_nodes(graph: Graph) -> tuple[Node, ...]:
+    """The nodes of all low-rank branches."""
+    parts = ((layer, part) for layer in branches_of(graph) for part in (DOWN, UP, SUM))
+    return tuple(graph.nodes[f"{layer}.{part}"] for layer, part in parts)
+
+
+def without_branches(graph: Graph) -> Graph:
+    """The graph without its low-rank branches; what read a sum reads the layer alone."""
+    layers = branches_of(graph)
+    sums = {f"{layer}.{SUM}": graph.nodes[f"{layer}.{SUM}"].inputs[0] for layer in layers}
+    dropped = {f"{layer}.{part}" for layer in layers for part in (DOWN, UP, SUM)}
+    return Graph.from_nodes(
+        {
+            address: replace(node, inputs=tuple(sums.get(read, read) for read in node.inputs))
+            for address, node in graph.nodes.items()
+            if address not in dropped
+        }
+    )
+
+
+def rank_choices(space: SearchSpace) -> dict[str, str]:
+    """The name of the choice of each low-rank branch's rank, by the address of the layer."""
+    names = {layer: f"{layer}.rank" for layer in branches_of(space.graph)}
+    return {layer: name for layer, name in names.items() if name in space.column}
+
+
+def unbranched(space: SearchSpace) -> Genotype:
+    """The largest network of a space, but with the smallest ranks: 0 where that is offered."""
+    picks = list(space.largest)
+    for name in rank_choices(space).values():
+        picks[space.column[name]] = 0
+    return space.canonical(picks)
 
 
 def _branch(node: Node, layer: str, end: str, ranks: Sequence[int]) -> dict[str, Node]:

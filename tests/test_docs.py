@@ -21,6 +21,7 @@ from nas.cli.main import app
 from nas.cli.targets import schema_text
 from nas.export.containers import container_for
 from nas.facts import data_facts
+from nas.own.options import Channels, Ranks
 from nas.parts import Parts
 from nas.recipe import model_recipe, recipe, table_recipe
 from nas.recipe.sections import SpaceSection, TaskSection
@@ -85,6 +86,8 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "table recipe: search": (table_recipe.TableSearchSection, None),
     "model recipe": (model_recipe.ModelRecipe, None),
     "model recipe: model": (model_recipe.ModelSection, None),
+    "model recipe: model.channels": (Channels, None),
+    "model recipe: model.ranks": (Ranks, None),
     "model recipe: targets": (model_recipe.ModelTargetSection, None),
     "model recipe: search": (model_recipe.ModelSearchSection, None),
     "model recipe: compute": (model_recipe.ModelComputeSection, None),

@@ -19,6 +19,7 @@ from nas.files.durable import require_parent
 from nas.own.calling import FileModule
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
 from nas.own.evaluator import HELD_OUT, Deploying
+from nas.own.structure import kept_channels, ranks_in
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
 from nas.run.policies import about_choice, uniform_references
@@ -192,7 +193,9 @@ class Fitted(Searched):
     def notes(self, goal: Goal) -> tuple[str, ...]:
         """Sentences on the returned policy, and on the samples that calibrate and judge."""
         found = self._picked(goal, self.wanted)
-        return () if found is None else tuple(about_choice(found, self.names, self.samples))
+        if found is None:
+            return ()
+        return tuple(about_choice(found, self.space, self.names, self.samples))
 
     def on(
         self,
@@ -270,6 +273,14 @@ class Fitted(Searched):
         frame = super()._frame(goal, evaluations)
         names = [self.names.get(one.genotype, MIXED) for one in evaluations]
         frame.insert(0, "policy", names)
+        kept = [kept_channels(self.space, one.genotype) for one in evaluations]
+        ranks = [ranks_in(self.space, one.genotype) for one in evaluations]
+        for name, values in (
+            ("channels_kept", kept),
+            ("summed_ranks", [None if one is None else sum(one.values()) for one in ranks]),
+        ):
+            if any(value is not None for value in values):
+                frame.insert(len(frame.columns) - 1, name, values)
         return frame
 
     def __repr__(self) -> str:

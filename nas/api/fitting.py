@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +14,6 @@ from nas.api.fitted import Fitted, Means
 from nas.api.judging import Evaluate, Judge, words_of
 from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searching import Callback, Progress, Stopped, in_words, require_numbers
-from nas.evaluation.rewrites import DEFAULT
 from nas.facts.metric import MetricWords
 from nas.own.choosing import Wanted
 from nas.own.distance import Distance
@@ -21,9 +21,11 @@ from nas.own.evaluator import PolicyEvaluator
 from nas.own.formats import opening_for
 from nas.own.model import require_layers, require_model
 from nas.own.network import OwnNetwork, traced
+from nas.own.options import Channels, Ranks
 from nas.own.remembering import Memory, Remembering
 from nas.own.samples import samples_of
 from nas.own.searching import Effort, Policies
+from nas.own.structure import Structure
 from nas.own.uniform import uniform_names
 from nas.own.whole import WholeNetworks
 from nas.parts import Parts
@@ -32,7 +34,7 @@ from nas.run.plan import THIS_CPU
 from nas.run.steps.this_machine import table_of_this_machine
 from nas.targets import HardwareTarget, legal, load_target
 from nas.terminal.display import Display, Silent
-from search_spaces.opening import Opening, opened
+from search_spaces.opening import Opening
 from search_spaces.space import SearchSpace
 
 _LEAST = 8
@@ -52,7 +54,9 @@ def fit(
     metric: str | MetricWords | None = None,
     keep: str | Sequence[str] = (),
     opening: Opening | None = None,
-    rewrites: Sequence[str] = DEFAULT,
+    channels: Channels | Sequence[float] | None = None,
+    ranks: Ranks | Sequence[int] | None = None,
+    rewrites: Sequence[str] | None = None,
     samples: int = 1024,
     budget: int = 60,
     batch: int = 10,
@@ -64,11 +68,12 @@ def fit(
     callbacks: Sequence[Callback] = (),
     display: Display | None = None,
 ) -> Fitted:
-    """Search the precisions of a trained network for the best trade of quality and cost.
+    """Search the policies of a trained network for the best trade of quality and cost.
 
-    The network is traced, its weights and activations choose their formats, and each policy is made
-    without training: ranges are set and errors corrected on calibration samples. Every uniform
-    policy is evaluated first. The same call with the same `storage` measures nothing again.
+    The network is traced, its weights and activations choose their formats, and where that is asked
+    for, its layers choose their widths and branches of low rank. Each policy is made without
+    training: ranges are set and errors corrected on calibration samples. Every uniform policy is
+    evaluated first. The same call with the same `storage` measures nothing again.
 
     Args:
         model: The network, on the CPU and in evaluation mode; it is not changed.
@@ -85,7 +90,11 @@ def fit(
         metric: The name of the figure, which is then better when larger, or its words.
         keep: The names of layers that are left alone, in full precision, such as `layer4.1`.
         opening: Which formats weights and activations may have.
-        rewrites: The names of the rewrites that make a network, in this order.
+        channels: The shares of its channels that a layer may keep, such as `(0.5, 0.75)`, or
+            `Channels` with further options; all channels are always an option.
+        ranks: The ranks of branches beside layers, such as `(0, 4)`, or `Ranks`.
+        rewrites: The names of the rewrites that make a network, in this order; those that fit what
+            is asked for if left out.
         samples: The most samples that are read. Half of them calibrate, a quarter guides the
             search, and a quarter judges in the end.
         budget: The number of policies to evaluate, with those in `storage`.
@@ -107,40 +116,77 @@ def fit(
     require_numbers(budget=budget, batch=batch, seed=seed, workers=0, timeout=timeout)
     shown, model = display or Silent(), require_model(model)
     alone = require_layers(model, several(keep))
+    structure = Structure.of(channels, ranks, rewrites)
     read = samples_of(calibration, model, most=samples, least=_LEAST)
-    words, named = words_of(metric, evaluate, model), several(objectives)
-    network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
-    wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
-    effort = Effort(searcher, budget, batch, seed)
-    made = opening or _opening(loaded, costs=[*named, *wanted.limits], alone=alone)
-    space = SearchSpace(opened(network.graph, made), name=name)
+    network = traced(model, *read.parted(_SHARES), rewrites=structure.rewrites)
+    wanted, effort = Wanted(limits or {}, allowed_drop), Effort(searcher, budget, batch, seed)
+    words = words_of(metric, evaluate, model)
+    wish = _Wish(structure, words, (evaluate, confirm), several(objectives), wanted, effort)
+    loaded = loaded_targets(targets)
+    made = opening or _opening(loaded, costs=wish.costs, alone=alone)
+    space = structure.space(network.graph, made, _devices(loaded), name=name)
     with _folder(storage) as folder:
-        devices = [measured_target(one, space, folder, display=shown) for one in loaded]
-        asked = asked_for(space, devices, objectives=named, limits=wanted.limits, seed=seed)
-        judge = _judge(network, words, evaluate=evaluate, confirm=confirm)
-        policies = _policies(network, asked, folder, judge=judge, seed=seed)
-        fitted = _fitted(network, policies, asked, judge=judge, wanted=wanted, effort=effort)
+        fitted, policies = _begun(network, space, loaded, folder=folder, wish=wish, display=shown)
         with contextlib.suppress(Stopped):
             policies.search(effort, Progress(fitted, callbacks, timeout), shown)
     return fitted
 
 
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """What may change, how it is judged, what is asked for, and how much may be tried."""
+
+    structure: Structure
+    words: MetricWords
+    judging: tuple[Evaluate | None, Evaluate | None]
+    objectives: tuple[str, ...]
+    wanted: Wanted
+    effort: Effort
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The names of all costs that are minimised or limited."""
+        return (*self.objectives, *self.wanted.limits)
+
+    def asked(self, space: SearchSpace, devices: Sequence[HardwareTarget | Goal]) -> Asked:
+        """The problem on some devices; errors as `asked_for` says."""
+        limits, seed = self.wanted.limits, self.effort.seed
+        return asked_for(space, devices, objectives=self.objectives, limits=limits, seed=seed)
+
+    def judge(self, network: OwnNetwork) -> Judge:
+        """The judge of the networks made from the user's."""
+        seen, unseen = (Distance(network.model, part) for part in network.judging)
+        evaluate, confirm = self.judging
+        return Judge(network.calling, self.words, seen, unseen, evaluate, confirm)
+
+
+def _begun(
+    network: OwnNetwork,
+    space: SearchSpace,
+    targets: Sequence[HardwareTarget | Goal],
+    *,
+    folder: Path,
+    wish: _Wish,
+    display: Display,
+) -> tuple[Fitted, Policies]:
+    """The result of a fit before its search, and what is searched."""
+    devices = [measured_target(one, space, folder, display=display) for one in targets]
+    asked = wish.asked(space, devices)
+    network = wish.structure.applied(network, folder, display)
+    judge = wish.judge(network)
+    policies = _policies(network, asked, folder, judge=judge, seed=wish.effort.seed)
+    fitted = _fitted(network, policies, asked, judge=judge, wanted=wish.wanted, effort=wish.effort)
+    return fitted, policies
+
+
 def _opening(
     targets: Sequence[HardwareTarget | Goal], *, costs: Sequence[str], alone: Sequence[str]
 ) -> Opening:
-    devices = [one for one in targets if isinstance(one, HardwareTarget)]
-    return opening_for(devices, costs=costs, alone=alone)
+    return opening_for(_devices(targets), costs=costs, alone=alone)
 
 
-def _judge(
-    network: OwnNetwork,
-    words: MetricWords,
-    *,
-    evaluate: Evaluate | None,
-    confirm: Evaluate | None,
-) -> Judge:
-    seen, unseen = (Distance(network.model, part) for part in network.judging)
-    return Judge(network.calling, words, seen, unseen, evaluate=evaluate, confirm=confirm)
+def _devices(targets: Sequence[HardwareTarget | Goal]) -> list[HardwareTarget]:
+    return [one for one in targets if isinstance(one, HardwareTarget)]
 
 
 def _policies(

@@ -34,6 +34,16 @@ Drop = Annotated[
         help="How much worse than the float network the answer may be, in the error's unit.",
     ),
 ]
+Shares = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--channels", help="A share of its channels that a layer may keep; may be repeated."
+    ),
+]
+RankOptions = Annotated[
+    list[int] | None,
+    typer.Option("--ranks", help="A rank of branches beside layers; may be repeated."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE in the recipe, such as model.mean=[0.49,0.48,0.45]."),
@@ -49,6 +59,8 @@ def fit_command(
     weights: Weights = None,
     targets: Targets = None,
     allowed_drop: Drop = None,
+    channels: Shares = None,
+    ranks: RankOptions = None,
     set_: Settings = None,
     out: Out = None,
     resume: Resume = False,
@@ -62,7 +74,15 @@ def fit_command(
         from nas.run.folder import RunFolder
         from nas.run.pipeline import run
 
-    asked = OwnAsked(model, weights, data, tuple(targets or ()), allowed_drop, tuple(set_ or ()))
+    asked = OwnAsked(
+        model,
+        weights,
+        data,
+        tuple(targets or ()),
+        allowed_drop,
+        tuple(set_ or ()),
+        structure={"channels": channels, "ranks": ranks},
+    )
     recipe = model_recipe(asked, ask=asker(yes=yes))
     folder = out or Path(recipe.name)
     with terminal_display() as display:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,14 @@ Weights = Annotated[
 Drop = Annotated[
     float | None,
     typer.Option("--allowed-drop", min=0, help="For a trained network: how much it may lose."),
+]
+Shares = Annotated[
+    list[float] | None,
+    typer.Option("--channels", help="For a trained network: a share that layers may keep."),
+]
+RankOptions = Annotated[
+    list[int] | None,
+    typer.Option("--ranks", help="For a trained network: a rank of branches beside layers."),
 ]
 ExampleName = Annotated[
     str | None, typer.Option("--example", help="Instead of DATA: a shipped recipe, by its name.")
@@ -53,9 +61,13 @@ def init_command(
     own_data: OwnData = None,
     weights: Weights = None,
     allowed_drop: Drop = None,
+    channels: Shares = None,
+    ranks: RankOptions = None,
 ) -> None:
     """Write a first recipe: for your data or your trained network, or one of the examples."""
-    own = (own_data, weights, allowed_drop) != (None, None, None)
+    structure = {"channels": channels, "ranks": ranks}
+    for_own = (own_data, weights, allowed_drop, *structure.values())
+    own = any(one is not None for one in for_own)
     if list_:
         say(_examples())
     elif own and example is None:
@@ -63,7 +75,7 @@ def init_command(
             data,
             own_data,
             out,
-            how=(weights, allowed_drop, targets or (), set_ or ()),
+            how=(weights, allowed_drop, targets or (), set_ or (), structure),
             yes=yes,
         )
     elif example is not None:
@@ -128,7 +140,7 @@ def _own(
     data: Path | None,
     out: Path | None,
     *,
-    how: tuple[Path | None, float | None, Sequence[str], Sequence[str]],
+    how: tuple[Path | None, float | None, Sequence[str], Sequence[str], Mapping[str, object]],
     yes: bool,
 ) -> None:
     with loading():
@@ -138,11 +150,13 @@ def _own(
 
     if source is None or data is None:
         raise RecipeError(
-            "--data, --weights and --allowed-drop are for a trained network: give both it and its "
-            "data, such as nas init mymodel.py:build --data photos/"
+            "--data, --weights, --allowed-drop, --channels and --ranks are for a trained network: "
+            "give both it and its data, such as nas init mymodel.py:build --data photos/"
         )
-    weights, drop, targets, overrides = how
-    asked = OwnAsked(str(source), weights, data, tuple(targets), drop, tuple(overrides))
+    weights, drop, targets, overrides, structure = how
+    asked = OwnAsked(
+        str(source), weights, data, tuple(targets), drop, tuple(overrides), structure=structure
+    )
     path, plan = drafted_model(asked, out=out, ask=asker(yes=yes))
     error = plan.task.criterion.shown.text(plan.float_error)
     say(f"{source}: the float network has {plan.task.criterion.shown.name} {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ _IMAGE, _WHITE = 3, 255
 _COMMENTS = {
     "model": "The trained network. A Python file that is named here is run.",
     "model.divide": "an input is (raw / divide - mean) / std, as in the network's training",
+    "model.channels": "shares of its channels that a layer may keep; all are always an option",
+    "model.ranks": "ranks of branches beside layers that make good what few bits lose",
     "targets": "A device. `nas targets` lists others; a policy is chosen for each.",
     "targets.allowed_drop": "how much worse than the float network the fastest may be",
     "search": "How many policies are evaluated; every uniform one comes first.",
@@ -52,6 +54,7 @@ class OwnAsked:
         targets: The devices; the user is asked where there are none.
         allowed_drop: How much worse than the float network the answer may be.
         overrides: Texts such as `model.alone=["fc"]`.
+        structure: The keys of the section `model` for channels and branches; None is not written.
     """
 
     source: str
@@ -60,6 +63,7 @@ class OwnAsked:
     targets: tuple[str, ...] = ()
     allowed_drop: float | None = None
     overrides: tuple[str, ...] = ()
+    structure: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_recipe(asked: OwnAsked, *, ask: Ask) -> ModelRecipe:
@@ -110,7 +114,8 @@ def _content(asked: OwnAsked, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]
     given: dict[str, Any] = {}
     for override in asked.overrides:
         apply_override(given, override)
-    own = {"source": asked.source} | given.get("model", {})
+    given_structure = {key: value for key, value in asked.structure.items() if value is not None}
+    own = {"source": asked.source, **given_structure} | given.get("model", {})
     if asked.weights is not None:
         own["weights"] = str(asked.weights)
     require_trained(own["source"], own.get("options", {}), _weights(own))

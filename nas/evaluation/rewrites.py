@@ -16,6 +16,18 @@ if TYPE_CHECKING:  # it loads networkx, and a recipe needs no more than names
 
 DEFAULT = ("ranges", "adaquant", "round-biases")
 """The names of the rewrites that are applied where none are named, in order."""
+_REPAIR, _FILL = "least-squares", "eora"
+
+
+def default_rewrites(*, channels: bool = False, ranks: bool = False) -> tuple[str, ...]:
+    """The rewrites where none are named, for networks that may be narrower or have branches.
+
+    Args:
+        channels: Whether channels may be left out, so that layers behind them are fitted.
+        ranks: Whether layers may have branches of low rank, which are filled.
+    """
+    *first, last = DEFAULT
+    return (*([_REPAIR] if channels else []), *first, *([_FILL] if ranks else []), last)
 
 
 def post_training(

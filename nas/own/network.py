@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from torch import nn
 
 from nas.evaluation.rewrites import makers, post_training
+from nas.evaluation.slimming import sorted_tensors
 from nas.own.calling import Calling
 from nas.own.samples import Samples
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
+from supernets.checkpoint import load_state, save_state
+from supernets.inputs import Inputs
 from supernets.post_training import PostTraining
+from supernets.post_training.low_rank import with_branches
 from supernets.tracing import Traced, trace
 
 _BATCH, _FEW = 64, 2
@@ -47,9 +52,33 @@ class OwnNetwork:
         return self.held.graph
 
     def deployment(self, space: SearchSpace) -> PostTraining:
-        """The maker of networks of a space whose graph is this one with open precisions."""
-        calibration = [self.calling.named(one) for one in self.calibration.batches(_BATCH)]
-        return post_training(space, self.held.tensors, calibration, rewrites=self.rewrites)
+        """The maker of networks of a space that was made from this graph."""
+        calibration = self._batches()
+        tensors = with_branches(space, self.held.tensors)
+        return post_training(space, tensors, calibration, rewrites=self.rewrites)
+
+    def sorted(self, importance: str, folder: Path) -> OwnNetwork:
+        """The same function with the most important channels first, in every layer.
+
+        Args:
+            importance: The name of the score.
+            folder: The folder that keeps the sorted tensors, so that the order stays the same.
+
+        Raises:
+            CheckpointError: What the folder keeps is damaged.
+        """
+        key = f"{self.digest}-{importance}"
+        path = folder / f"channels-{key}.safetensors"
+        if not path.exists():
+            read = self._batches()
+            found = sorted_tensors(self.graph, self.held.tensors, read, importance=importance)
+            save_state(path, found, {"fingerprint": key})
+        tensors, _ = load_state(path, fingerprint=key)
+        return replace(self, held=replace(self.held, tensors=tensors))
+
+    def _batches(self) -> list[Inputs]:
+        """The calibration samples by the names of the graph's inputs."""
+        return [self.calling.named(one) for one in self.calibration.batches(_BATCH)]
 
     @cached_property
     def digest(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from nas.files.durable import write_atomic
+from nas.own.structure import most_precise
 from nas.parts import Parts
 from nas.problem.goals import Problem
 from nas.search.allocation.seeds import seeds
@@ -32,6 +35,7 @@ from predictors.proxies.sensitivity import (
     weight_names,
 )
 from predictors.proxies.sensitivity.study import Distance, Options
+from search_spaces.compensation import unbranched
 from search_spaces.costs import CompiledCost, SpaceKernels
 from search_spaces.documents import Source, read_json
 from search_spaces.serialize import decode, encode
@@ -73,7 +77,8 @@ def study_of(
             with large tensors between their layers.
         seed: The seed of random directions.
     """
-    space, module = deployment.space, deployment.full_precision(deployment.space.largest).eval()
+    space = deployment.space
+    module = deployment.full_precision(unbranched(space)).eval()
     nodes, precisions = node_names(module), dict[Site, Options]()
     for tensor in ("weight", "activation"):
         for address, quants in open_precisions(space.graph, tensor).items():
@@ -188,27 +193,36 @@ class Sensed:
     Attributes:
         problem: The space and the goals.
         losses: The name of a kind -> the summed sensitivity of genotypes.
-        genotype: The most precise network.
+        starts: The most precise networks of several widths, the whole one first.
     """
 
     problem: Problem
     losses: Mapping[str, CompiledCost]
-    genotype: Genotype
+    starts: Sequence[Genotype]
 
     @classmethod
     def of(cls, problem: Problem, found: Mapping[str, SensitivityCost]) -> Sensed:
         """The knowledge from sensitivities of the space of a problem."""
         kernels = SpaceKernels(problem.space)
         losses = {kind: kernels.compile_by_address(cost) for kind, cost in found.items()}
-        return cls(problem, losses, problem.space.largest)
+        return cls(problem, losses, most_precise(problem.space))
 
     def columns(self) -> list[Column]:
         """The logarithm of each summed sensitivity."""
         return [_log(loss) for loss in self.losses.values()]
 
     def first(self, count: int) -> list[Genotype]:
-        """Policies of least summed sensitivity within budgets between the cheapest and the best."""
-        return seeds(self.problem, self.losses, genotype=self.genotype, count=count)
+        """Policies of least summed sensitivity within budgets between the cheapest and the best.
+
+        As many policies begin at every start, in turn.
+        """
+        each = math.ceil(count / len(self.starts))
+        found = (
+            seeds(self.problem, self.losses, genotype=start, count=each) for start in self.starts
+        )
+        turns = itertools.zip_longest(*found)
+        drawn = dict.fromkeys(one for turn in turns for one in turn if one is not None)
+        return [*drawn][:count]
 
 
 def _log(loss: CompiledCost) -> Column:

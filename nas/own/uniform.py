@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.choice import Choice
+from search_spaces.compensation import unbranched
 from search_spaces.formats import Int
 from search_spaces.quant import Quant, bits_of
 from search_spaces.space import Genotype, SearchSpace
@@ -22,7 +23,7 @@ class Uniform:
 
     Attributes:
         name: Its name, such as `int8`, `int4 weights, int8 activations` or `float32`.
-        genotype: The network with this policy and, for all other choices, their last options.
+        genotype: The network with this policy, in its full width and without low-rank branches.
         bits: The bits of weights and of activations.
     """
 
@@ -46,7 +47,7 @@ def uniform_policies(space: SearchSpace) -> tuple[Uniform, ...]:
     pairs = itertools.product(*(kinds or [one] for kinds, one in zip(formats, fixed, strict=True)))
     found: dict[Genotype, Uniform] = {}
     for (weight, wide), (read, deep) in pairs:
-        picks = list(space.largest)
+        picks = list(unbranched(space))
         for position, made in enumerate(space.choices):
             if made.name in weights:
                 picks[position] = _nearest(made, weight, wide)

@@ -17,6 +17,7 @@ from nas.own.evaluator import Deploying
 from nas.own.remembering import resolved
 from nas.profiling.side_by_side import Beside, side_by_side
 from nas.targets.saturation import EightBitWeights
+from search_spaces.compensation import unbranched
 from search_spaces.documents import read_json
 from search_spaces.space import Genotype, SearchSpace
 
@@ -27,7 +28,7 @@ _TIMES = TypeAdapter(dict[str, float])
 class WholeNetworks:
     """The latencies of whole networks in onnxruntime on this machine.
 
-    Networks are timed in turns with a reference, the most precise network of the space. The latency
+    Networks are timed in turns with a reference, the most precise and widest network. The latency
     of a network is its ratio to the reference times the first latency of the reference, so that
     networks that were timed at different hours can be compared. Times are kept in a file.
 
@@ -47,11 +48,12 @@ class WholeNetworks:
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
         """The latency of each network for one sample, in ms."""
+        whole = unbranched(self.space)
         keys = [resolved(self.space, genotype) for genotype in genotypes]
-        reference, known = resolved(self.space, self.space.largest), self._known()
+        reference, known = resolved(self.space, whole), self._known()
         missing = {key: one for key, one in zip(keys, genotypes, strict=True) if key not in known}
         if missing:
-            found = self._measured({reference: self.space.largest, **missing}, reference)
+            found = self._measured({reference: whole, **missing}, reference)
             base = known.setdefault(reference, found[reference].median_ms)
             known |= {key: found[key].ratio * base for key in missing}
             if self.path.parent.is_dir():

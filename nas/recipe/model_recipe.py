@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
-from nas.evaluation.rewrites import DEFAULT
+from nas.own.options import Channels, Ranks
 from nas.own.sources import Named
+from nas.own.structure import Structure
 from nas.parts import Parts
 from nas.recipe.names import SearcherName
 from nas.recipe.recipe import (
@@ -36,8 +37,16 @@ def _rewrites(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _shares(given: Any) -> Any:
+    return {"shares": given} if isinstance(given, list) else given
+
+
+def _ranks(given: Any) -> Any:
+    return {"ranks": given} if isinstance(given, list) else given
+
+
 class ModelSection(Section):
-    """A trained network, and which precisions its layers choose from."""
+    """A trained network, and which precisions, widths and branches its layers choose from."""
 
     source: str
     """`FILE.py:FUNCTION`, `MODULE:FUNCTION`, `torchvision:NAME` or `timm:NAME`."""
@@ -55,7 +64,11 @@ class ModelSection(Section):
     """Without them, those in which the targets compute."""
     activation_bits: Precisions | None = None
     fineness: Literal["network", "block", "layer"] = "layer"
-    rewrites: Annotated[tuple[str, ...], AfterValidator(_rewrites)] = DEFAULT
+    channels: Annotated[Channels | None, BeforeValidator(_shares)] = None
+    """The channels and blocks that may be left out: a section, or its shares alone."""
+    ranks: Annotated[Ranks | None, BeforeValidator(_ranks)] = None
+    """Branches of low rank that layers may have: a section, or its ranks alone."""
+    rewrites: Annotated[tuple[str, ...], AfterValidator(_rewrites)] | None = None
     """What makes a network of few bits from float weights, in order (`nas parts rewrite`)."""
     calibration_samples: Annotated[int, Field(ge=1)] = 512
 
@@ -71,6 +84,10 @@ class ModelSection(Section):
         if self.mean is None and self.divide != 1.0:
             raise ValueError("divide needs mean and std; give mean = [0.0] and std = [1.0]")
         return self
+
+    def structure(self) -> Structure:
+        """What may change in the network beside its precisions; errors as `Structure.of` says."""
+        return Structure.of(self.channels, self.ranks, self.rewrites)
 
     def opening(self, made: Opening) -> Opening:
         """An opening with the precisions that this section names instead of those of `made`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas.own.network import OwnNetwork, traced
 from nas.own.preparing import prepared_as
 from nas.own.samples import Samples, outputs_of_few, shapes_of
 from nas.own.sources import network_of
+from nas.own.structure import Structure
 from nas.own.uniform import uniform_names
 from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem, within_device
@@ -30,8 +32,6 @@ from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
 from nas.tasks.facts import facts_of_task
 from nas.terminal.display import TerminalTable
-from search_spaces.graph import Graph
-from search_spaces.opening import Opening, opened
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs
 
@@ -123,6 +123,7 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
         network_of(section.source, options=section.options, weights=section.weights, beside=Path())
     )
     task = prepared_as(recipe.task.load(), _scaling(section))
+    structure = section.structure()
     calibration = _samples(task.train.inputs, slice(section.calibration_samples))
     _require_fit(model, calibration, task)
     seen, unseen = _judging(task)
@@ -132,13 +133,11 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
         calibration,
         seen.samples,
         unseen.samples,
-        rewrites=section.rewrites,
+        rewrites=structure.rewrites,
         names=[*task.train.inputs],
     )
     judge = CriterionJudge(network.calling, task.criterion, seen, unseen)
-    costs = [name for one in recipe.targets for name in (*one.objective, *one.limits)]
-    made = section.opening(opening_for(targets, costs=costs, alone=section.alone))
-    space = legal(SearchSpace(_opened(network, made), name=recipe.name), targets)
+    space = _space(recipe, network, structure, targets)
     plan = OwnPlan(recipe, files, task, network, judge, space, targets, float_error)
     for target in targets:
         if target.lacking(space) is None:
@@ -146,12 +145,22 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
     return plan
 
 
-def _opened(network: OwnNetwork, opening: Opening) -> Graph:
-    """The graph with the precisions that the recipe asks for."""
+def _space(
+    recipe: ModelRecipe,
+    network: OwnNetwork,
+    structure: Structure,
+    targets: Sequence[HardwareTarget],
+) -> SearchSpace:
+    """The policies to choose from, without options that no target can run."""
+    costs = [name for one in recipe.targets for name in (*one.objective, *one.limits)]
+    made = recipe.model.opening(opening_for(targets, costs=costs, alone=recipe.model.alone))
     try:
-        return opened(network.graph, opening)
+        found = structure.space(network.graph, made, targets, name=recipe.name)
+    except OwnModelError:
+        raise
     except ValueError as error:
         raise RecipeError(f"model.alone, weight_bits and activation_bits: {error}") from error
+    return legal(found, targets)
 
 
 def _loaded(name: str, files: RunFolder) -> HardwareTarget:

@@ -8,9 +8,10 @@ import numpy as np
 
 from nas.evaluation.measurements import Measurements
 from nas.own.choosing import Picked
+from nas.own.structure import changes
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
-from search_spaces.space import Genotype
+from search_spaces.space import Genotype, SearchSpace
 
 
 def uniform_references(
@@ -30,16 +31,19 @@ def uniform_references(
 
 
 def about_choice(
-    pick: Picked, names: Mapping[Genotype, str], samples: Mapping[str, int]
+    pick: Picked, space: SearchSpace, names: Mapping[Genotype, str], samples: Mapping[str, int]
 ) -> Iterator[str]:
     """Sentences on the returned policy, and on the samples by which it was found.
 
     Args:
         pick: The policy.
+        space: The space of the policies.
         names: The names of uniform policies.
         samples: The numbers of samples that calibrate, that guide the search, and that judge.
     """
     yield pick.verdict
+    if told := changes(space, pick.evaluation.genotype):
+        yield told
     calibrating, seen, unseen = samples.values()
     yield (
         f"{calibrating} samples calibrated the networks, {seen} others guided the search, and "

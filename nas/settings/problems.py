@@ -86,6 +86,10 @@ def _place(loc: tuple[int | str, ...], whole: Schema) -> tuple[list[str], Schema
 
 
 def _resolved(schema: Schema, whole: Schema) -> Schema:
-    """The definition to which a schema refers, or the schema itself if it refers to none."""
-    name = schema.get("$ref", "").rpartition("/")[2]
+    """The definition to which a schema refers, or the schema itself if it refers to none.
+
+    A section that may be left out refers to its definition among alternatives.
+    """
+    named = [one for one in (schema, *schema.get("anyOf", ())) if "$ref" in one]
+    name = named[0]["$ref"].rpartition("/")[2] if len(named) == 1 else ""
     return whole["$defs"][name] if name else schema

@@ -9,7 +9,21 @@ what arrives at their layers) and `low_rank` (branches beside layers that make g
 """
 
 from supernets.post_training.float_network import float_network
-from supernets.post_training.post_training import Maker, OfLargest, PostTraining, Preserving
+from supernets.post_training.post_training import (
+    Filling,
+    Maker,
+    OfLargest,
+    PostTraining,
+    Preserving,
+)
 from supernets.post_training.reference import Reference
 
-__all__ = ["Maker", "OfLargest", "PostTraining", "Preserving", "Reference", "float_network"]
+__all__ = [
+    "Filling",
+    "Maker",
+    "OfLargest",
+    "PostTraining",
+    "Preserving",
+    "Reference",
+    "float_network",
+]

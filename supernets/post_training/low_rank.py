@@ -16,6 +16,7 @@ from search_spaces.space import SearchSpace
 from supernets.deployed import Deployed, Rewrite, values
 from supernets.largest import largest_parameters
 from supernets.post_training.error_feedback import damped
+from supernets.post_training.post_training import Filling
 from supernets.post_training.reference import Reference
 from supernets.post_training.walk import Layer, walked
 
@@ -31,6 +32,7 @@ def with_branches(space: SearchSpace, tensors: Mapping[str, Tensor]) -> dict[str
     return {**zeros, **tensors}
 
 
+@Filling
 def lorc(reference: Reference) -> Rewrite:
     """The rewrite that gives each branch the part of its rank of a weight's error.
 
@@ -48,6 +50,7 @@ def lorc(reference: Reference) -> Rewrite:
     return _filling(reference, halves)
 
 
+@Filling
 def eora(reference: Reference) -> Rewrite:
     """The rewrite that gives each branch what its layer misses most, for the inputs that arrive.
 

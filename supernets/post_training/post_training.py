@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
+from search_spaces.compensation import branches_of, unbranched, without_branches
 from search_spaces.graph import Graph
 from search_spaces.policy import full_precision
 from search_spaces.space import Genotype, SearchSpace
@@ -49,7 +50,8 @@ class Preserving:
 class OfLargest:
     """A maker of a rewrite that compares narrower networks with the largest one of the space.
 
-    `PostTraining` applies the rewrite before all others, to the float network. All rewrites behind
+    `PostTraining` applies the rewrite before all others, to the float network without its low-rank
+    branches, which give zeros there. All rewrites behind
     compare with the network that comes out.
 
     Attributes:
@@ -60,6 +62,21 @@ class OfLargest:
 
     def __call__(self, reference: Reference) -> Rewrite:
         """The rewrite for networks that are narrower than that of a reference."""
+        return self.make(reference)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A maker of a rewrite that fills low-rank branches, which give zeros until then.
+
+    Attributes:
+        make: The maker.
+    """
+
+    make: Maker
+
+    def __call__(self, reference: Reference) -> Rewrite:
+        """The rewrite for a reference."""
         return self.make(reference)
 
 
@@ -116,7 +133,7 @@ class PostTraining:
                 "compare with this network; put equalize, smooth, awq and their like first"
             )
         self._known: OrderedDict[Hashable, tuple[Reference, tuple[Rewrite, ...]]] = OrderedDict()
-        whole = self._unrounded(full_precision(space.decode(space.largest)))
+        whole = self._unrounded(full_precision(space.decode(unbranched(space))))
         self._repairs = [make(whole) for make in rewrites if isinstance(make, OfLargest)]
         self.reference(space.largest)
 
@@ -142,9 +159,13 @@ class PostTraining:
         return self._shared(self.space.decode(genotype))[0]
 
     def _unrounded(self, plain: Graph, *repairs: Rewrite) -> Reference:
-        network = float_network(plain, self._tensors)
+        """The reference of a graph without precisions, repaired before it has any branch."""
+        network = float_network(without_branches(plain), self._tensors)
         for repair in repairs:
             network = repair(network)
+        if branches_of(plain):
+            whole = float_network(plain, self._tensors)
+            network = replace(whole, parameters={**whole.parameters, **network.parameters})
         return Reference(network, self.calibration)
 
     def _shared(self, graph: Graph) -> tuple[Reference, tuple[Rewrite, ...]]:

@@ -76,8 +76,9 @@ def _searched(plan: OwnPlan, display: Display) -> Policies:
     """The evaluations of all uniform policies and of as many others as the recipe allows."""
     recipe, settings, space = plan.recipe, plan.recipe.search, plan.space
     words = plan.task.criterion.error
-    memory = Memory(plan.files.path, recipe.name, plan.network.digest, words.heading)
-    made = plan.network.deployment(space)
+    network = recipe.model.structure().applied(plan.network, plan.files.path, display)
+    memory = Memory(plan.files.path, recipe.name, network.digest, words.heading)
+    made = network.deployment(space)
     measure = PolicyEvaluator(made, plan.judge, recipe.seed)
     policies = Policies(
         plan.problem(),
@@ -228,5 +229,7 @@ def _target(
         graph=drawn_nodes(graph),
     )
     return replace(
-        made, chosen=chosen, notes=(*about_choice(pick, plan.uniforms, plan.samples), *made.notes)
+        made,
+        chosen=chosen,
+        notes=(*about_choice(pick, plan.space, plan.uniforms, plan.samples), *made.notes),
     )

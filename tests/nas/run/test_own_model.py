@@ -167,6 +167,11 @@ def test_a_recipe_knows_where_its_network_is(run: Path, folder: Path) -> None:
         (["model.mean=[1e4]"], "one constant answer has"),
         (["model.alone=['haed']"], "haed"),
         (["model.rewrites=['nearer']"], "nearer"),
+        (["model.channels=[1.5]"], "model.channels.*above 0 and at most 1"),
+        (["model.channels={shares=[0.5],multipel_of=2}"], "did you mean 'multiple_of'"),
+        (["model.channels={shares=[0.5],multiple_of=8}"], "conv: shares .* multiple of 8"),
+        (["model.ranks=[0]"], "give some above 0"),
+        (["model.ranks=[2]"], "branches of low rank stay empty"),
         (["targets.0.limits={latency=3}"], "no cost latency"),
         (["targets.0.limits={latency_ms=1e-9}"], "latency_ms"),
         (["space.family=residual"], r"leave out \[space\]"),
@@ -207,11 +212,18 @@ def test_fit_is_the_same_without_a_recipe(
     words = (f"{folder / 'own_digits_net.py'}:build", "--data", "data.npz")
     more = ("--weights", folder / "w.safetensors", "--target", "edge-npu", "--yes")
     scaled = ("--set", "model.divide=16", "--set", "model.mean=[0.5]", "--set", "model.std=[0.25]")
-    done = nas("fit", *words, *more, *scaled, "--allowed-drop", "5", "--set", "search.budget=1")
+    offered = ("--channels", "0.5", "--ranks", "2")
+    asked = ("--allowed-drop", "5", "--set", "search.budget=1")
+    done = nas("fit", *words, *more, *scaled, *offered, *asked)
     succeeded(done)
+    space = SearchSpace.read(RunFolder(Path("own_digits_net-build")).space)
+    assert tuple(space.plain_options["conv.width"]) == (2, 4)
+    assert tuple(space.plain_options["conv.rank"]) == (0, 2)
     assert re.search(r"edge-npu: (A mixed|The uniform) policy .*is\s+returned", done.out)
     assert Path("own_digits_net-build/edge-npu.onnx").exists()
-    written = nas("init", *words, *more, "--out", "mine.toml")
+    written = nas("init", *words, *more, *offered, "--out", "mine.toml")
     succeeded(written)
-    assert load_any_recipe(Path("mine.toml")).targets[0].allowed_drop == 0.5
+    made = load_any_recipe(Path("mine.toml"))
+    assert (made.targets[0].allowed_drop, made.model.channels.shares) == (0.5, (0.5,))
+    assert made.model.ranks.options == (0, 2)
     assert_refused(nas("init", "--data", "data.npz"), "give both it and its data")
