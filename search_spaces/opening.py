@@ -34,7 +34,8 @@ class Opening:
         weights: Options of the precision of a weight, in ascending order of bits.
         activations: Options of the precision of a layer's inputs.
         others: Options of the precision of the inputs of all other operators that can quantize
-            them, such as additions and poolings.
+            them, such as additions and poolings. A clamp such as ReLU right behind a layer or an
+            addition has none, since both run as one kernel, and readers round behind it.
         edges: Options for weights and inputs of the first and last layers, which then have choices
             of their own; the same options and choices as everywhere if None.
         weight_granularities: Options of which elements of a weight share a scale. A weight gets
@@ -104,7 +105,7 @@ def opened(graph: Graph, opening: Opening) -> Graph:
             or no granularity fits a weight.
     """
     require_float(graph)
-    alone = left_alone(graph, opening.alone)
+    alone = left_alone(graph, opening.alone) | _clamps_of_kernels(graph)
     edges = edges_of(graph) if opening.edges is not None else frozenset[str]()
     decisions = [
         _Decision(address, part)
@@ -162,6 +163,21 @@ def left_alone(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
             "addresses such as layer1, or a pattern such as *.downsample.*"
         )
     return frozenset(found)
+
+
+def _clamps_of_kernels(graph: Graph) -> frozenset[str]:
+    """The addresses of clamps that alone read a layer or an addition, norms between them or not."""
+    readers = graph.consumers()
+
+    def runs_with(address: str) -> bool:
+        (read,) = graph.nodes[address].inputs
+        before = graph.nodes[read].op
+        if len(readers[read]) > 1:
+            return False
+        return runs_with(read) if before.folds else before.sums or "weight" in _parts(before)
+
+    clamps = (address for address, node in graph.nodes.items() if node.op.clamp is not None)
+    return frozenset(filter(runs_with, clamps))
 
 
 def _parts(op: Op) -> Iterator[Part]:

@@ -102,13 +102,14 @@ def calibration(seed: int, count: int, *, batch: int = 128) -> list[Inputs]:
     return [{"image": part} for part in shown.split(batch)]
 
 
-def outputs(module: nn.Module, sheets: Sequence[str]) -> Tensor:
-    """The outputs of a network for the images of some sheets."""
+def outputs(module: nn.Module, sheets: Sequence[str], count: int | None = None) -> Tensor:
+    """The outputs of a network for the images of some sheets, or for the first `count` of them."""
     with torch.no_grad():
-        return torch.cat([module(part) for part in images(tuple(sheets))[0].split(PORTION)])
+        shown = images(tuple(sheets))[0][:count]
+        return torch.cat([module(part) for part in shown.split(PORTION)])
 
 
-def accuracy(module: nn.Module, sheets: Sequence[str] = TEST) -> float:
+def accuracy(module: nn.Module, sheets: Sequence[str] = TEST, count: int | None = None) -> float:
     """The accuracy of a network in percent, by default on all test images."""
-    right = outputs(module, sheets).argmax(1) == images(tuple(sheets))[1]
+    right = outputs(module, sheets, count).argmax(1) == images(tuple(sheets))[1][:count]
     return 100 * float(right.double().mean())

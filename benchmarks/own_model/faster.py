@@ -1,15 +1,15 @@
-"""Mixed files beside uniform ones and beside onnxruntime's own quantization, timed on this machine.
+"""The answer of `nas.fit` for this machine beside uniform files and onnxruntime's own quantization.
 
-    python -m benchmarks.own_model.faster resnet20 [--run FOLDER] [--processor]
+    python -m benchmarks.own_model.faster resnet20 ... [--run FOLDER] [--budget 12] [--images 128]
+        [--tested 500] [--processor]
 
-A trained network is traced, and each operator may compute in floats or on integers: weights of 7
-bits, which run fastest here, or of 8, and inputs of 8. Kernels and seams of the space are timed,
-and nothing else corrects the predicted latency. From integers everywhere, operators go back to
-floats one after the other: the one that costs the least predicted time for what the output loses
-with this operator alone on integers. A few networks of that path, the uniform ones and the file of
-`onnxruntime.quantization.quantize_static` then run in turns. Answers are those of the files in
-onnxruntime. With --processor, times are those of the processor, which other work on the machine
-hardly changes. A run continues where it was stopped.
+A network is fitted without labels: `nas.fit` times the kernels and seams of its space, evaluates
+every uniform policy and some mixed ones, and answers with the cheapest that is as good as int8.
+All uniform files, the answer, a few mixed ones of the front and the file of
+`onnxruntime.quantization.quantize_static` then run in turns. Predicted latencies are sums of
+kernels and seams that nothing corrects. Answers are those of the files in onnxruntime. With
+--processor, times are those of the processor, which other work on the machine hardly changes. A run
+continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,25 +28,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import nas
 from benchmarks.own_model.data import TEST, calibration, images, resnet
 from benchmarks.own_model.families import prepare_torchvision
 from benchmarks.search_tabular import show
-from nas.evaluation.rewrites import post_training
+from nas.api.fitted import Fitted, Policy
 from nas.export import export_onnx
 from nas.export.runtime import file_outputs
 from nas.export.static_reference import quantize_statically
 from nas.files.durable import write_atomic
 from nas.profiling.side_by_side import side_by_side
-from nas.run.steps.this_machine import table_of_this_machine
-from nas.targets import HardwareTarget
-from nas.terminal.display import Silent
-from search_spaces.opening import Opening, opened
-from search_spaces.space import Genotype, SearchSpace
-from supernets.post_training import PostTraining
-from supernets.tracing import trace
+from nas.run.plan import THIS_CPU
+from search_spaces.space import Genotype
 
-INT7, INT8, FLOAT, STATIC = "int7", "int8", "float32", "quantize_static"
-CALIBRATED, SCORED, TESTED, BATCH, SHOWN = 128, 32, 500, 32, 6
+FLOAT, STATIC = "float32", "quantize_static"
+REWRITES = ("ranges", "nearest", "round-biases")
+CALIBRATED, BATCH, SHOWN = 64, 32, 4
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a fit may take, in policies and images, and the test images that judge files."""
+
+    budget: int
+    images: int
+    tested: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,15 @@ def efficientnet_lite0() -> nn.Module:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
 
 
+def vit_tiny(side: int) -> nn.Module:
+    """Timm's smallest vision transformer with random weights, for images of this side."""
+    prepare_torchvision()
+    import timm  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", img_size=side).eval()
+
+
 CASES: Mapping[str, Callable[[], Case]] = {
     "resnet20": lambda: Case(resnet(20), 32, labelled=True),
     "efficientnet_lite0": lambda: Case(efficientnet_lite0(), 128, labelled=False),
@@ -98,112 +113,82 @@ CASES: Mapping[str, Callable[[], Case]] = {
         torchvision_model("mobilenet_v3_small")(), 96, labelled=False
     ),
     "resnet18": lambda: Case(torchvision_model("resnet18")(), 96, labelled=False),
+    "vit_tiny": lambda: Case(vit_tiny(96), 96, labelled=False),
 }
 
 
-def units_of(space: SearchSpace) -> dict[str, list[int]]:
-    """The positions of the choices of each operator, by its address."""
-    found = defaultdict[str, list[int]](list)
-    for position, made in enumerate(space.choices):
-        address = made.name.rsplit(".weight", 1)[0].rsplit(".activation", 1)[0]
-        found[address].append(position)
-    return dict(found)
+def fitted(case: Case, folder: Path, *, name: str, effort: Effort) -> Fitted:
+    """The fit of a network for this machine; what the folder holds is not measured again."""
+    return nas.fit(
+        case.model,
+        calibration=case.batches(0, effort.images),
+        targets=THIS_CPU,
+        rewrites=REWRITES,
+        samples=effort.images,
+        budget=effort.budget,
+        storage=folder,
+        name=name,
+    )
 
 
-def with_unit(of: Genotype, positions: Sequence[int], source: Genotype) -> Genotype:
-    """The genotype `of` with the picks of `source` at some positions."""
-    picks = list(of)
-    for position in positions:
-        picks[position] = source[position]
-    return tuple(picks)
-
-
-def path_to_floats(
-    space: SearchSpace, target: HardwareTarget, losses: Mapping[str, float]
-) -> list[Genotype]:
-    """The networks from integers everywhere to floats everywhere, an operator at a time."""
-    latency = target.compile(space)["latency_ms"]
-    found, left = [space.smallest], units_of(space)
-    while left:
-        tried = [with_unit(found[-1], held, space.largest) for held in left.values()]
-        here, *there = latency(np.array([found[-1], *tried]))
-        gains = np.array([losses[name] for name in left]) / np.maximum(np.array(there) - here, 1e-5)
-        best = int(np.argmax(gains))
-        found.append(tried[best])
-        del left[[*left][best]]
-    return found
-
-
-def losses_of(
-    made: PostTraining, space: SearchSpace, batches: Sequence[Tensor]
-) -> dict[str, float]:
-    """What the output loses, squared, with each operator alone on integers."""
-    wanted = answers(made.full_precision(space.largest), batches)
-    alone = {
-        name: made(with_unit(space.largest, held, space.smallest)).module()
-        for name, held in units_of(space).items()
-    }
+def compared(found: Fitted, best: Policy) -> dict[str, Genotype]:
+    """The policies that are compared: all uniform ones, the answer, and a few of the front."""
+    frame = found.front()
+    mixed = [one for one in frame["genotype"] if one not in found.names]
+    picked = [mixed[round(place)] for place in np.linspace(0, len(mixed) - 1, SHOWN) if mixed]
+    kept = dict.fromkeys([one for one in (best.genotype, *picked) if one not in found.names])
     return {
-        name: float((answers(module, batches) - wanted).square().mean())
-        for name, module in alone.items()
+        **{name: one for one, name in found.names.items()},
+        **{f"mixed {number}": one for number, one in enumerate(kept, 1)},
     }
 
 
-def answers(module: nn.Module, batches: Sequence[Tensor]) -> Tensor:
-    """The outputs of a network for all images."""
-    with torch.no_grad():
-        return torch.cat([module(batch) for batch in batches])
-
-
-def space_of(case: Case) -> tuple[SearchSpace, Mapping[str, Tensor]]:
-    """The space of floats and integers for every operator but clamps, and the weights."""
-    example = torch.zeros(2, 3, case.side, case.side)
-    traced = trace(case.model, example)
-    nodes = traced.graph.nodes
-    clamps = tuple(address for address, node in nodes.items() if node.op.clamp is not None)
-    opening = Opening(weights=(7, 8, None), activations=(8, None), others=(8, None), alone=clamps)
-    return SearchSpace(opened(traced.graph, opening), name="own"), traced.tensors
-
-
-def written(case: Case, folder: Path) -> tuple[dict[str, Path], dict[str, float]]:
-    """The files that are compared, and the predicted milliseconds of those of the space."""
-    space, tensors = space_of(case)
-    [name] = (op.name for op in space.graph.inputs.values())
-    target = table_of_this_machine(space, folder / "this-cpu.csv", display=Silent())
-    made = post_training(space, tensors, case.batches(0, CALIBRATED))
-    path = path_to_floats(space, target, losses_of(made, space, case.batches(1, SCORED)))
-    step = (len(path) - 1) / (SHOWN - 1)
-    chosen = {f"mixed {n}": path[round(n * step)] for n in range(1, SHOWN - 1)}
-    eight = tuple(min(1, len(made.options) - 2) for made in space.choices)
-    chosen = {INT7: path[0], INT8: eight, **chosen, FLOAT: path[-1]}
-    files = {name: folder / f"{name.replace(' ', '-')}.onnx" for name in (*chosen, STATIC)}
-    for kind, genotype in chosen.items():
-        if not files[kind].exists():
-            export_onnx(made(genotype), files[kind])
+def written(
+    case: Case, found: Fitted, policies: Mapping[str, Genotype], folder: Path
+) -> dict[str, Path]:
+    """The files that are compared, by the names of their policies."""
+    files = {name: folder / f"{name.replace(' ', '-')}.onnx" for name in (*policies, STATIC)}
+    for name, genotype in policies.items():
+        if not files[name].exists():
+            deployed = found.means.deployment(genotype)
+            export_onnx(deployed, files[name], eight_bit_weights=found.weights[THIS_CPU])
     if not files[STATIC].exists():
+        [name] = (tensor.name for tensor in onnx.load(str(files[FLOAT])).graph.input)
         shown = [{name: batch.contiguous()} for batch in case.batches(0, CALIBRATED)]
         quantize_statically(files[FLOAT], files[STATIC], shown)
-    predicted = target.compile(space)["latency_ms"](np.array([*chosen.values()]))
-    return files, dict(zip(chosen, predicted.tolist(), strict=True))
+    return files
 
 
-def agreement(case: Case, path: Path) -> float:
+def agreement(case: Case, path: Path, count: int) -> float:
     """The share of test images, in percent, with the right class, or that of the float network."""
-    shown, known = (part[:TESTED] for part in images(TEST))
+    shown, known = (part[:count] for part in images(TEST))
     batches = [case.prepared(part).contiguous() for part in shown.split(BATCH)]
     if not case.labelled:
-        known = answers(case.model, batches).argmax(1)
+        with torch.no_grad():
+            known = torch.cat([case.model(batch) for batch in batches]).argmax(1)
     [name] = (tensor.name for tensor in onnx.load(str(path)).graph.input)
     found = np.concatenate([*file_outputs(path, [{name: batch} for batch in batches])])
     return 100 * float((found.argmax(1) == known.numpy()).mean())
 
 
-def result(case: Case, folder: Path, *, clock: Callable[[], int]) -> dict[str, Any]:
+def result(case: Case, folder: Path, *, name: str, effort: Effort, clock: Clock) -> dict[str, Any]:
     """What is found of a network: times and answers of each file, and predicted times."""
-    files, predicted = written(case, folder)
-    right = {name: agreement(case, path) for name, path in files.items()}
-    timed = side_by_side(files, reference=INT7, clock=clock)
-    return {"times": {n: asdict(t) for n, t in timed.items()}, "right": right, "ms": predicted}
+    found = fitted(case, folder, name=name, effort=effort)
+    best = found.best()
+    policies = compared(found, best)
+    files = written(case, found, policies, folder)
+    right = {name: agreement(case, path, effort.tested) for name, path in files.items()}
+    timed = side_by_side(files, reference=FLOAT, clock=clock)
+    (goal,) = found.goals
+    predicted = goal.costs["latency_ms"](np.array([*policies.values()]))
+    answer = next(name for name, one in policies.items() if one == best.genotype)
+    return {
+        "times": {n: asdict(t) for n, t in timed.items()},
+        "right": right,
+        "ms": dict(zip(policies, predicted.tolist(), strict=True)),
+        "answer": answer,
+        "verdict": best.verdict,
+    }
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -213,7 +198,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[list[str]]:
         least, most = time_["interval"]
         told = found["ms"].get(name)
         yield [
-            name,
+            f"**{name}**" if name == found["answer"] else name,
             f"{found['right'][name]:.2f} %",
             "" if told is None else f"{told:.3f}",
             f"{time_['median_ms']:.3f} ({low:.3f} to {high:.3f})",
@@ -227,22 +212,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="+", choices=CASES)
     parser.add_argument("--run", type=Path, default=Path("runs/own_model/faster"))
+    parser.add_argument("--budget", type=int, default=12)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--tested", type=int, default=500)
     parser.add_argument("--processor", action="store_true")
     asked = parser.parse_args()
     clock = time.perf_counter_ns
     if asked.processor:
         clock = time.perf_counter_ns = time.thread_time_ns
     torch.set_num_threads(1)
+    effort = Effort(asked.budget, asked.images, asked.tested)
     for name in asked.cases:
         folder, case = asked.run / name, CASES[name]()
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "result.json"
         if not kept.exists():
-            write_atomic(kept, json.dumps(result(case, folder, clock=clock)).encode())
+            found = result(case, folder, name=name, effort=effort, clock=clock)
+            write_atomic(kept, json.dumps(found).encode())
         found = json.loads(kept.read_text())
         answered = "accuracy" if case.labelled else "agrees with the float network"
-        header = ["file", answered, "predicted, ms", "measured, ms", "beside int7", "prediction"]
-        print(f"\n{name}, {case.side} x {case.side} pixels\n")
+        header = ["file", answered, "predicted, ms", "measured, ms", "beside float32", "prediction"]
+        print(f"\n{name}, {case.side} x {case.side} pixels: {found['verdict']}\n")
         show(header, [*lines(found)])
 
 

@@ -1,16 +1,16 @@
 """Whether `nas.fit` ever returns a mixed policy that a uniform one dominates on held-out images.
 
     python -m benchmarks.own_model.uniform [--folder FOLDER] [--depths 20 32] [--seeds 0 1 2]
-        [--targets this-cpu edge-npu ...] [--budget 40] [--threads 1]
+        [--targets this-cpu edge-npu ...] [--budget 40] [--labelled 2000] [--tested 2000]
 
 A run is a network, a seed of the calibration images, a target, what `nas.fit` is given to judge by,
 and a wish. The network is fitted with unlabelled training images, of which half calibrate, a
 quarter guides the search and a quarter judges; with `accuracy`, it is judged by the accuracy on
-2,000 other training images instead, and 2,000 further ones confirm. Wishes are: none, a drop of at
-most so much, and a latency of at most some share of that of the slowest policy. A returned policy
-is dominated if a uniform policy has no higher latency on the target and no lower accuracy on 2,000
-test images, and is better in one of them. For the processor of this machine, the latency is that of
-the whole file, timed beside those of the uniform ones.
+other training images instead (`--labelled`), and further ones confirm. Wishes are: none, a drop of
+at most so much, and a latency of at most some share of that of the slowest policy. A returned
+policy is dominated if a uniform policy has no higher latency on the target and no lower accuracy on
+test images (`--tested`), and is better in one of them. For the processor of this machine, the
+latency is that of the whole file, timed beside those of the uniform ones.
 
 Fits continue from FOLDER, and test accuracies are kept there.
 """
@@ -66,10 +66,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a fit may take: policies, calibration images, and the rewrites that round."""
+    """What a fit may take: policies, calibration images, labelled images, rewrites that round."""
 
     budget: int
     images: int
+    labelled: int
     rewrites: tuple[str, ...]
 
 
@@ -81,8 +82,8 @@ def fitted(
     metrics: dict[str, Callable[[nn.Module], float]] = {}
     if judge == "accuracy":
         metrics = {
-            "evaluate": lambda module: accuracy(module, SEARCHED),
-            "confirm": lambda module: accuracy(module, CONFIRMED),
+            "evaluate": lambda module: accuracy(module, SEARCHED, effort.labelled),
+            "confirm": lambda module: accuracy(module, CONFIRMED, effort.labelled),
         }
     storage = folder / f"resnet{depth}-{seed}-{judge}"
     name = f"resnet{depth}"
@@ -113,8 +114,8 @@ def wishes(found: Fitted, judge: str) -> Iterator[tuple[str, Mapping[str, object
 class Tests:
     """Test accuracies of networks, kept in a file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, count: int) -> None:
+        self._path, self._count = path, count
         self._known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
 
     def __call__(self, found: Fitted, genotype: tuple[int, ...]) -> float:
@@ -122,7 +123,7 @@ class Tests:
         key = resolved(found.space, genotype)
         if key not in self._known:
             module = found.means.deployment(genotype).module()
-            self._known[key] = accuracy(module, TEST)
+            self._known[key] = accuracy(module, TEST, self._count)
             write_atomic(self._path, json.dumps(self._known).encode())
         return self._known[key]
 
@@ -187,17 +188,19 @@ def main() -> None:
     parser.add_argument("--judges", nargs="+", default=JUDGES)
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--labelled", type=int, default=2000)
+    parser.add_argument("--tested", type=int, default=2000)
     parser.add_argument("--rewrites", nargs="+", default=DEFAULT)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     given.folder.mkdir(parents=True, exist_ok=True)
     found: list[Answer] = []
-    effort = Effort(given.budget, given.images, tuple(given.rewrites))
+    effort = Effort(given.budget, given.images, given.labelled, tuple(given.rewrites))
     for depth in given.depths:
         for seed in given.seeds:
             for judge in given.judges:
-                tests = Tests(given.folder / f"tests-{depth}-{seed}.json")
+                tests = Tests(given.folder / f"tests-{depth}-{seed}.json", given.tested)
                 for target in given.targets:
                     begun = time.monotonic()
                     made = fitted(depth, seed, target, judge, folder=given.folder, effort=effort)

@@ -20,6 +20,7 @@ class Add(Op):
     arity: ClassVar[int] = 2
     activation: Quant | None = None
     channelwise: ClassVar[bool] = True
+    sums: ClassVar[bool] = True
 
     @property
     def homogeneous(self) -> bool:

@@ -90,6 +90,7 @@ class Op(Spec):
             features come last.
         mixes_channels: Whether each number of the output is a sum of products over several channels
             of the input; True for a convolution.
+        sums: Whether the output is the sum of the inputs; True for `Add`.
         looks_up: Whether the weight is a table, of which entries are read and nothing multiplied.
         products: Whether the operator multiplies its inputs by each other and adds up the products,
             so that both factors have the precision `activation`; True for `MatMul`.
@@ -108,6 +109,7 @@ class Op(Spec):
     channel_axis: ClassVar[int] = 0
     mixes_channels: ClassVar[bool] = False
     products: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
     looks_up: ClassVar[bool] = False
     channelwise: ClassVar[bool] = False
     folds: ClassVar[bool] = False

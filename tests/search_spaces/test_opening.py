@@ -70,6 +70,22 @@ def names(graph: Graph) -> list[str]:
     return [made.name for made in SearchSpace(graph).choices]
 
 
+def test_a_clamp_has_a_precision_only_where_it_is_a_kernel_of_its_own(residual):
+    graph = Graph(Input("x", (3, 8, 8)))
+    graph.add("first", Activation("relu"))
+    graph.add("conv", Conv2d(4, 3))
+    graph.add("norm", BatchNorm2d())
+    behind = graph.add("behind", Activation("relu6"))
+    graph.add("both", Concat(2), behind, "first")
+    graph.add("last", Activation("relu"))
+    opening = Opening(weights=(8,), activations=(8,), others=(8, None))
+    assert names(opened(graph, opening)) == [
+        *(f"{name}.activation.bits" for name in ("first", "both", "last"))
+    ]
+    others = names(opened(residual, opening))
+    assert not [name for name in others if "relu" in name]
+
+
 def test_every_weight_and_every_input_of_a_layer_has_a_choice(residual):
     found = names(opened(residual, Opening(weights=(3, 4), activations=(4, 8), ties=())))
     layers = ["conv1", "fc", *(f"layer1.{b}.conv{n}" for b in (0, 1) for n in (1, 2))]
