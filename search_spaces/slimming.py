@@ -36,8 +36,8 @@ def slimmed(
 
     A choice of widths has the name of its group, such as `layer1.0.conv1.width`, and a choice of
     presence that of the addition that ends the block, such as `layer1.0.add.present`. The largest
-    network is `graph`. A narrower group keeps its first channels: sort them before
-    (`supernets.slimming.sorted_by`). `reasons` says which widths have to stay, and why.
+    network computes the same as `graph`. A narrower group keeps its first channels: sort them
+    before (`supernets.slimming.sorted_by`). `reasons` says which widths have to stay, and why.
 
     Channels in front of and behind a padding, as in a shortcut that adds empty channels, have two
     choices: lost channels in front are filled up, and behind stay those that the padding reads.
@@ -105,7 +105,8 @@ def _unable(graph: Graph, found: Coupling) -> Iterator[tuple[str, str]]:
         *front, last = along.parts
         for name in _groups_in(front):
             yield name, f"they stand in front of other channels at {along.address!r}"
-        if last.group and last.outer > 1:
+        in_sets = not along.reads and graph.nodes[along.address].op.with_sets(1, 1, 1) is not None
+        if last.group and last.outer > 1 and not (in_sets and not front):
             yield last.group, f"all of them come {last.outer} times at {along.address!r}"
     for length in found.lengths:
         view = length.index is not None and graph.nodes[length.address].op.is_view
@@ -134,6 +135,12 @@ def _narrowed(op: Op, shape: Shape, lengths: Sequence[Length], widths: Mapping[s
     """The operator with its fields that count channels derived from `widths`."""
     for length in lengths:
         if widths.keys().isdisjoint(_groups_in((*length.parts, *length.less))):
+            continue
+        (part, *_) = length.parts
+        if part.outer > 1 and part.group is not None:
+            described = op.with_sets(part.outer, widths[part.group], part.inner)
+            assert described is not None  # other groups are not free
+            op = described
             continue
         # A length of a shape of a view follows from the others.
         value = -1 if op.is_view else _derived(length.parts, widths)

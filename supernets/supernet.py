@@ -59,6 +59,7 @@ class SharedNode(nn.Module):
         quantizer: type[Quantizer],
     ) -> None:
         super().__init__()
+        self.described = parameters
         self.tensors = nn.ParameterDict(
             {name: _initial(parameter, generator) for name, parameter in parameters.items()}
         )
@@ -183,7 +184,7 @@ class Supernet(nn.Module):
         norms = {address for address, node in space.graph.nodes.items() if node.op.folds}
         statistics = {f"{address}.{name}" for address in norms for name in ("mean", "variance")}
         weights = {name: tensor for name, tensor in tensors.items() if name not in statistics}
-        set_weights(supernet, weights)
+        set_weights(supernet, _factored(supernet, weights))
         first: dict[int, nn.Parameter] = {}
         for name, tensor in weights.items():
             address, _, part = name.rpartition(".")
@@ -264,6 +265,18 @@ def weights_of(supernet: Supernet) -> dict[str, Tensor]:
         for address in supernet.space.graph.nodes
         for name, tensor in supernet.node(address).parameters_by_name().items()
     }
+
+
+def _factored(supernet: Supernet, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with products, such as heads times features, described by their factors."""
+    found = dict(weights)
+    for name, own in weights_of(supernet).items():
+        tensor = weights.get(name)
+        if tensor is not None and 0 < tensor.dim() < own.dim():
+            address, _, part = name.rpartition(".")
+            shape = supernet.node(address).described[part].factored(tuple(tensor.shape))
+            found[name] = tensor.view(shape) if math.prod(shape) == tensor.numel() else tensor
+    return found
 
 
 def set_weights(supernet: Supernet, weights: Mapping[str, Tensor]) -> None:

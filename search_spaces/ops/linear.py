@@ -23,6 +23,8 @@ class Linear(Op):
         heads: The number of heads in the output, as `SplitHeads` reads them; None without heads.
         heads_read: The number of heads in the input, as `MergeHeads` writes them; None without
             heads.
+        sets: How often all heads come one after the other: 3 in a layer that makes queries, keys
+            and values. None is once.
     """
 
     out: Size
@@ -30,7 +32,8 @@ class Linear(Op):
     activation: Quant | None = None
     heads: Size | None = None
     heads_read: Size | None = None
-    younger: ClassVar[frozenset[str]] = frozenset({"heads", "heads_read"})
+    sets: Size | None = None
+    younger: ClassVar[frozenset[str]] = frozenset({"heads", "heads_read", "sets"})
     absorbs: ClassVar[bool] = True
     channel_axis: ClassVar[int] = -1
     mixes_channels: ClassVar[bool] = True
@@ -40,7 +43,17 @@ class Linear(Op):
         return self.heads is None and self.heads_read is None
 
     def canonical(self) -> Self:
-        return replace(self, out=self._features, heads=None, heads_read=None)
+        return replace(self, out=self._features, heads=None, heads_read=None, sets=None)
+
+    def with_sets(self, sets: int, heads: int, size: int) -> Self:
+        return replace(self, out=size, heads=heads, sets=sets)
+
+    def __post_init__(self) -> None:
+        if self.sets is not None and self.heads is None:
+            raise ValueError(
+                f"Linear gives {self.sets} sets of heads, given no number of heads; say how many "
+                "heads each set has"
+            )
 
     def infer(self, *inputs: Shape) -> Shape:
         if not inputs[0]:
@@ -59,7 +72,7 @@ class Linear(Op):
         return math.prod(inputs[0]) * self._features
 
     def parameters(self, *inputs: Shape) -> Mapping[str, Parameter]:
-        out = (self.out,) if self.heads is None else (self.heads, self.out)
+        out = tuple(n for n in (self.sets, self.heads, self.out) if n is not None)
         read = inputs[0][-1:]
         if self.heads_read is not None:
             read = (self.heads_read, inputs[0][-1] // self.heads_read)
@@ -80,4 +93,4 @@ class Linear(Op):
     @property
     def _features(self) -> int:
         """The number of all output features."""
-        return self.out * (self.heads or 1)
+        return self.out * (self.heads or 1) * (self.sets or 1)

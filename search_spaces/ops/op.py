@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -53,6 +55,23 @@ class Parameter:
     shape: Shape
     roles: tuple[Role, ...]
     start: Start = "fan_in"
+
+    def factored(self, shape: Shape) -> Shape:
+        """The `shape` of a wider tensor with axes that are products described by their factors.
+
+        Of a product that `shape` has as a single axis, as in the weights of a traced network, only
+        the number of heads can be larger than here, which is the last factor but one.
+        """
+        found: list[int] = []
+        lengths = iter(shape)
+        for role, axes in groupby(zip(self.roles, self.shape, strict=True), key=itemgetter(0)):
+            factors = [length for _, length in axes]
+            if role in ("entry", "window") or len(factors) == 1:
+                found += [next(lengths) for _ in factors]
+                continue
+            *outer, _, size = factors
+            found += [*outer, next(lengths) // (math.prod(outer) * size), size]
+        return tuple(found)
 
     def along(self, *roles: Role) -> Shape:
         """The lengths of the axes that have one of these `roles`."""
@@ -197,6 +216,14 @@ class Op(Spec):
         operator can be written in several ways, such as a kernel of 3 and of (3, 3).
         """
         return self
+
+    def with_sets(self, sets: int, heads: int, size: int) -> Op | None:
+        """The operator whose output is described as several sets of heads of a size each.
+
+        None for an operator that cannot be described so. A narrower operator has the first heads of
+        each set.
+        """
+        return None
 
     def infer(self, *inputs: Shape) -> Shape:
         """The output shape for the given input shapes, without the batch.

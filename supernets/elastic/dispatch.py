@@ -18,8 +18,10 @@ def corner(shared: Tensor, parameter: Parameter) -> Tensor:
     """The part of the tensor `shared` that a subnet with this `parameter` uses, as a view.
 
     The part has the first entries along output and input channels, and the centre along the axes
-    of a window.
+    of a window. A tensor may have products, such as heads times features, as single axes.
     """
+    if shared.dim() != len(parameter.shape):
+        shared = shared.view(parameter.factored(tuple(shared.shape)))
     axes = zip(shared.shape, parameter.shape, parameter.roles, strict=True)
     for axis, (whole, length, role) in enumerate(axes):
         if length != whole:

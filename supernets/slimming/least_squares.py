@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from search_spaces.graph import Graph
-from search_spaces.ops import Add
+from search_spaces.ops import Add, Parameter
 from supernets.assemble import Step, module_name, steps_of
 from supernets.deployed import Deployed, Rewrite, values
 from supernets.inputs import Inputs, count
@@ -93,7 +93,8 @@ def _fitted(
             chosen, x = draw(), run.read(step.address)
             read = columns(step.op, x, chosen)
             given = matrices(held["weight"], len(read)) @ read
-            wanted = narrowed(run.wanted(step.address), (len(x), *step.op.infer(*step.inputs)))
+            shape = (len(x), *step.op.infer(*step.inputs))
+            wanted = narrowed(_made(step, run.wanted(step.address)), shape)
             should = outputs(step.op, wanted, chosen) - held["bias"][:, None]
             missing = None if other is None else run.missing(*other)
             if missing is not None:
@@ -107,6 +108,20 @@ def _fitted(
     return deployed.changed(
         step.address, weight=target.reshape(held["weight"].shape).numpy(), bias=bias.numpy()
     )
+
+
+def _made(step: Step, whole: Tensor) -> Tensor:
+    """Those channels of the output of a wider layer that the layer of a step makes.
+
+    They are not the first ones in a layer that makes several sets of heads.
+    """
+    factors = step.op.parameters(*step.inputs)["weight"].along("out")
+    if len(factors) == 1:
+        return whole
+    made = Parameter(factors, ("out",) * len(factors))
+    along = whole.movedim(step.op.channel_axis, 0)
+    kept = narrowed(along.unflatten(0, made.factored(along.shape[:1])), factors)
+    return kept.flatten(0, len(factors) - 1).movedim(0, step.op.channel_axis)
 
 
 def narrowed(tensor: Tensor, shape: Sequence[int]) -> Tensor:

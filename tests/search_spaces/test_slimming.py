@@ -276,7 +276,8 @@ def test_a_layer_that_reads_padded_channels_loses_them_with_the_padding() -> Non
     assert made.resolve({"stem.width": 0, "pad.width": 0}).shapes()["pad"] == (4, 4, 4)
 
 
-def test_heads_of_fused_queries_keys_and_values_move_but_keep_their_number() -> None:
+def fused() -> Graph:
+    """Attention whose queries, keys and values are made by one layer."""
     graph = Graph(Input("tokens", (5, 6)))
     graph.add("norm", LayerNorm())
     graph.add("qkv", Linear(3 * 4 * 2))
@@ -290,10 +291,27 @@ def test_heads_of_fused_queries_keys_and_values_move_but_keep_their_number() -> 
     graph.add("mix", MatMul(), "softmax", "value")
     graph.add("merge", MergeHeads())
     graph.add("out", Linear(3))
-    found = coupling(graph)
+    return graph
+
+
+def test_heads_of_fused_queries_keys_and_values_go_as_a_whole() -> None:
+    found = coupling(fused())
     assert found.free == ["qkv.heads"]
     (written,) = (
         along for along in found.alongs if along.address == "qkv" and along.name == "bias"
     )
     assert written.parts == (Part("qkv.heads", 3, 4, 2),)
-    assert reasons(graph)["qkv.heads"] == "all of them come 3 times at 'qkv'"
+    made = slimmed(fused(), shares=(0.5,))
+    assert options(made) == {"qkv.heads": (2, 4)}
+    narrow = made.resolve({"qkv.heads": 0})
+    assert narrow.nodes["qkv"].op == Linear(2, heads=2, sets=3)
+    assert narrow.shapes()["cut"] == (5, 3, 2, 2)
+    assert narrow.shapes()["out"] == (5, 3)
+
+
+def test_channels_that_come_several_times_at_another_operator_stay() -> None:
+    graph = Graph(Input("image", (3, 4, 4)))
+    x = graph.add("first", Conv2d(4, 1))
+    graph.add("both", Concat(2), x, x)
+    graph.add("last", Conv2d(2, 1))
+    assert "come 2 times" in reasons(graph)["first.width"]
