@@ -25,7 +25,7 @@ from nas.search.proposer import Proposer
 from nas.tasks.criteria import Regression
 from nas.tasks.task import Split, Task, TrainSplit
 from predictors.features import OneHot, checked
-from predictors.proxies.proxy import AS_TRAINED, Proxy, probe
+from predictors.proxies.proxy import Proxy, Value
 from search_spaces.choice import choice
 from search_spaces.graph import Graph
 from search_spaces.ops import Input, Linear, Op
@@ -143,10 +143,9 @@ class BayesianLinear:
         return self.model.predict(self.features(genotypes).astype(float), return_std=True)
 
 
-def spread(module, batch, loss):
+def spread(subject):
     """The standard deviation of the outputs over a batch."""
-    with probe(module, AS_TRAINED) as network, torch.no_grad():
-        return {"spread": float(network(batch[0]).std(dim=0).mean())}
+    return {"spread": Value(float(subject.passed.output.detach().std(dim=0).mean()))}
 
 
 register("proxy", "spread")(Proxy(spread, larger_is_better={"spread": True}))

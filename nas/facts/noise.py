@@ -102,6 +102,24 @@ def chance_tau(count: int) -> float:
     return 1.96 * math.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1)))
 
 
+def tau_interval(tau: float, count: int) -> tuple[float, float]:
+    """The values of Kendall's tau that the ranking of `count` networks does not rule out.
+
+    The confidence is 95 %. A pair of networks is ranked alike or not, so this is the interval of
+    Wilson (1927) of a share, for as many independent pairs as give tau its variance by chance
+    (Kendall 1938). It also holds for few networks and for a tau near 1.
+
+    Args:
+        tau: The tau of a sample; NaN gives the interval of all values.
+        count: The number of networks.
+    """
+    if count < 2 or math.isnan(tau):
+        return -1.0, 1.0
+    spread = chance_tau(count) ** 2
+    middle, half = tau / (1 + spread), math.sqrt(spread * (1 - tau**2 + spread)) / (1 + spread)
+    return middle - half, middle + half
+
+
 def _right_or_wrong(losses: Losses) -> bool:
     return bool(((losses == WRONG) | (losses == 0.0)).all())
 

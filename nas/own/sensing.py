@@ -23,7 +23,7 @@ from nas.problem.goals import Problem
 from nas.search.allocation.seeds import seeds
 from nas.search.context import Context, Knowledge
 from predictors.features import Column
-from predictors.proxies.proxy import tensors_of
+from predictors.proxies.probe import tensors_of
 from predictors.proxies.sensitivity import (
     Entry,
     SensitivityCost,

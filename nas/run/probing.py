@@ -27,7 +27,7 @@ from nas.search.initial import spread_over_costs
 from nas.tasks.task import Batch
 from nas.terminal.display import Display, Silent
 from predictors.features import Column, OneHot
-from predictors.proxies import scores
+from predictors.proxies import score as scored
 from predictors.proxies.estimate import ProxyEstimate
 from predictors.proxies.proxy import Proxy
 from predictors.proxies.ranking import directions, rank_mean
@@ -158,7 +158,7 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
     # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
     module = extract(supernet, genotype, [inputs], quantize=False).module
     proxies = proxies_of(plan)
-    return scores(module, (inputs, targets), plan.task.criterion.plain, proxies=proxies)
+    return dict(scored(module, (inputs, targets), plan.task.criterion.plain, proxies=proxies))
 
 
 def proxies_of(plan: Plan) -> list[Proxy]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from predictors.proxies.proxy import Batch, Proxy
+from predictors.proxies import PROXIES, score
+from predictors.proxies.probe import Batch
+from predictors.proxies.proxy import Proxy, Value
+from predictors.proxies.subject import Subject
 
 
 def fake_quantized(x: Tensor) -> Tensor:
@@ -60,6 +64,22 @@ def network(function: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     return module
 
 
+class Silent(nn.Module):
+    """A network that computes its features and then gives zeros."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(self.inner(x))
+
+
+def values_of(proxy: Proxy, module: nn.Module, batch: Batch) -> Mapping[str, Value]:
+    """The values of a proxy for a classifier."""
+    return proxy.score(Subject.of(module, batch, F.cross_entropy))
+
+
 class ProxyContract:
     """The tests of a proxy, which a subclass gives as the fixture `proxy`."""
 
@@ -74,36 +94,67 @@ class ProxyContract:
 
     @pytest.mark.parametrize("function", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.GELU])
     def test_gives_a_finite_value_for_every_documented_name(self, proxy, batch, function) -> None:
-        values = proxy.score(network(function), batch, F.cross_entropy)
+        values = values_of(proxy, network(function), batch)
         assert set(values) == set(proxy.larger_is_better)
-        assert all(type(value) is float and math.isfinite(value) for value in values.values())
+        totals = [value.total for value in values.values()]
+        assert all(type(total) is float and math.isfinite(total) for total in totals)
+
+    def test_values_of_layers_have_the_paths_of_modules(self, proxy, batch) -> None:
+        module = network()
+        for value in values_of(proxy, module, batch).values():
+            assert set(value.layers) <= {path for path, _ in module.named_modules()}
+            assert all(type(one) is float for one in value.layers.values())
 
     def test_is_a_function_of_its_arguments(self, proxy, batch) -> None:
-        first = proxy.score(network(), batch, F.cross_entropy)
+        first = values_of(proxy, network(), batch)
         module = network()
-        proxy.score(module, batch, F.cross_entropy)
-        assert proxy.score(module, batch, F.cross_entropy) == first
+        values_of(proxy, module, batch)
+        assert values_of(proxy, module, batch) == first
+
+    def test_what_other_proxies_have_asked_for_makes_no_difference(self, proxy, batch) -> None:
+        subject = Subject.of(network(), batch, F.cross_entropy)
+        for other in PROXIES:
+            other.score(subject)
+        assert proxy.score(subject) == values_of(proxy, network(), batch)
 
     def test_mode_and_frozen_weights_make_no_difference(self, proxy, batch) -> None:
         frozen = network().eval().requires_grad_(requires_grad=False)
         with torch.inference_mode():
             inference = (batch[0].clone(), batch[1].clone())
-            values = proxy.score(frozen, inference, F.cross_entropy)
-        assert values == proxy.score(network(), batch, F.cross_entropy)
+            values = values_of(proxy, frozen, inference)
+        assert values == values_of(proxy, network(), batch)
 
-    def test_draws_no_random_numbers(self, proxy, batch) -> None:
+    def test_draws_no_random_numbers_of_others(self, proxy, batch) -> None:
         module = network()
         torch_before = torch.get_rng_state()
         numpy_before = repr(np.random.get_state())  # noqa: NPY002  # the global one is what is watched
-        proxy.score(module, batch, F.cross_entropy)
+        values_of(proxy, module, batch)
         assert torch.equal(torch.get_rng_state(), torch_before)
         assert repr(np.random.get_state()) == numpy_before  # noqa: NPY002
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_few_samples_dead_units_and_constant_outputs_give_no_nan(
+        self, proxy, batch, count
+    ) -> None:
+        few = batch[0][:count], batch[1][:count]
+        dead, constant = network(), network()
+        with torch.no_grad():
+            for part in dead.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.bias.fill_(-1e6)
+            for parameter in constant.parameters():
+                parameter.zero_()
+        for module in (network(), dead, constant, Silent(network())):
+            found = score(module, few, F.cross_entropy, proxies=[proxy])
+            assert list(found) == list(proxy.larger_is_better)
+            every = [*found.values(), *(x for each in found.layers.values() for x in each.values())]
+            assert not any(math.isnan(value) for value in every)
 
     def test_leaves_the_module_as_it_was(self, proxy, batch) -> None:
         module = _peculiar()
         before = _state(module)
         inputs = batch[0].clone()
-        proxy.score(module, batch, F.cross_entropy)
+        values_of(proxy, module, batch)
         _assert_same(_state(module), before)
         assert torch.equal(batch[0], inputs)
         assert batch[0].requires_grad is False
@@ -115,11 +166,12 @@ class ProxyContract:
         def raising_loss(out: Tensor, target: Tensor) -> Tensor:
             raise RuntimeError("loss")
 
-        with contextlib.suppress(RuntimeError):  # a proxy may not call the loss at all
-            proxy.score(module, batch, raising_loss)
+        # A proxy may call neither the loss nor the module.
+        with contextlib.suppress(RuntimeError):
+            proxy.score(Subject.of(module, batch, raising_loss))
         _assert_same(_state(module), before)
-        with pytest.raises(RuntimeError):
-            proxy.score(module, (torch.zeros(2, 5, 6, 6), batch[1]), F.cross_entropy)
+        with contextlib.suppress(RuntimeError):
+            values_of(proxy, module, (torch.zeros(6, 5, 6, 6), batch[1]))
         _assert_same(_state(module), before)
 
 

@@ -2,52 +2,108 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from predictors.proxies.proxy import Batch, Function, Loss, Proxy, each, probe
+from predictors.proxies.grid import bits_of
+from predictors.proxies.layers import paths
+from predictors.proxies.probe import each, probe
+from predictors.proxies.proxy import Proxy, Value
+from predictors.proxies.subject import Subject
 from search_spaces import costs
 from search_spaces.costs import CompiledCost, SpaceKernels
 
-# Function -> multiply-accumulates per output element, given its first two arguments. Torch's own
-# counter gives the same numbers, but its first use loads torch's compiler and takes seconds.
-_REDUCTION: dict[Function, Callable[[Tensor, Tensor], int]] = {
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), lambda _, weight: weight[0].numel()),
-    F.linear: lambda _, weight: weight.shape[-1],
-    **dict.fromkeys(
-        (torch.matmul, torch.bmm, torch.mm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm),
-        lambda left, _: left.shape[-1],
-    ),
+_aten = torch.ops.aten
+# Operator -> the places of the two factors, of which the second may be a weight.
+_FACTORS: Mapping[Any, tuple[int, int]] = {
+    **dict.fromkeys((_aten.convolution, _aten.mm, _aten.bmm, _aten.mv, _aten.dot), (0, 1)),
+    **dict.fromkeys((_aten.addmm, _aten.baddbmm, _aten.addmv), (1, 2)),
 }
+Counted = Mapping[str, tuple[int, int]]
+"""Path of a module -> its multiply-accumulates, and their sum weighted with the bits of both."""
 
 
-def counts(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
+def counts(subject: Subject) -> Mapping[str, Value]:
     """The proxies `params`, the elements of all parameters, and `macs` for one sample.
 
-    MACs are the multiply-accumulates of convolutions, linear maps and matrix products.
+    MACs are the multiply-accumulates of convolutions, linear maps and matrix products. Cost: one
+    forward pass of one sample.
     """
-    macs: list[int] = []
+    named = subject.module.named_parameters()
+    params = {name: float(parameter.numel()) for name, parameter in named}
+    macs = {path: float(found) for path, (found, _) in _counted(subject).items()}
+    return {"params": Value.of_parameters(params), "macs": Value.summed(macs)}
 
-    def counting(function: Function) -> Function:
-        def counted(left: Tensor, right: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            output = function(left, right, *args, **kwargs)
-            macs.append(output.numel() * _REDUCTION[function](left, right))
-            return output
 
-        return counted
+def bitops(subject: Subject) -> Mapping[str, Value]:
+    """The proxy `bitops` for one sample: MACs times the bits of both factors.
 
-    routes = {function: counting(function) for function in _REDUCTION}
-    with probe(module, routes) as network, torch.no_grad():
-        network(each(batch[0], lambda x: x[:1]))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return {"params": float(parameters), "macs": float(sum(macs))}
+    The bits of a tensor are seen by its values: those of the smallest uniform grid of at most 8
+    bits that holds them all, for weights one grid per output channel; else 32. Cost: one forward
+    pass of one sample.
+    """
+    found = {path: float(weighted) for path, (_, weighted) in _counted(subject).items()}
+    return {"bitops": Value.summed(found)}
+
+
+def _counted(subject: Subject) -> Counted:
+    return subject.kept(_count)
+
+
+def _count(subject: Subject) -> Counted:
+    # A probe has gradients on, so that no layer runs as one operator that hides its products.
+    with (
+        paths(subject.module) as path,
+        probe(subject.module, {}) as network,
+        _Counting(path) as counting,
+    ):
+        network(each(subject.inputs, lambda x: x[:1]))
+    return {path: (macs, weighted) for path, (macs, weighted) in counting.found.items()}
+
+
+class _Counting(TorchDispatchMode):
+    """A mode that counts the products of every operator, by the path of the module that runs."""
+
+    def __init__(self, path: Callable[[], str]) -> None:
+        super().__init__()
+        self._path = path
+        self.found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        operator = func.overloadpacket
+        if operator in _FACTORS:
+            left, right = (args[place] for place in _FACTORS[operator])
+            macs = _macs(operator, left, right, output, args)
+            at = self.found[self._path()]
+            at[0] += macs
+            at[1] += macs * bits_of(left.reshape(1, -1)) * bits_of(_channels(operator, right))
+        return output
+
+
+def _channels(operator: Any, right: Tensor) -> Tensor:
+    """A second factor as rows of output channels; a single row if it is no weight."""
+    if operator is _aten.convolution:
+        return right.flatten(1)
+    return right.T if right.ndim == 2 else right.reshape(1, -1)
+
+
+def _macs(operator: Any, left: Tensor, right: Tensor, output: Tensor, args: Any) -> int:
+    if operator is not _aten.convolution:
+        return output.numel() * left.shape[-1]
+    transposed = args[6]
+    return (left if transposed else output).numel() * right[0].numel()
 
 
 COUNTS = Proxy(counts, {"params": True, "macs": True})
+BITOPS = Proxy(bitops, {"bitops": True})
 
 
 def space_counts(kernels: SpaceKernels) -> dict[str, CompiledCost]:

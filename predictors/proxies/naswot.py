@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from predictors.proxies.proxy import (
-    AS_TRAINED,
-    NONLINEARITIES,
-    Batch,
-    Function,
-    Loss,
-    Proxy,
-    probe,
-)
+from predictors.proxies.proxy import Proxy, Value
+from predictors.proxies.subject import Subject
 
 
-def naswot(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
+def naswot(subject: Subject) -> Mapping[str, Value]:
     """The proxy `naswot`: log |det K| (Mellor et al. 2021).
 
     K[i, j] counts the units that are both active or both inactive for samples i and j. A unit is
     one element of the input of a nonlinearity, and is active where it is positive. For ReLU this is
     the published definition; here it holds for all nonlinearities. The value is minus infinity if
-    two samples have the same pattern or the network has no nonlinearity.
+    two samples have the same pattern or the network has no nonlinearity. The value of a layer is
+    that of its own units alone. Cost: one forward pass.
     """
-    alike: list[Tensor] = []
-
-    def recording(function: Function) -> Function:
-        def recorded(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            alike.append(_agreement(x.detach()))
-            return function(x, *args, **kwargs)
-
-        return recorded
-
-    routes = {function: recording(function) for function in NONLINEARITIES}
-    with probe(module, {**AS_TRAINED, **routes}) as network, torch.no_grad():
-        network(batch[0])
-    if not alike:
-        return {"naswot": -math.inf}
-    return {"naswot": float(torch.linalg.slogdet(torch.stack(alike).sum(0)).logabsdet)}
+    alike = subject.passed.alike
+    layers = {path: _log_determinant(kernels) for path, kernels in alike.items()}
+    every = [kernel for kernels in alike.values() for kernel in kernels]
+    return {"naswot": Value(_log_determinant(every) if every else -math.inf, layers)}
 
 
-def _agreement(x: Tensor) -> Tensor:
-    """The number of units of `x` `(n, ...)` with equal sign, for each pair of samples: `(n, n)`."""
-    signs = (x.flatten(1) > 0).to(torch.float32) * 2 - 1
-    # The product is the number of equal units minus that of different units; the number of all
-    # units is their sum. So one matrix product is enough. Float32 is exact here up to 2**24 units.
-    return ((signs @ signs.T).double().cpu() + signs.shape[1]) / 2
+def _log_determinant(kernels: Sequence[Tensor]) -> float:
+    return float(torch.linalg.slogdet(torch.stack([*kernels]).sum(0)).logabsdet)
 
 
 NASWOT = Proxy(naswot, {"naswot": True})

@@ -65,10 +65,37 @@ def rank_mean(
     Raises:
         ValueError: If there is no proxy, or `larger_is_better` lacks one.
     """
-    if not scores:
-        raise ValueError("a mean rank needs the scores of at least one proxy, given none")
+    _require(scores)
     ranks = _losses(scores, larger_is_better)
     return np.mean([(rank - 1) / max(len(rank) - 1, 1) for rank in ranks.values()], axis=0)
+
+
+def log_rank_sum(
+    scores: Mapping[str, FloatArray], larger_is_better: Mapping[str, bool]
+) -> FloatArray:
+    """The sum over proxies of the logarithm of each network's share of networks that are no better.
+
+    This is how AZ-NAS joins its four proxies: one bad rank weighs more than several good ones. A
+    larger sum promises a smaller loss. It depends on which networks are compared.
+
+    Args:
+        scores: Name of a proxy -> values `(n,)`.
+        larger_is_better: For each proxy, whether a larger value promises a smaller loss.
+
+    Returns:
+        `(n,)`, at most 0.
+
+    Raises:
+        ValueError: If there is no proxy, or `larger_is_better` lacks one.
+    """
+    _require(scores)
+    ranks = _losses(scores, larger_is_better).values()
+    return np.sum([np.log((len(rank) + 1 - rank) / len(rank)) for rank in ranks], axis=0)
+
+
+def _require(scores: Mapping[str, FloatArray]) -> None:
+    if not scores:
+        raise ValueError("ranks need the scores of at least one proxy, given none")
 
 
 def _losses(

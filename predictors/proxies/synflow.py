@@ -7,71 +7,40 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from predictors.proxies.proxy import (
-    NONLINEARITIES,
-    ROUNDINGS,
-    Batch,
-    Function,
-    Loss,
-    Proxy,
-    each,
-    probe,
-)
+from predictors.proxies.probe import LINEAR, each, probe
+from predictors.proxies.proxy import Proxy, Value
+from predictors.proxies.subject import Subject, slopes_of
 
 
-def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
-    return x
-
-
-_CLAMPS = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_)
-
-# With absolute weights and an input of ones, every value is positive, and there a rectifier is
-# linear. Norms and fake quantizers would undo the scale that is measured; bounded nonlinearities
-# would saturate and hide all layers before them.
-_LINEAR: Mapping[Function, Function] = dict.fromkeys(
-    (
-        *NONLINEARITIES,
-        *ROUNDINGS,
-        *_CLAMPS,
-        F.batch_norm,
-        F.layer_norm,
-        F.group_norm,
-        F.rms_norm,
-        torch.fake_quantize_per_tensor_affine,
-        torch.fake_quantize_per_channel_affine,
-    ),
-    _same,
-)
-
-
-def synflow(module: nn.Module, batch: Batch, _loss: Loss) -> Mapping[str, float]:
+def synflow(subject: Subject) -> Mapping[str, Value]:
     """The proxy `synflow`: the logarithm of the sum over all weights of |w dR/dw|.
 
     R is the sum of the output for one input of ones, with absolute weights (Tanaka et al. 2020).
     Norms are bypassed (Abdelfattah et al. 2021), and so are nonlinearities and fake quantizers. The
-    computation is in float64. The logarithm keeps the order and tames values above 1e30.
+    computation is in float64. The logarithm keeps the order and tames values above 1e30. The value
+    of a layer is the logarithm of its own part of the sum, minus infinity if nothing flows through
+    it. Cost: one forward and one backward pass of a single sample, in float64.
 
     Raises:
         ValueError: If the module has no weight of two or more dimensions.
     """
-    with probe(module, _LINEAR, dtype=torch.float64) as network:
-        ones = each(batch[0], _ones)
-        absolute = replace(
-            network,
-            parameters={
-                n: p.detach().abs().requires_grad_() for n, p in network.parameters.items()
-            },
-        )
+    with probe(subject.module, LINEAR, dtype=torch.float64) as network:
+        ones = each(subject.inputs, _ones)
+        held = {n: p.detach().abs().requires_grad_() for n, p in network.parameters.items()}
+        absolute = replace(network, parameters=held)
         weights = absolute.weights
-        slopes = torch.autograd.grad(
-            absolute(ones).sum(), weights, allow_unused=True, materialize_grads=True
-        )
-        pairs = zip(weights, slopes, strict=True)
-        flow = float(sum((weight.detach() * slope).abs().sum() for weight, slope in pairs))
-    return {"synflow": math.log(flow) if flow > 0 else -math.inf}
+        output = absolute(ones).sum()
+    slopes = slopes_of(output, [*weights.values()])
+    pairs = zip(weights.items(), slopes, strict=True)
+    flows = Value.of_parameters({n: float((w.detach() * g).abs().sum()) for (n, w), g in pairs})
+    layers = {path: _log(flow) for path, flow in flows.layers.items()}
+    return {"synflow": Value(_log(flows.total), layers)}
+
+
+def _log(flow: float) -> float:
+    return math.log(flow) if flow > 0 else -math.inf
 
 
 def _ones(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from predictors.proxies.proxy import Inputs
+from predictors.proxies.probe import Inputs
 from predictors.proxies.rounding import rounded
 from predictors.proxies.sensitivity.noise import squared
 from predictors.proxies.sensitivity.study import Entry, Site, Study, Walk

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
-from predictors.proxies.proxy import Inputs, each, tensors_of
+from predictors.proxies.probe import Inputs, each, tensors_of
 from predictors.proxies.rounding import rounded
 from predictors.proxies.sensitivity.values import SensitivityCost
 from search_spaces.quant import Quant

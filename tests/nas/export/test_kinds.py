@@ -15,7 +15,7 @@ from nas.export.stand_in import stand_in
 from nas.parts import Parts
 from nas.targets import load_target
 from nas.tasks.criteria import Classification
-from predictors.proxies import scores
+from predictors.proxies import score
 from search_spaces.costs import SpaceKernels
 from search_spaces.policy import Policy
 from search_spaces.quant import PerTensor
@@ -150,7 +150,7 @@ def test_proxies_score_every_kind(kind: str) -> None:
     net = supernet(kind, "floats")
     module = extract(net, net.space.largest, [IMAGES], quantize=False).module
     batch = IMAGES[:16], torch.arange(16) % 10
-    found = scores(module, batch, F.cross_entropy, proxies=[*Parts("proxy").values()])
+    found = score(module, batch, F.cross_entropy, proxies=[*Parts("proxy").values()])
     assert found.keys() >= {"params", "macs", "snip", "synflow", "naswot", "jacob_cov"}
     assert np.isfinite([*found.values()]).all()
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from nas.parts import Parts
 from nas.tasks.criteria import Classification
-from predictors.proxies import scores
+from predictors.proxies import score
 from predictors.proxies.sensitivity import (
     Site,
     Study,
@@ -17,7 +17,7 @@ from predictors.proxies.sensitivity import (
     output_distance,
     weight_names,
 )
-from search_spaces.costs import SpaceKernels, macs, total
+from search_spaces.costs import SpaceKernels, bitops, macs, total
 from search_spaces.mobilenet import Stage, mobilenet
 from search_spaces.ops import Input
 from supernets.assemble import module_name, node_names
@@ -54,10 +54,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
     space, (images, labels) = supernet.space, batch()
     found = extract(supernet, space.largest, [images])
-    values = scores(found.module, (images, labels), F.cross_entropy, proxies=PROXIES)
+    values = score(found.module, (images, labels), F.cross_entropy, proxies=PROXIES)
     assert set(values) == {name for proxy in PROXIES for name in proxy.larger_is_better}
     assert all(math.isfinite(value) for value in values.values())
     assert values["macs"] == total(macs, found.graph)
+    assert 0.99 < values["bitops"] / total(bitops, found.graph) <= 1.0  # a sample uses fewer values
     # Gradients that stopped at the last rounding would leave the head's alone.
     head = torch.autograd.grad(
         F.cross_entropy(found.module(images), labels),

@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,50 +11,39 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.parts import Parts
 from nas.testing.proxy import ProxyContract, fake_quantized, network, spelt_out
-from predictors.proxies import scores
-from predictors.proxies.counts import COUNTS, counts, space_counts
-from predictors.proxies.gradients import GRADIENTS, gradients
-from predictors.proxies.jacobian import JACOB_COV, jacob_cov
-from predictors.proxies.naswot import NASWOT, naswot
-from predictors.proxies.proxy import Proxy
-from predictors.proxies.synflow import SYNFLOW, synflow
+from predictors.proxies import PROXIES, score
+from predictors.proxies.counts import BITOPS, COUNTS, space_counts
+from predictors.proxies.gradients import GRADIENTS
+from predictors.proxies.grid import bits_of
+from predictors.proxies.jacobian import JACOB_COV
+from predictors.proxies.naswot import NASWOT
+from predictors.proxies.proxy import Proxy, Value
+from predictors.proxies.synflow import SYNFLOW
 from search_spaces.costs import SpaceKernels, bitops, total
 from search_spaces.ops import Input
 from search_spaces.residual import residual
 
-PROXIES = [*Parts("proxy").values()]
-
 torch.set_num_threads(1)
 
 
-class TestCounts(ProxyContract):
-    @pytest.fixture
-    def proxy(self):
-        return COUNTS
+class TestShippedProxies(ProxyContract):
+    @pytest.fixture(params=Parts("proxy"))
+    def proxy(self, request):
+        return Parts("proxy")[request.param]
 
 
-class TestGradients(ProxyContract):
-    @pytest.fixture
-    def proxy(self):
-        return GRADIENTS
+def test_the_proxies_of_one_call_are_those_with_a_name() -> None:
+    assert list(PROXIES) == [*Parts("proxy").values()]
 
 
-class TestSynflow(ProxyContract):
-    @pytest.fixture
-    def proxy(self):
-        return SYNFLOW
-
-
-class TestNaswot(ProxyContract):
-    @pytest.fixture
-    def proxy(self):
-        return NASWOT
-
-
-class TestJacobCov(ProxyContract):
-    @pytest.fixture
-    def proxy(self):
-        return JACOB_COV
+def test_the_page_about_proxies_lists_all_with_their_values_and_directions() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "proxies.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    listed = {
+        row[0].strip("| `"): dict.fromkeys(re.findall(r"`(\w+)`", row[1]), row[2] == "larger")
+        for row in rows
+    }
+    assert listed == {name: proxy.larger_is_better for name, proxy in Parts("proxy").items()}
 
 
 def mlp(*, bias: bool = False) -> nn.Sequential:
@@ -71,22 +62,9 @@ def mlp_batch(count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(count, 1, 2, 2, generator=generator), torch.arange(count) % 3
 
 
-def test_gradient_proxies_equal_autograd_on_the_weights_alone() -> None:
-    module, (images, labels) = mlp(bias=True), mlp_batch()
-    F.cross_entropy(module(images), labels).backward()
-    weights = [module[1].weight, module[3].weight]
-    values = gradients(module, (images, labels), F.cross_entropy)
-    assert values["grad_norm"] == pytest.approx(sum(float(w.grad.norm()) for w in weights))
-    snip = sum(float((w.detach() * w.grad).abs().sum()) for w in weights)
-    assert values["snip"] == pytest.approx(snip)
-
-
-def test_gradient_proxies_normalize_by_the_batch_as_in_training() -> None:
-    module = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
-    batch = mlp_batch()
-    value = gradients(module.eval(), batch, F.cross_entropy)["grad_norm"]
-    F.cross_entropy(module.train()(batch[0]), batch[1]).backward()
-    assert value == pytest.approx(float(module[0].weight.grad.norm()), abs=1e-6)
+def only(proxy: Proxy, module: nn.Module, batch=None) -> dict[str, float]:
+    """The values of one proxy for a network."""
+    return dict(score(module, batch or mlp_batch(), F.cross_entropy, proxies=[proxy]))
 
 
 class Quantized(nn.Module):
@@ -99,36 +77,33 @@ class Quantized(nn.Module):
         return self.rest(self.quantizer(self.first(self.quantizer(3 * x))))
 
 
-@pytest.mark.parametrize("score", [gradients, jacob_cov, synflow])
-def test_gradients_pass_straight_through_every_spelling_of_rounding(score) -> None:
-    batch = mlp_batch()
-    expected = score(Quantized(fake_quantized), batch, F.cross_entropy)
-    values = score(Quantized(spelt_out), batch, F.cross_entropy)
-    assert values == pytest.approx(expected, rel=1e-3)
+@pytest.mark.parametrize("proxy", [GRADIENTS, JACOB_COV, SYNFLOW])
+def test_gradients_pass_straight_through_every_spelling_of_rounding(proxy) -> None:
+    values = only(proxy, Quantized(spelt_out))
+    assert values == pytest.approx(only(proxy, Quantized(fake_quantized)), rel=1e-3)
     assert all(abs(value) > 0.1 for value in values.values())
+
+
+def test_gradient_proxies_normalize_by_the_batch_as_in_training() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    batch = mlp_batch()
+    value = only(GRADIENTS, module.eval(), batch)["grad_norm"]
+    F.cross_entropy(module.train()(batch[0]), batch[1]).backward()
+    assert value == pytest.approx(float(module[0].weight.grad.norm()), abs=1e-6)
 
 
 def test_a_module_without_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="weights of two or more dimensions, given Flatten"):
-        gradients(nn.Flatten(), mlp_batch(), F.cross_entropy)
-
-
-def test_synflow_of_two_linear_layers_has_a_closed_form() -> None:
-    module = mlp()
-    first, second = (module[i].weight.detach().double().abs() for i in (1, 3))
-    # The flow is conserved: each of the two layers holds all of it.
-    expected = 2 * float((second @ first).sum())
-    value = synflow(module, mlp_batch(), F.cross_entropy)["synflow"]
-    assert value == pytest.approx(math.log(expected), rel=1e-12)
+        score(nn.Flatten(), mlp_batch(), F.cross_entropy)
 
 
 def test_synflow_is_independent_of_data_norms_and_quantizers() -> None:
     module, (images, labels) = network(), (torch.randn(4, 1, 6, 6), torch.arange(4) % 3)
-    value = synflow(module, (images, labels), F.cross_entropy)
+    value = only(SYNFLOW, module, (images, labels))
     with torch.no_grad():
         module[1].norm.weight.fill_(7.0)
         module[1].norm.running_var.fill_(7.0)
-    assert synflow(module, (100 * images, labels), F.cross_entropy) == value
+    assert only(SYNFLOW, module, (100 * images, labels)) == value
 
 
 @pytest.mark.parametrize(
@@ -139,16 +114,9 @@ def test_synflow_is_independent_of_data_norms_and_quantizers() -> None:
     ],
 )
 def test_synflow_sees_the_weights_past_norms_and_bounded_functions(between: nn.Module) -> None:
-    module, batch = mlp(), mlp_batch()
+    module = mlp()
     with_norm = nn.Sequential(*module[:2], between, *module[2:])
-    found = synflow(with_norm, batch, F.cross_entropy)
-    assert found == synflow(module, batch, F.cross_entropy)
-
-
-def test_naswot_reads_what_a_tanh_reads() -> None:
-    module, batch = mlp(), mlp_batch()
-    curved = nn.Sequential(*module[:2], nn.Tanh(), *module[3:])
-    assert naswot(curved, batch, F.cross_entropy) == naswot(module, batch, F.cross_entropy)
+    assert only(SYNFLOW, with_norm) == only(SYNFLOW, module)
 
 
 def test_synflow_of_a_deep_wide_network_does_not_overflow() -> None:
@@ -157,46 +125,19 @@ def test_synflow_of_a_deep_wide_network_does_not_overflow() -> None:
         nn.init.ones_(layer.weight)
     parts = [part for layer in layers for part in (layer, nn.BatchNorm2d(64), nn.ReLU6())]
     module = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    value = synflow(module, (torch.zeros(2, 64, 4, 4), torch.zeros(2)), F.cross_entropy)["synflow"]
+    value = only(SYNFLOW, module, (torch.zeros(2, 64, 4, 4), torch.zeros(2)))["synflow"]
     assert 60 * math.log(64 * 4) < value < 60 * math.log(64 * 9) + math.log(64 * 60)
 
 
-def test_naswot_of_two_images_by_hand() -> None:
-    module = nn.Sequential(nn.Flatten(), nn.ReLU())
-    images = torch.tensor([[1.0, 2.0, -1.0, -1.0], [1.0, -2.0, 3.0, -1.0]]).reshape(2, 1, 2, 2)
-    # Codes 1100 and 1010: four units agree with themselves, two between the images.
-    value = naswot(module, (images, torch.tensor([0, 1])), F.cross_entropy)["naswot"]
-    assert value == pytest.approx(math.log(4 * 4 - 2 * 2))
-
-
-def test_naswot_sums_over_nonlinearities_however_they_are_called() -> None:
-    class Twice(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.hardswish(torch.relu(x.flatten(1)) - 1.5)
-
-    images = torch.tensor([[1.0, 2.0, -1.0, -1.0], [1.0, -2.0, 3.0, -1.0]]).reshape(2, 1, 2, 2)
-    # The second layer fires for 0100 and 0010: again two of four agree.
-    value = naswot(Twice(), (images, torch.tensor([0, 1])), F.cross_entropy)["naswot"]
-    assert value == pytest.approx(math.log(8 * 8 - 4 * 4))
+def test_naswot_reads_what_a_tanh_reads() -> None:
+    module = mlp()
+    curved = nn.Sequential(*module[:2], nn.Tanh(), *module[3:])
+    assert only(NASWOT, curved) == only(NASWOT, module)
 
 
 def test_naswot_of_two_equal_images_is_minus_infinity() -> None:
     same = torch.ones(2, 1, 2, 2)
-    assert naswot(mlp(), (same, torch.tensor([0, 1])), F.cross_entropy)["naswot"] == -math.inf
-
-
-def test_jacobian_covariance_equals_a_direct_computation() -> None:
-    module, (images, labels) = mlp(), mlp_batch(4)
-    rows = []
-    for image in images:
-        x = image.unsqueeze(0).clone().requires_grad_()
-        module(x).sum().backward()
-        rows.append(x.grad.flatten().double().numpy())
-    values = np.linalg.eigvalsh(np.corrcoef(np.array(rows)))
-    values = np.maximum(values, 0.0) + 1e-5
-    expected = -np.sum(np.log(values) + 1.0 / values)
-    given = jacob_cov(module, (images, labels), F.cross_entropy)["jacob_cov"]
-    assert given == pytest.approx(expected, rel=1e-4)
+    assert only(NASWOT, mlp(), (same, torch.tensor([0, 1]))) == {"naswot": -math.inf}
 
 
 def test_counts_of_a_known_network() -> None:
@@ -204,26 +145,72 @@ def test_counts_of_a_known_network() -> None:
         nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(8),
         nn.Conv2d(8, 8, 5, padding=2, groups=8),
+        nn.ConvTranspose2d(8, 2, 3, stride=2),
         nn.Flatten(),
-        nn.Linear(8 * 16, 10),
+        nn.Linear(2 * 81, 10),
     )
-    batch = (torch.zeros(4, 3, 8, 8), torch.zeros(4))
-    values = counts(module, batch, F.cross_entropy)
-    assert values["params"] == 8 * 27 + 16 + (8 * 25 + 8) + (1280 + 10)
-    assert values["macs"] == 8 * 27 * 16 + 8 * 25 * 16 + 1280
+    found = score(module, (torch.zeros(4, 3, 8, 8), torch.zeros(4)), F.mse_loss, proxies=[COUNTS])
+    params = {"0": 8 * 27, "1": 16, "2": 8 * 25 + 8, "3": 16 * 9 + 2, "5": 1620 + 10}
+    assert found.layers["params"] == params
+    macs = {"0": 8 * 27 * 16, "2": 8 * 25 * 16, "3": 8 * 16 * 2 * 9, "5": 1620}
+    assert found.layers["macs"] == macs
+    assert found == {"params": sum(params.values()), "macs": sum(macs.values())}
 
 
-def test_macs_equal_those_of_torch_for_matrix_products_too() -> None:
-    class Products(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = F.conv1d(x.flatten(2), torch.ones(4, 2, 3))
-            return (x @ x.transpose(1, 2)).bmm(x)
+class Products(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.conv1d(x.flatten(2), torch.ones(4, 2, 3))
+        return (x @ x.transpose(1, 2)).bmm(x)
 
-    images = torch.ones(1, 2, 4, 4)
+
+class Recurrent(nn.Module):
+    """A classifier of sequences of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.read, self.head = nn.Embedding(9, 6), nn.LSTM(6, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.read(self.embed(tokens).transpose(0, 1))[0][-1])
+
+
+def transformer() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    return nn.Sequential(nn.Embedding(9, 8), body, nn.Flatten(), nn.Linear(40, 3))
+
+
+def tokens() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 9, (6, 5), generator=generator), torch.arange(6) % 3
+
+
+@pytest.mark.parametrize("module", [Products(), transformer()])
+def test_macs_equal_those_of_torch_for_matrix_products_too(module) -> None:
+    inputs = torch.ones(1, 2, 4, 4) if isinstance(module, Products) else tokens()[0][:1]
     with FlopCounterMode(display=False) as flops:
-        Products()(images)
-    batch = (images, torch.zeros(1))
-    assert counts(Products(), batch, F.cross_entropy)["macs"] == flops.get_total_flops() / 2
+        module.train()(inputs)
+    found = only(COUNTS, module, (inputs, torch.zeros(1)))["macs"]
+    assert found == flops.get_total_flops() / 2
+
+
+def test_macs_of_a_fused_recurrent_layer_are_seen() -> None:
+    per_token = 4 * 4 * (6 + 4)
+    assert only(COUNTS, Recurrent(), tokens())["macs"] == 5 * per_token + 12
+
+
+@pytest.mark.parametrize("module", [transformer(), Recurrent()])
+def test_networks_that_read_tokens_have_every_proxy(module) -> None:
+    found = score(module, tokens(), F.cross_entropy)
+    lacking = {name for name, value in found.items() if not math.isfinite(value)}
+    # A fused recurrent layer shows none of its nonlinearities.
+    assert lacking == ({"naswot"} if isinstance(module, Recurrent) else set())
+
+
+def test_layers_of_a_transformer_are_its_blocks() -> None:
+    found = score(transformer(), tokens(), F.cross_entropy).layers
+    assert list(found["expressivity"]) == ["1.layers.0", "1.layers.1"]
+    assert "1.layers.0.self_attn" in found["fisher"]
 
 
 def test_counts_of_a_space_are_those_of_its_graphs() -> None:
@@ -237,27 +224,75 @@ def test_counts_of_a_space_are_those_of_its_graphs() -> None:
     np.testing.assert_allclose(values["bitops"](genotypes), expected)
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_bits_are_seen_by_values_whatever_the_scales(bits: int, symmetric: bool) -> None:
+    generator = torch.Generator().manual_seed(bits)
+    high = 2 ** (bits - 1) - 1 if symmetric else 2**bits - 1
+    low = -high if symmetric else 0
+    whole = torch.randint(low, high + 1, (5, 200), generator=generator).float()
+    whole[:, 0], whole[:, 1] = low, high
+    scales = torch.rand(5, 1, generator=generator) + 0.01
+    assert bits_of(whole * scales) == bits
+    assert bits_of((whole * scales).reshape(1, -1)) == 32  # five scales, and one grid
+    assert bits_of(torch.randn(5, 200, generator=generator)) == 32
+    assert bits_of(torch.zeros(5, 200)) == 1
+
+
+def test_bitops_of_a_quantized_network_count_the_bits_of_both_factors() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 8, bias=False))
+    levels = torch.arange(32).reshape(8, 4) % 7 - 3.0
+    with torch.no_grad():
+        module[1].weight.copy_(0.1 * levels)
+    images = (torch.arange(4).reshape(1, 1, 2, 2) + 252.0) / 255
+    assert only(BITOPS, module, (images, torch.zeros(1))) == {"bitops": 32.0 * 3 * 8}
+    images = images + 0.0123
+    assert only(BITOPS, module, (images, torch.zeros(1))) == {"bitops": 32.0 * 3 * 32}
+
+
 def test_all_scores_have_distinct_names_and_no_nan() -> None:
     names = [name for proxy in PROXIES for name in proxy.larger_is_better]
     assert len(set(names)) == len(names)
     # An image that the network does not see has no gradient, so no correlation.
     dead = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 3))
     nn.init.constant_(dead[1].bias, -1e6)
-    values = scores(dead, mlp_batch(), F.cross_entropy, proxies=PROXIES)
+    values = score(dead, mlp_batch(), F.cross_entropy)
     assert list(values) == names
     assert values["jacob_cov"] == -math.inf
     assert not any(math.isnan(value) for value in values.values())
 
 
 def test_a_score_that_should_be_small_turns_from_nan_to_infinity() -> None:
-    undefined = Proxy(lambda *_: {"sharpness": math.nan}, {"sharpness": False})
-    assert scores(mlp(), mlp_batch(), F.cross_entropy, proxies=[undefined]) == {
-        "sharpness": math.inf
-    }
+    def undefined(_):
+        return {"sharpness": Value(math.nan, {"1": math.nan, "3": 2.0})}
+
+    found = score(mlp(), mlp_batch(), F.mse_loss, proxies=[Proxy(undefined, {"sharpness": False})])
+    assert found == {"sharpness": math.inf}
+    assert found.layers == {"sharpness": {"1": math.inf, "3": 2.0}}
 
 
 def test_a_score_that_a_network_does_not_have_is_the_worst() -> None:
-    tokens = torch.tensor([[0, 1, 2], [2, 1, 0]])
-    reader = nn.Sequential(nn.Embedding(3, 4), nn.Flatten(), nn.Linear(12, 2))
-    values = scores(reader, (tokens, torch.tensor([0, 1])), F.cross_entropy, proxies=[JACOB_COV])
-    assert values == {"jacob_cov": -math.inf}
+    batch = (torch.randn(4, 4), torch.randn(4, 3))  # targets that are no classes
+    found = score(mlp(), batch, F.mse_loss)
+    assert found["epe_nas"] == -math.inf
+    assert found["progressivity"] < math.inf
+    single = score(mlp(), (batch[0][:1], batch[1][:1]), F.mse_loss)
+    lacking = {"jacob_cov", "epe_nas", "zico", "ntk_condition"}
+    assert {name for name, value in single.items() if not math.isfinite(value)} == lacking
+
+
+def test_a_shared_pass_is_made_once() -> None:
+    calls = []
+
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            calls.append(len(x))
+            return self.inner(x)
+
+    named = ("gradients", "plain", "fisher", "grasp", "jacob-cov", "naswot", "meco", "az-nas")
+    score(Counted(), mlp_batch(), F.cross_entropy, proxies=[Parts("proxy")[n] for n in named])
+    assert calls == [6]

@@ -1,0 +1,1 @@
+"""Benchmarks of zero-cost proxies and learned predictors."""

@@ -1,0 +1,20 @@
+"""Benchmarks of proxies and learned predictors: `python -m benchmarks.predictors PART`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.predictors import proxy_values
+
+PARTS = {"proxy-values": proxy_values.main}
+
+
+def main() -> None:
+    """Run the part that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in PARTS:
+        sys.exit(f"no part {name!r} of this benchmark; there are {', '.join(PARTS)}")
+    PARTS[name](sys.argv[2:])
+
+
+main()
