@@ -20,7 +20,7 @@ from search_spaces.grouping import Groups
 from search_spaces.kernels import Kernel, kernels
 from search_spaces.lookups import LARGEST_SPACE, Lookup, Lookups, SpaceTooLarge, merged, tabulate
 from search_spaces.ops import Op, Shape
-from search_spaces.quant import Granularity, bits_of
+from search_spaces.quant import Quant, bits_of
 from search_spaces.space import IntArray, SearchSpace
 
 T = TypeVar("T", bound=Hashable)
@@ -86,12 +86,12 @@ def stored_bytes(op: Op, reads: Sequence[Shape], weight_bits: int) -> int:
     packed = math.ceil(math.prod(weight.shape) * weight_bits / 8)
     if op.weight is None:
         return packed + others
-    return packed + others + math.ceil(scale_bits(op.weight.granularity, weight.shape) / 8)
+    return packed + others + math.ceil(scale_bits(op.weight, weight.shape) / 8)
 
 
-def scale_bits(granularity: Granularity, shape: Shape) -> int:
+def scale_bits(quant: Quant, shape: Shape) -> int:
     """The bits of the scales of a weight of this `shape`."""
-    return math.prod(granularity.counts(shape)) * granularity.scale.bits
+    return math.prod(quant.granularity.counts(shape)) * quant.scales.bits
 
 
 def total(cost: KernelCost, graph: Graph, fusion: Fusion = UNFUSED) -> float:

@@ -2,6 +2,7 @@
 
 A format knows nothing of scales: a quantized tensor holds `scale * (number - zero point)`, where
 `number` is one of the format's numbers and the zero point is 0 for all but asymmetric integers.
+Floats of 16 bits reach far enough without a scale: theirs is always one.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from search_spaces.choice import Spec
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 
-Codes = NDArray[np.int8 | np.uint8]
-CodeType = type[np.int8] | type[np.uint8]
+Codes = NDArray[np.int8 | np.uint8 | np.uint16]
+CodeType = type[np.int8] | type[np.uint8] | type[np.uint16]
 Values = NDArray[np.float32]
 
 
@@ -33,6 +34,7 @@ class Format(Spec):
         name: The name in recipes, rows and reports, such as `int8`, `uint4` or `e4m3`.
         bounds: The least and the greatest number.
         symmetric: Whether the zero point is always 0.
+        scaled: Whether tensors have scales of their own; if not, every scale is one.
         positives: How many numbers are greater than zero.
         code_type: The numpy type that holds a code.
         reach: How far beyond a bound a number still is nearest to the bound without saturation.
@@ -48,6 +50,8 @@ class Format(Spec):
         def bounds(self) -> tuple[float, float]: ...
         @property
         def symmetric(self) -> bool: ...
+        @property
+        def scaled(self) -> bool: ...
         @property
         def positives(self) -> int: ...
         @property
@@ -89,6 +93,7 @@ class Int(Format):
 
     bits: int
     symmetric: bool = True
+    scaled: ClassVar[bool] = True
     reach: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
@@ -135,12 +140,14 @@ class Int(Format):
 
 @dataclass(frozen=True)
 class Float(Format):
-    """Floating-point numbers of at most 8 bits, which saturate.
+    """Floating-point numbers of at most 16 bits, which saturate.
 
-    The formats are those of the Open Compute Project: E4M3 and E5M2 of "OFP8" (revision 1.0, table
-    1), E3M2, E2M3 and E2M1 of "Microscaling Formats" (version 1.0, tables 2 to 5). A code is the
-    sign, the exponent and the mantissa, from the highest bit to the lowest. Only E4M3 and E5M2
-    have codes that stand for no finite number; `encode` never gives such a code.
+    The formats of at most 8 bits are those of the Open Compute Project: E4M3 and E5M2 of "OFP8"
+    (revision 1.0, table 1), E3M2, E2M3 and E2M1 of "Microscaling Formats" (version 1.0, tables 2 to
+    5). Those of 16 bits are `float16`, half precision of IEEE 754, and `bfloat16`, the upper half
+    of a float32. A code is the sign, the exponent and the mantissa, from the highest bit to the
+    lowest. E4M3, E5M2 and the formats of 16 bits have codes that stand for no finite number;
+    `encode` never gives such a code.
 
     Attributes:
         exponent: The bits of the exponent.
@@ -153,7 +160,6 @@ class Float(Format):
     exponent: int
     mantissa: int
     symmetric: ClassVar[bool] = True
-    code_type: ClassVar[CodeType] = np.uint8
 
     def __post_init__(self) -> None:
         both = (self.exponent, self.mantissa)
@@ -167,7 +173,16 @@ class Float(Format):
 
     @property
     def name(self) -> str:
-        return f"e{self.exponent}m{self.mantissa}"
+        usual = _USUAL_NAMES.get((self.exponent, self.mantissa))
+        return usual or f"e{self.exponent}m{self.mantissa}"
+
+    @property
+    def scaled(self) -> bool:
+        return self.bits <= MAXIMUM_BITS
+
+    @property
+    def code_type(self) -> CodeType:
+        return np.uint8 if self.bits <= MAXIMUM_BITS else np.uint16
 
     @property
     def largest(self) -> float:
@@ -202,7 +217,7 @@ class Float(Format):
         _require_numbers(self, x)
         snapped = self.snap(x)
         index = np.searchsorted(_magnitudes(self)[: self.positives + 1], np.abs(snapped))
-        return (np.signbit(snapped) * 2 ** (self.bits - 1) + index).astype(np.uint8)
+        return (np.signbit(snapped) * 2 ** (self.bits - 1) + index).astype(self.code_type)
 
     def decode(self, codes: NDArray[np.integer]) -> Values:
         both = np.concatenate([_magnitudes(self), -_magnitudes(self)])
@@ -210,8 +225,17 @@ class Float(Format):
 
 
 _EXPONENT = np.int32(0x7F800000)  # of a float32, whose other bits all zero give a power of two
-_LARGEST = {(4, 3): 448.0, (5, 2): 57344.0, (3, 2): 28.0, (2, 3): 7.5, (2, 1): 6.0}
-E4M3, E5M2, E3M2, E2M3, E2M1 = (Float(*both) for both in _LARGEST)
+_LARGEST = {
+    (4, 3): 448.0,
+    (5, 2): 57344.0,
+    (3, 2): 28.0,
+    (2, 3): 7.5,
+    (2, 1): 6.0,
+    (5, 10): 65504.0,
+    (8, 7): 255 * 2.0**120,
+}
+_USUAL_NAMES = {(5, 10): "float16", (8, 7): "bfloat16"}
+E4M3, E5M2, E3M2, E2M3, E2M1, FLOAT16, BFLOAT16 = (Float(*both) for both in _LARGEST)
 
 
 @functools.cache
@@ -222,7 +246,7 @@ def _magnitudes(float_format: Float) -> Values:
     power, share = codes >> mantissa, codes % 2**mantissa
     whole = np.where(power > 0, share + 2**mantissa, share)
     values = np.ldexp(float_format.smallest_normal, np.maximum(power, 1) - 1) * whole
-    values = (values / 2**mantissa).astype(np.float32)
+    values = values / 2**mantissa
     beyond = values > float_format.largest
     infinite = beyond & (share == 0)  # as in IEEE 754; E4M3 has no such code
     return np.where(infinite, np.inf, np.where(beyond, np.nan, values)).astype(np.float32)

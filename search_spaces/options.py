@@ -32,7 +32,7 @@ def _odd(kernel: int) -> int:
 
 def _precision(option: Any) -> int | Format | None:
     """The option of a policy that a recipe gives as bits, by the name of a format, or as float."""
-    if option is None or option in ("float", 16, 32):
+    if option is None or option in ("float", 32):
         return None
     if isinstance(option, Format):
         return option
@@ -41,7 +41,7 @@ def _precision(option: Any) -> int | Format | None:
     if not isinstance(option, int) or not MINIMUM_BITS <= option <= MAXIMUM_BITS:
         raise ValueError(
             f"must be {MINIMUM_BITS} to {MAXIMUM_BITS} bits of integers, 'float' for full "
-            f"precision, or one of {', '.join(FORMATS)}"
+            f"precision, or one of {', '.join(FORMATS)}; 16 bits are float16 or bfloat16"
         )
     return option
 
@@ -89,7 +89,7 @@ Precision = Annotated[
     PlainValidator(_precision),
     PlainSerializer(_written),
 ]
-"""Bits of integers, a number format such as e4m3, or None, "float", 16 or 32: full precision."""
+"""Bits of integers, a number format such as e4m3, or None, "float" or 32: full precision."""
 Precisions = Annotated[tuple[Precision, ...], AfterValidator(no_fewer_bits)]
 Granularities = Annotated[
     tuple[

@@ -82,6 +82,22 @@ class PowerOfTwo(ScaleFormat):
 
 
 @dataclass(frozen=True)
+class One(ScaleFormat):
+    """Scales that are always one and take no room, as those of floats of 16 bits."""
+
+    @property
+    def name(self) -> str:
+        return "one"
+
+    @property
+    def bits(self) -> int:
+        return 0
+
+    def snap(self, scales: NDArray[Any]) -> Values:
+        return np.ones(scales.shape, np.float32)
+
+
+@dataclass(frozen=True)
 class Granularity(Spec):
     """Base of the granularities, which say which elements of a tensor share a scale.
 
@@ -232,10 +248,10 @@ class Quant(Spec):
 
     Attributes:
         format: The numbers that codes stand for, before scaling.
-        granularity: Which elements share a scale.
+        granularity: Which elements share a scale; `PerTensor()` for a format without scales.
 
     Raises:
-        ValueError: If `format` is no number format.
+        ValueError: If `format` is no number format, or has no scales to share.
     """
 
     format: Format
@@ -246,6 +262,12 @@ class Quant(Spec):
             raise ValueError(
                 f"a Quant takes a number format such as Int(8) or Float(4, 3), given {self.format}"
             )
+        scaled = is_open(self.format) or self.format.scaled
+        if not scaled and self.granularity != PerTensor():
+            raise ValueError(
+                f"numbers of {self.format.name} have no scales, so none are shared; leave out the "
+                f"granularity, given {self.granularity}"
+            )
 
     @property
     def bits(self) -> int:
@@ -254,8 +276,13 @@ class Quant(Spec):
 
     @property
     def name(self) -> str:
-        """The name of the format, such as `int8`, `uint8` or `e4m3`."""
+        """The name of the format, such as `int8`, `uint8`, `e4m3` or `float16`."""
         return self.format.name
+
+    @property
+    def scales(self) -> ScaleFormat:
+        """The format in which scales are stored."""
+        return self.granularity.scale if self.format.scaled else One()
 
     @property
     def integers(self) -> Int:
@@ -286,8 +313,8 @@ def precision(
     """A placeholder for the precision of a tensor: up to three nested choices.
 
     The outer choice, `NAME.bits`, picks the bit-width or the number format. The inner choices are
-    `NAME.granularity`, open unless `None` is picked, and `NAME.symmetric`, open where a bit-width
-    is picked. Genotypes that differ only in closed choices are the same network.
+    `NAME.granularity`, open where the picked option has scales, and `NAME.symmetric`, open where a
+    bit-width is picked. Genotypes that differ only in closed choices are the same network.
 
     Args:
         name: The first part of the names of the choices.
@@ -301,6 +328,8 @@ def precision(
     def quant(option: int | Format | None) -> Quant | None:
         if option is None:
             return None
-        return Quant(Int(option, symmetric) if isinstance(option, int) else option, granularity)
+        if isinstance(option, int):
+            return Quant(Int(option, symmetric), granularity)
+        return Quant(option, granularity) if option.scaled else Quant(option)
 
     return choice(f"{name}.bits", [quant(option) for option in options])

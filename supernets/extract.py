@@ -17,7 +17,7 @@ from supernets.deployed import Deployed, Stored
 from supernets.elastic import layer_of, sliced, statistics
 from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.inputs import Inputs, arguments, inputs_of
-from supernets.rounding import snapped
+from supernets.rounding import snapped, snapped_scales
 from supernets.supernet import Supernet
 
 _SAMPLED_VALUES = 4096
@@ -198,7 +198,7 @@ def rescaled(value: Tensor, step: Tensor, scale: ActivationScale) -> Tensor:
     """The learned `step`, or a multiple of it that fits (a sample of) `value` far better."""
     values = value.detach().reshape(-1)
     sample = values[:: max(1, len(values) // _SAMPLED_VALUES)]
-    candidates = _FACTORS.to(step) * step
+    candidates = snapped_scales(scale.quant.scales, _FACTORS.to(step) * step)
     column = candidates.unsqueeze(1)
     near = snapped(scale.quant.format, sample / column, scale.bounds).mul_(column)
     error = (near - sample).square_().sum(1)

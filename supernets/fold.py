@@ -88,7 +88,7 @@ def _folded(
 
 def absorbs(quant: Quant) -> bool:
     """Whether the scales of a weight can hold a factor per output channel without rounding."""
-    return quant.granularity.by_channel and quant.granularity.scale == Float32()
+    return quant.granularity.by_channel and quant.scales == Float32()
 
 
 def rounded_anew(weight: Stored) -> bool:
@@ -142,7 +142,7 @@ def _requantized(weight: EncodedTensor, factor: NDArray[np.float64]) -> EncodedT
         absorbed = _absorbed(weight, factor)
         zero = torch.from_numpy(absorbed.zero_point.reshape(-1))
         bounds = relative_bounds(quant.format, zero.unsqueeze(1))
-        near = torch.from_numpy(quant.granularity.scale.snap(absorbed.scale).reshape(-1))
+        near = torch.from_numpy(quant.scales.snap(absorbed.scale).reshape(-1))
         steps = torch.stack([near, squared_error_steps(rows, quant, zero)])
         step = best_steps(rows, quant.format, bounds, steps)
     else:

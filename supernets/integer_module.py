@@ -14,6 +14,7 @@ from supernets.assemble import Step, assemble, steps_of
 from supernets.deployed import Deployed, Stored
 from supernets.elastic import compute
 from supernets.encoded import EncodedTensor, IntegerBias
+from supernets.rounding import TYPES
 
 
 def integer_module(deployed: Deployed) -> fx.GraphModule:
@@ -38,10 +39,11 @@ class OfCodes(nn.Module):
     """A layer that computes an operator from its parameters as a device stores them.
 
     A parameter `NAME` is the buffer `NAME`. The buffer of a quantized parameter holds codes: `int8`
-    for symmetric integers, `uint8` for asymmetric integers and for floats, `int32` for biases.
-    Beside the codes are the buffers `NAME_scale` and, for asymmetric integers, `NAME_zero_point`,
-    both float32 and in a shape that broadcasts over the codes, whose axes are cut into groups where
-    scales are per group. Floats have a further buffer `NAME_numbers`, the number of each code.
+    for symmetric integers, `uint8` for asymmetric integers and for small floats, `int32` for
+    biases. Beside the codes are the buffers `NAME_scale` and, for asymmetric integers,
+    `NAME_zero_point`, both float32 and in a shape that broadcasts over the codes, whose axes are
+    cut into groups where scales are per group. Small floats have a further buffer `NAME_numbers`,
+    the number of each code. Floats of 16 bits are held as they are, in the type of torch.
 
     Args:
         op: The resolved operator.
@@ -58,6 +60,9 @@ class OfCodes(nn.Module):
 
     def _hold(self, name: str, stored: Stored) -> None:
         match stored:
+            case EncodedTensor() if stored.quant.format in TYPES:
+                values = torch.from_numpy(stored.values())
+                self.register_buffer(name, values.to(TYPES[stored.quant.format]))
             case EncodedTensor():
                 cut, over = stored.quant.granularity.split(stored.codes.shape)
                 if cut != stored.codes.shape:
@@ -83,6 +88,8 @@ class OfCodes(nn.Module):
         """The values of a parameter in float32: `scale * (codes - zero point)`."""
         held = dict(self.named_buffers())
         steps = held[name]
+        if steps.is_floating_point():
+            return steps.float()
         if f"{name}_numbers" in held:
             steps = held[f"{name}_numbers"][steps.int()]
         shape, cut = steps.shape, self._cut.get(name)

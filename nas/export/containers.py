@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from search_spaces.formats import E4M3, E5M2, Format, Int
+from search_spaces.formats import BFLOAT16, E4M3, E5M2, FLOAT16, Format, Int
 from search_spaces.quant import Quant
 
 IntegerArray = NDArray[np.integer]
@@ -59,7 +59,14 @@ BASE_OPSET = 21
 _OPSETS = {2: 25, 4: 21, 8: BASE_OPSET}
 
 
-_FLOATS: dict[Format, str] = {E4M3: "FLOAT8E4M3FN", E5M2: "FLOAT8E5M2"}
+_FLOATS: dict[Format, str] = {
+    E4M3: "FLOAT8E4M3FN",
+    E5M2: "FLOAT8E5M2",
+    FLOAT16: "FLOAT16",
+    BFLOAT16: "BFLOAT16",
+}
+HALVES = frozenset({"FLOAT16", "BFLOAT16"})
+"""The types whose values are numbers as they are, without a scale."""
 
 
 def container_for(quant: Quant) -> Container:
@@ -89,7 +96,8 @@ def integers(name: str, codes: IntegerArray, container: Container) -> onnx.Tenso
             f"codes {codes.min()}..{codes.max()} do not fit {container.name} ({low}..{high}); "
             "quantize the tensor again"
         )
-    content = packed(codes, container.bits)
+    wide = container.bits > 8
+    content = codes.astype("<u2").tobytes() if wide else packed(codes, container.bits)
     return onnx.helper.make_tensor(name, container.onnx_type, codes.shape, content, raw=True)
 
 

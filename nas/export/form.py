@@ -145,7 +145,8 @@ def require_integers(deployed: Deployed, form: str) -> None:
                 raise ExportError(
                     f"{form!r} holds integers with a scale per tensor or per channel, given "
                     f"{quant.name} {quant.granularity.name} at {address!r}; export as 'onnx', "
-                    "which holds e4m3, e5m2 and groups of integers, or take another precision"
+                    "which holds floats of 8 and 16 bits and groups of integers, or take another "
+                    "precision"
                 )
 
 

@@ -70,9 +70,12 @@ def _random(part: Parameter, quant: Quant | None, rng: np.random.Generator) -> S
     if quant is None:
         return rng.normal(0.0, step, part.shape).astype(np.float32)
     low, high = map(int, quant.format.bounds)
-    codes = _random_codes(quant, part.shape, rng)
     counts = quant.granularity.counts(part.shape)
-    scale = quant.granularity.scale.snap(step / high * rng.uniform(0.5, 1.0, counts))
+    scale = quant.scales.snap(step / high * rng.uniform(0.5, 1.0, counts))
+    if quant.format.scaled:
+        codes = _random_codes(quant, part.shape, rng)
+    else:
+        codes = quant.format.encode(rng.normal(0.0, step, part.shape)).astype(np.int32)
     # A runtime may need equal zero points.
     between = (0, 0) if quant.format.symmetric else (low, high)
     zero = rng.integers(*between, counts, dtype=np.int32, endpoint=True)
@@ -89,6 +92,8 @@ def _random_codes(quant: Quant, shape: Shape, rng: np.random.Generator) -> NDArr
 
 def scale_of(quant: Quant, *, positive: bool) -> ActivationScale:
     """The quantization of a tensor of usual size; `positive` means never below zero."""
+    if not quant.format.scaled:
+        return ActivationScale(1.0, 0, quant)
     low, high = map(int, quant.format.bounds)
     zero = 0 if quant.format.symmetric else low if positive else (low + high + 1) // 2
     # A range that ends at 6 would make the clamp of relu6 needless, unlike a trained range.

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
-from nas.export.containers import ExportError, IntegerArray
+from nas.export.containers import HALVES, ExportError, IntegerArray
 from nas.export.form import Held, HeldPrecision
 from nas.targets.saturation import adds_pairs, pair_fits
 from search_spaces.formats import MAXIMUM_BITS, MINIMUM_BITS
 
 SIGNED_ZERO = 128
+HALF_BITS = 16
 _FLOAT8 = "FLOAT8"
-_ON_CODES = {"Cast", "Flatten", "Reshape", "Transpose"}
+_VIEWS = {"Flatten", "Reshape", "Transpose"}
+_ON_CODES = {"Cast", *_VIEWS}
 _WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}  # which input may be a weight
 
 
@@ -109,6 +111,14 @@ def saturable_of(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(node.name for node in model.graph.node if file.saturates(node))
 
 
+def quantizers_in(model: onnx.ModelProto) -> int:
+    """The number of times that a tensor is quantized."""
+    file = _File(model)
+    named = [node for node in model.graph.node if node.name]
+    halves = {held.output[0] for node in named for held in map(file.half, node.input) if held}
+    return len(halves) + sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
 def weighted_in(model: onnx.ModelProto) -> int:
     """The number of nodes with a weight."""
     file = _File(model)
@@ -156,7 +166,8 @@ class _File:
 
     def precision(self, node: onnx.NodeProto) -> HeldPrecision:
         if (table := self.weight_of(node)) is not None and node.op_type == "Gather":
-            return HeldPrecision(self._held(table, self._steps_of(node)), (None,))
+            steps = None if _type(table) in HALVES else self._steps_of(node)
+            return HeldPrecision(self._held(table, steps), (None,))
         if table is not None:
             return HeldPrecision(self._weight(node.input[1]), (self._activation(node.input[0]),))
         return HeldPrecision(None, tuple(self._activation(name) for name in node.input))
@@ -193,12 +204,15 @@ class _File:
         tensor = self._stored(name)
         if dequantize is None or tensor is None:
             return None
-        return self._held(tensor, self._array(dequantize.input[1]))
+        scales = None if _type(tensor) in HALVES else self._array(dequantize.input[1])
+        return self._held(tensor, scales)
 
     def _held(self, tensor: onnx.TensorProto, scales: NDArray[np.generic] | None) -> Held | None:
+        container = _type(tensor)
+        if container in HALVES:
+            return Held(HALF_BITS, symmetric=True, container=container, scales=1)
         if scales is None:
             return None
-        container = onnx.TensorProto.DataType.Name(tensor.data_type)
         if container.startswith(_FLOAT8):
             return Held(MAXIMUM_BITS, symmetric=True, container=container, scales=scales.size)
         codes = numpy_helper.to_array(tensor).astype(np.int64)
@@ -224,14 +238,25 @@ class _File:
             return None
         return self._stored(made.input[0])
 
+    def half(self, name: str) -> onnx.NodeProto | None:
+        """The node that makes floats of 16 bits of a tensor whose numbers `name` has; else None."""
+        node = self._made_by.get(name)
+        if node is None or node.op_type != "Cast" or _cast_to(node) != "FLOAT":
+            return None
+        while (node := self._made_by.get(node.input[0])) is not None and node.op_type in _VIEWS:
+            pass
+        return node if node is not None and _cast_to(node) in HALVES else None
+
     def _activation(self, name: str) -> Held | None:
+        if (half := self.half(name)) is not None:
+            return Held(HALF_BITS, symmetric=True, container=_cast_to(half), scales=1)
         node = self._made_by.get(name)
         if node is not None and node.op_type == "Max" and node.input[0] in self._made_by:
             node = self._made_by[node.input[0]]
         if node is None or node.op_type != "DequantizeLinear":
             return None
         zero, scales = self._array(node.input[2]), self._array(node.input[1]).size
-        container = onnx.TensorProto.DataType.Name(self._tensors[node.input[2]].data_type)
+        container = _type(self._tensors[node.input[2]])
         if container.startswith(_FLOAT8):
             return Held(MAXIMUM_BITS, symmetric=True, container=container, scales=scales)
         step = self._made_by[node.input[0]]
@@ -245,6 +270,17 @@ class _File:
 
     def _array(self, name: str) -> NDArray[np.generic]:
         return numpy_helper.to_array(self._tensors[name])
+
+
+def _type(tensor: onnx.TensorProto) -> str:
+    """The name of the type of a tensor, such as `INT4`."""
+    return onnx.TensorProto.DataType.Name(tensor.data_type)
+
+
+def _cast_to(node: onnx.NodeProto) -> str:
+    """The name of the type to which a Cast converts; empty for another node."""
+    types = [given.i for given in node.attribute if given.name == "to"]
+    return onnx.TensorProto.DataType.Name(types[0]) if node.op_type == "Cast" else ""
 
 
 def bits_for(codes: IntegerArray, *, symmetric: bool) -> int:

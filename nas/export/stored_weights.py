@@ -68,6 +68,8 @@ def unpacked_weight(writer: Writer, tensor: EncodedTensor, address: str, *, axis
     The arguments are those of `integer_weight`.
     """
     code, container = _stored(writer, tensor, address, axis)
+    if not tensor.quant.format.scaled:
+        return writer.widened(code)
     if is_grouped(tensor):
         size = tensor.quant.granularity.blocks(tensor.codes.shape)[1]
         blocks = {"axis": 1 - axis, "block_size": size}
@@ -132,9 +134,9 @@ def _folded(
 
 
 def stored_codes(writer: Writer, tensor: EncodedTensor, address: str) -> str:
-    """The codes of a weight in 8 bits; narrower ones are stored as such and pass a Cast."""
+    """The codes of a weight in at least 8 bits; narrower ones are stored and pass a Cast."""
     code, container = _stored(writer, tensor, address, 0)
-    if container.bits == container.computed.bits:
+    if container.bits >= container.computed.bits:
         return code
     return writer.node("Cast", code, to=container.computed.onnx_type)
 
@@ -149,12 +151,14 @@ def looked_up(writer: Writer, tensor: EncodedTensor, found: str, entries: str) -
         entries: The indices of the entries, `(...)`.
 
     Raises:
-        ExportError: If the table is no table of integers, or has scales of groups.
+        ExportError: If the table has small floats, or scales of groups.
     """
+    if not tensor.quant.format.scaled:
+        return writer.widened(found)
     if is_grouped(tensor) or not isinstance(tensor.quant.format, Int):
         raise ExportError(
-            f"a table of embeddings leaves as integers with one scale or a scale per entry, given "
-            f"{tensor.quant}; give it such a precision"
+            "a table of embeddings leaves as floats of 16 bits, or as integers with one scale or a "
+            f"scale per entry, given {tensor.quant}; give it such a precision"
         )
     scale, zero = scales(tensor), _zero_point(tensor, scales(tensor))
     if not scale.ndim:

@@ -11,13 +11,13 @@ import onnx
 from numpy.typing import NDArray
 
 from nas.export.containers import Container, ExportError, IntegerArray, container_for, integers
+from nas.export.grid import ActivationGrid, Clamp
 from nas.targets.saturation import ARRANGEMENTS, EightBitWeights
 from search_spaces.formats import Int
 from supernets.encoded import ActivationScale
 
-Clamp = tuple[float, float]
-_SIGNED_ZERO = 128
 _LOWEST = float(np.finfo(np.float32).min)
+_HIGHEST = 1e38
 _FLAT = (0, -1)
 
 
@@ -230,7 +230,13 @@ class Writer:
 
     def dequantized(self, code: str, scale: ActivationScale) -> str:
         """The floats that the tensor `code`, codes on the grid of `scale`, stands for."""
+        if not scale.quant.format.scaled:
+            return self.widened(code)
         return self.node("DequantizeLinear", code, *self._grid_of(scale))
+
+    def widened(self, name: str) -> str:
+        """The numbers of a tensor of another type, in float32."""
+        return self.node("Cast", name, to=onnx.TensorProto.FLOAT)
 
     def code(self, value: Value, scale: ActivationScale) -> str:
         """The codes of the tensor on the grid of `scale`.
@@ -276,6 +282,8 @@ class Writer:
         return self._scalar(container.name.lower(), np.uint8(0), container.onnx_type)
 
     def _quantize(self, value: Value, scale: ActivationScale) -> str:
+        if not scale.quant.format.scaled:
+            return self._narrowed(value, scale)
         if not isinstance(scale.quant.format, Int):
             return self.node("QuantizeLinear", self._bounded(value), *self._grid_of(scale))
         grid, held = ActivationGrid.of(scale), self._grid_of(scale)
@@ -295,6 +303,18 @@ class Writer:
             code = self.node("Clip", code, self.uint8(grid.low), self.uint8(grid.high))
         return code
 
+    def _narrowed(self, value: Value, scale: ActivationScale) -> str:
+        """The tensor, clamped to the numbers of a format without scales, in the format's type.
+
+        A Cast makes infinity of what is beyond float16. All but nothing is beyond bfloat16.
+        """
+        low, high = scale.bounds
+        least, most = value.clamp or (-np.inf, np.inf)
+        if high < _HIGHEST and (least < low or most > high):
+            value = replace(value, clamp=(max(least, low), min(most, high)))
+        to = container_for(scale.quant).onnx_type
+        return self.node("Cast", self.plain(value), to=to)
+
     def _bounded(self, value: Value) -> str:
         """The tensor, clamped, for a QuantizeLinear to floats, which saturates.
 
@@ -309,29 +329,3 @@ class Writer:
         if scale not in self._readings:
             self._readings[scale] = self.floats(np.array(scale.scale, np.float32))
         return self._readings[scale]
-
-
-@dataclass(frozen=True)
-class ActivationGrid:
-    """The codes of an activation as the file holds them, in uint8."""
-
-    scale: float
-    zero_point: int
-    low: int
-    high: int
-
-    @classmethod
-    def of(cls, scale: ActivationScale) -> ActivationGrid:
-        """The grid of `scale`, symmetric codes moved up to be unsigned."""
-        held = scale.quant.integers
-        shift = _SIGNED_ZERO if held.symmetric else 0
-        low, high = held.range
-        return cls(scale.scale, scale.zero_point + shift, low + shift, high + shift)
-
-    def clamp_codes(self, clamp: Clamp | None) -> tuple[int, int]:
-        """The codes of the ends of `clamp`, or of the whole grid."""
-        if clamp is None:
-            return self.low, self.high
-        ends = np.rint(np.array(clamp, np.float32) / np.float32(self.scale)) + self.zero_point
-        least, most = np.clip(ends, self.low, self.high)
-        return int(least), int(most)

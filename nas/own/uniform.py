@@ -15,6 +15,7 @@ from search_spaces.space import Genotype, SearchSpace
 
 FLOAT, USUAL = "float32", "int8"
 """The names of full precision, and of the policy that is good enough where nothing is asked."""
+_HALF_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ def uniform_policies(space: SearchSpace) -> tuple[Uniform, ...]:
     """All uniform policies of a space, of the most bits first.
 
     Each pairs a format that some weight may have with one that some activation may have, full
-    precision included. A choice without the format gets the next wider one that it offers, or its
-    widest.
+    precision included. Activations in floats of 16 bits are paired with weights of the same format
+    or of fewer bits, and weights in such floats with activations of the same format or in full
+    precision. A choice without the format gets the next wider one that it offers, or its widest.
     """
     (weights, activations), fixed = _precisions(space), _fixed(space)
     formats = [
@@ -46,7 +48,7 @@ def uniform_policies(space: SearchSpace) -> tuple[Uniform, ...]:
     ]
     pairs = itertools.product(*(kinds or [one] for kinds, one in zip(formats, fixed, strict=True)))
     found: dict[Genotype, Uniform] = {}
-    for (weight, wide), (read, deep) in pairs:
+    for (weight, wide), (read, deep) in filter(_usual, pairs):
         picks = list(unbranched(space))
         for position, made in enumerate(space.choices):
             if made.name in weights:
@@ -65,6 +67,14 @@ def uniform_names(space: SearchSpace) -> dict[Genotype, str]:
 
 def _width(named: tuple[str, int]) -> tuple[int, str]:
     return -named[1], named[0]
+
+
+def _usual(pair: tuple[tuple[str, int], tuple[str, int]]) -> bool:
+    """Whether a format of weights is of use beside one of activations; both with their bits."""
+    (weight, wide), (read, deep) = pair
+    if weight == read or _HALF_BITS not in (wide, deep):
+        return True
+    return wide < deep
 
 
 def _policy(weight: str, read: str) -> str:

@@ -11,7 +11,7 @@ from search_spaces.formats import Int, format_named
 from search_spaces.graph import Graph, Node
 from search_spaces.kernels import Kernel
 from search_spaces.ops import DType, Input, Op
-from search_spaces.quant import PerChannel, Quant, granularity_named
+from search_spaces.quant import PerChannel, PerTensor, Quant, granularity_named
 from supernets.deployed import Deployed
 from supernets.fold import without_norms
 
@@ -87,8 +87,10 @@ def running(op: Op, kernel: Kernel, numerics: Numerics) -> Op:
     """
     precisions: dict[str, Quant | None] = {"weight": None, "activation": None}
     if numerics.weight not in (None, FULL):
-        granularity = granularity_named(numerics.groups) if numerics.groups else PerChannel()
-        precisions["weight"] = Quant(format_named(numerics.weight), granularity)
+        held_as = format_named(numerics.weight)
+        plain = PerChannel() if held_as.scaled else PerTensor()
+        granularity = granularity_named(numerics.groups) if numerics.groups else plain
+        precisions["weight"] = Quant(held_as, granularity)
     on_grid = op.activation is not None or op in deciding(kernel)
     if on_grid and numerics.activation != FULL:
         held_as = format_named(numerics.activation)

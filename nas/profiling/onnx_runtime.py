@@ -27,7 +27,7 @@ from nas.targets.saturation import WEIGHTS_NOTE, EightBitWeights
 from nas.targets.seams.space_seams import Tensor
 from nas.targets.seams.table import Added
 from nas.targets.table.rows import KernelKey, Row
-from search_spaces.formats import E4M3, E5M2, MAXIMUM_BITS
+from search_spaces.formats import BFLOAT16, E4M3, E5M2, FLOAT16, MAXIMUM_BITS
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS
 
@@ -41,9 +41,12 @@ _TIMED = (
     *(NARROW, ROUNDED),
 )
 _FLOATS = (E4M3.name, E5M2.name)  # dequantized before a kernel in float32
+_HALVES = (FLOAT16.name, BFLOAT16.name)  # converted before a kernel in float32
 _DECODED = (
     *(Numerics(weight, read) for weight in _FLOATS for read in (*_FLOATS, FULL)),
     *(Numerics(None, read) for read in _FLOATS),
+    *(numerics for half in _HALVES for numerics in (Numerics(half, half), Numerics(half, FULL))),
+    *(Numerics(weight, half) for half in _HALVES for weight in (FULL, None)),
 )
 _FEW_BITS = ("int2", "int4", "int8")  # the formats of weights with inputs in floats
 _PACKED = of_bits(4, MAXIMUM_BITS)  # a type of ONNX; only some devices have kernels for it
@@ -55,7 +58,8 @@ class OnnxRuntime:
     """The CPU provider of onnxruntime, with kernels on 8-bit integers and kernels in float32.
 
     Fully connected layers can also have weights of 2, 4 or 8 bits and activations in floats. Small
-    floats and groups of integers are decoded in every run, which the rows contain.
+    floats and groups of integers are decoded in every run, and inputs are rounded to floats of 16
+    bits there, which the rows contain.
 
     Attributes:
         threads: The number of threads inside a kernel.

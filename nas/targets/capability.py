@@ -14,6 +14,7 @@ from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant, granular
 
 Otherwise = Literal["container", "refuse"]
 ANY_GROUP = "per-group"
+FLOAT32 = "float32"
 GRANULARITIES = (PerTensor().name, PerChannel().name)
 SYMMETRIES = {"symmetric": True, "asymmetric": False}
 
@@ -25,7 +26,7 @@ def granularity_in(name: str) -> str:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The quantizations that a device accepts of a tensor; full precision is always accepted.
+    """The quantizations that a device accepts of a tensor, besides formats without scales.
 
     Attributes:
         granularities: The names of the accepted granularities: `per-tensor`, `per-channel`, one
@@ -38,7 +39,7 @@ class Accepted:
 
     def allow(self, quant: Quant | None) -> bool:
         """Whether `quant` is accepted, whatever its number of bits."""
-        if quant is None:
+        if quant is None or not quant.format.scaled:
             return True
         if isinstance(quant.format, Int) and quant.format.symmetric not in self.symmetries:
             return False
@@ -54,11 +55,14 @@ class Support:
         numerics: The formats of weight and inputs for which there are kernels.
         weight: The accepted granularities and symmetries of the weight.
         activation: The accepted granularities and symmetries of the inputs.
+        decodes: The names of formats of weights that become full precision when a network is
+            loaded, so that kernels run as in full precision.
     """
 
     numerics: tuple[Numerics, ...]
     weight: Accepted = Accepted()
     activation: Accepted = Accepted()
+    decodes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,13 @@ class Capability:
             in the smallest native formats that hold its weight and its inputs. `"refuse"`: the
             network is refused. A granularity or symmetry that is not listed is refused in both
             cases.
+        full_precision: The number format of tensors that are not quantized, `float32`, or a format
+            such as `float16`, which then is the device's full precision.
     """
 
     supports: Mapping[str, Support]
     otherwise: Otherwise
+    full_precision: str = FLOAT32
 
     def container(self, op: Op) -> Numerics | None:
         """The formats in which a resolved operator computes, or None where it is refused.
@@ -89,11 +96,24 @@ class Capability:
             return None
         if not (support.weight.allow(op.weight) and support.activation.allow(op.activation)):
             return None
-        asked = wanted(op)
+        asked = self.asked(op)
         found = _smallest(support.numerics, asked.plain, self.otherwise)
+        if found is None and asked.weight in support.decodes:
+            asked = replace(asked, weight=FULL)
+            found = _smallest(support.numerics, asked.plain, self.otherwise)
         if found is None or found.weight == FULL:
             return found
         return replace(found, groups=asked.groups)
+
+    def asked(self, op: Op) -> Numerics:
+        """The formats that a resolved operator asks for, as the device calls them.
+
+        A device calls its full precision `float`, whatever its format.
+        """
+        asked, own = wanted(op), {self.full_precision: FULL}
+        weight = None if asked.weight is None else own.get(asked.weight, asked.weight)
+        read = own.get(asked.activation, asked.activation)
+        return replace(asked, weight=weight, activation=read)
 
     def native(self, op: Op) -> tuple[Numerics, ...]:
         """The formats for which the device has kernels of this operator, whatever its precision."""

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from nas.targets.capability import wanted as asks
 from nas.targets.correction.correction import uncalibrated
 from nas.targets.legality import refused_options
 from nas.targets.numerics import Numerics
@@ -100,7 +99,7 @@ def _contained(
 ) -> dict[tuple[str, Numerics | None], list[Numerics]]:
     found: defaultdict[tuple[str, Numerics | None], set[Numerics]] = defaultdict(set)
     for op in ops:
-        asked, given = asks(op), target.capability.container(op)
+        asked, given = target.capability.asked(op), target.capability.container(op)
         if given is None or not given.plain.runs(asked.plain):
             found[type(op).__name__, given].add(asked)
     return {key: sorted(asked, key=str) for key, asked in sorted(found.items(), key=str)}

@@ -157,9 +157,10 @@ def bits_in(name: str) -> int:
 def holds(name: str | None, wanted: str | None) -> bool:
     """Whether all numbers of the format `wanted` are numbers of the format `name`.
 
-    Integers hold narrower integers, and small floats hold small floats with fewer bits of exponent
-    and of mantissa. Full precision holds integers; a device that decodes small floats says so by
-    naming them. None is the format of no tensor and holds itself only.
+    Integers hold narrower integers, and floats of few bits hold those with fewer bits of exponent
+    and of mantissa. Full precision holds integers, and so do floats without scales, as far as their
+    mantissa reaches. A device that decodes floats of few bits says so by naming them. None is the
+    format of no tensor and holds itself only.
     """
     if name is None or wanted is None or name == wanted:
         return name == wanted
@@ -168,7 +169,9 @@ def holds(name: str | None, wanted: str | None) -> bool:
         return isinstance(wide, Float) and (
             wide.exponent >= narrow.exponent and wide.mantissa >= narrow.mantissa
         )
-    return not isinstance(wide, Float) and bits_in(name) >= bits_in(wanted)
+    if isinstance(wide, Float):
+        return not wide.scaled and isinstance(narrow, Int) and narrow.bits <= wide.mantissa + 1
+    return bits_in(name) >= bits_in(wanted)
 
 
 def _runs(name: str | None, wanted: str | None) -> bool:

@@ -166,7 +166,7 @@ class Roofline:
 def _group_scale_bits(op: Op, reads: Sequence[Shape]) -> int:
     """The bits of the scales of an operator's weight, 0 without a weight."""
     shape = op.weight_shape(*reads)
-    return 0 if op.weight is None or shape is None else scale_bits(op.weight.granularity, shape)
+    return 0 if op.weight is None or shape is None else scale_bits(op.weight, shape)
 
 
 def _padded(shape: Shape, multiple: int) -> Shape:

@@ -131,6 +131,8 @@ class SupportsSection(_Section):
     """Native formats: 'int4xint8' is weight x activation, 'int8' for no weight, 'int2..8xint8' a
     range, 'float' full precision. Kernels for int8 run uint8 as well, unless uint8 is named. A
     number alone is integers of so many bits, 32 full precision."""
+    decodes: list[Literal["float16", "bfloat16"]] = []
+    """Formats of weights that become full precision at load: kernels are those for 'float'."""
     weight_granularity: list[WeightGranularity] = [*GRANULARITIES]
     """The elements of a weight that may share a scale: 'per-tensor', 'per-channel', groups of
     input channels such as 'per-group-32', or 'per-group' for groups of any size."""
@@ -249,7 +251,7 @@ class TargetFile(_Section):
     storage: Literal["packed", "container"] = "packed"
     """Whether weights are stored at their own bits or at those in which they are computed."""
     full_precision: Literal["float32", "float16", "bfloat16"] = "float32"
-    """The number format of tensors that are not quantized."""
+    """The number format of tensors that are not quantized, called 'float' everywhere else."""
     eight_bit_weights: DescribedWeights = "unsigned"
     """The type of 8-bit weights in an ONNX file where inputs are quantized. Unsigned computes the
     same on every processor. Signed is faster, and right where sums of 8-bit products do not

@@ -263,7 +263,7 @@ def _capability(described: TargetFile, weights: EightBitWeights) -> Capability:
     for section in described.supports:
         support = _support(section, weights)
         supports |= dict.fromkeys(section.operators, support)
-    return Capability(supports, described.otherwise)
+    return Capability(supports, described.otherwise, described.full_precision)
 
 
 def _support(section: SupportsSection, weights: EightBitWeights) -> Support:
@@ -274,6 +274,7 @@ def _support(section: SupportsSection, weights: EightBitWeights) -> Support:
         numerics=tuple(one for one in every if weights == "unsigned" or one not in same),
         weight=_accepted(section.weight_granularity, section.weight_symmetry),
         activation=_accepted(section.activation_granularity, section.activation_symmetry),
+        decodes=frozenset(section.decodes),
     )
 
 

@@ -23,7 +23,7 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
     The step is found in two stages. First, of several shares of the range, from the whole range to
     a tenth, the one with the least squared error is taken. Then the step is refined by alternating
     least squares: for fixed numbers q, the best step is sum(q x) / sum(q q). Of long rows, numbers
-    at equal distances are looked at.
+    at equal distances are looked at. Numbers of a format without scales are rounded as they are.
 
     Args:
         x: Any tensor.
@@ -36,6 +36,8 @@ def rounded(x: Tensor, quant: Quant | None, *, channels: int = 0) -> Tensor:
     """
     if quant is None:
         return x
+    if not quant.format.scaled:
+        return torch.from_numpy(quant.format.snap(x.detach().cpu().numpy())).to(x)
     single = quant.granularity.single
     aligned = x.detach() if single else x.detach().movedim(channels, 0)
     rows = aligned.reshape(_blocks(aligned, quant.granularity), -1)

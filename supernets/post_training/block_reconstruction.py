@@ -174,6 +174,8 @@ class _Learned:
             encoded = held.get("weight")
             if not isinstance(encoded, EncodedTensor) or steps[address].op.looks_up:
                 continue
+            if not encoded.quant.format.scaled:  # the nearest number is near enough
+                continue
             lattice = lattice_of(encoded, 1)
             near = matrices(torch.from_numpy(encoded.values()), 1)
             self._lattices[address] = lattice

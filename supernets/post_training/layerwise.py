@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from search_spaces.quant import ScaleFormat
+from search_spaces.quant import One, ScaleFormat
 from supernets.deployed import Deployed, Rewrite
 from supernets.encoded import EncodedTensor
 from supernets.post_training.adaround import ROUNDS, adaptive_rounding
@@ -65,9 +65,12 @@ def layerwise(reference: Reference, solve: Solve) -> Rewrite:
         # target was tried: ResNet-20 at 3 bits came out farther from its float network, at a
         # divergence of 0.016 in place of 0.010.
         lattice = lattice_of(encoded, layer.groups)
+        gram = layer.moments.gram
         target = layer.moments.target(matrices(layer.base, layer.groups))
-        stored = encoded.quant.granularity.scale
-        found = encoded_again(encoded, *solve(target, layer.moments.gram, lattice, stored))
+        stored = encoded.quant.scales
+        near = stored == One()  # numbers so close that there is nothing to solve
+        found = (lattice.near(target), lattice) if near else solve(target, gram, lattice, stored)
+        found = encoded_again(encoded, *found)
         bias = layer.fitting_bias(torch.from_numpy(found.values()))
         return deployed.changed(layer.address, weight=found, bias=bias)
 

@@ -103,4 +103,4 @@ def whole_range_steps(rows: Tensor, quant: Quant, zero_point: Tensor) -> Tensor:
     above = torch.where(high > 0, rows.amax(1) / high, 0.0)
     below = torch.where(low < 0, rows.amin(1) / low, 0.0)
     step = torch.maximum(above, below)
-    return snapped_scales(quant.granularity.scale, torch.where(step > 0, step, 1.0))
+    return snapped_scales(quant.scales, torch.where(step > 0, step, 1.0))

@@ -148,7 +148,7 @@ def percentile(sample: Sample, quant: Quant) -> ActivationScale:
     low, high = (float(bound) for bound in relative_bounds(quant.format, zero))
     reached = (float(end) / bound for end, bound in zip(ends[0], (low, high), strict=True) if bound)
     step = torch.tensor([max(*reached, _LEAST_STEP)])
-    step = snapped_scales(quant.granularity.scale, step)
+    step = snapped_scales(quant.scales, step)
     return ActivationScale(float(step), int(zero), quant)
 
 

@@ -32,7 +32,7 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, log_step: Tensor, bounds: Bounds, quant: Quant, passes: Passes
     ) -> Tensor:
-        step = snapped_scales(quant.granularity.scale, log_step.exp())
+        step = snapped_scales(quant.scales, log_step.exp())
         output = passes.forward(x, Levels(quant.format, step, bounds))
         # What made `x`, such as a ReLU, mostly keeps `x` anyway. The output is cheap to make again.
         ctx.save_for_backward(x, step)

@@ -30,7 +30,8 @@ class LearnedSteps(Quantizer):
 
     The parameters are the logarithms of steps, which keeps steps positive and makes a learning rate
     a relative change at every bit-width. Their gradient is the plain derivative
-    (see `fake_quantize`). A narrower tensor uses the first of the steps.
+    (see `fake_quantize`). A narrower tensor uses the first of the steps. Formats without scales
+    have nothing to learn.
     """
 
     name = "lsq"
@@ -45,6 +46,9 @@ class LearnedSteps(Quantizer):
                 shape = counts_of(weight.shape, self.blocks(quant, weight.shape))
             self.log_steps[_name(quant)] = nn.Parameter(torch.zeros(shape))
             self.register_buffer(f"zero_{_name(quant)}", torch.zeros(shape, dtype=torch.int32))
+        # The step and the zero point of formats without scales.
+        self.register_buffer("log_one", torch.zeros(1), persistent=False)
+        self.register_buffer("no_zero", torch.zeros(1, dtype=torch.int32), persistent=False)
         # Plain numbers, which are read from the buffers only once, since each read halts a GPU.
         self._bounds: dict[Quant, Bounds] = {}
         self.register_load_state_dict_post_hook(_forget_bounds)
@@ -55,15 +59,18 @@ class LearnedSteps(Quantizer):
 
     def learned(self) -> Iterable[Quant]:
         """The precisions that have learned steps."""
-        return dict.fromkeys(map(self.source, self.quants))
+        scaled = (quant for quant in self.quants if quant.format.scaled)
+        return dict.fromkeys(map(self.source, scaled))
 
     def log_steps_of(self, quant: Quant) -> Tensor:
         """The logarithms of the learned steps that `quant` uses, one per block."""
+        if not quant.format.scaled:
+            return self.get_buffer("log_one")
         return self.log_steps[_name(self.source(quant))]
 
     def steps(self, quant: Quant) -> Tensor:
         """The steps of `quant` for the largest tensor, in the format of scales, one per block."""
-        return snapped_scales(quant.granularity.scale, self.log_steps_of(quant).detach().exp())
+        return snapped_scales(quant.scales, self.log_steps_of(quant).detach().exp())
 
     def forward(self, x: Tensor, quant: Quant) -> Tensor:
         steps = self.log_steps_of(quant)
@@ -106,6 +113,8 @@ class LearnedSteps(Quantizer):
 
     def zero_point(self, quant: Quant) -> Tensor:
         """The integer zero points of `quant` for the largest tensor, one per block."""
+        if not quant.format.scaled:
+            return self.get_buffer("no_zero")
         return self.get_buffer(f"zero_{_name(self.source(quant))}")
 
     def initialise(self, values: Tensor) -> None:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from search_spaces.choice import choice
 from search_spaces.formats import (
+    BFLOAT16,
     E2M1,
     E2M3,
     E3M2,
     E4M3,
     E5M2,
+    FLOAT16,
     FORMATS,
     Float,
     Format,
@@ -40,13 +42,20 @@ from search_spaces.quant import (
 from search_spaces.space import SearchSpace
 from tests.search_spaces.older_files import with_bits
 
-OF_TORCH = {E4M3: torch.float8_e4m3fn, E5M2: torch.float8_e5m2}
+OF_TORCH = {
+    E4M3: torch.float8_e4m3fn,
+    E5M2: torch.float8_e5m2,
+    FLOAT16: torch.float16,
+    BFLOAT16: torch.bfloat16,
+}
 OF_ML_DTYPES = {
     E4M3: ml_dtypes.float8_e4m3fn,
     E5M2: ml_dtypes.float8_e5m2,
     E3M2: ml_dtypes.float6_e3m2fn,
     E2M3: ml_dtypes.float6_e2m3fn,
     E2M1: ml_dtypes.float4_e2m1fn,
+    FLOAT16: np.dtype(np.float16).type,
+    BFLOAT16: ml_dtypes.bfloat16,
 }
 
 
@@ -60,22 +69,23 @@ def samples(number_format: Format) -> NDArray[np.float32]:
     drawn = [rng.standard_normal(5000) * 10.0**power for power in range(-8, 6)]
     numbers = number_format.decode(np.arange(2**number_format.bits))
     numbers = np.unique(numbers[np.isfinite(numbers)])
-    ties = (numbers[1:] + numbers[:-1]) / 2
+    ties = numbers[1:] / 2 + numbers[:-1] / 2
     return np.concatenate([*drawn, numbers, ties, [0.0, -0.0]]).astype(np.float32)
 
 
 @pytest.mark.parametrize("number_format", OF_TORCH, ids=name)
 def test_every_code_is_the_number_that_torch_says(number_format: Float) -> None:
-    codes = torch.arange(256).to(torch.uint8)
-    theirs = codes.view(OF_TORCH[number_format]).float().numpy()
-    assert np.array_equal(number_format.decode(codes.numpy()), theirs, equal_nan=True)
+    codes = np.arange(2**number_format.bits).astype(number_format.code_type)
+    theirs = torch.from_numpy(codes).view(OF_TORCH[number_format]).float().numpy()
+    assert np.array_equal(number_format.decode(codes), theirs, equal_nan=True)
 
 
 @pytest.mark.parametrize("number_format", OF_TORCH, ids=name)
 def test_every_number_gets_the_code_that_torch_gives(number_format: Float) -> None:
     x = samples(number_format)
     theirs = torch.from_numpy(x).clamp(*number_format.bounds).to(OF_TORCH[number_format])
-    assert np.array_equal(number_format.encode(x), theirs.view(torch.uint8).numpy())
+    whole = torch.uint8 if number_format.bits == 8 else torch.uint16
+    assert np.array_equal(number_format.encode(x), theirs.view(whole).numpy())
     assert np.array_equal(number_format.snap(x), theirs.float().numpy())
 
 
@@ -83,7 +93,7 @@ def test_every_number_gets_the_code_that_torch_gives(number_format: Float) -> No
 def test_every_number_gets_the_code_that_ml_dtypes_gives(number_format: Float) -> None:
     x = samples(number_format)
     theirs = x.clip(*number_format.bounds).astype(OF_ML_DTYPES[number_format])
-    assert np.array_equal(number_format.encode(x), theirs.view(np.uint8))
+    assert np.array_equal(number_format.encode(x), theirs.view(number_format.code_type))
     assert np.array_equal(number_format.snap(x), theirs.astype(np.float32))
     assert number_format.largest == float(ml_dtypes.finfo(OF_ML_DTYPES[number_format]).max)
 
@@ -103,21 +113,23 @@ def test_a_format_keeps_its_own_numbers_and_saturates(number_format: Format) -> 
 
 @pytest.mark.parametrize("number_format", FORMATS.values(), ids=name)
 def test_no_number_of_the_format_is_nearer(number_format: Format) -> None:
-    x = samples(number_format)[::7]
-    numbers = np.unique(number_format.snap(samples(number_format)))
-    least = np.abs(x[:, None].astype(np.float64) - numbers).min(1)
-    assert np.array_equal(np.abs(x.astype(np.float64) - number_format.snap(x)), least)
+    x = samples(number_format)[::7].astype(np.float64)
+    numbers = np.unique(number_format.snap(samples(number_format))).astype(np.float64)
+    above = np.searchsorted(numbers, x).clip(1, len(numbers) - 1)
+    least = np.minimum(np.abs(x - numbers[above - 1]), np.abs(x - numbers[above]))
+    assert np.array_equal(np.abs(x - number_format.snap(x)), least)
 
 
 def test_a_format_has_one_name_and_is_found_by_it() -> None:
-    assert len(FORMATS) == 19
-    for known in (Int(8), Int(8, symmetric=False), Int(2), E4M3, E2M1):
+    assert len(FORMATS) == 21
+    for known in (Int(8), Int(8, symmetric=False), Int(2), E4M3, E2M1, FLOAT16, BFLOAT16):
         assert format_named(known.name) == known
     assert [Quant(f).name for f in (Int(4), Int(4, symmetric=False), E5M2)] == [
         *("int4", "uint4", "e5m2")
     ]
-    assert [Quant(f).bits for f in (Int(4), E5M2, E3M2, E2M1)] == [4, 8, 6, 4]
-    with pytest.raises(ValueError, match=r"'fp8' is no number format; there are int2, .*e2m1"):
+    assert [Quant(f).name for f in (FLOAT16, BFLOAT16)] == ["float16", "bfloat16"]
+    assert [Quant(f).bits for f in (Int(4), E5M2, E3M2, E2M1, BFLOAT16)] == [4, 8, 6, 4, 16]
+    with pytest.raises(ValueError, match=r"'fp8' is no number format; there are int2, .*bfloat16"):
         format_named("fp8")
 
 
@@ -126,6 +138,9 @@ def test_unknown_formats_are_refused() -> None:
         Float(3, 4)
     with pytest.raises(ValueError, match=r"takes a number format such as Int\(8\).*given 8"):
         Quant(8)  # pyright: ignore[reportArgumentType]
+    for granularity in (PerChannel(), PerGroup(4), choice("grain", (PerTensor(), PerChannel()))):
+        with pytest.raises(ValueError, match="float16 have no scales, so none are shared; leave"):
+            Quant(FLOAT16, granularity)
     with pytest.raises(ValueError, match="NaN has no code in e2m1"):
         E2M1.encode(np.array([np.nan]))
 
@@ -178,11 +193,21 @@ def test_scales_are_rounded_to_their_format() -> None:
     assert np.array_equal(Float32().snap(scales), scales)
 
 
-def test_formats_and_bits_are_options_of_one_precision() -> None:
-    made = precision("w", (4, E4M3, None), symmetries=(True, False))
+def _space(weight: Quant | None) -> SearchSpace:
     graph = Graph(Input("image", (6, 4, 4)))
-    graph.add("conv", Conv2d(8, 3, weight=made))
-    space = SearchSpace(graph)
+    graph.add("conv", Conv2d(8, 3, weight=weight))
+    return SearchSpace(graph)
+
+
+def test_formats_and_bits_are_options_of_one_precision() -> None:
+    grains = (PerTensor(), PerChannel())
+    made = precision("w", (4, FLOAT16, None), granularities=grains)
+    assert [c.name for c in _space(made).choices] == ["w.bits", "w.granularity"]
+    assert _space(made).size == 4  # the granularity is closed but for the integers
+    assert _space(made).decode((1, 1)).nodes["conv"].op.weight == Quant(FLOAT16)
+    assert SearchSpace.from_json(_space(made).to_json()) == _space(made)
+    made = precision("w", (4, E4M3, None), symmetries=(True, False))
+    space = _space(made)
     assert [c.name for c in space.choices] == ["w.bits", "w.symmetric"]
     assert space.size == 4  # the symmetry is closed but for the integers
     weights = {space.decode(row).nodes["conv"].op.weight for row in ((0, 0), (0, 1), (1, 0))}

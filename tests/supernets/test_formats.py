@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.choice import choice
-from search_spaces.formats import E2M1, E4M3, E5M2, Format, Int
+from search_spaces.formats import BFLOAT16, E2M1, E4M3, E5M2, FLOAT16, Format, Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Activation, BatchNorm2d, Conv2d, Flatten, GlobalPool, Input, Linear
 from search_spaces.quant import (
@@ -38,6 +38,8 @@ WEIGHTS = [
     *(Quant(E4M3), Quant(E5M2, PerChannel()), Quant(E2M1, PerGroup(2, PowerOfTwo()))),
     *(Quant(Int(4), PerGroup(2)), Quant(Int(4, symmetric=False), PerGroup(2, Float16()))),
 ]
+
+HALVES = [(Quant(FLOAT16), Quant(FLOAT16)), (Quant(BFLOAT16), CODES)]
 
 
 def name(quant: Quant) -> str:
@@ -77,8 +79,11 @@ def trained(weight: Quant, activation: Quant = CODES) -> Supernet:
     return supernet
 
 
-@pytest.mark.parametrize("weight", WEIGHTS, ids=name)
-@pytest.mark.parametrize("activation", [CODES, Quant(E4M3), Quant(E2M1)], ids=name)
+@pytest.mark.parametrize(
+    ("weight", "activation"),
+    [*itertools.product(WEIGHTS, [CODES, Quant(E4M3), Quant(E2M1)]), *HALVES],
+    ids=name,
+)
 def test_extracted_networks_equal_the_supernet(weight: Quant, activation: Quant) -> None:
     supernet = trained(weight, activation)
     for genotype in itertools.product((0, 1), (0, 1)):
@@ -98,8 +103,11 @@ def _step(supernet: Supernet, genotype: tuple[int, ...]):
     return next(step for step in steps if step.address == "conv1")
 
 
-@pytest.mark.parametrize("weight", WEIGHTS, ids=name)
-@pytest.mark.parametrize("activation", [CODES, Quant(E4M3)], ids=name)
+@pytest.mark.parametrize(
+    ("weight", "activation"),
+    [*itertools.product(WEIGHTS, [CODES, Quant(E4M3)]), *HALVES],
+    ids=name,
+)
 def test_a_deployed_network_computes_the_same_from_codes(weight: Quant, activation: Quant) -> None:
     extracted = extract(trained(weight, activation), (1, 1), [images(4)])
     deployed = deploy(extracted)
@@ -112,7 +120,7 @@ def test_a_deployed_network_computes_the_same_from_codes(weight: Quant, activati
     stored = deployed.weight("conv0")
     assert isinstance(stored, EncodedTensor)
     assert rounded_anew(stored) != absorbs(weight)
-    scales = weight.granularity.scale.snap(stored.scale)
+    scales = weight.scales.snap(stored.scale)
     assert np.array_equal(scales, stored.scale)
 
 

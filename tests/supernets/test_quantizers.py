@@ -5,12 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from nas.testing.quantizer import SteppedQuantizerContract
-from search_spaces.formats import E2M1, E2M3, E3M2, E4M3, E5M2, FORMATS, Format, Int
+from search_spaces.formats import (
+    BFLOAT16,
+    E2M1,
+    E2M3,
+    E3M2,
+    E4M3,
+    E5M2,
+    FLOAT16,
+    FORMATS,
+    Format,
+    Int,
+)
 from search_spaces.ops import Parameter
 from search_spaces.quant import (
     Float16,
@@ -54,6 +66,33 @@ class TestLearnedSteps(SteppedQuantizerContract):
     @pytest.fixture(params=[*QUANTS, *GROUPED], ids=name)
     def quant(self, request: pytest.FixtureRequest) -> Quant:
         return request.param
+
+
+@pytest.mark.parametrize(
+    ("number_format", "kind"), [(FLOAT16, torch.float16), (BFLOAT16, torch.bfloat16)]
+)
+def test_floats_of_16_bits_are_rounded_as_they_are_and_have_nothing_to_learn(
+    number_format: Format, kind: torch.dtype
+) -> None:
+    x = torch.randn(6, 36, generator=torch.Generator().manual_seed(0)) * 1e-3
+    held = Quant(number_format)
+    for quantizer in (LearnedSteps([held], weight(x)), LearnedSteps([held])):
+        quantizer.initialise(x)
+        given = x.clone().requires_grad_()
+        found = quantizer(given, held)
+        assert torch.equal(found, x.to(kind).float())
+        found.sum().backward()
+        assert given.grad is not None
+        assert (given.grad == 1).all()
+        assert not [*quantizer.parameters()]
+        assert not quantizer.state_dict()
+        assert quantizer.scalar(held) == (1.0, 0)
+        encoded = quantizer.encode(x[:2], held, (2, 36))
+        assert np.array_equal(encoded.values(), found[:2].detach().numpy())
+    far = torch.tensor([1e39, -1e39], requires_grad=True)
+    LearnedSteps([held])(far, held).sum().backward()
+    assert far.grad is not None
+    assert not far.grad.any()
 
 
 def weight(x: Tensor) -> Parameter:

@@ -12,7 +12,7 @@ from nas.export.onnx_model import export_onnx
 from nas.export.runtime import file_outputs
 from nas.export.size import file_bytes, told_bytes
 from nas.export.statement import METADATA_PREFIX
-from nas.export.stored_bits import load, policy_of, saturable_of, weighted_in
+from nas.export.stored_bits import load, policy_of, quantizers_in, saturable_of, weighted_in
 from nas.targets.saturation import EightBitWeights
 from search_spaces.graph import Graph
 from search_spaces.quant import Quant
@@ -54,7 +54,7 @@ class OnnxForm:
             {e.key.removeprefix(METADATA_PREFIX): e.value for e in model.metadata_props},
             dict(nodes),
             weighted_in(model),
-            nodes["QuantizeLinear"],
+            quantizers_in(model),
             saturable_of(model),
         )
 

@@ -77,7 +77,8 @@ def _(op: Embedding, site: Site) -> Value:
         return site.node("Gather", site.floats("weight"), tokens)
     # Codes are looked up before they are dequantized, so that no run dequantizes the whole table.
     found = site.node("Gather", stored_codes(site.writer, held, site.address), tokens).name
-    return Value(looked_up(site.writer, held, found, tokens), on_grid=held.quant.granularity.single)
+    on_grid = held.quant.granularity.single and held.quant.format.scaled
+    return Value(looked_up(site.writer, held, found, tokens), on_grid=on_grid)
 
 
 @write.register

@@ -63,7 +63,8 @@ class Site:
     @property
     def on_grid(self) -> bool:
         """Whether the numbers of the first input come from a DequantizeLinear node."""
-        return self.scales[0] is not None or self.inputs[0].on_grid
+        scale = self.scales[0]
+        return self.inputs[0].on_grid if scale is None else scale.quant.format.scaled
 
     def floats(self, name: str) -> str:
         """A parameter as a float32 initializer."""

@@ -96,6 +96,8 @@ def _matrix_for_floats(site: Site, held: EncodedTensor | NDArray[np.float32]) ->
     """The matrix `(in, out)` of a product in floats, and whether the kernel unpacks its codes."""
     if not isinstance(held, EncodedTensor):
         return site.writer.floats(held.T), False
+    if not held.quant.format.scaled:
+        return unpacked_weight(site.writer, held, site.address, axis=1), False
     if is_sound(container_for(held.quant).bits, outputs=len(held.codes)):
         return unpacked_weight(site.writer, held, site.address, axis=1), True
     return folded_weight(site.writer, held, site.address, axis=1), False
@@ -117,9 +119,11 @@ def _weight_for_floats(writer: Writer, held: EncodedTensor, address: str) -> str
 
 
 def _meets_floats(site: Site) -> bool:
-    """Whether the weight is quantized and no kernel on integers multiplies it with the input."""
+    """Whether floats meet codes that a kernel unpacks, since it does not multiply on integers."""
     held = site.parameters.get("weight")
-    return isinstance(held, EncodedTensor) and not on_integers(held, site.scales[0])
+    if not isinstance(held, EncodedTensor) or not held.quant.format.scaled:
+        return False
+    return not on_integers(held, site.scales[0])
 
 
 def _weight_and_bias(site: Site) -> tuple[EncodedTensor | NDArray[np.float32], Stored]:

@@ -11,6 +11,7 @@ from nas.own.uniform import uniform_policies
 from nas.problem.goals import Goal
 from nas.testing.networks import space
 from search_spaces.choice import choice as option
+from search_spaces.formats import BFLOAT16, FLOAT16
 from search_spaces.graph import Graph
 from search_spaces.ops import Input
 from search_spaces.policy import Policy
@@ -89,6 +90,23 @@ def test_uniform_policies_have_every_pair_of_formats():
     graph = made.decode(found["int8"].genotype)
     weights = [bits_of(node.op.weight) for node in graph.nodes.values() if node.op.weight]
     assert set(weights) == {8}
+
+
+def test_floats_of_16_bits_are_paired_with_what_is_of_use_beside_them():
+    policy = Policy(
+        weight_bits=(4, BFLOAT16, FLOAT16, None), activation_bits=(8, FLOAT16, None), edge_bits=8
+    )
+    found = {one.name: one.bits for one in uniform_policies(space("residual", policy))}
+    assert found == {
+        "float32": (32, 32),
+        "float32 weights, int8 activations": (32, 8),
+        "bfloat16 weights, float32 activations": (16, 32),
+        "float16 weights, float32 activations": (16, 32),
+        "float16": (16, 16),
+        "int4 weights, float32 activations": (4, 32),
+        "int4 weights, float16 activations": (4, 16),
+        "int4 weights, int8 activations": (4, 8),
+    }
 
 
 def test_a_choice_without_a_format_gets_the_next_wider_one():

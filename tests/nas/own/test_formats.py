@@ -4,6 +4,7 @@ import pytest
 
 from nas.own.formats import opening_for
 from nas.targets import load_target
+from search_spaces.formats import BFLOAT16, FLOAT16
 
 
 def opening(*targets, costs=("latency_ms",), alone=()):
@@ -23,6 +24,16 @@ def test_formats_are_those_of_some_target(targets, weights, activations):
     made = opening(*targets)
     assert (made.weights, made.activations) == (weights, activations)
     assert made.others == (8, None)
+
+
+def test_floats_of_16_bits_are_offered_where_a_device_has_them():
+    here = opening("this-cpu")  # holds them, and multiplies in float32
+    assert here.weights[-4:] == (8, FLOAT16, BFLOAT16, None)
+    assert (here.activations, here.others) == ((8, None), (8, None))
+    gpu = opening("datacentre-gpu")  # its full precision is float16
+    assert gpu.weights == gpu.activations == (4, 8, FLOAT16, None)
+    assert gpu.others == (8, FLOAT16, None)
+    assert opening("edge-npu", "datacentre-gpu").weights == (4, 8, FLOAT16, None)
 
 
 def test_a_cost_of_bits_opens_all_usual_numbers_of_bits():

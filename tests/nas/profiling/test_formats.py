@@ -9,10 +9,10 @@ from nas.targets import load_target
 from nas.targets.numerics import FULL, Numerics
 from nas.targets.table.rows import KernelKey
 from nas.testing.deployment import SMALLEST_BUDGET
-from search_spaces.formats import E3M2, E4M3, E5M2, Format, Int
+from search_spaces.formats import E3M2, E4M3, E5M2, FLOAT16, Format, Int
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Activation, Add, Conv2d, Embedding, GlobalPool, Linear
-from search_spaces.quant import PerChannel, PerGroup, Quant
+from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 
 UNSIGNED = Quant(Int(8, symmetric=False))
 IMAGE, RELU = (16, 4, 4), Activation("relu")
@@ -20,7 +20,7 @@ GROUPS = Quant(Int(4), PerGroup(16))
 
 
 def kernels(made: Format) -> list[Kernel]:
-    held, read = Quant(made, PerChannel()), Quant(made)
+    held, read = Quant(made, PerChannel() if made.scaled else PerTensor()), Quant(made)
     return [
         Kernel(Conv2d(16, 3, weight=held, activation=read), (RELU,), (IMAGE,)),
         Kernel(Linear(12, weight=held, activation=read), (), ((16,),)),
@@ -45,6 +45,17 @@ def test_every_kernel_that_this_machine_runs_has_a_time_of_its_own() -> None:
     assert len({KernelKey.of(kernel, numerics) for kernel, numerics in runs}) == len(wanted)
     assert {backend.refusal(kernel, numerics) for kernel, numerics in runs} == {None}
     rows = backend.measure(runs, budget_ms=SMALLEST_BUDGET)
+    assert all(row.count > 0 for row in rows)
+
+
+def test_inputs_in_floats_of_16_bits_have_a_time_and_weights_are_decoded() -> None:
+    target, backend = load_target("this-cpu"), OnnxRuntime()
+    runs = target.runs(kernels(FLOAT16))
+    found = [str(numerics) for _, numerics in runs]
+    assert found == ["floatxfloat16", "floatxfloat16", "floatxfloat", "float16", "float16"]
+    assert {backend.refusal(kernel, numerics) for kernel, numerics in runs} == {None}
+    assert backend.refusal(runs[0][0], Numerics("bfloat16", "bfloat16")) is None
+    rows = backend.measure(runs[:1], budget_ms=SMALLEST_BUDGET)
     assert all(row.count > 0 for row in rows)
 
 

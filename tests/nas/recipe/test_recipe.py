@@ -16,7 +16,7 @@ from nas.recipe.recipe import (
 )
 from nas.recipe.table_recipe import load_any_recipe
 from search_spaces.documents import UnreadableFile
-from search_spaces.formats import E2M1, E4M3, Int
+from search_spaces.formats import BFLOAT16, E2M1, E4M3, FLOAT16, Int
 from search_spaces.mobilenet import Stage
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, PowerOfTwo
 from tests.nas.runs import TINY
@@ -60,7 +60,7 @@ def test_a_recipe_comes_back_from_its_json():
             "space.policy.weight_bits=[4, 'float']",
             lambda r: r.space.policy.weight_bits == (4, None),
         ),
-        ("space.policy.weight_bits=[4, 16]", lambda r: r.space.policy.weight_bits == (4, None)),
+        ("space.policy.weight_bits=[4, 32]", lambda r: r.space.policy.weight_bits == (4, None)),
         ("space.policy.edge_bits=32", lambda r: r.space.policy.edge_bits is None),
         ("task.augment.shift=1", lambda r: r.task.augment.shift == 1),
     ],
@@ -95,7 +95,7 @@ def test_a_policy_is_what_the_language_knows():
 
 def test_a_policy_takes_formats_and_groups_by_name():
     options = {
-        "weight_bits": [4, 8, "e4m3"],
+        "weight_bits": [4, 8, "e4m3", "bfloat16", "float16", "float"],
         "weight_granularities": ["per-channel", "per-group-32", "per-group-16-e8m0"],
         "edge_bits": ["e2m1", "uint8"],
         "edge_granularities": ["per-channel"],
@@ -103,7 +103,7 @@ def test_a_policy_takes_formats_and_groups_by_name():
     space = {"family": "residual", "widths": [[32], [32]], "depths": [[1]], "policy": options}
     recipe = made(space=space)
     policy = recipe.space.policy
-    assert policy.weight_bits == (4, 8, E4M3)
+    assert policy.weight_bits == (4, 8, E4M3, BFLOAT16, FLOAT16, None)
     assert policy.weight_granularities == (
         *(PerChannel(), PerGroup(32), PerGroup(16, PowerOfTwo())),
     )
@@ -131,6 +131,7 @@ def test_a_quantizer_that_there_is_not_is_refused():
     ("options", "told"),
     [
         ({"weight_bits": [4, "fp8"]}, "'fp8' is no number format; there are int2, .*e2m1"),
+        ({"weight_bits": [8, 16]}, "2 to 8 bits of integers.* 16 bits are float16 or bfloat16"),
         ({"weight_bits": [1]}, "must be 2 to 8 bits of integers, 'float' .* int2"),
         ({"weight_bits": ["e4m3", 4]}, "no fewer bits after more"),
         ({"weight_bits": [8, "e4m3", 8]}, "each once"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nas.targets import load_target
+from nas.targets import legal, load_target
 from nas.targets.capability import Accepted, Capability, Support
 from nas.targets.correction.correction import Calibration, PredictionError, read_calibration
 from nas.targets.errors import TargetError
@@ -20,7 +21,7 @@ from nas.targets.rules import Cast, Rules
 from nas.targets.table.latency_table import LatencyTable
 from nas.targets.table.rows import KernelKey, Row
 from search_spaces.costs import SpaceKernels
-from search_spaces.formats import E2M1, E4M3, E5M2, FORMATS, Float, Format, Int
+from search_spaces.formats import BFLOAT16, E2M1, E4M3, E5M2, FLOAT16, FORMATS, Float, Format, Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Input, Linear
@@ -78,12 +79,16 @@ def numbers(made: Format) -> NDArray[np.float32]:
 
 
 def test_a_format_holds_another_if_all_its_numbers_are_there() -> None:
-    """Decided by the numbers themselves, for all small floats and integers of one sign."""
+    """Decided by the numbers themselves, for all floats and integers of one sign.
+
+    Small floats with scales are not asked to hold integers.
+    """
     for name, wide in FORMATS.items():
         for other, narrow in FORMATS.items():
-            if isinstance(wide, Float) != isinstance(narrow, Float):
+            floats = isinstance(wide, Float) and isinstance(narrow, Int)
+            if (isinstance(wide, Int) and isinstance(narrow, Float)) or (floats and wide.scaled):
                 assert not holds(name, other)
-            elif wide.symmetric == narrow.symmetric:
+            elif wide.symmetric == narrow.symmetric or floats:
                 held = numbers(narrow)
                 assert holds(name, other) == np.array_equal(wide.snap(held), held), (name, other)
 
@@ -107,6 +112,37 @@ def test_small_floats_run_only_where_they_are_named() -> None:
     assert both.container(linear(Quant(E5M2), Quant(E4M3))) is None
     for name in ("edge-npu", "bit-serial"):
         assert load_target(name).capability.container(linear(Quant(E5M2), Quant(E5M2))) is None
+
+
+def test_floats_of_16_bits_run_where_they_are_named_decoded_or_full_precision() -> None:
+    both, held = linear(Quant(FLOAT16), Quant(FLOAT16)), linear(Quant(FLOAT16), None)
+    floats = of_bits(32, 32)
+    plain = capability(of_bits(8, 8), floats)
+    assert plain.container(both) is plain.container(held) is None
+    halves = Numerics("float16", "float16")
+    named = capability(of_bits(8, 8), halves, floats)
+    assert named.container(both) == halves
+    assert named.container(linear(Quant(Int(4), PerChannel()), Quant(FLOAT16))) == halves
+    assert named.container(linear(Quant(BFLOAT16), Quant(FLOAT16))) is None
+    assert named.container(held) is None
+    native = capability(of_bits(8, 8), floats).supports["Linear"]
+    decoding = Capability({"Linear": replace(native, decodes=frozenset({"float16"}))}, "refuse")
+    assert decoding.container(held) == floats
+    assert decoding.container(both) is decoding.container(linear(Quant(BFLOAT16), None)) is None
+    own = Capability({"Linear": native}, "container", full_precision="float16")
+    assert own.container(both) == own.container(held) == floats
+    assert own.container(linear(Quant(Int(8)), Quant(FLOAT16))) == floats
+    assert own.container(linear(Quant(BFLOAT16), None)) is None
+
+
+def test_a_weight_of_16_bits_takes_two_bytes_and_no_scales() -> None:
+    graph = Graph(Input("input", (64,)))
+    graph.add("one", linear(Quant(FLOAT16), Quant(FLOAT16)))
+    costs = load_target("datacentre-gpu").costs(graph)
+    assert costs["model_bytes"] == 16 * 64 * 2 + 16 * 4
+    assert costs["peak_activation_bytes"] == (64 + 16) * 2
+    with pytest.raises(TargetError, match="given float16xfloat16"):
+        legal(SearchSpace(graph), [load_target("tiny-mcu")])
 
 
 def test_kernels_for_int8_run_uint8_unless_uint8_is_named() -> None:

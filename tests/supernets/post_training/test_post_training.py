@@ -7,13 +7,15 @@ import torch
 from nas.evaluation.rewrites import DEFAULT, makers, post_training
 from nas.parts import PartError
 from nas.testing.rewrite import assert_same
-from search_spaces.formats import E4M3, Int
+from search_spaces.formats import BFLOAT16, E4M3, FLOAT16, Int
 from search_spaces.graph import Graph
+from search_spaces.opening import Opening, opened
 from search_spaces.ops import Add, Input, Pad, Slice
 from search_spaces.policy import full_precision
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
+from search_spaces.space import SearchSpace
 from supernets.deployed import Deployed
-from supernets.encoded import EncodedTensor, IntegerBias
+from supernets.encoded import ActivationScale, EncodedTensor, IntegerBias
 from supernets.post_training import PostTraining, Reference
 from supernets.post_training.nearest import rounded, whole_range_steps
 from supernets.post_training.observing import Sample
@@ -100,6 +102,32 @@ def test_weights_become_the_nearest_numbers(number_format, granularity):
         near = number_format.snap(position + made.zero_point.reshape(over))
         held = (near - made.zero_point.reshape(over)) * made.scale.reshape(over)
         np.testing.assert_allclose(made.values(), held.reshape(weight.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [FLOAT16, BFLOAT16], ids=lambda made: made.name)
+def test_floats_of_16_bits_are_rounded_as_they_are(made):
+    weight = np.random.default_rng(0).normal(size=(4, 6, 3, 3)).astype(np.float32)
+    values = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    sample = Sample(values, float(values.min()), float(values.max()))
+    for steps in (squared_error_steps, whole_range_steps):
+        found = rounded(weight, Quant(made), steps)
+        assert np.array_equal(found.values(), made.snap(weight))
+    for fit in (least_error, percentile):
+        assert fit(sample, Quant(made)) == ActivationScale(1.0, 0, Quant(made))
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "adaquant", "brecq"])
+def test_rounding_leaves_floats_of_16_bits_without_scales(rounding, space, tensors, batches):
+    opening = Opening(weights=(FLOAT16,), activations=(BFLOAT16,))
+    half = SearchSpace(opened(full_precision(space.decode(space.smallest)), opening))
+    made = post_training(half, tensors, batches, rewrites=("ranges", rounding))(half.smallest)
+    exact = post_training(half, tensors, batches, rewrites=("ranges", "nearest"))(half.smallest)
+    for address in made.parameters:
+        weight, near = made.weight(address), exact.weight(address)
+        if isinstance(weight, EncodedTensor) and isinstance(near, EncodedTensor):
+            assert np.array_equal(weight.scale, np.ones(1))
+            np.testing.assert_allclose(weight.values(), near.values(), rtol=0.1, atol=2e-3)
+    assert {scale.scale for scale in made.inputs.values()} == {1.0}
 
 
 def test_the_whole_range_clips_nothing_and_theleast_error_is_less():
