@@ -9,6 +9,9 @@ from scipy.special import ndtr
 FloatArray = NDArray[np.float64]
 
 _KNEE = 0.15  # the share of the losses, the lowest ones, for which the warp is linear
+# Losses count once if they differ by less than this share of the usual distance of two losses: the
+# quantile of the distances that a few broken networks, or a crowd of equal ones, hardly move.
+_FINEST, _USUAL, _MARKS = 0.002, 0.9, 129
 _SOFTNESS = (0.1, 0.3, 1.0, 3.0, np.inf)
 
 
@@ -18,13 +21,16 @@ class Warp:
     The losses of a space have a long tail of networks that do not work, which counts less after
     the map (compare Box and Cox 1964). The lowest losses stay linear. A logarithm of the distance
     to the lowest loss would put every better loss infinitely far away. How sharply the map bends
-    is chosen by likelihood.
+    is chosen by likelihood. Losses that hardly differ count once: a search may find many networks
+    of nearly equal loss, and a map as fine as their differences would put every lower loss out of
+    reach.
 
     Args:
         losses: Finite losses `(n,)` to which the map is fitted.
     """
 
     def __init__(self, losses: FloatArray) -> None:
+        losses = _distinct(losses)
         self._knee = float(np.quantile(losses, _KNEE))
         spread = float(np.median(losses) - losses.min()) or float(np.ptp(losses)) or 1.0
         options = [softness * spread for softness in _SOFTNESS]
@@ -95,6 +101,21 @@ class Warp:
         level = np.exp(np.minimum(center + scale**2 / 2, 40))
         whole = (1 + room / softness) * ndtr(high) - ndtr(low)
         return softness * np.maximum(whole - level * (ndtr(high - scale) - ndtr(low - scale)), 0)
+
+
+def _distinct(losses: FloatArray) -> FloatArray:
+    """The losses `(n,)`, in ascending order, without those that hardly differ from another one.
+
+    Two losses hardly differ if they fall into one of the equal intervals whose length is a small
+    share of how far two losses are usually apart.
+    """
+    marks = np.quantile(losses, np.linspace(0, 1, _MARKS))
+    step = _FINEST * float(np.quantile(np.abs(marks[:, None] - marks), _USUAL))
+    if not step:
+        return np.unique(losses)
+    losses = np.sort(losses)
+    _, first = np.unique(np.floor((losses - losses[0]) / step), return_index=True)
+    return losses[first]
 
 
 def _bent(excess: FloatArray, softness: float) -> FloatArray:

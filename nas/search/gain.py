@@ -8,6 +8,7 @@ expected improvement has a closed form.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +37,8 @@ def bounding_box(costs: FloatArray, losses: FloatArray, ceiling: float) -> Box:
     """The box around the front below `ceiling`, with a margin of a tenth added to its costs.
 
     Args:
-        costs: Costs of the evaluated networks, `(n, objectives)`; without rows, the box is empty.
-        losses: Losses of the evaluated networks, `(n,)`.
+        costs: Costs of networks, `(n, objectives)`; without rows, the box is empty.
+        losses: Losses of these networks, `(n,)`.
         ceiling: The loss above which a network is of no use.
     """
     if not len(losses):
@@ -59,10 +60,6 @@ class Landscape(Protocol):
     ceiling: float
     levels: FloatArray
 
-    def add(self, cost: FloatArray, loss: float) -> None:
-        """Count a network of this cost `(objectives,)` and loss as evaluated."""
-        ...
-
     def volumes(self, costs: FloatArray) -> FloatArray:
         """The share of the box at each level where budgets allow `costs`, `(n, levels)`.
 
@@ -72,10 +69,20 @@ class Landscape(Protocol):
         ...
 
 
-def landscape(box: Box) -> Landscape:
-    """The empty landscape of `box`: exact for one cost, with quasi-random budgets for more."""
+def landscape(box: Box, costs: FloatArray, losses: FloatArray) -> Landscape:
+    """The landscape of `box` and of the evaluated networks.
+
+    It is exact for one cost, and has quasi-random budgets for more.
+
+    Args:
+        box: The region in which volume counts.
+        costs: Costs of the evaluated networks, `(n, objectives)`.
+        losses: Losses of the evaluated networks, `(n,)`.
+    """
+    front = nondominated(np.column_stack([losses, costs]))
     size = box.high - box.low
-    return Staircase(box) if len(size) == 1 and size[0] > 0 else Points(box)
+    kind = Staircase if len(size) == 1 and size[0] > 0 else Points
+    return kind(box, costs[front], losses[front])
 
 
 def gains(land: Landscape, costs: FloatArray, expected: FloatArray) -> FloatArray:
@@ -92,28 +99,23 @@ def gains(land: Landscape, costs: FloatArray, expected: FloatArray) -> FloatArra
 
 
 class Staircase:
-    """The landscape of one cost: its budgets are the intervals between the costs of the front."""
+    """The landscape of one cost: its budgets are the intervals between the costs of the front.
 
-    def __init__(self, box: Box) -> None:
-        self._edges = np.array([box.low[0], box.high[0]])
-        self._best = np.array([box.loss])
-        self.levels = self._best
+    Args:
+        box: The region in which volume counts.
+        costs: Costs of networks that no other one dominates, `(n, 1)`.
+        losses: Losses of these networks, `(n,)`.
+    """
+
+    def __init__(self, box: Box, costs: FloatArray, losses: FloatArray) -> None:
         self.ceiling = box.loss
-
-    def add(self, cost: FloatArray, loss: float) -> None:
-        """Count a network of this cost `(1,)` and loss as evaluated."""
-        edges, best = self._edges, self._best
-        position = int(np.searchsorted(edges, cost[0]))
-        if position == len(edges) or loss >= best[max(position - 1, 0)]:
-            return
-        if position > 0 and edges[position] > cost[0]:
-            edges = np.insert(edges, position, cost[0])
-            best = np.insert(best, position, best[position - 1])
-        best[position:] = np.minimum(best[position:], loss)
-        # The best loss falls along the budgets, so equal levels are neighbours.
-        kept = np.diff(best, prepend=np.inf) < 0
-        self._edges, self._best = edges[np.append(kept, True)], best[kept]
-        self.levels = self._best[::-1]
+        cost = np.maximum(costs[:, 0], box.low[0])
+        order = np.lexsort((losses, cost))
+        cost, loss = cost[order], losses[order]
+        best = np.minimum.accumulate(np.minimum(loss, box.loss))
+        kept = (np.diff(best, prepend=box.loss) < 0) & (cost < box.high[0])
+        self._edges = np.concatenate([box.low, cost[kept], box.high])
+        self.levels = np.concatenate([[box.loss], best[kept]])[::-1]
 
     def volumes(self, costs: FloatArray) -> FloatArray:
         """The share of the box at each level that allows `costs` `(n, 1)`: `(n, levels)`."""
@@ -122,23 +124,22 @@ class Staircase:
 
 
 class Points:
-    """The landscape of several costs: its budgets are quasi-random (Sobol) points of the box."""
+    """The landscape of several costs: its budgets are quasi-random (Sobol) points of the box.
 
-    def __init__(self, box: Box) -> None:
+    Args:
+        box: The region in which volume counts.
+        costs: Costs of networks that no other one dominates, `(n, objectives)`.
+        losses: Losses of these networks, `(n,)`.
+    """
+
+    def __init__(self, box: Box, costs: FloatArray, losses: FloatArray) -> None:
         size = box.high - box.low
-        self._budgets = box.low + size * qmc.Sobol(len(size), rng=0).random(_POINTS)
-        self._settle(np.full(_POINTS, box.loss))
+        self._budgets = box.low + size * _unit_budgets(len(size))
+        within = _within(costs, self._budgets)
+        best = np.where(within, losses[:, None], box.loss).min(axis=0, initial=box.loss)
         self.ceiling = box.loss
-
-    def _settle(self, best: FloatArray) -> None:
-        self._best = best
         self.levels, level = np.unique(best, return_inverse=True)
         self._member = np.eye(len(self.levels), dtype=np.float32)[level] / _POINTS
-
-    def add(self, cost: FloatArray, loss: float) -> None:
-        """Count a network of this cost `(objectives,)` and loss as evaluated."""
-        within = np.all(cost <= self._budgets, axis=1)
-        self._settle(np.where(within, np.minimum(self._best, loss), self._best))
 
     def volumes(self, costs: FloatArray) -> FloatArray:
         """The share of budgets at each level that allow `costs` `(n, objectives)`.
@@ -146,5 +147,19 @@ class Points:
         Returns:
             `(n, levels)`.
         """
-        within = np.all(costs[:, None] <= self._budgets, axis=2)
+        within = _within(costs, self._budgets)
         return (within.astype(np.float32) @ self._member).astype(np.float64)
+
+
+def _within(costs: FloatArray, budgets: FloatArray) -> NDArray[np.bool_]:
+    """Whether each of `costs` `(n, objectives)` is within each of the budgets: `(n, budgets)`."""
+    result = np.ones((len(costs), len(budgets)), dtype=np.bool_)
+    for cost, budget in zip(costs.T, budgets.T, strict=True):
+        result &= cost[:, None] <= budget
+    return result
+
+
+@functools.cache
+def _unit_budgets(costs: int) -> FloatArray:
+    """Quasi-random points of the unit cube, `(points, costs)`."""
+    return qmc.Sobol(costs, rng=0).random(_POINTS)

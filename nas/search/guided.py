@@ -21,13 +21,13 @@ from nas.problem.front import nondominated
 from nas.problem.goals import Goal, Measured, Problem
 from nas.search.context import Context
 from nas.search.evolution import front_ranks
-from nas.search.gain import Landscape, bounding_box, gains, landscape
 from nas.search.initial import spread_over_costs
 from nas.search.inner import Effort, evolve, survivors
 from nas.search.learned_cost import LearnedCost, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.polish import mutants, polish
 from nas.search.random import draw_unseen
+from nas.search.view import View, total_gains
 from predictors.features import Column
 from predictors.gaussian import gaussian
 from predictors.predictor import Predictor
@@ -40,7 +40,6 @@ _ENUMERABLE = 20_000
 _POOL = 2_000
 _SHORTLIST = 200
 _TYPICAL = 1_000
-_BLOCK = 2_048
 
 
 @dataclass(frozen=True)
@@ -167,43 +166,52 @@ class Guided:
         pool = self._candidates(rng, told)
         if not len(pool):
             return pool
-        views = self._views(told)
-        mean, spread = self._predictor.predict(pool)
-        short = [
-            np.argsort(-self._total(views, pool, (mean, share * spread)), kind="stable")[
-                :_SHORTLIST
-            ]
-            for share in self._settings.exploration
-        ]
-        return self._greedily(rng, pool[np.unique(np.concatenate(short))], views, count)
+        rows, losses = self._known(told)
+        views = [View.of(goal, rows, losses, pool=pool) for goal in self._problem.goals]
+        return pool[self._greedily(rng, views, self._predictor.predict(pool), count=count)]
+
+    def _known(self, told: Measurements) -> tuple[IntArray, FloatArray]:
+        """The evaluated networks and their losses; pending ones count as predicted."""
+        pending = self._ledger.pending
+        if not pending:
+            return told.rows, told.losses
+        waiting = np.array(pending)
+        rows = np.concatenate([told.rows, waiting])
+        return rows, np.concatenate([told.losses, self.predict(waiting)[0]])
 
     def _greedily(
-        self, rng: np.random.Generator, pool: IntArray, views: list[View], count: int
-    ) -> IntArray:
-        """Rows of the pool, chosen one by one; rows chosen before count as predicted."""
-        mean, spread = self._predictor.predict(pool)
+        self,
+        rng: np.random.Generator,
+        views: list[View],
+        prediction: tuple[FloatArray, FloatArray],
+        *,
+        count: int,
+    ) -> list[int]:
+        """The places of candidates, chosen one by one; those chosen before count as predicted."""
+        mean, spread = prediction
         medians, _ = self._warp.back(mean, spread)
-        chosen: list[int] = []
-        while len(chosen) < min(count, len(pool)):
-            gain = self._total(views, pool, (mean, self._share(rng) * spread))
-            gain[chosen] = -np.inf
-            best = int(gain.argmax())
-            if gain[best] <= 0:
-                break
-            chosen.append(best)
-            for view in views:
-                view.add(pool[[best]], medians[[best]])
-        return pool[chosen]
-
-    def _views(self, told: Measurements) -> list[View]:
-        """The present front of every goal; pending evaluations count as predicted."""
         ceiling = float(np.quantile(self.predict(self._typical)[0], self._settings.ceiling))
-        views = [View.of(goal, told, ceiling) for goal in self._problem.goals]
-        if pending := self._ledger.pending:
-            waiting = np.array(pending)
-            for view in views:
-                view.add(waiting, self.predict(waiting)[0])
-        return views
+
+        def gain(share: float, places: NDArray[np.intp]) -> FloatArray:
+            promise = mean - share * spread
+            lands = [view.landscape(self._warp, promise, ceiling) for view in views]
+            short = [view.of_candidates(places) for view in views]
+            means, spreads = mean[places], share * spread[places]
+            return total_gains(short, lands, warp=self._warp, mean=means, spread=spreads)
+
+        everywhere = np.arange(len(mean))
+        found = [gain(share, everywhere) for share in self._settings.exploration]
+        places = np.unique([np.argsort(-one, kind="stable")[:_SHORTLIST] for one in found])
+        chosen: list[int] = []
+        while len(chosen) < min(count, len(places)):
+            best = gain(self._share(rng), places)
+            best[np.isin(places, chosen)] = -np.inf
+            if best.max() <= 0:
+                break
+            place = int(places[best.argmax()])
+            chosen.append(place)
+            views = [view.after(place, float(medians[place])) for view in views]
+        return chosen
 
     def _candidates(self, rng: np.random.Generator, told: Measurements) -> IntArray:
         """The unseen candidate rows: all of a small space, else those found by evolution."""
@@ -226,21 +234,6 @@ class Guided:
             found.append(pool[best])
         return self._unseen(np.unique(np.concatenate(found), axis=0))
 
-    def _total(
-        self, views: Sequence[View], rows: IntArray, prediction: tuple[FloatArray, FloatArray]
-    ) -> FloatArray:
-        """The expected gain of each row over all goals, `(n,)`."""
-        levels = np.unique(np.concatenate([view.landscape.levels for view in views]))
-        places = [np.searchsorted(levels, view.landscape.levels) for view in views]
-        total = np.zeros(len(rows))
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            mean, spread = (values[part] for values in prediction)
-            expected = self._warp.improvement(levels, mean, spread)
-            for view, place in zip(views, places, strict=True):
-                total[part] += view.gains(rows[part], expected[:, place])
-        return total
-
     def _promise(self, rows: IntArray, *, share: float) -> FloatArray:
         """An optimistic loss per row, `(n,)`: `share` standard deviations below the prediction."""
         mean, spread = self._predictor.predict(rows)
@@ -252,46 +245,6 @@ class Guided:
     def _unseen(self, rows: IntArray) -> IntArray:
         fresh = self._ledger.fresh(rows)
         return np.array(fresh, dtype=np.int64).reshape(-1, rows.shape[1])
-
-
-@dataclass(frozen=True)
-class View:
-    """The present front of one goal, as the landscape of the best losses within its limits."""
-
-    goal: Goal
-    landscape: Landscape
-
-    @classmethod
-    def of(cls, goal: Goal, told: Measurements, ceiling: float) -> View:
-        """The front of the evaluated networks that are within the limits of `goal`.
-
-        Args:
-            goal: The goal.
-            told: All evaluations.
-            ceiling: The loss above which a network is of no use.
-        """
-        within = told[goal.violation(told.rows) == 0]
-        box = bounding_box(goal.values(within.rows), within.losses, ceiling)
-        view = cls(goal, landscape(box))
-        view.add(told.rows, told.losses)
-        return view
-
-    def gains(self, rows: IntArray, expected: FloatArray) -> FloatArray:
-        """The expected gain of each row, `(n,)`; 0 for rows beyond the goal's limits.
-
-        Args:
-            rows: The candidates, `(n, choices)`.
-            expected: The expected improvement of each candidate on each level of the landscape,
-                `(n, levels)`.
-        """
-        costs, excess = self.goal.assess(rows)
-        return np.where(excess == 0, gains(self.landscape, costs, expected), 0.0)
-
-    def add(self, rows: IntArray, losses: FloatArray) -> None:
-        """Count `rows` `(n, choices)` as evaluated with `losses` `(n,)`."""
-        within = self.goal.violation(rows) == 0
-        for cost, loss in zip(self.goal.values(rows[within]), losses[within], strict=True):
-            self.landscape.add(cost, float(loss))
 
 
 def guided(problem: Problem, seed: int, context: Context) -> Guided:

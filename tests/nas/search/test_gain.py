@@ -24,9 +24,8 @@ def gained(known: np.ndarray, candidate: np.ndarray) -> float:
 
 
 def expected(known: np.ndarray, candidate: np.ndarray) -> float:
-    land = landscape(Box(np.zeros(known.shape[1] - 1), np.ones(known.shape[1] - 1), 1.0))
-    for loss, *cost in known:
-        land.add(np.array(cost), float(loss))
+    box = Box(np.zeros(known.shape[1] - 1), np.ones(known.shape[1] - 1), 1.0)
+    land = landscape(box, known[:, 1:], known[:, 0])
     lowered = np.maximum(land.levels - candidate[0], 0.0)
     return float(gains(land, candidate[None, 1:], lowered[None])[0])
 
@@ -50,14 +49,18 @@ def test_with_two_costs_it_is_so_within_what_sampled_budgets_allow(known, candid
             )
 
 
+def empty(costs, losses):
+    """The landscape of a box around these networks, with none of them evaluated yet."""
+    box = bounding_box(costs, losses, 9.0)
+    return landscape(box, costs[:0], losses[:0])
+
+
 def test_costs_beyond_the_box_gain_nothing():
-    box = bounding_box(np.array([[1.0], [2.0]]), np.array([5.0, 3.0]), 9.0)
-    land = landscape(box)
+    land = empty(np.array([[1.0], [2.0]]), np.array([5.0, 3.0]))
     assert gains(land, np.array([[2.2], [np.inf], [1.0]]), np.ones((3, 1))).tolist()[:2] == [0, 0]
 
 
 def test_a_device_without_networks_gains_nothing_and_one_has_an_empty_box():
-    nothing = landscape(bounding_box(np.empty((0, 1)), np.empty(0), 9.0))
-    assert gains(nothing, np.array([[3.0]]), np.ones((1, 1))) == 0.0
-    single = landscape(bounding_box(np.array([[2.0]]), np.array([5.0]), 9.0))
+    assert gains(empty(np.empty((0, 1)), np.empty(0)), np.array([[3.0]]), np.ones((1, 1))) == 0.0
+    single = empty(np.array([[2.0]]), np.array([5.0]))
     assert gains(single, np.array([[2.0], [3.0]]), np.ones((2, 1))).tolist() != [0.0, 0.0]
