@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from nas.facts.noise import tau_interval
 from nas.report import style
 from nas.report.data import ProxyRank, Results, TargetResult, TrainingSummary
 from nas.report.estimates import Estimate
@@ -105,8 +106,10 @@ def _bars(estimates: Sequence[Estimate]) -> dict[str, object]:
 
 
 def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
-    """The figure of Kendall's tau of every proxy, the best at the top."""
+    """The figure of Kendall's tau of every proxy with its interval, the best at the top."""
     ordered = sorted(ranks.items(), key=lambda item: item[1].tau)
+    taus = [rank.tau for _, rank in ordered]
+    ends = [tau_interval(rank.tau, rank.count) for _, rank in ordered]
     height = 92 + 26 * len(ordered)
     figure = style.figure(
         height=height, showlegend=False, margin={"l": 24, "r": 48, "t": 36, "b": 56}
@@ -115,19 +118,23 @@ def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
         go.Bar(
             name="Kendall tau",
             y=[style.label(name) for name, _ in ordered],
-            x=[rank.tau for _, rank in ordered],
-            customdata=[f"{rank.direction} is better, {rank.count} subnets" for _, rank in ordered],
+            x=taus,
+            customdata=[
+                f"{low:.2f} to {high:.2f}, {rank.count} subnets, {rank.direction} is better"
+                for (_, rank), (low, high) in zip(ordered, ends, strict=True)
+            ],
+            error_x=_lines(taus, ends),
             hovertemplate="%{y}: %{x:.3f}<br>%{customdata}<extra></extra>",
             orientation="h",
-            marker={"color": [style.MEASURED if r.tau > 0 else style.NEUTRAL for _, r in ordered]},
+            marker={"color": [style.MEASURED if tau > 0 else style.NEUTRAL for tau in taus]},
         )
     )
-    figure.add_trace(  # at the right of every bar, since names stand at the left
+    figure.add_trace(  # at the right of every interval, since names stand at the left
         go.Scatter(
             name="figures",
             y=[style.label(name) for name, _ in ordered],
-            x=[max(0.0, rank.tau) for _, rank in ordered],
-            text=[f" {rank.tau:.2f}" for _, rank in ordered],
+            x=[max(0.0, high) for _, high in ends],
+            text=[f" {tau:.2f}" for tau in taus],
             mode="text",
             textposition="middle right",
             hoverinfo="skip",
@@ -135,10 +142,21 @@ def proxies(ranks: Mapping[str, ProxyRank]) -> go.Figure:
     )
     figure.update_xaxes(
         title="Kendall tau",
-        range=[min([0.0, *(rank.tau - 0.05 for _, rank in ordered)]), 1 + _LABEL],
+        range=[min([0.0, *(low - 0.05 for low, _ in ends)]), 1 + _LABEL],
     )
     figure.update_yaxes(automargin=True)
     return figure
+
+
+def _lines(taus: Sequence[float], ends: Sequence[tuple[float, float]]) -> dict[str, object]:
+    """The intervals as thin lines through the ends of bars."""
+    return {
+        "array": [high - tau for tau, (_, high) in zip(taus, ends, strict=True)],
+        "arrayminus": [tau - low for tau, (low, _) in zip(taus, ends, strict=True)],
+        "color": style.FAINT,
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 def loss_curve(training: TrainingSummary) -> go.Figure:

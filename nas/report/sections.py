@@ -159,7 +159,8 @@ def _judged(proxies: Mapping[str, ProxyRank]) -> str:
     )
     return (
         f"Zero-cost proxies against the measured ranking of {count:,} subnets; 1 agrees wholly, 0 "
-        f"says nothing, and {sure}."
+        f"says nothing, and {sure}. A thin line holds what other subnets may give, with a "
+        "confidence of 95 %."
     )
 
 

@@ -3,7 +3,14 @@ import pytest
 from scipy import stats
 
 from nas.evaluation.answers import Answers
-from nas.facts.noise import WRONG, chance_of_equals, chance_tau, interval_of, resampled
+from nas.facts.noise import (
+    WRONG,
+    chance_of_equals,
+    chance_tau,
+    interval_of,
+    resampled,
+    tau_interval,
+)
 
 
 def answers(wrong: int, count: int) -> np.ndarray:
@@ -89,3 +96,25 @@ def test_answers_know_their_interval_and_their_difference():
     first, second = (Answers.of(answers(wrong, 50), 50) for wrong in (10, 3))
     assert first.interval == interval_of(answers(10, 50))
     assert first.chance_of_equals(second) == pytest.approx(2 * 0.5**7)
+
+
+def test_the_interval_of_tau_says_little_of_few_networks_and_holds_chance() -> None:
+    low, high = tau_interval(1.0, 3)
+    assert low < 0 < high == pytest.approx(1.0)
+    assert tau_interval(-1.0, 3) == pytest.approx((-high, -low))
+    assert tau_interval(chance_tau(50), 50)[0] == pytest.approx(0.0, abs=1e-9)
+    assert tau_interval(float("nan"), 50) == (-1.0, 1.0)
+    assert tau_interval(0.5, 1) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 0.95])
+@pytest.mark.parametrize("count", [8, 40])
+def test_the_interval_of_tau_holds_at_least_as_often_as_it_says(correlation, count) -> None:
+    rng, true = np.random.default_rng(count), 2 / np.pi * np.arcsin(correlation)
+    covered = []
+    for _ in range(200):
+        one, noise = rng.normal(size=(2, count))
+        other = correlation * one + np.sqrt(1 - correlation**2) * noise
+        low, high = tau_interval(stats.kendalltau(one, other)[0], count)
+        covered.append(low <= true <= high)
+    assert np.mean(covered) >= 0.92

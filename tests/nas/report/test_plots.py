@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.facts.noise import Interval
+from nas.facts.noise import Interval, tau_interval
 from nas.report import plots
 from nas.report.data import LossPoint, ProxyRank, TrainingSummary
 from nas.report.estimates import Estimate
@@ -186,11 +186,20 @@ def test_proxies_are_ordered_by_how_well_they_ranked():
     assert [*bars["x"]] == [0.2, 0.6]
 
 
-def test_figures_of_proxies_stand_right_of_their_bars_and_not_on_the_names():
-    ranks = {"worse": ProxyRank("higher", -0.33, 9), "macs": ProxyRank("higher", 0.6, 9)}
+def test_proxies_are_told_with_their_intervals_and_the_subnets_they_were_judged_on():
+    bar = traces(plots.proxies({"macs": ProxyRank("higher", 1.0, 3)}))["Kendall tau"]
+    low, high = tau_interval(1.0, 3)
+    assert low < 0 < high == pytest.approx(1.0)
+    assert [*bar["customdata"]] == [f"{low:.2f} to 1.00, 3 subnets, higher is better"]
+    assert [*bar["error_x"]["arrayminus"]] == pytest.approx([1.0 - low])
+    assert [*bar["error_x"]["array"]] == pytest.approx([0.0])
+
+
+def test_figures_of_proxies_stand_right_of_their_intervals_and_not_on_the_names():
+    ranks = {"worse": ProxyRank("higher", -0.95, 90), "macs": ProxyRank("higher", 0.6, 9)}
     shown = traces(plots.proxies(ranks))["figures"]
-    assert [*shown["x"]] == [0.0, 0.6]
-    assert [*shown["text"]] == [" -0.33", " 0.60"]
+    assert [*shown["x"]] == [0.0, tau_interval(0.6, 9)[1]]
+    assert [*shown["text"]] == [" -0.95", " 0.60"]
 
 
 def test_the_loss_is_one_line_per_phase():

@@ -6,7 +6,7 @@ import pytest
 from nas.parts import Parts
 from predictors.features import OneHot
 from predictors.proxies.estimate import ProxyEstimate
-from predictors.proxies.ranking import directions, proxy_report, rank_mean
+from predictors.proxies.ranking import directions, log_rank_sum, proxy_report, rank_mean
 from search_spaces.costs import SpaceKernels, parameters
 from search_spaces.ops import Input
 from search_spaces.residual import residual
@@ -91,3 +91,11 @@ def test_estimates_follow_scores_and_enter_the_features() -> None:
     plain, features = OneHot(space), OneHot(space, estimate.columns)
     assert features.columns == plain.columns + 2
     assert np.isfinite(features(test)).all()
+
+
+def test_the_sum_of_log_ranks_by_hand() -> None:
+    scores = {"params": np.array([30.0, 20.0, 10.0]), "weight_noise": np.array([0.1, 0.2, 0.3])}
+    found = log_rank_sum(scores, LARGER)
+    np.testing.assert_allclose(found, 2 * np.log([1.0, 2 / 3, 1 / 3]))
+    with pytest.raises(ValueError, match="at least one proxy"):
+        log_rank_sum({}, LARGER)
