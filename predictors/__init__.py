@@ -1,5 +1,6 @@
 """Zero-cost proxies and learned predictors of a subnet's loss.
 
-Read the modules in this order: `predictor` (the protocol), `features`, `ridge`, `gaussian` and
-`ensemble`, `rank` (how good a ranking is), then `proxies`.
+Read the modules in this order: `predictor` (the protocol), `features`, `ridge`, `pairs`, `gaussian`
+and `trees`, `held_out` and `calibrated` (errors that are known), `ensemble` and `auto`, `rank` (how
+good a ranking is), then `proxies`.
 """

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictors.features import checked, require_genotypes
-from predictors.held_out import folds_of, held_out, sorted_by_genotype
+from predictors.held_out import CrossFitted, fitted
 from predictors.predictor import Predictor
 from predictors.warp import Warp
 from search_spaces.space import IntArray, SearchSpace
@@ -17,9 +17,7 @@ LEVEL = 0.9
 """The share of new measurements that an interval shall hold."""
 REACH = 1.6448536269514722
 """The deviations on either side of the mean of a normal law between which `LEVEL` of it lies."""
-_FEWEST = 4  # folds, below which no error is measured
-_MANY = 500  # measurements, beyond which one fold tells enough
-_SHARES = np.linspace(0.0, 0.9, 10)
+_SHARES = np.linspace(0.3, 0.9, 7)
 
 
 class Calibrated:
@@ -30,9 +28,11 @@ class Calibrated:
     errors on measurements that were held out. From these follow two numbers. The first is a share
     s, by likelihood: the variance of an error is taken as proportional to `(1 - s) d² + s m`, where
     d is the deviation of the wrapped predictor and m the mean of its square. A predictor that knows
-    well where it errs gets a small share. The second is the factor of this deviation so that 90 %
-    of the errors lie within 1.645 deviations (split conformal prediction with normalised errors,
-    Lei et al. 2018, section 5.2, over all folds as in Vovk 2015, cross-conformal predictors).
+    well where it errs gets a small share, but at least 0.3: the best networks are those that are
+    predicted too high, and intervals that are tight around them would miss them. The second is the
+    factor of this deviation so that 90 % of the errors lie within 1.645 deviations (split conformal
+    prediction with normalised errors, Lei et al. 2018, section 5.2, over all folds as in Vovk 2015,
+    cross-conformal predictors).
 
     Beyond 500 measurements, one fold of five is held out, so that a fit costs twice that of the
     wrapped predictor. With fewer than four distinct networks, the deviation of the wrapped
@@ -60,16 +60,13 @@ class Calibrated:
         """
         losses = checked(genotypes, losses)
         require_genotypes(self.space, genotypes)
-        rows, losses = sorted_by_genotype(genotypes, losses)
-        folds = folds_of(rows)
-        inner = _Warped(self.member)
-        self._scaled = int(folds.max()) + 1 >= _FEWEST
+        warped = _CrossWarped if isinstance(self.member, CrossFitted) else _Warped
+        self._inner = warped(self.member)
+        mean, spread = fitted(self._inner, genotypes, losses)
+        judged = np.isfinite(mean)
+        self._scaled = bool(judged.any())
         if self._scaled:
-            judged = folds == 0 if len(rows) > _MANY else folds >= 0
-            mean, spread = held_out(inner, rows, losses, folds=np.where(judged, folds, -1))
             self._repair(np.abs(losses - mean)[judged], spread[judged])
-        inner.fit(rows, losses)
-        self._inner = inner
 
     def _repair(self, errors: FloatArray, spread: FloatArray) -> None:
         self._unit = float(np.sqrt(np.mean(spread**2))) or 1.0
@@ -112,7 +109,18 @@ class _Warped:
         self._member.fit(genotypes, self._warp(losses))
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        mean, spread = self._member.predict(genotypes)
+        return self._back(*self._member.predict(genotypes))
+
+    def _back(self, mean: FloatArray, spread: FloatArray) -> tuple[FloatArray, FloatArray]:
         median, below = self._warp.back(mean, spread)
         above = self._warp.back(mean + spread, spread)[0] - median
         return median, (below + above) / 2
+
+
+class _CrossWarped(_Warped):
+    """The same of a predictor whose fit gives predictions of held-out measurements."""
+
+    _member: CrossFitted
+
+    def held_out(self) -> tuple[FloatArray, FloatArray]:
+        return self._back(*self._member.held_out())

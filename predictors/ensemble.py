@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from predictors.features import Column, OneHot, checked
 from predictors.gaussian import GaussianProcess
-from predictors.held_out import FOLDS, folds_of, held_out, sorted_by_genotype
+from predictors.held_out import fitted, sorted_by_genotype
 from predictors.predictor import Predictor
 from predictors.ridge import Ridge
 from search_spaces.space import IntArray, SearchSpace
@@ -20,9 +20,10 @@ FloatArray = NDArray[np.float64]
 class Ensemble:
     """A predictor that mixes the predictions of several others.
 
-    The weight of a member is the inverse of its squared error in five-fold cross-validation. With
-    fewer than ten measurements, all members have the same weight. The predicted standard deviation
-    is that of the mixture, which contains the uncertainty of each member and their disagreement.
+    The weight of a member is the inverse of its mean squared error in five-fold cross-validation.
+    With fewer than four distinct networks, all members have the same weight. The predicted standard
+    deviation is that of the mixture, which contains the uncertainty of each member and their
+    disagreement.
 
     Args:
         members: At least two predictors for the same space.
@@ -41,35 +42,37 @@ class Ensemble:
         self.shares = np.full(len(members), 1 / len(members))
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Weight the members by cross-validation, then fit each of them to all measurements.
+        """Weight the members by cross-validation, and fit each of them to all measurements.
 
         Args:
             genotypes: `(n, choices)`, canonical.
             losses: `(n,)`, finite.
         """
-        rows, losses = sorted_by_genotype(genotypes, checked(genotypes, losses))
-        weights = np.array([1 / self._held_out_error(m, rows, losses) for m in self.members])
+        losses = checked(genotypes, losses)
+        order = sorted_by_genotype(genotypes, losses)
+        rows, ordered = np.asarray(genotypes)[order], losses[order]
+        means, spreads = np.stack([fitted(each, rows, ordered) for each in self.members], axis=1)
+        judged = np.isfinite(means).all(axis=0)
+        errors = (means[:, judged] - ordered[judged]) ** 2
+        weights = np.ones(len(means))
+        if judged.any():
+            weights = 1 / np.maximum(errors.mean(axis=1), 1e-12 * (ordered.var() or 1.0))
         self.shares = weights / weights.sum()
-        for member in self.members:
-            member.fit(rows, losses)
+        self._held_out = np.empty((2, len(order)))
+        self._held_out[:, order] = self._mixture(means, spreads)
+
+    def held_out(self) -> tuple[FloatArray, FloatArray]:
+        """The mean and the deviation of each measurement when held out, each `(n,)`."""
+        mean, spread = self._held_out
+        return mean, spread
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean and the standard deviation of the mixture, each `(n,)`."""
-        means, spreads = np.stack([m.predict(genotypes) for m in self.members], axis=1)
+        return self._mixture(*np.stack([m.predict(genotypes) for m in self.members], axis=1))
+
+    def _mixture(self, means: FloatArray, spreads: FloatArray) -> tuple[FloatArray, FloatArray]:
         mean = self.shares @ means
-        variance = self.shares @ (spreads**2 + (means - mean) ** 2)
-        return mean, np.sqrt(variance)
-
-    def _held_out_error(self, member: Predictor, rows: IntArray, losses: FloatArray) -> float:
-        """The mean squared error of a member on measurements that were held out.
-
-        1 with fewer than two measurements per fold, or of a single network.
-        """
-        folds = folds_of(rows)
-        if len(rows) < 2 * FOLDS or not folds.any():
-            return 1.0
-        mean, _ = held_out(member, rows, losses, folds=folds)
-        return max(float(((mean - losses) ** 2).mean()), 1e-12)
+        return mean, np.sqrt(self.shares @ (spreads**2 + (means - mean) ** 2))
 
 
 def ensemble(space: SearchSpace, columns: Sequence[Column] = ()) -> Ensemble:

@@ -3,11 +3,14 @@ import pytest
 
 from nas.testing.predictor import PredictorContract, loss_of
 from nas.testing.searcher import chain, picked
+from predictors.auto import Auto
 from predictors.ensemble import Ensemble
 from predictors.features import OneHot
 from predictors.gaussian import GaussianProcess, Prior
+from predictors.pairs import PairRidge, pairs
 from predictors.rank import kendall_tau, tau_within_budgets
 from predictors.ridge import Ridge
+from predictors.trees import Boosted, forest
 from predictors.warp import Warp
 
 
@@ -33,6 +36,70 @@ class TestEnsemble(PredictorContract):
     @pytest.fixture
     def predictor(self, space):
         return Ensemble([GaussianProcess(OneHot(space)), Ridge(OneHot(space))])
+
+
+class TestPairRidge(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return pairs(space)
+
+
+class TestForest(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return forest(space)
+
+
+class TestBoosted(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return Boosted(OneHot(space), trees=60)
+
+
+class TestAuto(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return Auto(space, seconds=0.15)  # too short for boosted trees
+
+
+def test_a_predictor_chooses_what_its_time_allows():
+    space = chain(depth=4)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 40), axis=0)
+    chosen = []
+    for seconds in (0.01, 0.1, 2.0):
+        predictor = Auto(space, seconds=seconds)
+        predictor.fit(rows, loss_of(rows))
+        chosen.append([type(member) for member in predictor.members])
+    assert chosen == [
+        [Ridge, Boosted],
+        [PairRidge, GaussianProcess],
+        [PairRidge, Boosted, GaussianProcess],
+    ]
+    with pytest.raises(ValueError, match="above 0 seconds, given 0"):
+        Auto(space, seconds=0)
+
+
+def test_boosted_trees_hold_out_what_each_model_did_not_see():
+    space = chain(depth=4)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 40), axis=0)
+    predictor = Boosted(OneHot(space), trees=60)
+    predictor.fit(rows, loss_of(rows))
+    held_out, spread = predictor.held_out()
+    assert kendall_tau(held_out, loss_of(rows)) > 0.5
+    assert (spread > 0).all()
+    whole, _ = predictor.predict(rows)
+    assert np.abs(whole - loss_of(rows)).mean() < np.abs(held_out - loss_of(rows)).mean()
+
+
+def test_pairs_are_learned_as_no_sum_of_picks_can():
+    space = chain(depth=4)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 400), axis=0)
+    losses = 10.0 + 3 * (rows[:, 1] - 1.0) * (rows[:, 2] - 1.0)
+    errors = []
+    for predictor in (pairs(space), Ridge(OneHot(space).compact)):
+        predictor.fit(rows[:100], losses[:100])
+        errors.append(np.abs(predictor.predict(rows[100:])[0] - losses[100:]).mean())
+    assert errors[0] < 0.5 * errors[1]
 
 
 class Constant:
