@@ -119,15 +119,12 @@ def _content(asked: OwnAsked, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]
     if asked.weights is not None:
         own["weights"] = str(asked.weights)
     require_trained(own["source"], own.get("options", {}), _weights(own))
-    package = Named.read(own["source"]).package
-    known = None
-    if package is None:
-        model = _network(own)
-    else:
-        known = package.images(Named.read(own["source"]).what)
+    named = Named.read(own["source"])
+    known = None if named.package is None else named.package.images(named.what)
+    model = _network(own) if named.package is None else None
     keys, comments = _task_keys(asked, given.get("task", {}), ask, known)
     task = validated(section_for(TaskSection, keys), keys, source=str(asked.data)).load()
-    if package is not None:
+    if model is None:
         own, model = _for_classes(own, task)
     scaling, told = _scaling(require_model(model), task, own, known)
     drop = asked.allowed_drop
