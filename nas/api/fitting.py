@@ -14,6 +14,7 @@ from nas.api.fitted import Fitted, Means
 from nas.api.judging import Evaluate, Judge, words_of
 from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searching import Callback, Progress, Stopped, in_words, require_numbers
+from nas.evaluation.workers import Workers
 from nas.facts.metric import MetricWords
 from nas.own.choosing import Wanted
 from nas.own.distance import Distance
@@ -22,7 +23,7 @@ from nas.own.formats import opening_for
 from nas.own.model import require_layers, require_model
 from nas.own.network import OwnNetwork, traced
 from nas.own.options import Channels, Ranks
-from nas.own.remembering import Memory, Remembering
+from nas.own.remembering import Memory
 from nas.own.samples import samples_of
 from nas.own.searching import Effort, Policies
 from nas.own.structure import Structure
@@ -64,6 +65,7 @@ def fit(
     seed: int = 0,
     storage: str | Path | None = None,
     name: str = "fit",
+    workers: int = 0,
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
     display: Display | None = None,
@@ -103,6 +105,7 @@ def fit(
         seed: The seed of all proposals.
         storage: A folder for evaluations and for measurements of this machine.
         name: The name of the search in `storage` and in its report.
+        workers: The number of processes that evaluate, by Ray; 0 evaluates in this process.
         timeout: The seconds after which no further evaluation begins.
         callbacks: Functions of the result so far and of the policies just evaluated.
         display: Where to show progress; nowhere by default.
@@ -111,16 +114,17 @@ def fit(
         OwnModelError: The network, its data or its metric cannot be used.
         EvaluationError: `evaluate` failed, or returned something that is no figure.
         ValueError: Something else that was given makes no sense.
-        TargetError, ConstraintError, ArchiveError, PartError: As their classes say.
+        TargetError, ConstraintError, ArchiveError, PartError, ClusterError: As their classes say.
     """
-    require_numbers(budget=budget, batch=batch, seed=seed, workers=0, timeout=timeout)
+    require_numbers(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
     shown, model = display or Silent(), require_model(model)
     alone = require_layers(model, several(keep))
     structure = Structure.of(channels, ranks, rewrites)
     read = samples_of(calibration, model, most=samples, least=_LEAST)
     network = traced(model, *read.parted(_SHARES), rewrites=structure.rewrites)
-    wanted, effort = Wanted(limits or {}, allowed_drop), Effort(searcher, budget, batch, seed)
-    words = words_of(metric, evaluate, model)
+    effort = Effort(searcher, budget, batch, seed, Workers(workers))
+    effort.workers.check()
+    wanted, words = Wanted(limits or {}, allowed_drop), words_of(metric, evaluate, model)
     wish = _Wish(structure, words, (evaluate, confirm), several(objectives), wanted, effort)
     loaded = loaded_targets(targets)
     made = opening or _opening(loaded, costs=wish.costs, alone=alone)
@@ -201,7 +205,8 @@ def _policies(
         asked.problem,
         uniform_names(space),
         made,
-        Remembering(measure, space, memory.known(but=space)),
+        measure,
+        memory.known(but=space),
         memory.archive(space),
         folder,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas.api.objective import Figures, FormError
 from nas.evaluation.evaluation import ERROR, EvaluationError
@@ -48,6 +48,12 @@ class Judge:
         if self.evaluate is None:
             return HELD_OUT, ERROR
         return HELD_OUT if self.confirm else ERROR, DISTANCE
+
+    @property
+    def given(self) -> Iterator[Tensor]:
+        """The tensors of the samples."""
+        yield from self.seen.given
+        yield from self.unseen.given
 
     def __call__(self, network: nn.Module) -> Judged:
         """What is found of a network."""

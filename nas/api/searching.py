@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from nas.api.network import Network
 from nas.api.objective import FAILED, Figures, FormError, Objective, ObjectiveEvaluator, Returned
@@ -17,7 +17,8 @@ from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searched import Searched
 from nas.api.study import Study
 from nas.archive.archive import Archive
-from nas.evaluation.evaluation import Evaluation, Evaluator, EvaluatorFactory
+from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.workers import Rebuildable, Workers
 from nas.facts.metric import MetricWords
 from nas.parts import Parts
 from nas.search.loop import search as search_loop
@@ -28,19 +29,6 @@ from nas.search.searcher import Searcher
 from search_spaces.space import SearchSpace
 
 Callback = Callable[[Any, Sequence[Network]], None]
-
-
-@runtime_checkable
-class Rebuildable(Protocol):
-    """An evaluator that can be built in other processes, such as `SupernetEvaluator`."""
-
-    def __call__(self, genotypes: Any) -> Any:
-        """Evaluations, see `nas.evaluation.evaluation.Evaluator`."""
-        ...
-
-    def factory(self) -> EvaluatorFactory:
-        """A factory that builds this evaluator in another process."""
-        ...
 
 
 def search(
@@ -114,7 +102,7 @@ def search(
     proposing: Searcher = searcher_named(searcher, asked.problem, seed=seed)
     if first:
         proposing = Offered(proposing, [asked.problem.space.genotype(picks) for picks in first])
-    with _location(storage) as location, _measuring(evaluator, workers) as measuring:
+    with _location(storage) as location, Workers(workers).measuring(evaluator) as evaluate:
         archive = Archive(location, asked.problem.space, study=name, figure=in_words(words))
         _require_figures(archive, asked.measured)
         study = Study(
@@ -123,7 +111,7 @@ def search(
         told = Progress(study, callbacks, timeout)
         with contextlib.suppress(Stopped):
             how = search_asynchronously if asynchronous else partial(search_loop, batch=batch)
-            how(proposing, measuring, archive, budget=budget, progress=told)
+            how(proposing, evaluate, archive, budget=budget, progress=told)
     return study
 
 
@@ -231,15 +219,3 @@ def _location(storage: str | Path | None) -> Iterator[str | Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "archive.journal"
-
-
-@contextlib.contextmanager
-def _measuring(evaluator: Rebuildable, workers: int) -> Iterator[Evaluator]:
-    """A context with the evaluator in this process, or with one that gives work to Ray."""
-    if not workers:
-        yield evaluator
-        return
-    from nas.evaluation.cluster import RayEvaluator
-
-    with RayEvaluator(evaluator.factory(), workers=workers) as remote:
-        yield remote

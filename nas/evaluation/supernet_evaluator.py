@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.evaluation.answers import Answers, estimated_error, hopeless
+from nas.evaluation.apart import shared_tensor
 from nas.evaluation.evaluation import (
     Arrays,
     Evaluation,
@@ -181,7 +180,7 @@ def _rebuilt(
     device: str,
     **options: Any,
 ) -> SupernetEvaluator:
-    tensors = {name: _shared(array) for name, array in arrays.items()}
+    tensors = {name: shared_tensor(array) for name, array in arrays.items()}
     supernet = Supernet(space, seed=seed, quantizer=quantizer)
     state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
     supernet.load_state_dict(state, assign=True)
@@ -200,10 +199,3 @@ def _batches(tensors: Mapping[str, Tensor], kind: str) -> list[Inputs]:
             index, _, which = rest.partition(".")
             found[int(index)][which] = tensor
     return [found[index] for index in sorted(found)]
-
-
-def _shared(array: NDArray[Any]) -> Tensor:
-    """A tensor that shares the memory of `array`, which is read-only in a worker."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,13 @@ class Distance:
         self._spread = [
             float(((out - out.mean(0)) ** 2).sum(1).mean()) or 1.0 for out in self._float
         ]
+
+    @property
+    def given(self) -> Iterator[Tensor]:
+        """The tensors of the samples, and the outputs of the float network."""
+        yield from self._float
+        for batch in self._batches:
+            yield from batch.tensors
 
     def losses(self, module: nn.Module) -> Answers:
         """The distance of each sample in percent, for a network that is called as the float one."""

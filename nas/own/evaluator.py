@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas.evaluation.answers import Answers
-from nas.evaluation.evaluation import Evaluation, EvaluationError
+from nas.evaluation.apart import apart, joined
+from nas.evaluation.evaluation import Evaluation, EvaluationError, EvaluatorFactory
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
 
@@ -25,6 +27,24 @@ class Deploying(Protocol):
 
     def __call__(self, genotype: Genotype) -> Deployed:
         """The network that a device runs."""
+        ...
+
+    @property
+    def given(self) -> Iterable[Tensor]:
+        """The tensors that it was made of, to which nobody writes."""
+        ...
+
+
+class Judging(Protocol):
+    """A judge of modules with the arguments of a graph's inputs."""
+
+    def __call__(self, network: nn.Module) -> Judged:
+        """What is found of a network."""
+        ...
+
+    @property
+    def given(self) -> Iterable[Tensor]:
+        """The tensors of its samples, to which nobody writes."""
         ...
 
 
@@ -47,13 +67,18 @@ class PolicyEvaluator:
 
     Attributes:
         deployment: Makes the networks.
-        judge: Judges a module with the arguments of the graph's inputs.
+        judge: Judges the networks.
         seed: The seed of the search, which every evaluation records.
     """
 
     deployment: Deploying
-    judge: Callable[[nn.Module], Judged]
+    judge: Judging
     seed: int
+
+    def factory(self) -> EvaluatorFactory:
+        """The factory that builds this evaluator in another process."""
+        frame, arrays = apart(self, [*self.deployment.given, *self.judge.given])
+        return EvaluatorFactory(partial(joined, frame), arrays)
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in the given order, made when the caller takes it.

@@ -52,6 +52,12 @@ class CriterionJudge:
     unseen: Part
     by = (HELD_OUT, ERROR)
 
+    @property
+    def given(self) -> Iterator[Tensor]:
+        """The tensors of the samples."""
+        for part in (self.seen, self.unseen):
+            yield from (*part.samples.tensors, part.targets)
+
     def __call__(self, network: nn.Module) -> Judged:
         """What is found of a network."""
         module = self.calling.module(network)

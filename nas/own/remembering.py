@@ -82,10 +82,21 @@ class Remembering:
     known: Mapping[str, Evaluation]
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
-        """One evaluation per genotype, in the given order."""
-        for genotype in genotypes:
-            found = self.known.get(resolved(self.space, genotype)) if self.known else None
-            if found is not None:
-                yield [replace(found, genotype=genotype)]
-            else:
-                yield from map(list, self.measure([genotype]))
+        """One evaluation per genotype; known ones as soon as they are asked for."""
+        found: list[Evaluation] = []
+
+        def missing() -> Iterator[Genotype]:
+            for genotype in genotypes:
+                one = self.known.get(resolved(self.space, genotype)) if self.known else None
+                if one is None:
+                    yield genotype
+                else:
+                    found.append(replace(one, genotype=genotype))
+
+        for measured in self.measure(missing()):
+            if found:
+                yield [*found]
+                found.clear()
+            yield [*measured]
+        if found:
+            yield found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.archive.archive import Archive
-from nas.evaluation.evaluation import Evaluation, Evaluator
+from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.workers import Workers
+from nas.own.evaluator import PolicyEvaluator
+from nas.own.remembering import Remembering
 from nas.own.sensing import Sensed, SensedContext, sensed, study_of
 from nas.problem.goals import Problem
 from nas.search.context import Context
@@ -28,12 +31,14 @@ class Effort:
         budget: The number of policies to evaluate; all uniform ones in any case.
         batch: The number of policies that are proposed together.
         seed: The seed of all proposals.
+        workers: Who evaluates.
     """
 
     searcher: str
     budget: int
     batch: int
     seed: int
+    workers: Workers = field(default_factory=Workers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,8 @@ class Policies:
         problem: The space and the devices.
         names: The names of the uniform policies.
         made: Makes the networks.
-        evaluator: Measures them.
+        measure: Measures them.
+        known: Evaluations in other spaces, see `Memory.known`.
         archive: Keeps what was measured.
         folder: The folder that keeps sensitivities.
     """
@@ -52,7 +58,8 @@ class Policies:
     problem: Problem
     names: Mapping[Genotype, str]
     made: PostTraining
-    evaluator: Evaluator
+    measure: PolicyEvaluator
+    known: Mapping[str, Evaluation]
     archive: Archive
     folder: Path
 
@@ -62,7 +69,11 @@ class Policies:
         budget = min(max(effort.budget, len(uniform)), space.size)
         context = self._sensed(display) if budget > len(uniform) else Context()
         proposing = searcher_named(effort.searcher, self.problem, seed=effort.seed, context=context)
-        with display.stage("search") as advance:
+        workers = effort.workers if len(self.archive) < budget else Workers()
+        with (
+            display.stage("search") as advance,
+            workers.measuring(self.measure) as measure,
+        ):
 
             def told(done: int, total: int, latest: Sequence[Evaluation]) -> None:
                 advance(done, total, "policies")
@@ -70,7 +81,7 @@ class Policies:
 
             search(
                 Offered(proposing, uniform),
-                self.evaluator,
+                Remembering(measure, space, self.known),
                 self.archive,
                 budget=budget,
                 batch=effort.batch,

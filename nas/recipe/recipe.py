@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 
+from nas.evaluation.workers import Workers
 from nas.parts import Parts, import_installed
 from nas.recipe.methods import require_known
 from nas.recipe.names import Distinct, FormName, PredictorName, ProxyName, SearcherName
@@ -112,6 +113,17 @@ class ComputeSection(Section):
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
     ray_address: Annotated[Cluster | None, OUTSIDE] = None
+
+    @property
+    def evaluating(self) -> Workers:
+        """The workers that evaluate."""
+        return Workers(
+            self.workers,
+            self.cpus_per_worker,
+            self.gpus_per_worker,
+            self.ray_address,
+            self.deadline_seconds,
+        )
 
     @property
     def training_resources(self) -> dict[str, float]:

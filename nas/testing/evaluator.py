@@ -8,8 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from nas.api.searching import Rebuildable
 from nas.evaluation.evaluation import Evaluation, flat
+from nas.evaluation.workers import Rebuildable
 from search_spaces.space import Genotype, SearchSpace
 
 _COUNT = 6

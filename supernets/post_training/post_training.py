@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import torch
@@ -125,6 +125,7 @@ class PostTraining:
         self.device = torch.device("cpu")
         self.calibration = [inputs_of(space.graph, batch) for batch in calibration]
         self._tensors = tensors
+        self._rewrites = tuple(rewrites)
         self._makers = tuple(make for make in rewrites if not isinstance(make, OfLargest))
         kept = [isinstance(make, Preserving) for make in self._makers]
         if kept != sorted(kept, reverse=True):
@@ -149,6 +150,18 @@ class PostTraining:
         made = reduce(lambda deployed, rewrite: rewrite(deployed), rewrites, network)
         require_rounded(made)
         return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What makes the same maker in another process: what it was made of, and nothing kept."""
+        made = partial(PostTraining, rewrites=self._rewrites)
+        return made, (self.space, self._tensors, self.calibration)
+
+    @property
+    def given(self) -> Iterator[Tensor]:
+        """The tensors that it was made of: those of the network and those of the samples."""
+        yield from self._tensors.values()
+        for batch in self.calibration:
+            yield from batch.values()
 
     def full_precision(self, genotype: Genotype) -> fx.GraphModule:
         """The float network of `genotype`."""

@@ -16,7 +16,7 @@ from nas.facts.usage import as_texts
 from nas.files.durable import write_atomic
 from nas.own.choosing import Picked, Timed, Wanted, picked
 from nas.own.evaluator import PolicyEvaluator
-from nas.own.remembering import Memory, Remembering
+from nas.own.remembering import Memory
 from nas.own.searching import Effort, Policies
 from nas.own.whole import WholeNetworks
 from nas.problem.goals import Goal
@@ -45,6 +45,7 @@ from supernets.deployed import Deployed
 
 def fitted_model(recipe: ModelRecipe, files: RunFolder, display: Display) -> Results:
     """The results of a run with a user's own network, written to its folder."""
+    recipe.compute.evaluating.check()
     plan = prepare_own(recipe, files)
     for shown in own_overview(plan):
         display.say(shown)
@@ -84,11 +85,13 @@ def _searched(plan: OwnPlan, display: Display) -> Policies:
         plan.problem(),
         plan.uniforms,
         made,
-        Remembering(measure, space, memory.known(but=space)),
+        measure,
+        memory.known(but=space),
         memory.archive(space),
         plan.files.path,
     )
-    effort = Effort(settings.searcher, settings.budget, settings.batch, recipe.seed)
+    workers = recipe.compute.evaluating
+    effort = Effort(settings.searcher, settings.budget, settings.batch, recipe.seed, workers)
     policies.search(effort, lambda done, budget, latest: None, display)
     return policies
 

@@ -56,14 +56,12 @@ def _check_training(plan: Plan) -> None:
 
 
 def _check_search(plan: Plan) -> None:
-    compute, database = plan.recipe.compute, plan.recipe.search.archive
+    database = plan.recipe.search.archive
     if database is not None:
         from nas.archive.archive import Archive
 
         Archive(database, plan.space, study=plan.recipe.name)
-    if compute.workers:
-        each = {"CPU": compute.cpus_per_worker, "GPU": compute.gpus_per_worker}
-        check_cluster(compute.workers, each, address=compute.ray_address)
+    plan.recipe.compute.evaluating.check()
 
 
 def _check_outputs(plan: Plan) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from nas.archive.archive import Archive
 from nas.evaluation.answers import STEPS
-from nas.evaluation.cluster import RayEvaluator
 from nas.evaluation.evaluation import Evaluation, StoppingEvaluator
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.recipe.recipe import RecipeError
@@ -177,15 +176,5 @@ def evaluator_of(plan: Plan, supernet: Supernet, *, more: int = 0) -> Iterator[S
         threads=compute.threads,
         whole=whole,
     )
-    if not compute.workers:
-        yield local
-        return
-    with RayEvaluator(
-        local.factory(),
-        workers=compute.workers,
-        cpus_per_worker=compute.cpus_per_worker,
-        gpus_per_worker=compute.gpus_per_worker,
-        address=compute.ray_address,
-        deadline_s=compute.deadline_seconds,
-    ) as remote:
-        yield remote
+    with compute.evaluating.measuring(local) as evaluator:
+        yield evaluator
