@@ -123,12 +123,10 @@ def fit(
     read = samples_of(calibration, model, most=samples, least=_LEAST)
     network = traced(model, *read.parted(_SHARES), rewrites=structure.rewrites)
     effort = Effort(searcher, budget, batch, seed, Workers(workers))
-    effort.workers.check()
     wanted, words = Wanted(limits or {}, allowed_drop), words_of(metric, evaluate, model)
     wish = _Wish(structure, words, (evaluate, confirm), several(objectives), wanted, effort)
     loaded = loaded_targets(targets)
-    made = opening or _opening(loaded, costs=wish.costs, alone=alone)
-    space = structure.space(network.graph, made, _devices(loaded), name=name)
+    space = wish.space(network, loaded, opening=opening, alone=alone, name=name)
     with _folder(storage) as folder:
         fitted, policies = _begun(network, space, loaded, folder=folder, wish=wish, display=shown)
         with contextlib.suppress(Stopped):
@@ -151,6 +149,20 @@ class _Wish:
     def costs(self) -> tuple[str, ...]:
         """The names of all costs that are minimised or limited."""
         return (*self.objectives, *self.wanted.limits)
+
+    def space(
+        self,
+        network: OwnNetwork,
+        targets: Sequence[HardwareTarget | Goal],
+        *,
+        opening: Opening | None,
+        alone: Sequence[str],
+        name: str,
+    ) -> SearchSpace:
+        """What may change in a network, after a look at whether the workers can be had."""
+        self.effort.workers.check()
+        made = opening or opening_for(_devices(targets), costs=self.costs, alone=alone)
+        return self.structure.space(network.graph, made, _devices(targets), name=name)
 
     def asked(self, space: SearchSpace, devices: Sequence[HardwareTarget | Goal]) -> Asked:
         """The problem on some devices; errors as `asked_for` says."""
@@ -181,12 +193,6 @@ def _begun(
     policies = _policies(network, asked, folder, judge=judge, seed=wish.effort.seed)
     fitted = _fitted(network, policies, asked, judge=judge, wanted=wish.wanted, effort=wish.effort)
     return fitted, policies
-
-
-def _opening(
-    targets: Sequence[HardwareTarget | Goal], *, costs: Sequence[str], alone: Sequence[str]
-) -> Opening:
-    return opening_for(_devices(targets), costs=costs, alone=alone)
 
 
 def _devices(targets: Sequence[HardwareTarget | Goal]) -> list[HardwareTarget]:

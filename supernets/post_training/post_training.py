@@ -152,7 +152,7 @@ class PostTraining:
         return made
 
     def __reduce__(self) -> tuple[object, ...]:
-        """What makes the same maker in another process: what it was made of, and nothing kept."""
+        """How pickle makes the same maker elsewhere: of the same arguments, with nothing rounded."""
         made = partial(PostTraining, rewrites=self._rewrites)
         return made, (self.space, self._tensors, self.calibration)
 
