@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from nas.api.evaluated import costs_of
 from nas.api.judging import Judge
 from nas.api.network import Network
 from nas.api.problem import Asked, Target, on_targets, several
 from nas.api.searched import Searched
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import ERROR, Evaluation
+from nas.evaluation.measurements import Measurements
 from nas.files.durable import require_parent
 from nas.own.calling import FileModule
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
@@ -22,7 +24,7 @@ from nas.own.evaluator import HELD_OUT, Deploying
 from nas.own.structure import kept_channels, ranks_in
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
-from nas.run.policies import about_choice, uniform_references
+from nas.run.policies import about_choice, objection, uniform_references
 from nas.targets.saturation import EightBitWeights
 from search_spaces.notebook import html_table
 from search_spaces.space import Genotype
@@ -273,6 +275,9 @@ class Fitted(Searched):
         frame = super()._frame(goal, evaluations)
         names = [self.names.get(one.genotype, MIXED) for one in evaluations]
         frame.insert(0, "policy", names)
+        costs = costs_of(goal, Measurements.of(evaluations, self.space))
+        each = (dict(zip(costs, row, strict=True)) for row in zip(*costs.values(), strict=True))
+        frame.insert(1, "objection", [objection(goal, one) for one in each])
         kept = [kept_channels(self.space, one.genotype) for one in evaluations]
         ranks = [ranks_in(self.space, one.genotype) for one in evaluations]
         for name, values in (

@@ -190,7 +190,12 @@ def _front(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
 
 
 def _references(words: Words, target: TargetResult, objective: str) -> list[_Mark]:
-    return _finite([_mark(words, p.name, objective, p.error, p.costs) for p in target.references])
+    named = {one.name: "no candidate: " * bool(one.objection) for one in target.references}
+    marks = [
+        _mark(words, f"{named[one.name]}{one.name}", objective, one.error, one.costs)
+        for one in target.references
+    ]
+    return _finite(marks)
 
 
 def _chosen(words: Words, target: TargetResult, objective: str) -> list[_Mark]:

@@ -63,12 +63,17 @@ class PredictedPoint:
 
 @dataclass(frozen=True)
 class Reference:
-    """A network for comparison, such as the largest one with 8 bits everywhere."""
+    """A network for comparison, such as the largest one with 8 bits everywhere.
+
+    `objection` is the reason why the device cannot take the network: empty where it can, None for a
+    network that is no candidate.
+    """
 
     name: str
     error: float
     costs: Costs
     interval: Interval | None = None
+    objection: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nas.report.words import Words
 from nas.terminal.display import TerminalTable
 from nas.terminal.untrusted import spreadsheet_cell
 
+_MOST = 12  # rows of networks that are compared; a report has all
 _LATENCIES = ("latency_std_ms", "measured_latency_ms", "measured_latency_std_ms")
 
 
@@ -89,6 +91,8 @@ def told(results: Results) -> Iterator[str | TerminalTable]:
     yield summary_table(results)
     made = selections(results)
     for target in results.targets:
+        if any(one.objection is not None for one in target.references):
+            yield compared(results.words, target)
         if target.name in made:
             pick = made[target.name].pick
             network = f"{in_words(pick.layers)}\n" if pick.layers else ""
@@ -98,6 +102,26 @@ def told(results: Results) -> Iterator[str | TerminalTable]:
         yield from (f"{target.name}: {sentence}" for sentence in doubts(results.words, target))
     yield from alike(results)
     yield from advice(results)
+
+
+def compared(words: Words, target: TargetResult) -> TerminalTable:
+    """A table of the networks that the chosen one was compared with, cheapest first.
+
+    A network has the reason beside it why the device cannot take the network.
+    """
+    cost = target.objectives[0]
+    ordered = sorted(target.references, key=lambda one: one.costs.get(cost, math.inf))
+    more = f", {len(ordered) - _MOST} more in the report" if len(ordered) > _MOST else ""
+    shown = TerminalTable(
+        ("policy", words.named(cost), words.named("error"), "no candidate"),
+        title=f"{target.name}: uniform policies{more}",
+        numeric=(1, 2),
+        whole=(0,),
+    )
+    for one in ordered[:_MOST]:
+        figures = (words.quantity(cost, one.costs[cost]), words.quantity("error", one.error))
+        shown.add_row(one.name.removeprefix("uniform "), *figures, one.objection or "")
+    return shown
 
 
 def _sure(words: Words, target: TargetResult) -> Iterator[str]:

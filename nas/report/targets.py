@@ -17,7 +17,7 @@ from nas.report.page import Page
 from nas.report.pareto import pareto, plane
 from nas.report.sections import anchor, origin_of, where
 from nas.report.selection import reasons, selections
-from nas.report.subnets import FrontPoint
+from nas.report.subnets import FrontPoint, Reference
 from nas.report.words import Words
 from nas.targets.rules import MEMORIES
 
@@ -111,9 +111,16 @@ def _comparison(words: Words, target: TargetResult) -> Markup:
     for reference in target.references:
         cells = [_times(name, reference.costs.get(name), chosen.costs[name]) for name in names]
         error = Estimate(reference.error, interval=reference.interval)
-        rows.append([reference.name, error_cell(words, error), *cells])
+        rows.append([_named(reference), error_cell(words, error), *cells])
     header = ["Network", *map(words.title, ["error", *names])]
     return table(header, rows, numeric=range(1, len(header)))
+
+
+def _named(reference: Reference) -> str:
+    """The name of a network for comparison, with what the device has against the network."""
+    if not reference.objection:
+        return reference.name
+    return tag("span", [reference.name, tag("small", f" no candidate: {reference.objection}")])
 
 
 def _times(name: str, value: float | None, chosen: float) -> str:

@@ -10,6 +10,7 @@ from nas.evaluation.measurements import Measurements
 from nas.own.choosing import Picked
 from nas.own.structure import changes
 from nas.problem.goals import Goal
+from nas.report import text
 from nas.report.subnets import Reference
 from search_spaces.space import Genotype, SearchSpace
 
@@ -17,17 +18,34 @@ from search_spaces.space import Genotype, SearchSpace
 def uniform_references(
     goal: Goal, measured: Measurements, names: Mapping[Genotype, str]
 ) -> tuple[Reference, ...]:
-    """The uniform policies on a target, without those that it cannot run."""
+    """The uniform policies on a target, each with what the target has against it."""
     known = goal.answered(measured).costs
     found: list[Reference] = []
     for one in measured.evaluations:
         if one.genotype not in names:
             continue
         costs = {name: float(cost(np.array([one.genotype]))[0]) for name, cost in known.items()}
-        if np.isfinite([*costs.values()]).all():
-            interval = one.answers and one.answers.interval
-            found.append(Reference(f"uniform {names[one.genotype]}", one.error, costs, interval))
+        interval, against = one.answers and one.answers.interval, objection(goal, costs)
+        name = f"uniform {names[one.genotype]}"
+        found.append(Reference(name, one.error, costs, interval, against))
     return tuple(found)
+
+
+def objection(goal: Goal, costs: Mapping[str, float]) -> str:
+    """The reason why a device cannot take a network of these costs; empty where it can."""
+    if not np.isfinite([*costs.values()]).all():
+        return "the device cannot run its formats"
+    over = (
+        f"{text.title(name)} {text.quantity(name, costs[name])}, at most "
+        f"{text.quantity(name, limit)}{_origin(goal, name)}"
+        for name, limit in goal.limits.items()
+        if costs[name] > limit
+    )
+    return "; ".join(over)
+
+
+def _origin(goal: Goal, name: str) -> str:
+    return f" ({goal.origins[name]})" if name in goal.origins else ""
 
 
 def about_choice(

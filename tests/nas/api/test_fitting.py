@@ -147,6 +147,12 @@ def test_another_target_reuses_what_was_measured(found, storage):
     assert other.best().costs["datacentre-gpu"]["latency_ms"] > 0
     refusing = found.on("microcontroller")  # which runs no float
     assert refusing.best().name != FLOAT
+    told = refusing.frame().set_index("policy")["objection"]
+    assert told[FLOAT] == "the device cannot run its formats"
+    assert told["int8"] == ""
+    assert (found.frame()["objection"] == "").all()
+    tight = found.on("edge-npu", limits={"model_bytes": 1.0}).frame()
+    assert tight["objection"].str.match("Model size .*, at most 1.00 B$").all()
 
 
 def test_a_storage_of_another_network_is_refused(found, storage):

@@ -1,4 +1,5 @@
 import csv
+import math
 import re
 from dataclasses import replace
 
@@ -6,10 +7,11 @@ import pytest
 
 from nas.report.data import Provenance, TargetResult
 from nas.report.estimates import Comparison, Estimate, LatencyBand
-from nas.report.subnets import Chosen, CostCheck, FrontPoint
+from nas.report.html import html
+from nas.report.subnets import Chosen, CostCheck, FrontPoint, Reference
 from nas.report.summary import summary_table, told, write_front_csv
 from nas.report.targets import front_table
-from nas.terminal.display import say
+from nas.terminal.display import TerminalTable, say
 from search_spaces.formats import Int
 from search_spaces.quant import Quant
 from search_spaces.serialize import encode
@@ -150,6 +152,45 @@ def test_after_the_table_every_device_is_told_what_it_got_and_why():
         "slow: 2 layers of 12 channels, kernel 3, weights of 8 bits\n"
         "lowest error among 3 of 5 within its limits; latency decided",
     ]
+
+
+def test_policies_that_a_device_cannot_take_are_shown_with_the_reason():
+    small, large = {"latency_ms": 2.0, "model_bytes": 9.0}, {"latency_ms": 1.0, "model_bytes": 99.0}
+    references = (
+        Reference("uniform int4", 3.0, small, objection=""),
+        Reference("uniform int8", 1.0, large, objection="Model size 99 B, at most 50 B"),
+        *(Reference(f"uniform {n}", 1.0, {"latency_ms": math.inf}, objection="no") for n in "abc"),
+    )
+    target = device("fast", 1, FAST, references=references)
+    _, shown, *_ = told(of(target))
+    assert isinstance(shown, TerminalTable)
+    assert [(row[0], row[3]) for row in shown.rows[:2]] == [
+        ("int8", "Model size 99 B, at most 50 B"),
+        ("int4", ""),
+    ]
+    assert shown.rows[-1][1:] == ("cannot run", "1.00 %", "no")
+    many = tuple(replace(references[0], name=f"uniform {n}") for n in range(15))
+    _, shown, *_ = told(of(replace(target, references=many)))
+    assert len(shown.rows) == 12
+    assert shown.title.endswith("uniform policies, 3 more in the report")
+    _, line, *_ = told(of(replace(target, references=(Reference("largest", 1.0, small),))))
+    assert isinstance(line, str)  # networks for comparison that are no candidates
+
+
+def test_the_page_tells_what_a_device_has_against_a_policy():
+    costs = {"latency_ms": 1.0, "model_bytes": 99.0}
+    references = (
+        Reference("uniform int8", 1.0, costs, objection="Model size 99 B, at most 50 B"),
+        Reference("uniform int4", 2.0, {**costs, "latency_ms": math.inf}, objection="refused"),
+        Reference("uniform int2", 3.0, costs, objection=""),
+    )
+    results = of(device("fast", 1, FAST, references=references))
+    page = html(results)
+    assert "uniform int8<small> no candidate: Model size 99 B, at most 50 B</small>" in page
+    assert "uniform int4<small> no candidate: refused</small>" in page
+    assert "cannot run" in page
+    assert "no candidate: uniform int8" in page  # the legend of the figure
+    assert "no candidate: uniform int2" not in page
 
 
 def test_without_layers_only_the_reason_is_told():
