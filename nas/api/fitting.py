@@ -161,8 +161,9 @@ class _Wish:
     ) -> SearchSpace:
         """What may change in a network, after a look at whether the workers can be had."""
         self.effort.workers.check()
-        made = opening or opening_for(_devices(targets), costs=self.costs, alone=alone)
-        return self.structure.space(network.graph, made, _devices(targets), name=name)
+        graph, devices = network.graph, _devices(targets)
+        made = opening or opening_for(graph, devices, costs=self.costs, alone=alone)
+        return self.structure.space(graph, made, devices, name=name)
 
     def asked(self, space: SearchSpace, devices: Sequence[HardwareTarget | Goal]) -> Asked:
         """The problem on some devices; errors as `asked_for` says."""

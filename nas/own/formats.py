@@ -8,6 +8,7 @@ from nas.targets import HardwareTarget
 from nas.targets.capability import Capability
 from nas.targets.numerics import Numerics
 from search_spaces.formats import FORMATS, MAXIMUM_BITS, MINIMUM_BITS
+from search_spaces.graph import Graph
 from search_spaces.opening import Opening
 
 _OF_SIZE = ("bytes", "bits", "bitops", "energy")
@@ -15,9 +16,13 @@ _EVERY = (2, 3, 4, 5, 6, 8)
 
 
 def opening_for(
-    targets: Sequence[HardwareTarget], *, costs: Collection[str], alone: Sequence[str]
+    graph: Graph,
+    targets: Sequence[HardwareTarget],
+    *,
+    costs: Collection[str],
+    alone: Sequence[str],
 ) -> Opening:
-    """The precisions that some of the targets compute in, and full precision.
+    """The precisions in which some of the targets compute layers of a network, and full precision.
 
     Where a cost counts bits, such as `model_bytes`, or there is no target, weights may have any
     usual number of bits: a weight of few bits is small also where it is computed with in 8 bits.
@@ -25,6 +30,7 @@ def opening_for(
     target multiplies in this format.
 
     Args:
+        graph: The network.
         targets: The devices.
         costs: The names of the costs that are minimised or limited.
         alone: The layers that stay in full precision.
@@ -36,8 +42,8 @@ def opening_for(
     native = [
         numerics
         for device in devices
-        for support in device.supports.values()
-        for numerics in support.numerics
+        for node in graph.nodes.values()
+        for numerics in device.native(node.op)
         if numerics.weight is not None
     ]
     weights = {one.weight for one in native}

@@ -153,7 +153,8 @@ def _space(
 ) -> SearchSpace:
     """The policies to choose from, without options that no target can run."""
     costs = [name for one in recipe.targets for name in (*one.objective, *one.limits)]
-    made = recipe.model.opening(opening_for(targets, costs=costs, alone=recipe.model.alone))
+    usual = opening_for(network.graph, targets, costs=costs, alone=recipe.model.alone)
+    made = recipe.model.opening(usual)
     try:
         found = structure.space(network.graph, made, targets, name=recipe.name)
     except OwnModelError:

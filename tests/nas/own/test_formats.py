@@ -5,17 +5,27 @@ import pytest
 from nas.own.formats import opening_for
 from nas.targets import load_target
 from search_spaces.formats import BFLOAT16, FLOAT16
+from search_spaces.graph import Graph
+from search_spaces.ops import Conv2d, Embedding, Flatten, Input, Linear
 
 
-def opening(*targets, costs=("latency_ms",), alone=()):
-    return opening_for([load_target(name) for name in targets], costs=costs, alone=alone)
+def opening(*targets, costs=("latency_ms",), alone=(), table=False):
+    graph = Graph(Input("tokens", (4,), "int64") if table else Input("x", (3, 8, 8)))
+    if table:
+        graph.add("table", Embedding(9, 4))
+    else:
+        graph.add("conv", Conv2d(4, 3))
+    graph.add("flat", Flatten())
+    graph.add("head", Linear(5))
+    devices = [load_target(name, elsewhere=True) for name in targets]
+    return opening_for(graph, devices, costs=costs, alone=alone)
 
 
 @pytest.mark.parametrize(
     ("targets", "weights", "activations"),
     [
         (["edge-npu"], (4, 8, None), (4, 8, None)),
-        (["microcontroller"], (4, 8, None), (8, None)),
+        (["microcontroller"], (8, None), (8, None)),
         (["bit-serial"], (2, 3, 4, 5, 6, 7, 8, None), (2, 3, 4, 5, 6, 7, 8, None)),
         (["edge-npu", "tiny-mcu"], (2, 4, 8, None), (4, 8, None)),
     ],
@@ -34,6 +44,12 @@ def test_floats_of_16_bits_are_offered_where_a_device_has_them():
     assert gpu.weights == gpu.activations == (4, 8, FLOAT16, None)
     assert gpu.others == (8, FLOAT16, None)
     assert opening("edge-npu", "datacentre-gpu").weights == (4, 8, FLOAT16, None)
+
+
+def test_formats_of_operators_that_the_network_lacks_are_left_out():
+    halves = (FLOAT16, BFLOAT16)
+    assert opening("this-cpu").weights == (7, 8, *halves, None)
+    assert opening("this-cpu", table=True).weights == (2, 4, 7, 8, *halves, None)
 
 
 def test_a_cost_of_bits_opens_all_usual_numbers_of_bits():
