@@ -38,7 +38,7 @@ from nas.terminal.display import Display, Silent
 from search_spaces.opening import Opening
 from search_spaces.space import SearchSpace
 
-_LEAST = 8
+_LEAST, _MOST = 8, 1024
 _SHARES = (0.5, 0.25)  # of the samples: to calibrate, to search by; the others judge in the end
 
 
@@ -58,7 +58,7 @@ def fit(
     channels: Channels | Sequence[float] | None = None,
     ranks: Ranks | Sequence[int] | None = None,
     rewrites: Sequence[str] | None = None,
-    samples: int = 1024,
+    samples: int | None = None,
     budget: int = 60,
     batch: int = 10,
     searcher: str = Parts("searcher").default,
@@ -97,8 +97,9 @@ def fit(
         ranks: The ranks of branches beside layers, such as `(0, 4)`, or `Ranks`.
         rewrites: The names of the rewrites that make a network, in this order; those that fit what
             is asked for if left out.
-        samples: The most samples that are read. Half of them calibrate, a quarter guides the
-            search, and a quarter judges in the end.
+        samples: The most samples that are read; by default 1,024, and fewer of a network with many
+            multiply-accumulates. Half of them calibrate, a quarter guides the search, and a
+            quarter judges in the end.
         budget: The number of policies to evaluate, with those in `storage`.
         batch: The number of policies that are proposed together.
         searcher: The name of the searcher.
@@ -120,8 +121,7 @@ def fit(
     shown, model = display or Silent(), require_model(model)
     alone = require_layers(model, several(keep))
     structure = Structure.of(channels, ranks, rewrites)
-    read = samples_of(calibration, model, most=samples, least=_LEAST)
-    network = traced(model, *read.parted(_SHARES), rewrites=structure.rewrites)
+    network = _read(model, calibration, samples, rewrites=structure.rewrites)
     effort = Effort(searcher, budget, batch, seed, Workers(workers))
     wanted, words = Wanted(limits or {}, allowed_drop), words_of(metric, evaluate, model)
     wish = _Wish(structure, words, (evaluate, confirm), several(objectives), wanted, effort)
@@ -194,6 +194,15 @@ def _begun(
     policies = _policies(network, asked, folder, judge=judge, seed=wish.effort.seed)
     fitted = _fitted(network, policies, asked, judge=judge, wanted=wish.wanted, effort=wish.effort)
     return fitted, policies
+
+
+def _read(
+    model: nn.Module, loader: object, samples: int | None, *, rewrites: Sequence[str]
+) -> OwnNetwork:
+    """The network after tracing, with at most so many samples; None lets its size decide."""
+    read = samples_of(loader, model, most=_MOST if samples is None else samples, least=_LEAST)
+    network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
+    return network.with_few_samples() if samples is None else network
 
 
 def _devices(targets: Sequence[HardwareTarget | Goal]) -> list[HardwareTarget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,9 @@ from supernets.post_training.low_rank import with_branches
 from supernets.tracing import Traced, trace
 
 _BATCH, _FEW = 64, 2
+_LEAST, _MACS = 128, 1 << 36
+"""The least samples of a network that takes long, and the multiply-accumulates of all samples: a
+search runs them once and more for each of its policies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,18 @@ class OwnNetwork:
     def _batches(self) -> list[Inputs]:
         """The calibration samples by the names of the graph's inputs."""
         return [self.calling.named(one) for one in self.calibration.batches(_BATCH)]
+
+    def with_few_samples(self) -> OwnNetwork:
+        """The network with no more samples than a search affords, by its multiply-accumulates."""
+        shapes = self.graph.shapes()
+        nodes = self.graph.nodes.values()
+        macs = sum(node.op.macs(*(shapes[read] for read in node.inputs)) for node in nodes)
+        parts = (self.calibration, *self.judging)
+        share = max(_LEAST, _MACS // max(macs, 1)) / sum(map(len, parts))
+        if share >= 1:
+            return self
+        calibration, *judging = (part.at(slice(math.ceil(share * len(part)))) for part in parts)
+        return replace(self, calibration=calibration, judging=tuple(judging))
 
     @cached_property
     def digest(self) -> str:

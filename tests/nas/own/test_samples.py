@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nas.own.model import OwnModelError
+from nas.own.network import traced
 from nas.own.samples import samples_of
 
 IMAGES = torch.arange(60.0).reshape(20, 3)
@@ -121,3 +122,12 @@ class Odd(nn.Module):
 def test_a_model_with_odd_outputs_is_refused(output, told):
     with pytest.raises(OwnModelError, match=told):
         read(IMAGES + 1, Odd(output))
+
+
+@pytest.mark.parametrize(("macs", "counts"), [(1 << 36, [100, 50, 50]), (1, [64, 32, 32])])
+def test_a_network_of_many_products_gets_few_samples(macs, counts, monkeypatch):
+    monkeypatch.setattr("nas.own.network._MACS", macs)
+    shown = torch.randn(200, 3)
+    parts = samples_of(shown, nn.Linear(3, 2).eval(), most=200, least=4).parted((0.5, 0.25))
+    made = traced(nn.Linear(3, 2).eval(), *parts, rewrites=("nearest",)).with_few_samples()
+    assert [len(part) for part in (made.calibration, *made.judging)] == counts
