@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,13 +159,18 @@ def written(
     return files
 
 
-def agreement(case: Case, path: Path, count: int) -> float:
-    """The share of test images, in percent, with the right class, or that of the float network."""
-    shown, known = (part[:count] for part in images(TEST))
+def judged(case: Case, count: int) -> tuple[list[Tensor], Tensor]:
+    """So many test images in batches, with their classes, or those that the float network gives."""
+    shown, known = (part[:count] for part in images(TEST[:1]))
     batches = [case.prepared(part).contiguous() for part in shown.split(BATCH)]
     if not case.labelled:
         with torch.no_grad():
             known = torch.cat([case.model(batch) for batch in batches]).argmax(1)
+    return batches, known
+
+
+def agreement(path: Path, batches: Sequence[Tensor], known: Tensor) -> float:
+    """The share of images, in percent, for which a file gives the known class."""
     [name] = (tensor.name for tensor in onnx.load(str(path)).graph.input)
     found = np.concatenate([*file_outputs(path, [{name: batch} for batch in batches])])
     return 100 * float((found.argmax(1) == known.numpy()).mean())
@@ -177,7 +182,8 @@ def result(case: Case, folder: Path, *, name: str, effort: Effort, clock: Clock)
     best = found.best()
     policies = compared(found, best)
     files = written(case, found, policies, folder)
-    right = {name: agreement(case, path, effort.tested) for name, path in files.items()}
+    shown, known = judged(case, effort.tested)
+    right = {name: agreement(path, shown, known) for name, path in files.items()}
     timed = side_by_side(files, reference=FLOAT, clock=clock)
     (goal,) = found.goals
     predicted = goal.costs["latency_ms"](np.array([*policies.values()]))
