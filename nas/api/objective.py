@@ -12,19 +12,24 @@ from functools import partial
 from numbers import Real
 from typing import Any, cast
 
+from nas.api.learning_curve import LearningCurve, Training
 from nas.evaluation.evaluation import (
     ERROR,
+    STOPPED,
     Arrays,
     Evaluation,
     EvaluationError,
     EvaluatorFactory,
+    RivalOf,
+    no_rival,
 )
 from nas.facts.metric import MetricWords
 from search_spaces.picks import Picks
 from search_spaces.space import Genotype, SearchSpace
 
 Returned = float | Mapping[str, float]
-Objective = Callable[[Picks], Returned]
+Objective = Callable[..., Returned]
+"""A function of picks; in a search with epochs, of picks and a `LearningCurve`."""
 
 FAILED = "failed"
 _MOST = 12
@@ -71,7 +76,7 @@ class Figures:
             )
         figures = {str(name): float(cast("float", value)) for name, value in given.items()}
         searched = figures.pop(self.metric.name)
-        if reserved := sorted({*figures} & {ERROR, FAILED}):
+        if reserved := sorted({*figures} & {ERROR, FAILED, STOPPED}):
             raise FormError(
                 f"the objective returned a further figure called {', '.join(reserved)}, a name "
                 "that the archive uses itself; give the figure another name"
@@ -98,6 +103,8 @@ class ObjectiveEvaluator:
         failed: The figures of a network of which the function raises or returns NaN or infinity;
             None to end the search there.
         seed: The seed of the search, which every evaluation records.
+        training: What is known of the trainings that the function makes and reports; None for a
+            function of picks alone.
     """
 
     objective: Objective
@@ -105,27 +112,37 @@ class ObjectiveEvaluator:
     figures: Figures
     failed: Mapping[str, float] | None = None
     seed: int = 0
+    training: Training | None = None
 
-    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+    def __call__(
+        self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
+    ) -> Iterator[list[Evaluation]]:
         """One evaluation per genotype, in the given order, made when the caller takes it.
 
         Raises:
             EvaluationError: The function failed, or returned something that is no figure.
         """
         for genotype in genotypes:
-            yield [self._measured(genotype)]
+            yield [self._measured(genotype, rival_of(genotype))]
 
     def factory(self) -> EvaluatorFactory:
         """A factory that builds this evaluator in another process."""
         return EvaluatorFactory(partial(_rebuilt, evaluator=self), {})
 
-    def _measured(self, genotype: Genotype) -> Evaluation:
+    def _measured(self, genotype: Genotype, rival: Evaluation | None) -> Evaluation:
         picks, begun = self.space.picks(genotype), time.perf_counter()
+        hurdle = None if rival is None else rival.error
+        curve = self.training and LearningCurve(self.training, self.figures.metric, hurdle)
+        given = (
+            (self.space.picks(genotype),) if curve is None else (self.space.picks(genotype), curve)
+        )
         try:
-            returned = self.objective(self.space.picks(genotype))
+            returned = self.objective(*given)
         except Exception as error:  # noqa: BLE001  # it is told, or kept
             what = " ".join(f"raised {type(error).__name__}: {error}".split())
             return self._failure(genotype, picks, what, begun, error)
+        if curve is not None and curve.stopped is not None:
+            return self._evaluation(genotype, curve.stopped, begun)
         try:
             metrics = self.figures.losses(returned)
         except FormError as error:

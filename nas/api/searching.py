@@ -9,18 +9,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from nas.api.learning_curve import Training
 from nas.api.network import Network
 from nas.api.objective import FAILED, Figures, FormError, Objective, ObjectiveEvaluator, Returned
 from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searched import Searched
 from nas.api.study import Study
 from nas.archive.archive import Archive
-from nas.evaluation.evaluation import Evaluation
+from nas.evaluation.evaluation import Evaluation, Evaluator, StoppingEvaluator
 from nas.evaluation.workers import Rebuildable, Workers
 from nas.facts.metric import MetricWords
 from nas.parts import Parts
+from nas.problem.goals import Problem
+from nas.search.early_stop import EarlyStopping
 from nas.search.loop import search as search_loop
 from nas.search.loop import search_asynchronously
 from nas.search.named import searcher_named
@@ -51,6 +54,8 @@ def search(
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
     failed: Returned | None = None,
+    epochs: int | None = None,
+    curves: str = Parts("curve").default,
 ) -> Study:
     """Search a space for the networks with the best figures of `objective` and the least costs.
 
@@ -84,6 +89,10 @@ def search(
         callbacks: Functions of the study and of the networks just evaluated.
         failed: The figures with which a network counts if the objective raises or returns NaN or
             infinity for it; such a network is on no front. By default the search ends there.
+        epochs: The number of epochs for which the objective trains a network. It then gets a
+            `LearningCurve` as its second argument, reports its figure after each epoch, and ends a
+            training that is `hopeless`. By default nothing is stopped.
+        curves: The name of the model that predicts how a curve ends.
 
     Returns:
         The study.
@@ -98,20 +107,21 @@ def search(
     asked = asked_for(
         space, targets, objectives=several(objectives), limits=limits or {}, seed=seed
     )
-    evaluator = _evaluator(space, objective, asked, words=words, failed=failed, seed=seed)
-    proposing: Searcher = searcher_named(searcher, asked.problem, seed=seed)
-    if first:
-        proposing = Offered(proposing, [asked.problem.space.genotype(picks) for picks in first])
-    with _location(storage) as location, Workers(workers).measuring(evaluator) as evaluate:
-        archive = Archive(location, asked.problem.space, study=name, figure=in_words(words))
-        _require_figures(archive, asked.measured)
+    training = None if epochs is None else _training(epochs, curves, asked, objective)
+    evaluator = _evaluator(
+        space, objective, asked, words=words, failed=failed, seed=seed, training=training
+    )
+    proposing = _searcher(searcher, asked.problem, first, seed)
+    with _location(storage) as location, Workers(workers).measuring(evaluator) as measuring:
+        archive = _archive(location, asked, name, words)
         study = Study(
             asked, archive, metric=words, name=name, budget=budget, batch=batch, seed=seed
         )
         told = Progress(study, callbacks, timeout)
+        asking, answering = _watched(training, asked, proposing, measuring)
         with contextlib.suppress(Stopped):
             how = search_asynchronously if asynchronous else partial(search_loop, batch=batch)
-            how(proposing, evaluate, archive, budget=budget, progress=told)
+            how(asking, answering, archive, budget=budget, progress=told)
     return study
 
 
@@ -120,14 +130,28 @@ def in_words(metric: MetricWords) -> str:
     return metric.heading if metric.best is None else f"{metric.heading}, at best {metric.best:g}"
 
 
-def _require_figures(archive: Archive, needed: Sequence[str]) -> None:
-    """Raise `ValueError` if evaluations of an earlier search lack a figure that is needed now."""
+def _searcher(
+    name: str, problem: Problem, first: Sequence[Mapping[str, Any]], seed: int
+) -> Searcher:
+    """The searcher called `name`, behind the networks that are to be evaluated first."""
+    proposing: Searcher = searcher_named(name, problem, seed=seed)
+    return Offered(proposing, list(map(problem.space.genotype, first))) if first else proposing
+
+
+def _archive(location: str | Path, asked: Asked, name: str, words: MetricWords) -> Archive:
+    """The archive of a search, with those evaluations that are there already.
+
+    Raises:
+        ValueError: One of these lacks a figure that is needed now.
+    """
+    archive = Archive(location, asked.problem.space, study=name, figure=in_words(words))
     for known in archive.evaluations():
-        if missing := [name for name in needed if name not in known.metrics]:
+        if missing := [figure for figure in asked.measured if figure not in known.metrics]:
             raise ValueError(
                 f"the evaluations in {archive.location} have no figure {', '.join(missing)}, which "
                 "objectives or limits name; give another storage or name, or leave the figure out"
             )
+    return archive
 
 
 class Stopped(Exception):  # it is no error
@@ -180,6 +204,7 @@ def _evaluator(
     words: MetricWords,
     failed: Returned | None,
     seed: int,
+    training: Training | None,
 ) -> Rebuildable:
     """The evaluator of a search, from a function of picks or from an evaluator."""
     if not callable(objective):
@@ -197,7 +222,31 @@ def _evaluator(
         return objective
     figures = Figures(words, asked.measured)
     losses = None if failed is None else _counting(figures, failed)
-    return ObjectiveEvaluator(objective, asked.problem.space, figures, losses, seed)
+    return ObjectiveEvaluator(objective, asked.problem.space, figures, losses, seed, training)
+
+
+def _training(epochs: int, curves: str, asked: Asked, objective: object) -> Training:
+    """What is known of the trainings of an objective that reports its learning curve."""
+    if isinstance(objective, Rebuildable):
+        raise ValueError(
+            "`epochs` is for functions of picks that train; an evaluator stops by its own samples"
+        )
+    if asked.measured:
+        raise ValueError(
+            f"a training that is stopped returns no {', '.join(asked.measured)}, which the search "
+            "needs of every network; leave `epochs` out, or these objectives and limits"
+        )
+    return Training(epochs, curves)
+
+
+def _watched(
+    training: Training | None, asked: Asked, proposing: Searcher, measuring: Evaluator
+) -> tuple[Searcher, Evaluator]:
+    """A searcher and an evaluator, which together stop hopeless trainings if there are any."""
+    if training is None:
+        return proposing, measuring
+    both = EarlyStopping(asked.problem, proposing, cast("StoppingEvaluator", measuring))
+    return both, both
 
 
 def _counting(figures: Figures, failed: Returned) -> Mapping[str, float]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from nas.evaluation.answers import Answers
 from nas.evaluation.connection import Lifelines, check_room, connected, require_ray
 from nas.evaluation.crew import ClusterError, Crew, Failure, Reply, Worker
 from nas.evaluation.dispatch import Dispatch
@@ -201,7 +200,7 @@ class _Actor:
         self,
         factory: Sequence[Any],
         genotypes: Sequence[Genotype],
-        rivals: Mapping[Genotype, Answers],
+        rivals: Mapping[Genotype, Evaluation],
     ) -> Reply:
         """The evaluations up to the first failure, and that failure.
 

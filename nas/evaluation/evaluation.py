@@ -16,6 +16,8 @@ from search_spaces.space import Genotype
 Arrays = Mapping[str, NDArray[Any]]
 
 ERROR = "error"
+STOPPED = "stopped_epoch"
+"""The metric of a training that was stopped: the number of epochs after which it was hopeless."""
 
 
 class EvaluationError(RuntimeError):
@@ -82,8 +84,12 @@ class Evaluation:
 
     @property
     def complete(self) -> bool:
-        """Whether the subnet was shown all samples, so that its `error` is no estimate."""
-        return self.answers is None or self.answers.complete
+        """Whether the evaluation came to its end, so that its `error` is no estimate.
+
+        It did not if the subnet was shown a part of the samples, or was trained for a part of the
+        epochs.
+        """
+        return (self.answers is None or self.answers.complete) and STOPPED not in self.metrics
 
 
 class Evaluator(Protocol):
@@ -109,8 +115,8 @@ def flat(groups: Iterable[Sequence[Evaluation]]) -> list[Evaluation]:
     return [evaluation for group in groups for evaluation in group]
 
 
-RivalOf = Callable[[Genotype], Answers | None]
-"""A function from a genotype to the answers of its rival, the subnet to beat; None without one."""
+RivalOf = Callable[[Genotype], Evaluation | None]
+"""A function from a genotype to the evaluation of its rival, the subnet to beat; or None."""
 
 
 def no_rival(genotype: Genotype) -> None:

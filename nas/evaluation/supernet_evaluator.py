@@ -92,7 +92,8 @@ class SupernetEvaluator:
             start = time.perf_counter()
             try:
                 with _pinned(self._threads):
-                    metrics, answers = self._measured(genotype, rival_of(genotype))
+                    rival = rival_of(genotype)
+                    metrics, answers = self._measured(genotype, rival and rival.answers)
             except Exception as error:
                 raise EvaluationError(
                     f"evaluating genotype {genotype} failed: {type(error).__name__}: {error}"

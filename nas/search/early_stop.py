@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, StoppingEvaluator
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
@@ -45,19 +44,18 @@ class EarlyStopping:
         """Evaluations, one per genotype; some of them are stopped early."""
         return self._evaluate(genotypes, self._rival_of)
 
-    def _rival_of(self, genotype: Genotype) -> Answers | None:
+    def _rival_of(self, genotype: Genotype) -> Evaluation | None:
         return rival(self._problem, self._ledger.told(), genotype)
 
 
-def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers | None:
-    """The answers of the subnet that a genotype must beat to enter at least one front.
+def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Evaluation | None:
+    """The evaluation of the subnet that a genotype must beat to enter at least one front.
 
     On one front, the rival is the subnet of the least error within the limits that costs no more
     than the genotype in any objective. Of several fronts, the rival that is easiest to beat counts.
     None if a front has no such subnet, or if the genotype is beyond the limits of all goals.
     """
-    answers = np.array([one.answers is not None for one in told.evaluations], dtype=np.bool_)
-    whole, asked = told[told.complete & answers], np.array([genotype])
+    whole, asked = told[told.complete], np.array([genotype])
     if not len(whole):
         return None
     hurdles: list[int] = []
@@ -71,7 +69,7 @@ def rival(problem: Problem, told: Measurements, genotype: Genotype) -> Answers |
         hurdles.append(int(able[whole.losses[able].argmin()]))
     if not hurdles:
         return None
-    return whole.evaluations[max(hurdles, key=lambda place: whole.losses[place])].answers
+    return whole.evaluations[max(hurdles, key=lambda place: whole.losses[place])]
 
 
 def unsettled(problem: Problem, measured: Measurements, samples: int) -> list[Genotype]:

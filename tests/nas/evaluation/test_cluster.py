@@ -171,7 +171,8 @@ class TestOwnWorkers:
         )
         rng = np.random.default_rng(0)
         genotypes = sorted({space.sample(rng) for _ in range(6)})
-        flawless = Answers.of(np.zeros(40), 40)
+        answers = Answers.of(np.zeros(40), 40)
+        flawless = Evaluation(genotypes[0], {"error": 0.0}, 3, 0.0, "", answers)
         rivals = dict.fromkeys(genotypes[::2], flawless)
         with RayEvaluator(local.factory(), workers=1, chunk=4) as remote:
             found, stopped = flat(remote(genotypes)), flat(remote(genotypes, rivals.get))

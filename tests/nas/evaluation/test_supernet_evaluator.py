@@ -90,12 +90,13 @@ def test_it_stops_where_the_rival_is_out_of_reach(evaluator: SupernetEvaluator) 
     assert whole.complete
     assert whole.answers is not None
     assert whole.answers.error == whole.metrics["error"]
-    flawless = Answers.of(np.zeros(50), 50)
+    flawless = replace(whole, answers=Answers.of(np.zeros(50), 50))
     ((stopped,),) = evaluator([genotype], {genotype: flawless}.get)
     assert not stopped.complete
     assert stopped.answers == Answers.of(whole.answers.losses[:20], 50)
     assert stopped.metrics["error"] == pytest.approx(stopped.answers.error)  # behind none by all
-    for harmless in (whole.answers, Answers.of(np.zeros(40), 40)):
+    other = replace(whole, answers=Answers.of(np.zeros(40), 40))
+    for harmless in (whole, other, replace(whole, answers=None)):
         assert timeless(flat(evaluator([genotype], {genotype: harmless}.get))) == timeless([whole])
 
 

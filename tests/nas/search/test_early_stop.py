@@ -51,7 +51,7 @@ class Drawn:
     """Answers samples with a chance of its own per genotype, and stops as told."""
 
     def __init__(self) -> None:
-        self.rivals: dict[Genotype, Answers] = {}
+        self.rivals: dict[Genotype, Evaluation] = {}
 
     def __call__(
         self, genotypes: Iterable[Genotype], rival_of: RivalOf = no_rival
@@ -59,10 +59,10 @@ class Drawn:
         for genotype in genotypes:
             rng = np.random.default_rng([7, *genotype])
             losses = 100.0 * (rng.random(WHOLE) < rng.uniform(0.05, 0.6))
-            faced = rival_of(genotype)
-            answers = Answers.of(losses, WHOLE)
-            if faced is not None:
-                self.rivals[genotype] = faced
+            answers, faced = Answers.of(losses, WHOLE), None
+            if (ahead := rival_of(genotype)) is not None:
+                self.rivals[genotype], faced = ahead, ahead.answers
+                assert faced is not None
                 parts = (Answers.of(losses[:end], WHOLE) for end in range(50, WHOLE, 50))
                 answers = next((part for part in parts if hopeless(part, faced)), answers)
             error = {"error": estimated_error(answers, faced)}

@@ -1,0 +1,1 @@
+"""Models of learning curves: a training's last figure is predicted from its first ones."""
