@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +15,21 @@ from search_spaces.ops import Argument, Fixed, Opaque, Outputs, Read, Samples, W
 from supernets.elastic.dispatch import Tensors, compute
 
 _RANDOM = torch.Tag.nondeterministic_seeded
+# Arguments with which a function that can draw random numbers, as LSTM for dropout, draws none.
+_QUIET: Mapping[str, object] = {"train": False, "training": False, "dropout_p": 0.0}
 
 
 class OpaqueError(ValueError):
     """The error for a call that no opaque operator may make."""
 
 
-def function_of(target: str) -> Any:
+def function_of(target: str, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
     """The function of torch that an opaque operator calls, such as `aten.cumsum.default`.
+
+    Args:
+        target: The name of the function.
+        given: The arguments by position; of tensors, anything.
+        named: The arguments by name.
 
     Raises:
         OpaqueError: If torch has no such function, or the function changes an argument, draws
@@ -38,7 +45,8 @@ def function_of(target: str) -> Any:
     schema = found._schema
     reads = any("Tensor" in str(argument.type) for argument in schema.arguments)
     gives = all("Tensor" in str(result.type) for result in schema.returns)
-    if schema.is_mutable or _RANDOM in found.tags or not (reads and gives and schema.returns):
+    random = draws_random(found, given, named)
+    if schema.is_mutable or random or not (reads and gives and schema.returns):
         raise OpaqueError(
             f"{target!r} changes what it reads, draws random numbers, or does not compute tensors "
             "from tensors; an opaque operator only computes"
@@ -46,12 +54,21 @@ def function_of(target: str) -> Any:
     return found
 
 
+def draws_random(function: Any, given: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a function of torch draws random numbers when it is called with these arguments."""
+    if _RANDOM not in function.tags:
+        return False
+    held = {one.name: one.default_value for one in function._schema.arguments}
+    held |= dict(zip(held, given, strict=False)) | dict(named)
+    return not any(name in held and held[name] == quiet for name, quiet in _QUIET.items())
+
+
 @compute.register
 def _(op: Opaque, tensors: Tensors, *x: Tensor) -> Tensor:
     samples = x[0].shape[0]
     read = [_given(value, x, tensors, samples) for value in op.arguments]
     named = {name: _given(value, x, tensors, samples) for name, value in op.named}
-    found = function_of(op.target)(*read, **named)
+    found = function_of(op.target, op.arguments, dict(op.named))(*read, **named)
     if op.result is not None:
         found = found[op.result]
     return batch_first(found, op.gives, op.shape)

@@ -152,7 +152,7 @@ class PostTraining:
         return made
 
     def __reduce__(self) -> tuple[object, ...]:
-        """How pickle makes the same maker elsewhere: of the same arguments, with nothing rounded."""
+        """How pickle makes an equal maker elsewhere: of the same arguments, nothing rounded yet."""
         made = partial(PostTraining, rewrites=self._rewrites)
         return made, (self.space, self._tensors, self.calibration)
 

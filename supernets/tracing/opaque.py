@@ -101,7 +101,7 @@ def opaque(site: Site, values: dict[fx.Node, Value]) -> Value:
     """
     target = str(site.call.node.target)
     try:
-        function_of(target)
+        function_of(target, site.call.node.args, site.call.node.kwargs)
     except (OpaqueError, ValueError) as error:
         raise refused(site, f"cannot be part of a graph: {error}") from error
     found = site.call.node.meta["val"]

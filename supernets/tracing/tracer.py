@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 import supernets.tracing.rules  # noqa: F401  # registers the rules
 from search_spaces.ops import Input
+from supernets.elastic.opaque import draws_random
 from supernets.tracing.builder import Builder
 from supernets.tracing.errors import TraceError
 from supernets.tracing.opaque import opaque
@@ -20,7 +21,6 @@ from supernets.tracing.values import Constant, Held, Value
 
 # Calls that read the type and the shape of a tensor, and none of its numbers.
 _FILLED = ("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
-_RANDOM = torch.Tag.nondeterministic_seeded
 
 
 class Tracer:
@@ -94,7 +94,7 @@ class Tracer:
 
     def _constant(self, call: Call) -> Value:
         """The value of a call that reads no numbers but those of the model, computed now."""
-        if _RANDOM in call.node.target.tags:  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
+        if draws_random(call.node.target, call.node.args, call.node.kwargs):
             raise TraceError(f"{call.name}{call.where} draws random numbers, which no graph holds")
         read = [self.values[node] for node in call.node.all_input_nodes]
         trained = any(isinstance(value, Constant) and value.trained for value in read)

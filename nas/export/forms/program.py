@@ -203,7 +203,10 @@ def _kind(node: fx.Node) -> str:
 
     What an operator does in place is called as if it did not.
     """
-    return str(node.target).split(".")[1].rstrip("_") if node.op == "call_function" else ""
+    if node.op != "call_function":
+        return ""
+    assert callable(node.target)
+    return node.target.__name__.partition(".")[0].rstrip("_")  # one of several results: getitem
 
 
 def _below(node: Any) -> Any:
