@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import proxy_values
+from benchmarks.predictors import learned, proxy_values
 
-PARTS = {"proxy-values": proxy_values.main}
+PARTS = {"learned": learned.main, "proxy-values": proxy_values.main}
 
 
 def main() -> None:

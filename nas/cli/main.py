@@ -19,6 +19,7 @@ from nas.cli.import_table import import_table
 from nas.cli.init import init_command
 from nas.cli.new_target import new_target
 from nas.cli.parts import parts_command
+from nas.cli.predictors import predictors_app
 from nas.cli.profile import profile_command
 from nas.cli.search import search_command
 from nas.cli.sweep import sweep_command
@@ -44,6 +45,7 @@ targets_app.command("import")(import_table)
 targets_app.command("transfer")(transfer)
 app.add_typer(targets_app, name="targets")
 app.add_typer(archive_app, name="archive")
+app.add_typer(predictors_app, name="predictors")
 
 RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
 Overrides = Annotated[

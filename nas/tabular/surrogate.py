@@ -29,6 +29,9 @@ class Surrogate:
         rows: Genotypes with a known figure, `(n, choices)`.
         figures: The figures of these genotypes, `(n,)`.
 
+    Attributes:
+        rows: The genotypes with a known figure.
+
     Raises:
         ValueError: If there are fewer than 10 rows.
     """
@@ -39,7 +42,7 @@ class Surrogate:
                 f"a surrogate needs at least {_LEAST_ROWS} rows with a figure, given {len(rows)}"
             )
         self._features = OneHot(space)
-        self._rows = rows
+        self.rows = rows
         self._figures = figures
 
     def __call__(self, genotypes: IntArray) -> FloatArray:
@@ -53,7 +56,7 @@ class Surrogate:
         tau = kendall_tau(out_of_bag, self._figures)
         error = float(np.abs(out_of_bag - self._figures).mean())
         return (
-            f"predicted by {_TREES} extra-trees fitted on {len(self._rows):,} rows; on rows that a "
+            f"predicted by {_TREES} extra-trees fitted on {len(self.rows):,} rows; on rows that a "
             f"tree was not fitted on, Kendall tau {tau:.2f} and mean absolute error {error:.3g}"
         )
 
@@ -62,4 +65,4 @@ class Surrogate:
         trees = ExtraTreesRegressor(
             _TREES, max_features=1 / 3, random_state=0, bootstrap=True, oob_score=True
         )
-        return trees.fit(self._features(self._rows), self._figures)
+        return trees.fit(self._features(self.rows), self._figures)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nas.report.store import load
+from nas.run.predictor_bench import networks_of
 from nas.tabular import load_table
 from tests.nas.runs import assert_refused, evaluations, nas, settings, succeeded
 from tests.nas.tabular.made import EXAMPLE, Row, write
@@ -54,6 +55,14 @@ def test_its_fronts_are_those_of_what_was_looked_up(folder: Path) -> None:
             assert one.metrics["error"] == point.error
             for name, cost in point.costs.items():
                 assert one.metrics[f"{target.name}.{name}"] == cost
+
+
+def test_predictors_are_judged_on_its_evaluations(folder: Path) -> None:
+    found, table = networks_of(str(folder)), load_table(EXAMPLE)
+    assert found.losses.tolist() == table.loss(found.rows).tolist()
+    for device, costs in table.devices.items():
+        for name, cost in costs.items():
+            assert found.costs[f"{device}.{name}"].tolist() == cost(found.rows).tolist()
 
 
 def test_limits_hold_in_what_is_returned(folder: Path) -> None:
