@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from benchmarks.own_model.data import calibration, images, resnet
 from nas.evaluation.rewrites import post_training
 from nas.files.durable import write_atomic
 from nas.parts import Parts
-from search_spaces.channel_groups import Coupling
+from search_spaces.choice import Choice
 from search_spaces.costs import compile_cost, macs, total
+from search_spaces.coupling import coupling
 from search_spaces.slimming import slimmed
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs
-from supernets.post_training import Reference
+from supernets.post_training import PostTraining, Reference, float_network
 from supernets.slimming import sorted_by
 from supernets.tracing import Traced, trace
 
@@ -71,30 +72,46 @@ class Slimming:
     seed: int
     kept: Kept
     score: str = "reconstruction"
-    repair: bool = True
+    rewrites: tuple[str, ...] = ("least-squares",)
 
     def __post_init__(self) -> None:
-        graph, tensors = traced().graph, traced().tensors
+        graph = traced().graph
+        self.name = f"{self.score} {', '.join(self.rewrites)}"
         self.batches = calibration(self.seed, IMAGES)
-        self.tensors = tensors
-        if self.score:
-            self.tensors = sorted_by(self.importance, graph, tensors=tensors, batches=self.batches)
-        self.space = SearchSpace(slimmed(graph, shares=SHARES))
+        self.space = SearchSpace(slimmed(graph, shares=SHARES)).restrict(_inside_blocks)
         self.options: dict[str, tuple[int, ...]] = {c.name: c.options for c in self.space.choices}
-        self.rewrites = ("least-squares",) if self.repair else ()
-        self.made = post_training(self.space, self.tensors, self.batches, rewrites=self.rewrites)
         self.whole, self.cost = total(macs, graph), compile_cost(self.space, macs)
-        self.exact = torch.cat([*self.made.reference(self.space.largest).outputs])
 
-    def importance(self, reference: Reference, found: Coupling) -> Mapping[str, Tensor]:
+    @cached_property
+    def numbers(self) -> dict[str, list[float]]:
         """The scores of all units, which are kept."""
 
         def measured() -> dict[str, list[float]]:
-            scores = Parts("importance")[self.score](reference, found)
+            graph, tensors = traced().graph, traced().tensors
+            reference = Reference(float_network(graph, tensors), self.batches)
+            scores = Parts("importance")[self.score](reference, coupling(graph))
             return {name: numbers.tolist() for name, numbers in scores.items()}
 
-        self.numbers = self.kept(f"{self.score} numbers", measured)
-        return {name: torch.tensor(n, dtype=torch.float64) for name, n in self.numbers.items()}
+        return self.kept(f"{self.score} numbers", measured)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors of the trained network, sorted by the score."""
+        if not self.score:
+            return traced().tensors
+        held = {name: torch.tensor(numbers) for name, numbers in self.numbers.items()}
+        graph, tensors = traced().graph, traced().tensors
+        return sorted_by(lambda *_: held, graph, tensors=tensors, batches=self.batches)
+
+    @cached_property
+    def made(self) -> PostTraining:
+        """The maker of narrower networks."""
+        return post_training(self.space, self.tensors, self.batches, rewrites=self.rewrites)
+
+    @cached_property
+    def exact(self) -> Tensor:
+        """The outputs of the float network for the calibration images."""
+        return torch.cat([*self.made.reference(self.space.largest).outputs])
 
     def genotype(self, widths: Widths) -> Genotype:
         """The genotype with these options, and the largest ones of other choices."""
@@ -121,13 +138,19 @@ class Slimming:
             module = self.module(widths)
             return divergence(shown(module, self.batches), self.exact)
 
-        key = f"{self.score} {self.repair} distance {sorted(widths.items())}"
+        key = f"{self.name} distance {sorted(widths.items())}"
         return self.kept(key, measured)
 
     def tested(self, widths: Widths, sheets: Sequence[str]) -> float:
         """The accuracy in percent on the first 1,000 images of some sheets."""
-        key = f"{self.score} {self.repair} accuracy {sorted(widths.items())}"
+        key = f"{self.name} accuracy {sorted(widths.items())}"
         return self.kept(key, lambda: tested(self.module(widths), sheets))
+
+
+def _inside_blocks(made: Choice[Any], option: object) -> bool:
+    """Whether an option keeps the channels between blocks, of which all are always kept."""
+    inner = made.name.endswith(".present") or made.name.removesuffix(".conv1.width") != made.name
+    return inner or option == made.options[-1]
 
 
 def divergence(given: Tensor, wanted: Tensor) -> float:

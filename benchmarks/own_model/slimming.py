@@ -55,6 +55,7 @@ from supernets.post_training import PostTraining, float_network
 SEEDS, CUTS = (0, 1, 2), (0.2, 0.4)
 SELECTION = 10  # the first seed of those with which settings are chosen
 TEST = ("test_00",)
+KINDS = ("first channels", "sorted, repaired", "by loss", "by loss and changes")
 JOINT_CUTS, JOINT_BITS = (0.0, 0.2, 0.4), (2, 3, 4, 5, 8)
 BUDGETS = (0.5, 0.375, 0.3, 0.25)  # of the bits times multiplications at 8 bits
 
@@ -92,7 +93,8 @@ def widths(seed: int, kept: Kept) -> dict[str, object]:
     """Accuracy on test images at both cuts, for widths of three kinds."""
     sheets = TEST if seed < SELECTION else JUDGED
     found: dict[str, object] = {"float": kept("float", lambda: tested(resnet(20), sheets))}
-    first, made = Slimming(seed, kept, "", repair=False), Slimming(seed, kept)
+    first, made = Slimming(seed, kept, "", ()), Slimming(seed, kept)
+    jointly = Slimming(seed, kept, rewrites=("least-squares", "joint-repair"))
     foretold = Foretold(made)
     for cut in CUTS:
         chosen = allocated(made, foretold, cut)
@@ -102,6 +104,7 @@ def widths(seed: int, kept: Kept) -> dict[str, object]:
             "sorted, repaired": made.tested(same, sheets),
             "by loss": made.tested(greedy, sheets),
             "by loss and changes": made.tested(chosen, sheets),
+            "by loss, all layers together": jointly.tested(greedy, sheets),
             "saved": made.saved(chosen),
             "widths": chosen,
             "distances": [made.distance(each) for each in (same, greedy, chosen)],
@@ -198,7 +201,7 @@ def tell(part: str, results: Mapping[int, Mapping[str, object]]) -> None:
             lines.append([name, *cells])
         show(["score", *head], lines)
     elif part == "widths":
-        kinds = ("first channels", "sorted, repaired", "by loss", "by loss and changes")
+        kinds = (*KINDS, "by loss, all layers together")
         lines = [
             [
                 f"-{cut:.0%}",

@@ -2,7 +2,8 @@
 
 Read the modules in this order: `readings` (where the channels of a group arrive), the scores of
 importance (`by_weights`, `by_gradients`, `by_reading`, `by_trajectory`, `by_relevance`), `sorting`
-(the order of channels by a score), and `least_squares` (the repair of layers behind a cut).
+(the order of channels by a score), `least_squares` (the repair of layers behind a cut, one after
+the other), and `joint_repair` (that of all layers together).
 """
 
 from supernets.slimming.least_squares import least_squares
