@@ -27,7 +27,7 @@ _SEARCHED_STEPS = 24
 _SHARES = (1.0, 0.05)  # of the step that clips nothing, for integers
 _SHARES_OF_FLOATS = (2.0, 0.25)  # their error hardly depends on the step, until numbers clip
 _ROUNDS = 4
-TYPES = {FLOAT16: torch.float16, BFLOAT16: torch.bfloat16}
+TYPES: dict[Format, torch.dtype] = {FLOAT16: torch.float16, BFLOAT16: torch.bfloat16}
 """The types of torch that have the very numbers of a format."""
 _EXPONENT = 0x7F800000  # of a float32, whose other bits all zero give a power of two
 _NEARBY = tuple(2.0 ** (k / 2) for k in range(-2, 3))

@@ -48,7 +48,9 @@ def uniform_policies(space: SearchSpace) -> tuple[Uniform, ...]:
     ]
     pairs = itertools.product(*(kinds or [one] for kinds, one in zip(formats, fixed, strict=True)))
     found: dict[Genotype, Uniform] = {}
-    for (weight, wide), (read, deep) in filter(_usual, pairs):
+    for (weight, wide), (read, deep) in pairs:
+        if weight != read and _HALF_BITS in (wide, deep) and wide >= deep:
+            continue
         picks = list(unbranched(space))
         for position, made in enumerate(space.choices):
             if made.name in weights:
@@ -67,14 +69,6 @@ def uniform_names(space: SearchSpace) -> dict[Genotype, str]:
 
 def _width(named: tuple[str, int]) -> tuple[int, str]:
     return -named[1], named[0]
-
-
-def _usual(pair: tuple[tuple[str, int], tuple[str, int]]) -> bool:
-    """Whether a format of weights is of use beside one of activations; both with their bits."""
-    (weight, wide), (read, deep) = pair
-    if weight == read or _HALF_BITS not in (wide, deep):
-        return True
-    return wide < deep
 
 
 def _policy(weight: str, read: str) -> str:

@@ -25,7 +25,7 @@ from search_spaces.formats import BFLOAT16, E2M1, E4M3, E5M2, FLOAT16, FORMATS, 
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
 from search_spaces.ops import Input, Linear
-from search_spaces.quant import Float16, PerChannel, PerGroup, PerTensor, Quant
+from search_spaces.quant import Float16, PerChannel, PerGroup, PerTensor, Quant, precision
 from search_spaces.space import SearchSpace
 
 UNSIGNED = Quant(Int(8, symmetric=False))
@@ -143,6 +143,30 @@ def test_a_weight_of_16_bits_takes_two_bytes_and_no_scales() -> None:
     assert costs["peak_activation_bytes"] == (64 + 16) * 2
     with pytest.raises(TargetError, match="given float16xfloat16"):
         legal(SearchSpace(graph), [load_target("tiny-mcu")])
+
+
+def test_a_table_without_rows_of_16_bits_is_refused_and_never_read_as_another_format(
+    tmp_path: Path,
+) -> None:
+    formats = '"int8xint8", "float16xfloat16", "floatxfloat"'
+    (tmp_path / "board.toml").write_text(
+        'name = "board"\ndevice = "a board"\nruntime = "its own"\nprovenance = "imported"\n'
+        'otherwise = "container"\ntable = "board.csv"\n'
+        f'[[supports]]\noperators = ["Linear"]\nformats = [{formats}]\n'
+    )
+    rows = {key(quant, quant): Row(1.0, 0.0, 1) for quant in (Quant(Int(8)), None)}
+    LatencyTable(rows).write(tmp_path / "board.csv")
+    target = load_target(tmp_path / "board.toml")
+    half = precision("both", (FLOAT16, None))
+    graph = Graph(Input("input", (64,)))
+    graph.add("one", linear(half, half))
+    with pytest.raises(TargetError, match="no row for 1 of 2 kernels(.|\n)*float16xfloat16"):
+        target.compile(SearchSpace(graph))
+    LatencyTable({**rows, key(Quant(FLOAT16), Quant(FLOAT16)): Row(0.5, 0.0, 1)}).write(
+        tmp_path / "board.csv"
+    )
+    costs = load_target(tmp_path / "board.toml").compile(SearchSpace(graph))
+    assert costs["latency_ms"](np.array([[0], [1]])).tolist() == [0.5, 1.0]
 
 
 def test_kernels_for_int8_run_uint8_unless_uint8_is_named() -> None:
