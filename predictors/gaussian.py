@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import strmm  # pyright: ignore[reportAttributeAccessIssue]
-from scipy.linalg.lapack import dpotrf, dpotri, dtrtri  # pyright: ignore[reportAttributeAccessIssue]
+from scipy.linalg.lapack import dpotrf, dpotri  # pyright: ignore[reportAttributeAccessIssue]
 from scipy.optimize import minimize
 
 from predictors.features import Column, OneHot, checked, rotated
+from predictors.posterior import Kernel, exact, half_squares, sparse
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -46,6 +46,20 @@ class Prior:
     trend_spread: float = 2.0
 
 
+@dataclass(frozen=True)
+class Reach:
+    """The numbers of measurements up to which a process does all its work exactly.
+
+    Attributes:
+        tuned: The largest number of measurements that decide about the kernel's parameters.
+        exact: The largest number for which the posterior is exact; with more, that many of the
+            measurements are inducing points.
+    """
+
+    tuned: int = 256
+    exact: int = 500
+
+
 class GaussianProcess:
     """A Gaussian process with the kernel exp(-d) + t p over the features of genotypes.
 
@@ -58,14 +72,26 @@ class GaussianProcess:
     kernel for categorical data. The weights, the trend t and the noise maximise their posterior;
     variance and mean of the signal have a closed form (Rasmussen and Williams 2006, chapter 5).
 
+    Time and memory of a fit are linear in the number of measurements beyond `reach`: there, the
+    best measurements and an even part of the others decide about the kernel's parameters, and
+    others like them are the inducing points of all measurements.
+
     Args:
         features: The features of the space.
         prior: The prior of the kernel's parameters.
+        reach: How many measurements are treated exactly.
     """
 
-    def __init__(self, features: OneHot, *, prior: Prior = Prior()) -> None:  # frozen
+    def __init__(
+        self,
+        features: OneHot,
+        *,
+        prior: Prior = Prior(),
+        reach: Reach = Reach(),  # frozen
+    ) -> None:
         self.features = features
         self.prior = prior
+        self._reach = reach
         sizes = [len(features.space.choices)] * 2
         extra = features.columns - features.parts[2].start
         self._part = np.repeat([0, 1, 2], [*sizes, extra])
@@ -80,10 +106,11 @@ class GaussianProcess:
         """
         losses = checked(genotypes, losses)
         self._center, self._spread = float(losses.mean()), float(losses.std()) or 1.0
-        y = (losses - self._center) / self._spread
+        self._y = (losses - self._center) / self._spread
         self._dummies = self.features.dummies(genotypes)
-        self._X = self._dummies @ self.features.expansion
-        evidence = _Evidence(_pair_distances(self.features, self._X), y, self)
+        tuned = _representatives(losses, self._reach.tuned)
+        X = self._dummies[tuned] @ self.features.expansion
+        evidence = _Evidence(_pair_distances(self.features, X), self._y[tuned], self)
         start = np.zeros(3 + len(self._part) + 2)
         start[-2:] = self.prior.trend, self.prior.noise
         bounds = (
@@ -92,9 +119,9 @@ class GaussianProcess:
         found = minimize(
             evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
         )
-        self._settle(found.x, evidence)
+        self._settle(found.x)
 
-    def _settle(self, parameters: FloatArray, evidence: _Evidence) -> None:
+    def _settle(self, parameters: FloatArray) -> None:
         weights = self.weights(parameters)
         choices = len(self.features.space.choices)
         scale = np.concatenate([weights[self.features.one_hot_choice] / 2, weights[choices:]])
@@ -102,12 +129,18 @@ class GaussianProcess:
         # scalar products. These are doubled: half the squared lengths of two rows minus their
         # product is then the distance d.
         expansion = self.features.expansion.astype(np.float64)
-        expansion[0] -= self._X.mean(axis=0)
+        expansion[0] -= self._dummies.mean(axis=0, dtype=np.float64) @ self.features.expansion
         self._turned = rotated(expansion * np.sqrt(2 * scale))
-        self._points: NDArray[np.float32] = self._dummies @ self._turned
-        self._halves = _half_squares(self._points)
-        self._trend = float(np.exp(parameters[-2]))
-        self._whiten, self._target, self._level, self._variance = evidence.solution(parameters)
+        points = self._dummies.astype(np.float64) @ self._turned
+        trend, noise = np.exp(parameters[-2:])
+        # Noise is a share of the variance with trend, else a large trend would make it vanish.
+        noise = float(noise * (1.0 + trend * half_squares(points).mean()))
+        kernel = Kernel(float(trend))
+        if len(points) <= self._reach.exact:
+            self._posterior = exact(kernel, points, self._y, noise=noise)
+        else:
+            inducing = _representatives(self._y, self._reach.exact)
+            self._posterior = sparse(kernel, points, self._y, noise=noise, inducing=inducing)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
         """The weights of the kernel, `(weights,)`, from the parameters that are optimised.
@@ -123,29 +156,12 @@ class GaussianProcess:
         Args:
             genotypes: `(n, choices)`, canonical.
         """
-        mean, left = np.empty((2, len(genotypes)))
+        mean, variance = np.empty((2, len(genotypes)))
         for start in range(0, len(genotypes), _BLOCK):
             rows = slice(start, start + _BLOCK)
             points = self.features.dummies(genotypes[rows]) @ self._turned
-            halves = _half_squares(points)
-            kernel = self._kernel(points, halves)
-            whitened = strmm(1.0, self._whiten, kernel.T, lower=1, overwrite_b=1).T
-            mean[rows] = whitened @ self._target
-            left[rows] = 1.0 + self._trend * halves - 2 * _half_squares(whitened)
-        mean += self._level
-        spread = np.sqrt(self._variance * np.maximum(left, 1e-6))
-        return mean * self._spread + self._center, spread * self._spread
-
-    def _kernel(
-        self, points: NDArray[np.float32], halves: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        shared = points @ self._points.T
-        kernel = shared - self._halves
-        kernel -= halves[:, None]
-        np.exp(kernel, out=kernel)
-        shared *= self._trend / 2
-        kernel += shared
-        return kernel
+            mean[rows], variance[rows] = self._posterior(points)
+        return mean * self._spread + self._center, np.sqrt(variance) * self._spread
 
 
 def gaussian(space: SearchSpace, columns: Sequence[Column] = ()) -> GaussianProcess:
@@ -153,11 +169,14 @@ def gaussian(space: SearchSpace, columns: Sequence[Column] = ()) -> GaussianProc
     return GaussianProcess(OneHot(space, extra=columns))
 
 
-def _half_squares(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Half the squared length of every row, `(n,)`."""
-    halves: NDArray[np.float32] = np.einsum("nc,nc->n", points, points)
-    halves /= 2
-    return halves
+def _representatives(losses: FloatArray, most: int) -> NDArray[np.intp]:
+    """The positions of at most `most` losses: half are the least, half even among the others."""
+    order = np.argsort(losses, kind="stable")
+    if len(order) <= most:
+        return np.arange(len(order))
+    best, others = np.split(order, [most // 2])
+    spaced = np.linspace(0, len(others) - 1, most - len(best)).round().astype(np.int64)
+    return np.sort(np.concatenate([best, others[spaced]]))
 
 
 class _Evidence:
@@ -201,16 +220,6 @@ class _Evidence:
         residual = self._y - level
         dual = inverse @ residual
         return inverse, dual, level, max(float(residual @ dual) / len(self._y), 1e-12)
-
-    def solution(
-        self, parameters: FloatArray
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
-        """The whitening matrix, the whitened losses, and the mean and variance of the signal."""
-        factor = self._decompose(parameters)[3]
-        whiten = np.tril(dtrtri(factor, lower=1)[0])
-        _, _, level, variance = self._profiled(factor)
-        target = whiten @ (self._y - level)
-        return np.asfortranarray(whiten, np.float32), target.astype(np.float32), level, variance
 
     def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
         prior, n = self._owner.prior, len(self._y)

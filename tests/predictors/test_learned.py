@@ -219,7 +219,7 @@ def test_the_process_predicts_as_its_kernel_says():
     evidence = _Evidence(_pair_distances(features, features(rows)), y, process)
     at = np.random.default_rng(1).normal(0, 0.3, 3 + len(evidence._distances) + 2)
     at[-2:] = np.log([0.7, 0.05])
-    process._settle(at, evidence)
+    process._settle(at)
 
     weights, choices = process.weights(at), len(space.choices)
     scale = np.concatenate([weights[features.one_hot_choice] / 2, weights[choices:]])
