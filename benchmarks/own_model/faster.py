@@ -7,9 +7,9 @@ A network is fitted without labels: `nas.fit` times the kernels and seams of its
 every uniform policy and some mixed ones, and answers with the cheapest that is as good as int8.
 All uniform files, the answer, a few mixed ones of the front and the file of
 `onnxruntime.quantization.quantize_static` then run in turns. Predicted latencies are sums of
-kernels and seams that nothing corrects. Answers are those of the files in onnxruntime. With
---processor, times are those of the processor, which other work on the machine hardly changes. A run
-continues where it was stopped.
+kernels and seams, which ten whole networks of the space correct. Answers are those of the files in
+onnxruntime. With --processor, times are those of the processor, which other work on the machine
+hardly changes. A run continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ from nas.export.static_reference import quantize_statically
 from nas.files.durable import write_atomic
 from nas.profiling.side_by_side import side_by_side
 from nas.run.plan import THIS_CPU
+from search_spaces.opening import Opening
 from search_spaces.space import Genotype
 
 FLOAT, STATIC = "float32", "quantize_static"
+# The formats in which onnxruntime computes layers here; all others are only stored.
+OPENING = Opening(weights=(8, None), activations=(8, None), others=(8, None))
 REWRITES = ("ranges", "nearest", "round-biases")
 CALIBRATED, BATCH, SHOWN = 64, 32, 4
 Clock = Callable[[], int]
@@ -123,6 +126,7 @@ def fitted(case: Case, folder: Path, *, name: str, effort: Effort) -> Fitted:
         case.model,
         calibration=case.batches(0, effort.images),
         targets=THIS_CPU,
+        opening=OPENING,
         rewrites=REWRITES,
         samples=effort.images,
         budget=effort.budget,

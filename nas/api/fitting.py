@@ -39,6 +39,7 @@ from search_spaces.opening import Opening
 from search_spaces.space import SearchSpace
 
 _LEAST, _MOST = 8, 1024
+_NETWORKS = 10  # whole networks that correct sums of kernels of this machine, as in a recipe
 _SHARES = (0.5, 0.25)  # of the samples: to calibrate, to search by; the others judge in the end
 
 
@@ -273,7 +274,8 @@ def measured_target(
     if target.lacking(space) is None:
         return target
     table = folder / f"{THIS_CPU}.csv"
-    return table_of_this_machine(legal(space, [target]), table, display=display)
+    found = legal(space, [target])
+    return table_of_this_machine(found, table, networks=_NETWORKS, display=display)
 
 
 @contextlib.contextmanager

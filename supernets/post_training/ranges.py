@@ -101,7 +101,8 @@ def _read_whole(
     """The tensor whose scale an input gets that reads the numbers at `address`.
 
     A part of a tensor that others read whole in the same precision gets their scale: nothing of it
-    is clipped, and a device rounds the tensor once. All others get a scale of their own.
+    is clipped, and a device rounds the tensor once. So does what max pooling gives of numbers that
+    are rounded in this precision. All others get a scale of their own.
 
     Args:
         graph: The network.
@@ -110,7 +111,7 @@ def _read_whole(
         whole: All tensors that are read, with the precisions of their readers.
     """
     found = address = behind_views(graph, address)
-    while graph.nodes[address].op.only_moves:
+    while (op := graph.nodes[address].op).keeps_values and op.activation in (None, quant):
         address = behind_views(graph, graph.nodes[address].inputs[0])
         if (address, quant) in whole:
             found = address

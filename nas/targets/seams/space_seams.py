@@ -117,6 +117,11 @@ class SpaceSeams:
         self._named = list(self._names)
         self.tables = [self._tabulated(place) for place in range(len(self.flow.addresses))]
 
+    def computing(self) -> list[tuple[Kernel, Numerics] | None]:
+        """Every kernel with the formats in which it computes; None for one that does not run."""
+        pairs = zip(self._kernels.distinct(), self._numerics[1:], strict=True)
+        return [(kernel, own) if own is not None else None for kernel, own in pairs]
+
     def distinct(self) -> list[Seam]:
         """Every seam of some network of the space."""
         return [seam for seam in self.seams if seam is not None]

@@ -10,7 +10,7 @@ from nas.testing.rewrite import assert_same
 from search_spaces.formats import BFLOAT16, E4M3, FLOAT16, Int
 from search_spaces.graph import Graph
 from search_spaces.opening import Opening, opened
-from search_spaces.ops import Add, Input, Pad, Slice
+from search_spaces.ops import Add, GlobalPool, Input, MaxPool2d, Pad, Slice
 from search_spaces.policy import full_precision
 from search_spaces.quant import PerChannel, PerGroup, PerTensor, Quant
 from search_spaces.space import SearchSpace
@@ -190,3 +190,13 @@ def test_a_part_of_a_tensor_has_the_scale_of_the_whole_where_that_is_read(whole)
     network = Deployed(graph, {}, {})
     found = ranges(Reference(network, [shown]))(network).inputs
     assert (found["sum", 0] == found["sum", 1]) == whole
+
+
+def test_what_a_pooling_gives_is_read_on_the_grid_on_which_the_pooling_reads():
+    graph, eight = Graph(Input("image", (1, 8, 8))), Quant(Int(8, symmetric=False))
+    graph.add("pool", MaxPool2d(3, 2, activation=eight), "input")
+    graph.add("mean", GlobalPool(activation=eight))
+    network = Deployed(graph, {}, {})
+    shown = torch.linspace(-3, 1, 64).reshape(1, 1, 8, 8)
+    found = ranges(Reference(network, [shown]))(network).inputs
+    assert found["pool", 0] == found["mean", 0]

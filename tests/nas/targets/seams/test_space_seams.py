@@ -18,8 +18,9 @@ from nas.targets.seams.table import Added, SeamTable
 from nas.targets.target import space_kernels
 from search_spaces.costs import FloatArray
 from search_spaces.flow import FlowCost
+from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Input
+from search_spaces.ops import Conv2d, Input
 from search_spaces.policy import Policy
 from search_spaces.residual import residual
 from search_spaces.space import SearchSpace
@@ -121,6 +122,30 @@ def test_a_convolution_that_falls_back_costs_what_it_costs_in_floats(
         cost = SeamCost(seams_of(space, this_cpu), lambda seam, n: 0 * n, alone=alone)
         found[right] = FlowCost(space, cost)(np.zeros((1, 0), np.int64)).item()
     assert found == {WIDE: 0.0, NARROW: 2.0 * 16 * 3 * 9 * 64}  # the fork, which both sides read
+
+
+def test_what_two_seams_of_a_kernel_save_counts_once(this_cpu: HardwareTarget) -> None:
+    graph = Graph(Input("image", (3, 8, 8)))
+    for name in ("one", "two", "three"):
+        graph.add(name, Conv2d(4, 3))
+    space = SearchSpace(graph)
+
+    def cost(slow: int, **added: float) -> float:
+        """The cost of the seams, in which the kernel that reads `slow` channels is slow alone."""
+        seams = seams_of(space, this_cpu)
+        figures = {seam: added[seam.writer.split()[0]] for seam in seams.distinct()}
+
+        def alone(kernel: Kernel, numerics: Numerics) -> float:
+            del numerics
+            return 1.0 if kernel.inputs[0][0] == slow else 0.0
+
+        priced = SeamCost(seams, lambda seam, n: 0 * n + figures[seam], alone=alone)
+        return FlowCost(space, priced)(np.zeros((1, 0), np.int64)).item()
+
+    # The seams are that of the input, of two convolutions between others, and of the output.
+    assert cost(3, Input=2.0, Conv2d=0.5) == pytest.approx(2.0 + 3 * 0.5)
+    assert cost(3, Input=-2.0, Conv2d=-0.5) == pytest.approx(-2.0)  # all of the first one
+    assert cost(4, Input=1.0, Conv2d=-0.5) == pytest.approx(1.0 - 2 * 0.5)  # half, half, whole
 
 
 def test_seams_add_to_the_latency_and_to_nothing_else() -> None:
