@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from nas.api.study import Network as Network
     from nas.api.study import Study as Study
     from nas.facts.metric import MetricWords as MetricWords
+    from nas.facts.usage import Port as Port
+    from nas.facts.usage import Scaling as Scaling
+    from nas.facts.usage import Usage as Usage
     from nas.own.options import Channels as Channels
     from nas.own.options import Ranks as Ranks
 
@@ -39,9 +42,12 @@ _ELSEWHERE = {
     "Fitted": "nas.api.fitted",
     "MetricWords": "nas.facts.metric",
     "Network": "nas.api.study",
+    "Port": "nas.facts.usage",
     "Ranks": "nas.own.options",
     "Run": "nas.api.runs",
+    "Scaling": "nas.facts.usage",
     "Study": "nas.api.study",
+    "Usage": "nas.facts.usage",
     "fit": "nas.api.fitting",
 }
 _ROOMS = ("run", "search", "targets")  # the first two can be called, see `nas.callable_room`
@@ -51,9 +57,12 @@ __all__ = [
     "Fitted",
     "MetricWords",
     "Network",
+    "Port",
     "Ranks",
     "Run",
+    "Scaling",
     "Study",
+    "Usage",
     "__version__",
     "fit",
     "run",

@@ -17,15 +17,18 @@ from nas.api.searched import Searched
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import ERROR, Evaluation
 from nas.evaluation.measurements import Measurements
+from nas.facts.usage import Usage
 from nas.files.durable import require_parent
 from nas.own.calling import FileModule
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
 from nas.own.evaluator import HELD_OUT, Deploying
 from nas.own.structure import kept_channels, ranks_in
+from nas.own.usage import usage_texts
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
 from nas.run.policies import about_choice, objection, uniform_references
 from nas.targets.saturation import EightBitWeights
+from search_spaces.graph import Graph
 from search_spaces.notebook import html_table
 from search_spaces.space import Genotype
 from supernets.deployed import Deployed
@@ -70,13 +73,16 @@ class Policy(Network):
     module: nn.Module = field(kw_only=True)
     weights: EightBitWeights = field(kw_only=True)
 
-    def export(self, path: str | Path) -> Exported:
+    def export(self, path: str | Path, *, usage: Usage | None = None) -> Exported:
         """Write the network to a file, run the file, and judge its answers.
 
         Args:
             path: The file; the suffix of its name tells the form, such as `.onnx`.
+            usage: How raw data become inputs and what the output means, which the file states.
+                By default, it states shapes, types and the range of the calibration samples.
 
         Raises:
+            ValueError: The usage contradicts the inputs or the output of the network.
             ExportError: No form has this suffix, or the form cannot hold the network.
         """
         from nas.export import form_of
@@ -84,7 +90,8 @@ class Policy(Network):
         path, form = Path(path), form_of(path).suited(self.weights)
         form.require()
         require_parent(path)
-        form.write(self.deployed, path)
+        told = {} if usage is None else usage_texts(self.deployed.graph, usage)
+        form.write(replace(self.deployed, metadata={**self.deployed.metadata, **told}), path)
         opened = form.open(path, self.deployed.graph)
         names = tuple(op.name for op in self.deployed.graph.inputs.values())
         found = self.judge(FileModule(opened.run, names))
@@ -100,11 +107,13 @@ class Means:
         judge: Judges networks.
         deployment: Makes networks from genotypes.
         timed: Name of a target that is this machine -> measures whole networks.
+        usage: What is known of inputs and output.
     """
 
     judge: Judge
     deployment: Deploying
     timed: Mapping[str, Timed]
+    usage: Usage
 
 
 class Fitted(Searched):
@@ -244,14 +253,15 @@ class Fitted(Searched):
             verdict=found.verdict,
             measured_ms=found.latency_ms.get(genotype),
             judge=self.means.judge,
-            deployed=replace(deployed, metadata=self._told(genotype)),
+            deployed=replace(deployed, metadata=self._told(genotype, deployed.graph)),
             module=self.means.judge.calling.module(deployed.module()),
             weights=weights,
         )
 
-    def _told(self, genotype: Genotype) -> dict[str, str]:
+    def _told(self, genotype: Genotype, graph: Graph) -> dict[str, str]:
         """The metadata of exported files."""
         return {
+            **usage_texts(graph, self.means.usage),
             "run": self.name,
             "space": self.space.fingerprint,
             "genotype": ",".join(map(str, genotype)),

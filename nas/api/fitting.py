@@ -28,6 +28,7 @@ from nas.own.samples import samples_of
 from nas.own.searching import Effort, Policies
 from nas.own.structure import Structure
 from nas.own.uniform import uniform_names
+from nas.own.usage import usage_of
 from nas.own.whole import WholeNetworks
 from nas.parts import Parts
 from nas.problem.goals import Goal
@@ -246,7 +247,7 @@ def _fitted(
     return Fitted(
         asked,
         policies.archive,
-        means=Means(judge, made, {THIS_CPU: whole}),
+        means=Means(judge, made, {THIS_CPU: whole}, usage_of(network.graph, network.calibration)),
         names=policies.names,
         wanted=wanted,
         samples=dict(zip(purposes, map(len, (network.calibration, *network.judging)), strict=True)),

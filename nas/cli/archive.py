@@ -57,6 +57,7 @@ def merge(
         from nas.archive.sharing import merge_archives
         from nas.run.run_archive import archive_in
 
+    _require_supernets(folder, *others)
     found = [archive_in(other, databases=databases or ()) for other in others]
     into = archive_in(folder, databases=databases or (), read_only=False)
     for other in others:
@@ -76,6 +77,17 @@ def seal(folder: Folder, databases: Databases = None, _trust: Trust = False) -> 
         complain(f"lost: {words}")
     kept = f"; as it was, the file stands in {done.copy}" if done.copy else ""
     say(f"{done.evaluations} evaluations are sealed in {folder}{kept}")
+
+
+def _require_supernets(*folders: Path) -> None:
+    """Raise `RunFolderError` if a run is about a network that was trained before it."""
+    from nas.run.folder import RunFolder, RunFolderError
+
+    if trained := [str(one) for one in folders if RunFolder(one).about_trained]:
+        raise RunFolderError(
+            f"{', '.join(trained)}: runs about a trained network are not merged; `nas run` or "
+            "`nas fit` with --resume in one folder uses all evaluations that are there"
+        )
 
 
 def _require_same_supernet(folder: Path, other: Path) -> None:

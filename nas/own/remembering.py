@@ -18,6 +18,11 @@ from search_spaces.space import Genotype, SearchSpace
 _SPACE, _ARCHIVE = "space.json", "archive.journal"
 
 
+def journal_in(folder: Path, space: SearchSpace) -> Path:
+    """The file with the evaluations of a space in the folder of a user's network."""
+    return folder / f"space-{space.fingerprint}" / _ARCHIVE
+
+
 @dataclass(frozen=True)
 class Memory:
     """A folder with an archive for each space that was searched.
@@ -40,7 +45,7 @@ class Memory:
         Raises:
             ArchiveError: The folder's evaluations are of another network, or by another figure.
         """
-        place = self.folder / f"space-{space.fingerprint}"
+        place = journal_in(self.folder, space).parent
         place.mkdir(exist_ok=True)
         write_atomic(place / _SPACE, space.to_json().encode())
         return self._opened(place, space)
@@ -49,7 +54,7 @@ class Memory:
         """The evaluations of all spaces but one, by the fingerprint of the resolved network."""
         found: dict[str, Evaluation] = {}
         for place in sorted(self.folder.glob("space-*")):
-            if place.name == f"space-{but.fingerprint}" or not (place / _ARCHIVE).exists():
+            if place == journal_in(self.folder, but).parent or not (place / _ARCHIVE).exists():
                 continue
             space = SearchSpace.read(place / _SPACE)
             for one in self._opened(place, space).evaluations():

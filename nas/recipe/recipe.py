@@ -227,7 +227,7 @@ def validate_recipe(
     if "model" in content:
         raise RecipeError(
             f"{source} is about a network that is trained already, so there is nothing to train "
-            "or to search step by step; use `nas run` or `nas spaces`"
+            "or to search step by step; use `nas run`, which also exports, or `nas spaces`"
         )
     if not isinstance(content, Mapping):  # a damaged file, of which validation says so
         return validated(Recipe, content, source=source)

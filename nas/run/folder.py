@@ -129,6 +129,15 @@ class RunFolder:
             return None
         return SearchSpace.read(self.space, remedy="delete it, and it is made from the recipe")
 
+    @property
+    def about_trained(self) -> bool:
+        """Whether the run is about a network that was trained before, by `recipe.json` alone."""
+        if not self.recipe.exists():
+            return False
+        source = Source(f"the run's recipe {self.recipe}", _OTHER_FOLDER)
+        content = parse_json(read_text(self.recipe, source, at_most=MOST_TOML_BYTES), source)
+        return isinstance(content, dict) and "model" in content
+
     def stored_recipe(self) -> dict[str, Any]:
         """The content of `recipe.json`, checked like any recipe.
 

@@ -52,6 +52,12 @@ def reused(
     """
     found = RunFolder(source.parent if source.is_file() else source)
     found.require_own()
+    if found.about_trained:
+        raise RunFolderError(
+            f"{found.path} is about a network that is trained already, whose evaluations count for "
+            "every device: `nas run RECIPE --resume` with other [[targets]], or `nas fit ... "
+            f"--target NAME --resume`, with --out {found.path}, measures nothing again"
+        )
     _require_searched(found)
     content = found.stored_recipe()
     content["targets"] = [{"name": name} for name in targets]

@@ -13,6 +13,7 @@ from nas.archive.archive import Archive, usable
 from nas.archive.sealing import Sealing, seal_journal
 from nas.archive.sharing import merge_archives
 from nas.archive.studies import seal_database
+from nas.own.remembering import journal_in
 from nas.run.folder import MAKES_EVALUATIONS, RunFolder, RunFolderError
 from nas.settings.urls import database_url, shown
 from search_spaces.space import SearchSpace
@@ -81,7 +82,7 @@ def archive_in(folder: Path, *, databases: Collection[str] = (), read_only: bool
     shared = _shared(files, space, content, read_only=True)
     if shared is not None:
         return shared
-    return Archive(files.archive, space, study=content["name"], read_only=True)
+    return Archive(_journal(files, space, content), space, study=content["name"], read_only=True)
 
 
 def sealed_in(folder: Path, *, databases: Collection[str] = ()) -> Sealing:
@@ -101,8 +102,9 @@ def sealed_in(folder: Path, *, databases: Collection[str] = ()) -> Sealing:
     files, space, content = _run_in(folder, databases)
     with files.locked():
         done = Sealing()
-        if files.archive.exists():
-            done = seal_journal(files.archive, space, study=content["name"])
+        journal = _journal(files, space, content)
+        if journal.exists():
+            done = seal_journal(journal, space, study=content["name"])
         if url := content["search"].get("archive"):
             with usable(shown(url)):
                 done.evaluations = seal_database(url, space, study=content["name"])
@@ -120,12 +122,19 @@ def _run_in(
         named = content["search"].get("archive")
         if named:
             _require_named(files, named, allowed)
-        if (named and files.supernet.exists()) or files.archive.exists():
-            return files, SearchSpace.read(files.space), content
+        space = SearchSpace.read(files.space)
+        if (named and files.supernet.exists()) or _journal(files, space, content).exists():
+            return files, space, content
     raise RunFolderError(
         f"{folder} holds no archive with its recipe and space; give the folder of a run whose "
-        "search has begun"
+        "search has begun (the evaluations in a storage of nas.fit are found.frame() and "
+        "found.archive there)"
     )
+
+
+def _journal(files: RunFolder, space: SearchSpace, content: Mapping[str, Any]) -> Path:
+    """The journal in a run folder; a trained network has one for each space that was searched."""
+    return journal_in(files.path, space) if "model" in content else files.archive
 
 
 def _require_named(files: RunFolder, url: Any, allowed: Sequence[URL]) -> None:

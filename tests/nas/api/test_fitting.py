@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nas
 from nas.api.judging import losses, words_of
 from nas.archive.archive import ArchiveError
+from nas.export.predict import predict
 from nas.facts.metric import MetricWords
 from nas.own.evaluator import PolicyEvaluator
 from nas.own.model import OwnModelError
@@ -123,6 +126,39 @@ def test_the_module_is_called_like_the_model_and_is_what_is_exported(found, tmp_
         own, torch.tensor(session.run(None, {name: IMAGES[:4].numpy()})[0]), atol=1e-5
     )
     assert not best.module.training
+
+
+def metadata(path):
+    held = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    return {key: json.loads(held[f"elastic_nas.{key}"]) for key in ("inputs", "output")}
+
+
+def test_a_file_says_what_is_known_of_its_inputs_and_output(found, tmp_path):
+    best, path = found.best(), tmp_path / "model.onnx"
+    best.export(path)
+    told = metadata(path)["inputs"]["x"]
+    assert (told["shape"], told["dtype"]) == ([2, 6, 6], "float32")
+    assert IMAGES.min() <= told["low"][0] < -2
+    assert 2 < told["high"][0] <= IMAGES.max()
+    assert "was not told" in told["about"]
+
+    pixels = nas.Port("Pixels.", ("channel", "height", "width"), nas.Scaling((3.0,), (2.0,)))
+    answers = nas.Port("The kind of animal.", ("class",), names=("cat", "cow", "dog"))
+    best.export(path, usage=nas.Usage({"x": pixels}, answers))
+    assert metadata(path)["inputs"]["x"]["mean"] == [3.0]
+    assert metadata(path)["output"]["names"] == ["cat", "cow", "dog"]
+    raw = (IMAGES * 2 + 3).numpy()
+    with torch.no_grad():
+        wanted = best.module(IMAGES).argmax(1)
+    assert predict(path, raw).tolist() == [answers.names[one] for one in wanted]
+
+
+def test_a_usage_that_contradicts_the_network_is_refused_before_a_file_is_written(found, tmp_path):
+    flat = nas.Port("Pixels.", ("channel",))
+    named = nas.Port("The kind of animal.", ("class",), names=("cat", "cow"))
+    with pytest.raises(ValueError, match=r"input 'x' names the axes .*output names 2 places"):
+        found.best().export(tmp_path / "a.onnx", usage=nas.Usage({"x": flat}, named))
+    assert not (tmp_path / "a.onnx").exists()
 
 
 def test_a_front_a_plot_and_a_report_with_both_kinds_of_samples(found, tmp_path):

@@ -190,6 +190,18 @@ def test_a_trained_network_has_no_steps_of_its_own(folder: Path) -> None:
     assert_refused(nas("train", folder / "own.toml"), "trained already")
 
 
+def test_commands_for_run_folders_work_or_name_the_remedy(run: Path, tmp_path: Path) -> None:
+    succeeded(nas("archive", "export", run, tmp_path / "all.csv"))
+    lines = (tmp_path / "all.csv").read_text().splitlines()
+    assert len(lines) == 1 + load(RunFolder(run).results).budget
+    assert {"error", "held_out", "model_bytes", "edge-npu.latency_ms"} <= {*lines[0].split(",")}
+    succeeded(nas("archive", "seal", run))
+    succeeded(nas("report", run))
+    again = nas("search", "--from", run, "--target", "datacentre-gpu")
+    assert_refused(again, "--target NAME --resume", "measures nothing again")
+    assert_refused(nas("archive", "merge", run, run), "runs about a trained network are not merged")
+
+
 def test_a_run_folder_of_somebody_else_runs_no_code(folder: Path, tmp_path: Path) -> None:
     held = json.loads((folder / "own" / "recipe.json").read_text())
     held["model"]["source"] = f"{tmp_path / 'strange_net.py'}:build"
