@@ -24,7 +24,14 @@ ROOMS = (
     *("facts", "settings", "terminal", "files"),
 )
 LOOSE = {"callable_room", "memory", "ort", "parts"}
-DOORS = {"pymoo": 1, "ray": 1, "optuna": 2, "onnxruntime": 1, "openvino": 0}  # imported by name
+DOORS = {
+    "pymoo": 1,
+    "ray": 1,
+    "optuna": 2,
+    "onnxruntime": 1,
+    "moocore": 1,
+    "openvino": 0,
+}  # imported by name
 ALONE = (
     ROOT / "nas" / "export" / "predict.py"
 )  # copied beside exported files, of which it is no part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,71 +12,27 @@ from nas.problem.goals import Goal
 
 FloatArray = NDArray[np.float64]
 
-_BLOCK = 1 << 22
-
 
 def nondominated(points: FloatArray) -> NDArray[np.bool_]:
     """Whether each of `points` `(n, objectives)` is dominated by no other point, `(n,)`.
 
     Of equal points, all are kept.
     """
-    points = _matrix(points)
-    if points.shape[1] == 2:
-        return _nondominated_pairs(points)
-    mask = np.ones(len(points), dtype=np.bool_)
-    step = max(1, _BLOCK // max(1, points.size))
-    for start in range(0, len(points), step):
-        block = points[start : start + step, None]
-        dominates = (points <= block).all(axis=2) & (points < block).any(axis=2)
-        mask[start : start + step] = np.logical_not(np.any(dominates, axis=1))
-    return mask
-
-
-def _nondominated_pairs(points: FloatArray) -> NDArray[np.bool_]:
-    order = np.lexsort((points[:, 1], points[:, 0]))
-    first, second = points[order].T
-    best = np.minimum.accumulate(np.concatenate([[np.inf], second[:-1]]))
-    # Of equal points the first one found decides; lexsort has put them side by side.
-    repeats = np.zeros(len(points), dtype=np.bool_)
-    repeats[1:] = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
-    kept = second < best
-    run = np.cumsum(~repeats) - 1
-    mask = np.empty(len(points), dtype=np.bool_)
-    mask[order] = kept[~repeats][run]
-    return mask
+    return np.asarray(moocore.is_nondominated(_matrix(points), keep_weakly=True), dtype=np.bool_)
 
 
 def hypervolume(points: FloatArray, reference: FloatArray) -> float:
-    """The volume between `points` `(n, objectives)` and `reference` `(objectives,)`.
+    """The exact volume between `points` `(n, objectives)` and `reference` `(objectives,)`.
 
-    Points that are not better than the reference in every objective add nothing. The result is
-    exact. The method slices along the last objective, so it is meant for fronts of a few hundred
-    points and few objectives.
+    Points that are not better than the reference in every objective add nothing.
     """
     points, reference = _matrix(points), np.asarray(reference, dtype=np.float64)
     if points.shape[1:] != reference.shape:
         raise ValueError(
             f"points {points.shape} and reference {reference.shape} must share their objectives"
         )
-    inside = np.unique(points[(points < reference).all(axis=1)], axis=0)
-    return _volume(inside[nondominated(inside)], reference)
-
-
-def _volume(front: FloatArray, reference: FloatArray) -> float:
-    if not len(front):
-        return 0.0
-    if front.shape[1] == 1:
-        return float(reference[0] - front.min())
-    order = np.argsort(front[:, -1], kind="stable")
-    front, levels = front[order], front[order, -1]
-    heights = np.diff(levels, append=reference[-1])
-    if front.shape[1] == 2:
-        return float(heights @ (reference[0] - np.minimum.accumulate(front[:, 0])))
-    volume = 0.0
-    for position in np.flatnonzero(heights > 0):
-        below = front[: position + 1, :-1]
-        volume += heights[position] * _volume(below[nondominated(below)], reference[:-1])
-    return float(volume)
+    inside = points[(points < reference).all(axis=1)]
+    return float(moocore.hypervolume(inside, ref=reference)) if len(inside) else 0.0
 
 
 def measured_front(

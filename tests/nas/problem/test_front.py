@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from nas.problem.front import hypervolume, nondominated
@@ -16,6 +15,14 @@ def fronts():
     )
 
 
+def cornered():
+    """Points of whole numbers around a cube of side 4."""
+    shapes = st.tuples(st.integers(0, 12), st.integers(1, 4))
+    return shapes.flatmap(
+        lambda shape: arrays.arrays(np.float64, shape, elements=st.integers(0, 5).map(float))
+    )
+
+
 @given(fronts())
 def test_nondominated_is_pymoos_first_front(points):
     expected = np.zeros(len(points), dtype=bool)
@@ -24,12 +31,25 @@ def test_nondominated_is_pymoos_first_front(points):
     np.testing.assert_array_equal(nondominated(points), expected)
 
 
-@given(fronts())
-def test_hypervolume_is_pymoos(points):
-    reference = np.full(points.shape[1], 10.0)
-    inside = points[(points < reference).all(axis=1)]
-    expected = HV(ref_point=reference)(inside) if len(inside) else 0.0
-    assert hypervolume(points, reference) == pytest.approx(expected)
+@given(cornered())
+def test_hypervolume_is_the_number_of_unit_cells_that_a_point_dominates(points):
+    reference = np.full(points.shape[1], 4.0)
+    cells = np.indices([4] * points.shape[1]).reshape(points.shape[1], -1).T
+    dominated = (points[:, None] <= cells).all(axis=2).any(axis=0)
+    assert hypervolume(points, reference) == pytest.approx(float(dominated.sum()))
+
+
+@pytest.mark.parametrize(
+    ("points", "volume"),
+    [
+        ([[0.25]], 0.75),
+        ([[0.2, 0.5], [0.5, 0.2]], 0.8 * 0.5 + 0.5 * 0.3),
+        ([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]], 0.5),
+        ([[0.5, 0.5, 0.5, 0.5], [0.75, 0.0, 0.5, 0.5], [0.9, 0.9, 0.9, 0.9]], 0.0625 + 0.03125),
+    ],
+)
+def test_hypervolume_of_points_that_were_worked_out_by_hand(points, volume):
+    assert hypervolume(np.array(points), np.ones(len(points[0]))) == pytest.approx(volume)
 
 
 def test_equal_points_all_stay():
