@@ -24,8 +24,9 @@ class SeamCost:
 
     A kernel that is slower alone than in a network, such as a pooling on integers in another layout
     than that of convolutions, saves time in the seam before it and in the seam behind it, and both
-    measure the same saving. So what a seam saves is shared by its kernels as their times alone are,
-    and of its shares each kernel keeps the largest only.
+    measure the same saving. So what a seam saves is shared by its kernels as the squares of their
+    times alone are, since a slow one has the most to save, and each kernel keeps the largest of its
+    shares only.
 
     Args:
         seams: The seams of the space.
@@ -73,9 +74,9 @@ class SeamCost:
         """What all kernels save, `(n,)`, at most 0, from what each seam saves, by its place."""
         most = defaultdict[int, FloatArray](lambda: np.zeros(rows.count))
         for place, added in saved.items():
-            alone = {place: rows.of(self._alone[place])}
+            alone = {place: rows.of(self._alone[place]) ** 2}
             for edge in self._readers[place]:
-                spent = rows.of(edge.there) * rows.of(self._alone[edge.reader])
+                spent = rows.of(edge.there) * rows.of(self._alone[edge.reader]) ** 2
                 alone[edge.reader] = alone.get(edge.reader, 0.0) + spent
             whole = np.maximum(sum(alone.values()), _LEAST_MS)
             for kernel, spent in alone.items():
