@@ -50,14 +50,14 @@ def relative(predicted: np.ndarray, true: np.ndarray) -> str:
 
 def summed(table: LatencyTable, searched: SearchSpace) -> np.ndarray:
     """The latencies of random subnets under a table."""
-    target = dataclasses.replace(load_target("this-cpu"), model=table)
+    target = dataclasses.replace(load_target("this-cpu", elsewhere=True), model=table)
     rows = searched.sample_array(np.random.default_rng(0), SUBNETS)
     return target.compile(searched)["latency_ms"](rows)
 
 
 def predicted(whole: LatencyTable, size: int, searched: SearchSpace) -> str:
     """A line of the table: the errors with a sample of this size."""
-    kernels = load_target("this-cpu").natively(searched)
+    kernels = load_target("this-cpu", elsewhere=True).natively(searched)
     chosen = {KernelKey.of(*kernel) for kernel in sample(kernels, size)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part.csv"
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--budget-ms", type=float, default=25.0)
     budget_ms = parser.parse_args().budget_ms
     searched = space()
-    kernels = load_target("this-cpu").natively(searched)
+    kernels = load_target("this-cpu", elsewhere=True).natively(searched)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "whole.csv"
         start = time.perf_counter()

@@ -92,7 +92,9 @@ class Row:
 def row(space: SearchSpace, folder: Path, *, seed: int) -> Row:
     """A line of the table: profile a space, calibrate, predict and measure its subnets."""
     backend, table = OnnxRuntime(), folder / "this-cpu.csv"
-    kernels = load_target("this-cpu", table=table, unmeasured=True).natively(space)
+    # Weights are those for any processor, as the backend has them.
+    here = load_target("this-cpu", table=table, unmeasured=True, elsewhere=True)
+    kernels = here.natively(space)
     rows = profile(kernels, path=table, backend=backend).rows
     target = load_target("this-cpu", table=table)
     calibration = calibrate(target, space, backend=backend, networks=CALIBRATED, seed=seed)

@@ -196,10 +196,11 @@ def measured(
 def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> FloatArray:
     """The latencies of the exported networks in ms, `(n,)`."""
     deployment = deployment_of(plan, supernet)
+    weights = next(one.eight_bit_weights for one in plan.targets if one.name == "this-cpu")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
         for genotype, path in zip(picked, paths, strict=True):
-            export_onnx(deployment(genotype), path)
+            export_onnx(deployment(genotype), path, eight_bit_weights=weights)
         return in_turns(paths, backend=OnnxRuntime())
 
 
