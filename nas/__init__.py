@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.facts.usage import Usage as Usage
     from nas.own.options import Channels as Channels
     from nas.own.options import Ranks as Ranks
+    from nas.own.options import Tuning as Tuning
 
     __version__: str
 
@@ -47,6 +48,7 @@ _ELSEWHERE = {
     "Run": "nas.api.runs",
     "Scaling": "nas.facts.usage",
     "Study": "nas.api.study",
+    "Tuning": "nas.own.options",
     "Usage": "nas.facts.usage",
     "fit": "nas.api.fitting",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "Run",
     "Scaling",
     "Study",
+    "Tuning",
     "Usage",
     "__version__",
     "fit",

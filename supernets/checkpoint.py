@@ -106,7 +106,7 @@ def save_state(
         )
     # Every tensor is copied, since safetensors refuses tensors that share memory.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    content = to_bytes(whole, {**metadata, "digest": _digest(whole)})
+    content = to_bytes(whole, {**metadata, "digest": digest_of(whole)})
     try:
         _write_atomically(Path(path), content)
     except OSError as error:
@@ -154,7 +154,7 @@ def steps_done(path: Path) -> int:
 def _check(
     path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], fingerprint: str
 ) -> None:
-    if metadata.get("digest") != _digest(tensors):
+    if metadata.get("digest") != digest_of(tensors):
         raise CheckpointError(
             f"checkpoint {path} is damaged: its tensors do not match the digest in its header; "
             "delete it and train the supernet again"
@@ -166,12 +166,13 @@ def _check(
         )
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """A hash over the names and bytes of all tensors, which does not depend on their order."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+        held = tensors[name].detach().cpu().reshape(-1)
+        digest.update(held.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

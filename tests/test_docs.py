@@ -88,6 +88,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "model recipe: model": (model_recipe.ModelSection, None),
     "model recipe: model.channels": (Channels, None),
     "model recipe: model.ranks": (Ranks, None),
+    "model recipe: model.epochs": (model_recipe.TuningSection, None),
     "model recipe: targets": (model_recipe.ModelTargetSection, None),
     "model recipe: search": (model_recipe.ModelSearchSection, None),
     "model recipe: compute": (model_recipe.ModelComputeSection, None),

@@ -253,7 +253,9 @@ class Fitted(Searched):
             verdict=found.verdict,
             measured_ms=found.latency_ms.get(genotype),
             judge=self.means.judge,
-            deployed=replace(deployed, metadata=self._told(genotype, deployed.graph)),
+            deployed=replace(
+                deployed, metadata={**deployed.metadata, **self._told(genotype, deployed.graph)}
+            ),
             module=self.means.judge.calling.module(deployed.module()),
             weights=weights,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,19 @@ from nas.api.problem import Asked, Target, asked_for, several
 from nas.api.searching import Callback, Progress, Stopped, in_words, require_numbers
 from nas.evaluation.workers import Workers
 from nas.facts.metric import MetricWords
+from nas.own.calling import Calling
 from nas.own.choosing import Wanted
 from nas.own.distance import Distance
-from nas.own.evaluator import PolicyEvaluator
 from nas.own.formats import opening_for
+from nas.own.lessons import Lesson, lesson_of
 from nas.own.model import require_layers, require_model
 from nas.own.network import OwnNetwork, traced
-from nas.own.options import Channels, Ranks
+from nas.own.options import Channels, Ranks, Tuning
 from nas.own.remembering import Memory
 from nas.own.samples import samples_of
 from nas.own.searching import Effort, Policies
 from nas.own.structure import Structure
+from nas.own.tuned import evaluator_for, tuned
 from nas.own.uniform import uniform_names
 from nas.own.usage import usage_of
 from nas.own.whole import WholeNetworks
@@ -59,6 +61,7 @@ def fit(
     opening: Opening | None = None,
     channels: Channels | Sequence[float] | None = None,
     ranks: Ranks | Sequence[int] | None = None,
+    epochs: Tuning | int = 0,
     rewrites: Sequence[str] | None = None,
     samples: int | None = None,
     budget: int = 60,
@@ -76,8 +79,9 @@ def fit(
 
     The network is traced, its weights and activations choose their formats, and where that is asked
     for, its layers choose their widths and branches of low rank. Each policy is made without
-    training: ranges are set and errors corrected on calibration samples. Every uniform policy is
-    evaluated first. The same call with the same `storage` measures nothing again.
+    training, or after a few epochs for all: ranges are set and errors corrected on calibration
+    samples. Every uniform policy is evaluated first. The same call with the same `storage`
+    measures nothing again.
 
     Args:
         model: The network, on the CPU and in evaluation mode; it is not changed.
@@ -97,6 +101,8 @@ def fit(
         channels: The shares of its channels that a layer may keep, such as `(0.5, 0.75)`, or
             `Channels` with further options; all channels are always an option.
         ranks: The ranks of branches beside layers, such as `(0, 4)`, or `Ranks`.
+        epochs: The number of epochs in which the weights learn all that is searched, or `Tuning`
+            with a loss of your own. 0 trains nothing.
         rewrites: The names of the rewrites that make a network, in this order; those that fit what
             is asked for if left out.
         samples: The most samples that are read; by default 1,024, and fewer of a network with many
@@ -121,18 +127,18 @@ def fit(
     """
     require_numbers(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
     shown, model = display or Silent(), require_model(model)
-    alone = require_layers(model, several(keep))
-    structure = Structure.of(channels, ranks, rewrites)
-    network = _read(model, calibration, samples, rewrites=structure.rewrites)
+    alone, change = require_layers(model, several(keep)), Structure.of(channels, ranks, rewrites)
+    tuning, how = Tuning.of(epochs), change.rewrites
+    network = _read(model, calibration, samples, rewrites=how, folded=tuning is not None)
+    lesson = lesson_of(tuning, model, network.calibration)
+    judging = words_of(metric, evaluate, model), evaluate, confirm
     effort = Effort(searcher, budget, batch, seed, Workers(workers))
-    wanted, words = Wanted(limits or {}, allowed_drop), words_of(metric, evaluate, model)
-    wish = _Wish(structure, words, (evaluate, confirm), several(objectives), wanted, effort)
-    loaded = loaded_targets(targets)
+    wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
+    wish = _Wish(change, lesson, judging, several(objectives), wanted, effort)
     space = wish.space(network, loaded, opening=opening, alone=alone, name=name)
     with _folder(storage) as folder:
         fitted, policies = _begun(network, space, loaded, folder=folder, wish=wish, display=shown)
-        with contextlib.suppress(Stopped):
-            policies.search(effort, Progress(fitted, callbacks, timeout), shown)
+        _search(policies, effort, Progress(fitted, callbacks, timeout), shown)
     return fitted
 
 
@@ -141,8 +147,8 @@ class _Wish:
     """What may change, how it is judged, what is asked for, and how much may be tried."""
 
     structure: Structure
-    words: MetricWords
-    judging: tuple[Evaluate | None, Evaluate | None]
+    lesson: Callable[[Calling], Lesson] | None
+    judging: tuple[MetricWords, Evaluate | None, Evaluate | None]
     objectives: tuple[str, ...]
     wanted: Wanted
     effort: Effort
@@ -175,8 +181,8 @@ class _Wish:
     def judge(self, network: OwnNetwork) -> Judge:
         """The judge of the networks made from the user's."""
         seen, unseen = (Distance(network.model, part) for part in network.judging)
-        evaluate, confirm = self.judging
-        return Judge(network.calling, self.words, seen, unseen, evaluate, confirm)
+        words, evaluate, confirm = self.judging
+        return Judge(network.calling, words, seen, unseen, evaluate, confirm)
 
 
 def _begun(
@@ -192,6 +198,9 @@ def _begun(
     devices = [measured_target(one, space, folder, display=display) for one in targets]
     asked = wish.asked(space, devices)
     network = wish.structure.applied(network, folder, display)
+    if wish.lesson is not None:
+        lesson = wish.lesson(network.calling)
+        network = tuned(network, asked.problem.space, lesson, folder, display)
     judge = wish.judge(network)
     policies = _policies(network, asked, folder, judge=judge, seed=wish.effort.seed)
     fitted = _fitted(network, policies, asked, judge=judge, wanted=wish.wanted, effort=wish.effort)
@@ -199,12 +208,17 @@ def _begun(
 
 
 def _read(
-    model: nn.Module, loader: object, samples: int | None, *, rewrites: Sequence[str]
+    model: nn.Module, loader: object, samples: int | None, *, rewrites: Sequence[str], folded: bool
 ) -> OwnNetwork:
     """The network after tracing, with at most so many samples; None lets its size decide."""
     read = samples_of(loader, model, most=_MOST if samples is None else samples, least=_LEAST)
-    network = traced(model, *read.parted(_SHARES), rewrites=rewrites)
+    network = traced(model, *read.parted(_SHARES), rewrites=rewrites, folded=folded)
     return network.with_few_samples() if samples is None else network
+
+
+def _search(policies: Policies, effort: Effort, progress: Progress, display: Display) -> None:
+    with contextlib.suppress(Stopped):
+        policies.search(effort, progress, display)
 
 
 def _devices(targets: Sequence[HardwareTarget | Goal]) -> list[HardwareTarget]:
@@ -217,11 +231,11 @@ def _policies(
     """The policies to search, with the evaluations that the folder holds already."""
     space = asked.problem.space
     memory = Memory(folder, space.name, network.digest, in_words(judge.words))
-    made = network.deployment(space)
-    measure = PolicyEvaluator(made, judge, seed)
+    made, names = network.deployment(space), uniform_names(space)
+    measure = evaluator_for(network, made, names, judge=judge, seed=seed)
     return Policies(
         asked.problem,
-        uniform_names(space),
+        names,
         made,
         measure,
         memory.known(but=space),
@@ -240,7 +254,7 @@ def _fitted(
     effort: Effort,
 ) -> Fitted:
     """The result of a fit before its search."""
-    space, made = policies.problem.space, policies.made
+    space, made = policies.problem.space, policies.measure.deployment
     purposes = ("calibration", "search", "judging")
     weights = asked.weights.get(THIS_CPU, "unsigned")
     whole = WholeNetworks(made, space, policies.folder / "whole.json", weights)

@@ -44,6 +44,10 @@ RankOptions = Annotated[
     list[int] | None,
     typer.Option("--ranks", help="A rank of branches beside layers; may be repeated."),
 ]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Epochs in which the weights learn all that is searched."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE in the recipe, such as model.mean=[0.49,0.48,0.45]."),
@@ -61,6 +65,7 @@ def fit_command(
     allowed_drop: Drop = None,
     channels: Shares = None,
     ranks: RankOptions = None,
+    epochs: Epochs = None,
     set_: Settings = None,
     out: Out = None,
     resume: Resume = False,
@@ -81,7 +86,7 @@ def fit_command(
         tuple(targets or ()),
         allowed_drop,
         tuple(set_ or ()),
-        structure={"channels": channels, "ranks": ranks},
+        structure={"channels": channels, "ranks": ranks, "epochs": epochs},
     )
     recipe = model_recipe(asked, ask=asker(yes=yes))
     folder = out or Path(recipe.name)

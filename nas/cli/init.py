@@ -35,6 +35,10 @@ RankOptions = Annotated[
     list[int] | None,
     typer.Option("--ranks", help="For a trained network: a rank of branches beside layers."),
 ]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="For a trained network: epochs from its weights."),
+]
 ExampleName = Annotated[
     str | None, typer.Option("--example", help="Instead of DATA: a shipped recipe, by its name.")
 ]
@@ -63,9 +67,10 @@ def init_command(
     allowed_drop: Drop = None,
     channels: Shares = None,
     ranks: RankOptions = None,
+    epochs: Epochs = None,
 ) -> None:
     """Write a first recipe: for your data or your trained network, or one of the examples."""
-    structure = {"channels": channels, "ranks": ranks}
+    structure = {"channels": channels, "ranks": ranks, "epochs": epochs}
     for_own = (own_data, weights, allowed_drop, *structure.values())
     own = any(one is not None for one in for_own)
     if list_:
@@ -150,8 +155,8 @@ def _own(
 
     if source is None or data is None:
         raise RecipeError(
-            "--data, --weights, --allowed-drop, --channels and --ranks are for a trained network: "
-            "give both it and its data, such as nas init mymodel.py:build --data photos/"
+            "--data, --weights, --allowed-drop, --channels, --ranks and --epochs are for a trained "
+            "network: give both it and its data, such as nas init mymodel.py:build --data photos/"
         )
     weights, drop, targets, overrides, structure = how
     asked = OwnAsked(

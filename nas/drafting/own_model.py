@@ -37,6 +37,7 @@ _COMMENTS = {
     "model.divide": "an input is (raw / divide - mean) / std, as in the network's training",
     "model.channels": "shares of its channels that a layer may keep; all are always an option",
     "model.ranks": "ranks of branches beside layers that make good what few bits lose",
+    "model.epochs": "epochs from these weights, over all that is searched",
     "targets": "A device. `nas targets` lists others; a policy is chosen for each.",
     "targets.allowed_drop": "how much worse than the float network the fastest may be",
     "search": "How many policies are evaluated; every uniform one comes first.",
@@ -54,7 +55,8 @@ class OwnAsked:
         targets: The devices; the user is asked where there are none.
         allowed_drop: How much worse than the float network the answer may be.
         overrides: Texts such as `model.alone=["fc"]`.
-        structure: The keys of the section `model` for channels and branches; None is not written.
+        structure: The keys of the section `model` for channels, branches and epochs; None is not
+            written.
     """
 
     source: str

@@ -54,6 +54,10 @@ class Calling:
         """Samples by the names of the graph's inputs."""
         return dict(zip(self.inputs, samples.tensors, strict=True))
 
+    def outputs(self, flat: Tensor) -> Any:
+        """The outputs in the structure of the user's network, from one tensor with all of them."""
+        return pytree.tree_unflatten(parted(flat, self.shapes), self.spec)
+
     def module(self, network: nn.Module) -> nn.Module:
         """A network made from the user's, to be called like it and with the same outputs."""
         if self.spec.num_leaves == 1 and self.spec.is_leaf() and self.arguments == self.inputs:
@@ -78,7 +82,7 @@ class CalledAlike(nn.Module):
         """The outputs in the structure of the user's network."""
         of = dict(zip(self._calling.arguments, self._calling.inputs, strict=True))
         output = self.network(*args, **{of.get(name, name): one for name, one in named.items()})
-        return pytree.tree_unflatten(parted(output, self._calling.shapes), self._calling.spec)
+        return self._calling.outputs(output)
 
 
 class FileModule(nn.Module):

@@ -90,7 +90,7 @@ class PolicyEvaluator:
         for genotype in genotypes:
             begun = time.perf_counter()
             try:
-                found = self.judge(self.deployment(genotype).module())
+                found = self.found(genotype)
             except EvaluationError:
                 raise
             except Exception as error:
@@ -99,3 +99,7 @@ class PolicyEvaluator:
                 ) from error
             seconds = time.perf_counter() - begun
             yield [Evaluation(genotype, found.metrics, self.seed, seconds, where, found.answers)]
+
+    def found(self, genotype: Genotype) -> Judged:
+        """What is found of a network."""
+        return self.judge(self.deployment(genotype).module())

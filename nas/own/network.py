@@ -17,10 +17,11 @@ from nas.own.calling import Calling
 from nas.own.samples import Samples
 from search_spaces.graph import Graph
 from search_spaces.space import SearchSpace
-from supernets.checkpoint import load_state, save_state
+from supernets.checkpoint import digest_of, load_state, save_state
 from supernets.inputs import Inputs
 from supernets.post_training import PostTraining
 from supernets.post_training.low_rank import with_branches
+from supernets.supernet import Supernet
 from supernets.tracing import Traced, trace
 
 _BATCH, _FEW = 64, 2
@@ -41,6 +42,7 @@ class OwnNetwork:
         calibration: The samples that calibrate networks.
         judging: The samples by which networks are judged, none of which calibrate: those that guide
             the search, then those that the search does not see.
+        tuned: All its widths and precisions after a few epochs; None without such.
     """
 
     model: nn.Module
@@ -49,6 +51,7 @@ class OwnNetwork:
     rewrites: tuple[str, ...]
     calibration: Samples
     judging: tuple[Samples, ...]
+    tuned: Supernet | None = None
 
     @property
     def graph(self) -> Graph:
@@ -56,10 +59,9 @@ class OwnNetwork:
         return self.held.graph
 
     def deployment(self, space: SearchSpace) -> PostTraining:
-        """The maker of networks of a space that was made from this graph."""
-        calibration = self._batches()
+        """The maker of networks of a space that was made from this graph, from its own weights."""
         tensors = with_branches(space, self.held.tensors)
-        return post_training(space, tensors, calibration, rewrites=self.rewrites)
+        return post_training(space, tensors, self.batches(), rewrites=self.rewrites)
 
     def sorted(self, importance: str, folder: Path) -> OwnNetwork:
         """The same function with the most important channels first, in every layer.
@@ -74,13 +76,13 @@ class OwnNetwork:
         key = f"{self.digest}-{importance}"
         path = folder / f"channels-{key}.safetensors"
         if not path.exists():
-            read = self._batches()
+            read = self.batches()
             found = sorted_tensors(self.graph, self.held.tensors, read, importance=importance)
             save_state(path, found, {"fingerprint": key})
         tensors, _ = load_state(path, fingerprint=key)
         return replace(self, held=replace(self.held, tensors=tensors))
 
-    def _batches(self) -> list[Inputs]:
+    def batches(self) -> list[Inputs]:
         """The calibration samples by the names of the graph's inputs."""
         return [self.calling.named(one) for one in self.calibration.batches(_BATCH)]
 
@@ -104,6 +106,8 @@ class OwnNetwork:
         for key, tensor in [*sorted(self.held.tensors.items()), *enumerate(read)]:
             found.update(f"{key} {tuple(tensor.shape)}".encode())
             found.update(tensor.detach().contiguous().numpy().tobytes())
+        if self.tuned is not None:
+            found.update(digest_of(self.tuned.state_dict()).encode())
         return found.hexdigest()[:16]
 
 
@@ -113,6 +117,7 @@ def traced(
     *judging: Samples,
     rewrites: Sequence[str],
     names: Sequence[str] = (),
+    folded: bool = False,
 ) -> OwnNetwork:
     """A user's network after tracing it on a few of its samples.
 
@@ -122,6 +127,7 @@ def traced(
         judging: The samples by which they are judged.
         rewrites: The names of the rewrites that make networks from it.
         names: Names for its inputs, in their order; those of its arguments if left out.
+        folded: Whether its norms become part of the operators before, so that it can be trained.
 
     Raises:
         TraceError: The network cannot become a graph; the message says what torch said, and where.
@@ -130,6 +136,7 @@ def traced(
     makers(rewrites)
     few = calibration.at(slice(0, _FEW))
     held = trace(model, few.given())
+    held = held.folded() if folded else held
     if names:
         held = replace(held, graph=_renamed(held.graph, names))
     calling = Calling.of(model, held.graph, few)

@@ -1,9 +1,11 @@
-"""The options of a user's network beside its precisions: channels, and branches of low rank."""
+"""The options of a user's network beside its precisions: channels, branches, and a few epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nas.parts import Parts
 
@@ -79,3 +81,49 @@ class Ranks:
     def of(cls, given: Ranks | Sequence[int] | None) -> Ranks | None:
         """The branches that ranks stand for; None for none."""
         return given if given is None or isinstance(given, cls) else cls(ranks=tuple(given))  # pyright: ignore
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuning:
+    """A few epochs from the weights of a trained network, over all that is searched.
+
+    Attributes:
+        epochs: The number of epochs, at least 1.
+        loss: The loss of outputs, as the network gives them, for targets: a mean over the samples,
+            which torch derives. Without it, the float network is imitated.
+        data: A loader of samples to learn from, other ones than those that judge, with targets
+            behind the inputs where there is a loss; the calibration samples if left out.
+        samples: The most samples that are read of `data`.
+        learning_rate: The highest learning rate of the weights; a gentle one if left out.
+        batch_size: The number of samples of a step; 32, or all if there are fewer, if left out.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    epochs: int
+    loss: Callable[[Any, Any], Any] | None = None
+    data: object = None
+    samples: int = 16384
+    learning_rate: float | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "samples": 2, "batch_size": 2}
+        given = {name: getattr(self, name) for name in least}
+        wrong = [
+            f"{name} is at least {low}, given {given[name]}"
+            for name, low in least.items()
+            if given[name] is not None and given[name] < low
+        ]
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            wrong.append(f"learning_rate is above 0, given {self.learning_rate}")
+        if wrong:
+            raise ValueError(f"a tuning cannot be done: {'; '.join(wrong)}")
+
+    @classmethod
+    def of(cls, given: Tuning | int) -> Tuning | None:
+        """The tuning that a number of epochs stands for; None for 0."""
+        if isinstance(given, cls):
+            return given
+        return None if given == 0 else cls(epochs=given)  # pyright: ignore[reportArgumentType]

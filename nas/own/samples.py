@@ -78,8 +78,8 @@ def samples_of(loader: object, model: nn.Module, *, most: int, least: int) -> Sa
             run on them.
     """
     held: list[Samples] = []
-    for batch in _batches(loader):
-        found = _inputs(batch, model)
+    for batch in batches_in(loader):
+        found = inputs_in(batch, model)
         if not held:
             where = f"samples of the shape {shapes_of(found)} that the calibration gives"
             outputs_of_few(model, found, where=where, remedy="prepare them as in the training")
@@ -102,7 +102,8 @@ def samples_of(loader: object, model: nn.Module, *, most: int, least: int) -> Sa
     return Samples(held[0].names, tuple(torch.cat(parts)[:most] for parts in joined))
 
 
-def _batches(loader: object) -> Iterator[Any]:
+def batches_in(loader: object) -> Iterator[Any]:
+    """The batches of a loader; raises `OwnModelError` if it is none."""
     if isinstance(loader, Tensor):
         return iter([loader])
     if isinstance(loader, str | bytes) or not isinstance(loader, Iterable):
@@ -113,8 +114,12 @@ def _batches(loader: object) -> Iterator[Any]:
     return iter(loader)
 
 
-def _inputs(batch: Any, model: nn.Module) -> Samples:
-    """The inputs in a batch of a loader, without labels."""
+def inputs_in(batch: Any, model: nn.Module) -> Samples:
+    """The inputs in a batch of a loader, without labels.
+
+    Raises:
+        OwnModelError: The batch has another form than the network takes.
+    """
     names, needed = forward_names(model)
     if isinstance(batch, Mapping):
         kept = {name: batch[name] for name in names if isinstance(batch.get(name), Tensor)}
@@ -133,7 +138,7 @@ def _inputs(batch: Any, model: nn.Module) -> Samples:
             f"{type(batch).__name__}; let the loader give such batches"
         )
     if not isinstance(batch[0], Tensor):  # the inputs together, labels behind them
-        return _inputs(batch[0], model)
+        return inputs_in(batch[0], model)
     count = max(1, needed)
     if len(batch) < count or not all(isinstance(part, Tensor) for part in batch[:count]):
         raise OwnModelError(

@@ -48,8 +48,8 @@ class Policies:
     Attributes:
         problem: The space and the devices.
         names: The names of the uniform policies.
-        made: Makes the networks.
-        measure: Measures them.
+        made: Makes networks from the user's weights; what these lose is measured.
+        measure: Measures networks, those of tuned weights among them, and holds their maker.
         known: Evaluations in other spaces, see `Memory.known`.
         archive: Keeps what was measured.
         folder: The folder that keeps sensitivities.

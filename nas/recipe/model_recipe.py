@@ -48,6 +48,20 @@ def _ranks(given: Any) -> Any:
     return {"ranks": given} if isinstance(given, list) else given
 
 
+def _epochs(given: Any) -> Any:
+    return {"epochs": given} if isinstance(given, int) else given
+
+
+class TuningSection(Section):
+    """A few epochs from the weights of the network, on the training samples of the task."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    labels: bool = False
+    """Whether the network learns the targets of the samples; it imitates the float network else."""
+    learning_rate: Positive | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+
+
 class ModelSection(Section):
     """A trained network, and which precisions, widths and branches its layers choose from."""
 
@@ -71,6 +85,8 @@ class ModelSection(Section):
     """The channels and blocks that may be left out: a section, or its shares alone."""
     ranks: Annotated[Ranks | None, BeforeValidator(_ranks)] = None
     """Branches of low rank that layers may have: a section, or its ranks alone."""
+    epochs: Annotated[TuningSection | None, BeforeValidator(_epochs)] = None
+    """A few epochs over all that is searched: a section, or the number of epochs alone."""
     rewrites: Annotated[tuple[str, ...], AfterValidator(_rewrites)] | None = None
     """What makes a network of few bits from float weights, in order (`nas parts rewrite`)."""
     calibration_samples: Annotated[int, Field(ge=1)] = 512

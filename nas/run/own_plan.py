@@ -13,8 +13,10 @@ from nas.export import forms_for
 from nas.facts.usage import Scaling
 from nas.own.formats import opening_for
 from nas.own.judging import CriterionJudge, Part, require_useful
+from nas.own.lessons import Lesson, settings_of
 from nas.own.model import OwnModelError, require_model
 from nas.own.network import OwnNetwork, traced
+from nas.own.options import Tuning
 from nas.own.preparing import prepared_as
 from nas.own.samples import Samples, outputs_of_few, shapes_of
 from nas.own.sources import network_of
@@ -22,7 +24,12 @@ from nas.own.structure import Structure
 from nas.own.uniform import uniform_names
 from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Problem, within_device
-from nas.recipe.model_recipe import ModelRecipe, ModelSection, ModelTargetSection
+from nas.recipe.model_recipe import (
+    ModelRecipe,
+    ModelSection,
+    ModelTargetSection,
+    TuningSection,
+)
 from nas.recipe.recipe import RecipeError
 from nas.report.data_read import data_read
 from nas.run.folder import RunFolder
@@ -34,6 +41,7 @@ from nas.tasks.facts import facts_of_task
 from nas.terminal.display import TerminalTable
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs
+from supernets.training.fine_tune import Imitation, OwnLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,7 @@ class OwnPlan:
         network: The network.
         judge: The judge of networks made from it.
         space: The policies to choose from, without options that no target can run.
+        lesson: What the network learns from in a few epochs; None without such.
         targets: The devices, in the recipe's order; that of this machine may lack its table.
         float_error: The error of the float network on the samples that guide the search.
     """
@@ -57,6 +66,7 @@ class OwnPlan:
     network: OwnNetwork
     judge: CriterionJudge
     space: SearchSpace
+    lesson: Lesson | None
     targets: tuple[HardwareTarget, ...]
     float_error: float
 
@@ -135,14 +145,29 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
         unseen.samples,
         rewrites=structure.rewrites,
         names=[*task.train.inputs],
+        folded=section.epochs is not None,
     )
     judge = CriterionJudge(network.calling, task.criterion, seen, unseen)
     space = _space(recipe, network, structure, targets)
-    plan = OwnPlan(recipe, files, task, network, judge, space, targets, float_error)
+    lesson = None if section.epochs is None else _lesson(section.epochs, task)
+    plan = OwnPlan(recipe, files, task, network, judge, space, lesson, targets, float_error)
     for target in targets:
         if target.lacking(space) is None:
             plan.goal(target)
     return plan
+
+
+def _lesson(section: TuningSection, task: Task) -> Lesson:
+    """What the network learns from: the training samples, and its own outputs or the targets."""
+    asked = Tuning(
+        epochs=section.epochs,
+        learning_rate=section.learning_rate,
+        batch_size=section.batch_size,
+    )
+    criterion = task.criterion
+    aim = OwnLoss(criterion.loss, criterion.distance) if section.labels else None
+    settings = settings_of(asked, len(task.train))
+    return Lesson(task.train, aim or Imitation(criterion.distance), settings)
 
 
 def _space(

@@ -43,7 +43,8 @@ def is_useless(
         losses: For every step, the larger of two losses: that of the largest subnet and the mean of
             the others.
         guess: The loss of the best constant answer.
-        untrained: The loss of the first step.
+        untrained: That of the first step; narrow subnets of a trained network may begin far above a
+            guess.
         growth: The norm of the weights divided by their norm before training.
         ends: Whether a phase of training ends with this epoch.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from search_spaces.space import SearchSpace
+from supernets.checkpoint import digest_of
 from supernets.supernet import Supernet, weights_of
 from supernets.training.context import Batch
 from supernets.training.methods import Methods
@@ -82,7 +83,8 @@ def fine_tune(
     Raises:
         WeightsError: If the tensors do not fit the space.
         TrainingDiverged: If the training diverges a second time.
-        CheckpointError: If the checkpoint is damaged or belongs to another training.
+        CheckpointError: If the checkpoint is damaged or belongs to another training, such as one
+            from other weights.
     """
     methods = methods or Methods()
     plain = replace(settings, largest_first=0.0)
@@ -97,6 +99,7 @@ def fine_tune(
         state_path=state_path,
         methods=methods,
         progress=progress,
+        origin=digest_of(tensors),
     )
     return FineTuned(supernet, history)
 

@@ -50,12 +50,13 @@ class TrainingState:
     Args:
         made: The step of the training, whose parts have memories.
         samples: The number of training samples.
+        origin: A digest of the weights at the start, if they are given ones; checkpoints keep it.
     """
 
-    def __init__(self, made: TrainingStep, *, samples: int) -> None:
+    def __init__(self, made: TrainingStep, *, samples: int, origin: str = "") -> None:
         self.made, self.context = made, made.context
         self.supernet, settings = self.context.supernet, self.context.settings
-        self.step = 0
+        self.step, self._origin = 0, origin
         self.losses = torch.full((self.context.plan.total, len(LOSSES)), math.nan)
         self.optimizer = optimizer_for(self.supernet, settings)
         self._memory = Memory(self.supernet, self.optimizer, settings.optimizer)
@@ -140,6 +141,7 @@ class TrainingState:
             "fingerprint": self.supernet.space.fingerprint,
             "step": str(self.step),
             "settings": self._made_by,
+            "origin": self._origin,
         }
         kept = {f"{_GOOD}{name}": tensor for name, tensor in self._kept.items()}
         own = {"losses": self.losses, "returns": self._returns()}
@@ -149,13 +151,19 @@ class TrainingState:
         """Replace this state by the checkpoint at `path`.
 
         Raises:
-            CheckpointError: If the checkpoint is damaged or was made with other settings.
+            CheckpointError: If the checkpoint is damaged, was made with other settings, or began
+                from other weights.
         """
         tensors, metadata = load_state(path, fingerprint=self.supernet.space.fingerprint)
         if metadata.get("settings") != self._made_by:
             raise CheckpointError(
                 f"checkpoint {path} was made by a training with {metadata.get('settings')}, now "
                 f"asked for {self._made_by}; restore those settings, or delete it to train anew"
+            )
+        if metadata.get("origin", "") != self._origin:
+            raise CheckpointError(
+                f"checkpoint {path} is of a training that began from other weights; give those "
+                "weights, another file or folder, or delete it to train anew"
             )
         require_alike(path, expected=self._expected(tensors), found=tensors)
         step, losses, returns = metadata.get("step", ""), tensors["losses"], tensors["returns"]

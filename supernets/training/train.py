@@ -91,6 +91,7 @@ def train(
     device: torch.device | str = "cpu",
     ranks: Ranks = ALONE,
     elsewhere: Callable[[], None] | None = None,
+    origin: str = "",
 ) -> History:
     """Train `supernet` in place; continues from the checkpoint at `state_path` if there is one.
 
@@ -120,6 +121,8 @@ def train(
         ranks: The processes that share the training.
         elsewhere: A function that continues the checkpoint at `state_path` to its end, in other
             processes; None to train in this process.
+        origin: A digest of the weights at the start, if they are given ones; a checkpoint of a
+            training that began from others is refused.
 
     Raises:
         TrainingDiverged: If the training diverges a second time. The last checkpoint is older.
@@ -133,7 +136,7 @@ def train(
     keep_freed_memory()
     batch = partial(batch_of, data, settings, device=torch.device(device))
     context = TrainingContext(supernet, settings, plan, criterion, batch, device_cost, ranks)
-    state = TrainingState(TrainingStep(context, methods), samples=len(data))
+    state = TrainingState(TrainingStep(context, methods), samples=len(data), origin=origin)
     _begin(state, state_path)
     if elsewhere is not None and state.step < plan.total:
         elsewhere()

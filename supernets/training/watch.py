@@ -22,7 +22,7 @@ def trouble_of(state: TrainingState, guess: float) -> str | None:
         state: The training, after a step.
         guess: The loss of the best constant answer.
     """
-    plan, untrained = state.context.plan, float(state.losses[0, 0])
+    plan, untrained = state.context.plan, _losses(state, 0)[0]
     last = _losses(state, max(plan.warmup, state.step - STEPS_IN_A_ROW))
     if is_hopeless(last, guess=guess, untrained=untrained):
         return _told(state, last, guess)
@@ -65,5 +65,5 @@ def _told(state: TrainingState, losses: list[float], guess: float) -> str:
     return (
         f"training diverged by step {state.step} of {state.context.plan.total}: the subnets' loss "
         f"is {sum(losses) / len(losses):.4g} over the last {len(losses)} steps, was "
-        f"{float(state.losses[0, 0]):.4g} at the start, and is {guess:.4g} for a constant guess"
+        f"{_losses(state, 0)[0]:.4g} at the start, and is {guess:.4g} for a constant guess"
     )

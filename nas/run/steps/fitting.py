@@ -15,9 +15,9 @@ from nas.export.stand_in import stand_in
 from nas.facts.usage import as_texts
 from nas.files.durable import write_atomic
 from nas.own.choosing import Picked, Timed, Wanted, picked
-from nas.own.evaluator import PolicyEvaluator
 from nas.own.remembering import Memory
 from nas.own.searching import Effort, Policies
+from nas.own.tuned import evaluator_for, tuned
 from nas.own.whole import WholeNetworks
 from nas.problem.goals import Goal
 from nas.recipe.model_recipe import ModelRecipe
@@ -78,12 +78,15 @@ def _searched(plan: OwnPlan, display: Display) -> Policies:
     recipe, settings, space = plan.recipe, plan.recipe.search, plan.space
     words = plan.task.criterion.error
     network = recipe.model.structure().applied(plan.network, plan.files.path, display)
+    if plan.lesson is not None:
+        network = tuned(network, space, plan.lesson, plan.files.path, display)
     memory = Memory(plan.files.path, recipe.name, network.digest, words.heading)
     made = network.deployment(space)
-    measure = PolicyEvaluator(made, plan.judge, recipe.seed)
+    names = plan.uniforms
+    measure = evaluator_for(network, made, names, judge=plan.judge, seed=recipe.seed)
     policies = Policies(
         plan.problem(),
-        plan.uniforms,
+        names,
         made,
         measure,
         memory.known(but=space),
@@ -104,7 +107,9 @@ def _timed(plan: OwnPlan, found: Policies, goal: Goal) -> Timed | None:
     weights: EightBitWeights = cpu.eight_bit_weights
     threads = plan.recipe.compute.profile_threads
     whole = plan.files.path / "whole.json"
-    return WholeNetworks(found.made, plan.space, whole, weights=weights, threads=threads)
+    return WholeNetworks(
+        found.measure.deployment, plan.space, whole, weights=weights, threads=threads
+    )
 
 
 def _picked(plan: OwnPlan, found: Policies, goal: Goal) -> Picked | None:
@@ -130,8 +135,11 @@ def _exported(
             pick = picks[target.name]
             if pick is None:
                 continue
-            deployed = found.made(pick.evaluation.genotype)
-            named = replace(deployed, metadata=_described(plan, target.name, pick.evaluation))
+            deployed = found.measure.deployment(pick.evaluation.genotype)
+            named = replace(
+                deployed,
+                metadata={**deployed.metadata, **_described(plan, target.name, pick.evaluation)},
+            )
             weights = target.eight_bit_weights
             forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
             made[target.name] = tuple(_export(plan, named, pick, form) for form in forms)

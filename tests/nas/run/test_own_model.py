@@ -171,6 +171,8 @@ def test_a_recipe_knows_where_its_network_is(run: Path, folder: Path) -> None:
         (["model.channels={shares=[0.5],multipel_of=2}"], "did you mean 'multiple_of'"),
         (["model.channels={shares=[0.5],multiple_of=8}"], "conv: shares .* multiple of 8"),
         (["model.ranks=[0]"], "give some above 0"),
+        (["model.epochs=0"], "greater than or equal to 1"),
+        (["model.epochs={epochs=1,batch_size=5000}"], "batches of 5000 samples has"),
         (["model.ranks=[2]"], "branches of low rank stay empty"),
         (["targets.0.limits={latency=3}"], "no cost latency"),
         (["targets.0.limits={latency_ms=1e-9}"], "latency_ms"),
@@ -224,7 +226,7 @@ def test_fit_is_the_same_without_a_recipe(
     words = (f"{folder / 'own_digits_net.py'}:build", "--data", "data.npz")
     more = ("--weights", folder / "w.safetensors", "--target", "edge-npu", "--yes")
     scaled = ("--set", "model.divide=16", "--set", "model.mean=[0.5]", "--set", "model.std=[0.25]")
-    offered = ("--channels", "0.5", "--ranks", "2")
+    offered = ("--channels", "0.5", "--ranks", "2", "--epochs", "1")
     asked = ("--allowed-drop", "5", "--set", "search.budget=1")
     done = nas("fit", *words, *more, *scaled, *offered, *asked)
     succeeded(done)
@@ -237,5 +239,5 @@ def test_fit_is_the_same_without_a_recipe(
     succeeded(written)
     made = load_any_recipe(Path("mine.toml"))
     assert (made.targets[0].allowed_drop, made.model.channels.shares) == (0.5, (0.5,))
-    assert made.model.ranks.options == (0, 2)
+    assert (made.model.ranks.options, made.model.epochs.epochs) == ((0, 2), 1)
     assert_refused(nas("init", "--data", "data.npz"), "give both it and its data")

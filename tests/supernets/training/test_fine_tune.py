@@ -18,6 +18,7 @@ from search_spaces.graph import Graph, Node
 from search_spaces.quant import PerChannel, Quant
 from search_spaces.space import SearchSpace
 from supernets.calibrate import initialise_steps
+from supernets.checkpoint import CheckpointError
 from supernets.deploy import Deployment
 from supernets.supernet import Supernet
 from supernets.tracing import Traced, trace
@@ -118,6 +119,17 @@ def test_a_killed_tuning_continues_to_the_same_weights(
     found = go_on()
     for name, tensor in tuned.tensors.items():
         assert torch.equal(found.tensors[name], tensor), name
+
+
+def test_a_tuning_does_not_continue_that_of_other_weights(
+    traced: Traced, space: SearchSpace, tmp_path: Path
+) -> None:
+    data, path = Imitated(Images(), traced.module()), tmp_path / "state.safetensors"
+    short = replace(SETTINGS, quantized_epochs=1, batch_size=48)
+    fine_tune(space, traced.tensors, data, short, criterion=Imitation(), state_path=path)
+    others = {name: 2 * tensor for name, tensor in traced.tensors.items()}
+    with pytest.raises(CheckpointError, match="began from other weights"):
+        fine_tune(space, others, data, short, criterion=Imitation(), state_path=path)
 
 
 def test_an_own_loss_is_minimised_and_the_given_weights_stay(
