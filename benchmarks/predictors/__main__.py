@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import learned, proxy_values
+from benchmarks.predictors import learned, proxy_costs, proxy_values
 
-PARTS = {"learned": learned.main, "proxy-values": proxy_values.main}
+PARTS = {
+    "learned": learned.main,
+    "proxies": proxy_costs.main,
+    "proxy-values": proxy_values.main,
+}
 
 
 def main() -> None:

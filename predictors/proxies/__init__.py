@@ -16,22 +16,31 @@ from dataclasses import dataclass
 from torch import nn
 
 from predictors.proxies.az import AZ_NAS
+from predictors.proxies.compositions import EMQ
 from predictors.proxies.counts import BITOPS, COUNTS
 from predictors.proxies.gradients import FISHER, GRADIENTS, GRASP, L2_NORM, PLAIN
 from predictors.proxies.jacobian import EPE_NAS, JACOB_COV
 from predictors.proxies.meco import MECO
 from predictors.proxies.naswot import NASWOT
 from predictors.proxies.ntk import NTK
+from predictors.proxies.precision import (
+    EMPIRICAL_FISHER,
+    HESSIAN,
+    ORTHOGONALITY,
+    OUTPUT_DISTANCE,
+    SQNR,
+)
 from predictors.proxies.probe import Batch, Loss
 from predictors.proxies.proxy import Proxy, Value
-from predictors.proxies.subject import Subject
+from predictors.proxies.subject import Subject, relative_distance
 from predictors.proxies.synflow import SYNFLOW
 from predictors.proxies.zen import ZEN
 from predictors.proxies.zico import ZICO
 
 PROXIES: Sequence[Proxy] = (
     *(COUNTS, BITOPS, L2_NORM, GRADIENTS, PLAIN, FISHER, GRASP, SYNFLOW),
-    *(JACOB_COV, EPE_NAS, NASWOT, ZEN, ZICO, NTK, MECO, AZ_NAS),
+    *(JACOB_COV, EPE_NAS, NASWOT, ZEN, ZICO, NTK, MECO, AZ_NAS, EMQ),
+    *(SQNR, OUTPUT_DISTANCE, EMPIRICAL_FISHER, HESSIAN, ORTHOGONALITY),
 )
 """The proxies that are shipped."""
 
@@ -62,7 +71,13 @@ class Scores(Mapping[str, float]):
 
 
 def score(
-    module: nn.Module, batch: Batch, loss: Loss, *, proxies: Sequence[Proxy] = PROXIES
+    module: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    *,
+    proxies: Sequence[Proxy] = PROXIES,
+    quantized: nn.Module | None = None,
+    distance: Loss = relative_distance,
 ) -> Scores:
     """The values of proxies for one network, by name, and in `layers` those of its modules.
 
@@ -76,12 +91,18 @@ def score(
         batch: Inputs, one tensor `(n, ...)` or tensors by argument of the module, and targets.
         loss: Maps outputs and targets to a scalar, such as `criterion.plain` of a task.
         proxies: The proxies to compute.
+        quantized: The same network with rounded weights and activations, for proxies of precision.
+            By default it is the module itself, and the network in full precision is the module
+            without its roundings; then errors of weights are known only if torch's fake quantizers
+            round them.
+        distance: Maps outputs and those in full precision to a scalar, such as
+            `criterion.distance` of a task; by default the relative squared difference.
 
     Raises:
         ValueError: If a proxy of gradients is asked for, and the module has no weight of two or
             more dimensions.
     """
-    subject = Subject.of(module, batch, loss)
+    subject = Subject.of(module, batch, loss, quantized=quantized, distance=distance)
     result: dict[str, Value] = {}
     for proxy in proxies:
         given = proxy.score(subject)

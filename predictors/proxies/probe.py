@@ -184,13 +184,18 @@ def _hardsigmoid(x: Tensor, *_args: object, **_options: object) -> Tensor:
     return torch.clamp(x / 6 + 0.5, 0.0, 1.0)
 
 
+# What keeps values as they are and lets gradients pass, also twice.
+DIFFERENTIABLE: Mapping[Function, Function] = {
+    F.hardsigmoid: _hardsigmoid,
+    **dict.fromkeys(ROUNDINGS, _straight_through),
+}
+
 # Running statistics mean nothing in an untrained network. Proxies therefore normalize by the batch,
 # as their authors do, and neither read nor write the running statistics of the module. A module for
 # inference rounds in many places; the gradient must pass through all of them.
 AS_TRAINED: Mapping[Function, Function] = {
     F.batch_norm: batch_statistics,
-    F.hardsigmoid: _hardsigmoid,
-    **dict.fromkeys(ROUNDINGS, _straight_through),
+    **DIFFERENTIABLE,
 }
 
 
@@ -198,28 +203,50 @@ def _same(x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return x
 
 
-# What a quantizer is made of. Without these functions a quantized network is one in full precision.
-UNQUANTIZED: Mapping[Function, Function] = dict.fromkeys(
-    (
-        *ROUNDINGS,
-        torch.clamp,
-        torch.clamp_,
-        Tensor.clamp,
-        Tensor.clamp_,
-        torch.fake_quantize_per_tensor_affine,
-        torch.fake_quantize_per_channel_affine,
-    ),
-    _same,
+CLAMPS: tuple[Function, ...] = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_)
+FAKE_QUANTIZERS: tuple[Function, ...] = (
+    torch.fake_quantize_per_tensor_affine,
+    torch.fake_quantize_per_channel_affine,
+    torch.fused_moving_avg_obs_fake_quant,
 )
+
+
+def _unrounded(x: Tensor) -> Tensor:
+    """`x` in place of its rounded values; the clamp that may follow knows it by a mark."""
+    same = x.view_as(x)
+    setattr(same, _MARK, True)
+    return same
+
+
+def _unclamped(function: Function) -> Function:
+    """A clamp that lets pass what would have been rounded before."""
+
+    def clamped(x: Tensor, *args: Any, **options: Any) -> Tensor:
+        return x if hasattr(x, _MARK) else function(x, *args, **options)
+
+    return clamped
+
+
+_MARK = "_not_rounded"
+
+# Without these functions, a quantized network is one in full precision. A clamp is part of a
+# quantizer only after a rounding.
+UNQUANTIZED: Mapping[Function, Function] = {
+    **dict.fromkeys(ROUNDINGS, _unrounded),
+    **{clamp: _unclamped(clamp) for clamp in CLAMPS},
+    **dict.fromkeys(FAKE_QUANTIZERS, _same),
+}
 
 # With absolute weights and an input of ones, every value is positive, and there a rectifier is
 # linear. Norms and fake quantizers would undo the scale that is measured; bounded nonlinearities
 # would saturate and hide all layers before them.
 LINEAR: Mapping[Function, Function] = {
-    **UNQUANTIZED,
     **dict.fromkeys(
         (
             *NONLINEARITIES,
+            *ROUNDINGS,
+            *CLAMPS,
+            *FAKE_QUANTIZERS,
             F.batch_norm,
             F.layer_norm,
             F.group_norm,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from predictors.proxies.layers import Calls, calls, paths, repeated, weighted
 from predictors.proxies.probe import (
     AS_TRAINED,
+    DIFFERENTIABLE,
+    FAKE_QUANTIZERS,
     NONLINEARITIES,
+    UNQUANTIZED,
     Batch,
     Function,
     Inputs,
@@ -45,6 +48,7 @@ class Pass:
         calls: What layers and blocks read and gave, by path.
         alike: Path of a module -> for each nonlinearity in it, how many of its units have the same
             sign for two samples, `(n, n)`.
+        rounded: The identity of a tensor that a fake quantizer of torch read -> what it gave.
     """
 
     network: ProbedModule
@@ -52,6 +56,7 @@ class Pass:
     output: Tensor
     calls: Calls
     alike: Mapping[str, list[Tensor]]
+    rounded: Mapping[int, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,11 @@ class Slopes:
     outputs: Mapping[str, list[Tensor]]
 
 
+def relative_distance(out: Tensor, reference: Tensor) -> Tensor:
+    """The squared difference of two outputs, as a share of the square of the second one."""
+    return (out - reference).square().sum() / reference.square().sum().clamp_min(1e-30)
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A module, a batch and a loss, which proxies score.
@@ -76,6 +86,10 @@ class Subject:
         inputs: One tensor `(n, ...)`, or tensors by argument of the module.
         targets: The targets of the samples.
         loss: Maps outputs and targets to a scalar.
+        quantized: The same network with rounded weights and activations, whose parameters and
+            submodules have the same names. By default it is `module` itself, and the network in
+            full precision is `module` without its roundings.
+        distance: Maps outputs and those in full precision to a scalar.
         seed: The seed of what some proxies draw.
     """
 
@@ -83,13 +97,15 @@ class Subject:
     inputs: Inputs
     targets: Tensor
     loss: Loss
+    quantized: nn.Module | None = None
+    distance: Loss = relative_distance
     seed: int = 0
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, module: nn.Module, batch: Batch, loss: Loss, *, seed: int = 0) -> Subject:
+    def of(cls, module: nn.Module, batch: Batch, loss: Loss, **further: Any) -> Subject:
         """The subject of a module and a batch of inputs and targets."""
-        return cls(module, *batch, loss, seed)
+        return cls(module, *batch, loss, **further)
 
     @property
     def count(self) -> int:
@@ -150,10 +166,39 @@ class Subject:
         slopes = slopes_of(self.passed.output, self.passed.read)
         return torch.cat([slope.flatten(1).double().cpu() for slope in slopes], dim=1)
 
+    @cached_property
+    def both(self) -> tuple[Pass, Pass]:
+        """The passes in full precision and of the quantized network, with running statistics."""
+        if self.quantized is not None:
+            other = replace(self, module=self.quantized)
+            return run(self, self.inputs, DIFFERENTIABLE), run(other, self.inputs, {})
+        full = run(self, self.inputs, {**DIFFERENTIABLE, **UNQUANTIZED})
+        return full, run(self, self.inputs, {})
+
+    @cached_property
+    def weight_errors(self) -> Mapping[str, Tensor]:
+        """What rounding adds to the weights, by name, float64.
+
+        It is known for weights that `quantized` holds rounded, and for those that torch's fake
+        quantizers round.
+
+        Raises:
+            ValueError: If the module has no weight of two or more dimensions.
+        """
+        full, rounded = self.both
+        found = {}
+        for name, weight in full.network.weights.items():
+            other = rounded.network.parameters.get(name)
+            if other is None or other.shape != weight.shape:
+                continue
+            last = rounded.rounded.get(id(other), other)
+            found[name] = last.detach().double() - weight.detach().double()
+        return found
+
     def part(self, start: int, stop: int) -> Subject:
         """The subject of some of the samples."""
         inputs = each(self.inputs, lambda x: x[start:stop])
-        return Subject(self.module, inputs, self.targets[start:stop], self.loss, self.seed)
+        return replace(self, inputs=inputs, targets=self.targets[start:stop])
 
     def kept(self, function: Callable[[Subject], Kept]) -> Kept:
         """The result of a function of this subject, which is called once for all proxies."""
@@ -175,6 +220,7 @@ def run(subject: Subject, inputs: Inputs, routes: Mapping[Function, Function] = 
         routes: Torch function -> function that is called instead.
     """
     alike: Mapping[str, list[Tensor]] = defaultdict(list)
+    rounded: dict[int, Tensor] = {}
     inputs = each(inputs, watched)
     read = [x for x in tensors_of(inputs) if x.requires_grad]
     tokens = {x.shape for x in tensors_of(inputs)} if not read else set()
@@ -182,9 +228,10 @@ def run(subject: Subject, inputs: Inputs, routes: Mapping[Function, Function] = 
     with paths(subject.module) as path, calls(seen) as noted:
         embed = {F.embedding: _embedding(read, tokens)} if tokens else {}
         signs = {function: _compared(function, path, alike) for function in NONLINEARITIES}
-        with probe(subject.module, {**signs, **embed, **routes}) as network:
+        noting = {function: _noted(function, rounded) for function in FAKE_QUANTIZERS}
+        with probe(subject.module, {**signs, **embed, **noting, **routes}) as network:
             output = network(inputs)
-    return Pass(network, read, output, noted, alike)
+    return Pass(network, read, output, noted, alike, rounded)
 
 
 def watched(x: Tensor) -> Tensor:
@@ -246,6 +293,15 @@ def _compared(
         return function(x, *args, **options)
 
     return compared
+
+
+def _noted(function: Function, rounded: dict[int, Tensor]) -> Function:
+    def noted(x: Tensor, *args: Any, **options: Any) -> Tensor:
+        output = function(x, *args, **options)
+        rounded[id(x)] = output
+        return output
+
+    return noted
 
 
 def agreement(x: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from supernets.extract import extract
 from supernets.supernet import Supernet
 
 PROXIES = [*Parts("proxy").values()]
+PRECISION = [Parts("proxy")[n] for n in ("sqnr", "output-distance", "empirical-fisher", "hessian")]
 
 torch.set_num_threads(1)
 
@@ -65,6 +66,28 @@ def test_every_proxy_scores_an_extracted_subnet(supernet) -> None:
         found.module.get_parameter(f"{module_name('head')}.weight"),
     )
     assert values["grad_norm"] > 2 * float(head[0].norm())
+
+
+def test_fewer_bits_of_an_extracted_subnet_are_seen(supernet) -> None:
+    space, (images, labels) = supernet.space, batch()
+    coarse = list(space.largest)
+    for name, column in space.column.items():
+        coarse[column] = 0 if name.endswith(".bits") else coarse[column]
+    full = extract(supernet, space.largest, [images], quantize=False).module.eval()
+    low, high = (
+        score(
+            full,
+            (images, labels),
+            F.cross_entropy,
+            proxies=PRECISION,
+            quantized=extract(supernet, genotype, [images]).module.eval(),
+            distance=Classification().distance,
+        )
+        for genotype in (tuple(coarse), space.largest)
+    )
+    assert 0 < low["sqnr"] + 10 < high["sqnr"]
+    for name in ("output_distance", "empirical_fisher", "hessian"):
+        assert 0 < 10 * high[name] < low[name]
 
 
 def test_sensitivities_of_the_float_subnet_become_a_cost_of_the_space(supernet) -> None:

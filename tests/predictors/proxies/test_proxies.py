@@ -203,8 +203,8 @@ def test_macs_of_a_fused_recurrent_layer_are_seen() -> None:
 def test_networks_that_read_tokens_have_every_proxy(module) -> None:
     found = score(module, tokens(), F.cross_entropy)
     lacking = {name for name, value in found.items() if not math.isfinite(value)}
-    # A fused recurrent layer shows none of its nonlinearities.
-    assert lacking == ({"naswot"} if isinstance(module, Recurrent) else set())
+    # Nothing is rounded, and a fused recurrent layer shows none of its nonlinearities.
+    assert lacking == {"sqnr"} | ({"naswot"} if isinstance(module, Recurrent) else set())
 
 
 def test_layers_of_a_transformer_are_its_blocks() -> None:
@@ -277,8 +277,18 @@ def test_a_score_that_a_network_does_not_have_is_the_worst() -> None:
     assert found["epe_nas"] == -math.inf
     assert found["progressivity"] < math.inf
     single = score(mlp(), (batch[0][:1], batch[1][:1]), F.mse_loss)
-    lacking = {"jacob_cov", "epe_nas", "zico", "ntk_condition"}
+    lacking = {"jacob_cov", "epe_nas", "zico", "ntk_condition", "sqnr"}
     assert {name for name, value in single.items() if not math.isfinite(value)} == lacking
+
+
+def test_what_other_proxies_have_asked_for_makes_no_difference() -> None:
+    batch = torch.randn(6, 1, 6, 6), torch.arange(6) % 3
+    alone = [score(network(), batch, F.cross_entropy, proxies=[proxy]) for proxy in PROXIES]
+    for proxies in (PROXIES, PROXIES[::-1]):
+        together = score(network(), batch, F.cross_entropy, proxies=proxies)
+        for found in alone:
+            assert {name: together[name] for name in found} == found
+            assert {name: together.layers[name] for name in found} == found.layers
 
 
 def test_a_shared_pass_is_made_once() -> None:
