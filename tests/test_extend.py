@@ -69,7 +69,7 @@ def test_every_kind_has_a_block_with_a_contract() -> None:
         "TestLabNotes",
         "TestNeighbours",
         "TestBayesianLinear",
-        "TestLogitSpread",
+        "TestLayerSpread",
         "TestQuantile",
     ]
 
@@ -123,7 +123,7 @@ def test_every_block_gives_its_part_a_name() -> None:
         "criterion": ["quantile"],
         "searcher": ["neighbours"],
         "predictor": ["bayesian-linear"],
-        "proxy": ["logit-spread"],
+        "proxy": ["layer-spread"],
         "table-format": ["lab-notes"],
     }
 
