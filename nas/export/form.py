@@ -126,12 +126,24 @@ class Exporter(Protocol):
         ...
 
     def container(self, quant: Quant) -> str:
-        """The name of the type in which the form stores the codes of a weight."""
+        """The name of the type in which the form stores the codes of a weight.
+
+        Raises `ExportError` or `ValueError` where there is none.
+        """
         ...
 
     def foretold_bytes(self, stand_in: Deployed) -> float:
         """The predicted size of an export in bytes, from a network with random numbers."""
         ...
+
+
+def has_type(form: Exporter, quant: Quant) -> bool:
+    """Whether a form has a type for the codes of a weight at this precision."""
+    try:
+        form.container(quant)
+    except (ExportError, ValueError):
+        return False
+    return True
 
 
 def require_integers(deployed: Deployed, form: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.export import forms_for
+from nas.export import Exporter, forms_for
+from nas.export.form import has_type
 from nas.facts.usage import Scaling
 from nas.own.formats import opening_for
 from nas.own.judging import CriterionJudge, Part, require_useful
@@ -39,6 +40,8 @@ from nas.targets import HardwareTarget, legal, load_target
 from nas.tasks import Task
 from nas.tasks.facts import facts_of_task
 from nas.terminal.display import TerminalTable
+from search_spaces.formats import Format
+from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.inputs import Inputs
 from supernets.training.fine_tune import Imitation, OwnLoss
@@ -121,7 +124,8 @@ def prepare_own(recipe: ModelRecipe, files: RunFolder) -> OwnPlan:
         TraceError: The network cannot become a graph.
         RecipeError, TargetError, TaskError: As these exceptions say.
     """
-    forms_for(recipe.export.formats)
+    forms = forms_for(recipe.export.formats)
+    _require_types(recipe.model, forms)
     if recipe.compute.threads is not None:
         torch.set_num_threads(recipe.compute.threads)
     targets = tuple(_loaded(section.name, files) for section in recipe.targets)
@@ -178,7 +182,9 @@ def _space(
 ) -> SearchSpace:
     """The policies to choose from, without options that no target can run."""
     costs = [name for one in recipe.targets for name in (*one.objective, *one.limits)]
-    usual = opening_for(network.graph, targets, costs=costs, alone=recipe.model.alone)
+    forms = forms_for(recipe.export.formats)
+    alone = recipe.model.alone
+    usual = opening_for(network.graph, targets, costs=costs, alone=alone, forms=forms)
     made = recipe.model.opening(usual)
     try:
         found = structure.space(network.graph, made, targets, name=recipe.name)
@@ -187,6 +193,20 @@ def _space(
     except ValueError as error:
         raise RecipeError(f"model.alone, weight_bits and activation_bits: {error}") from error
     return legal(found, targets)
+
+
+def _require_types(section: ModelSection, forms: Sequence[Exporter]) -> None:
+    """Refuse formats of weights and activations for which a form of export has no type."""
+    options = (*(section.weight_bits or ()), *(section.activation_bits or ()))
+    named = dict.fromkeys(option for option in options if isinstance(option, Format))
+    for form in forms:
+        lost = [option.name for option in named if not has_type(form, Quant(option))]
+        if lost:
+            raise RecipeError(
+                f"export.formats: {form.name!r} has no type for {', '.join(lost)}; leave these out "
+                f"of model.weight_bits and model.activation_bits, or {form.name!r} out of "
+                "export.formats"
+            )
 
 
 def _loaded(name: str, files: RunFolder) -> HardwareTarget:

@@ -120,6 +120,11 @@ class Capability:
         support = self._of(op)
         return () if support is None else support.numerics
 
+    def decoded(self, op: Op) -> frozenset[str]:
+        """The formats of this operator's weight that become full precision at load."""
+        support = self._of(op)
+        return frozenset() if support is None else support.decodes
+
     def _of(self, op: Op) -> Support | None:
         names = (kind.__name__ for kind in type(op).__mro__)
         return next((self.supports[name] for name in names if name in self.supports), None)

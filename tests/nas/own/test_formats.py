@@ -2,6 +2,7 @@
 
 import pytest
 
+from nas.export.forms import FORMS
 from nas.own.formats import opening_for
 from nas.targets import load_target
 from search_spaces.formats import BFLOAT16, FLOAT16
@@ -9,7 +10,7 @@ from search_spaces.graph import Graph
 from search_spaces.ops import Conv2d, Embedding, Flatten, Input, Linear
 
 
-def opening(*targets, costs=("latency_ms",), alone=(), table=False):
+def opening(*targets, costs=("latency_ms",), alone=(), table=False, forms=()):
     graph = Graph(Input("tokens", (4,), "int64") if table else Input("x", (3, 8, 8)))
     if table:
         graph.add("table", Embedding(9, 4))
@@ -18,7 +19,8 @@ def opening(*targets, costs=("latency_ms",), alone=(), table=False):
     graph.add("flat", Flatten())
     graph.add("head", Linear(5))
     devices = [load_target(name, elsewhere=True) for name in targets]
-    return opening_for(graph, devices, costs=costs, alone=alone)
+    held = [FORMS[name] for name in forms]
+    return opening_for(graph, devices, costs=costs, alone=alone, forms=held)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,14 @@ def test_formats_of_operators_that_the_network_lacks_are_left_out():
     halves = (FLOAT16, BFLOAT16)
     assert opening("this-cpu").weights == (7, 8, *halves, None)
     assert opening("this-cpu", table=True).weights == (2, 4, 7, 8, *halves, None)
+
+
+@pytest.mark.parametrize("form", ["torch", "torch-export", "openvino", "executorch"])
+def test_floats_of_16_bits_are_not_offered_where_a_form_cannot_hold_them(form):
+    made = opening("datacentre-gpu", forms=("onnx", form))
+    assert made.weights == made.activations == (4, 8, None)
+    assert made.others == (8, None)
+    assert FLOAT16 in opening("datacentre-gpu", forms=("onnx",)).weights
 
 
 def test_a_cost_of_bits_opens_all_usual_numbers_of_bits():

@@ -167,6 +167,10 @@ def test_a_recipe_knows_where_its_network_is(run: Path, folder: Path) -> None:
         (["model.mean=[1e4]"], "one constant answer has"),
         (["model.alone=['haed']"], "haed"),
         (["model.rewrites=['nearer']"], "nearer"),
+        (
+            ["model.weight_bits=[8,'float16']", "export.formats=['onnx','torch']"],
+            "'torch' has no type for float16; leave these out",
+        ),
         (["model.channels=[1.5]"], "model.channels.*above 0 and at most 1"),
         (["model.channels={shares=[0.5],multipel_of=2}"], "did you mean 'multiple_of'"),
         (["model.channels={shares=[0.5],multiple_of=8}"], "conv: shares .* multiple of 8"),

@@ -160,7 +160,7 @@ def test_a_table_without_rows_of_16_bits_is_refused_and_never_read_as_another_fo
     half = precision("both", (FLOAT16, None))
     graph = Graph(Input("input", (64,)))
     graph.add("one", linear(half, half))
-    with pytest.raises(TargetError, match="no row for 1 of 2 kernels(.|\n)*float16xfloat16"):
+    with pytest.raises(TargetError, match=r"no row for 1 of 2 kernels(.|\n)*float16xfloat16"):
         target.compile(SearchSpace(graph))
     LatencyTable({**rows, key(Quant(FLOAT16), Quant(FLOAT16)): Row(0.5, 0.0, 1)}).write(
         tmp_path / "board.csv"
