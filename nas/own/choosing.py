@@ -50,6 +50,7 @@ class Candidates:
         costs: The costs that are minimised, `(n, objectives)`, the first one first.
         uniform: Whether each has a uniform policy, `(n,)`.
         within: Whether each is within the limits of the device, `(n,)`.
+        noise: The share by which the first cost of equal networks may differ, as measurements do.
     """
 
     genotypes: Sequence[Genotype]
@@ -57,19 +58,23 @@ class Candidates:
     costs: FloatArray
     uniform: NDArray[np.bool_]
     within: NDArray[np.bool_]
+    noise: float = 0.0
 
     @property
     def dominated(self) -> NDArray[np.bool_]:
         """Whether a uniform policy takes the place of each network, `(n,)`.
 
         A mixed policy keeps its place only if it is better by every figure than each uniform policy
-        that costs no more. A uniform policy loses its place to one that costs less and is as good.
+        that costs no more, or more by no more than the noise. A uniform policy loses its place to
+        one that costs less and is as good.
         """
         rivals = np.flatnonzero(self.uniform & self.within)
         found = np.zeros(len(self.genotypes), np.bool_)
         for place in range(len(found)):
             for rival in rivals[rivals != place]:
-                cheap = self.costs[rival] <= self.costs[place]
+                margin = np.zeros(self.costs.shape[1])
+                margin[0] = 0.0 if self.uniform[place] else self.noise
+                cheap = self.costs[rival] <= self.costs[place] * (1 + margin)
                 good = self.losses[rival] <= self.losses[place]
                 if self.uniform[place]:
                     less = (self.costs[rival] < self.costs[place]).any()
@@ -119,6 +124,7 @@ class Picked:
 
 
 MIXED = "mixed"
+_NOISE = 0.03  # between two measurements of one file on an idle machine
 
 
 def picked(
@@ -145,6 +151,7 @@ def picked(
         timed: Measures whole networks in ms, where the first cost is this latency.
     """
     evaluations, candidates = candidates_of(goal, measured, names=names, by=by)
+    candidates = replace(candidates, noise=0.0 if timed is None else _NOISE)
     most, cheap = _asked(candidates, names, wanted)
     known: dict[Genotype, float] = {}
     while (place := chosen(candidates, most_loss=most, prefer_cheap=cheap)) is not None:

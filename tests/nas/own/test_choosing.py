@@ -1,5 +1,7 @@
 """The returned policy is good enough, and no uniform policy dominates it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,12 @@ def test_a_dominated_mixed_policy_is_never_returned():
     assert place_of(FLOAT, INT8, (1.0, 0.9, 5.0, False), most=1.0) == 1
     assert place_of(FLOAT, INT8, (0.9, 1.0, 5.0, False), most=0.95) == 0
     assert place_of(FLOAT, INT8, (0.9, 0.9, 5.0, False), most=0.95) == 2
+
+
+def test_a_mixed_policy_must_save_more_than_measurements_differ_by():
+    held = candidates([FLOAT, INT8, (1.0, 1.0, 4.9, False)])
+    for noise, place in ((0.0, 2), (0.03, 1)):
+        assert chosen(replace(held, noise=noise), most_loss=1.0, prefer_cheap=True) == place
 
 
 def test_equal_uniform_policies_do_not_drive_each_other_out():
