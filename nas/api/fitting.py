@@ -301,5 +301,7 @@ def _folder(storage: str | Path | None) -> Iterator[Path]:
             yield Path(folder)
         return
     path = Path(storage)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"storage is a folder, and {path} is a file; name another path")
     path.mkdir(parents=True, exist_ok=True)
     yield path

@@ -42,6 +42,13 @@ class Judge:
     evaluate: Evaluate | None = None
     confirm: Evaluate | None = None
 
+    def __post_init__(self) -> None:
+        if self.confirm is not None and self.evaluate is None:
+            raise OwnModelError(
+                "`confirm` is the figure of `evaluate` on other samples, and there is no "
+                "`evaluate`; give both, or neither to judge by distance"
+            )
+
     @property
     def by(self) -> tuple[str, ...]:
         """The metrics by which the returned network is chosen, the decisive one first."""

@@ -111,7 +111,7 @@ def batches_in(loader: object) -> Iterator[Any]:
             f"the calibration is a loader of batches or a tensor of samples, given "
             f"{type(loader).__name__}; give such as a torch DataLoader"
         )
-    return iter(loader)
+    return _read(loader)
 
 
 def inputs_in(batch: Any, model: nn.Module) -> Samples:
@@ -158,6 +158,8 @@ def _checked(samples: Samples) -> Samples:
             "the batch"
         )
     for tensor in samples.tensors:
+        if tensor.is_meta:
+            raise OwnModelError("the calibration gives tensors on meta, which hold no numbers")
         if tensor.dtype not in (torch.float32, torch.int64):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise OwnModelError(
@@ -222,3 +224,14 @@ def require_outputs(output: Any, count: int) -> list[Tensor]:
                 "weights and at how the samples are prepared"
             )
     return found
+
+
+def _read(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches of a loader; what fails inside of it is told as its fault."""
+    try:
+        yield from loader
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OwnModelError(
+            f"the calibration failed while it gave batches: {told}; repair the loader"
+        ) from error

@@ -131,3 +131,14 @@ def test_a_network_of_many_products_gets_few_samples(macs, counts, monkeypatch):
     parts = samples_of(shown, nn.Linear(3, 2).eval(), most=200, least=4).parted((0.5, 0.25))
     made = traced(nn.Linear(3, 2).eval(), *parts, rewrites=("nearest",)).with_few_samples()
     assert [len(part) for part in (made.calibration, *made.judging)] == counts
+
+
+def test_a_loader_that_fails_or_gives_no_numbers_is_told():
+    def failing():
+        yield IMAGES
+        raise OSError("disk gone")
+
+    with pytest.raises(OwnModelError, match="failed while it gave batches: OSError: disk gone"):
+        read(failing(), most=10_000)
+    with pytest.raises(OwnModelError, match="on meta"):
+        read(IMAGES.to("meta"))
