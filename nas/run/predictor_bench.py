@@ -15,7 +15,7 @@ from nas.run.archive_costs import ArchiveCosts
 from nas.run.folder import RunFolderError
 from nas.run.run_archive import archive_in
 from nas.tabular import open_table
-from nas.tabular.benchmark import Column, Tabular
+from nas.tabular.benchmark import Column, Listed, Tabular
 from predictors.calibrated import Calibrated
 from predictors.judging import LEAST_JUDGED, Judgement, drawn, judged, ranking
 from predictors.predictor import Predictor
@@ -110,10 +110,11 @@ def _of_run(folder: Path, named: Collection[str]) -> Networks:
 
 def _of_table(table: Tabular) -> Networks:
     sparse = table.loss.surrogate if isinstance(table.loss, Column) else None
+    listed = table.loss if isinstance(table.loss, Listed) else sparse
     rows = np.unique(
         table.space.sample_array(np.random.default_rng(0), _DRAWN)
-        if sparse is None
-        else sparse.rows,
+        if listed is None
+        else listed.rows,
         axis=0,
     )
     costs = {
@@ -121,7 +122,7 @@ def _of_table(table: Tabular) -> Networks:
         for device, known in table.devices.items()
         for name, cost in known.items()
     }
-    note = "" if sparse else table.loss.note
+    note = "" if listed else table.loss.note
     return Networks(table.space, rows, table.loss(rows), _finite(costs), note)
 
 

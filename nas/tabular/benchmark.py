@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,6 +112,30 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
+class Listed:
+    """A loss or cost of the networks that a table lists; all others cannot be built.
+
+    Attributes:
+        places: The index from genotypes to rows.
+        rows: The networks of the table, `(rows, choices)`.
+        values: The figure of every row, `(rows,)`.
+        otherwise: The figure of a network that cannot be built.
+        note: Says how many networks can be built; empty for costs.
+    """
+
+    places: Places
+    rows: IntArray
+    values: FloatArray
+    otherwise: float
+    note: str = ""
+
+    def __call__(self, genotypes: IntArray) -> FloatArray:
+        """The figure of canonical genotypes `(n, choices)`, as `(n,)`."""
+        place = self.places(genotypes)
+        return np.where(place < 0, self.otherwise, self.values[place])
+
+
+@dataclass(frozen=True, eq=False)
 class Tabular:
     """A table of networks that others have trained and measured, as a search problem.
 
@@ -122,7 +146,7 @@ class Tabular:
         words: The words of the loss.
         devices: Device -> name of a cost -> that cost of any network of the space.
         rows: The number of networks that have a row; 0 where a formula gives every figure.
-        exhaustive: Whether every network of the space has a row with all figures.
+        exhaustive: Whether every network of the space that can be built has a row with all figures.
         source: The origin of the figures, in words.
         repeats: The number of rows that repeated a network and were averaged into its first row.
     """
@@ -180,7 +204,7 @@ class TableEvaluator:
     """An evaluator that looks up networks in a table.
 
     The metrics of an evaluation are the loss, as `error`, and the costs of each device, as
-    `DEVICE.COST`.
+    `DEVICE.COST`. A network that cannot be built has the largest loss of the table and no costs.
 
     Args:
         table: The table.
@@ -199,7 +223,8 @@ class TableEvaluator:
             metrics = {ERROR: float(table.loss(row)[0])}
             for device, costs in table.devices.items():
                 for name, cost in costs.items():
-                    metrics[f"{device}.{name}"] = float(cost(row)[0])
+                    if np.isfinite(known := float(cost(row)[0])):
+                        metrics[f"{device}.{name}"] = known
             yield [Evaluation(genotype, metrics, self._seed, 0.0, f"table {table.name}")]
 
     def factory(self) -> EvaluatorFactory:
@@ -228,21 +253,10 @@ def load_table(path: Path, *, data: Path | None = None) -> Tabular:
 
 
 def _tabular(description: Description, found: Networks) -> Tabular:
-    places = Places(found.rows, found.space.counts)
-
-    def column(values: FloatArray) -> Column:
-        known = ~np.isnan(values)
-        if found.dense and known.all():
-            return Column(places, values)
-        try:
-            surrogate = Surrogate(found.space, found.rows[known], values[known])
-        except ValueError as error:
-            raise TableError(f"table {description.name!r}: {error}") from error
-        return Column(places, values, surrogate)
-
-    loss = column(found.loss)
+    figure = _listed(found) if description.missing == "absent" else _predicted(description, found)
+    loss = figure(found.loss)
     devices = {
-        device: {name: column(values) for name, values in costs.items()}
+        device: {name: figure(values) for name, values in costs.items()}
         for device, costs in found.costs.items()
     }
     columns = [loss, *(cost for costs in devices.values() for cost in costs.values())]
@@ -253,7 +267,38 @@ def _tabular(description: Description, found: Networks) -> Tabular:
         description.loss.words,
         devices,
         len(found.rows),
-        all(made.surrogate is None for made in columns),
+        not any(isinstance(made, Column) and made.surrogate for made in columns),
         description.source,
         found.repeats,
     )
+
+
+def _listed(found: Networks) -> Callable[[FloatArray], TableFigure]:
+    """A function that makes figures of columns; networks without a row cannot be built."""
+    places = Places(found.rows, found.space.counts)
+    lacking = found.space.size - len(found.rows)
+    note = f"{lacking:,} of the {found.space.size:,} networks cannot be built" if lacking else ""
+
+    def figure(values: FloatArray) -> Listed:
+        if values is found.loss:
+            return Listed(places, found.rows, values, float(values.max()), note)
+        return Listed(places, found.rows, values, np.inf)
+
+    return figure
+
+
+def _predicted(description: Description, found: Networks) -> Callable[[FloatArray], TableFigure]:
+    """A function that makes figures of columns; trees predict figures that are not known."""
+    places = Places(found.rows, found.space.counts)
+
+    def figure(values: FloatArray) -> Column:
+        known = ~np.isnan(values)
+        if found.dense and known.all():
+            return Column(places, values)
+        try:
+            surrogate = Surrogate(found.space, found.rows[known], values[known])
+        except ValueError as error:
+            raise TableError(f"table {description.name!r}: {error}") from error
+        return Column(places, values, surrogate)
+
+    return figure

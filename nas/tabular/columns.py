@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ Columns = dict[str, list[Cell]]
 
 MAXIMUM_BYTES = 1 << 28
 MAXIMUM_ROWS = 5_000_000
+_CODE = re.compile(r"0\d+|[\d.]*_[\d_.]*")  # digits that are no usual spelling of a number
 _CELL_BYTES = 64  # memory of a short text or a number, with its entry in a list
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
@@ -139,10 +141,21 @@ def _joined(columns: Columns, more: Columns, join: str, path: Path) -> Columns:
     return left | right
 
 
+def plain_all(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of a column as plain values; all are texts if one of them is a code such as 0011.
+
+    A column that holds 0011 and 1011 would otherwise hold a text and a number.
+    """
+    if any(isinstance(cell, str) and _CODE.fullmatch(cell.strip()) for cell in cells):
+        return [None if plain(cell) is None else str(cell).strip() for cell in cells]
+    return [plain(cell) for cell in cells]
+
+
 def plain(cell: Cell) -> Cell:
     """A cell as a number, a boolean, a text or None, whatever the format of the file.
 
-    Whole numbers become `int`; an empty text and NaN become None.
+    Whole numbers become `int`; an empty text and NaN become None. A text such as 0011 stays a
+    text, since as a number it would lose its first digits.
     """
     if isinstance(cell, str):
         return _meant(cell.strip())
@@ -156,6 +169,8 @@ def plain(cell: Cell) -> Cell:
 def _meant(text: str) -> Cell:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    if _CODE.fullmatch(text):
+        return text
     try:
         return plain(float(text))
     except ValueError:

@@ -100,7 +100,9 @@ class Description(_Section):
     devices: Mapping[Name, Mapping[str, TableFigure]] = {}
     """Costs by device; where left out, there is one device with the name of the table."""
     duplicates: Literal["refuse", "mean"] = "refuse"
-    missing: Literal["refuse", "extra-trees"] = "refuse"
+    missing: Literal["refuse", "absent", "extra-trees"] = "refuse"
+    alias: str | None = None
+    """The column whose equal entries mark spellings of one network."""
 
     def by_device(self) -> dict[str, dict[str, Metric]]:
         """The costs of every device: its own first, then those that all devices share."""
@@ -126,6 +128,11 @@ def read_description(path: Path) -> Description:
 
 
 def _check(made: Description, path: Path) -> None:
+    if made.alias is not None and made.missing != "absent":
+        raise TableError(
+            f"{path}: alias = {made.alias!r} leaves all spellings but one out of the search, so "
+            'networks are lacking; give missing = "absent"'
+        )
     if len(made.files) > 1 and made.join is None:
         raise TableError(f"{path}: several files need join, a column that all of them have")
     for device, costs in made.by_device().items():

@@ -27,8 +27,8 @@ class ExactFront:
         genotypes: The networks that no other network dominates, `(n, choices)`, cheapest first.
         points: The loss and the cost objectives of these networks, `(n, 1 + objectives)`.
         reference: A tight reference point, `(1 + objectives,)`. Its loss is the 75 % quantile of
-            all networks. Its costs are the largest costs among the networks of the front with a
-            smaller loss, plus a tenth of the range of these costs.
+            all networks that can be built. Its costs are the largest costs among the networks of
+            the front with a smaller loss, plus a tenth of the range of these costs.
         volume: The hypervolume of the front for `reference`.
         corner: A loose reference point: the largest loss and costs of all networks.
         corner_volume: The hypervolume of the front for `corner`.
@@ -76,8 +76,9 @@ def exact_front(space: SearchSpace, goal: Goal, loss: ArrayCost) -> ExactFront:
     for rows in _blocks(space):
         values, excess = goal.assess(rows)
         found = np.column_stack([loss(rows), values])
-        losses.append(found[:, 0])
-        corner = np.maximum(corner, found.max(axis=0))
+        built = np.isfinite(values).all(axis=1)
+        losses.append(found[built, 0])
+        corner = np.maximum(corner, found[built].max(axis=0, initial=-np.inf))
         within = excess == 0
         front = np.concatenate([front, rows[within]])
         points = found[within] if points is None else np.concatenate([points, found[within]])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.tabular.columns import Cell, Columns, plain
+from nas.tabular.columns import Cell, Columns, plain, plain_all
 from nas.tabular.description import ChoiceSection, Description, Metric, TableError
 from search_spaces.space import IntArray, SearchSpace
 from search_spaces.tabular import Decision, Option, require_conditions, tabular_space
@@ -50,6 +50,7 @@ def networks_of(description: Description, columns: Columns) -> Networks:
         TableError: If a column is missing, an option is unknown, a figure is no number, or a
             network is repeated or missing and the description refuses that.
     """
+    columns = _without_aliases(description, columns)
     space, rows = _genotypes(description, columns)
     distinct, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     repeats = len(rows) - len(distinct)
@@ -70,13 +71,47 @@ def networks_of(description: Description, columns: Columns) -> Networks:
         for device, made in description.by_device().items()
     }
     found = Networks(space, distinct, loss, costs, repeats)
+    if description.missing == "absent":
+        return _complete(found)
     if description.missing == "refuse" and not found.dense:
         raise TableError(
             f"table {description.name!r} has {len(distinct):,} of the {space.size:,} networks that "
             "its choices span, so a search would meet some of which nothing is known; give "
-            'missing = "extra-trees" to predict those from the rows, or fewer options'
+            'missing = "absent" if the others cannot be built, missing = "extra-trees" to predict '
+            "them from the rows, or fewer options"
         )
     return found
+
+
+def _without_aliases(description: Description, columns: Columns) -> Columns:
+    """The columns with only the first of the rows that are spellings of one network."""
+    if description.alias is None:
+        return columns
+    entries = plain_all(_column(description.alias, columns, description.name))
+    if None in entries:
+        raise TableError(
+            f"table {description.name!r}: alias column {description.alias!r} is empty in row "
+            f"{entries.index(None) + 1}; give every row the same entry as its other spellings, or "
+            "one of its own"
+        )
+    first = {entry: row for row, entry in reversed([*enumerate(entries)])}
+    kept = sorted(first.values())
+    return {name: [cells[row] for row in kept] for name, cells in columns.items()}
+
+
+def _complete(found: Networks) -> Networks:
+    """The networks that have all figures."""
+    figures = [found.loss, *(cost for costs in found.costs.values() for cost in costs.values())]
+    known = np.isfinite(figures).all(axis=0)
+    if not known.any():
+        raise TableError(
+            f"table {found.space.name!r} has no network with a loss and all costs; fill them in"
+        )
+    costs = {
+        device: {name: cost[known] for name, cost in made.items()}
+        for device, made in found.costs.items()
+    }
+    return replace(found, rows=found.rows[known], loss=found.loss[known], costs=costs)
 
 
 def _genotypes(description: Description, columns: Columns) -> tuple[SearchSpace, IntArray]:
@@ -126,7 +161,11 @@ def _picks(
         )
     found = {cell for row in open_rows if (cell := cells[row]) is not None}
     options = section.options or tuple(sorted(found, key=_ascending))
-    place = {plain(option): index for index, option in enumerate(options)}
+    texts = any(isinstance(cell, str) and not isinstance(plain(cell), str) for cell in found)
+    place = {
+        option if texts and isinstance(option, str) else plain(option): index
+        for index, option in enumerate(options)
+    }
     if len(place) < len(options) or not options:
         raise TableError(f"table {table!r}: choice {name!r} needs options, each once: {options}")
     unknown = [row for row in open_rows if cells[row] not in place]
@@ -143,7 +182,7 @@ def _picks(
 def _cells(name: str, section: ChoiceSection, columns: Columns, table: str) -> list[Cell]:
     column = _column(section.column or name, columns, table)
     if section.character is None:
-        return [plain(cell) for cell in column]
+        return plain_all(column)
     texts = ["" if cell is None else str(cell) for cell in column]
     short = [row for row, text in enumerate(texts) if len(text) <= section.character]
     if short:
@@ -151,7 +190,7 @@ def _cells(name: str, section: ChoiceSection, columns: Columns, table: str) -> l
             f"table {table!r}: choice {name!r} is character {section.character} of a text, but "
             f"row {short[0] + 1} holds {texts[short[0]]!r}"
         )
-    return [plain(text[section.character]) for text in texts]
+    return plain_all([text[section.character] for text in texts])
 
 
 def _column(name: str, columns: Columns, table: str) -> list[Cell]:
@@ -186,7 +225,8 @@ def _figures(metric: Metric, columns: Columns, description: Description) -> Floa
     if description.missing == "refuse" and len(empty):
         raise TableError(
             f"{where}: row {empty[0] + 1} is empty or NaN ({len(empty)} such rows); fill it in, "
-            'leave such networks out, or give missing = "extra-trees" to predict it from the others'
+            'or give missing = "absent" if such networks cannot be built, or '
+            'missing = "extra-trees" to predict it from the others'
         )
     if len(empty) == len(known):
         raise TableError(f"{where} holds no figure at all")
