@@ -44,6 +44,7 @@ from nas.run.steps.this_machine import profiled
 from nas.run.steps.training import trained
 from nas.search.guided import Guided
 from nas.search.loop import search
+from nas.targets.saturation import EightBitWeights
 from nas.terminal.display import Silent
 from search_spaces.ops import Conv2d
 from search_spaces.quant import bits_of
@@ -196,7 +197,9 @@ def measured(
 def latencies(plan: Plan, supernet: Supernet, picked: Sequence[Genotype]) -> FloatArray:
     """The latencies of the exported networks in ms, `(n,)`."""
     deployment = deployment_of(plan, supernet)
-    weights = next(one.eight_bit_weights for one in plan.targets if one.name == "this-cpu")
+    weights: EightBitWeights = next(
+        one.eight_bit_weights for one in plan.targets if one.name == "this-cpu"
+    )
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(picked))]
         for genotype, path in zip(picked, paths, strict=True):
