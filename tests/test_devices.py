@@ -10,6 +10,7 @@ import torch
 from nas.evaluation.evaluation import flat
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.export import export_onnx, verify
+from nas.parts import Parts
 from nas.recipe.recipe import validate_recipe
 from nas.run import probing
 from nas.run.folder import RunFolder
@@ -93,7 +94,7 @@ def probe(folder, where):
     """Probe an untrained supernet on `where`; what the caller owns stays as it was."""
     content = tomllib.loads(TINY) | {"name": "tiny"}
     content["compute"]["device"] = where
-    content["search"]["proxies"] = 2
+    content["search"]["proxies"] = 1
     folder.mkdir()
     plan = prepare(validate_recipe(content), RunFolder(folder))
     supernet = Supernet(plan.space, seed=1)
@@ -108,20 +109,21 @@ def probe(folder, where):
 
 def test_probing_keeps_to_one_device(device, tmp_path, monkeypatch):
     """Proxies and sensitivities are those of the CPU, since what is pretended computes there."""
-    scored, of_module = [], probing.scores
+    seen, of_module = [], probing.scored
 
-    def scores(module, batch, loss, **options):
+    def scored(module, batch, loss, **options):
         inputs, targets = batch
         lie = (*module.parameters(), *module.buffers(), *inputs.values(), targets)
-        scored.append({tensor.device.type for tensor in lie})
+        seen.append({tensor.device.type for tensor in lie})
         return of_module(module, batch, loss, **options)
 
-    monkeypatch.setattr(probing, "scores", scores)
+    monkeypatch.setattr(probing, "scored", scored)
+    monkeypatch.setattr(probing, "proxies_of", lambda _: [*Parts("proxy").values()])
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     expected = probe(tmp_path / "here", "cpu")
     found = probe(tmp_path / "there", "cuda:0")
-    half = len(scored) // 2
-    assert scored == [*half * [{"cpu"}], *half * [{"cuda"}]]
+    half = len(seen) // 2
+    assert seen == [*half * [{"cpu"}], *half * [{"cuda"}]]
     assert found.scores.keys() == expected.scores.keys()
     for name, scores in expected.scores.items():
         np.testing.assert_array_equal(found.scores[name], scores)

@@ -30,11 +30,7 @@ from predictors.proxies.ranking import directions, log_rank_sum, proxy_report, r
 
 RESULTS = Path("runs/predictors/proxy_values.jsonl")
 CHANNELS, CELLS, SIZE, BATCH = 8, 3, 16, 16
-ARCHITECTURE = [
-    proxy
-    for name, proxy in Parts("proxy").items()
-    if name not in ("sqnr", "output-distance", "empirical-fisher", "hessian")
-]
+ARCHITECTURE = [proxy for proxy in Parts("proxy").values() if not proxy.of_precision]
 AZ_NAS = ("expressivity", "progressivity", "trainability", "macs")
 
 

@@ -155,10 +155,21 @@ def score(plan: Plan, supernet: Supernet, genotype: Genotype) -> dict[str, float
     The scores are computed on one training batch, on the device of the supernet.
     """
     inputs, targets = _batch(plan, supernet, BATCH)
-    # Rounding has no gradient, so proxies see the architecture; precision enters by sensitivity.
+    # Rounding has no gradient, so most proxies see the architecture; precision enters by
+    # sensitivity, and by proxies that compare both forms.
     module = extract(supernet, genotype, [inputs], quantize=False).module
-    proxies = proxies_of(plan)
-    return dict(scored(module, (inputs, targets), plan.task.criterion.plain, proxies=proxies))
+    proxies, criterion = proxies_of(plan), plan.task.criterion
+    compared = any(proxy.of_precision for proxy in proxies)
+    return dict(
+        scored(
+            module,
+            (inputs, targets),
+            criterion.plain,
+            proxies=proxies,
+            quantized=extract(supernet, genotype, [inputs]).module if compared else None,
+            distance=criterion.distance,
+        )
+    )
 
 
 def proxies_of(plan: Plan) -> list[Proxy]:

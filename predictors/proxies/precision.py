@@ -144,8 +144,8 @@ def _decibels(full: list[Tensor], rounded: list[Tensor]) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-SQNR = Proxy(sqnr, {"sqnr": True})
-OUTPUT_DISTANCE = Proxy(output_distance, {"output_distance": False})
-EMPIRICAL_FISHER = Proxy(empirical_fisher, {"empirical_fisher": False})
-HESSIAN = Proxy(hessian, {"hessian": False})
+SQNR = Proxy(sqnr, {"sqnr": True}, of_precision=True)
+OUTPUT_DISTANCE = Proxy(output_distance, {"output_distance": False}, of_precision=True)
+EMPIRICAL_FISHER = Proxy(empirical_fisher, {"empirical_fisher": False}, of_precision=True)
+HESSIAN = Proxy(hessian, {"hessian": False}, of_precision=True)
 ORTHOGONALITY = Proxy(orthogonality, {"orthogonality": True})

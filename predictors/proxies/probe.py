@@ -143,7 +143,9 @@ def probe(
 
 
 def _devices(module: nn.Module) -> list[torch.device]:
-    """The CUDA devices that hold tensors of a module."""
+    """The CUDA devices that hold tensors of a module, whose generators it may use."""
+    if not torch.cuda.is_available():
+        return []
     held = {tensor.device for tensor in (*module.parameters(), *module.buffers())}
     return sorted((device for device in held if device.type == "cuda"), key=str)
 

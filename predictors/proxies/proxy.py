@@ -48,7 +48,10 @@ class Proxy:
             and the same subject gives the same values. A name that it leaves out counts as NaN.
         larger_is_better: For every name that `score` returns, whether a larger value promises a
             smaller loss.
+        of_precision: Whether the proxy compares the network with its quantized form, so that the
+            subject should have one.
     """
 
     score: Callable[[Subject], Mapping[str, Value]]
     larger_is_better: Mapping[str, bool]
+    of_precision: bool = False

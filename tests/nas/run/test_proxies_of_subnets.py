@@ -26,7 +26,7 @@ from supernets.extract import extract
 from supernets.supernet import Supernet
 
 PROXIES = [*Parts("proxy").values()]
-PRECISION = [Parts("proxy")[n] for n in ("sqnr", "output-distance", "empirical-fisher", "hessian")]
+PRECISION = [proxy for proxy in PROXIES if proxy.of_precision]
 
 torch.set_num_threads(1)
 
