@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import learned, proxy_costs, proxy_values
+from benchmarks.predictors import joined, learned, proxy_costs, proxy_values
 
 PARTS = {
+    "joined": joined.main,
     "learned": learned.main,
     "proxies": proxy_costs.main,
     "proxy-values": proxy_values.main,
