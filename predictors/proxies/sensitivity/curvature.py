@@ -28,8 +28,10 @@ def hessian_trace(study: Study, wanted: Sequence[Entry]) -> Iterator[tuple[Entry
     """Half the mean eigenvalue of a tensor's Hessian times its squared rounding error.
 
     This is the expected rise of the loss by an error of random direction (HAWQ-V2, Dong et al.
-    2020, equation 6, with the half of Taylor's series). The trace is estimated with random signs
-    (Hutchinson 1990), for all tensors by the same products.
+    2020, equation 6, with the half of Taylor's series). The trace of J' H J is the mean square of
+    J' times a random output whose covariance is H: unlike a product with random signs of all
+    weights (Hutchinson 1990), the estimate for a tensor has no terms of other tensors and is never
+    negative.
     """
     sites = list(dict.fromkeys(entry.site for entry in wanted))
     errors: dict[Entry, float] = defaultdict(float)
@@ -40,7 +42,7 @@ def hessian_trace(study: Study, wanted: Sequence[Entry]) -> Iterator[tuple[Entry
             x = read[entry.site]
             error = sum(squared(_rounded(one, entry) - one) for one in x)
             elements = sum(one.numel() for one in x)
-            errors[entry] += share * max(traces[entry.site], 0.0) / elements * error / 2
+            errors[entry] += share * traces[entry.site] / elements * error / 2
     yield from errors.items()
 
 
@@ -64,20 +66,13 @@ def _traces(
     """The estimated traces for one batch, and the tensors at the sites."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         out, tensors = _open(study, sites, batch)
-        loss = study.distance(out, study.references()[number].clone())
         flat = [x for site in sites for x in tensors[site]]
-        slopes = torch.autograd.grad(loss, flat, create_graph=True, materialize_grads=True)
-        generator, sums = study.generator(number), dict.fromkeys(sites, 0.0)
-        for _ in range(PROBES):
-            signs = [_signs(x, generator) for x in flat]
-            pieces = [(s * v).sum() for s, v in zip(slopes, signs, strict=True)]
-            product = torch.stack(pieces).sum()
-            curved = torch.autograd.grad(product, flat, retain_graph=True, materialize_grads=True)
-            pairs = iter(zip(curved, signs, strict=True))
+        sums = dict.fromkeys(sites, 0.0)
+        for slopes in _slopes(study, number, out, flat, draws=PROBES):
+            pairs = iter(slopes)
             for site in sites:
                 for _ in tensors[site]:
-                    turned, sign = next(pairs)
-                    sums[site] += float((turned.double() * sign).sum()) / PROBES
+                    sums[site] += float(next(pairs).double().square().sum()) / PROBES
         return sums, {site: [x.detach() for x in tensors[site]] for site in sites}
 
 
@@ -99,11 +94,6 @@ def _open(
         for site in sites
     }
     return out, tensors
-
-
-def _signs(x: Tensor, generator: torch.Generator) -> Tensor:
-    drawn = torch.randint(0, 2, x.shape, generator=generator, dtype=torch.int8)
-    return (drawn * 2 - 1).to(x)
 
 
 def output_fisher(study: Study, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, float]]:
@@ -131,17 +121,24 @@ def output_fisher(study: Study, wanted: Sequence[Entry]) -> Iterator[tuple[Entry
 
 def _fisher(study: Study, number: int, out: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
     """The diagonal of the Hessian of the distance by each of the tensors `given`."""
-    reference = study.references()[number].clone()
-    generator = study.generator(number)
     sums = [torch.zeros_like(x, dtype=torch.float64) for x in given]
-    hessian = hessian_product(lambda y: study.distance(y, reference), out.detach())
-    for _ in range(DRAWS):
-        normal = torch.randn(out.shape, generator=generator, dtype=torch.float64)
-        drawn = root_product(hessian, normal.to(out.device)).to(out)
-        slopes = torch.autograd.grad(out, given, drawn, retain_graph=True, materialize_grads=True)
+    for slopes in _slopes(study, number, out, given, draws=DRAWS):
         for fisher, slope in zip(sums, slopes, strict=True):
             fisher.add_(slope.double().square() / DRAWS)
     return sums
+
+
+def _slopes(
+    study: Study, number: int, out: Tensor, tensors: Sequence[Tensor], *, draws: int
+) -> Iterator[Sequence[Tensor]]:
+    """J' times random outputs, of which each has the Hessian of the distance as its covariance."""
+    reference = study.references()[number].clone()
+    generator = study.generator(number)
+    hessian = hessian_product(lambda y: study.distance(y, reference), out.detach())
+    for _ in range(draws):
+        normal = torch.randn(out.shape, generator=generator, dtype=torch.float64)
+        drawn = root_product(hessian, normal.to(out.device)).to(out)
+        yield torch.autograd.grad(out, tensors, drawn, retain_graph=True, materialize_grads=True)
 
 
 def _replayed(study: Study, walk: Walk, entry: Entry) -> Tensor:
