@@ -1,6 +1,6 @@
 """The milliseconds of every proxy on a small convolutional network and on a transformer.
 
-    python -m benchmarks.predictors proxies [--repeats 5]
+    python -m benchmarks.predictors proxies [--repeats 3]
 
 A proxy is timed alone, with all passes that it needs, and after all those above it in the table,
 whose passes it shares. The time is that of the processor with one thread, the median of the
@@ -23,7 +23,7 @@ from nas.parts import Parts
 from predictors.proxies.probe import Batch
 from predictors.proxies.subject import Subject
 
-BATCH = 32
+BATCH = 16
 
 
 def rounded(module: nn.Module) -> nn.Module:
@@ -37,9 +37,9 @@ def rounded(module: nn.Module) -> nn.Module:
 
 
 def convolutional() -> tuple[nn.Module, Batch]:
-    """A network of NAS-Bench-201 with 16 channels and three cells a stage, and images."""
+    """A network of NAS-Bench-201 with 16 channels and three cells a stage, images of 16 pixels."""
     cell = (CONV3, SKIP, CONV3, CONV1, SKIP, CONV3)
-    return network(cell, channels=16, cells=3), images(BATCH, 32)
+    return network(cell, channels=16, cells=3), images(BATCH, 16)
 
 
 class Reader(nn.Module):
@@ -85,7 +85,7 @@ def milliseconds(make: Callable[[], tuple[nn.Module, Batch]], repeats: int) -> n
 def main(arguments: list[str]) -> None:
     """Run the part with the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     columns = np.hstack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 MOST = 8
@@ -34,12 +35,15 @@ def bits_of(x: Tensor) -> int:
 
 
 def _steps(rows: Tensor, range_: Tensor) -> int:
-    """The fewest steps over the range of each row such that all its values are whole steps."""
-    left = range_ > 0
-    for steps in range(1, 2**MOST):
-        if not bool(left.any()):
-            return steps - 1
-        whole = rows[left] * (steps / range_[left, None])
-        found = ((whole - whole.round()).abs() < _CLOSE).all(1)
-        left[left.clone()] = ~found
-    return 2**MOST if bool(left.any()) else 2**MOST - 1
+    """The fewest steps over the range of each row such that all its values are whole steps.
+
+    The row that needs the most counts; 256 if one has no such grid, and 0 if all values are 0.
+    """
+    rows, range_ = rows[range_ > 0], range_[range_ > 0]
+    if not len(rows):
+        return 0
+    steps = torch.arange(1, 2**MOST, dtype=rows.dtype)[:, None, None]
+    whole = (rows / range_[:, None]) * steps
+    fits = ((whole - whole.round()).abs() < _CLOSE).all(2)  # (steps, rows)
+    fewest = torch.where(fits.any(0), fits.double().argmax(0) + 1, 2**MOST)
+    return int(fewest.max())
