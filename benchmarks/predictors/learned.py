@@ -27,7 +27,7 @@ from nas.parts import Parts
 from nas.run.predictor_bench import Networks, networks_of
 from nas.tabular import open_table
 from predictors.calibrated import Calibrated
-from predictors.judging import Judgement, drawn, judged, ranking
+from predictors.judging import drawn, judged, ranking
 
 RESULTS = Path("runs/predictors/learned.jsonl")
 JUDGED = 2_000
@@ -108,25 +108,33 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def show(found: Sequence[dict[str, Any]], tables: Sequence[str]) -> None:
-    """Print a table of means over seeds, and of the tau's standard deviation."""
-    print("| table | predictor | learned | seeds | tau | in bins | R2 | held | of best | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+def show(found: Sequence[dict[str, Any]], tables: Sequence[str], sizes: Sequence[int]) -> None:
+    """Print a line per table and predictor: means over seeds after each number of networks."""
+    learned = " / ".join(map(str, sizes))
+    head = [
+        *("table", "predictor", "draws", f"tau after {learned}", "tau in bins", "R2"),
+        *("inside, %", "of the best tenth, %", "s"),
+    ]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for table in tables:
         networks = TABLES[table]()
         bins = next(iter(networks.costs.values()))
         for name, cost in networks.costs.items():
             made = ranking(cost, networks.losses, cost=bins)
-            print(f"| {table} | *{name}* | | | {made.tau:.3f} | {made.within:.3f} | | | | |")
+            print(f"| {table} | *{name}* | | {made.tau:.3f} | {made.within:.3f} | | | | |")
         frame = pd.DataFrame([line for line in found if line["table"] == table])
-        for (size, name), group in frame.groupby(["size", "predictor"]):
-            mean = Judgement(*(group[key].mean() for key in Judgement.__dataclass_fields__))
-            print(
-                f"| {table} | {name} | {size} | {len(group)} | {mean.tau:.3f} ± "
-                f"{group['tau'].std():.3f} | {mean.within:.3f} | {mean.r2:.3f} | "
-                f"{100 * mean.held:.1f} % | {100 * mean.held_best:.1f} % | "
-                f"{group['seconds'].mean():.2f} |"
-            )
+        for name, group in frame.groupby("predictor", sort=False):
+            means = group.groupby("size").mean(numeric_only=True).reindex(sizes)
+            draws = group.groupby("size").size().reindex(sizes, fill_value=0)
+            digits = {"tau": 3, "within": 3, "r2": 2, "held": 0, "held_best": 0, "seconds": 2}
+            means[["held", "held_best"]] *= 100
+            cells = [_each(means[key], places) for key, places in digits.items()]
+            print(f"| {table} | {name} | {_each(draws, 0)} | {' | '.join(cells)} |")
+
+
+def _each(values: pd.Series, places: int) -> str:
+    """The values after each number of networks; a dash where there is none."""
+    return " / ".join("-" if np.isnan(value) else f"{value:.{places}f}" for value in values)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -141,4 +149,4 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     with threadpool_limits(1):
         missing(options)
-    show(lines(options.results), options.tables)
+    show(lines(options.results), options.tables, options.sizes)
