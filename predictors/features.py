@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictors.order import LogCost, ranks_by_cost
 from predictors.ways import Ways
 from search_spaces.space import IntArray, SearchSpace
 
@@ -25,8 +26,9 @@ class OneHot:
     The columns have three parts:
 
     - One-hot: one column per option of each choice; all are zero where the choice is closed.
-    - Ordinal: one column per choice, `(index of the option + 1) / (number of options)`; zero where
-      the choice is closed. Options ascend in cost, so a larger value is a more expensive pick.
+    - Ordinal: one column per choice, `(rank of the option + 1) / (number of options)`; zero where
+      the choice is closed. Ranks ascend in the costs among the extra columns (`LogCost`), so a
+      larger value is a more expensive pick; without such a column, options count as ascending.
     - Standardised: sums over choices of one kind, the columns of `Ways`, and the extra columns.
 
     The kind of a choice follows from its name: `stage1.block0.kernel` belongs to the kinds
@@ -62,7 +64,10 @@ class OneHot:
         self._later_choice = self.one_hot_choice[self._later]
         self._later_option = option[self._later].astype(np.int16)
         self._rules = int(space.openings.rule.max(initial=0)) + 1
-        sums = _sums_over_kinds(space, offsets)
+        known = [column for column in self._extra if isinstance(column, LogCost)]
+        ranks = ranks_by_cost(space, known)
+        self._ranks = np.concatenate([*ranks, np.empty(0, dtype=np.int64)])
+        sums = _sums_over_kinds(space, offsets, ranks)
         self._picks = self._options + len(space.choices)
         self.columns = self._picks + sums.shape[1] + self._added
         rows = space.sample_array(np.random.default_rng(0), _REFERENCE_ROWS)
@@ -129,8 +134,10 @@ class OneHot:
         result[rule, offsets] = 1
         result[later, offsets[self._later_choice]] = -1
         result[later, self._later] = 1
-        result[rule, self._options + np.arange(len(counts))] = 1 / counts
-        more = self._later_option / counts[self._later_choice]
+        lowest = self._ranks[offsets[: len(counts)]]
+        result[rule, self._options + np.arange(len(counts))] = (lowest + 1) / counts
+        more = self._ranks[self._later] - lowest[self._later_choice]
+        more = more / counts[self._later_choice]
         result[later, self._options + self._later_choice] = more
         first, last = self._picks, self.columns - self._added
         summed = result[:, :first] @ sums
@@ -147,8 +154,14 @@ def rotated(matrix: NDArray[np.floating]) -> NDArray[np.float32]:
     return triangle.T.astype(np.float32)
 
 
-def _sums_over_kinds(space: SearchSpace, offsets: IntArray) -> NDArray[np.float32]:
-    """The matrix `(one-hot and ordinal columns, sums)` that adds up choices of the same kind."""
+def _sums_over_kinds(
+    space: SearchSpace, offsets: IntArray, ranks: Sequence[IntArray]
+) -> NDArray[np.float32]:
+    """The matrix `(one-hot and ordinal columns, sums)` that adds up choices of the same kind.
+
+    Options of several choices are added up if they are equal, where all these choices have the
+    same options; else if they have the same rank.
+    """
     options = int(space.counts.sum())
     sums: list[NDArray[np.float32]] = []
     narrow, wide = _kinds(space)
@@ -157,12 +170,24 @@ def _sums_over_kinds(space: SearchSpace, offsets: IntArray) -> NDArray[np.float3
         column[[options + member for member in members]] = 1
         sums.append(column)
     for members in wide:
-        for option in range(max(int(space.counts[member]) for member in members)):
+        places = [_common_places(space, member, members[0], ranks) for member in members]
+        for option in range(max(map(len, places))):
             column = np.zeros(options + len(space.choices), dtype=np.float32)
-            column[[offsets[m] + option for m in members if option < space.counts[m]]] = 1
+            pairs = zip(members, places, strict=True)
+            column[[offsets[m] + place[option] for m, place in pairs if option < len(place)]] = 1
             sums.append(column)
     width = options + len(space.choices)  # there may be no sums at all
     return np.array(sums, dtype=np.float32).reshape(len(sums), width).T
+
+
+def _common_places(
+    space: SearchSpace, member: int, first: int, ranks: Sequence[IntArray]
+) -> list[int]:
+    """The positions of a choice's options in the order that choices of its kind share."""
+    options, wanted = ([*space.choices[choice].options] for choice in (member, first))
+    if len(options) == len(wanted) and all(option in options for option in wanted):
+        return [options.index(option) for option in wanted]
+    return np.argsort(ranks[member]).tolist()
 
 
 def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import nondominated
-from nas.problem.goals import Goal, Measured, Problem
+from nas.problem.goals import Problem
 from nas.search.context import Context
 from nas.search.evolution import front_ranks
 from nas.search.initial import spread_over_costs
 from nas.search.inner import Effort, evolve, survivors
-from nas.search.learned_cost import LearnedCost, with_learned_costs
+from nas.search.learned_cost import log_costs, with_learned_costs
 from nas.search.ledger import Ledger
 from nas.search.polish import mutants, polish
 from nas.search.random import draw_unseen
@@ -275,14 +275,4 @@ def default_columns(problem: Problem) -> list[Column]:
 
     Costs that are measured or learned are left out.
     """
-    return [
-        _log(goal, name)
-        for goal in problem.goals
-        for name in goal.objectives
-        if not isinstance(goal.costs[name], Measured | LearnedCost)
-    ]
-
-
-def _log(goal: Goal, name: str) -> Column:
-    cost = goal.costs[name]
-    return lambda rows: np.log(np.maximum(cost(rows), 1e-12))
+    return [*log_costs(problem.goals)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.problem.goals import Problem
+from nas.search.learned_cost import log_costs
+from predictors.order import ranks_by_cost
 from search_spaces.space import IntArray, SearchSpace
 
 _POOL = 4096
@@ -25,11 +29,13 @@ def spread_over_costs(
         count: The number of rows.
         rows: The pool, `(n, choices)`; by default random rows of the space.
     """
-    rows = _pool(problem.space, rng) if rows is None else rows
+    ranks = ranks_by_cost(problem.space, log_costs(problem.goals))
+    rows = _pool(problem.space, rng, ranks) if rows is None else rows
     allowed = np.any([goal.violation(rows) == 0 for goal in problem.goals], axis=0)
     rows = rows[allowed] if allowed.any() else rows
     level = _level(np.column_stack([goal.values(rows) for goal in problem.goals]))
-    options = rows / np.maximum(problem.space.counts - 1, 1)
+    picked = [rank[column] for rank, column in zip(ranks, rows.T, strict=True)]
+    options = np.array(picked).reshape(rows.T.shape).T / np.maximum(problem.space.counts - 1, 1)
     edges = np.linspace(0, 1, max(2, count) - 1)
     stratum = np.searchsorted(edges, level)
     chosen = [int(level.argmax()), int(level.argmin())]
@@ -57,10 +63,14 @@ def _level(costs: NDArray[np.float64]) -> NDArray[np.float64]:
     return (blend - blend.min()) / max(float(np.ptp(blend)), 1e-12)
 
 
-def _pool(space: SearchSpace, rng: np.random.Generator) -> IntArray:
-    """Random distinct rows; half of them prefer first or last options, to a random degree."""
+def _pool(space: SearchSpace, rng: np.random.Generator, ranks: Sequence[IntArray]) -> IntArray:
+    """Random distinct rows; half prefer the cheapest or the dearest options, to a random degree."""
     plain = space.sample_array(rng, _POOL // 2)
     lean = rng.beta(0.7, 0.7, size=(_POOL // 2, 1))
     tilted = rng.binomial(np.broadcast_to(space.counts - 1, (_POOL // 2, len(space.counts))), lean)
+    ends = np.array([0 * space.counts, space.counts - 1])
+    tilted = np.concatenate([ends, tilted])
+    for column, rank in enumerate(ranks):
+        tilted[:, column] = np.argsort(rank)[tilted[:, column]]
     ends = np.array([space.smallest, space.largest])
     return np.unique(space.canonical_array(np.concatenate([ends, plain, tilted])), axis=0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nas.evaluation.measurements import Measurements
 from nas.problem.goals import Goal, Measured
 from predictors.gaussian import gaussian
+from predictors.order import LogCost
 from predictors.predictor import Predictor
 from search_spaces.space import IntArray, SearchSpace
 
@@ -63,6 +64,16 @@ class LearnedCost:
         hashes = genotypes @ self._key
         place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
         return np.where(self._hashes[place] == hashes, self._costs[place], costs)
+
+
+def log_costs(goals: Sequence[Goal]) -> list[LogCost]:
+    """The logarithms of all cost objectives that are known before evaluations."""
+    return [
+        LogCost(goal.costs[name])
+        for goal in goals
+        for name in goal.objectives
+        if not isinstance(goal.costs[name], Measured | LearnedCost)
+    ]
 
 
 def with_learned_costs(
