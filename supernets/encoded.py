@@ -36,8 +36,8 @@ class EncodedTensor:
             )
 
     @property
-    def stored(self) -> NDArray[np.int8 | np.uint8]:
-        """The codes in the type that holds a code: `int8` if they are signed, else `uint8`."""
+    def stored(self) -> NDArray[np.integer]:
+        """The codes in the type that holds one: `int8`, `uint8`, or `uint16` for 16-bit floats."""
         return self.codes.astype(self.quant.format.code_type)
 
     def numbers(self) -> NDArray[np.float32]:
