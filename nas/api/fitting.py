@@ -126,6 +126,7 @@ def fit(
         TargetError, ConstraintError, ArchiveError, PartError, ClusterError: As their classes say.
     """
     require_numbers(budget=budget, batch=batch, seed=seed, workers=workers, timeout=timeout)
+    wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
     shown, model = display or Silent(), require_model(model)
     alone, change = require_layers(model, several(keep)), Structure.of(channels, ranks, rewrites)
     tuning, how = Tuning.of(epochs), change.rewrites
@@ -133,7 +134,6 @@ def fit(
     lesson = lesson_of(tuning, model, network.calibration)
     judging = words_of(metric, evaluate, model), evaluate, confirm
     effort = Effort(searcher, budget, batch, seed, Workers(workers))
-    wanted, loaded = Wanted(limits or {}, allowed_drop), loaded_targets(targets)
     wish = _Wish(change, lesson, judging, several(objectives), wanted, effort)
     space = wish.space(network, loaded, opening=opening, alone=alone, name=name)
     with _folder(storage) as folder:
@@ -176,7 +176,14 @@ class _Wish:
     def asked(self, space: SearchSpace, devices: Sequence[HardwareTarget | Goal]) -> Asked:
         """The problem on some devices; errors as `asked_for` says."""
         limits, seed = self.wanted.limits, self.effort.seed
-        return asked_for(space, devices, objectives=self.objectives, limits=limits, seed=seed)
+        asked = asked_for(space, devices, objectives=self.objectives, limits=limits, seed=seed)
+        if asked.measured and self.judging[1] is None:
+            raise ValueError(
+                f"no target tells {', '.join(asked.measured)}, given in objectives or limits; name "
+                f"{', '.join(sorted(asked.problem.goals[0].computed.costs))}, or give `evaluate` a "
+                "function that returns such a figure"
+            )
+        return asked
 
     def judge(self, network: OwnNetwork) -> Judge:
         """The judge of the networks made from the user's."""
@@ -211,6 +218,11 @@ def _read(
     model: nn.Module, loader: object, samples: int | None, *, rewrites: Sequence[str], folded: bool
 ) -> OwnNetwork:
     """The network after tracing, with at most so many samples; None lets its size decide."""
+    if samples is not None and samples < _LEAST:
+        raise ValueError(
+            f"samples is at least {_LEAST}: some calibrate, some guide the search, and some "
+            f"judge, given {samples}"
+        )
     read = samples_of(loader, model, most=_MOST if samples is None else samples, least=_LEAST)
     network = traced(model, *read.parted(_SHARES), rewrites=rewrites, folded=folded)
     return network.with_few_samples() if samples is None else network

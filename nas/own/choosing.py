@@ -33,10 +33,20 @@ class Wanted:
         limits: Name of a cost -> its upper limit, without the limits of devices.
         allowed_drop: How much worse than the float network it may be, in the unit of the figure;
             None for as good as possible within the limits or, without any, as good as `USUAL`.
+
+    Raises:
+        ValueError: The allowed drop is below 0, or NaN.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
     allowed_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.allowed_drop is not None and not self.allowed_drop >= 0:
+            raise ValueError(
+                f"allowed_drop is how much worse than your network the answer may be, given "
+                f"{self.allowed_drop}; give 0 or more, in the unit of the figure"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -258,7 +258,7 @@ def test_a_metric_that_fails_is_told():
         ({"model": network().train()}, "training mode"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(options, told):
+def test_a_network_that_cannot_be_used_is_refused_in_one_sentence(options, told):
     with pytest.raises(OwnModelError, match=told) as refused:
         fit(**options)
     assert "\n" not in str(refused.value)
@@ -284,3 +284,18 @@ def test_several_inputs_and_outputs_keep_their_names():
             assert found.keys() == wanted.keys()
             for name in wanted:
                 assert torch.allclose(found[name], wanted[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"allowed_drop": -0.5}, "allowed_drop .* given -0.5; give 0 or more"),
+        ({"samples": 0}, "samples is at least 8.*given 0"),
+        ({"limits": {"lateny_ms": 4}}, "no target tells lateny_ms.*latency_ms"),
+        ({"confirm": accuracy}, "`confirm` is the figure of `evaluate`"),
+        ({"storage": __file__}, "storage is a folder, and .* is a file"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused_before_anything_is_measured(options, told):
+    with pytest.raises(ValueError, match=told):
+        fit(**options)

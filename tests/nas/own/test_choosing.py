@@ -203,8 +203,17 @@ def test_a_float_that_is_fastest_is_returned_with_the_honest_word():
     found, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [3, 5, 6], NAMES)
     assert found.name == "float32"
     assert "nothing is faster" in found.verdict
-    none, _ = choice_of([9, 5, 4], [0.0, 1.0, 0.5], [3, 5, 6], NAMES, allowed_drop=-1.0)
+
+
+def test_nothing_is_returned_where_nothing_is_good_enough():
+    none, _ = choice_of([5, 4], [1.0, 0.5], [5, 6], {(0,): "int8"}, allowed_drop=0.1)
     assert none is None
+
+
+@pytest.mark.parametrize("drop", [-1.0, float("nan")])
+def test_a_drop_that_is_none_is_refused(drop):
+    with pytest.raises(ValueError, match="give 0 or more"):
+        Wanted(allowed_drop=drop)
 
 
 def test_a_limit_holds_for_what_is_measured():
