@@ -23,7 +23,7 @@ def bits_of(x: Tensor) -> int:
         x: Rows of values, `(rows, n)`; each row has a grid of its own, and the row that needs the
             most bits counts. Rows of fewer than four values share one grid.
     """
-    rows = x.detach().double().cpu()
+    rows = x.detach().double()
     rows = rows.reshape(1, -1) if rows.shape[1] < _FEW else rows
     rows = rows[:: math.ceil(len(rows) / _ROWS)]
     range_ = rows.amax(1).clamp(min=0) - rows.amin(1).clamp(max=0)
@@ -42,7 +42,7 @@ def _steps(rows: Tensor, range_: Tensor) -> int:
     rows, range_ = rows[range_ > 0], range_[range_ > 0]
     if not len(rows):
         return 0
-    steps = torch.arange(1, 2**MOST, dtype=rows.dtype)[:, None, None]
+    steps = rows.new_ones(2**MOST - 1).cumsum(0)[:, None, None]
     whole = (rows / range_[:, None]) * steps
     fits = ((whole - whole.round()).abs() < _CLOSE).all(2)  # (steps, rows)
     fewest = torch.where(fits.any(0), fits.double().argmax(0) + 1, 2**MOST)

@@ -176,7 +176,17 @@ def test_help_names_every_command():
         for command in app.registered_commands
     ] + [str(group.name) for group in app.registered_groups]
     steps = {"run", "profile", "train", "search", "export", "report"}
-    further = {"init", "fit", "spaces", "targets", "archive", "sweep", "parts", "switching"}
+    further = {
+        "init",
+        "fit",
+        "spaces",
+        "targets",
+        "archive",
+        "sweep",
+        "parts",
+        "switching",
+        "predictors",
+    }
     assert steps | further == {*names}
     options = ("--quiet", "--json", "--debug", "--version", "--install-completion")
     assert all(word in given.out for word in (*names, *options))

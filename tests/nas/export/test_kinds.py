@@ -152,7 +152,7 @@ def test_proxies_score_every_kind(kind: str) -> None:
     batch = IMAGES[:16], torch.arange(16) % 10
     found = score(module, batch, F.cross_entropy, proxies=[*Parts("proxy").values()])
     assert found.keys() >= {"params", "macs", "snip", "synflow", "naswot", "jacob_cov"}
-    assert np.isfinite([*found.values()]).all()
+    assert {name for name, value in found.items() if not np.isfinite(value)} <= {"sqnr"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

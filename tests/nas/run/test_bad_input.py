@@ -370,9 +370,10 @@ def board(finished: Path, tmp_path: Path) -> Path:
     described = (DEVICES / "this-cpu.toml").read_text().replace("this-cpu", "board")
     (tmp_path / "board.toml").write_text(described.replace('"measured"', '"imported"'))
     space = SearchSpace.from_json((finished / "space.json").read_text())
-    kernels = load_target("this-cpu").natively(space)
-    rows = {KernelKey.of(kernel, bits): Row(0.01, 0.001, 9) for kernel, bits in kernels}
-    LatencyTable(rows, OnnxRuntime().conditions()).write(tmp_path / "board.csv")
+    cpu = load_target("this-cpu")
+    rows = {KernelKey.of(*kernel): Row(0.01, 0.001, 9) for kernel in cpu.natively(space)}
+    noted = OnnxRuntime(eight_bit_weights=cpu.eight_bit_weights).conditions()
+    LatencyTable(rows, noted).write(tmp_path / "board.csv")
     return tmp_path / "board.toml"
 
 
@@ -424,7 +425,7 @@ def test_a_table_that_is_not_there(recipe, board):
         ('"Linear"]', '"Lineal"]', ("no such operator", "Linear")),
         ('runtime = "', 'runtimes = "', ("runtimes: no such key", "runtime: missing")),
         ('"int8xint8"', '"int8by8"', ("'int8by8'", "int4xint8")),
-        ("[[supports]]", "[supports", ("is no TOML", "line 21")),
+        ("[[supports]]", "[supports", ("is no TOML", "line 22")),
     ],
 )
 def test_a_target_file_is_read_with_care(recipe, board, old, new, parts):
