@@ -155,6 +155,7 @@ def test_a_restarted_server_has_everything_and_the_archive_goes_on(
     assert Archive(location, space, study="net").evaluations() == evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["stopped", "killed", "frozen"])
 def test_two_drivers_go_on_when_the_server_was_away_and_measure_nothing_twice(
     server: Server, location: str, space: SearchSpace, tmp_path: Path, fault: str

@@ -83,6 +83,7 @@ def test_a_lost_node_costs_no_evaluation(
     assert "another one takes over" in caplog.text
 
 
+@pytest.mark.slow
 def test_when_all_nodes_are_lost_that_is_told(
     nodes: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

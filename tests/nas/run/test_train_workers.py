@@ -63,6 +63,7 @@ def recipe(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")  # of Ray, by Ray Train
 def test_two_workers_train_the_weights_of_one_process_also_after_a_death(ray, recipe, tmp_path):
