@@ -91,7 +91,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "model recipe: model.epochs": (model_recipe.TuningSection, None),
     "model recipe: targets": (model_recipe.ModelTargetSection, None),
     "model recipe: search": (model_recipe.ModelSearchSection, None),
-    "model recipe: compute": (model_recipe.ModelComputeSection, None),
+    "model recipe: compute": (recipe.EvaluatingSection, None),
     "networks": (Description, None),
     "networks.choices": (ChoiceSection, None),
     "networks: figures": (Metric, None),

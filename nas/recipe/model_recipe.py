@@ -9,25 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
-from nas.evaluation.workers import Workers
 from nas.own.options import Channels, Ranks
 from nas.own.sources import Named
 from nas.own.structure import Structure
 from nas.parts import Parts
 from nas.recipe.names import SearcherName
 from nas.recipe.recipe import (
+    EvaluatingSection,
     ExportSection,
     Objectives,
     Positive,
     RunName,
-    enough_networks,
     with_modules,
 )
 from nas.recipe.sections import Section, TaskSection, section_for
-from nas.settings.outside import OUTSIDE
 from nas.settings.own_modules import import_modules, require_imported
 from nas.settings.toml_file import RecipeError, validated
-from nas.settings.urls import Cluster
 from search_spaces.options import Precisions
 
 if TYPE_CHECKING:  # it loads networkx, which most commands do not need
@@ -136,31 +133,6 @@ class ModelSearchSection(Section):
     batch: Annotated[int, Field(ge=1)] = 10
 
 
-class ModelComputeSection(Section):
-    """How much of this machine a run takes, and who evaluates."""
-
-    threads: Annotated[int, Field(ge=1)] | None = None
-    profile_threads: Annotated[int, Field(ge=1)] = 1
-    profile_networks: Annotated[int, AfterValidator(enough_networks)] = 10
-    """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Ray actors that evaluate; 0 evaluates in this process."""
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
-    ray_address: Annotated[Cluster | None, OUTSIDE] = None
-
-    @property
-    def evaluating(self) -> Workers:
-        """The workers that evaluate."""
-        return Workers(
-            self.workers,
-            self.cpus_per_worker,
-            address=self.ray_address,
-            deadline_s=self.deadline_seconds,
-        )
-
-
 class ModelRecipe(Section):
     """Everything that a run with a user's own network needs."""
 
@@ -173,7 +145,7 @@ class ModelRecipe(Section):
     targets: Annotated[tuple[ModelTargetSection, ...], Field(min_length=1)]
     search: ModelSearchSection = ModelSearchSection()
     export: ExportSection = ExportSection()
-    compute: ModelComputeSection = ModelComputeSection()
+    compute: EvaluatingSection = EvaluatingSection()
 
 
 def validate_model_recipe(

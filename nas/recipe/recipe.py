@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,29 +87,23 @@ class SearchSection(Section):
         return seed if self.seed is None else self.seed
 
 
-def enough_networks(count: int) -> int:
+def _enough_networks(count: int) -> int:
     """The number of networks that calibrate a table, if these are enough to fit anything."""
     if count and count < LEAST_NETWORKS:
         raise ValueError(f"must be 0, or at least {LEAST_NETWORKS} to fit anything")
     return count
 
 
-class ComputeSection(Section):
-    """Where it runs."""
+class EvaluatingSection(Section):
+    """How much of this machine a run takes, and who evaluates."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     profile_threads: Annotated[int, Field(ge=1)] = 1
-    profile_seams: bool = True
-    """Whether this machine's kernels are also timed together with their neighbours."""
-    profile_networks: Annotated[int, AfterValidator(enough_networks)] = 10
+    profile_networks: Annotated[int, AfterValidator(_enough_networks)] = 10
     """Whole networks that calibrate this machine's latency table; 0 leaves that out."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Ray actors that evaluate; 0 evaluates in this process."""
-    train_workers: Annotated[int, Field(ge=0)] = 0
-    """Ray workers that train together, on their own rows of batches; 0 trains in this process."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """For one evaluation on a worker; one that takes longer is stopped and begun anew."""
     ray_address: Annotated[Cluster | None, OUTSIDE] = None
@@ -120,10 +114,25 @@ class ComputeSection(Section):
         return Workers(
             self.workers,
             self.cpus_per_worker,
-            self.gpus_per_worker,
-            self.ray_address,
-            self.deadline_seconds,
+            address=self.ray_address,
+            deadline_s=self.deadline_seconds,
         )
+
+
+class ComputeSection(EvaluatingSection):
+    """Where it runs."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    profile_seams: bool = True
+    """Whether this machine's kernels are also timed together with their neighbours."""
+    train_workers: Annotated[int, Field(ge=0)] = 0
+    """Ray workers that train together, on their own rows of batches; 0 trains in this process."""
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def evaluating(self) -> Workers:
+        """The workers that evaluate, with their share of the GPUs."""
+        return replace(super().evaluating, gpus=self.gpus_per_worker)
 
     @property
     def training_resources(self) -> dict[str, float]:
