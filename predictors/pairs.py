@@ -22,10 +22,9 @@ class PairRidge:
 
     The products are never computed: the kernel of two networks is `p + share * p²`, where p is the
     scalar product of their centred features, in units of its mean over a network and itself. The
-    share and the penalty have the largest likelihood (Rasmussen and Williams 2006, section 5.4.1);
-    leave-one-out error, as in `Ridge`, picks far too small a penalty where there are about as many
-    measurements as features. The predicted standard deviation is that of the Bayesian posterior,
-    noise included.
+    share and the penalty have the largest likelihood (Rasmussen and Williams 2006, section 5.4.1),
+    as in `Ridge`. The predicted standard deviation is that of the Bayesian posterior, noise
+    included.
 
     Args:
         features: A function of genotypes, `(n, choices)` to `(n, columns)`, of which only scalar

@@ -17,10 +17,13 @@ PENALTIES = np.logspace(-3, 4, 29)
 
 
 class Ridge:
-    """A linear predictor with a quadratic penalty, which is chosen by exact leave-one-out error.
+    """A linear predictor with a quadratic penalty, which is chosen by likelihood.
 
     The predicted standard deviation is that of the Bayesian posterior, noise included, in which the
-    penalty is the prior of the weights (Bishop 2006, section 3.3).
+    penalty is the prior of the weights (Bishop 2006, section 3.3). The penalty has the largest
+    likelihood of the losses less their mean (Rasmussen and Williams 2006, section 5.4.1).
+    Leave-one-out error picks far too small a penalty where there are about as many measurements as
+    columns: all but one of the measurements are then fitted exactly.
 
     Args:
         features: A function of genotypes, `(n, choices)` to `(n, columns)`, such as
@@ -30,8 +33,7 @@ class Ridge:
 
     Attributes:
         penalty: The chosen penalty, after `fit`.
-        leave_one_out_error: The root mean squared error of predicting each measurement from all
-            others, after `fit`.
+        noise: The standard deviation of the noise of a measurement, after `fit`.
     """
 
     def __init__(self, features: Features, *, penalties: FloatArray = PENALTIES) -> None:
@@ -51,9 +53,8 @@ class Ridge:
         kept = s > 1e-9 * s.max(initial=1.0)
         U, s, Vt = U[:, kept], s[kept], Vt[kept]
         Uy = U.T @ (y - self._mean)
-        errors = [_leave_one_out(U, s, Uy, y - self._mean, penalty) for penalty in self.penalties]
-        self.penalty = float(self.penalties[int(np.argmin(errors))])
-        self.leave_one_out_error = float(np.sqrt(np.min(errors)))
+        tried = [_likely(s, Uy, y - self._mean, float(penalty)) for penalty in self.penalties]
+        _, self.penalty, self.noise = min(tried)
         self._weights = Vt.T @ (s / (s**2 + self.penalty) * Uy)
         # The precision matrix of the posterior, in units of that of the noise; its inverse is the
         # covariance.
@@ -66,7 +67,7 @@ class Ridge:
         mean = self._mean + X @ self._weights
         whitened = X.astype(np.float32) @ self._whiten
         spread = np.einsum("nc,nc->n", whitened, whitened)
-        return mean, self.leave_one_out_error * np.sqrt(1.0 + spread, dtype=np.float64)
+        return mean, self.noise * np.sqrt(1.0 + spread, dtype=np.float64)
 
 
 def ridge(space: SearchSpace, columns: Sequence[Column] = ()) -> Ridge:
@@ -74,19 +75,22 @@ def ridge(space: SearchSpace, columns: Sequence[Column] = ()) -> Ridge:
     return Ridge(OneHot(space, extra=columns).compact)
 
 
-def _leave_one_out(
-    U: FloatArray, s: FloatArray, Uy: FloatArray, y: FloatArray, penalty: float
-) -> float:
-    """The mean squared error of predicting each loss from all others, with a new intercept.
+def _likely(
+    s: FloatArray, Uy: FloatArray, y: FloatArray, penalty: float
+) -> tuple[float, float, float]:
+    """The misfit of a penalty, the penalty, and the standard deviation of the noise.
+
+    The misfit is twice the mean negative log likelihood with the best deviation of the noise. One
+    of the `n` losses is spent on the mean.
 
     Args:
-        U: The left singular vectors of the centred features, `(n, rank)`.
-        s: Their singular values, `(rank,)`.
-        Uy: `U.T @ y`.
+        s: The singular values of the centred features, `(rank,)`.
+        Uy: The projections of `y` on the left singular vectors, `(rank,)`.
         y: The centred losses, `(n,)`.
         penalty: The penalty.
     """
-    shrink = s**2 / (s**2 + penalty)
-    leverage = (U**2) @ shrink + 1.0 / len(y)
-    residual = y - U @ (shrink * Uy)
-    return float(np.mean((residual / np.maximum(1.0 - leverage, 1e-6)) ** 2))
+    free, spectrum = max(1, len(y) - 1), 1 + s**2 / penalty
+    beyond = max(float(y @ y - Uy @ Uy), 0.0)
+    variance = max((beyond + float(np.sum(Uy**2 / spectrum))) / free, 1e-300)
+    misfit = np.log(variance) + float(np.log(spectrum).sum()) / free
+    return misfit, penalty, float(np.sqrt(variance))

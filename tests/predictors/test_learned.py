@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.linalg import null_space
+from scipy.stats import multivariate_normal
 
 from nas.testing.predictor import PredictorContract, loss_of
 from nas.testing.searcher import chain, picked
@@ -165,20 +167,40 @@ def test_an_extra_column_may_be_infinite_somewhere_but_not_everywhere():
         OneHot(space, extra=[lambda rows: np.full(len(rows), np.inf)])
 
 
-def test_ridge_chooses_its_penalty_by_leave_one_out():
+def test_ridge_chooses_the_penalty_under_which_the_losses_are_most_likely():
     space = chain(depth=4)
     rows = np.unique(space.sample_array(np.random.default_rng(0), 40), axis=0)
     losses = loss_of(rows) + np.random.default_rng(1).normal(0, 2, len(rows))
     features = OneHot(space)
     ridge = Ridge(features)
     ridge.fit(rows, losses)
-    errors = []
-    for left_out in range(len(rows)):
-        kept = np.arange(len(rows)) != left_out
-        again = Ridge(features, penalties=np.array([ridge.penalty]))
-        again.fit(rows[kept], losses[kept])
-        errors.append(again.predict(rows[[left_out]])[0][0] - losses[left_out])
-    assert ridge.leave_one_out_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+    contrasts = null_space(np.ones((1, len(rows)))).T  # differences of losses, free of the mean
+    X = contrasts @ features(rows).astype(np.float64)
+
+    def log_likelihood(penalty, noise):
+        covariance = noise**2 * (X @ X.T / penalty + np.eye(len(X)))
+        return multivariate_normal.logpdf(contrasts @ losses, cov=covariance)
+
+    best = log_likelihood(ridge.penalty, ridge.noise)
+    assert best > max(log_likelihood(ridge.penalty, ridge.noise * f) for f in (0.99, 1.01))
+    for penalty in ridge.penalties:
+        other = Ridge(features, penalties=np.array([penalty]))
+        other.fit(rows, losses)
+        assert log_likelihood(penalty, other.noise) <= best + 1e-9
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_ridge_learns_from_about_as_many_measurements_as_columns(more):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(400, 20))
+        losses = X.sum(axis=1) + rng.normal(0, 8, 400)
+        learned, others = np.split(np.arange(400)[:, None], [20 + more])
+        ridge = Ridge(lambda rows, X=X: X[rows[:, 0]])
+        ridge.fit(learned, losses[learned[:, 0]])
+        errors = ridge.predict(others)[0] - losses[others[:, 0]]
+        # With the penalty of least leave-one-out error, next to zero, the largest is 2 to 4 times.
+        assert np.sqrt(np.mean(errors**2)) < 1.15 * losses.std()
 
 
 def measured_and_others(space):
@@ -201,7 +223,7 @@ def test_ridge_predicts_the_posterior_of_its_penalty():
     expected = losses.mean() + x @ covariance @ X.T @ (losses - losses.mean())
     np.testing.assert_allclose(mean, expected, rtol=1e-6)
     variance = 1 + np.einsum("nc,cd,nd->n", x, covariance, x)
-    np.testing.assert_allclose(spread, ridge.leave_one_out_error * np.sqrt(variance), rtol=1e-4)
+    np.testing.assert_allclose(spread, ridge.noise * np.sqrt(variance), rtol=1e-4)
     compact = Ridge(features.compact)
     compact.fit(rows, losses)
     np.testing.assert_allclose(compact.predict(others), (mean, spread), rtol=1e-4)
