@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import joined, learned, proxy_costs, proxy_values
+from benchmarks.predictors import joined, learned, proxy_costs, proxy_values, transfer
 
 PARTS = {
     "joined": joined.main,
     "learned": learned.main,
     "proxies": proxy_costs.main,
     "proxy-values": proxy_values.main,
+    "transfer": transfer.main,
 }
 
 
