@@ -19,25 +19,23 @@ import numpy as np
 from search_spaces.channel_groups import Along, Coupling, Group, Length, Nested, Part
 from search_spaces.following import follow
 from search_spaces.graph import Graph
-from search_spaces.ops import Op
 from search_spaces.units import Labels, Site, Units, Vector
 
 
-def coupling(
-    graph: Graph, *, operators: Mapping[str, Op] | None = None, leave: Sequence[str] = ()
-) -> Coupling:
+def coupling(graph: Graph, *, largest: Graph | None = None, leave: Sequence[str] = ()) -> Coupling:
     """The groups of coupled channels of `graph`.
 
     Inputs and outputs of the network keep their channels, as does whatever an operator reads whose
     way with channels is not known; `Group.fixed` then says so.
 
     Args:
-        graph: A resolved graph; or any graph, whose largest `operators` are given.
-        operators: The resolved operators by address; those of `graph` if left out. Channels that
-            an absent node of `graph` leaves to its readers are coupled too.
+        graph: A resolved graph; or that of a whole space, whose largest network is given.
+        largest: The resolved graph of the largest network; `graph` if left out. Channels that an
+            absent node of `graph` leaves to its readers are coupled too; channels that a node
+            beside the largest network reads, writes or stands in for keep their places.
         leave: Addresses of nodes, or of modules that hold nodes, of which no parameter changes.
     """
-    walk = _Walk(graph, operators or {a: node.op for a, node in graph.nodes.items()})
+    walk = _Walk(graph, largest or graph)
     walk.leave(leave)
     return walk.result()
 
@@ -45,22 +43,26 @@ def coupling(
 class _Walk:
     """A walk over a graph, which gives labels to all channels and merges those that are coupled."""
 
-    def __init__(self, graph: Graph, operators: Mapping[str, Op]) -> None:
+    def __init__(self, graph: Graph, largest: Graph) -> None:
         self.units = Units()
         self.sites: dict[str, Site] = {}
+        for address, node in largest.nodes.items():
+            site = Site(address, node.op, tuple(self.sites[r] for r in node.inputs), self.units)
+            site.labels = follow(site.op, site)
+            self.sites[address] = site
         for address, node in graph.nodes.items():
-            reads = [self.sites[read] for read in node.inputs if read in self.sites]
-            if address in operators and len(reads) == len(node.inputs):
-                site = Site(address, operators[address], tuple(reads), self.units)
-                site.labels = follow(site.op, site)
-                self.sites[address] = site
-                continue
-            for site in reads:
-                self.units.pin(site.given, f"{address!r} is missing in the largest network")
+            if address not in self.sites:
+                self._pin(node.inputs, f"{address!r} is missing in the largest network")
         for address, source in handed_on(graph):
-            if {address, source} <= self.sites.keys():
+            if source not in self.sites:
+                self._pin((address,), f"{source!r} is missing in the largest network")
+            elif address in self.sites:
                 self._hand_on(self.sites[address], self.sites[source])
-        self.units.pin(self.sites[graph.output].given, "they are the output of the network")
+        self.units.pin(self.sites[largest.output].given, "they are the output of the network")
+
+    def _pin(self, addresses: Sequence[str], why: str) -> None:
+        for site in (self.sites[address] for address in addresses if address in self.sites):
+            self.units.pin(site.given, why)
 
     def _hand_on(self, site: Site, source: Site) -> None:
         if site.shape == source.shape:

@@ -54,17 +54,15 @@ def coupled(space: SearchSpace) -> Coupling:
     Nodes whose parameters are larger in another network keep their channels.
     """
     largest = space.decode(space.largest)
-    shapes, operators = largest.shapes(), {a: node.op for a, node in largest.nodes.items()}
+    shapes, nodes = largest.shapes(), largest.nodes
     other = [
         address
         for address, parameters in largest_parameters(space).items()
-        if address in operators
+        if (node := nodes.get(address))
         and _channels(parameters)
-        != _channels(
-            operators[address].parameters(*(shapes[r] for r in largest.nodes[address].inputs))
-        )
+        != _channels(node.op.parameters(*(shapes[read] for read in node.inputs)))
     ]
-    return coupling(space.graph, operators=operators, leave=other)
+    return coupling(space.graph, largest=largest, leave=other)
 
 
 def _channels(parameters: Mapping[str, Parameter]) -> dict[str, Shape]:

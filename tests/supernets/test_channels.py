@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from search_spaces.choice import choice
+from search_spaces.choice import choice, derived
 from search_spaces.graph import Graph
 from search_spaces.ops import (
     Activation,
@@ -16,6 +17,7 @@ from search_spaces.ops import (
     Flatten,
     Input,
     Linear,
+    deeper_than,
 )
 from search_spaces.space import SearchSpace
 from supernets.channels import coupled, moved, sorted_places
@@ -107,13 +109,47 @@ def test_nodes_with_larger_parameters_in_another_network_stay() -> None:
     assert found.groups["first.width"].fixed == "'first' is to be left alone"
 
 
+@derived
+def left_out(pick: int) -> bool:
+    """Whether a block is left out."""
+    return pick == 0
+
+
+def replaced_space() -> SearchSpace:
+    """A block of two convolutions, or in its absence a shortcut that halves the image."""
+    graph, pick = Graph(Input("image", (3, 4, 4))), choice("pick", (0, 1))
+    stem = graph.add("stem", Conv2d(5, 3))
+    graph.add("shortcut", Conv2d(4, 1, 2), stem, present=left_out(pick))
+    skipped = graph.add("shortcut.norm", BatchNorm2d(), present=left_out(pick))
+    graph.add("first", Conv2d(6, 3, 2), skipped, present=deeper_than(pick, 0))
+    graph.add("last", Conv2d(4, 1), present=deeper_than(pick, 0))
+    graph.add("body", Conv2d(7, 1))
+    graph.add("head", Conv2d(2, 1))
+    return SearchSpace(graph)
+
+
+def test_a_node_that_the_largest_network_lacks_holds_the_channels_that_meet_its_own() -> None:
+    space = replaced_space()
+    found = coupled(space)
+    assert found.free == ["first.width", "body.width"]
+    reason = "'shortcut.norm' is missing in the largest network"
+    assert found.groups["last.width"].fixed == reason
+    assert found.groups["stem.width"].fixed == reason.replace(".norm", "")
+    assert_moving_changes_no_function(space, (3, 4, 4), seed=0)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_units_of_any_network_can_change_places(seed: int) -> None:
     make, shape = (convolutional, (3, 8, 8)) if seed % 3 else (attention, (4, 6))
-    space = SearchSpace(make(seed))
+    assert_moving_changes_no_function(SearchSpace(make(seed)), shape, seed=seed)
+
+
+def assert_moving_changes_no_function(
+    space: SearchSpace, shape: tuple[int, ...], *, seed: int
+) -> None:
+    """The units of free groups can change places, in any network of a space without widths."""
     supernet, generator = Supernet(space, seed=seed), torch.Generator().manual_seed(seed)
-    inputs = drawn(supernet, *shape)
-    found = coupled(space)
+    inputs, found = drawn(supernet, *shape), coupled(space)
     assert found.free
     tensors = {
         (along.address, along.name): supernet.node(along.address).tensors[along.name].detach()
@@ -122,8 +158,10 @@ def test_units_of_any_network_can_change_places(seed: int) -> None:
     orders = {
         name: torch.randperm(found.groups[name].count, generator=generator) for name in found.free
     }
-    before = supernet(inputs, ())
+    networks = [*np.ndindex(*(len(one.options) for one in space.choices))]
+    before = [supernet(inputs, network) for network in networks]
     with torch.no_grad():
         for (address, name), tensor in moved(found, tensors, orders).items():
             supernet.node(address).tensors[name].copy_(tensor)
-    torch.testing.assert_close(supernet(inputs, ()), before, rtol=1e-5, atol=1e-5)
+    after = [supernet(inputs, network) for network in networks]
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
