@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -32,9 +32,10 @@ class OneHot:
     - Standardised: sums over choices of one kind, the columns of `Ways`, and the extra columns.
 
     The kind of a choice follows from its name: `stage1.block0.kernel` belongs to the kinds
-    `stage1.block#.kernel` and `stage#.block#.kernel`. Each kind adds one column, the sum of its
-    ordinal columns. The widest kinds also add one column per option: how many choices pick it. A
-    few measurements tell much about a kind of choice, but little about a single one.
+    `stage1.block#.kernel` and `stage#.block#.kernel`. Choices whose names have no such kind are of
+    one kind if they have equal options. Each kind adds one column, the sum of its ordinal columns.
+    The widest kinds also add one column per option: how many choices pick it. A few measurements
+    tell much about a kind of choice, but little about a single one.
 
     Args:
         space: The space of the genotypes.
@@ -194,7 +195,8 @@ def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, .
     """The kinds of choices, as groups of positions: narrow kinds, then wide kinds.
 
     Names of a narrow kind differ only in their last numbers, names of a wide kind in any numbers.
-    A group of one choice is left out, since its sum would equal the column of that choice.
+    Choices that are alone in this are of one wide kind if they have equal options. A group of one
+    choice is left out, since its sum would equal the column of that choice.
     """
     narrow: dict[str, list[int]] = {}
     wide: dict[str, list[int]] = {}
@@ -203,7 +205,12 @@ def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, .
         wide.setdefault(_blanked(made.name, keep=0), []).append(position)
         for keep in range(1, numbers):
             narrow.setdefault(_blanked(made.name, keep=keep), []).append(position)
-    return _several(narrow), _several(wide)
+    named = {position for members in _several(wide) for position in members}
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for position, made in enumerate(space.choices):
+        if position not in named:
+            alike.setdefault(tuple(made.options), []).append(position)
+    return _several(narrow), [*_several(wide), *_several(alike)]
 
 
 def _blanked(name: str, *, keep: int) -> str:
@@ -212,7 +219,7 @@ def _blanked(name: str, *, keep: int) -> str:
     return "".join("#" if i % 2 and i // 2 >= keep else piece for i, piece in enumerate(pieces))
 
 
-def _several(kinds: dict[str, list[int]]) -> list[tuple[int, ...]]:
+def _several(kinds: Mapping[Any, list[int]]) -> list[tuple[int, ...]]:
     return [tuple(members) for members in kinds.values() if len(members) > 1]
 
 

@@ -23,6 +23,8 @@ from search_spaces.space import Genotype, IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
 _LARGEST_GRID = 1 << 22
+# The number of edges of a cell in which all nodes are connected -> the number of its nodes.
+_CELLS = {nodes * (nodes - 1) // 2: nodes for nodes in range(4, 9)}
 
 
 class TableFigure(Protocol):
@@ -149,6 +151,7 @@ class Tabular:
         exhaustive: Whether every network of the space that can be built has a row with all figures.
         source: The origin of the figures, in words.
         repeats: The number of rows that repeated a network and were averaged into its first row.
+        advice: What the description might say of the choices and does not, in words.
     """
 
     name: str
@@ -160,6 +163,7 @@ class Tabular:
     exhaustive: bool
     source: str = ""
     repeats: int = 0
+    advice: str = ""
 
     def goal(
         self,
@@ -270,6 +274,20 @@ def _tabular(description: Description, found: Networks) -> Tabular:
         not any(isinstance(made, Column) and made.surrogate for made in columns),
         description.source,
         found.repeats,
+        _advice(description, found.space),
+    )
+
+
+def _advice(description: Description, space: SearchSpace) -> str:
+    """The advice to describe a cell, if all choices look like its edges and none is said to be."""
+    options = {made.options for made in space.choices}
+    nodes = _CELLS.get(len(space.choices))
+    if nodes is None or len(options) > 1 or any(s.edge for s in description.choices.values()):
+        return ""
+    return (
+        f"All {len(space.choices)} choices have the same options, as the edges of a cell of "
+        f"{nodes} nodes have. If they are edges, say so with edge and cut in the description: "
+        "guided then needs fewer evaluations."
     )
 
 

@@ -69,3 +69,19 @@ def _apart(columns):
     """The distances of a few rows, each column scaled by the same spread."""
     few = columns[::7]
     return np.abs(few[:, None] - few).mean(axis=2)
+
+
+def test_choices_with_equal_options_are_of_one_kind_whatever_their_names():
+    options = tuple("abc")
+    spaces = [
+        tabular_space([Decision(name, options, {}) for name in names], name="made")
+        for names in (("op0", "op1", "op2"), ("first", "second", "third"))
+    ]
+    numbered, named = (OneHot(space) for space in spaces)
+    rows = spaces[0].every_row()
+    np.testing.assert_array_equal(numbered(rows), named(rows))
+    apart = tabular_space(
+        [Decision(name, options + tuple(more), {}) for name, more in (("one", ""), ("other", "d"))],
+        name="apart",
+    )
+    assert OneHot(apart).columns == 3 + 4 + 2  # no sums over kinds

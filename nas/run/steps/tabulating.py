@@ -96,6 +96,8 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
     plan = prepare_table(recipe, files)
     for shown in table_overview(plan):
         display.say(shown)
+    if plan.table.advice:
+        display.say(plan.table.advice)
     write_atomic(files.space, plan.table.space.to_json().encode())
     archive = Archive(files.archive, plan.table.space, study=recipe.name)
     _require_same_figures(plan.table, archive)
@@ -150,6 +152,7 @@ def _results(plan: TablePlan, measured: Measurements) -> Results:
     notes = [f"{capital(table.words.name)}: {table.loss.note}."] if table.loss.note else []
     if table.repeats:
         notes.append(f"{table.repeats} rows of networks that have another row were averaged.")
+    notes += [table.advice] if table.advice else []
     return Results(
         run=recipe.name,
         seed=recipe.seed,

@@ -123,6 +123,25 @@ def test_a_character_of_a_text_is_a_choice(tmp_path: Path) -> None:
     assert list(table.devices) == ["nets"]
 
 
+def cells(edges: str) -> str:
+    choices = "\n".join(
+        f'e{i} = {{ column = "arch", character = {i}, options = [0, 1]{edge} }}'
+        for i, edge in enumerate(edges.split(";"))
+    )
+    return f'files = ["nets.csv"]\nloss = "error"\ncosts = {{ ms = "ms" }}\n[choices]\n{choices}'
+
+
+def test_choices_that_look_like_the_edges_of_a_cell_are_asked_about(tmp_path: Path) -> None:
+    rows = [{"arch": f"{i:06b}", "error": i, "ms": 64 - i} for i in range(64)]
+    table = load_table(write(tmp_path, rows, cells(";" * 5)))
+    assert table.advice.startswith("All 6 choices have the same options, as the edges of a cell")
+    ends = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+    said = ";".join(f", edge = [{one}, {other}], cut = [0]" for one, other in ends)
+    assert not load_table(write(tmp_path, rows, cells(said))).advice
+    five = [{**row, "arch": str(row["arch"])[:5]} for row in rows[::2]]
+    assert not load_table(write(tmp_path, five, cells(";" * 4))).advice
+
+
 KINDS = (
     *("guided", "random", "nsga2", "regularized", "local", "linas", "boshnas"),
     *("policy-gradient", "optuna-tpe"),
