@@ -92,6 +92,7 @@ class RayEvaluator:
             shared = [self._ray.put(factory)]
             self._lifelines = Lifelines(self._ray)
             self._crew = Crew(self._ray, [], shared)
+            self._dispatch: Dispatch | None = None
             self._stream: Generator[list[Evaluation], None, None] | None = None
             self._stack.callback(self._dismiss)
             self._crew.workers += [Worker(self._actor(resources)) for _ in range(workers)]
@@ -108,6 +109,12 @@ class RayEvaluator:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def capacity(self) -> int:
+        """The number of genotypes that workers can measure now or that are kept ready for them."""
+        ahead = 1 if self._dispatch is None else self._dispatch.ahead
+        return self._chunk * (len(self._crew.present) + ahead)
 
     def close(self) -> None:
         """Stop the workers, and the cluster if this evaluator started the cluster."""
@@ -131,13 +138,13 @@ class RayEvaluator:
         """
         remaining = iter(genotypes)
         chunks = iter(lambda: list(islice(remaining, self._chunk)), [])
-        dispatch = Dispatch(
+        self._dispatch = Dispatch(
             self._crew,
             deadline_s=self._deadline_s,
             patience_s=_START_S,
             look=self._lifelines.check,
         )
-        self._stream = dispatch.run(chunks, rival_of)
+        self._stream = self._dispatch.run(chunks, rival_of)
         return self._stream
 
     def _dismiss(self) -> None:

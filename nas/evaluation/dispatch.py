@@ -65,6 +65,9 @@ class Dispatch:
         deadline_s: Seconds that a call may take; then its worker is killed and started again.
         patience_s: Seconds to wait for a worker to come back when none is left.
         look: Called every few seconds; raises `ClusterError` if the cluster is gone.
+
+    Attributes:
+        ahead: The number of chunks that are kept ready: as many as last arrived together.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Dispatch:
         self._chunks: Iterator[Sequence[Genotype]] = iter(())
         self._rival_of: RivalOf = no_rival
         self._waiting: deque[_Job] = deque()
-        self._ahead = 1
+        self.ahead = 1
         self._calls: dict[Any, _Call] = {}
         self._working = self._looked = time.monotonic()
         self._failure: EvaluationError | None = None
@@ -110,7 +113,7 @@ class Dispatch:
     def _fill(self) -> bool:
         """Keep workers busy and chunks ready; True if it stopped early and must be called again."""
         until = time.monotonic() + _FILL_S
-        while len(self._waiting) < self._ahead and self._failure is None:
+        while len(self._waiting) < self.ahead and self._failure is None:
             chunk = next(self._chunks, None)
             if chunk is None:
                 break
@@ -159,7 +162,7 @@ class Dispatch:
         for reference in done:
             if reference in self._crew.away:
                 self._idle.extend(self._crew.returned(reference))
-        self._ahead = len(answers) or self._ahead
+        self.ahead = len(answers) or self.ahead
         given = [self._result(self._calls.pop(reference), reference) for reference in answers]
         self._drop_overdue()
         self._tell_late()

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -108,6 +108,21 @@ class Evaluator(Protocol):
             EvaluationError: While iterating; names the genotype that could not be evaluated.
         """
         ...
+
+
+@runtime_checkable
+class Parallel(Evaluator, Protocol):
+    """An evaluator that measures several subnets at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """The number of subnets that can be measured or kept ready for a worker now."""
+        ...
+
+
+def capacity_of(evaluate: Evaluator) -> int:
+    """The number of subnets that an evaluator can measure or keep ready now; 1 in this process."""
+    return evaluate.capacity if isinstance(evaluate, Parallel) else 1
 
 
 def flat(groups: Iterable[Sequence[Evaluation]]) -> list[Evaluation]:

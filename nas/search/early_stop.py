@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nas.evaluation.evaluation import Evaluation, StoppingEvaluator
+from nas.evaluation.evaluation import Evaluation, StoppingEvaluator, capacity_of
 from nas.evaluation.measurements import Measurements
 from nas.problem.front import measured_front
 from nas.problem.goals import Problem
@@ -39,6 +39,11 @@ class EarlyStopping:
         """Record the evaluations and pass them to the searcher, also those from the archive."""
         self._ledger.record(evaluations)
         self._searcher.tell(evaluations)
+
+    @property
+    def capacity(self) -> int:
+        """The number of subnets that the evaluator can measure or keep ready now."""
+        return capacity_of(self._evaluate)
 
     def __call__(self, genotypes: Iterable[Genotype]) -> Iterable[Sequence[Evaluation]]:
         """Evaluations, one per genotype; some of them are stopped early."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
 from nas.archive.archive import Archive
 from nas.evaluation.evaluation import Evaluation as Evaluation  # what `Progress` is given
-from nas.evaluation.evaluation import EvaluationError, Evaluator
+from nas.evaluation.evaluation import EvaluationError, Evaluator, capacity_of
 from nas.search.searcher import Searcher
 from search_spaces.space import Genotype
 
@@ -123,11 +124,12 @@ def search_asynchronously(
 ) -> None:
     """Ask when a worker is free and tell when an evaluation arrives, until `budget` is spent.
 
-    No worker waits for a slower one. The proposals depend on the order of arrival, so two searches
-    differ even at equal seeds. A killed search is resumed by the same call with a new searcher,
-    which is told all evaluations of the archive. Evaluations that other searches add to the
-    archive meanwhile are told too, and count. A genotype that another search is measuring is not
-    measured here, unless that search dies.
+    No worker waits for a slower one. If several workers are free, as at the start or after a slow
+    answer of the searcher, one question is for all of them. The proposals depend on the order of
+    arrival, so two searches differ even at equal seeds. A killed search is resumed by the same call
+    with a new searcher, which is told all evaluations of the archive. Evaluations that other
+    searches add to the archive meanwhile are told too, and count. A genotype that another search is
+    measuring is not measured here, unless that search dies.
 
     Args:
         searcher: The searcher that proposes; new.
@@ -143,7 +145,8 @@ def search_asynchronously(
     """
     if budget < 1:
         raise ValueError(f"a search needs a budget of at least 1, not {budget}")
-    proposals = _Proposals(searcher, archive, total=known + budget)
+    capacity = functools.partial(capacity_of, evaluate)
+    proposals = _Proposals(searcher, archive, total=known + budget, capacity=capacity)
     if len(archive) > known:
         progress(len(archive) - known, budget, archive.told()[known:])
     wait = Wait()
@@ -160,7 +163,9 @@ def search_asynchronously(
 
 
 class _Proposals:
-    """An iterator of genotypes, each asked for when it is taken, until the archive will be full.
+    """An iterator of genotypes, which are asked for when taken, until the archive will be full.
+
+    A question is for as many genotypes as the evaluator has room for, at least one.
 
     Attributes:
         pending: The genotypes that were taken and are not evaluated yet.
@@ -168,22 +173,26 @@ class _Proposals:
         others: The genotypes that other drivers were measuring at the last look.
     """
 
-    def __init__(self, searcher: Searcher, archive: Archive, *, total: int) -> None:
+    def __init__(
+        self, searcher: Searcher, archive: Archive, *, total: int, capacity: Callable[[], int]
+    ) -> None:
         self.pending: set[Genotype] = set()
         self.failure: Exception | None = None
         self.others: Collection[Genotype] = ()
         self._searcher, self._archive, self._total = searcher, archive, total
+        self._capacity = capacity
         self._told = 0
         self._seen: set[Genotype] = set()
         self._refused: dict[Genotype, None] = {}
 
     def __iter__(self) -> Iterator[Genotype]:
         while proposed := self._next():
-            self.pending.update(proposed)
-            yield from proposed
+            for genotype in proposed:
+                self.pending.add(genotype)
+                yield genotype
 
     def _next(self) -> list[Genotype]:
-        """One proposal, based on all evaluations so far; an empty list at the end of the search."""
+        """New proposals, based on all evaluations so far; an empty list ends the search."""
         try:
             self.others = self._archive.elsewhere()
             self._archive.refresh()
@@ -191,24 +200,30 @@ class _Proposals:
             self._searcher.tell(new)
             self._told += len(new)
             self._seen.update(evaluation.genotype for evaluation in new)
-            if len(self._seen.union(self.others)) >= self._total:
+            left = self._total - len(self._seen.union(self.others))
+            if left <= 0:
                 return []
-            return self._reserved()
+            room = self._capacity() - len(self.pending)
+            return self._reserved(min(max(1, room), left))
         except Exception as error:  # noqa: BLE001  # raised when what is under way has been archived
             self.failure = error
             return []
 
-    def _reserved(self) -> list[Genotype]:
-        """The first genotype that no other driver measures; those they left undone come first."""
-        left = [one for one in self._refused if one not in {*self.others, *self._seen}]
-        proposed = left[:1] or _proposed(self._searcher, 1, self._asked)
+    def _reserved(self, count: int) -> list[Genotype]:
+        """Up to `count` genotypes that no other driver measures, at least one if there is any.
+
+        Genotypes that other drivers left undone come first.
+        """
+        taken = self._seen.union(self.others)
+        left = [genotype for genotype in self._refused if genotype not in taken]
+        proposed = left[:count] or _proposed(self._searcher, count, self._asked)
         while proposed:
             mine = self._archive.reserve(proposed)
             self._seen.update(mine)
+            self._refused.update(dict.fromkeys(one for one in proposed if one not in mine))
             if mine:
                 return mine
-            self._refused.update(dict.fromkeys(proposed))
-            proposed = _proposed(self._searcher, 1, self._asked)
+            proposed = _proposed(self._searcher, count, self._asked)
         return []
 
     @property

@@ -21,7 +21,7 @@ class Searcher(Protocol):
 
         There are fewer than `count` only if the space has no others; an empty list ends the
         search. Many proposals may still be without an evaluation: an asynchronous search asks for
-        one genotype while others are being evaluated.
+        the genotypes of free workers while others are being evaluated.
         """
         ...
 

@@ -193,7 +193,7 @@ def test_ridge_chooses_the_penalty_under_which_the_losses_are_most_likely():
 def test_ridge_learns_from_about_as_many_measurements_as_columns(more):
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        X = rng.normal(size=(400, 20))
+        X = rng.normal(size=(400, 20)).astype(np.float32)
         losses = X.sum(axis=1) + rng.normal(0, 8, 400)
         learned, others = np.split(np.arange(400)[:, None], [20 + more])
         ridge = Ridge(lambda rows, X=X: X[rows[:, 0]])

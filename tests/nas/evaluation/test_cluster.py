@@ -19,7 +19,13 @@ import torch
 from nas.archive.archive import Archive
 from nas.evaluation.answers import Answers
 from nas.evaluation.cluster import ClusterError, RayEvaluator
-from nas.evaluation.evaluation import Evaluation, EvaluationError, EvaluatorFactory, flat
+from nas.evaluation.evaluation import (
+    Evaluation,
+    EvaluationError,
+    EvaluatorFactory,
+    capacity_of,
+    flat,
+)
 from nas.evaluation.supernet_evaluator import SupernetEvaluator
 from nas.search.loop import search
 from nas.tabular import load_table
@@ -71,6 +77,7 @@ class TestTwoWorkers:
     def test_work_is_shared_and_comes_as_it_finishes(self, evaluate: RayEvaluator) -> None:
         # The first ends only once the eleventh has begun: were they not shared, it would hang.
         genotypes = [(Synthetic.FOLLOW, 10), *((Synthetic.ANSWER, i) for i in range(20))]
+        assert capacity_of(evaluate) == 2 + 1, "one is kept ready"
         found = flat(evaluate(genotypes))
         assert found[0].genotype != (Synthetic.FOLLOW, 10)
         assert same(found) == expected(genotypes)

@@ -13,6 +13,8 @@ import pytest
 from nas.archive.archive import Archive, ArchiveError
 from nas.evaluation.answers import Answers
 from nas.evaluation.evaluation import Evaluation, EvaluationError
+from nas.problem.goals import Goal, Problem
+from nas.search.early_stop import EarlyStopping
 from nas.search.loop import search, search_asynchronously
 from search_spaces.space import Genotype, SearchSpace
 from tests.nas.spaces import Recorder, Wanderer, measured, small_space, tiny_space
@@ -304,9 +306,11 @@ class Student(Wanderer):
         super().__init__(space)
         self.told: list[Evaluation] = []
         self.pending: list[int] = []
+        self.counts: list[int] = []
 
     def ask(self, count: int) -> list[Genotype]:
         asked = super().ask(count)
+        self.counts.append(count)
         self.pending.append(len(self._proposed) - len(self.told) - len(asked))
         return asked
 
@@ -315,7 +319,35 @@ class Student(Wanderer):
         self.told += evaluations
 
 
+class InGroups:
+    """So many workers, of which three end at the same time."""
+
+    capacity = 4
+
+    def __call__(self, genotypes: Iterable[Genotype]) -> Iterator[list[Evaluation]]:
+        waiting = iter(genotypes)
+        while busy := list(itertools.islice(waiting, self.capacity)):
+            while len(busy) == self.capacity:
+                yield [measured(busy.pop()) for _ in range(3)]
+                busy += itertools.islice(waiting, 3)
+            yield [measured(genotype) for genotype in busy]
+
+
 class TestAsynchronously:
+    def test_one_question_is_for_all_free_workers_and_for_no_more_than_the_budget(
+        self, archive: Archive, space: SearchSpace
+    ) -> None:
+        searcher = Student(space)
+        search_asynchronously(searcher, InGroups(), archive, budget=12)
+        assert searcher.counts == [4, 3, 3, 2]
+        assert searcher.told == archive.evaluations()[:9], "all before the last question"
+        assert len(archive) == 12
+
+    def test_what_can_stop_early_has_the_same_capacity(self, space: SearchSpace) -> None:
+        problem = Problem(space, (Goal("any", {"cost": lambda rows: rows[:, 0]}, ("cost",)),))
+        for evaluate, capacity in ((InGroups(), 4), (Recorder(), 1)):
+            assert EarlyStopping(problem, Wanderer(space), evaluate).capacity == capacity
+
     def test_the_budget_is_spent_and_everything_is_archived_and_told_as_it_arrives(
         self, archive: Archive, space: SearchSpace
     ) -> None:
