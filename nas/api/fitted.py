@@ -23,6 +23,7 @@ from nas.own.calling import FileModule
 from nas.own.choosing import MIXED, Picked, Timed, Wanted, picked
 from nas.own.evaluator import HELD_OUT, Deploying
 from nas.own.structure import kept_channels, ranks_in
+from nas.own.tuned import made_from, making
 from nas.own.usage import usage_texts
 from nas.problem.goals import Goal
 from nas.report.subnets import Reference
@@ -57,6 +58,7 @@ class Policy(Network):
     Attributes:
         name: The name of a uniform policy, such as `int8`, or `mixed`.
         verdict: A sentence on the policy beside the uniform ones.
+        making: A sentence on its weights: tuned or not, and which rewrites made them.
         measured_ms: The latency of the whole network in ms, measured beside the uniform ones in one
             run; None where the target is not this machine.
         judge: Judges networks and files.
@@ -67,6 +69,7 @@ class Policy(Network):
 
     name: str = MIXED
     verdict: str = ""
+    making: str = ""
     measured_ms: float | None = None
     judge: Judge = field(kw_only=True)
     deployed: Deployed = field(kw_only=True)
@@ -108,12 +111,14 @@ class Means:
         deployment: Makes networks from genotypes.
         timed: Name of a target that is this machine -> measures whole networks.
         usage: What is known of inputs and output.
+        rewrites: The names of the rewrites that make networks from the user's weights.
     """
 
     judge: Judge
     deployment: Deploying
     timed: Mapping[str, Timed]
     usage: Usage
+    rewrites: tuple[str, ...]
 
 
 class Fitted(Searched):
@@ -156,8 +161,9 @@ class Fitted(Searched):
         """The policy that a target gets, from what is evaluated already.
 
         With `allowed_drop`, it is the cheapest that loses no more. With limits alone, it is the
-        best within them. Without either, it is the cheapest that is as good as uniform int8. It is
-        never a mixed policy that a uniform one dominates.
+        best within them, or the cheapest that only chance sets apart from the best. Without either,
+        it is the cheapest that is as good as uniform int8. It is never a mixed policy that a
+        uniform one dominates.
 
         Args:
             target: The name of a target; by default the only one.
@@ -189,6 +195,7 @@ class Fitted(Searched):
             names=self.names,
             by=self.means.judge.by,
             wanted=wanted,
+            alike=self.means.judge.alike,
             timed=timed if goal.objectives[0] == "latency_ms" else None,
         )
 
@@ -206,7 +213,9 @@ class Fitted(Searched):
         found = self._picked(goal, self.wanted)
         if found is None:
             return ()
-        return tuple(about_choice(found, self.space, self.names, self.samples))
+        genotype = found.evaluation.genotype
+        made = self._made(self.means.deployment(genotype), genotype)
+        return tuple(about_choice(found, self.space, self.names, made=made, samples=self.samples))
 
     def on(
         self,
@@ -247,18 +256,23 @@ class Fitted(Searched):
         genotype = found.evaluation.genotype
         network = self.networks_of([found.evaluation])[0]
         deployed = self.means.deployment(genotype)
+        made = self._made(deployed, genotype)
+        told = {**made, **self._told(genotype, deployed.graph)}
         return Policy(
             **{name: getattr(network, name) for name in Network.__dataclass_fields__},
             name=found.name,
             verdict=found.verdict,
             measured_ms=found.latency_ms.get(genotype),
             judge=self.means.judge,
-            deployed=replace(
-                deployed, metadata={**deployed.metadata, **self._told(genotype, deployed.graph)}
-            ),
+            making=making(made),
+            deployed=replace(deployed, metadata={**deployed.metadata, **told}),
             module=self.means.judge.calling.module(deployed.module()),
             weights=weights,
         )
+
+    def _made(self, deployed: Deployed, genotype: Genotype) -> dict[str, str]:
+        """Which weights a network has, and which rewrites made them."""
+        return made_from(deployed, genotype, space=self.space, rewrites=self.means.rewrites)
 
     def _told(self, genotype: Genotype, graph: Graph) -> dict[str, str]:
         """The metadata of exported files."""

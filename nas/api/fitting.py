@@ -242,7 +242,9 @@ def _policies(
 ) -> Policies:
     """The policies to search, with the evaluations that the folder holds already."""
     space = asked.problem.space
-    memory = Memory(folder, space.name, network.digest, in_words(judge.words))
+    memory = Memory(
+        folder, space.name, network.digest, in_words(judge.words), tuned=network.tuned is not None
+    )
     made, names = network.deployment(space), uniform_names(space)
     measure = evaluator_for(network, made, names, judge=judge, seed=seed)
     return Policies(
@@ -269,11 +271,12 @@ def _fitted(
     space, made = policies.problem.space, policies.measure.deployment
     purposes = ("calibration", "search", "judging")
     weights = asked.weights.get(THIS_CPU, "unsigned")
+    usage = usage_of(network.graph, network.calibration)
     whole = WholeNetworks(made, space, policies.folder / "whole.json", weights)
     return Fitted(
         asked,
         policies.archive,
-        means=Means(judge, made, {THIS_CPU: whole}, usage_of(network.graph, network.calibration)),
+        means=Means(judge, made, {THIS_CPU: whole}, usage, network.rewrites),
         names=policies.names,
         wanted=wanted,
         samples=dict(zip(purposes, map(len, (network.calibration, *network.judging)), strict=True)),

@@ -57,6 +57,13 @@ class Judge:
         return HELD_OUT if self.confirm else ERROR, DISTANCE
 
     @property
+    def alike(self) -> tuple[float, ...]:
+        """The difference of each of these metrics up to which networks give the same answers."""
+        if self.evaluate is None:
+            return self.unseen.alike, self.seen.alike
+        return 0.0, self.unseen.alike
+
+    @property
     def given(self) -> Iterator[Tensor]:
         """The tensors of the samples."""
         yield from self.seen.given

@@ -1,11 +1,13 @@
 """The policy that a device gets: as good as asked for, and never one that a uniform dominates.
 
 Networks are compared by figures of samples that the search did not see. Where a cheaper or equally
-cheap uniform policy is as good, it is returned: a mixed policy has to earn its place.
+cheap uniform policy is as good, it is returned: a mixed policy has to earn its place. Of networks
+that the samples cannot tell apart from the best one within limits, the cheapest is returned.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Evaluation
 from nas.evaluation.measurements import Measurements
+from nas.facts.noise import Losses
 from nas.own.model import listed
 from nas.own.uniform import FLOAT, USUAL
 from nas.problem.front import measured_front
@@ -61,6 +64,8 @@ class Candidates:
         uniform: Whether each has a uniform policy, `(n,)`.
         within: Whether each is within the limits of the device, `(n,)`.
         noise: The share by which the first cost of equal networks may differ, as measurements do.
+        answers: The loss of each network on each of some samples, or None where unknown.
+        alike: The difference of each loss up to which networks give the same answers, `(losses,)`.
     """
 
     genotypes: Sequence[Genotype]
@@ -69,6 +74,28 @@ class Candidates:
     uniform: NDArray[np.bool_]
     within: NDArray[np.bool_]
     noise: float = 0.0
+    answers: Sequence[Losses | None] = ()
+    alike: Sequence[float] = (0.0,)
+
+    def equal(self, one: int, best: int) -> bool:
+        """Whether nothing but chance sets a network apart from the best one, by every loss.
+
+        Losses may differ by `alike`, or by one standard error of the difference on the same
+        samples where answers are known, as in the one-standard-error rule of Breiman et al. (1984),
+        section 3.4.3.
+        """
+        chance = np.maximum(self.alike, self._error(one, best))
+        return bool((self.losses[one] <= self.losses[best] + chance).all())
+
+    def _error(self, one: int, other: int) -> float:
+        """The standard error of the difference of two networks; 0 where answers are unknown."""
+        losses = [self.answers[place] for place in (one, other)] if self.answers else []
+        known = [each for each in losses if each is not None]
+        shown = min(map(len, known), default=0)
+        if len(known) < len(losses) or shown < 2:
+            return 0.0
+        apart = known[0][:shown] - known[1][:shown]
+        return float(apart.std(ddof=1)) / math.sqrt(shown)
 
     @property
     def dominated(self) -> NDArray[np.bool_]:
@@ -101,18 +128,28 @@ def chosen(candidates: Candidates, *, most_loss: float | None, prefer_cheap: boo
     Args:
         candidates: The networks.
         most_loss: The largest first loss that is allowed; None allows any.
-        prefer_cheap: Whether the cheapest of the allowed networks is returned, else the best.
+        prefer_cheap: Whether the cheapest of the allowed networks is returned. Else it is the best,
+            or the cheapest of those that only chance sets apart from the best.
     """
     allowed = candidates.within & ~candidates.dominated
     if most_loss is not None:
         allowed &= candidates.losses[:, 0] <= most_loss
     losses, costs = candidates.losses, candidates.costs
+    places: list[int] = np.flatnonzero(allowed).tolist()
 
-    def rank(place: int) -> tuple[float, ...]:
-        both = (*costs[place], *losses[place]), (*losses[place], *costs[place])
-        return both[0] if prefer_cheap else both[1]
+    def cheap(place: int) -> tuple[float, ...]:
+        return *costs[place], *losses[place]
 
-    return min(np.flatnonzero(allowed).tolist(), key=rank, default=None)
+    if prefer_cheap or not places:
+        return min(places, key=cheap, default=None)
+    best = min(places, key=lambda place: (*losses[place], *costs[place]))
+    equal = [place for place in places if candidates.equal(place, best)]
+    cheapest = min(equal, key=cheap)
+    most = costs[cheapest] * (1 + np.array([candidates.noise] + [0.0] * (costs.shape[1] - 1)))
+    simple = [
+        place for place in equal if candidates.uniform[place] and (costs[place] <= most).all()
+    ]
+    return min(simple, key=cheap, default=cheapest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +181,7 @@ def picked(
     names: Mapping[Genotype, str],
     by: Sequence[str],
     wanted: Wanted,
+    alike: Sequence[float] = (0.0,),
     timed: Timed | None = None,
 ) -> Picked | None:
     """The policy for a device; None if none is within the limits and good enough.
@@ -158,10 +196,11 @@ def picked(
         names: The names of uniform policies.
         by: The metrics by which networks are judged, the decisive one first.
         wanted: What is asked for.
+        alike: The difference of each of these up to which networks give the same answers.
         timed: Measures whole networks in ms, where the first cost is this latency.
     """
     evaluations, candidates = candidates_of(goal, measured, names=names, by=by)
-    candidates = replace(candidates, noise=0.0 if timed is None else _NOISE)
+    candidates = replace(candidates, alike=alike, noise=0.0 if timed is None else _NOISE)
     most, cheap = _asked(candidates, names, wanted)
     known: dict[Genotype, float] = {}
     while (place := chosen(candidates, most_loss=most, prefer_cheap=cheap)) is not None:
@@ -201,6 +240,7 @@ def candidates_of(
         costs,
         np.array([one.genotype in names for one in evaluations]),
         (answered.violation(rows) == 0) & np.isfinite(costs).all(axis=1),
+        answers=[one.answers and one.answers.losses for one in evaluations],
     )
 
 

@@ -51,6 +51,7 @@ class CriterionJudge:
     seen: Part
     unseen: Part
     by = (HELD_OUT, ERROR)
+    alike = (0.0, 0.0)
 
     @property
     def given(self) -> Iterator[Tensor]:

@@ -18,26 +18,37 @@ from search_spaces.space import Genotype, SearchSpace
 _SPACE, _ARCHIVE = "space.json", "archive.journal"
 
 
-def journal_in(folder: Path, space: SearchSpace) -> Path:
-    """The file with the evaluations of a space in the folder of a user's network."""
-    return folder / f"space-{space.fingerprint}" / _ARCHIVE
+def journal_in(folder: Path, space: SearchSpace, *, tuned: bool = False) -> Path:
+    """The file with the evaluations of a space in the folder of a user's network.
+
+    Args:
+        folder: The folder.
+        space: The space.
+        tuned: Whether the weights learnt over this space in a few epochs.
+    """
+    kind = "tuned" if tuned else "space"
+    return folder / f"{kind}-{space.fingerprint}" / _ARCHIVE
 
 
 @dataclass(frozen=True)
 class Memory:
     """A folder with an archive for each space that was searched.
 
+    Weights that learnt over a space are of this space alone, and so are their evaluations.
+
     Attributes:
         folder: The folder.
         study: The name of the study in the archives.
         network: A digest of the network, its samples and its rewrites.
         figure: The words of the figure that evaluations are about.
+        tuned: Whether the weights learnt in a few epochs.
     """
 
     folder: Path
     study: str
     network: str
     figure: str
+    tuned: bool = False
 
     def archive(self, space: SearchSpace) -> Archive:
         """The archive of a space, made if missing.
@@ -45,7 +56,7 @@ class Memory:
         Raises:
             ArchiveError: The folder's evaluations are of another network, or by another figure.
         """
-        place = journal_in(self.folder, space).parent
+        place = journal_in(self.folder, space, tuned=self.tuned).parent
         place.mkdir(exist_ok=True)
         write_atomic(place / _SPACE, space.to_json().encode())
         return self._opened(place, space)
@@ -53,6 +64,8 @@ class Memory:
     def known(self, but: SearchSpace) -> dict[str, Evaluation]:
         """The evaluations of all spaces but one, by the fingerprint of the resolved network."""
         found: dict[str, Evaluation] = {}
+        if self.tuned:
+            return found
         for place in sorted(self.folder.glob("space-*")):
             if place == journal_in(self.folder, but).parent or not (place / _ARCHIVE).exists():
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from nas.evaluation.evaluation import ERROR
 from nas.own.evaluator import Judged, Judging, PolicyEvaluator
 from nas.own.lessons import Lesson
 from nas.own.network import OwnNetwork
-from nas.own.structure import ranks_in
+from nas.own.remembering import journal_in
+from nas.own.structure import kept_channels, ranks_in
 from nas.own.uniform import FLOAT
 from nas.terminal.display import Display
 from search_spaces.compensation import without_branches
@@ -24,6 +25,8 @@ from supernets.training.fine_tune import Imitated, Imitation, fine_tune
 
 WEIGHTS, TUNED, OWN = "weights", "tuned", "as given"
 """A key of the metadata of networks, and its values: which weights a network was made from."""
+REWRITES, NONE = "rewrites", "none"
+"""A key of the metadata of networks: which rewrites made it from the user's weights, or `NONE`."""
 _STATE = "tuning.safetensors"
 
 
@@ -39,7 +42,7 @@ def tuned(
         network: The network, its norms folded.
         space: The space of the networks that are to be made.
         lesson: What it learns from.
-        folder: The folder that keeps the checkpoint.
+        folder: The folder that keeps the checkpoint, one for each space.
         display: Shows the progress.
 
     Raises:
@@ -49,6 +52,8 @@ def tuned(
     data = lesson.data
     if isinstance(lesson.criterion, Imitation):
         data = Imitated(data, network.held.module())
+    state = journal_in(folder, space, tuned=True).with_name(_STATE)
+    state.parent.mkdir(exist_ok=True)
     with display.stage("tune") as advance:
 
         def told(step: int, total: int, losses: Mapping[str, float]) -> None:
@@ -60,7 +65,7 @@ def tuned(
             data,
             lesson.settings,
             criterion=lesson.criterion,
-            state_path=folder / _STATE,
+            state_path=state,
             progress=told,
         )
     return replace(network, tuned=found.supernet)
@@ -119,6 +124,39 @@ class WeighingEvaluator(PolicyEvaluator):
     def found(self, genotype: Genotype) -> Judged:
         """What is found of the better network."""
         return self.deployment.weighed(genotype)[1]
+
+
+def made_from(
+    deployed: Deployed, genotype: Genotype, *, space: SearchSpace, rewrites: Sequence[str]
+) -> dict[str, str]:
+    """Which weights a network was made from, and by which rewrites, as metadata of files.
+
+    Args:
+        deployed: The network.
+        genotype: Its genotype.
+        space: The space of the networks.
+        rewrites: The names of the rewrites that make networks from the user's weights.
+    """
+    kind = deployed.metadata.get(WEIGHTS, OWN)
+    ops = [node.op for node in space.decode(genotype).nodes.values()]
+    same = (
+        all(op.weight is None and op.activation is None for op in ops)
+        and (kept_channels(space, genotype) or 1) == 1
+        and not ranks_in(space, genotype)
+    )
+    return {WEIGHTS: kind, REWRITES: NONE if same or kind == TUNED else ", ".join(rewrites)}
+
+
+def making(made: Mapping[str, str]) -> str:
+    """A sentence on what `made_from` found."""
+    if made[WEIGHTS] == TUNED:
+        return (
+            "Its weights are tuned: they learnt in a few epochs, together with the steps by which "
+            "they are rounded."
+        )
+    if made[REWRITES] == NONE:
+        return "Its weights are those of your network, unchanged."
+    return f"Its weights are those of your network, not tuned but rewritten: {made[REWRITES]}."
 
 
 def evaluator_for(

@@ -9,6 +9,7 @@ import numpy as np
 from nas.evaluation.measurements import Measurements
 from nas.own.choosing import Picked
 from nas.own.structure import changes
+from nas.own.tuned import making
 from nas.problem.goals import Goal
 from nas.report import text
 from nas.report.subnets import Reference
@@ -49,7 +50,12 @@ def _origin(goal: Goal, name: str) -> str:
 
 
 def about_choice(
-    pick: Picked, space: SearchSpace, names: Mapping[Genotype, str], samples: Mapping[str, int]
+    pick: Picked,
+    space: SearchSpace,
+    names: Mapping[Genotype, str],
+    *,
+    made: Mapping[str, str],
+    samples: Mapping[str, int],
 ) -> Iterator[str]:
     """Sentences on the returned policy, and on the samples by which it was found.
 
@@ -57,9 +63,11 @@ def about_choice(
         pick: The policy.
         space: The space of the policies.
         names: The names of uniform policies.
+        made: Which weights it was made from, see `made_from`.
         samples: The numbers of samples that calibrate, that guide the search, and that judge.
     """
     yield pick.verdict
+    yield making(made)
     if told := changes(space, pick.evaluation.genotype):
         yield told
     calibrating, seen, unseen = samples.values()

@@ -134,7 +134,9 @@ def _run_in(
 
 def _journal(files: RunFolder, space: SearchSpace, content: Mapping[str, Any]) -> Path:
     """The journal in a run folder; a trained network has one for each space that was searched."""
-    return journal_in(files.path, space) if "model" in content else files.archive
+    if "model" not in content:
+        return files.archive
+    return journal_in(files.path, space, tuned=content["model"].get("epochs") is not None)
 
 
 def _require_named(files: RunFolder, url: Any, allowed: Sequence[URL]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,7 +17,7 @@ from nas.files.durable import write_atomic
 from nas.own.choosing import Picked, Timed, Wanted, picked
 from nas.own.remembering import Memory
 from nas.own.searching import Effort, Policies
-from nas.own.tuned import evaluator_for, tuned
+from nas.own.tuned import evaluator_for, made_from, making, tuned
 from nas.own.whole import WholeNetworks
 from nas.problem.goals import Goal
 from nas.recipe.model_recipe import ModelRecipe
@@ -52,11 +52,24 @@ def fitted_model(recipe: ModelRecipe, files: RunFolder, display: Display) -> Res
     write_atomic(files.space, plan.space.to_json().encode())
     plan = replace(plan, targets=tuple(_measured(plan, one, display) for one in plan.targets))
     found = _searched(plan, display)
-    picks = {goal.name: _picked(plan, found, goal) for goal in found.problem.goals}
-    exports = _exported(plan, found, picks, display)
-    for name, pick in picks.items():
-        display.say(f"{name}: {NONE_WITHIN if pick is None else pick.verdict}")
-    return written(_results(plan, found, picks, exports), files)
+    answers = {goal.name: _answer(plan, found, goal) for goal in found.problem.goals}
+    exports = _exported(plan, answers, display)
+    for name, answer in answers.items():
+        display.say(f"{name}: {NONE_WITHIN if answer is None else answer.told}")
+    return written(_results(plan, found, answers, exports), files)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """The policy that a device gets, and its network with the metadata of its files."""
+
+    pick: Picked
+    deployed: Deployed
+
+    @property
+    def told(self) -> str:
+        """What the policy is, beside the uniform ones, and what its weights are."""
+        return f"{self.pick.verdict} {making(self.deployed.metadata)}"
 
 
 def _measured(plan: OwnPlan, target: HardwareTarget, display: Display) -> HardwareTarget:
@@ -80,7 +93,9 @@ def _searched(plan: OwnPlan, display: Display) -> Policies:
     network = recipe.model.structure().applied(plan.network, plan.files.path, display)
     if plan.lesson is not None:
         network = tuned(network, space, plan.lesson, plan.files.path, display)
-    memory = Memory(plan.files.path, recipe.name, network.digest, words.heading)
+    memory = Memory(
+        plan.files.path, recipe.name, network.digest, words.heading, tuned=network.tuned is not None
+    )
     made = network.deployment(space)
     names = plan.uniforms
     measure = evaluator_for(network, made, names, judge=plan.judge, seed=recipe.seed)
@@ -112,37 +127,41 @@ def _timed(plan: OwnPlan, found: Policies, goal: Goal) -> Timed | None:
     )
 
 
-def _picked(plan: OwnPlan, found: Policies, goal: Goal) -> Picked | None:
+def _answer(plan: OwnPlan, found: Policies, goal: Goal) -> _Answer | None:
+    """The answer for a goal; None if no policy is within the limits and good enough."""
     section = plan.section(goal.name)
-    return picked(
+    pick = picked(
         goal,
         found.archive.measurements(),
         names=plan.uniforms,
         by=plan.judge.by,
         wanted=Wanted(section.limits, section.allowed_drop),
+        alike=plan.judge.alike,
         timed=_timed(plan, found, goal),
     )
+    if pick is None:
+        return None
+    genotype = pick.evaluation.genotype
+    deployed = found.measure.deployment(genotype)
+    made = made_from(deployed, genotype, space=plan.space, rewrites=plan.network.rewrites)
+    told = {**deployed.metadata, **made, **_described(plan, goal.name, pick.evaluation)}
+    return _Answer(pick, replace(deployed, metadata=told))
 
 
 def _exported(
-    plan: OwnPlan, found: Policies, picks: Mapping[str, Picked | None], display: Display
+    plan: OwnPlan, answers: Mapping[str, _Answer | None], display: Display
 ) -> dict[str, tuple[Export, ...]]:
     """The exports for each target, run on the test split."""
     made: dict[str, tuple[Export, ...]] = {}
     with display.stage("export") as advance:
         for done, target in enumerate(plan.targets):
             advance(done, len(plan.targets), target.name)
-            pick = picks[target.name]
-            if pick is None:
+            answer = answers[target.name]
+            if answer is None:
                 continue
-            deployed = found.measure.deployment(pick.evaluation.genotype)
-            named = replace(
-                deployed,
-                metadata={**deployed.metadata, **_described(plan, target.name, pick.evaluation)},
-            )
             weights = target.eight_bit_weights
             forms = forms_for(plan.recipe.export.formats, eight_bit_weights=weights)
-            made[target.name] = tuple(_export(plan, named, pick, form) for form in forms)
+            made[target.name] = tuple(_export(plan, answer, form) for form in forms)
         advance(len(plan.targets), len(plan.targets), "")
     if any(one.path.suffix == PREDICTED for each in made.values() for one in each):
         write_predict(plan.files)
@@ -161,8 +180,9 @@ def _described(plan: OwnPlan, target: str, evaluation: Evaluation) -> dict[str, 
     }
 
 
-def _export(plan: OwnPlan, deployed: Deployed, pick: Picked, form: Exporter) -> Export:
+def _export(plan: OwnPlan, answer: _Answer, form: Exporter) -> Export:
     """The network in one form, verified by running the file on the test split."""
+    pick, deployed = answer.pick, answer.deployed
     raw = plan.task.usage if plan.recipe.export.raw else None
     path = plan.files.exported(deployed.metadata["target"], form.suffix)
     told = replace(
@@ -179,7 +199,7 @@ def _export(plan: OwnPlan, deployed: Deployed, pick: Picked, form: Exporter) -> 
 def _results(
     plan: OwnPlan,
     found: Policies,
-    picks: Mapping[str, Picked | None],
+    answers: Mapping[str, _Answer | None],
     exports: Mapping[str, Sequence[Export]],
 ) -> Results:
     recipe, measured = plan.recipe, found.archive.measurements()
@@ -202,7 +222,7 @@ def _results(
         budget=len(measured),
         evaluated=points,
         targets=tuple(
-            _target(plan, findings, target, goal, picks[goal.name], exports.get(goal.name, ()))
+            _target(plan, findings, target, goal, answers[goal.name], exports.get(goal.name, ()))
             for target, goal in zip(plan.targets, found.problem.goals, strict=True)
         ),
     )
@@ -213,7 +233,7 @@ def _target(
     findings: Findings,
     target: HardwareTarget,
     goal: Goal,
-    pick: Picked | None,
+    answer: _Answer | None,
     exports: Sequence[Export],
 ) -> TargetResult:
     origin = Provenance(target.provenance, target.device, target.runtime)
@@ -221,8 +241,9 @@ def _target(
     references = uniform_references(goal, findings.measured, plan.uniforms)
     band = latency_band(target)
     made = replace(made, references=references, latency_band=band, memory=target.limits)
-    if pick is None:
+    if answer is None:
         return replace(made, notes=(NONE_WITHIN, *made.notes))
+    pick, told = answer.pick, answer.deployed.metadata
     evaluation = pick.evaluation
     costs = {n: float(c(np.array([evaluation.genotype]))[0]) for n, c in goal.costs.items()}
     interval = evaluation.answers and evaluation.answers.interval
@@ -239,8 +260,5 @@ def _target(
         files=tuple(map(exported_file, exports)),
         graph=drawn_nodes(graph),
     )
-    return replace(
-        made,
-        chosen=chosen,
-        notes=(*about_choice(pick, plan.space, plan.uniforms, plan.samples), *made.notes),
-    )
+    notes = about_choice(pick, plan.space, plan.uniforms, made=told, samples=plan.samples)
+    return replace(made, chosen=chosen, notes=(*notes, *made.notes))

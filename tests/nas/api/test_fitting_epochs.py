@@ -41,9 +41,9 @@ def network(seed=0):
 
 def fit(model=None, **options):
     given = {"calibration": [IMAGES], "targets": "edge-npu", "budget": 1, "epochs": TUNING}
-    opening = Opening(weights=(2, 8, None), activations=(None,))
-    rewrites = ("ranges", "nearest", "round-biases")
-    return nas.fit(model or network(), opening=opening, rewrites=rewrites, **{**given, **options})
+    given["opening"] = Opening(weights=(2, 8, None), activations=(None,))
+    given["rewrites"] = ("ranges", "nearest", "round-biases")
+    return nas.fit(model or network(), **{**given, **options})
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,12 @@ def test_few_bits_gain_and_the_float_policy_is_the_model_itself(found):
 def test_an_answer_tells_its_weights_and_a_file_holds_them(found, tmp_path):
     best = found.best(limits={"model_bytes": 300})
     assert best.deployed.metadata[WEIGHTS] == TUNED
+    assert best.making.startswith("Its weights are tuned")
+    whole = found.best(limits={"model_bytes": 1e9})
+    assert (whole.name, whole.making) == (
+        FLOAT,
+        "Its weights are those of your network, unchanged.",
+    )
     figures = best.export(tmp_path / "few.onnx").figures
     assert figures == pytest.approx({found.metric.name: best.metrics[found.metric.name]}, rel=1e-3)
 
@@ -82,6 +88,20 @@ def test_the_same_call_trains_and_measures_nothing_again(found, storage, monkeyp
     monkeypatch.setattr(PolicyEvaluator, "__call__", None)
     monkeypatch.setattr(WeighingEvaluator, "__call__", None)
     monkeypatch.setattr("supernets.training.train.train_step", None)
+    assert fit(storage=storage).frame().equals(found.frame())
+
+
+def test_each_set_of_formats_learns_by_itself_in_one_storage(found, storage):
+    few = Opening(weights=(4, None), activations=(None,))
+    other = fit(storage=storage, epochs=1, opening=few)
+    assert (
+        other.means.deployment.tuned.supernet.space != found.means.deployment.tuned.supernet.space
+    )
+    plain = fit(storage=storage, epochs=0, opening=few)
+    [four] = [one for one in named(other) if "int4" in one]
+    error = found.metric.name
+    tuned, own = (one.frame().set_index("policy").loc[four, error] for one in (other, plain))
+    assert tuned <= own * (1 + 1e-6)
     assert fit(storage=storage).frame().equals(found.frame())
 
 

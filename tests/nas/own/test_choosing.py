@@ -80,6 +80,47 @@ def test_no_choice_of_random_candidates_is_dominated():
             assert (held.losses[rivals] > held.losses[place]).all()
 
 
+def test_the_cheapest_that_only_chance_sets_apart_from_the_best():
+    near, far = (0.1, 0.1, 8.0, False), (0.2, 0.2, 4.5, False)
+    held = candidates([(1.0, 1.0, 5.0, True), near, far, (1.3, 1.3, 1.0, True)])
+    for alike, place in ((0.0, 1), (0.05, 1), (0.11, 2), (1.25, 3)):
+        held = replace(held, alike=(alike, alike))
+        assert chosen(held, most_loss=None, prefer_cheap=False) == place
+    # What is asked for beside the limits holds to the last digit.
+    assert chosen(held, most_loss=0.2, prefer_cheap=True) == 2
+    # Whatever is worse by one figure alone is no equal.
+    assert chosen(replace(held, alike=(1.25, 0.0)), most_loss=None, prefer_cheap=False) == 1
+
+
+def test_chance_is_the_error_of_a_difference_on_the_same_samples():
+    hard = np.tile([0.0, 100.0], 50)
+    wrong = np.where(np.arange(100) < 4, 100.0 - hard, hard)  # 4 of 100 answers differ
+    error = 100 * np.sqrt(4 / 99 / 100)
+    for behind, equal in ((0.99 * error, True), (1.01 * error, False)):
+        held = candidates([(50.0, 50.0, 9.0, True), (50.0 + behind, 50.0, 5.0, True)])
+        held = replace(held, answers=[hard, wrong])
+        assert held.equal(1, 0) is equal
+        assert chosen(held, most_loss=None, prefer_cheap=False) == int(equal)
+        assert replace(held, alike=(2 * error, 0.0)).equal(1, 0)
+        assert not replace(held, answers=[hard, None]).equal(1, 0)
+        assert not replace(held, answers=[hard, hard]).equal(1, 0)
+
+
+def test_a_uniform_policy_wins_where_costs_are_measured_alike():
+    held = candidates([(0.0, 0.0, 9.0, False), (0.09, 0.09, 5.0, True), (0.05, 0.05, 4.9, False)])
+    held = replace(held, alike=(0.1, 0.1))
+    assert chosen(held, most_loss=None, prefer_cheap=False) == 2
+    assert chosen(replace(held, noise=0.03), most_loss=None, prefer_cheap=False) == 1
+
+
+def test_a_slow_policy_needs_more_than_chance_over_a_fast_uniform_one():
+    # ResNet-20 by distance: float activations are nearer, at six times the latency, and no better.
+    figures = [9e6, 7.1, 44.5], [0.0, 0.075, 0.003], [9e6, 7.1, 44.5], NAMES
+    slow, _ = choice_of(*figures, limits={"latency_ms": 60.0})
+    fast, _ = choice_of(*figures, limits={"latency_ms": 60.0}, alike=(0.2, 0.2))
+    assert (slow.name, fast.name) == ("mixed", "int8")
+
+
 def test_verdicts():
     names = {(0,): "float32", (1,): "int8", (2,): "int4"}
     held = candidates([FLOAT, INT8, INT4, (0.5, 0.5, 7.0, False)])
@@ -154,7 +195,7 @@ def evaluated(losses):
     ]
 
 
-def choice_of(predicted, losses, measured, names, **wanted):
+def choice_of(predicted, losses, measured, names, *, alike=(0.0,), **wanted):
     space = SearchSpace(Graph.from_nodes(_nodes(len(losses))))
     limits = wanted.get("limits", {})
     goal = Goal("this-cpu", Costs(predicted).costs, ("latency_ms",), limits)
@@ -170,6 +211,7 @@ def choice_of(predicted, losses, measured, names, **wanted):
         names=names,
         by=(HELD_OUT, "error"),
         wanted=Wanted(**wanted),
+        alike=alike,
         timed=timed,
     )
     return found, asked

@@ -73,6 +73,13 @@ class TestPoliciesByAFunctionOfTheUser(EvaluatorContract):
         return PolicyEvaluator(deployment, judge, seed=0)
 
 
+def test_only_scores_of_classes_may_differ_without_another_answer(network):
+    seen = network.judging[0]
+    image, number = nn.Conv2d(2, 2, 3), nn.Sequential(nn.Flatten(), nn.Linear(72, 1))
+    assert Distance(network.model, seen).alike > 0
+    assert [Distance(model, seen).alike for model in (image, number)] == [0, 0]
+
+
 def test_what_is_known_is_not_measured_and_all_else_is_taken_when_its_turn_comes(policies):
     wanted, taken = [policies.smallest, policies.largest], []
 

@@ -15,6 +15,8 @@ from nas.recipe.sections import TaskSection, section
 from nas.recipe.table_recipe import load_any_recipe
 from nas.report.store import load
 from nas.run.folder import RunFolder
+from nas.run.sweep import _run as worked
+from nas.run.sweep import jobs, summary
 from nas.settings.own_modules import import_modules
 from search_spaces.space import SearchSpace
 from tests.nas.runs import assert_refused, nas, succeeded
@@ -117,6 +119,19 @@ def test_every_uniform_policy_and_all_samples_are_told(run: Path) -> None:
     assert told
     assert told.groups() == ("512", "144", "144")
     assert "policy" in target.notes[0]
+    assert target.notes[1].endswith("not tuned but rewritten: ranges, nearest, round-biases.")
+
+
+def test_a_sweep_runs_the_recipe_of_a_trained_network(run: Path, folder: Path) -> None:
+    seeds = jobs([folder / "own.toml"], out=folder, seeds=[0, 1])
+    assert [job.folder.name for job in seeds] == ["own-seed0", "own-seed1"]
+    # What a worker of the cluster does, which gets no more than the content of the recipe.
+    job = seeds[0]
+    assert worked(json.loads(json.dumps(job.recipe.model_dump(mode="json"))), job.folder) is None
+    [row] = summary(job, job.results)
+    alone = load(RunFolder(run).results).targets[0]
+    assert row["test"] == 100 - alone.chosen.files[0].test_error
+    assert row["cost"] == alone.chosen.costs["latency_ms"]
 
 
 def test_layers_that_are_left_alone_have_no_choice(run: Path) -> None:
@@ -238,6 +253,7 @@ def test_fit_is_the_same_without_a_recipe(
     assert tuple(space.plain_options["conv.width"]) == (2, 4)
     assert tuple(space.plain_options["conv.rank"]) == (0, 2)
     assert re.search(r"edge-npu: (A mixed|The uniform) policy .*is\s+returned", done.out)
+    assert re.search(r"Its weights are\s+(tuned|those)", done.out)
     assert Path("own_digits_net-build/edge-npu.onnx").exists()
     written = nas("init", *words, *more, *offered, "--out", "mine.toml")
     succeeded(written)
