@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.profiling.backends import ELSEWHERE, backend_named
+from nas.profiling.beside import weights_of
 from nas.profiling.elsewhere import write_folder
 from nas.profiling.measured_target import timed_by
 from nas.profiling.onnx_runtime import Elsewhere
@@ -81,6 +82,7 @@ def asked_for(
         device=options.device or "cpu",
         dtype=options.dtype or "float32",
         eight_bit_weights=load_target(base, unmeasured=True).eight_bit_weights,
+        network_weights=weights_of(space),
     )
     asked.measure(made, display)
 
@@ -119,6 +121,7 @@ def _send(
         sent if count is None else sample(sent, count),
         folder=folder,
         eight_bit_weights=target.eight_bit_weights,
+        network_weights=weights_of(space),
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     display.say(

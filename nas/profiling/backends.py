@@ -22,6 +22,7 @@ def backend_named(
     device: str = "cpu",
     dtype: str = "float32",
     eight_bit_weights: EightBitWeights = "unsigned",
+    network_weights: int = 0,
 ) -> Backend:
     """The backend called `name`.
 
@@ -31,6 +32,7 @@ def backend_named(
         device: `cpu`; for torch also `cuda` or `cuda:0`.
         dtype: The type of full precision: `float32`; for torch also `bfloat16`.
         eight_bit_weights: The form of 8-bit weights of the measured target, for onnxruntime.
+        network_weights: The number of weights of the networks of the kernels, for onnxruntime.
 
     Raises:
         TargetError: If there is no such backend, or it does not support these settings here.
@@ -51,7 +53,7 @@ def backend_named(
             f"backend {name!r} runs in float32 on cpu here, given {dtype} on {device!r}; use "
             "--backend torch, or --backend elsewhere, whose script takes other providers"
         )
-    return OnnxRuntime(threads, eight_bit_weights)
+    return OnnxRuntime(threads, eight_bit_weights, network_weights)
 
 
 def _require_device(device: str) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 import nas.ort
 from nas.files.durable import write_atomic, write_error
-from nas.profiling.onnx_runtime import Elsewhere, empties, job
+from nas.profiling.onnx_runtime import Elsewhere, empties
 from nas.profiling.results import read_results
 from nas.profiling.rows_file import append, opened
 from nas.targets.errors import TargetError
@@ -45,6 +45,7 @@ def write_folder(
     folder: Path,
     networks: Mapping[str, bytes] = {},
     eight_bit_weights: EightBitWeights = "unsigned",
+    network_weights: int = 0,
 ) -> Manifest:
     """Write a folder with all files that another machine needs to time `kernels`.
 
@@ -54,6 +55,7 @@ def write_folder(
         folder: The folder, which is made if it does not exist.
         networks: Whole networks to time as well: serialized ONNX models by name.
         eight_bit_weights: The form of 8-bit weights of the target to measure.
+        network_weights: The number of weights of the networks to which the kernels belong.
 
     Returns:
         The content of the folder.
@@ -75,7 +77,8 @@ def write_folder(
             (folder / source.name).write_text(_ENGINE.sub(r"from \1", text), encoding="utf-8")
     except OSError as error:
         raise write_error(folder, error) from error
-    manifest = _with_models(wanted, _Store(folder), weights=eight_bit_weights, networks=networks)
+    backend = Elsewhere(eight_bit_weights=eight_bit_weights, network_weights=network_weights)
+    manifest = _with_models(wanted, _Store(folder), backend=backend, networks=networks)
     whole = {"fingerprint": _fingerprint(manifest), **manifest}
     write_atomic(folder / "manifest.json", json.dumps(whole, indent=1).encode())
     return read_manifest(folder)
@@ -85,7 +88,7 @@ def _with_models(
     wanted: Mapping[KernelKey, tuple[Kernel, Numerics]],
     store: _Store,
     *,
-    weights: EightBitWeights,
+    backend: Elsewhere,
     networks: Mapping[str, bytes],
 ) -> dict[str, Any]:
     """The manifest of the models, after all of them are written to `store`."""
@@ -95,7 +98,7 @@ def _with_models(
     }
     entries: list[dict[str, Any]] = []
     for number, (key, (kernel, numerics)) in enumerate(wanted.items()):
-        made = job(kernel, numerics, eight_bit_weights=weights)
+        made = backend.job(kernel, numerics)
         name = f"kernel-{number:05d}"
         entries.append(
             {
@@ -104,12 +107,13 @@ def _with_models(
                 "copies": made.copies,
                 "empty": made.empty,
                 "is_cut": made.cuts > 0,
+                "beside": made.beside,
                 "kernel": asdict(key),
             }
         )
     return {
         "format": FORMAT,
-        "eight_bit_weights": weights,
+        "eight_bit_weights": backend.eight_bit_weights,
         "kernels": entries,
         "networks": [{"name": n, "file": store.put(n, model)} for n, model in networks.items()],
         "empties": around,

@@ -20,6 +20,7 @@ from nas.ort import onnxruntime as ort
 from nas.profiling.timing import (
     GROUP,
     Model,
+    Reading,
     Session,
     Start,
     Timed,
@@ -42,9 +43,9 @@ def main() -> None:
     same = conditions(threads=given.threads, providers=given.providers, device=given.device)
     done = opened(given.out, {"manifest": manifest["fingerprint"], **same})
 
-    def start(model: Model) -> Timed:
+    def start(model: Model, before: Reading | None) -> Timed:
         path = here / str(model)
-        return Timed(Session(str(path), threads=given.threads, providers=given.providers))
+        return Timed(Session(str(path), threads=given.threads, providers=given.providers), before)
 
     total = len(manifest["kernels"]) + len(manifest["networks"])
     for kind, entries in groups(manifest, done):
@@ -90,7 +91,7 @@ def _kernels(
     budget_ms: float,
 ) -> dict[str, Timing]:
     jobs = {
-        e["name"]: TimedKernel(e["file"], e["copies"], e["empty"], int(e["is_cut"]))
+        e["name"]: TimedKernel(e["file"], e["copies"], e["empty"], int(e["is_cut"]), e["beside"])
         for e in entries
     }
     empties = {

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.export.onnx_operators import is_sound, is_writable, prepare
+from nas.profiling.beside import Room, room_for
 from nas.profiling.kernel_models import empty_model, is_cut, kernel_model
 from nas.profiling.kernel_networks import unshipped
 from nas.profiling.seam_models import leaving, seam_model
 from nas.profiling.timing import (
     ROUNDS,
     Empties,
+    Reading,
     Session,
     Timed,
     TimedKernel,
@@ -31,7 +33,8 @@ from search_spaces.formats import BFLOAT16, E4M3, E5M2, FLOAT16, MAXIMUM_BITS
 from search_spaces.kernels import Kernel
 from search_spaces.quant import FULL_PRECISION_BITS
 
-COPIES = 4  # copies of a kernel in a model: lessens the share of the call, yet fits the cache
+# Copies of a kernel in a model: many lessen the share of the call, few fit the cache.
+FEW_COPIES, COPIES = 2, 4
 NARROW_BITS = MAXIMUM_BITS - 1  # the most bits of signed weights that all processors run alike
 NARROW = of_bits(NARROW_BITS, MAXIMUM_BITS)
 ROUNDED = of_bits(FULL_PRECISION_BITS, MAXIMUM_BITS)  # float32 weights on fake-quantized inputs
@@ -65,10 +68,15 @@ class OnnxRuntime:
         threads: The number of threads inside a kernel.
         eight_bit_weights: The form of 8-bit weights with quantized inputs, which must be that of
             the files exported for the target.
+        network_weights: The number of weights of the networks to which kernels belong, as
+            `nas.profiling.beside.weights_of` counts them. The memory of so many weights is read
+            between two runs of a kernel, so that the caches are as within a network; 0 leaves the
+            weights of a kernel in the cache.
     """
 
     threads: int = 1
     eight_bit_weights: EightBitWeights = "unsigned"
+    network_weights: int = 0
     name: str = "onnxruntime"
 
     def conditions(self) -> dict[str, str]:
@@ -83,24 +91,16 @@ class OnnxRuntime:
     def measure(self, kernels: Sequence[tuple[Kernel, Numerics]], *, budget_ms: float) -> list[Row]:
         """A row for each kernel, from undisturbed runs of a model with four copies of it."""
         prepare(member for kernel, _ in kernels for member in kernel.members())
-        jobs = {
-            str(number): job(kernel, numerics, eight_bit_weights=self.eight_bit_weights)
-            for number, (kernel, numerics) in enumerate(kernels)
-        }
+        jobs = {str(number): self.job(*one) for number, one in enumerate(kernels)}
         timings = time_kernels(jobs, empties=empties(), start=self._start, budget_ms=budget_ms)
         return [Row(t.latency_ms, t.spread_ms, t.count) for t in timings.values()]
 
     def seams(self, tensors: Sequence[Tensor], *, budget_ms: float) -> list[Added]:
         """What the kernels around each tensor add to the sum of their times alone."""
         alone = {
-            str(KernelKey.of(*one)): job(*one, eight_bit_weights=self.eight_bit_weights)
-            for tensor in tensors
-            for one in tensor.alone
+            str(KernelKey.of(*one)): self.job(*one) for tensor in tensors for one in tensor.alone
         }
-        together = {
-            str(number): _together(tensor, eight_bit_weights=self.eight_bit_weights)
-            for number, tensor in enumerate(tensors)
-        }
+        together = {str(number): self._together(tensor) for number, tensor in enumerate(tensors)}
         timings = time_kernels(
             {**alone, **together}, empties=empties(), start=self._start, budget_ms=budget_ms
         )
@@ -117,8 +117,33 @@ class OnnxRuntime:
         )[""]
         return found.latency_ms, found.spread_ms
 
-    def _start(self, model: bytes | str) -> Timed:
-        return Timed(Session(model, threads=self.threads))
+    def job(self, kernel: Kernel, numerics: Numerics) -> TimedKernel:
+        """The model with its settings that is timed for a row."""
+        room, weights = self._room([(kernel, numerics)]), self.eight_bit_weights
+        return TimedKernel(
+            model=kernel_model(kernel, numerics, copies=room.copies, eight_bit_weights=weights),
+            copies=room.copies,
+            empty=_empty(quantized=numerics.on_integers),
+            cuts=int(is_cut(kernel)),
+            beside=room.beside,
+        )
+
+    def _together(self, tensor: Tensor) -> TimedKernel:
+        """The model of the kernels around a tensor with its settings."""
+        room, weights = self._room(tensor.alone), self.eight_bit_weights
+        return TimedKernel(
+            model=seam_model(tensor, copies=room.copies, eight_bit_weights=weights),
+            copies=room.copies,
+            empty=_empty(quantized=all(numerics.on_integers for _, numerics in tensor.alone)),
+            cuts=sum(map(is_cut, leaving(tensor))),
+            beside=room.beside,
+        )
+
+    def _room(self, kernels: Sequence[tuple[Kernel, Numerics]]) -> Room:
+        return room_for(kernels, self.network_weights, copies=(FEW_COPIES, COPIES))
+
+    def _start(self, model: bytes | str, before: Reading | None) -> Timed:
+        return Timed(Session(model, threads=self.threads), before)
 
 
 @dataclass(frozen=True)
@@ -186,26 +211,6 @@ def _is_weight_only(kernel: Kernel, numerics: Numerics) -> bool:
     )
 
 
-def job(kernel: Kernel, numerics: Numerics, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
-    """The model with its settings that is timed for a row."""
-    return TimedKernel(
-        model=kernel_model(kernel, numerics, copies=COPIES, eight_bit_weights=eight_bit_weights),
-        copies=COPIES,
-        empty=_empty(quantized=numerics.on_integers),
-        cuts=int(is_cut(kernel)),
-    )
-
-
-def _together(tensor: Tensor, *, eight_bit_weights: EightBitWeights) -> TimedKernel:
-    """The model of the kernels around a tensor with its settings."""
-    return TimedKernel(
-        model=seam_model(tensor, copies=COPIES, eight_bit_weights=eight_bit_weights),
-        copies=COPIES,
-        empty=_empty(quantized=all(numerics.on_integers for _, numerics in tensor.alone)),
-        cuts=sum(map(is_cut, leaving(tensor))),
-    )
-
-
 def _added(together: Timing, alone: Sequence[Timing]) -> Added:
     return Added(
         ms=round(together.latency_ms - sum(one.latency_ms for one in alone), 6),
@@ -218,7 +223,8 @@ def empties() -> Empties:
     """The models without kernels, whose latencies are subtracted, by name and number of copies."""
     return {
         _empty(quantized=quantized): {
-            copies: empty_model(quantized=quantized, copies=copies) for copies in (1, COPIES)
+            copies: empty_model(quantized=quantized, copies=copies)
+            for copies in (1, FEW_COPIES, COPIES)
         }
         for quantized in (False, True)
     }

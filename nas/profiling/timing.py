@@ -6,6 +6,7 @@ machines.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from nas.ort import onnxruntime as ort
 ROUNDS = 5
 WARM_UP = 3
 LEAST_RUNS = 3  # the least number of runs per round, also of slow models
+LEAST_COLD, MOST_COLD = 6, 12  # the same where memory is read before each run, and the most
 GROUP = 12  # the number of kernels whose repetitions are interleaved
 RESOLUTION_MS = 1e-5
 NORMAL_QUARTILE = 0.6745  # the upper quartile of the standard normal distribution
@@ -30,24 +32,43 @@ QUIET = 0.1
 Model = bytes | str  # a serialized model, or its path
 
 
+class Reading:
+    """So many bytes of memory, read when called, as the other layers of a network are read.
+
+    Between two runs of a layer, a network reads the weights of all its other layers, which may then
+    push those of the layer out of the caches.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._numbers = np.ones(max(1, count // 8))
+
+    def __call__(self) -> None:
+        """Read the bytes."""
+        self._numbers.sum()
+
+
 class Timed:
     """A timed function with the times of its runs so far; warmed up when the object is made.
 
     Args:
         run_ms: A function that runs the code once and returns the time in milliseconds.
+        before: What is done before each run that counts, and takes no part in its time.
     """
 
-    def __init__(self, run_ms: Callable[[], float]) -> None:
-        self._run_ms = run_ms
+    def __init__(self, run_ms: Callable[[], float], before: Reading | None = None) -> None:
+        self._run_ms, self._before = run_ms, before
         self.samples_ms: list[float] = []
         for _ in range(WARM_UP):
             run_ms()
 
     def repeat(self, budget_ms: float) -> None:
-        """Run until `budget_ms` is spent, but at least `LEAST_RUNS` times."""
+        """Run until the runs took `budget_ms`; if they wait for `before`, `LEAST_COLD` times."""
         spent = 0.0
         runs = 0
-        while spent < budget_ms or runs < LEAST_RUNS:
+        least, most = (LEAST_RUNS, math.inf) if self._before is None else (LEAST_COLD, MOST_COLD)
+        while runs < least or (spent < budget_ms and runs < most):
+            if self._before is not None:
+                self._before()
             self.samples_ms.append(self._run_ms())
             spent += self.samples_ms[-1]
             runs += 1
@@ -140,7 +161,8 @@ def _dtype(tensor: ort.NodeArg) -> type[np.generic]:
 
 # Name -> number of copies -> the model around so many copies of a kernel, without the copies.
 Empties = Mapping[str, Mapping[int, Model]]
-Start = Callable[[Model], Timed]
+# Makes a model ready to be timed, with what is read before each run.
+Start = Callable[[Model, "Reading | None"], Timed]
 
 
 @dataclass(frozen=True)
@@ -153,12 +175,14 @@ class TimedKernel:
         empty: The name of the models without the kernel, whose time is subtracted.
         cuts: The number of outputs of each copy that are cut to one pixel; the time of these cuts
             is subtracted too.
+        beside: The bytes that are read before each run, as other layers read theirs.
     """
 
     model: Model
     copies: int
     empty: str
     cuts: int
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,12 +205,22 @@ def time_kernels(
         start: A function that makes a model ready to be timed.
         budget_ms: The time for the repetitions of each kernel.
     """
-    used = dict.fromkeys(job.empty for job in jobs.values())
-    around = {e: {n: start(model) for n, model in empties[e].items()} for e in used}
-    timed = {name: start(job.model) for name, job in jobs.items()}
+    counts = dict.fromkeys(job.beside for job in jobs.values())
+    reading = {count: Reading(count) if count else None for count in counts}
+    used = dict.fromkeys((job.empty, job.beside) for job in jobs.values())
+    needed = {1, *(job.copies for job in jobs.values())}
+    around = {
+        (name, beside): {
+            n: start(model, reading[beside]) for n, model in empties[name].items() if n in needed
+        }
+        for name, beside in used
+    }
+    timed = {name: start(job.model, reading[job.beside]) for name, job in jobs.items()}
     empty = [one for by_copies in around.values() for one in by_copies.values()]
     take_turns([*empty, *timed.values()], budget_ms=budget_ms)
-    return {name: _timing(job, timed[name], around[job.empty]) for name, job in jobs.items()}
+    return {
+        name: _timing(job, timed[name], around[job.empty, job.beside]) for name, job in jobs.items()
+    }
 
 
 def _timing(job: TimedKernel, timed: Timed, around: Mapping[int, Timed]) -> Timing:
@@ -205,8 +239,8 @@ def time_networks(
     models: Mapping[str, Model], *, empty: Model, start: Start, budget_ms: float
 ) -> dict[str, Timing]:
     """Time whole networks with interleaved repetitions, each less the cost of an empty call."""
-    call = start(empty)
-    timed = {name: start(model) for name, model in models.items()}
+    call = start(empty, None)
+    timed = {name: start(model, None) for name, model in models.items()}
     take_turns([call, *timed.values()], budget_ms=budget_ms)
     return {name: _whole(one, call) for name, one in timed.items()}
 

@@ -26,7 +26,7 @@ from nas.targets.seams.table import SEAMS_NOTE, said
 from nas.targets.target import HardwareTarget
 from search_spaces.graph import Graph
 from search_spaces.kernels import kernels
-from search_spaces.space import Genotype, SearchSpace, as_genotypes
+from search_spaces.space import Genotype, IntArray, SearchSpace, as_genotypes
 
 _DRAWN = 2000  # random subnets, from which the subnets to measure are picked
 _AGREE = 1.02  # the largest ratio of the second fastest time to the fastest
@@ -94,9 +94,15 @@ def calibrate(
 def stratified(
     space: SearchSpace, cost: Callable[..., FloatArray], count: int, *, seed: int
 ) -> list[Genotype]:
-    """Distinct subnets with finite costs that are spread evenly from the least to the greatest."""
-    drawn = space.sample_array(np.random.default_rng(seed), _DRAWN)
-    rows = np.unique(np.vstack([drawn, space.smallest, space.largest]), axis=0)
+    """Distinct subnets with finite costs that are spread evenly from the least to the greatest.
+
+    Half of those from which they are picked have options at random. The others lie between the
+    smallest and the largest subnet, so that subnets of few or of many wide options are among them.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = space.sample_array(rng, _DRAWN // 2)
+    rows = np.vstack([drawn, _between(space, rng, _DRAWN // 2), space.smallest, space.largest])
+    rows = np.unique(rows, axis=0)
     costs = cost(rows)
     rows, costs = rows[np.isfinite(costs)], costs[np.isfinite(costs)]
     if not len(rows):
@@ -107,6 +113,13 @@ def stratified(
         nearest = order[np.argsort(np.abs(costs[order] - wanted), kind="stable")]
         taken.append(int(next(row for row in nearest if row not in taken)))
     return as_genotypes(rows[taken])
+
+
+def _between(space: SearchSpace, rng: np.random.Generator, count: int) -> IntArray:
+    """Subnets `(count, choices)` with some choices of the largest, the others of the smallest."""
+    share = rng.random((count, 1))
+    wide = rng.random((count, len(space.choices))) < share
+    return space.canonical_array(np.where(wide, space.largest, space.smallest))
 
 
 def measure(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.profiling import NetworkBackend, OnnxRuntime
 from nas.profiling.backend import SeamBackend
+from nas.profiling.beside import weights_of
 from nas.profiling.seam_loop import BUDGET_MS, profile_seams
 from nas.profiling.whole_networks import calibrate
 from nas.run.plan import THIS_CPU, Plan
@@ -26,7 +27,8 @@ def corrected(plan: Plan, display: Display) -> Plan:
     here = [target for target in plan.targets if target.name == THIS_CPU]
     compute, table = plan.recipe.compute, plan.files.table
     if here and compute.profile_seams:
-        backend = OnnxRuntime(compute.profile_threads, here[0].eight_bit_weights)
+        weights, count = here[0].eight_bit_weights, weights_of(plan.space)
+        backend = OnnxRuntime(compute.profile_threads, weights, count)
         if seamed(here[0], plan.space, table, backend=backend, display=display):
             plan = plan.reloaded()
     return _calibrated(plan, display)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.problem.feasibility import feasibility
 from nas.profiling import OnnxRuntime, profile
+from nas.profiling.beside import weights_of
 from nas.run.plan import THIS_CPU, Plan, warned
 from nas.run.steps.correcting import corrected, measured, seamed
 from nas.targets import HardwareTarget, load_target
@@ -48,7 +49,7 @@ def _tabulate(
         profile(
             target.natively(space),
             path=table,
-            backend=OnnxRuntime(threads, target.eight_bit_weights),
+            backend=OnnxRuntime(threads, target.eight_bit_weights, weights_of(space)),
             progress=functools.partial(advance, note="fused kernels through onnxruntime"),
         )
 
@@ -70,7 +71,7 @@ def table_of_this_machine(
     if here.lacking(space) is not None:
         _tabulate(here, space, table, threads=threads, display=display)
         here = load_target(THIS_CPU, table=table)
-    backend = OnnxRuntime(threads, here.eight_bit_weights)
+    backend = OnnxRuntime(threads, here.eight_bit_weights, weights_of(space))
     if seamed(here, space, table, backend=backend, display=display):
         here = load_target(THIS_CPU, table=table)
     networks = min(networks, space.size)
