@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.linalg.lapack import dpotrf, dpotri  # pyright: ignore[reportAttribut
 from scipy.optimize import minimize
 
 from predictors.features import Column, OneHot, checked, rotated
-from predictors.posterior import Kernel, exact, half_squares, sparse
+from predictors.posterior import Kernel, Posterior, exact, half_squares, sparse
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -94,9 +95,9 @@ class GaussianProcess:
         self._reach = reach
         sizes = [len(features.space.choices)] * 2
         extra = features.columns - features.parts[2].start
-        self._part = np.repeat([0, 1, 2], [*sizes, extra])
+        self.part = np.repeat([0, 1, 2], [*sizes, extra])
         share = np.log(np.maximum([*sizes, extra], 1))
-        self._mean = (np.array(prior.reach) - share)[self._part]
+        self._mean = (np.array(prior.reach) - share)[self.part]
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
         """Learn from canonical `genotypes` `(n, choices)` and their finite `losses` `(n,)`.
@@ -108,18 +109,10 @@ class GaussianProcess:
         self._center, self._spread = float(losses.mean()), float(losses.std()) or 1.0
         self._y = (losses - self._center) / self._spread
         self._dummies = self.features.dummies(genotypes)
-        tuned = _representatives(losses, self._reach.tuned)
+        tuned = representatives(losses, self._reach.tuned)
         X = self._dummies[tuned] @ self.features.expansion
-        evidence = _Evidence(_pair_distances(self.features, X), self._y[tuned], self)
-        start = np.zeros(3 + len(self._part) + 2)
-        start[-2:] = self.prior.trend, self.prior.noise
-        bounds = (
-            [(-_FARTHEST, _FARTHEST)] * (len(start) - 2) + [(-20.0, _FARTHEST)] + [_NOISE_RANGE]
-        )
-        found = minimize(
-            evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
-        )
-        self._settle(found.x)
+        evidence = Evidence(_pair_distances(self.features, X), self._y[tuned], self)
+        self._settle(evidence.likeliest())
 
     def _settle(self, parameters: FloatArray) -> None:
         weights = self.weights(parameters)
@@ -132,15 +125,7 @@ class GaussianProcess:
         expansion[0] -= self._dummies.mean(axis=0, dtype=np.float64) @ self.features.expansion
         self._turned = rotated(expansion * np.sqrt(2 * scale))
         points = self._dummies.astype(np.float64) @ self._turned
-        trend, noise = np.exp(parameters[-2:])
-        # Noise is a share of the variance with trend, else a large trend would make it vanish.
-        noise = float(noise * (1.0 + trend * half_squares(points).mean()))
-        kernel = Kernel(float(trend))
-        if len(points) <= self._reach.exact:
-            self._posterior = exact(kernel, points, self._y, noise=noise)
-        else:
-            inducing = _representatives(self._y, self._reach.exact)
-            self._posterior = sparse(kernel, points, self._y, noise=noise, inducing=inducing)
+        self._posterior = settled(points, self._y, parameters, reach=self._reach)
 
     def weights(self, parameters: FloatArray) -> FloatArray:
         """The weights of the kernel, `(weights,)`, from the parameters that are optimised.
@@ -148,7 +133,7 @@ class GaussianProcess:
         One per choice for a different option, one per choice for the distance in the order, one
         per standardised column.
         """
-        return np.exp(self._mean + parameters[3:-2] + parameters[:3][self._part])
+        return np.exp(self._mean + parameters[3:-2] + parameters[:3][self.part])
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean and the standard deviation of the loss without measurement noise, each `(n,)`.
@@ -169,7 +154,23 @@ def gaussian(space: SearchSpace, columns: Sequence[Column] = ()) -> GaussianProc
     return GaussianProcess(OneHot(space, extra=columns))
 
 
-def _representatives(losses: FloatArray, most: int) -> NDArray[np.intp]:
+def settled(
+    points: FloatArray, y: FloatArray, parameters: FloatArray, *, reach: Reach
+) -> Posterior:
+    """The posterior given `y` `(n,)` at `points` `(n, columns)`, with the likeliest parameters.
+
+    Only the last two parameters are read, which are those of the trend and the noise.
+    """
+    trend, noise = np.exp(parameters[-2:])
+    # Noise is a share of the variance with trend, else a large trend would make it vanish.
+    noise = float(noise * (1.0 + trend * half_squares(points).mean()))
+    kernel = Kernel(float(trend))
+    if len(points) <= reach.exact:
+        return exact(kernel, points, y, noise=noise)
+    return sparse(kernel, points, y, noise=noise, inducing=representatives(y, reach.exact))
+
+
+def representatives(losses: FloatArray, most: int) -> NDArray[np.intp]:
     """The positions of at most `most` losses: half are the least, half even among the others."""
     order = np.argsort(losses, kind="stable")
     if len(order) <= most:
@@ -179,14 +180,48 @@ def _representatives(losses: FloatArray, most: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([best, others[spaced]]))
 
 
-class _Evidence:
-    """The negative log posterior of the kernel's parameters, with its gradient."""
+class Weighted(Protocol):
+    """A process whose kernel weights several squared distances.
 
-    def __init__(self, distances: NDArray[np.float32], y: FloatArray, owner: GaussianProcess):
+    Attributes:
+        prior: The prior of the kernel's parameters.
+        part: Which of the sums of `Prior.reach` each weight belongs to, `(weights,)`.
+    """
+
+    prior: Prior
+    part: NDArray[np.int64]
+
+    def weights(self, parameters: FloatArray) -> FloatArray:
+        """The weights from the parameters that are optimised, `(weights,)`."""
+        ...
+
+
+class Evidence:
+    """The negative log posterior of the kernel's parameters, with its gradient.
+
+    Args:
+        distances: The squared distances `(weights, pairs)` of all pairs of measured networks.
+        y: The standardised losses, `(n,)`.
+        owner: The process.
+    """
+
+    def __init__(self, distances: NDArray[np.float32], y: FloatArray, owner: Weighted) -> None:
         self._distances = distances
         self._y = y
         self._owner = owner
         self._upper = np.triu_indices(len(y), 1)
+
+    def likeliest(self) -> FloatArray:
+        """The parameters with the largest posterior: sums, weights, trend and noise."""
+        prior = self._owner.prior
+        start = np.zeros(3 + len(self._distances) + 2)
+        start[-2:] = prior.trend, prior.noise
+        bounds = (
+            [(-_FARTHEST, _FARTHEST)] * (len(start) - 2) + [(-20.0, _FARTHEST)] + [_NOISE_RANGE]
+        )
+        options = {"maxiter": _STEPS}
+        found = minimize(self, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return found.x
 
     def _decompose(self, parameters: FloatArray) -> tuple[FloatArray, ...]:
         weights = self._owner.weights(parameters)
@@ -222,6 +257,7 @@ class _Evidence:
         return inverse, dual, level, max(float(residual @ dual) / len(self._y), 1e-12)
 
     def __call__(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """The value for `parameters`, and its gradient."""
         prior, n = self._owner.prior, len(self._y)
         weights, near, linear, factor = self._decompose(parameters)
         trend, noise = np.exp(parameters[-2:])
@@ -240,7 +276,7 @@ class _Evidence:
         )
         offset = parameters.copy()
         offset[-2:] -= prior.trend, prior.noise
-        by_part = np.bincount(self._owner._part, by_weight, minlength=3)
+        by_part = np.bincount(self._owner.part, by_weight, minlength=3)
         last = [
             trend * (float((slope * linear).sum()) + noise * size * trace),
             noise * (1.0 + trend * size) * trace,

@@ -54,7 +54,7 @@ class Ways:
         graph = space.graph.nodes
         self.columns = 0
         counts = {made.name: len(made.options) for made in space.choices}
-        if all(_passes(address, node, counts).values.all() for address, node in graph.items()):
+        if all(passing(address, node, counts).values.all() for address, node in graph.items()):
             return
         self._nodes = [_node(address, node, counts) for address, node in graph.items()]
         self._marks = sorted({mark for node in self._nodes for mark in node.marks})
@@ -105,7 +105,7 @@ class _Node:
         return self.there, self.passes, *self.marks.values()
 
 
-def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
+def passing(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
     """Whether data passes a node, over the choices that decide that; True for an absent node.
 
     A reader of an absent node gets the first input of that node.
@@ -119,14 +119,20 @@ def _passes(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
     return tabulate(f"whether node {address!r} passes data on", counts, passes, np.bool_)
 
 
+def presence(address: str, node: Node, counts: Mapping[str, int]) -> Lookup:
+    """Whether a node is present, over the choices that decide that."""
+
+    def there(picks: dict[str, int]) -> bool:
+        return _is_there(node, picks)
+
+    return tabulate(f"whether node {address!r} is there", counts, there, np.bool_)
+
+
 def _is_there(node: Node, picks: Mapping[str, int]) -> bool:
     return all(resolve(condition, picks) for condition in node.present)
 
 
 def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
-    def there(picks: dict[str, int]) -> bool:
-        return _is_there(node, picks)
-
     marks = {  # a closed choice stands at its first option, which is no mark
         (re.sub(r"\d+", "#", name), rank): Lookup((name,), np.arange(counts[name]) >= rank)
         for name in dict.fromkeys(made.name for made in choices_in(node.op))
@@ -135,8 +141,8 @@ def _node(address: str, node: Node, counts: Mapping[str, int]) -> _Node:
     return _Node(
         address,
         node.inputs,
-        tabulate(f"whether node {address!r} is there", counts, there, np.bool_),
-        _passes(address, node, counts),
+        presence(address, node, counts),
+        passing(address, node, counts),
         marks,
     )
 

@@ -230,7 +230,7 @@ def test_ridge_predicts_the_posterior_of_its_penalty():
 
 
 def test_the_process_predicts_as_its_kernel_says():
-    from predictors.gaussian import _Evidence, _pair_distances
+    from predictors.gaussian import Evidence, _pair_distances
 
     space = chain(depth=3)
     rows, others = measured_and_others(space)
@@ -238,7 +238,7 @@ def test_the_process_predicts_as_its_kernel_says():
     process = GaussianProcess(features)
     process.fit(rows, loss_of(rows))
     y = (loss_of(rows) - loss_of(rows).mean()) / loss_of(rows).std()
-    evidence = _Evidence(_pair_distances(features, features(rows)), y, process)
+    evidence = Evidence(_pair_distances(features, features(rows)), y, process)
     at = np.random.default_rng(1).normal(0, 0.3, 3 + len(evidence._distances) + 2)
     at[-2:] = np.log([0.7, 0.05])
     process._settle(at)
@@ -267,14 +267,14 @@ def test_the_process_predicts_as_its_kernel_says():
 
 
 def test_the_kernels_gradient_is_that_of_its_evidence():
-    from predictors.gaussian import _Evidence, _pair_distances
+    from predictors.gaussian import Evidence, _pair_distances
 
     space = chain(depth=3)
     rows = np.unique(space.sample_array(np.random.default_rng(0), 30), axis=0)
     process = GaussianProcess(OneHot(space, extra=[picked]))
     y = loss_of(rows)
     distances = _pair_distances(process.features, process.features(rows))
-    evidence = _Evidence(distances, (y - y.mean()) / y.std(), process)
+    evidence = Evidence(distances, (y - y.mean()) / y.std(), process)
     at = np.random.default_rng(1).normal(0, 0.3, 3 + len(distances) + 2)
     _, gradient = evidence(at)
     for i in range(len(at)):

@@ -1,0 +1,144 @@
+"""Operator graphs, subtrees in them, and the predictors that learn from both."""
+
+import re
+from collections import Counter
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from nas.testing.predictor import PredictorContract, loss_of
+from nas.testing.searcher import chain
+from predictors.gaussian import Reach
+from predictors.operator_graph import OperatorGraph
+from predictors.rank import kendall_tau
+from predictors.similarity import Similarity
+from predictors.subtrees import Subtrees
+from predictors.weisfeiler_lehman import SubtreeProcess, weisfeiler_lehman
+from search_spaces.ops import Input
+from search_spaces.residual import residual
+from search_spaces.tabular import Decision, tabular_space
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+
+
+def cell():
+    """The cells of NAS-Bench-201 with three operators."""
+    return tabular_space(
+        [
+            Decision(f"edge{i}", ("none", "skip", "conv"), {}, ends, ("none",))
+            for i, ends in enumerate(EDGES)
+        ],
+        name="cell",
+    )
+
+
+def blocks():
+    """Residual networks with elastic widths and depths."""
+    image = (Input("image", (3, 8, 8)),)
+    return residual(image, (10,), widths=((4, 8), (4, 8), (8, 16)), depths=((1, 2), (1, 2)))
+
+
+def plain_graph(space, genotype):
+    """The operator graph of a network, built by networkx without the code under test."""
+    made = space.decode(genotype)
+    view = made.digraph()
+    view.remove_nodes_from([address for address, node in made.nodes.items() if not node.op.passes])
+    ends = [address for address in (next(iter(made.nodes)), made.output) if address in view]
+    if len(ends) < 2 or not nx.has_path(view, *ends):
+        return nx.Graph()
+    kept = (nx.descendants(view, ends[0]) & nx.ancestors(view, ends[1])) | {*ends}
+    view = view.subgraph(kept).copy()
+    for address in list(view):
+        if made.nodes[address].op.sums:
+            reads, readers = list(view.predecessors(address)), list(view.successors(address))
+            view.remove_node(address)
+            view.add_edges_from((read, reader) for read in reads for reader in readers)
+    found = nx.Graph(view)
+    for address, node in found.nodes.items():
+        form = re.sub(r"Choice\(name='[^']*'", "Choice(", repr(space.graph.nodes[address].op))
+        node["label"] = form + repr(node["op"])
+    return found
+
+
+def subtrees_of(graph):
+    """For each height, how often each subtree stands in a graph."""
+    hashes = nx.weisfeiler_lehman_subgraph_hashes(
+        graph, node_attr="label", iterations=2, include_initial_labels=True
+    )
+    return [Counter(found[height] for found in hashes.values()) for height in range(3)]
+
+
+@pytest.mark.parametrize("space", [cell(), chain(depth=3), blocks()], ids=lambda s: s.name)
+def test_subtrees_are_those_of_networkx(space):
+    rows = space.sample_array(np.random.default_rng(0), 40)
+    references = [subtrees_of(plain_graph(space, tuple(row))) for row in rows.tolist()]
+    for height, listed in enumerate(Subtrees(space)(rows)):
+        known = np.unique(listed.label)
+        counts = listed.counts(known)
+        labels = sorted(set().union(*(found[height] for found in references)))
+        expected = np.array([[found[height][label] for label in labels] for found in references])
+        np.testing.assert_array_equal((counts @ counts.T).toarray(), expected @ expected.T)
+        np.testing.assert_array_equal(listed.squares, (expected**2).sum(axis=1))
+
+
+def test_cells_with_equal_graphs_have_equal_subtrees():
+    space = cell()
+    named = {"none": 0, "skip": 1, "conv": 2}
+    alike = [  # a convolution through node 1 or through node 2; a dead one changes nothing
+        ["conv", "none", "none", "none", "conv", "none"],
+        ["none", "conv", "none", "none", "none", "conv"],
+        ["conv", "none", "conv", "none", "conv", "none"],
+    ]
+    rows = np.array([[named[name] for name in one] for one in alike])
+    graphs = OperatorGraph(space)(rows)
+    assert graphs.vertex.sum(axis=0).tolist() == [3, 3, 3]
+    for listed in Subtrees(space)(rows):
+        counts = listed.counts(np.unique(listed.label)).toarray()
+        np.testing.assert_array_equal(counts[1:], counts[:1].repeat(2, axis=0))
+
+
+class TestWeisfeilerLehman(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return weisfeiler_lehman(space)
+
+
+def measured_and_others(space):
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 90), axis=0)
+    return np.split(np.random.default_rng(1).permutation(rows), [40])
+
+
+def test_the_process_predicts_as_its_kernel_says():
+    space = cell()
+    rows, others = measured_and_others(space)
+    losses = loss_of(rows)
+    similarity = Similarity(space)
+    process = SubtreeProcess(similarity)
+    process.fit(rows, losses)
+    at = np.random.default_rng(1).normal(0, 0.3, 3 + similarity.groups + 2)
+    trend, noise = 0.7, 0.05
+    at[-2:] = np.log([trend, noise])
+    y = (losses - losses.mean()) / losses.std()
+    process._settle(rows, y, at)
+
+    similarity.hold(rows)
+    products, squares = similarity(np.concatenate([rows, others]))
+    near = np.tensordot(process.weights(at), products, 1)
+    squares = process.weights(at) @ squares
+    far = np.add.outer(squares, squares[:40]) - 2 * near
+    centred = near - near[:40].mean(0) - near.mean(1)[:, None] + near[:40].mean()
+    kernel = np.exp(-far) + trend * centred
+    known, across = np.split(kernel, [40])
+    inverse = np.linalg.inv(known + noise * (1 + trend * np.diag(centred).mean()) * np.eye(40))
+    level = (inverse @ y).sum() / inverse.sum()
+    expected = losses.mean() + losses.std() * (level + across @ inverse @ (y - level))
+    np.testing.assert_allclose(process.predict(others)[0], expected, rtol=1e-4)
+
+
+def test_many_measurements_are_told_by_some_of_them():
+    space = chain(depth=6)
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 400), axis=0)
+    process = SubtreeProcess(Similarity(space), reach=Reach(tuned=40, exact=60))
+    process.fit(rows[:300], loss_of(rows[:300]))
+    assert kendall_tau(process.predict(rows[300:])[0], loss_of(rows[300:])) > 0.8
