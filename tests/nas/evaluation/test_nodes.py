@@ -63,7 +63,7 @@ def test_every_machine_that_takes_workers_is_tried(nodes: Any) -> None:
         check_cluster(NODES * NODE_CPUS + 1, {"CPU": 1.0, "GPU": 0.0}, address=nodes.address)
 
 
-@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize("replaced", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_lost_node_costs_no_evaluation(
     nodes: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture, *, replaced: bool
 ) -> None:
