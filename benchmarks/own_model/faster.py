@@ -9,7 +9,9 @@ All uniform files, the answer, a few mixed ones of the front and the file of
 `onnxruntime.quantization.quantize_static` then run in turns. Predicted latencies are sums of
 kernels and seams, which ten whole networks of the space correct. Answers are those of the files in
 onnxruntime. With --processor, times are those of the processor, which other work on the machine
-hardly changes. A run continues where it was stopped.
+hardly changes. A prediction is of an undisturbed run, and is compared with the fastest tenth of
+the rounds; a second such run of the same files tells how far measurements themselves agree. A run
+continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -189,11 +191,13 @@ def result(case: Case, folder: Path, *, name: str, effort: Effort, clock: Clock)
     shown, known = judged(case, effort.tested)
     right = {name: agreement(path, shown, known) for name, path in files.items()}
     timed = side_by_side(files, reference=FLOAT, clock=clock)
+    again = side_by_side(files, reference=FLOAT, clock=clock)
     (goal,) = found.goals
     predicted = goal.costs["latency_ms"](np.array([*policies.values()]))
     answer = next(name for name, one in policies.items() if one == best.genotype)
     return {
         "times": {n: asdict(t) for n, t in timed.items()},
+        "again": {n: t.quiet_ms for n, t in again.items()},
         "right": right,
         "ms": dict(zip(policies, predicted.tolist(), strict=True)),
         "answer": answer,
@@ -212,8 +216,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[list[str]]:
             f"{found['right'][name]:.2f} %",
             "" if told is None else f"{told:.3f}",
             f"{time_['median_ms']:.3f} ({low:.3f} to {high:.3f})",
+            f"{time_['quiet_ms']:.3f}, {found['again'][name]:.3f}",
             f"{time_['ratio']:.2f} ({least:.2f} to {most:.2f})",
-            "" if told is None else f"{told / time_['median_ms'] - 1:+.1%}",
+            "" if told is None else f"{told / time_['quiet_ms'] - 1:+.1%}",
         ]
 
 
@@ -241,7 +246,8 @@ def main() -> None:
             write_atomic(kept, json.dumps(found).encode())
         found = json.loads(kept.read_text())
         answered = "accuracy" if case.labelled else "agrees with the float network"
-        header = ["file", answered, "predicted, ms", "measured, ms", "beside float32", "prediction"]
+        times = ["predicted, ms", "measured, ms", "undisturbed, twice"]
+        header = ["file", answered, *times, "beside float32", "prediction"]
         print(f"\n{name}, {case.side} x {case.side} pixels: {found['verdict']}\n")
         show(header, [*lines(found)])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.profiling.timing import WARM_UP, Session
+from nas.profiling.timing import QUIET, WARM_UP, Session
 
 ROUNDS = 60
 BURST = 4  # runs of a file in a round: the first finds its weights in no cache, and does not count
@@ -28,6 +28,7 @@ class Beside:
     Attributes:
         median_ms: The median over rounds of the file's time, the least of a few runs in a row.
         middle_ms: Half of all rounds took between these times.
+        quiet_ms: The time of an undisturbed round, the 10 % quantile, as in latency tables.
         ratio: The median over rounds of the file's time, divided by that of the reference.
         interval: 95 % of all such samples of rounds contain the true median ratio in this interval.
         rounds: The number of rounds.
@@ -35,6 +36,7 @@ class Beside:
 
     median_ms: float
     middle_ms: tuple[float, float]
+    quiet_ms: float
     ratio: float
     interval: tuple[float, float]
     rounds: int
@@ -96,6 +98,7 @@ def _beside(own: np.ndarray, base: np.ndarray) -> Beside:
     return Beside(
         median_ms=float(np.median(own)),
         middle_ms=(float(low), float(high)),
+        quiet_ms=float(np.quantile(own, QUIET)),
         ratio=float(np.median(ratios)),
         interval=(float(ratios[first]), float(ratios[last])),
         rounds=len(own),

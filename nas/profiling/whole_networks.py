@@ -96,20 +96,21 @@ def stratified(
 ) -> list[Genotype]:
     """Distinct subnets with finite costs that are spread evenly from the least to the greatest.
 
-    Half of those from which they are picked have options at random. The others lie between the
-    smallest and the largest subnet, so that subnets of few or of many wide options are among them.
+    The smallest and the largest subnet are among them: no other tells as much about kernels of one
+    precision. Half of those from which the rest are picked have options at random, the others lie
+    between these two.
     """
     rng = np.random.default_rng(seed)
     drawn = space.sample_array(rng, _DRAWN // 2)
-    rows = np.vstack([drawn, _between(space, rng, _DRAWN // 2), space.smallest, space.largest])
-    rows = np.unique(rows, axis=0)
+    ends = np.array([space.smallest, space.largest])
+    rows = np.unique(np.vstack([drawn, _between(space, rng, _DRAWN // 2), ends]), axis=0)
     costs = cost(rows)
     rows, costs = rows[np.isfinite(costs)], costs[np.isfinite(costs)]
     if not len(rows):
         raise TargetError(f"no subnet of space {space.name!r} runs on the target")
     order = np.argsort(costs, kind="stable")
-    taken: list[int] = []
-    for wanted in np.linspace(costs.min(), costs.max(), min(count, len(rows))):
+    taken = np.flatnonzero((rows[:, None] == ends).all(2).any(1)).tolist()[:count]
+    for wanted in np.linspace(costs.min(), costs.max(), min(count, len(rows)) - len(taken)):
         nearest = order[np.argsort(np.abs(costs[order] - wanted), kind="stable")]
         taken.append(int(next(row for row in nearest if row not in taken)))
     return as_genotypes(rows[taken])

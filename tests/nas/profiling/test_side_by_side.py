@@ -50,6 +50,7 @@ def test_ratios_are_of_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["b"].interval == pytest.approx((1.5, 1.5))
     assert (found["a"].ratio, found["a"].is_slower, found["b"].is_slower) == (1.0, False, True)
     assert found["b"].middle_ms == (6.0, 12.0)
+    assert found["b"].quiet_ms == 6.0
     turns = Paced.ran[-1 : -4 * module.BURST : -module.BURST]
     assert turns == ["4", "6", "6", "4"]  # every round begins with another file
 

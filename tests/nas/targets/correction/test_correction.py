@@ -262,6 +262,7 @@ def test_picked_networks_span_the_latencies_evenly(small: SearchSpace, table: Pa
     predict = load_target("this-cpu", table=table).compile(small)["latency_ms"]
     picked = stratified(small, predict, 10, seed=0)
     assert len(set(picked)) == 10
+    assert {small.smallest, small.largest} <= set(picked)
     steps = np.diff(np.sort(predict(np.array(picked))))
     assert steps.max() < 3 * np.median(steps)
 
