@@ -14,7 +14,7 @@ from nas.targets.saturation import EightBitWeights
 from search_spaces.formats import MAXIMUM_BITS, Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Shape
+from search_spaces.ops import Input, Shape
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.encoded import ActivationScale
@@ -49,9 +49,10 @@ def kernel_model(
     networks = [kernel_network(kernel, numerics, copy=copy) for copy in range(copies)]
     gives = [_written(network, writer, kernel, quantized=quantized) for network in networks]
     grids = grids_of(networks[0]) if quantized else {}
+    last = has_channels_last(kernel)
     reads = [
-        declared(op, onnx.TensorProto.UINT8 if address in grids else None)
-        for address, op in networks[0].graph.inputs.items()
+        read_code(op, last=last) if name in grids else declared(op)
+        for name, op in networks[0].graph.inputs.items()
     ]
     return model_of(writer, reads, gives, texts={}).SerializeToString()
 
@@ -62,9 +63,10 @@ def _written(
     """Write a copy of a kernel; returns its output."""
     writer.forget_readings()
     graph, grids = network.graph, grids_of(network) if quantized else {}
+    last = quantized and has_channels_last(kernel)
     given = {
-        address: writer.given(address, grids[address]) if address in grids else Value(address)
-        for address in graph.inputs
+        name: given_code(writer, op, grids[name], last=last) if name in grids else Value(name)
+        for name, op in graph.inputs.items()
     }
     end = end_of(graph, graph.output)
     ends = {graph.output: end} if quantized else {}
@@ -72,7 +74,40 @@ def _written(
     name, shape = writer.code(value, end) if quantized else writer.plain(value), kernel.output
     if is_cut(kernel):
         name, shape = cut(writer, name, shape)
+    elif last:
+        name, shape = channels_last(writer, name, shape)
     return tensor(name, shape, element_type(quantized=quantized))
+
+
+def has_channels_last(kernel: Kernel) -> bool:
+    """Whether a kernel on integers has its images in memory with channels last.
+
+    True for sums, products and activations of images. Between convolutions on integers, onnxruntime
+    holds images so, and kernels of this kind run on them as they are. A product of an image with a
+    number per channel then takes another time than with channels first.
+    """
+    images = all(len(shape) == 3 for shape in (*kernel.inputs, kernel.output))
+    alone = all(
+        op.channelwise and op.weight_shape(*reads) is None for op, reads in kernel.members()
+    )
+    return images and alone and kernel.output in kernel.inputs
+
+
+def read_code(op: Input, *, last: bool) -> onnx.ValueInfoProto:
+    """The declaration of an input of codes, an image with channels last where `last` says so."""
+    shape = (*op.shape[1:], op.shape[0]) if last else op.shape
+    return tensor(op.name, shape, element_type(quantized=True))
+
+
+def given_code(writer: Writer, op: Input, scale: ActivationScale, *, last: bool) -> Value:
+    """The tensor of an input of codes; a runtime moves its Transpose to the end, and drops both."""
+    name = writer.node("Transpose", op.name, perm=[0, 3, 1, 2]) if last else op.name
+    return writer.given(name, scale)
+
+
+def channels_last(writer: Writer, name: str, shape: Shape) -> tuple[str, Shape]:
+    """Write a node that puts the channels of an image last; returns the result and its shape."""
+    return writer.node("Transpose", name, perm=[0, 2, 3, 1]), (*shape[1:], shape[0])
 
 
 def end_of(graph: Graph, address: str) -> ActivationScale:

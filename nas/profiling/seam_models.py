@@ -11,7 +11,17 @@ from nas.export.onnx_model import declared, model_of, tensor
 from nas.export.onnx_network import write_network
 from nas.export.stand_in import stand_in
 from nas.export.writer import Value, Writer
-from nas.profiling.kernel_models import cut, element_type, end_of, grids_of, is_cut
+from nas.profiling.kernel_models import (
+    channels_last,
+    cut,
+    element_type,
+    end_of,
+    given_code,
+    grids_of,
+    has_channels_last,
+    is_cut,
+    read_code,
+)
 from nas.profiling.kernel_networks import declare_inputs, running
 from nas.targets.saturation import EightBitWeights
 from nas.targets.seams.seam import reading
@@ -32,6 +42,7 @@ class _End:
     address: str
     on_codes: bool
     kernel: Kernel
+    last: bool = False  # whether it is an image of codes that lies with channels last
 
 
 @dataclass
@@ -39,7 +50,8 @@ class _Placed:
     """The kernels around a tensor as one graph without norms, which are folded in any case."""
 
     graph: Graph = field(default_factory=Graph)
-    codes: set[str] = field(default_factory=set[str])  # the inputs that kernels on integers read
+    # The inputs that kernels on integers read, and whether these have channels last.
+    codes: dict[str, bool] = field(default_factory=dict[str, bool])
     ends: list[_End] = field(default_factory=list[_End])
 
 
@@ -65,11 +77,15 @@ def seam_model(
         writer.forget_readings()
         network = stand_in(placed.graph, seed=copy)
         grids = {name: s for name, s in grids_of(network).items() if name in placed.codes}
-        for name, op in network.graph.inputs.items():
-            reads[name] = declared(op, element_type(quantized=True) if name in grids else None)
+        inputs = network.graph.inputs
+        for name, op in inputs.items():
+            last = placed.codes.get(name, False)
+            reads[name] = read_code(op, last=last) if name in grids else declared(op)
         given = {
-            name: writer.given(name, grids[name]) if name in grids else Value(name)
-            for name in network.graph.inputs
+            name: given_code(writer, op, grids[name], last=placed.codes[name])
+            if name in grids
+            else Value(name)
+            for name, op in inputs.items()
         }
         gives += _written(network, writer, given, placed.ends)
     return model_of(writer, reads.values(), gives, texts={}).SerializeToString()
@@ -91,6 +107,8 @@ def _written(
         name = writer.code(value, scales[end.address]) if end.on_codes else writer.plain(value)
         if is_cut(end.kernel):
             name, shape = cut(writer, name, shape)
+        elif end.last:
+            name, shape = channels_last(writer, name, shape)
         yield tensor(name, shape, element_type(quantized=end.on_codes))
 
 
@@ -101,19 +119,31 @@ def _placed(around: Tensor, copy: int) -> _Placed:
     else:
         ops = [running(op, writer, around.numerics) for op in writer.ops]
         reads = declare_inputs(placed.graph, _INPUT, writer)
-        placed.codes.update(reads if around.numerics.on_integers else ())
+        codes = reads if around.numerics.on_integers else ()
+        placed.codes |= dict.fromkeys(codes, has_channels_last(writer))
     shared = _added(placed.graph, f"copy{copy}.writer", writer, ops, reads)
     for number, reader in enumerate(around.readers):
         kernel, numerics = reader.kernel, reader.numerics
         reads = declare_inputs(placed.graph, f"reader{number}_", kernel, but=reader.slot)
-        placed.codes.update(reads if numerics.on_integers else ())
+        codes = reads if numerics.on_integers else ()
+        placed.codes |= dict.fromkeys(codes, has_channels_last(kernel))
         name = f"copy{copy}.reader{number}"
         reads.insert(reader.slot, _viewed(placed.graph, shared, name, reader))
         end = _added(placed.graph, name, kernel, _asking(reader), reads)
-        placed.ends.append(_End(end, numerics.on_integers, kernel))
+        placed.ends.append(_End(end, numerics.on_integers, kernel, _ends_last(around, reader)))
     if not around.readers:
         placed.ends.append(_End(shared, on_codes=False, kernel=writer))
     return placed
+
+
+def _ends_last(around: Tensor, reader: Reader) -> bool:
+    """Whether what a reader on integers gives is an image with channels last.
+
+    So is what follows a convolution on integers, or a kernel whose own images lie so.
+    """
+    behind = around.numerics is not None and around.numerics.on_integers and is_cut(around.writer)
+    image = len(reader.kernel.output) == 3
+    return reader.numerics.on_integers and (has_channels_last(reader.kernel) or (behind and image))
 
 
 def _viewed(graph: Graph, shared: str, name: str, reader: Reader) -> str:
