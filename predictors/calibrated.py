@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictors.features import checked, require_genotypes
-from predictors.held_out import CrossFitted, fitted
+from predictors.held_out import CrossFitted, Refitting, fitted
 from predictors.predictor import Predictor
 from predictors.warp import Warp
 from search_spaces.space import IntArray, SearchSpace
@@ -34,8 +34,8 @@ class Calibrated:
     prediction with normalised errors, Lei et al. 2018, section 5.2, over all folds as in Vovk 2015,
     cross-conformal predictors).
 
-    Beyond 500 measurements, one fold of five is held out, so that a fit costs twice that of the
-    wrapped predictor. With fewer than four distinct networks, the deviation of the wrapped
+    Beyond 500 measurements, one fold of five is held out, so that a fit costs at most twice that of
+    the wrapped predictor. With fewer than four distinct networks, the deviation of the wrapped
     predictor is left as it is. If all errors are zero, as for equal losses, so is the deviation.
 
     Args:
@@ -60,8 +60,7 @@ class Calibrated:
         """
         losses = checked(genotypes, losses)
         require_genotypes(self.space, genotypes)
-        warped = _CrossWarped if isinstance(self.member, CrossFitted) else _Warped
-        self._inner = warped(self.member)
+        self._inner = _warped(self.member)
         mean, spread = fitted(self._inner, genotypes, losses)
         judged = np.isfinite(mean)
         self._scaled = bool(judged.any())
@@ -124,3 +123,22 @@ class _CrossWarped(_Warped):
 
     def held_out(self) -> tuple[FloatArray, FloatArray]:
         return self._back(*self._member.held_out())
+
+
+class _RefittedWarped(_Warped):
+    """The same of a predictor that can be refitted."""
+
+    _member: Refitting
+
+    def refitted(self, genotypes: IntArray, losses: FloatArray) -> _Warped:
+        warp = Warp(losses)
+        other = _Warped(self._member.refitted(genotypes, warp(losses)))
+        other._warp = warp
+        return other
+
+
+def _warped(member: Predictor) -> _Warped:
+    """The predictor, learning losses after a `Warp`, with the abilities that it has."""
+    if isinstance(member, CrossFitted):
+        return _CrossWarped(member)
+    return _RefittedWarped(member) if isinstance(member, Refitting) else _Warped(member)

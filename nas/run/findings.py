@@ -22,6 +22,7 @@ from predictors.predictor import Predictor
 from search_spaces.space import SearchSpace
 
 FloatArray = NDArray[np.float64]
+_MORE = 1.25
 NONE_WITHIN = "No evaluated subnet is within the limits."
 
 
@@ -30,20 +31,35 @@ def report_predictor(problem: Problem) -> Predictor:
     return Calibrated(problem.space, default_predictor(problem))
 
 
+def fits(count: int, batch: int) -> list[int]:
+    """The numbers of evaluations after which the predictor of a report is fitted, ascending.
+
+    Two batches come first, then always a quarter more.
+
+    Args:
+        count: The number of all evaluations.
+        batch: The number of evaluations of a batch.
+    """
+    found: list[int] = []
+    for start in range(2 * batch, count, batch):
+        if not found or start >= _MORE * found[-1]:
+            found.append(start)
+    return found
+
+
 def points_of(measured: Measurements, predictor: Predictor, *, batch: int) -> tuple[Point, ...]:
     """Every evaluation, with its error as predicted from the evaluations of earlier batches.
 
-    The predictor is fitted again whenever a tenth more is measured.
+    The predictor is fitted again whenever a quarter more is measured, see `fits`.
     """
     points: list[Point] = []
-    fitted = 0
+    fitted = fits(len(measured), batch)
     for start in range(0, len(measured), batch):
         guesses: list[Estimate | None] = [None] * batch
         before, latest = measured[:start], measured[start : start + batch]
-        if start >= 2 * batch:
-            if start >= 1.1 * fitted:
-                predictor.fit(before.rows, before.losses)
-                fitted = start
+        if start in fitted:
+            predictor.fit(before.rows, before.losses)
+        if fitted and start >= fitted[0]:
             mean, std = predictor.predict(latest.rows)
             guesses = [Estimate(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
         for order, evaluation in enumerate(latest.evaluations, start=start):

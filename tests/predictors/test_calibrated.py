@@ -5,6 +5,7 @@ from nas.testing.predictor import PredictorContract, loss_of
 from nas.testing.searcher import chain
 from predictors.calibrated import Calibrated
 from predictors.features import OneHot
+from predictors.gaussian import GaussianProcess, gaussian
 from predictors.held_out import fitted, folds_of
 from predictors.ridge import Ridge
 
@@ -94,6 +95,38 @@ def test_held_out_predictions_are_those_of_a_fit_without_them(space, drawn):
         alone.fit(rows[folds != fold], losses[folds != fold])
         expected = alone.predict(rows[folds == fold])
         np.testing.assert_allclose((mean[folds == fold], spread[folds == fold]), expected)
+
+
+def test_a_process_fitted_again_keeps_the_kernel_and_changes_nothing_of_the_first(space, drawn):
+    rows = np.unique(drawn[:60], axis=0)
+    losses = noisy(rows, 0)
+    first = gaussian(space)
+    first.fit(rows, losses)
+    before = first.predict(drawn)
+    again = first.refitted(rows, losses)
+    np.testing.assert_allclose(again.predict(drawn), before, rtol=0.02)
+    others = first.refitted(rows[::2], losses[::2])
+    alone = gaussian(space)
+    alone.fit(rows[::2], losses[::2])
+    assert np.corrcoef(others.predict(drawn)[0], alone.predict(drawn)[0])[0, 1] > 0.95
+    np.testing.assert_array_equal(first.predict(drawn), before)
+
+
+def test_the_deviations_of_a_process_are_judged_by_processes_fitted_again(space, drawn):
+    class Counted(GaussianProcess):
+        fitted = 0
+
+        def fit(self, genotypes, losses):
+            super().fit(genotypes, losses)
+            self.fitted += 1
+
+    member = Counted(OneHot(space))
+    predictor = Calibrated(space, member)
+    predictor.fit(drawn[:150], noisy(drawn[:150], 0))
+    assert member.fitted == 1
+    mean, spread = predictor.predict(drawn[500:])
+    held = np.abs(noisy(drawn[500:], 1) - mean) <= 1.645 * spread
+    assert 0.84 <= held.mean() <= 0.97
 
 
 def test_beyond_many_measurements_a_fifth_is_held_out(space):

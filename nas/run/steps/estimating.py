@@ -38,11 +38,13 @@ _AROUND = 1.25  # loading models and timing empty ones, over timing kernels
 _SEAM_S = 0.1  # the kernels around a tensor, together and alone
 _WHOLE_S = 0.3  # one whole network of the first few, exported and timed
 _AGAIN_S = 0.15  # one whole network later on
-_PAGE_S = 0.5  # the report
+_PAGE_S = 0.5  # the page of the report
 _ASKED_S = 0.15  # one question to a searcher that learns from evaluations
 _CHECKED = 6  # whole networks of this machine's front that are timed at the end
 _FEW = 32  # samples that give the quantizers of an untrained supernet sensible steps
 _TIMED = 2  # subnets, after one that warms up
+_FITTED = 64  # random networks, to which the report's predictor is fitted
+_SQUARE = 256  # measurements, beyond which a fit takes no more time for each
 _NEXT_TO_ZERO = 1e-9  # a learning rate with which untrained weights cannot diverge
 _FILES = 2  # evaluations that take as long as making, writing and running one exported file
 
@@ -210,10 +212,38 @@ def _shipping(plan: Plan, each: float) -> dict[str, Course]:
     files = len(plan.targets) * len(plan.recipe.export.formats)
     here = any(target.name == THIS_CPU for target in plan.targets)
     report = (_PAGE_S + (_CHECKED * _AGAIN_S if here else 0.0)) * crowding() + 2 * each
+    report += _predicting(plan)
     return {
         "export": Course.even(len(plan.targets), files * _FILES * each),
         "report": Course.even(1, report),
     }
+
+
+def _predicting(plan: Plan) -> float:
+    """The seconds of all fits of the report's predictor, of which one is timed.
+
+    Up to the number of measurements that a process is tuned by, a fit takes a time that grows with
+    their square; beyond, a time that grows with their number.
+    """
+    from nas.run.findings import fits
+    from nas.run.steps.offering import predictor_with
+
+    settings = plan.recipe.search
+    count = min(settings.budget, plan.space.size)
+    if not count:
+        return 0.0
+    few, rng = min(count, _FITTED), np.random.default_rng(0)
+    rows, losses = plan.space.sample_array(rng, few), rng.normal(size=few)
+    predictor = predictor_with(plan)  # costs of devices may not be known yet
+    start = time.perf_counter()
+    predictor.fit(rows, losses)
+    once = time.perf_counter() - start
+
+    def relative(measured: int) -> float:
+        return measured * min(measured, _SQUARE)
+
+    every = sum(relative(measured) for measured in (*fits(count, settings.batch), count))
+    return once * every / relative(few)
 
 
 def _evaluation(plan: Plan, supernet: Supernet) -> float:

@@ -111,7 +111,11 @@ class _Experienced:
 
 def predictor_of(plan: Plan, probe: Probe | None) -> Predictor:
     """The predictor of errors from picks, costs, the probe and other runs, for the report."""
-    columns = columns_known(plan.problem, RunContext(plan, None, probe))
+    return predictor_with(plan, columns_known(plan.problem, RunContext(plan, None, probe)))
+
+
+def predictor_with(plan: Plan, columns: Sequence[Column] = ()) -> Predictor:
+    """The predictor of errors of the kind that the recipe names, from picks and columns."""
     name = plan.recipe.search.predictor or _PREDICTORS.default
     return Calibrated(plan.space, _PREDICTORS[name](plan.space, columns))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.recipe.recipe import load_recipe
+from nas.run.findings import fits
 from nas.run.folder import RunFolder
 from nas.run.pipeline import WHOLE
 from nas.run.plan import Plan, prepare
-from nas.run.steps import estimating
+from nas.run.steps import estimating, offering
 from nas.run.steps.estimating import foresee
 from nas.terminal.display import Silent, TerminalTable
 from nas.terminal.forecast import Course
@@ -98,6 +101,22 @@ def test_what_the_folder_holds_takes_no_time(plan: Plan):
 )
 def test_only_the_stages_asked_for_are_foreseen(plan: Plan, steps, stages):
     assert [*foreseen(plan, steps=steps).courses] == stages
+
+
+def test_the_report_takes_the_time_of_all_fits_of_its_predictor(plan: Plan, monkeypatch):
+    class Slow:
+        def fit(self, genotypes, losses):
+            time.sleep(0.01)
+
+    monkeypatch.setattr(offering, "predictor_with", lambda plan: Slow())
+    monkeypatch.setattr(estimating, "_PAGE_S", 0.0)
+    search = plan.recipe.search.model_copy(update={"budget": 400, "batch": 10})
+    recipe = plan.recipe.model_copy(update={"search": search})
+    report = foreseen(replace(plan, recipe=recipe), steps=("export",)).courses["report"]
+    after = fits(400, 10)
+    assert after == [20, 30, 40, 50, 70, 90, 120, 150, 190, 240, 300, 380]
+    assert report.left(0) >= 0.01 * len(after)
+    assert fits(20, 10) == [], "no batch is left to be predicted"
 
 
 def test_nothing_is_timed_for_a_display_that_does_not_tell(plan: Plan, monkeypatch):
