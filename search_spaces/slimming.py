@@ -7,15 +7,17 @@ The network is a resolved graph, such as a traced one. A group of coupled channe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.channel_groups import Coupling, Length, Part
 from search_spaces.choice import choice
 from search_spaces.coupling import coupling, inside
-from search_spaces.graph import Graph, Node
-from search_spaces.ops import Add, Op, Shape, padding_behind, scaled
+from search_spaces.graph import Graph
+from search_spaces.ops import Add, Concat, Op, Shape, padding_behind, scaled
+from search_spaces.runs import Runs, runs_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -38,6 +40,9 @@ def slimmed(
     presence that of the addition that ends the block, such as `layer1.0.add.present`. The largest
     network computes the same as `graph`. A narrower group keeps its first channels: sort them
     before (`supernets.slimming.sorted_by`). `reasons` says which widths have to stay, and why.
+
+    Where channels meet in a concatenation, each of its inputs keeps its own first channels, and its
+    readers the weights of these (`search_spaces.runs`).
 
     Channels in front of and behind a padding, as in a shortcut that adds empty channels, have two
     choices: lost channels in front are filled up, and behind stay those that the padding reads.
@@ -69,14 +74,20 @@ def slimmed(
     if not widths and not conditions:
         told = "; ".join(f"{name}: {why}" for name, why in reasons(graph, leave=leave).items())
         raise ValueError(f"no width and no block of the network can be slimmed ({told})")
-    return Graph.from_nodes(
+    narrow = Graph.from_nodes(
         {
-            address: Node(
-                _narrowed(node.op, shapes[address], found.lengths_at(address), widths),
-                node.inputs,
-                conditions.get(address, ()),
+            address: replace(
+                node, op=_narrowed(node.op, shapes[address], found.lengths_at(address), widths)
             )
             for address, node in graph.nodes.items()
+        }
+    )
+    least = narrow.resolve(dict.fromkeys(widths, 0)).shapes()
+    cut = [address for address in graph.nodes if least[address] != shapes[address]]
+    return Graph.from_nodes(
+        {
+            address: replace(node, present=conditions.get(address, ()))
+            for address, node in _in_runs(narrow, shapes, cut).nodes.items()
         }
     )
 
@@ -90,30 +101,74 @@ def reasons(graph: Graph, *, leave: Sequence[str] = ()) -> dict[str, str]:
 def free_groups(graph: Graph, *, leave: Sequence[str] = ()) -> Coupling:
     """The groups of `graph`, of which those are free whose first units can be kept by themselves.
 
-    Channels in front of others, as in a concatenation, have to stay: a narrower reader would apply
-    to the later ones weights that belong to other channels.
+    Channels in front of others have to stay unless they meet them in a concatenation: a narrower
+    reader would apply to the later ones weights that belong to other channels.
     """
     found = coupling(graph, leave=leave)
-    while fixed := dict(_unable(graph, found)):
+    runs = runs_of(_in_runs(graph, graph.shapes(), [*graph.nodes]))
+    while fixed := dict(_unable(graph, found, runs)):
         found = found.without(fixed)
     return found
 
 
-def _unable(graph: Graph, found: Coupling) -> Iterator[tuple[str, str]]:
+def _in_runs(graph: Graph, shapes: Mapping[str, Shape], cut: Collection[str]) -> Graph:
+    """The graph with what concatenations read of nodes in `cut` as runs of the lengths in `shapes`.
+
+    A concatenation along another axis than the first one has no runs of channels.
+    """
+    return Graph.from_nodes(
+        {
+            address: replace(
+                node, op=replace(node.op, whole=tuple(shapes[read][0] for read in node.inputs))
+            )
+            if isinstance(node.op, Concat) and node.op.axis == 0 and address in cut
+            else node
+            for address, node in graph.nodes.items()
+        }
+    )
+
+
+def _unable(graph: Graph, found: Coupling, runs: Mapping[str, Runs]) -> Iterator[tuple[str, str]]:
     """The free groups that cannot be narrowed, each with the reason."""
     for along in found.alongs:
-        *front, last = along.parts
-        for name in _groups_in(front):
-            yield name, f"they stand in front of other channels at {along.address!r}"
-        in_sets = not along.reads and graph.nodes[along.address].op.with_sets(1, 1, 1) is not None
-        if last.group and last.outer > 1 and not (in_sets and not front):
-            yield last.group, f"all of them come {last.outer} times at {along.address!r}"
+        node = graph.nodes[along.address]
+        held = runs.get(node.inputs[0], ()) if along.reads or node.op.channelwise else ()
+        parts = _cut(along.parts, [length for _, length in held])
+        for *front, last in parts:
+            for name in _groups_in(front):
+                yield name, f"they stand in front of other channels at {along.address!r}"
+            in_sets = not along.reads and node.op.with_sets(1, 1, 1) is not None
+            if last.group and last.outer > 1 and not (in_sets and not front):
+                yield last.group, f"all of them come {last.outer} times at {along.address!r}"
     for length in found.lengths:
         view = length.index is not None and graph.nodes[length.address].op.is_view
         several = len(found.lengths_at(length.address)) if view else len(length.parts)
         if several > 1:
             for name in _groups_in(length.parts):
                 yield name, f"they are not all that {length.address!r} counts"
+
+
+def _cut(parts: Sequence[Part], runs: Sequence[int]) -> list[list[Part]]:
+    """The parts of each run of channels; all as one run where some part is in two runs."""
+    if not runs:
+        return [[*parts]]
+    pieces = [one for part in parts for one in _apart(part)]
+    ends = {*accumulate(runs)}
+    found: list[list[Part]] = [[]]
+    for piece, end in zip(pieces, accumulate(piece.length for piece in pieces), strict=True):
+        found[-1].append(piece)
+        if end in ends:
+            found.append([])
+    *found, rest = found
+    return [[*parts]] if rest or len(found) != len(runs) else found
+
+
+def _apart(part: Part) -> Iterator[Part]:
+    """The times that all units of a group come one after the other; channels that stay singly."""
+    if part.group is None:
+        yield from (Part(None, 1, 1, 1) for _ in range(part.length))
+    else:
+        yield from (replace(part, outer=1) for _ in range(part.outer))
 
 
 def _groups_in(parts: Iterable[Part]) -> Iterator[str]:

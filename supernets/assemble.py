@@ -14,7 +14,8 @@ from torch.fx.proxy import GraphAppendingTracer
 from search_spaces.formats import Int
 from search_spaces.graph import Graph
 from search_spaces.ops import Input, Op, Outputs, Shape
-from supernets.elastic import compute, is_bare
+from search_spaces.runs import Runs, runs_of
+from supernets.elastic import compute, is_bare, sliced
 from supernets.encoded import ActivationScale
 from supernets.rounding import snapped
 
@@ -33,19 +34,31 @@ class Step:
         op: The resolved operator.
         reads: The addresses of the nodes whose results are the inputs.
         inputs: The shapes of the inputs, without the batch.
+        runs: The runs of channels of the first input, where it has several.
     """
 
     address: str
     op: Op
     reads: tuple[str, ...]
     inputs: tuple[Shape, ...]
+    runs: Runs | None = None
+
+    def sliced(self, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The parameters of the node, from those of the widest subnet."""
+        return sliced(self.op, shared, *self.inputs, runs=self.runs)
 
 
 def steps_of(graph: Graph) -> tuple[Step, ...]:
     """The nodes of a resolved graph in execution order."""
-    shapes = graph.shapes()
+    shapes, runs = graph.shapes(), runs_of(graph)
     return tuple(
-        Step(address, node.op, node.inputs, tuple(shapes[read] for read in node.inputs))
+        Step(
+            address,
+            node.op,
+            node.inputs,
+            tuple(shapes[read] for read in node.inputs),
+            runs.get(node.inputs[0]) if node.inputs else None,
+        )
         for address, node in graph.nodes.items()
     )
 

@@ -14,7 +14,7 @@ from search_spaces.graph import Graph
 from search_spaces.policy import full_precision
 from supernets.assemble import SITE, Slot, Step, assemble, module_name, read_scale, steps_of
 from supernets.deployed import Deployed, Stored
-from supernets.elastic import layer_of, sliced, statistics
+from supernets.elastic import layer_of, statistics
 from supernets.encoded import ActivationScale, EncodedTensor
 from supernets.inputs import Inputs, arguments, inputs_of
 from supernets.rounding import snapped, snapped_scales
@@ -122,7 +122,7 @@ def _parameters(supernet: Supernet, step: Step) -> dict[str, Stored]:
     shapes = {name: part.shape for name, part in step.op.deployed(*step.inputs).items()}
     held: dict[str, Stored] = {
         name: _numpy(tensor).reshape(shapes.get(name, tensor.shape))
-        for name, tensor in sliced(step.op, shared.parameters_by_name(), *step.inputs).items()
+        for name, tensor in step.sliced(shared.parameters_by_name()).items()
     }
     for name, part in step.op.deployed(*step.inputs).items():
         held.setdefault(name, np.zeros(part.shape, np.float32))
@@ -140,7 +140,7 @@ def _encoded_weight(supernet: Supernet, step: Step) -> EncodedTensor | None:
     shape = step.op.weight_shape(*step.inputs)
     if quant is None or shared.weight is None or shape is None:
         return None
-    weight = sliced(step.op, shared.parameters_by_name(), *step.inputs)["weight"].detach()
+    weight = step.sliced(shared.parameters_by_name())["weight"].detach()
     return shared.weight.encode(weight, quant, shape)
 
 

@@ -16,7 +16,7 @@ from search_spaces.ops import Op, Parameter
 from search_spaces.quant import Quant
 from search_spaces.space import Genotype, SearchSpace
 from supernets.assemble import Step, steps_of
-from supernets.elastic import compute, sliced
+from supernets.elastic import compute
 from supernets.inputs import Inputs, inputs_of
 from supernets.largest import largest_parameters
 from supernets.quantizers import LearnedSteps, Quantizer
@@ -77,7 +77,7 @@ class SharedNode(nn.Module):
 
     def subnet(self, step: Step, *, quantize: bool = True) -> dict[str, Tensor]:
         """The parameters of the node in the subnet of `step`, with the weight fake-quantized."""
-        tensors = sliced(step.op, self.parameters_by_name(), *step.inputs)
+        tensors = step.sliced(self.parameters_by_name())
         if quantize and step.op.weight is not None and self.weight is not None:
             tensors["weight"] = self.weight(tensors["weight"], step.op.weight)
         return tensors

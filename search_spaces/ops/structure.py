@@ -6,8 +6,8 @@ A shape leaves the batch out, so axis 0 is the first axis behind the batch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -25,13 +25,25 @@ class Concat(Op):
     """Concatenation of any number of inputs along an axis; the channels are the first axis.
 
     If an elastic input is narrower, the channels of all later inputs move forward. The reader then
-    applies weights to them that a wider network applies to other channels.
+    applies weights to them that a wider network applies to other channels, unless `whole` is given:
+    the reader then uses the first weights of each input.
+
+    Attributes:
+        arity: The number of inputs.
+        activation: The precision of the inputs.
+        axis: The axis.
+        whole: The length of each input along the axis in the widest network; see
+            `search_spaces.runs`.
     """
 
     arity: Several = 2
     activation: Quant | None = None
     axis: Axis = 0
-    younger: ClassVar[frozenset[str]] = frozenset({"axis"})
+    whole: tuple[Size, ...] | None = None
+    younger: ClassVar[frozenset[str]] = frozenset({"axis", "whole"})
+
+    def canonical(self) -> Self:
+        return replace(self, whole=None)
 
     def infer(self, *inputs: Shape) -> Shape:
         at = self.axis
@@ -41,11 +53,22 @@ class Concat(Op):
                 f"Concat needs inputs that differ along axis {at} only, given the shapes {inputs}; "
                 "bring them to one size first"
             )
-        joined = sum(shape[at] for shape in inputs)
+        lengths = tuple(shape[at] for shape in inputs)
+        if self.whole is not None and not _fit(lengths, self.whole):
+            raise ValueError(
+                f"Concat has inputs of the lengths {lengths} and widest ones of {self.whole}; give "
+                "one length for each input, and none that is shorter"
+            )
+        joined = sum(lengths)
         return (*inputs[0][:at], joined, *inputs[0][at + 1 :])
 
     def never_negative(self, *inputs: bool) -> bool:
         return all(inputs)
+
+
+def _fit(lengths: Shape, whole: Shape) -> bool:
+    """Whether no length is above that of the widest network."""
+    return len(lengths) == len(whole) and all(a <= b for a, b in zip(lengths, whole, strict=True))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from supernets.elastic.dispatch import (
     Tensors,
     compute,
     corner,
+    first_of_runs,
     is_bare,
     layer_of,
     sliced,
@@ -29,4 +30,14 @@ from supernets.elastic.dispatch import (
     stock,
 )
 
-__all__ = ["Tensors", "compute", "corner", "is_bare", "layer_of", "sliced", "statistics", "stock"]
+__all__ = [
+    "Tensors",
+    "compute",
+    "corner",
+    "first_of_runs",
+    "is_bare",
+    "layer_of",
+    "sliced",
+    "statistics",
+    "stock",
+]

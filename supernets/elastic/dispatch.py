@@ -7,32 +7,63 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache, singledispatch
 
+import torch
 from torch import Tensor, nn
 
-from search_spaces.ops import Op, Parameter, Shape
+from search_spaces.ops import Op, Parameter, Role, Shape
+from search_spaces.runs import Runs
 
 Tensors = Mapping[str, Tensor]
+EVEN: Mapping[Role, Runs] = {}
 
 
-def corner(shared: Tensor, parameter: Parameter) -> Tensor:
-    """The part of the tensor `shared` that a subnet with this `parameter` uses, as a view.
+def corner(shared: Tensor, parameter: Parameter, runs: Mapping[Role, Runs] = EVEN) -> Tensor:
+    """The part of the tensor `shared` that a subnet with this `parameter` uses.
 
     The part has the first entries along output and input channels, and the centre along the axes
     of a window. A tensor may have products, such as heads times features, as single axes.
+
+    Args:
+        shared: The tensor of the widest subnet.
+        parameter: What the subnet needs.
+        runs: The runs along axes of a role, of each of which the part has the first entries. The
+            part is a view where there are none.
     """
     if shared.dim() != len(parameter.shape):
         shared = shared.view(parameter.factored(tuple(shared.shape)))
     axes = zip(shared.shape, parameter.shape, parameter.roles, strict=True)
     for axis, (whole, length, role) in enumerate(axes):
         if length != whole:
-            start = (whole - length) // 2 if role == "window" else 0
-            shared = shared.narrow(axis, start, length)
+            held = runs.get(role, ())
+            if tuple(map(sum, zip(*held, strict=True))) == (length, whole):
+                shared = first_of_runs(shared, axis, held)
+            else:
+                start = (whole - length) // 2 if role == "window" else 0
+                shared = shared.narrow(axis, start, length)
     return shared
 
 
-def sliced(op: Op, shared: Tensors, *inputs: Shape) -> dict[str, Tensor]:
-    """The parameters of a resolved `op` with these `inputs`, as views of the `shared` tensors."""
-    return {name: corner(shared[name], part) for name, part in op.parameters(*inputs).items()}
+def first_of_runs(tensor: Tensor, axis: int, runs: Runs) -> Tensor:
+    """The first places of each run along an axis of a tensor that has all of them."""
+    parts = tensor.split([whole for _, whole in runs], axis)
+    return torch.cat(
+        [part.narrow(axis, 0, n) for part, (n, _) in zip(parts, runs, strict=True)], axis
+    )
+
+
+def sliced(op: Op, shared: Tensors, *inputs: Shape, runs: Runs | None = None) -> dict[str, Tensor]:
+    """The parameters of a resolved `op`, of which those that are not cut by runs are views.
+
+    Args:
+        op: The operator.
+        shared: The parameters of the widest subnet.
+        inputs: The shapes of the inputs.
+        runs: The runs of channels along the first axis of the first input, where it has several.
+    """
+    roles: dict[Role, Runs] = {}
+    if runs is not None and op.channel_axis % len(inputs[0]) == 0:
+        roles = {"in": runs, "out": runs} if op.channelwise else {"in": runs}
+    return {name: corner(shared[name], p, roles) for name, p in op.parameters(*inputs).items()}
 
 
 @singledispatch

@@ -13,7 +13,7 @@ from search_spaces.graph import Graph
 from search_spaces.ops import per_channel
 from supernets.assemble import Step, steps_of
 from supernets.deployed import Deployed
-from supernets.elastic import corner, layer_of, sliced, statistics
+from supernets.elastic import corner, layer_of, statistics
 from supernets.fold import fold_norms
 from supernets.weights import WeightsError
 
@@ -87,13 +87,14 @@ def _parameters(step: Step, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """The parameters of a step in the shapes that a device stores, and its statistics."""
     own = {name: tensors[f"{step.address}.{name}"] for name in step.op.parameters(*step.inputs)}
     deployed = step.op.deployed(*step.inputs)
-    held = {name: _numpy(tensor) for name, tensor in sliced(step.op, own, *step.inputs).items()}
+    held = {name: _numpy(tensor) for name, tensor in step.sliced(own).items()}
     for name, part in deployed.items():
         held[name] = held[name].reshape(part.shape) if name in held else np.zeros(part.shape, "f4")
     if step.op.folds:
         channels = per_channel(step.inputs[0][step.op.channel_axis])
         for name in _measured(step):
-            held[name] = _numpy(corner(tensors[f"{step.address}.{name}"], channels))
+            whole = tensors[f"{step.address}.{name}"]
+            held[name] = _numpy(corner(whole, channels, {"out": step.runs or ()}))
     return held
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Outputs
+from search_spaces.runs import runs_of
 from supernets.assemble import module_name, steps_of
 from supernets.deployed import Deployed, Rewrite, values
 from supernets.inputs import Inputs, arguments, count, rows
@@ -92,6 +93,7 @@ class _Pair:
 
     def __init__(self, deployed: Deployed, whole: Deployed) -> None:
         self._deployed, self._narrow, self._whole = deployed, deployed.module(), whole.module()
+        self._runs = runs_of(deployed.graph)
         self._watched = [a for a in features(whole.graph) if a in deployed.graph.nodes]
         here, there = deployed.graph.shapes(), whole.graph.shapes()
         if not self._watched or any(here[a] != there[a] for a in self._watched):
@@ -145,7 +147,8 @@ class _Pair:
         given = self._features(self._narrow, batch)
         losses = []
         for address in self._watched:
-            target = narrowed(wanted[address], given[address].shape)
+            runs = self._runs.get(address)
+            target = narrowed(wanted[address], given[address].shape, runs)
             spread = target.var().clamp(min=torch.finfo(target.dtype).tiny)
             losses.append((given[address] - target).square().mean() / spread)
         return torch.stack(losses).mean()

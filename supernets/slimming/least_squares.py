@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, fx
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Add, Parameter
+from search_spaces.runs import Runs, runs_of
 from supernets.assemble import Step, module_name, steps_of
 from supernets.deployed import Deployed, Rewrite, values
+from supernets.elastic import first_of_runs
 from supernets.inputs import Inputs, count
 from supernets.post_training.lattice import matrices
 from supernets.post_training.moments import Draw, columns, moments, outputs, places_of
@@ -39,7 +41,8 @@ def least_squares(reference: Reference) -> Rewrite:
             return deployed
         with torch.no_grad():
             module = deployed.module()
-            runs = [_Pair.of(module, reference.module, batch) for batch in reference.batches]
+            inner = runs_of(deployed.graph)
+            runs = [_Pair.of(module, reference.module, b, inner) for b in reference.batches]
             for step in steps_of(deployed.graph):
                 weight = deployed.parameters.get(step.address, {}).get("weight")
                 if step.address in behind and weight is not None and step.op.absorbs:
@@ -94,7 +97,8 @@ def _fitted(
             read = columns(step.op, x, chosen)
             given = matrices(held["weight"], len(read)) @ read
             shape = (len(x), *step.op.infer(*step.inputs))
-            wanted = narrowed(_made(step, run.wanted(step.address)), shape)
+            kept = step.runs if step.op.channelwise else None
+            wanted = narrowed(_made(step, run.wanted(step.address)), shape, kept)
             should = outputs(step.op, wanted, chosen) - held["bias"][:, None]
             missing = None if other is None else run.missing(*other)
             if missing is not None:
@@ -124,8 +128,13 @@ def _made(step: Step, whole: Tensor) -> Tensor:
     return kept.flatten(0, len(factors) - 1).movedim(0, step.op.channel_axis)
 
 
-def narrowed(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """The first numbers of a tensor along every axis that is shorter in `shape`."""
+def narrowed(tensor: Tensor, shape: Sequence[int], runs: Runs | None = None) -> Tensor:
+    """The first numbers of a tensor along every axis that is shorter in `shape`.
+
+    Of several runs of channels behind the batch, these are the first ones of each.
+    """
+    if runs is not None:
+        tensor = first_of_runs(tensor, 1, runs)
     return tensor[tuple(slice(length) for length in shape)]
 
 
@@ -136,10 +145,13 @@ class _Pair:
     narrow: Running
     whole: Running
     samples: int
+    runs: Mapping[str, Runs]
 
     @classmethod
-    def of(cls, narrow: fx.GraphModule, whole: fx.GraphModule, batch: Inputs) -> _Pair:
-        return cls(Running(narrow, batch), Running(whole, batch), count(batch))
+    def of(
+        cls, narrow: fx.GraphModule, whole: fx.GraphModule, batch: Inputs, runs: Mapping[str, Runs]
+    ) -> _Pair:
+        return cls(Running(narrow, batch), Running(whole, batch), count(batch), runs)
 
     def reach(self, address: str) -> None:
         self.narrow.run_to(address, inclusive=False)
@@ -157,4 +169,4 @@ class _Pair:
         if narrow not in self.narrow.env or whole not in self.whole.env:
             return None
         found = self.narrow.env[narrow]
-        return narrowed(self.whole.env[whole], found.shape) - found
+        return narrowed(self.whole.env[whole], found.shape, self.runs.get(here)) - found

@@ -32,6 +32,7 @@ from search_spaces.ops import (
     SplitHeads,
 )
 from search_spaces.ops.structure import Filling
+from search_spaces.runs import runs_of
 from search_spaces.slimming import reasons, slimmed
 from search_spaces.space import SearchSpace
 from tests.random_graphs import attention, convolutional
@@ -73,7 +74,10 @@ def test_channels_that_are_added_share_a_width_and_the_block_can_be_absent() -> 
 def test_every_network_has_fitting_shapes(seed: int) -> None:
     graph = convolutional(seed) if seed % 4 else attention(seed)
     space = SearchSpace(slimmed(graph))
-    assert space.decode(space.largest) == graph
+    largest = space.decode(space.largest)
+    assert [node.op.canonical() for node in largest.nodes.values()] == [
+        node.op.canonical() for node in graph.nodes.values()
+    ]
     assert SearchSpace.from_json(space.to_json()) == space
     rng = np.random.default_rng(seed)
     for genotype in (space.smallest, *(space.sample(rng) for _ in range(5))):
@@ -118,16 +122,30 @@ def test_a_shuffle_is_followed_and_its_reshapes_fit() -> None:
     assert made.resolve({"first.width": 0}).shapes()["turn"] == (4, 3)
 
 
-def test_what_stands_in_front_of_other_channels_stays() -> None:
+def test_channels_that_meet_in_a_concatenation_have_their_own_widths() -> None:
     graph = Graph(Input("image", (3, 4, 4)))
-    left, right = graph.add("left", Conv2d(4, 1)), graph.add("right", Conv2d(4, 1), "input")
-    graph.add("both", Concat(2), left, right)
-    graph.add("last", Conv2d(2, 1))
+    left, right = graph.add("left", Conv2d(4, 1)), graph.add("right", Conv2d(2, 1), "input")
+    graph.add("both", Concat(3), left, right, left)
+    graph.add("act", Activation("relu"))
+    graph.add("flat", Flatten())
+    graph.add("last", Linear(2))
+    made = slimmed(graph, shares=(0.5,))
+    assert options(made) == {"left.width": (2, 4), "right.width": (1, 2)}
+    assert {*reasons(graph)} == {"last.width"}
+    narrow = made.resolve({"left.width": 0, "right.width": 1})
+    assert narrow.nodes["both"].op == Concat(3, whole=(4, 2, 4))
+    assert runs_of(narrow)["flat"] == ((32, 64), (32, 32), (32, 64))
+    with pytest.raises(ValueError, match=r"lengths \(4,\) and widest ones of \(2, 2\)"):
+        Concat(2, whole=(2, 2)).infer((4,))
+
+
+def test_what_stands_in_front_of_other_features_of_tokens_stays() -> None:
+    graph = Graph(Input("tokens", (3, 6)))
+    left, right = graph.add("left", Linear(4)), graph.add("right", Linear(4), "input")
+    graph.add("both", Concat(2, axis=1), left, right)
+    graph.add("last", Linear(2))
     assert set(options(slimmed(graph))) == {"right.width"}
-    assert reasons(graph) == {
-        "left.width": "they stand in front of other channels at 'last'",
-        "last.width": "they are the output of the network",
-    }
+    assert reasons(graph)["left.width"] == "they stand in front of other channels at 'last'"
 
 
 def test_layers_left_alone_keep_their_parameters() -> None:
@@ -310,8 +328,8 @@ def test_heads_of_fused_queries_keys_and_values_go_as_a_whole() -> None:
 
 
 def test_channels_that_come_several_times_at_another_operator_stay() -> None:
-    graph = Graph(Input("image", (3, 4, 4)))
-    x = graph.add("first", Conv2d(4, 1))
-    graph.add("both", Concat(2), x, x)
-    graph.add("last", Conv2d(2, 1))
+    graph = Graph(Input("tokens", (3, 6)))
+    x = graph.add("first", Linear(4))
+    graph.add("both", Concat(2, axis=1), x, x)
+    graph.add("last", Linear(2))
     assert "come 2 times" in reasons(graph)["first.width"]

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from search_spaces.space import Genotype
-from supernets.elastic import sliced
 from supernets.quantizers.grid import Grid
 from supernets.supernet import subnet_of
 from supernets.training.callbacks.callback import Callback
@@ -40,7 +39,7 @@ class Dampening(Callback):
         for step in subnet_of(supernet.space, genotype).steps:
             node, quant = supernet.node(step.address), step.op.weight
             if node.weight is not None and quant is not None and is_coarse(quant):
-                weight = sliced(step.op, node.parameters_by_name(), *step.inputs)["weight"]
+                weight = step.sliced(node.parameters_by_name())["weight"]
                 yield weight, node.weight.grid(weight.detach(), quant)
 
 
