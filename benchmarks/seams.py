@@ -26,6 +26,7 @@ from benchmarks.search_tabular import show
 from nas.export import export_onnx
 from nas.export.stand_in import stand_in
 from nas.profiling import OnnxRuntime, profile
+from nas.profiling.beside import weights_of
 from nas.profiling.seam_loop import profile_seams
 from nas.targets import HardwareTarget, load_target
 from nas.targets.correction.correction import PredictionError
@@ -55,7 +56,7 @@ class Measured:
     def target(self) -> HardwareTarget:
         """This machine with all kernels and seams of the space."""
         table = self.folder / "this-cpu.csv"
-        backend = OnnxRuntime()  # whose weights are those for any processor
+        backend = OnnxRuntime(network_weights=weights_of(self.space))  # unsigned 8-bit weights
         here = load_target("this-cpu", table=table, unmeasured=True, elsewhere=True)
         profile(here.natively(self.space), path=table, backend=backend)
         profile_seams(here, self.space, path=seams_path(table), backend=backend)
