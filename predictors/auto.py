@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from predictors.ensemble import Ensemble
 from predictors.features import Column, OneHot, checked
-from predictors.gaussian import GaussianProcess
 from predictors.held_out import folds_of
 from predictors.pairs import PairRidge
 from predictors.predictor import Predictor
 from predictors.ridge import Ridge
+from predictors.similarity import Similarity
 from predictors.trees import Boosted
+from predictors.weisfeiler_lehman import SubtreeProcess
 from search_spaces.space import IntArray, SearchSpace
 
 FloatArray = NDArray[np.float64]
@@ -52,11 +53,11 @@ class Candidate:
 class Auto:
     """An ensemble of the best predictors whose cross-validation takes no longer than allowed.
 
-    Candidates are a ridge regression with pairs, boosted trees and a Gaussian process. They become
-    members in this order as long as their estimated seconds fit into what is left; a plain ridge
-    regression comes first where the ridge with pairs takes too long. `Ensemble` weights the
-    members. The estimates are those of one core of a server processor. No clock is read, since a
-    resumed search must find the same predictor again.
+    Candidates are a ridge regression with pairs, boosted trees and a process over picks and
+    subtrees of operators. They become members in this order as long as their estimated seconds fit
+    into what is left; a plain ridge regression comes first where the ridge with pairs takes too
+    long. `Ensemble` weights the members. The estimates are those of one core of a server processor.
+    No clock is read, since a resumed search must find the same predictor again.
 
     Args:
         space: The space of the genotypes.
@@ -82,7 +83,7 @@ class Auto:
         self._candidates = (
             Candidate(PairRidge(features.compact), 2e-3, cube=7e-10),
             Candidate(Boosted(features), 0.18, linear=4e-4, crossed=True),
-            Candidate(GaussianProcess(features), 5e-3, square=1e-8 * features.columns, cube=4e-9),
+            Candidate(SubtreeProcess(Similarity(space, columns)), 1.5e-2, square=1e-6),
         )
 
     def fit(self, genotypes: IntArray, losses: FloatArray) -> None:

@@ -20,8 +20,9 @@ FloatArray = NDArray[np.float64]
 class Ensemble:
     """A predictor that mixes the predictions of several others.
 
-    The weight of a member is the inverse of its mean squared error in five-fold cross-validation.
-    With fewer than four distinct networks, all members have the same weight. The predicted standard
+    The weight of a member is the inverse of its mean squared error in five-fold cross-validation,
+    squared, since part of that error is the noise of the losses, which all members share. With
+    fewer than four distinct networks, all members have the same weight. The predicted standard
     deviation is that of the mixture, which contains the uncertainty of each member and their
     disagreement.
 
@@ -56,7 +57,8 @@ class Ensemble:
         errors = (means[:, judged] - ordered[judged]) ** 2
         weights = np.ones(len(means))
         if judged.any():
-            weights = 1 / np.maximum(errors.mean(axis=1), 1e-12 * (ordered.var() or 1.0))
+            missed = np.maximum(errors.mean(axis=1), 1e-12 * (ordered.var() or 1.0))
+            weights = (missed.min() / missed) ** 2
         self.shares = weights / weights.sum()
         self._held_out = np.empty((2, len(order)))
         self._held_out[:, order] = self._mixture(means, spreads)

@@ -34,6 +34,7 @@ class OperatorGraph:
         space: The space of the genotypes.
 
     Attributes:
+        inputs: The numbers of the nodes that each node of the space reads.
         traits: The number of different traits.
     """
 
@@ -41,7 +42,7 @@ class OperatorGraph:
         graph = space.graph.nodes
         counts = {made.name: len(made.options) for made in space.choices}
         place = {address: number for number, address in enumerate(graph)}
-        self._inputs = [tuple(place[read] for read in node.inputs) for node in graph.values()]
+        self.inputs = [tuple(place[read] for read in node.inputs) for node in graph.values()]
         self._sums = np.array([node.op.sums for node in graph.values()])
         tables = [presence(address, node, counts) for address, node in graph.items()]
         tables += [passing(address, node, counts) for address, node in graph.items()]
@@ -74,12 +75,12 @@ class OperatorGraph:
         traits = self._first[:, :, None] + picks[self._column]
         absent = ~vertex | (self._first[:, :, None] < 0)
         traits[absent] = -1
-        return Wired(self._inputs, there, used, vertex, traits)
+        return Wired(self.inputs, there, used, vertex, traits)
 
     def _used(self, there: Truths, passes: Truths) -> Truths:
         """Whether data flows through each node to the output, `(nodes, n)`."""
         reached, wanted = np.ones_like(there), np.zeros_like(there)
-        for node, inputs in enumerate(self._inputs):
+        for node, inputs in enumerate(self.inputs):
             if inputs:
                 any_input = np.logical_or.reduce(reached[list(inputs)])
                 through = passes[node] & any_input
@@ -87,7 +88,7 @@ class OperatorGraph:
         wanted[-1] = True
         for node in reversed(range(len(there))):
             wanted[node] &= reached[node]
-            for slot, read in enumerate(self._inputs[node]):
+            for slot, read in enumerate(self.inputs[node]):
                 wanted[read] |= wanted[node] & (there[node] | (slot == 0))
         return wanted
 

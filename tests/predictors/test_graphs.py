@@ -1,15 +1,18 @@
 """Operator graphs, subtrees in them, and the predictors that learn from both."""
 
+import itertools
 import re
 from collections import Counter
 
 import networkx as nx
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from nas.testing.predictor import PredictorContract, loss_of
 from nas.testing.searcher import chain
 from predictors.gaussian import Reach
+from predictors.graph_embedding import GraphEmbedding, graph_embedding
 from predictors.operator_graph import OperatorGraph
 from predictors.rank import kendall_tau
 from predictors.similarity import Similarity
@@ -142,3 +145,44 @@ def test_many_measurements_are_told_by_some_of_them():
     process = SubtreeProcess(Similarity(space), reach=Reach(tuned=40, exact=60))
     process.fit(rows[:300], loss_of(rows[:300]))
     assert kendall_tau(process.predict(rows[300:])[0], loss_of(rows[300:])) > 0.8
+
+
+class TestGraphEmbedding(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return graph_embedding(space)
+
+
+def test_the_embedding_keeps_distances_where_it_has_room():
+    space = chain(depth=2)
+    similarity = Similarity(space)
+    reference = np.unique(space.sample_array(np.random.default_rng(3), 256), axis=0)
+    every = similarity.hold(reference)
+    scale = [pdist(_points_of(products), "sqeuclidean").mean() for products in every]
+    count, rows = len(reference), reference[:12]
+    total = sum(
+        products / (mean * (count - 1) / count)
+        for products, mean in zip(similarity.hold(rows), scale, strict=True)
+    )
+    placed = GraphEmbedding(space, size=count, seed=3)(rows)
+    np.testing.assert_allclose(pdist(placed), pdist(_points_of(total)), rtol=1e-3)
+    small = GraphEmbedding(space, size=4, seed=3)(rows)
+    assert small.shape == (len(rows), 4)
+    assert (pdist(small) <= pdist(placed) + 1e-4).all()
+
+
+def _points_of(products):
+    """Points with these scalar products."""
+    values, vectors = np.linalg.eigh(products)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def test_the_embedding_orders_pairs_as_their_edit_distances():
+    space = cell()
+    rows = np.unique(space.sample_array(np.random.default_rng(5), 12), axis=0)
+    graphs = [plain_graph(space, tuple(row)) for row in rows.tolist()]
+    edits = [
+        nx.graph_edit_distance(a, b, node_match=lambda one, other: one["label"] == other["label"])
+        for a, b in itertools.combinations(graphs, 2)
+    ]
+    assert kendall_tau(pdist(GraphEmbedding(space)(rows)), np.array(edits)) > 0.3
