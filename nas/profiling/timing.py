@@ -6,7 +6,6 @@ machines.
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from nas.ort import onnxruntime as ort
 ROUNDS = 5
 WARM_UP = 3
 LEAST_RUNS = 3  # the least number of runs per round, also of slow models
-LEAST_COLD, MOST_COLD = 6, 12  # the same where memory is read before each run, and the most
+LEAST_COLD = 12  # the same where much memory is read before each run
 GROUP = 12  # the number of kernels whose repetitions are interleaved
 RESOLUTION_MS = 1e-5
 NORMAL_QUARTILE = 0.6745  # the upper quartile of the standard normal distribution
@@ -42,9 +41,11 @@ class Reading:
     def __init__(self, count: int) -> None:
         self._numbers = np.ones(max(1, count // 8))
 
-    def __call__(self) -> None:
-        """Read the bytes."""
+    def __call__(self) -> float:
+        """Read the bytes; returns the time in milliseconds."""
+        start = time.perf_counter_ns()
         self._numbers.sum()
+        return (time.perf_counter_ns() - start) / 1e6
 
 
 class Timed:
@@ -62,13 +63,12 @@ class Timed:
             run_ms()
 
     def repeat(self, budget_ms: float) -> None:
-        """Run until the runs took `budget_ms`; if they wait for `before`, `LEAST_COLD` times."""
+        """Run until `budget_ms` is spent, with what is done before; a least number of times."""
         spent = 0.0
         runs = 0
-        least, most = (LEAST_RUNS, math.inf) if self._before is None else (LEAST_COLD, MOST_COLD)
-        while runs < least or (spent < budget_ms and runs < most):
-            if self._before is not None:
-                self._before()
+        least = LEAST_RUNS if self._before is None else LEAST_COLD
+        while spent < budget_ms or runs < least:
+            spent += self._before() if self._before is not None else 0.0
             self.samples_ms.append(self._run_ms())
             spent += self.samples_ms[-1]
             runs += 1

@@ -7,7 +7,6 @@ import pytest
 from nas.profiling.beside import Room, room_for, weights_of
 from nas.profiling.timing import (
     LEAST_COLD,
-    MOST_COLD,
     ROUNDS,
     Model,
     Reading,
@@ -57,8 +56,9 @@ def test_memory_is_read_before_every_run_that_counts_and_takes_no_time() -> None
     events: list[str] = []
 
     class Noted(Reading):
-        def __call__(self) -> None:
+        def __call__(self) -> float:
             events.append("read")
+            return 1.5
 
     def run_ms() -> float:
         events.append("run")
@@ -68,8 +68,8 @@ def test_memory_is_read_before_every_run_that_counts_and_takes_no_time() -> None
     warm = len(events)
     timed.repeat(0.0)
     assert events[warm:] == ["read", "run"] * LEAST_COLD
-    timed.repeat(1e9)
-    assert len(timed.samples_ms) == LEAST_COLD + MOST_COLD
+    timed.repeat(100.0)
+    assert len(timed.samples_ms) == LEAST_COLD + 100 / (1.5 + 0.5)
     assert timed.quiet_ms == 0.5
 
 
@@ -89,5 +89,5 @@ def test_calls_without_a_kernel_are_timed_beside_the_same_reading() -> None:
     }
     found = time_kernels(jobs, empties=empties, start=start, budget_ms=1.0)
     assert [found[name].latency_ms for name in jobs] == [3.0, 3.0]
-    assert found["cold"].count == LEAST_COLD * ROUNDS
+    assert found["cold"].count >= LEAST_COLD * ROUNDS
     assert {model for model, _ in asked} == {"empty1", "empty2", "kernel"}
