@@ -31,7 +31,7 @@ from nas.report import words as words_of_figures
 from nas.run.folder import RunFolder
 from nas.search.named import SEARCHERS
 from nas.tabular import published
-from nas.tabular.description import ChoiceSection, Description, Metric
+from nas.tabular.description import ChoiceSection, Cost, Description
 from nas.targets import schema
 from nas.targets.table.columns import COLUMNS
 from nas.targets.table.csv_file import parse
@@ -94,7 +94,7 @@ TABLES: dict[str, tuple[type, type | None]] = {
     "model recipe: compute": (recipe.EvaluatingSection, None),
     "networks": (Description, None),
     "networks.choices": (ChoiceSection, None),
-    "networks: figures": (Metric, None),
+    "networks: figures": (Cost, None),
     "target": (schema.TargetFile, None),
     "target.supports": (schema.SupportsSection, None),
     "target.cast": (schema.CastSection, None),

@@ -35,6 +35,8 @@ class TableTargetSection(TargetSection):
 
     objective: str | None = None
     """Without it, the device's first cost."""
+    measured: tuple[str, ...] = ()
+    """Costs that the search learns by evaluations only, beside those of the description."""
 
 
 class TableSearchSection(Section):

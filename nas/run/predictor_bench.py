@@ -15,7 +15,8 @@ from nas.run.archive_costs import ArchiveCosts
 from nas.run.folder import RunFolderError
 from nas.run.run_archive import archive_in
 from nas.tabular import open_table
-from nas.tabular.benchmark import Column, Listed, Tabular
+from nas.tabular.benchmark import Tabular
+from nas.tabular.figures import Column, Listed
 from predictors.calibrated import Calibrated
 from predictors.judging import LEAST_JUDGED, Judgement, drawn, judged, ranking
 from predictors.predictor import Predictor

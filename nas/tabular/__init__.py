@@ -1,7 +1,7 @@
 """Tabular benchmarks: tables of networks that others have measured, searched like any space.
 
-Read `description.py` first, then `columns.py`, `networks.py` and `benchmark.py`. Published tables
-are in `published.py`.
+Read `description.py` first, then `columns.py`, `networks.py`, `figures.py` and `benchmark.py`.
+Published tables are in `published.py`.
 """
 
 from nas.tabular.benchmark import TableEvaluator, Tabular, load_table

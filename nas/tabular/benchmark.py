@@ -2,139 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluation.evaluation import Arrays, Evaluation, EvaluatorFactory
 from nas.facts.metric import MetricWords
-from nas.problem.goals import Goal, Problem
+from nas.problem.goals import Goal, Measured, Problem
 from nas.tabular.columns import read_files
 from nas.tabular.description import ERROR, Description, TableError, read_description
-from nas.tabular.exact import grid_strides
+from nas.tabular.figures import Column, Listed, Places, TableFigure
 from nas.tabular.networks import Networks, networks_of
 from nas.tabular.surrogate import Surrogate
-from search_spaces.space import Genotype, IntArray, SearchSpace
+from search_spaces.space import Genotype, SearchSpace
 
 FloatArray = NDArray[np.float64]
-_LARGEST_GRID = 1 << 22
 # The number of edges of a cell in which all nodes are connected -> the number of its nodes.
 _CELLS = {nodes * (nodes - 1) // 2: nodes for nodes in range(4, 9)}
-
-
-class TableFigure(Protocol):
-    """A function for the loss or a cost of any network of a table."""
-
-    @property
-    def note(self) -> str:
-        """The origin of figures that the table lacks, in words; empty where it lacks none."""
-        ...
-
-    def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The figure of canonical genotypes `(n, choices)`, as `(n,)`."""
-        ...
-
-
-class Places:
-    """An index from genotypes to rows of a table.
-
-    Args:
-        rows: The distinct genotypes of the table, `(n, choices)`, in lexicographic order.
-        counts: The number of options of each choice, `(choices,)`.
-    """
-
-    def __init__(self, rows: IntArray, counts: NDArray[np.int64]) -> None:
-        self._strides = grid_strides(counts)
-        self._grid = self._keys = None
-        if np.prod(counts.astype(np.float64)) <= _LARGEST_GRID:
-            self._grid = np.full(int(np.prod(counts)), -1, dtype=np.int64)
-            self._grid[self._flat(rows)] = np.arange(len(rows))
-        else:
-            self._keys = _bytes(rows)
-
-    def __call__(self, genotypes: IntArray) -> NDArray[np.int64]:
-        """The number of the row of each genotype, `(n,)`; -1 for a genotype without a row."""
-        if self._grid is not None:
-            return self._grid[self._flat(genotypes)]
-        assert self._keys is not None
-        asked = _bytes(genotypes)
-        place = np.minimum(np.searchsorted(self._keys, asked), len(self._keys) - 1)
-        return np.where(self._keys[place] == asked, place, -1)
-
-    def _flat(self, genotypes: IntArray) -> NDArray[np.intp]:
-        return np.asarray(genotypes, dtype=np.intp) @ self._strides
-
-
-def _bytes(rows: IntArray) -> NDArray[np.bytes_]:
-    """Each row as one byte string; byte strings sort as the rows do."""
-    packed = np.ascontiguousarray(rows, dtype=">u2")
-    return packed.view(f"S{2 * rows.shape[1]}").ravel()
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """A loss or cost from a column of a table, with a surrogate for networks without a figure.
-
-    Attributes:
-        places: The index from genotypes to rows.
-        values: The figure of every row, `(rows,)`; NaN where it is not known.
-        surrogate: A predictor of unknown figures; without one, an unknown figure is an error.
-    """
-
-    places: Places
-    values: FloatArray
-    surrogate: Surrogate | None = None
-
-    @property
-    def note(self) -> str:
-        """The kind and the quality of the surrogate, in words; empty without a surrogate."""
-        if self.surrogate is None:
-            return ""
-        return f"that of networks without one in the table is {self.surrogate.note}"
-
-    def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The figure of canonical genotypes `(n, choices)`, as `(n,)`.
-
-        Raises:
-            TableError: If a figure is not known and there is no surrogate.
-        """
-        place = self.places(genotypes)
-        found = np.where(place < 0, np.nan, self.values[place])
-        unknown = np.isnan(found)
-        if unknown.any():
-            if self.surrogate is None:
-                raise TableError(f"the table has no row for {genotypes[unknown][0].tolist()}")
-            found[unknown] = self.surrogate(genotypes[unknown])
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """A loss or cost of the networks that a table lists; all others cannot be built.
-
-    Attributes:
-        places: The index from genotypes to rows.
-        rows: The networks of the table, `(rows, choices)`.
-        values: The figure of every row, `(rows,)`.
-        otherwise: The figure of a network that cannot be built.
-        note: Says how many networks can be built; empty for costs.
-    """
-
-    places: Places
-    rows: IntArray
-    values: FloatArray
-    otherwise: float
-    note: str = ""
-
-    def __call__(self, genotypes: IntArray) -> FloatArray:
-        """The figure of canonical genotypes `(n, choices)`, as `(n,)`."""
-        place = self.places(genotypes)
-        return np.where(place < 0, self.otherwise, self.values[place])
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +40,7 @@ class Tabular:
         source: The origin of the figures, in words.
         repeats: The number of rows that repeated a network and were averaged into its first row.
         advice: What the description might say of the choices and does not, in words.
+        measured: Device -> the names of its costs that a search learns by evaluations only.
     """
 
     name: str
@@ -164,6 +53,17 @@ class Tabular:
     source: str = ""
     repeats: int = 0
     advice: str = ""
+    measured: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+
+    def measuring(self, device: str, names: Collection[str]) -> Tabular:
+        """The same table, of which further costs of a device are learned by evaluations only.
+
+        Raises:
+            TableError: If the table has no such device, or the device no such cost.
+        """
+        self._require(device, names, said="measured")
+        more = self.measured.get(device, frozenset()) | {*names}
+        return replace(self, measured={**self.measured, device: more})
 
     def goal(
         self,
@@ -182,18 +82,32 @@ class Tabular:
         Raises:
             TableError: If the table has no such device, or the device no such cost.
         """
+        self._require(device, {*objectives, *(limits or {})}, said="objective and limits")
+        measured = self.measured.get(device, frozenset())
+        costs = {
+            name: Measured(f"{device}.{name}") if name in measured else cost
+            for name, cost in self.devices[device].items()
+        }
+        return Goal(device, costs, tuple(objectives) or (next(iter(costs)),), limits or {})
+
+    def looked_up(self, goal: Goal) -> Goal:
+        """A goal of the table with the costs of all networks, also those that must be measured.
+
+        This judges a search; a searcher must not see such a goal.
+        """
+        return replace(goal, costs=self.devices[goal.name])
+
+    def _require(self, device: str, names: Collection[str], *, said: str) -> None:
+        """Raise `TableError` if there is no such device, or no such cost of the device."""
         if device not in self.devices:
             raise TableError(
                 f"table {self.name!r} has no device {device!r}; it has {', '.join(self.devices)}"
             )
-        costs = self.devices[device]
-        unknown = sorted({*objectives, *(limits or {})} - set(costs))
-        if unknown:
+        if unknown := sorted({*names} - {*self.devices[device]}):
             raise TableError(
                 f"device {device!r} of table {self.name!r} has no cost {', '.join(unknown)}; "
-                f"objective and limits may name {', '.join(costs)}"
+                f"{said} may name {', '.join(self.devices[device])}"
             )
-        return Goal(device, costs, tuple(objectives) or (next(iter(costs)),), limits or {})
 
     def problem(self, devices: Sequence[str] = ()) -> Problem:
         """The search problem with one goal per device; for all devices where none is named."""
@@ -208,7 +122,8 @@ class TableEvaluator:
     """An evaluator that looks up networks in a table.
 
     The metrics of an evaluation are the loss, as `error`, and the costs of each device, as
-    `DEVICE.COST`. A network that cannot be built has the largest loss of the table and no costs.
+    `DEVICE.COST`. A network that cannot be built has the largest loss of the table, the largest
+    of each cost that must be measured, and no other costs.
 
     Args:
         table: The table.
@@ -226,8 +141,12 @@ class TableEvaluator:
             row = np.array([table.space.validate(genotype)])
             metrics = {ERROR: float(table.loss(row)[0])}
             for device, costs in table.devices.items():
+                measured = table.measured.get(device, frozenset())
                 for name, cost in costs.items():
-                    if np.isfinite(known := float(cost(row)[0])):
+                    known = float(cost(row)[0])
+                    if not np.isfinite(known) and name in measured and isinstance(cost, Listed):
+                        known = float(cost.values.max())
+                    if np.isfinite(known):
                         metrics[f"{device}.{name}"] = known
             yield [Evaluation(genotype, metrics, self._seed, 0.0, f"table {table.name}")]
 
@@ -275,6 +194,10 @@ def _tabular(description: Description, found: Networks) -> Tabular:
         description.source,
         found.repeats,
         _advice(description, found.space),
+        {
+            device: frozenset(name for name, cost in costs.items() if cost.measured)
+            for device, costs in description.by_device().items()
+        },
     )
 
 

@@ -53,11 +53,22 @@ class Metric(_Section):
         return MetricWords(name, digits=4)
 
 
+class Cost(Metric):
+    """A column of figures that are a cost.
+
+    Attributes:
+        measured: Whether a search learns the cost of a network only by the network's evaluation.
+    """
+
+    measured: bool = False
+
+
 def _column(given: Any) -> Any:
     return {"column": given} if isinstance(given, str) else given
 
 
 TableFigure = Annotated[Metric, BeforeValidator(_column)]
+TableCost = Annotated[Cost, BeforeValidator(_column)]
 
 
 class ChoiceSection(_Section):
@@ -95,16 +106,16 @@ class Description(_Section):
     source: str = ""
     choices: Annotated[Mapping[str, Decided], Field(min_length=1)]
     loss: TableFigure
-    costs: Mapping[str, TableFigure] = {}
+    costs: Mapping[str, TableCost] = {}
     """Costs that are the same on every device."""
-    devices: Mapping[Name, Mapping[str, TableFigure]] = {}
+    devices: Mapping[Name, Mapping[str, TableCost]] = {}
     """Costs by device; where left out, there is one device with the name of the table."""
     duplicates: Literal["refuse", "mean"] = "refuse"
     missing: Literal["refuse", "absent", "extra-trees"] = "refuse"
     alias: str | None = None
     """The column whose equal entries mark spellings of one network."""
 
-    def by_device(self) -> dict[str, dict[str, Metric]]:
+    def by_device(self) -> dict[str, dict[str, Cost]]:
         """The costs of every device: its own first, then those that all devices share."""
         devices = self.devices or {self.name: {}}
         return {name: {**own, **self.costs, **own} for name, own in devices.items()}

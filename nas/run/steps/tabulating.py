@@ -13,7 +13,7 @@ from nas.evaluation.evaluation import flat
 from nas.evaluation.measurements import Measurements
 from nas.files.durable import write_atomic
 from nas.problem.feasibility import feasibility
-from nas.problem.goals import Goal, Problem
+from nas.problem.goals import Goal, Measured, Problem
 from nas.recipe.recipe import RecipeError
 from nas.recipe.table_recipe import TableRecipe, TableTargetSection
 from nas.report.data import Provenance, Results, SpaceSummary, TableSummary, TargetResult
@@ -64,13 +64,15 @@ def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         raise TableError(f"targets must have distinct names, given {', '.join(names)}")
+    for target in targets:
+        table = table.measuring(target.name, target.measured)
     goals = tuple(
         table.goal(target.name, [target.objective] if target.objective else (), target.limits)
         for target in targets
     )
     for goal in goals:
         if goal.limits:
-            feasibility(goal, table.space, rng=np.random.default_rng(recipe.seed))
+            feasibility(table.looked_up(goal), table.space, rng=np.random.default_rng(recipe.seed))
     return TablePlan(recipe, files, table, targets, Problem(table.space, goals))
 
 
@@ -87,8 +89,14 @@ def table_overview(plan: TablePlan) -> list[TerminalTable]:
     targets = TerminalTable(("target", "minimised", "limits"))
     for goal in plan.problem.goals:
         limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
-        targets.add_row(goal.name, ", ".join(goal.objectives), limits or "none")
+        named = (_named(goal, name) for name in goal.objectives)
+        targets.add_row(goal.name, ", ".join(named), limits or "none")
     return [choices, targets]
+
+
+def _named(goal: Goal, name: str) -> str:
+    """The name of a cost, with a remark if evaluations must measure the cost."""
+    return f"{name} (measured)" if isinstance(goal.costs[name], Measured) else name
 
 
 def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> Results:
@@ -184,12 +192,12 @@ def _target(
     best = chosen(goal, found.measured, tolerance=target.tolerance)
     if best is None:
         return replace(made, notes=(NONE_WITHIN, *notes))
-    row = np.array([best.genotype])
+    row, known = np.array([best.genotype]), plan.table.looked_up(goal)
     predicted = next(p.predicted for p in points if p.genotype == best.genotype)
     pick = Chosen(
         best.genotype,
         Comparison(predicted, Estimate(best.error)),
-        {name: float(cost(row)[0]) for name, cost in goal.costs.items()},
+        {name: float(cost(row)[0]) for name, cost in known.costs.items()},
         description=plan.table.space.describe(best.genotype),
     )
     return replace(made, chosen=pick, notes=tuple(notes))
@@ -202,6 +210,7 @@ def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
     notes = [f"{name}: {costs[name].note}." for name in used if costs[name].note]
     if not (table.exhaustive and is_listable(table.space)):
         return notes
+    goal = table.looked_up(goal)
     exact = exact_front(table.space, goal, table.loss)
     measured = found.measured
     within = measured[goal.violation(measured.rows) == 0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.tabular import TableError, Tabular, load_table
-from nas.tabular.benchmark import Column
+from nas.tabular.figures import Column
 from predictors.rank import kendall_tau
 from tests.nas.tabular.made import write
 

@@ -19,7 +19,7 @@ from nas.search.guided import Guided
 from nas.search.loop import search
 from nas.search.named import searcher_named
 from nas.tabular import Tabular, load_table
-from nas.tabular.benchmark import Places
+from nas.tabular.figures import Places
 from nas.testing.searcher import SearcherContract, problem_of
 from nas.testing.space import SpaceContract, count_by_enumeration
 from search_spaces.tabular import Decision, tabular_space
