@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,31 +32,18 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 import numpy as np
 
 from benchmarks.search_tabular import show
+from benchmarks.sleeper import uneven
 from benchmarks.tables import NAMES, TableProblem, load
 from nas.archive.archive import Archive
 from nas.evaluation.cluster import RayEvaluator
-from nas.evaluation.evaluation import Arrays, Evaluation, Evaluator, EvaluatorFactory
+from nas.evaluation.evaluation import Evaluation
 from nas.search.loop import search_asynchronously
 from nas.search.named import searcher_named
 from nas.search.random import RandomSearch
 from nas.search.searcher import Searcher
 from search_spaces.space import Genotype
 
-SIGMA, RESERVED = 0.5, 0.01
-ROW = 500
-
-
-def sleep(genotypes: Iterable[Genotype], *, mean_s: float) -> Iterator[list[Evaluation]]:
-    """Sleep for the duration of each network, then answer with the time of the end."""
-    for genotype in genotypes:
-        drawn = np.random.default_rng(genotype).lognormal(-(SIGMA**2) / 2, SIGMA)
-        time.sleep(mean_s * drawn)
-        yield [Evaluation(genotype, {"error": 0.0}, 0, mean_s * drawn, str(time.time()))]
-
-
-def sleeper(_: Arrays, *, mean_s: float) -> Evaluator:
-    """The evaluator of a Ray worker."""
-    return partial(sleep, mean_s=mean_s)
+ROW, RESERVED = 500, 0.01
 
 
 class LookedUp:
@@ -150,7 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     table, count = load(options.table), options.workers
     searcher = Timed(searcher_named("guided", table.problem, seed=0))
-    factory = EvaluatorFactory(partial(sleeper, mean_s=options.seconds), {})
+    factory = uneven(options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder) / "archive.journal", table.problem.space, study="net")
         if options.known:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.evaluation.evaluation import Arrays, Evaluation, EvaluatorFactory
+from nas.evaluation.evaluation import Arrays, Evaluation, Evaluator, EvaluatorFactory
 from search_spaces.space import Genotype
 
 MEBIBYTE = 1 << 20
+_SIGMA = 0.5
 
 
 class Sleeper:
@@ -52,6 +53,25 @@ def _built(_arrays: Arrays, *, seconds: float, folder: Path | None) -> Sleeper:
     if folder is not None:
         (folder.parent / "workers" / str(os.getpid())).touch()
     return Sleeper(seconds, folder)
+
+
+def uneven(mean_s: float) -> EvaluatorFactory:
+    """A factory for sleepers whose durations are log-normal with sigma 0.5, as of unlike networks.
+
+    They answer with the time of the end as the place of the evaluation.
+    """
+    return EvaluatorFactory(partial(_uneven, mean_s=mean_s), {})
+
+
+def _uneven(_arrays: Arrays, *, mean_s: float) -> Evaluator:
+    return partial(_sleep_unevenly, mean_s=mean_s)
+
+
+def _sleep_unevenly(genotypes: Iterable[Genotype], *, mean_s: float) -> Iterator[list[Evaluation]]:
+    for genotype in genotypes:
+        drawn = np.random.default_rng(genotype).lognormal(-(_SIGMA**2) / 2, _SIGMA)
+        time.sleep(mean_s * drawn)
+        yield [Evaluation(genotype, {"error": 0.0}, 0, mean_s * drawn, str(time.time()))]
 
 
 def plan(folder: Path, fault: str, instant: int) -> None:

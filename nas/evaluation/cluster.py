@@ -30,6 +30,7 @@ from nas.settings.own_modules import import_modules, imported_modules
 from search_spaces.space import Genotype
 
 _START_S = 300.0  # for workers to start, or for one to come back when none is left
+_EACH_S = 5.0  # more for each worker: a machine starts only as many at a time as it has cores
 _END_S = 10.0  # for calls to workers that were killed
 _RETRIES = 3
 
@@ -168,12 +169,13 @@ class RayEvaluator:
             worker.actor.evaluate.options(max_task_retries=_RETRIES).remote(crew.factory, [], {})
             for worker in crew.workers
         ]
-        started, late = self._ray.wait(calls, num_returns=len(calls), timeout=_START_S)
+        patience_s = _START_S + _EACH_S * len(calls)
+        started, late = self._ray.wait(calls, num_returns=len(calls), timeout=patience_s)
         if late:
             raise ClusterError(
-                f"only {len(started)} of {len(calls)} workers started within {_START_S:g} s; what "
-                f"the cluster has free is {self._ray.available_resources()}; wait for its other "
-                "work to end or ask for fewer workers"
+                f"only {len(started)} of {len(calls)} workers started within {patience_s:g} s; "
+                f"what the cluster has free is {self._ray.available_resources()}; wait for its "
+                "other work to end or ask for fewer workers"
             )
         try:
             replies: list[Reply] = self._ray.get(calls)
