@@ -10,7 +10,8 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
 
 from predictors.features import Column, OneHot, checked
-from predictors.held_out import folds_of, sorted_by_genotype
+from predictors.folded import Columns, Folded, Models, standard, with_constant
+from predictors.held_out import sorted_by_genotype
 from predictors.ridge import Features
 from search_spaces.space import IntArray, SearchSpace
 
@@ -41,26 +42,20 @@ class Forest:
         """
         losses = checked(genotypes, losses)
         order = sorted_by_genotype(genotypes, losses)
-        X = _columns(self.features, np.asarray(genotypes)[order])
-        self._center, self._scale, y = _standard(losses[order])
+        X = with_constant(self.features, np.asarray(genotypes)[order])
+        self._center, self._scale, y = standard(losses[order])
         trees = ExtraTreesRegressor(_TREES, max_features=1 / 3, bootstrap=True, random_state=0)
         self._trees = trees.fit(X, y)
 
     def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean over the trees and their standard deviation, each `(n,)`."""
-        X = _columns(self.features, genotypes)
+        X = with_constant(self.features, genotypes)
         each = np.array([tree.predict(X) for tree in self._trees.estimators_])
         return self._center + self._scale * each.mean(axis=0), self._scale * each.std(axis=0)
 
 
-class Boosted:
+class Boosted(Folded):
     """Boosted trees (Friedman 2002), one model for each fold of the measurements.
-
-    Each of five models is fitted to four fifths of the measurements, and the prediction is their
-    mean. So each measurement is predicted by one model that was fitted without it, at no further
-    cost. The predicted variance is the jackknife's, the variance between the models times one less
-    than their number, and a constant, so that its mean is the mean squared error of predictions of
-    held-out measurements.
 
     Args:
         features: A function of genotypes, `(n, choices)` to `(n, columns)`, such as
@@ -69,47 +64,11 @@ class Boosted:
     """
 
     def __init__(self, features: Features, *, trees: int = _TREES) -> None:
-        self.features = features
-        self._trees = trees
+        def learner(X: Columns, y: FloatArray, seen: NDArray[np.bool_]) -> Models:
+            models = [_boosted(trees, X[own], y[own]) for own in seen]
+            return lambda X: np.array([model.predict(X) for model in models])
 
-    def fit(self, genotypes: IntArray, losses: FloatArray) -> None:
-        """Learn from canonical `genotypes` `(n, choices)` and their finite `losses` `(n,)`.
-
-        Raises:
-            ValueError: If there is not one loss per genotype, there is none, or one is not finite.
-        """
-        losses = checked(genotypes, losses)
-        order = sorted_by_genotype(genotypes, losses)
-        rows = np.asarray(genotypes)[order]
-        X, folds = _columns(self.features, rows), folds_of(rows, many=None)
-        self._center, self._scale, y = _standard(losses[order])
-        mean = np.empty(len(y))
-        self._models: list[GradientBoostingRegressor | DummyRegressor] = []
-        for fold in np.unique(folds):
-            # Of few networks, none is held out: the only fold is then -1.
-            seen, own = (folds != fold) | (fold < 0), folds == fold
-            model = _boosted(self._trees) if seen.sum() > 1 else DummyRegressor()
-            self._models.append(model.fit(X[seen], y[seen]))
-            mean[own] = model.predict(X[own])
-        self._error = float(np.sqrt(np.mean((mean - y) ** 2)))
-        self._constant = max(self._error**2 - float(self._between(X)[1].mean()), 0.0)
-        self._held_out = np.empty(len(y))
-        self._held_out[order] = self._center + self._scale * np.where(folds < 0, np.nan, mean)
-
-    def held_out(self) -> tuple[FloatArray, FloatArray]:
-        """The mean and the deviation of each measurement when held out, each `(n,)`."""
-        return self._held_out, np.full(len(self._held_out), self._scale * self._error)
-
-    def predict(self, genotypes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The mean over the models and the standard deviation of the loss, each `(n,)`."""
-        mean, variance = self._between(_columns(self.features, genotypes))
-        spread = np.sqrt(self._constant + variance)
-        return self._center + self._scale * mean, self._scale * spread
-
-    def _between(self, X: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
-        """The mean over the models and their jackknife variance, each `(n,)`."""
-        each = np.array([model.predict(X) for model in self._models])
-        return each.mean(axis=0), (len(each) - 1) * each.var(axis=0)
+        super().__init__(features, learner)
 
 
 def forest(space: SearchSpace, columns: Sequence[Column] = ()) -> Forest:
@@ -122,8 +81,8 @@ def boosted(space: SearchSpace, columns: Sequence[Column] = ()) -> Boosted:
     return Boosted(OneHot(space, extra=columns))
 
 
-def _boosted(trees: int) -> GradientBoostingRegressor:
-    return GradientBoostingRegressor(
+def _boosted(trees: int, X: Columns, y: FloatArray) -> GradientBoostingRegressor | DummyRegressor:
+    model = GradientBoostingRegressor(
         n_estimators=trees,
         learning_rate=0.1,
         max_depth=4,
@@ -131,17 +90,4 @@ def _boosted(trees: int) -> GradientBoostingRegressor:
         max_features=0.3,
         random_state=0,
     )
-
-
-def _columns(features: Features, genotypes: IntArray) -> NDArray[np.float32]:
-    """The features, behind a constant one: a space of a single network has no others."""
-    return np.insert(features(genotypes), 0, 1.0, axis=1)
-
-
-def _standard(losses: FloatArray) -> tuple[float, float, FloatArray]:
-    """The mean and the deviation of losses, and the standardised losses.
-
-    These are rounded, so that equal splits of a tree stay equal in another unit.
-    """
-    center, scale = float(losses.mean()), float(losses.std()) or 1.0
-    return center, scale, ((losses - center) / scale).round(9)
+    return (model if len(y) > 1 else DummyRegressor()).fit(X, y)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import joined, learned, proxy_costs, proxy_values, transfer
+from benchmarks.predictors import joined, layers, learned, proxy_costs, proxy_values, transfer
 
 PARTS = {
     "joined": joined.main,
+    "layers": layers.main,
     "learned": learned.main,
     "proxies": proxy_costs.main,
     "proxy-values": proxy_values.main,

@@ -39,6 +39,13 @@ def column(rows: IntArray, scores: FloatArray) -> Column:
     return lambda asked: np.array([known.get(genotype, 0.5) for genotype in as_genotypes(asked)])
 
 
+def known_cells(count: int) -> tuple[IntArray, FloatArray]:
+    """The genotypes `(count, 6)` of the scored cells and their test errors in percent."""
+    chosen = cells(count)
+    rows = np.array([[_OPTION[cell[f"op{edge}"]] for edge in range(6)] for cell in chosen])
+    return rows, np.array([100 - cell["e200_cifar10_test_mean"] for cell in chosen])
+
+
 def main(arguments: Sequence[str]) -> None:
     """Judge the predictors with and without proxies, and print the table."""
     parser = argparse.ArgumentParser(prog="joined")
@@ -50,10 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     space = open_table("nasbench201", data=ROOT).space
-    rows = np.array(
-        [[_OPTION[cell[f"op{edge}"]] for edge in range(6)] for cell in cells(options.count)]
-    )
-    losses = np.array([100 - cell["e200_cifar10_test_mean"] for cell in cells(options.count)])
+    rows, losses = known_cells(options.count)
     scored = [line["scores"] for line in values(options.count, options.results)]
     proxies = [column(rows, np.array([line[name] for line in scored])) for name in scored[0]]
     print("| predictor | learned | cells alone | with proxies | gain |\n|---|---|---|---|---|")
