@@ -222,6 +222,18 @@ def lines(found: Mapping[str, Any]) -> Iterator[list[str]]:
         ]
 
 
+def faster_and_as_good(found: Mapping[str, Any]) -> list[str]:
+    """The uniform files that are as right as the answer and take less time; none is wanted."""
+    answer, ms, right = found["answer"], found["times"], found["right"]
+    return [
+        name
+        for name, time_ in ms.items()
+        if not name.startswith("mixed")
+        and right[name] >= right[answer]
+        and time_["median_ms"] < ms[answer]["median_ms"]
+    ]
+
+
 def main() -> None:
     """Do what is missing and print a table per network."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -250,6 +262,7 @@ def main() -> None:
         header = ["file", answered, *times, "beside float32", "prediction"]
         print(f"\n{name}, {case.side} x {case.side} pixels: {found['verdict']}\n")
         show(header, [*lines(found)])
+        print(f"Uniform, as good and faster: {', '.join(faster_and_as_good(found)) or 'none'}.")
 
 
 if __name__ == "__main__":
