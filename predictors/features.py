@@ -33,9 +33,9 @@ class OneHot:
 
     The kind of a choice follows from its name: `stage1.block0.kernel` belongs to the kinds
     `stage1.block#.kernel` and `stage#.block#.kernel`. Choices whose names have no such kind are of
-    one kind if they have equal options. Each kind adds one column, the sum of its ordinal columns.
-    The widest kinds also add one column per option: how many choices pick it. A few measurements
-    tell much about a kind of choice, but little about a single one.
+    one kind if they have equal options, in any order. Each kind adds one column, the sum of its
+    ordinal columns. The widest kinds also add one column per option: how many choices pick it. A
+    few measurements tell much about a kind of choice, but little about a single one.
 
     Args:
         space: The space of the genotypes.
@@ -195,8 +195,8 @@ def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, .
     """The kinds of choices, as groups of positions: narrow kinds, then wide kinds.
 
     Names of a narrow kind differ only in their last numbers, names of a wide kind in any numbers.
-    Choices that are alone in this are of one wide kind if they have equal options. A group of one
-    choice is left out, since its sum would equal the column of that choice.
+    Choices that are alone in this are of one wide kind if they have equal options, in any order. A
+    group of one choice is left out, since its sum would equal the column of that choice.
     """
     narrow: dict[str, list[int]] = {}
     wide: dict[str, list[int]] = {}
@@ -206,10 +206,10 @@ def _kinds(space: SearchSpace) -> tuple[list[tuple[int, ...]], list[tuple[int, .
         for keep in range(1, numbers):
             narrow.setdefault(_blanked(made.name, keep=keep), []).append(position)
     named = {position for members in _several(wide) for position in members}
-    alike: dict[tuple[object, ...], list[int]] = {}
+    alike: dict[frozenset[object], list[int]] = {}
     for position, made in enumerate(space.choices):
         if position not in named:
-            alike.setdefault(tuple(made.options), []).append(position)
+            alike.setdefault(frozenset(made.options), []).append(position)
     return _several(narrow), [*_several(wide), *_several(alike)]
 
 

@@ -203,7 +203,7 @@ def _tabular(description: Description, found: Networks) -> Tabular:
 
 def _advice(description: Description, space: SearchSpace) -> str:
     """The advice to describe a cell, if all choices look like its edges and none is said to be."""
-    options = {made.options for made in space.choices}
+    options = {frozenset(made.options) for made in space.choices}
     nodes = _CELLS.get(len(space.choices))
     if nodes is None or len(options) > 1 or any(s.edge for s in description.choices.values()):
         return ""

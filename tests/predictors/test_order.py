@@ -71,10 +71,12 @@ def _apart(columns):
     return np.abs(few[:, None] - few).mean(axis=2)
 
 
-def test_choices_with_equal_options_are_of_one_kind_whatever_their_names():
+def test_choices_with_equal_options_are_of_one_kind_whatever_their_names_and_order():
     options = tuple("abc")
     spaces = [
-        tabular_space([Decision(name, options, {}) for name in names], name="made")
+        tabular_space(
+            [Decision(n, options[i:] + options[:i], {}) for i, n in enumerate(names)], name="made"
+        )
         for names in (("op0", "op1", "op2"), ("first", "second", "third"))
     ]
     numbered, named = (OneHot(space) for space in spaces)

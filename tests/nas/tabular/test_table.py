@@ -125,7 +125,7 @@ def test_a_character_of_a_text_is_a_choice(tmp_path: Path) -> None:
 
 def cells(edges: str) -> str:
     choices = "\n".join(
-        f'e{i} = {{ column = "arch", character = {i}, options = [0, 1]{edge} }}'
+        f'e{i} = {{ column = "arch", character = {i}, options = {[i % 2, 1 - i % 2]}{edge} }}'
         for i, edge in enumerate(edges.split(";"))
     )
     return f'files = ["nets.csv"]\nloss = "error"\ncosts = {{ ms = "ms" }}\n[choices]\n{choices}'
