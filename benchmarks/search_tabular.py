@@ -173,6 +173,37 @@ def takes(runs: Sequence[Run]) -> list[list[str]]:
     return lines
 
 
+def paired(runs: Sequence[Run]) -> list[list[str]]:
+    """The lines by searcher and table: what known costs add, over seeds run in both tracks.
+
+    A cell has the mean difference of the shares, known minus unknown, and its standard error. The
+    last line of a searcher is the mean over the tables, seed by seed.
+    """
+    lines: list[list[str]] = []
+    for (searcher,), group in grouped(runs, "searcher"):
+        of = {tuple(run[key] for key in ("table", "track", "seed")): run for run in group}
+        tables = list(dict.fromkeys(name for name, _, _ in of))
+        seeds = sorted({seed for _, _, seed in of})
+        both = [s for s in seeds if all((n, t, s) in of for n in tables for t in TRACKS)]
+        if len(both) < 2:
+            continue
+        added = np.array([[_added(of, name, seed) for seed in both] for name in tables])
+        for name, found in zip([*tables, "mean"], [*added, added.mean(axis=0)], strict=True):
+            errors = found.std(axis=0, ddof=1) / np.sqrt(len(both))
+            cells = [
+                f"{value:+.3f} ± {error:.3f}" if np.isfinite(value) else ""
+                for value, error in zip(found.mean(axis=0), errors, strict=True)
+            ]
+            lines.append([name, searcher, str(len(both)), *cells])
+    return lines
+
+
+def _added(of: dict[tuple[Any, ...], Run], name: str, seed: int) -> list[float]:
+    """What known costs add to the tight share at each checkpoint."""
+    known, unknown = (of[name, track, seed] for track in TRACKS)
+    return [at(known, count, "tight") - at(unknown, count, "tight") for count in CHECKPOINTS]
+
+
 def grouped(runs: Iterable[Run], *keys: str) -> list[tuple[tuple[str, ...], list[Run]]]:
     """The runs grouped by these keys, with tables in the order of `NAMES`."""
     found: dict[tuple[str, ...], list[Run]] = {}
@@ -232,6 +263,9 @@ def report(runs: Sequence[Run]) -> None:
     show(["searcher", *after], means(runs))
     print("Table by table, tight reference point; seconds of one core per run:\n")
     show(["table", "searcher", "seeds", *after, "s"], shares(runs, "tight"))
+    if lines := paired(runs):
+        print("Share with known costs minus share with unknown costs, ± standard error:\n")
+        show(["table", "searcher", "seeds", *after], lines)
     print("Median evaluations to a share of the exact hypervolume:\n")
     show(["table", "searcher", *(f"{share:.0%}" for share in SHARES)], takes(runs))
     print("With the worst corner as reference point:\n")
