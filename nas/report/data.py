@@ -122,6 +122,8 @@ class TargetResult:
         latency_band: The error of predicted latencies; `None` if that was not measured.
         notes: Sentences that a reader must know.
         memory: The bytes that the device has for a cost, such as flash for `model_bytes`.
+        exact_share: The share of the exact front's hypervolume that was found; None if no exact
+            front is known.
     """
 
     name: str
@@ -140,6 +142,7 @@ class TargetResult:
     latency_band: LatencyBand | None = None
     notes: tuple[str, ...] = ()
     memory: Costs = field(default_factory=dict)
+    exact_share: FiniteFloat | None = None
 
     def __post_init__(self) -> None:
         if not self.objectives:

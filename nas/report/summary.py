@@ -17,7 +17,7 @@ from nas.report.advice import advice, doubts
 from nas.report.data import Results, TargetResult
 from nas.report.layers import in_words
 from nas.report.selection import in_short, selections
-from nas.report.subnets import FrontPoint
+from nas.report.subnets import Chosen, FrontPoint
 from nas.report.words import Words
 from nas.terminal.display import TerminalTable
 from nas.terminal.untrusted import spreadsheet_cell
@@ -142,17 +142,22 @@ def _range(name: str, words: MetricWords, found: Interval) -> str:
 
 
 def summary_table(results: Results) -> TerminalTable:
-    """A table for the terminal with one row per target: the chosen subnet, its cost and error."""
+    """A table for the terminal with one row per target: the chosen subnet, its cost and error.
+
+    Of a table of networks, it has the share of the exact front that was found, and no file.
+    """
     words = results.words
-    tested = f"test {words.shown.name}"
+    last = (f"test {words.shown.name}", "file") if results.table is None else ("of exact front",)
     shown = TerminalTable(
-        ("target", "costs", "front", "cost", words.named("error"), tested, "file"),
+        ("target", "costs", "front", "cost", words.named("error"), *last),
         title=f"{results.run}: {len(results.evaluated):,} subnets evaluated",
-        numeric=range(2, 7),
+        numeric=range(2, 5 + len(last)),
         whole=(0,),
     )
     for target in results.targets:
-        shown.add_row(*_cells(words, target))
+        share = "—" if target.exact_share is None else f"{target.exact_share:.1%}"
+        ends = _of_file(words, target.chosen) if results.table is None else [share]
+        shown.add_row(*_cells(words, target), *ends)
     return shown
 
 
@@ -160,15 +165,20 @@ def _cells(words: Words, target: TargetResult) -> list[str]:
     start = [target.name, target.provenance.origin, str(len(target.front))]
     chosen, objective = target.chosen, target.objectives[0]
     if chosen is None:
-        return [*start, words.title(objective), "none chosen", "—", "—"]
-    measured = chosen.error.measured
-    error = chosen.file.test_error if chosen.file else None
-    size = chosen.file.bytes.measured if chosen.file else None
-    value = chosen.costs.get(objective)
+        return [*start, words.title(objective), "none chosen"]
+    measured, value = chosen.error.measured, chosen.costs.get(objective)
     return [
         *start,
         "—" if value is None else words.quantity(objective, value),
         "—" if measured is None else words.quantity("error", measured.mean),
-        "—" if error is None else words.shown.text(error),
-        text.estimate("model_bytes", size),
     ]
+
+
+def _of_file(words: Words, chosen: Chosen | None) -> list[str]:
+    """The test error and the size of the exported file."""
+    file = chosen and chosen.file
+    if file is None:
+        return ["—", "—"]
+    error = file.test_error
+    size = text.estimate("model_bytes", file.bytes.measured)
+    return ["—" if error is None else words.shown.text(error), size]

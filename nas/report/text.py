@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nas.report.estimates import Estimate
 
@@ -17,25 +17,57 @@ _UNITS = {
     "bitops": ("BitOPs", ""),
     "parameters": ("Parameters", ""),
 }
+# The last word of a cost's name -> its unit; `phone_ms` is in ms, and so is `ms`.
+_ENDINGS = {
+    "ns": "ns",
+    "us": "µs",
+    "ms": "ms",
+    "s": "s",
+    "nj": "nJ",
+    "uj": "µJ",
+    "mj": "mJ",
+    "j": "J",
+    "mw": "mW",
+    "w": "W",
+    "bytes": "B",
+    "kb": "kB",
+    "mb": "MB",
+    "gb": "GB",
+    "mflops": "MFLOPs",
+    "gflops": "GFLOPs",
+    "mmacs": "MMACs",
+    "gmacs": "GMACs",
+}
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _EXACT = 10_000
 
 
 def title(name: str) -> str:
     """The name of a cost for a heading: `latency_ms` becomes "Latency"."""
-    return _UNITS.get(name, (name.replace("_", " "), ""))[0]
+    return _spelled(name)[0]
+
+
+def _spelled(name: str) -> tuple[str, str]:
+    """The heading of a cost and its unit, which is empty where the name tells none."""
+    if name in _UNITS:
+        return _UNITS[name]
+    stem, _, last = name.rpartition("_")
+    unit = _ENDINGS.get(last.lower(), "")
+    if not unit or (not stem and len(last) == 1):  # a cost called `s` may be a size
+        return name.replace("_", " "), ""
+    return stem.replace("_", " ") or name, unit
 
 
 def axis_title(name: str) -> str:
     """The name of a cost with its unit for an axis: `latency_ms` becomes "Latency (ms)"."""
-    heading, unit = _UNITS.get(name, (name, ""))
+    heading, unit = _spelled(name)
     unit = {"B": "bytes"}.get(unit, unit)
-    return f"{heading} ({unit})" if unit else heading
+    return f"{heading} ({unit})" if unit and heading != name else heading
 
 
 def quantity(name: str, value: float) -> str:
     """A cost with its unit: `latency_ms` and 0.4213 become "0.421 ms"."""
-    unit = _UNITS.get(name, ("", ""))[1]
+    unit = _spelled(name)[1]
     if not math.isfinite(value):
         return "cannot run" if value > 0 else "not known"
     scale, prefix = _scale(value) if is_scaled(name) else (1.0, "")
@@ -45,7 +77,17 @@ def quantity(name: str, value: float) -> str:
 
 def is_scaled(name: str) -> bool:
     """Whether a figure is shown in thousands, millions and so on (k, M, G), such as MACs."""
-    return name in _UNITS and _UNITS[name][1] in ("", "B")
+    return _spelled(name)[1] == "B" or (name in _UNITS and not _UNITS[name][1])
+
+
+def limit(name: str, value: float) -> str:
+    """A limit with its unit and all its digits, thousands as in `quantity`: "12.345 ms"."""
+    return quantity(name, value) if is_scaled(name) else f"{value:g} {_spelled(name)[1]}".rstrip()
+
+
+def limits(given: Mapping[str, float]) -> str:
+    """Limits as conditions, "latency_ms ≤ 5 ms, model_bytes ≤ 1.00 MB", or "none"."""
+    return ", ".join(f"{name} ≤ {limit(name, value)}" for name, value in given.items()) or "none"
 
 
 def _scale(value: float) -> tuple[float, str]:

@@ -32,6 +32,7 @@ from nas.recipe.model_recipe import (
     TuningSection,
 )
 from nas.recipe.recipe import RecipeError
+from nas.report import text
 from nas.report.data_read import data_read
 from nas.run.folder import RunFolder
 from nas.run.plan import THIS_CPU, warned
@@ -259,9 +260,8 @@ def own_overview(plan: OwnPlan) -> list[TerminalTable | str]:
     )
     targets = TerminalTable(("target", "figures", "minimised", "limits"), title=title)
     for target, section in zip(plan.targets, plan.recipe.targets, strict=True):
-        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in section.limits.items())
-        objectives = ", ".join(section.objective)
-        targets.add_row(target.name, target.provenance, objectives, limits or "none")
+        objectives, limits = ", ".join(section.objective), text.limits(section.limits)
+        targets.add_row(target.name, target.provenance, objectives, limits)
     calibrating, seen, unseen = plan.samples.values()
     told = f"{calibrating} samples calibrate, {seen} guide the search, {unseen} others judge"
     warnings = [words for target in plan.targets for words in warned(target)]

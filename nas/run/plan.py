@@ -19,9 +19,9 @@ from nas.parts import Parts
 from nas.problem.feasibility import ConstraintError, feasibility
 from nas.problem.goals import Goal, Measured, Problem, within_device
 from nas.recipe.recipe import Recipe, RecipeError, TargetSection
+from nas.report import text
 from nas.report.data import CostRange
 from nas.report.data_read import data_read
-from nas.report.text import is_scaled, quantity
 from nas.run.folder import RunFolder
 from nas.run.target_costs import TargetCosts
 from nas.targets import HardwareTarget, legal, load_target
@@ -309,7 +309,7 @@ def _limits(plan: Plan, target: HardwareTarget) -> Iterator[str]:
     limits, origins = within_device(plan.section(target).limits, target.limits)
     for name, limit in limits.items():
         origin = f" ({origins[name]})" if name in origins else ""
-        yield f"{target.name}: {name} {_relation(plan, name)} {_shown(name, limit)}{origin}"
+        yield f"{target.name}: {name} {_relation(plan, name)} {text.limit(name, limit)}{origin}"
 
 
 def warned(target: HardwareTarget) -> list[str]:
@@ -320,10 +320,6 @@ def warned(target: HardwareTarget) -> list[str]:
 def _relation(plan: Plan, name: str) -> str:
     figure = plan.figures.get(name)
     return "≥" if figure is not None and figure.words.larger_is_better else "≤"
-
-
-def _shown(name: str, limit: float) -> str:
-    return quantity(name, limit) if is_scaled(name) else f"{limit:g}"
 
 
 def _share(plan: Plan, target: HardwareTarget) -> str:

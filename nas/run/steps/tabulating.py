@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from nas.problem.feasibility import feasibility
 from nas.problem.goals import Goal, Measured, Problem
 from nas.recipe.recipe import RecipeError
 from nas.recipe.table_recipe import TableRecipe, TableTargetSection
+from nas.report import text
 from nas.report.data import Provenance, Results, SpaceSummary, TableSummary, TargetResult
 from nas.report.estimates import Comparison, Estimate
 from nas.report.subnets import Chosen, Point
@@ -23,13 +24,14 @@ from nas.report.text import capital
 from nas.report.words import Words
 from nas.run.findings import NONE_WITHIN, Findings, points_of, report_predictor
 from nas.run.folder import RunFolder
+from nas.run.known_fronts import KnownFront, known_fronts, progress_in_words
 from nas.run.steps.exporting import chosen
 from nas.run.steps.reporting import versions, written
 from nas.run.steps.searching import within_space
 from nas.search.loop import search
 from nas.search.named import searcher_named
 from nas.search.searcher import Searcher
-from nas.tabular import TableError, Tabular, exact_front, is_listable, open_table
+from nas.tabular import TableError, Tabular, open_table
 from nas.terminal.display import Display, TerminalTable
 
 
@@ -50,6 +52,11 @@ class TablePlan:
     table: Tabular
     targets: tuple[TableTargetSection, ...]
     problem: Problem
+
+    @property
+    def words(self) -> Words:
+        """The words of the loss and of costs."""
+        return Words(self.table.words, self.table.words)
 
 
 def prepare_table(recipe: TableRecipe, files: RunFolder) -> TablePlan:
@@ -88,9 +95,8 @@ def table_overview(plan: TablePlan) -> list[TerminalTable]:
         choices.add_row(made.name, ", ".join(map(str, made.options)))
     targets = TerminalTable(("target", "minimised", "limits"))
     for goal in plan.problem.goals:
-        limits = ", ".join(f"{name} ≤ {limit:g}" for name, limit in goal.limits.items())
         named = (_named(goal, name) for name in goal.objectives)
-        targets.add_row(goal.name, ", ".join(named), limits or "none")
+        targets.add_row(goal.name, ", ".join(named), text.limits(goal.limits))
     return [choices, targets]
 
 
@@ -109,6 +115,7 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
     write_atomic(files.space, plan.table.space.to_json().encode())
     archive = Archive(files.archive, plan.table.space, study=recipe.name)
     _require_same_figures(plan.table, archive)
+    fronts = known_fronts(plan.table, plan.problem)
     with display.stage("search") as advance:
         search(
             _searcher(plan),
@@ -116,9 +123,11 @@ def searched_table(recipe: TableRecipe, files: RunFolder, display: Display) -> R
             archive,
             budget=within_space(plan.table.space, recipe.search.budget, display=display),
             batch=recipe.search.batch,
-            progress=lambda done, budget, latest: advance(done, budget, ""),
+            progress=lambda done, budget, latest: advance(
+                done, budget, progress_in_words(plan.words, fronts, archive.measurements())
+            ),
         )
-    return written(_results(plan, archive.measurements()), files)
+    return written(_results(plan, archive.measurements(), fronts), files)
 
 
 def _searcher(plan: TablePlan) -> Searcher:
@@ -152,7 +161,7 @@ def _require_same_figures(table: Tabular, archive: Archive) -> None:
         )
 
 
-def _results(plan: TablePlan, measured: Measurements) -> Results:
+def _results(plan: TablePlan, measured: Measurements, fronts: Mapping[str, KnownFront]) -> Results:
     recipe, table = plan.recipe, plan.table
     predictor = report_predictor(plan.problem)
     points = points_of(measured, predictor, batch=recipe.search.batch)
@@ -165,7 +174,7 @@ def _results(plan: TablePlan, measured: Measurements) -> Results:
         run=recipe.name,
         seed=recipe.seed,
         space=SpaceSummary(table.name, len(table.space.choices), str(table.space.size)),
-        words=Words(table.words, table.words),
+        words=plan.words,
         task=f"Table {table.name}",
         recipe=recipe.model_dump(mode="json"),
         versions=versions(),
@@ -174,8 +183,7 @@ def _results(plan: TablePlan, measured: Measurements) -> Results:
         table=TableSummary(table.rows, table.source, tuple(notes)),
         evaluated=points,
         targets=tuple(
-            _target(plan, target, goal, found, points)
-            for target, goal in zip(plan.targets, plan.problem.goals, strict=True)
+            _target(plan, target, found, points, fronts.get(target.name)) for target in plan.targets
         ),
     )
 
@@ -183,12 +191,18 @@ def _results(plan: TablePlan, measured: Measurements) -> Results:
 def _target(
     plan: TablePlan,
     target: TableTargetSection,
-    goal: Goal,
     found: Findings,
     points: Sequence[Point],
+    front: KnownFront | None,
 ) -> TargetResult:
+    goal = next(goal for goal in plan.problem.goals if goal.name == target.name)
     made = replace(found.on(goal, Provenance("imported", goal.name)), tolerance=target.tolerance)
-    notes = _notes(plan.table, goal, found)
+    costs = plan.table.devices[goal.name]
+    used = dict.fromkeys([*goal.objectives, *goal.limits])
+    notes = [f"{name}: {costs[name].note}." for name in used if costs[name].note]
+    if front is not None:
+        notes.append(front.in_words(found.measured, plan.words))
+        made = replace(made, exact_share=front.share(found.measured))
     best = chosen(goal, found.measured, tolerance=target.tolerance)
     if best is None:
         return replace(made, notes=(NONE_WITHIN, *notes))
@@ -201,25 +215,3 @@ def _target(
         description=plan.table.space.describe(best.genotype),
     )
     return replace(made, chosen=pick, notes=tuple(notes))
-
-
-def _notes(table: Tabular, goal: Goal, found: Findings) -> list[str]:
-    """Notes on the predictions, and on how much of the exact front was found, if it is known."""
-    costs = table.devices[goal.name]
-    used = dict.fromkeys([*goal.objectives, *goal.limits])
-    notes = [f"{name}: {costs[name].note}." for name in used if costs[name].note]
-    if not (table.exhaustive and is_listable(table.space)):
-        return notes
-    goal = table.looked_up(goal)
-    exact = exact_front(table.space, goal, table.loss)
-    measured = found.measured
-    within = measured[goal.violation(measured.rows) == 0]
-    share = exact.share(np.column_stack([within.losses, goal.values(within.rows)]))
-    hit = int((measured.places(exact.genotypes) >= 0).sum())
-    figures = zip((table.words.name, *goal.objectives), exact.reference, strict=True)
-    place = ", ".join(f"{name} {value:.4g}" for name, value in figures)
-    return [
-        *notes,
-        f"What was evaluated dominates {share:.1%} of the exact front's hypervolume (reference "
-        f"point: {place}); of that front's {len(exact.genotypes)} networks {hit} were evaluated.",
-    ]

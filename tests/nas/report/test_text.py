@@ -20,10 +20,37 @@ from search_spaces.serialize import encode
         ("latency_ms", 0.0, "0 ms"),
         ("latency_ms", math.inf, "cannot run"),
         ("wear", 3.14159, "3.14"),
+        ("ms", 0.42134, "0.421 ms"),
+        ("phone_uj", 7.0, "7.00 µJ"),
+        ("weight_mb", 1.5, "1.50 MB"),
+        ("buffer_bytes", 45_600, "45.6 kB"),
+        ("mflops", 97.5, "97.5 MFLOPs"),
+        ("s", 3.0, "3.00"),
+        ("weights", 3.0, "3.00"),
     ],
 )
 def test_quantities_read_with_their_unit(name, value, said):
     assert text.quantity(name, value) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "axis"),
+    [
+        ("latency_ms", "Latency", "Latency (ms)"),
+        ("weight_mb", "weight", "weight (MB)"),
+        ("model_bytes", "Model size", "Model size (bytes)"),
+        ("ms", "ms", "ms"),
+        ("hidden_layers", "hidden layers", "hidden layers"),
+    ],
+)
+def test_the_unit_at_the_end_of_a_name_stands_in_brackets_on_an_axis(name, title, axis):
+    assert (text.title(name), text.axis_title(name)) == (title, axis)
+
+
+def test_limits_keep_all_their_digits_and_have_units():
+    given = {"latency_ms": 12.345, "model_bytes": 700, "weights": 2000}
+    assert text.limits(given) == "latency_ms ≤ 12.345 ms, model_bytes ≤ 700 B, weights ≤ 2000"
+    assert text.limits({}) == "none"
 
 
 @pytest.mark.parametrize(

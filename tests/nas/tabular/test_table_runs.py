@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from nas.report.store import load
+from nas.report.text import quantity
 from nas.run.predictor_bench import networks_of
 from nas.tabular import load_table
 from tests.nas.runs import assert_refused, evaluations, nas, settings, succeeded
@@ -81,6 +83,24 @@ def test_the_report_tells_a_table_from_a_supernet(folder: Path) -> None:
         assert said in page, said
     for unsaid in ("unfinished", "Supernet trained in", "recalibrated"):
         assert unsaid not in page, unsaid
+
+
+def test_the_screen_shows_units_and_the_share_of_the_exact_front(
+    description: Path, tmp_path: Path
+) -> None:
+    outcome = nas("run", *arguments(description, "search.budget=10"), "--out", tmp_path / "run")
+    succeeded(outcome)
+    target, other = load(tmp_path / "run" / "results.json").targets
+    shares = [each.exact_share for each in (target, other)]
+    assert None not in shares
+    assert re.search(
+        r"10 of 10, best validation error [\d.]+ %, at least [\d.]+% of each", outcome.out
+    )
+    assert f"at least {min(shares):.1%} of each exact front" in outcome.out
+    assert "of exact front" in outcome.out
+    assert target.chosen is not None
+    assert f"{quantity('latency_ms', target.chosen.costs['latency_ms'])} " in outcome.out
+    assert "reference point: validation error" in " ".join(target.notes)
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
