@@ -13,6 +13,7 @@ from nas.testing.predictor import PredictorContract, loss_of
 from nas.testing.searcher import chain
 from predictors.gaussian import Reach
 from predictors.graph_embedding import GraphEmbedding, graph_embedding
+from predictors.graph_network import GraphNetwork
 from predictors.operator_graph import OperatorGraph
 from predictors.rank import kendall_tau
 from predictors.similarity import Similarity
@@ -43,13 +44,18 @@ def blocks():
 
 
 def plain_graph(space, genotype):
+    """The operator graph of a network without directions."""
+    return nx.Graph(directed_graph(space, genotype))
+
+
+def directed_graph(space, genotype):
     """The operator graph of a network, built by networkx without the code under test."""
     made = space.decode(genotype)
     view = made.digraph()
     view.remove_nodes_from([address for address, node in made.nodes.items() if not node.op.passes])
     ends = [address for address in (next(iter(made.nodes)), made.output) if address in view]
     if len(ends) < 2 or not nx.has_path(view, *ends):
-        return nx.Graph()
+        return nx.DiGraph()
     kept = (nx.descendants(view, ends[0]) & nx.ancestors(view, ends[1])) | {*ends}
     view = view.subgraph(kept).copy()
     for address in list(view):
@@ -57,11 +63,10 @@ def plain_graph(space, genotype):
             reads, readers = list(view.predecessors(address)), list(view.successors(address))
             view.remove_node(address)
             view.add_edges_from((read, reader) for read in reads for reader in readers)
-    found = nx.Graph(view)
-    for address, node in found.nodes.items():
+    for address, node in view.nodes.items():
         form = re.sub(r"Choice\(name='[^']*'", "Choice(", repr(space.graph.nodes[address].op))
         node["label"] = form + repr(node["op"])
-    return found
+    return view
 
 
 def subtrees_of(graph):
@@ -185,4 +190,29 @@ def test_the_embedding_orders_pairs_as_their_edit_distances():
         nx.graph_edit_distance(a, b, node_match=lambda one, other: one["label"] == other["label"])
         for a, b in itertools.combinations(graphs, 2)
     ]
-    assert kendall_tau(pdist(GraphEmbedding(space)(rows)), np.array(edits)) > 0.3
+    assert kendall_tau(pdist(GraphEmbedding(space)(rows)).astype(float), np.array(edits)) > 0.3
+
+
+@pytest.mark.slow
+class TestGraphNetwork(PredictorContract):
+    @pytest.fixture
+    def predictor(self, space):
+        return GraphNetwork(space)
+
+
+def test_the_graph_network_is_blind_to_what_networkx_calls_equal():
+    space = cell()
+    rows = np.unique(space.sample_array(np.random.default_rng(0), 24), axis=0)
+    network = GraphNetwork(space, steps=3)
+    network.fit(rows[:12], loss_of(rows[:12]))
+    mean, _ = network.predict(rows)
+    assert len(set(mean.round(6))) > 8
+    graphs = [directed_graph(space, tuple(row)) for row in rows.tolist()]
+    equal = [
+        (i, j)
+        for (i, a), (j, b) in itertools.combinations(enumerate(graphs), 2)
+        if nx.is_isomorphic(a, b, node_match=lambda one, other: one["label"] == other["label"])
+    ]
+    assert equal
+    for i, j in equal:
+        assert mean[i] == pytest.approx(mean[j], abs=1e-4)
