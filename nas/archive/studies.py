@@ -25,6 +25,7 @@ from nas.archive.trials import (
     Choose,
     JournalTrials,
     NoStudyError,
+    OtherMadeError,
     Trials,
     attributes,
     restored_from,
@@ -337,10 +338,11 @@ def _mark(
             study.set_user_attr(kind, mine)
             known = study.user_attrs[kind]  # another process may have been faster
         if known != mine:
-            raise ArchiveError(
+            raise OtherMadeError(
                 f"study {study.study_name!r} of archive {location} holds evaluations of the {kind} "
                 f"{known or 'of another program'}, given {kind} {mine} of space {space.name!r}; "
-                f"give the {kind} it was made with, or another archive"
+                f"give the {kind} it was made with, or another archive",
+                kind,
             )
     if new and not study.metric_names:
         with warnings.catch_warnings():

@@ -29,6 +29,18 @@ class ArchiveError(ValueError):
     """An archive that cannot be used, or an evaluation that cannot be archived."""
 
 
+class OtherMadeError(ArchiveError):
+    """An archive whose evaluations were made with something else than what is given.
+
+    Attributes:
+        kind: What differs: `space`, `supernet` or `figure`.
+    """
+
+    def __init__(self, told: str, kind: str) -> None:
+        super().__init__(told)
+        self.kind = kind
+
+
 class NoStudyError(ArchiveError):
     """An archive that holds no study of a name."""
 

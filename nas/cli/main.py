@@ -31,7 +31,10 @@ from nas.terminal.display import Manner, complain, dump_record, lines, manner, s
 from nas.terminal.interrupts import Interruptible, loading
 from nas.terminal.plain import terminal_display
 
-_STOPPED = "stopped: what was done is kept; `nas run ... --resume` goes on from there"
+_STOPPED = (
+    "stopped: what was done is kept; the same command goes on from there, with --resume if it has "
+    "this option"
+)
 # The base class of typer's errors about wrong usage, whichever version of click it uses.
 _UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.archive.archive import Archive
+from nas.archive.trials import ArchiveError, OtherMadeError
 from nas.evaluation.evaluation import Evaluation, Evaluator
 from nas.files.durable import write_atomic
 from search_spaces.space import Genotype, SearchSpace
@@ -75,9 +76,16 @@ class Memory:
         return found
 
     def _opened(self, place: Path, space: SearchSpace) -> Archive:
-        return Archive(
-            place / _ARCHIVE, space, study=self.study, supernet=self.network, figure=self.figure
-        )
+        path = place / _ARCHIVE
+        try:
+            return Archive(path, space, study=self.study, supernet=self.network, figure=self.figure)
+        except OtherMadeError as error:
+            if error.kind != "supernet":
+                raise
+            raise ArchiveError(
+                f"{self.folder} holds evaluations of {self.study!r} with other weights, samples or "
+                "rewrites, which do not count for these; give the same as before, or another folder"
+            ) from error
 
 
 def resolved(space: SearchSpace, genotype: Genotype) -> str:

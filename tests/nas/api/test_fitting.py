@@ -195,7 +195,7 @@ def test_a_storage_of_another_network_is_refused(found, storage):
     model = network()
     with torch.no_grad():
         model.head.bias += 1
-    with pytest.raises(ArchiveError):
+    with pytest.raises(ArchiveError, match="with other weights, samples or rewrites"):
         fit(model, storage=storage)
 
 
