@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.predictors import joined, layers, learned, proxy_costs, proxy_values, transfer
+from benchmarks.predictors import (
+    conditions,
+    joined,
+    layers,
+    learned,
+    proxy_costs,
+    proxy_values,
+    transfer,
+)
 
 PARTS = {
+    "conditions": conditions.main,
     "joined": joined.main,
     "layers": layers.main,
     "learned": learned.main,
