@@ -10,7 +10,7 @@ from predictors.features import OneHot
 class TestCqap(PredictorContract):
     @pytest.fixture
     def predictor(self, space):
-        return Cqap(OneHot(space), steps=80)
+        return Cqap(OneHot(space), steps=50)
 
 
 def test_each_network_is_two_hidden_layers_and_a_linear_map():
