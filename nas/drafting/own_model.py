@@ -20,7 +20,7 @@ from nas.drafting.text import written
 from nas.files.durable import write_atomic
 from nas.own.model import OwnModelError, require_model
 from nas.own.packages import PACKAGES, KnownImages
-from nas.own.scalings import best_preparation
+from nas.own.scalings import Preparation, best_preparation
 from nas.own.sources import Named, UnfitWeightsError, network_of, require_trained
 from nas.recipe.model_recipe import ModelRecipe, validate_model_recipe
 from nas.recipe.sections import TaskSection, section_for
@@ -203,13 +203,16 @@ def _scaling(
     if not images or {"mean", "std"} & {*own}:
         return {}, {}
     [port] = task.usage.inputs.values()
+    classes, stated = isinstance(task.criterion, Classification), None
     if known is not None and len(known.mean) == task.inputs[0].shape[0]:
         divide = _WHITE if max(port.high) > 1 else 1
-        made = {"divide": divide, "mean": [*known.mean], "std": [*known.std]}
-        return made, {"model.mean": f"as {own['source']} was trained"}
-    if not isinstance(task.criterion, Classification):
+        stated = Preparation(f"as {own['source']} was trained", divide, known.mean, known.std)
+        if not (classes and "weights" in own):  # these may have learned on other numbers
+            made = {"divide": divide, "mean": [*known.mean], "std": [*known.std]}
+            return made, {"model.mean": stated.name}
+    if not classes:
         return {}, {}
-    best, errors = best_preparation(model, task)
+    best, errors = best_preparation(model, task, stated=stated)
     words = task.criterion.shown
     told = ", ".join(f"{name} {words.text(error)}" for name, error in errors.items())
     made = {"divide": best.divide, "mean": [*best.mean], "std": [*best.std]}

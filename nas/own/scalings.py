@@ -15,6 +15,7 @@ from nas.own.samples import Samples
 from nas.tasks import Task
 
 _TRIED = 256
+_CLEARLY = 0.75
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,28 @@ USUAL = (
 )
 
 
-def best_preparation(model: nn.Module, task: Task) -> tuple[Preparation, Mapping[str, float]]:
-    """The usual preparation under which a network makes least errors, and the errors under each.
+def best_preparation(
+    model: nn.Module, task: Task, *, stated: Preparation | None = None
+) -> tuple[Preparation, Mapping[str, float]]:
+    """The preparation under which a network makes least errors, and the errors under each.
 
     Args:
         model: The network.
         task: A task with one input of images, with any scaling, and with labels.
+        stated: What a package says of a network; it is taken unless a usual preparation makes
+            less than three quarters of its errors.
     """
     errors: dict[str, float] = {}
     channels = task.inputs[0].shape[0]
-    fitting = [one for one in USUAL if len(one.mean) in (1, channels)]
+    tried = USUAL if stated is None else (stated, *USUAL)
+    fitting = [one for one in tried if len(one.mean) in (1, channels)]
     for one in fitting:
         split = prepared_as(task, one.scaling()).validation
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:_TRIED]
         samples = Samples((), tuple(tensor[order] for tensor in split.inputs.values()))
         part = Part(samples, split.targets[order])
         errors[one.name] = float(losses(model, task.criterion, part).mean(dtype=float))
-    return min(fitting, key=lambda one: errors[one.name]), errors
+    best = min(fitting, key=lambda one: errors[one.name])
+    if stated is not None and errors[best.name] >= _CLEARLY * errors[stated.name]:
+        best = stated
+    return best, errors

@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 
 from benchmarks.own_model.families import prepare_torchvision
 from nas.drafting.own_model import OwnAsked, model_recipe
-from nas.own import packages
+from nas.own import packages, scalings
 from nas.own.model import OwnModelError
 from nas.own.packages import PACKAGES, KnownImages
 from nas.own.sources import network_of, require_trained
+from nas.recipe.sections import TaskSection, section
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,17 @@ def test_a_recipe_takes_size_cut_scaling_and_classes_without_asking(weights, pho
     assert (task.image_size, task.fit, task.crop_share, task.channels) == (160, "crop", 0.95, 3)
     assert recipe.model.options == {"num_classes": 3}
     assert (recipe.model.divide, recipe.model.mean) == (255, (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(("error", "name"), [(31.0, "stated"), (29.0, "pixels from -1 to 1")])
+def test_what_a_package_says_gives_way_to_what_is_clearly_better(monkeypatch, error, name):
+    task = section(TaskSection, "digits")(kind="digits").load()
+    errors = iter([40.0, error, *[50.0] * 9])  # under what is stated, and under all usual ones
+    monkeypatch.setattr(scalings, "losses", lambda *_: np.full(4, next(errors)))
+    stated = scalings.Preparation("stated", 255, (0.4,), (0.3,))
+    best, told = scalings.best_preparation(None, task, stated=stated)
+    assert best.name == name
+    assert told["stated"] == 40
 
 
 def test_weights_for_other_classes_than_the_data_have_are_refused(weights, photos, tmp_path):
