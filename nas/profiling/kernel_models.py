@@ -14,7 +14,7 @@ from nas.targets.saturation import EightBitWeights
 from search_spaces.formats import MAXIMUM_BITS, Int
 from search_spaces.graph import Graph
 from search_spaces.kernels import Kernel
-from search_spaces.ops import Input, Shape
+from search_spaces.ops import Input, Resize, Shape
 from search_spaces.quant import Quant
 from supernets.deployed import Deployed
 from supernets.encoded import ActivationScale
@@ -84,11 +84,13 @@ def has_channels_last(kernel: Kernel) -> bool:
 
     True for sums, products and activations of images. Between convolutions on integers, onnxruntime
     holds images so, and kernels of this kind run on them as they are. A product of an image with a
-    number per channel then takes another time than with channels first.
+    number per channel then takes another time than with channels first. A resizing is left out:
+    onnxruntime 1.32 refuses models in which it moves a Transpose behind a Resize.
     """
     images = all(len(shape) == 3 for shape in (*kernel.inputs, kernel.output))
     alone = all(
-        op.channelwise and op.weight_shape(*reads) is None for op, reads in kernel.members()
+        op.channelwise and op.weight_shape(*reads) is None and not isinstance(op, Resize)
+        for op, reads in kernel.members()
     )
     return images and alone and kernel.output in kernel.inputs
 

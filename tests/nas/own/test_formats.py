@@ -50,7 +50,7 @@ def test_floats_of_16_bits_are_offered_where_a_device_has_them():
 
 def test_formats_of_operators_that_the_network_lacks_are_left_out():
     halves = (FLOAT16, BFLOAT16)
-    assert opening("this-cpu").weights == (7, 8, *halves, None)
+    assert opening("this-cpu").weights == (4, 7, 8, *halves, None)
     assert opening("this-cpu", table=True).weights == (2, 4, 7, 8, *halves, None)
 
 
