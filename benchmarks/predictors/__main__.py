@@ -11,6 +11,7 @@ from benchmarks.predictors import (
     learned,
     proxy_costs,
     proxy_values,
+    speed,
     transfer,
 )
 
@@ -21,6 +22,7 @@ PARTS = {
     "learned": learned.main,
     "proxies": proxy_costs.main,
     "proxy-values": proxy_values.main,
+    "speed": speed.main,
     "transfer": transfer.main,
 }
 
