@@ -1,6 +1,6 @@
 """Learning curves: forecasts of their ends, epochs saved by them, and their time beside MCMC.
 
-    python -m benchmarks.learning_curves [--trials 100] [--sampled 6]
+    python -m benchmarks.learning_curves [--trials 100] [--sampled 6] [--own FOLDER]
 
 The data are 341 complete curves of recurrent cells on WikiText-2 (NAS-Bench-NLP), with 50 epochs
 each, as logarithms of the validation loss. The prior was chosen by every other curve; the tables
@@ -10,7 +10,8 @@ that the central 90 % hold. For the second, 100 curves come one after the other,
 after every epoch from the third on whether a curve is stopped: where a forecast gives it hardly a
 chance to beat the best whole curve so far, or by successive halving. The third compares the
 prior-fitted forecast with samples of the posterior of the same prior by MCMC (package `emcee`).
-The data are not part of this project; `ELASTIC_NAS_TABLES` names their folder.
+The data are not part of this project; `ELASTIC_NAS_TABLES` names their folder. With `--own`, the
+first two tables are about the curves that `benchmarks.own_curves` left in FOLDER.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 from scipy.stats import norm, spearmanr
 
+from benchmarks import own_curves
 from benchmarks.tables import ROOT
 from nas.parts import Parts
 from predictors.curves.forecast import CurveModel, Forecast
@@ -229,8 +232,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--sampled", type=int, default=6)
+    parser.add_argument("--own", type=Path)
     options = parser.parse_args()
-    curves, rng = load()[1::2], np.random.default_rng(1)
+    curves = own_curves.load(options.own) if options.own else load()[1::2]
+    rng = np.random.default_rng(1)
     models: Mapping[str, Callable] = Parts("curve")
     forecasts(curves, models)
     orders = [rng.permutation(len(curves))[:PER_TRIAL].tolist() for _ in range(options.trials)]
@@ -245,8 +250,9 @@ def main() -> None:
     for kept in (0.2, 1 / 3, 0.5):
         used, lost = np.mean([halving_search(curves, o, kept=kept) for o in orders], axis=0)
         print(f"| successive halving, best {kept:.0%} go on | {used:.1%} | {lost:.0%} of trials |")
-    print()
-    beside_mcmc(curves, options.sampled, models["prior-fitted"])
+    if not options.own:
+        print()
+        beside_mcmc(curves, options.sampled, models["prior-fitted"])
 
 
 if __name__ == "__main__":
